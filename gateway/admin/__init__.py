@@ -1,0 +1,1 @@
+"""The console, metrics and health, in a process of its own."""

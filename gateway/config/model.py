@@ -1,0 +1,203 @@
+"""The configuration as frozen dataclasses: what the file says, checked, with every default filled in.
+
+Durations are seconds, sizes are bytes, paths are absolute. Nothing here knows YAML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from gateway.policy.rules import Rule
+
+Network = IPv4Network | IPv6Network
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One `listen` entry. An empty host means every address, IPv4 and IPv6."""
+
+    address: str  # as written: "0.0.0.0:443"
+    host: str
+    port: int
+    redirect_to_https: bool = False
+    proxy_protocol_from: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ocsp:
+    """How certificate status is asked for online."""
+
+    mode: Literal["off", "soft", "hard"] = "off"
+    responder: str = "from_certificate"  # or an http(s) URL
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One `sites` entry: what we show, whom we trust, where it goes."""
+
+    hosts: tuple[str, ...]  # lower case; exact, "*.suffix" (exactly one label) or "*" (the fallback)
+    certificate: Path
+    key: Path
+    upstream: str
+    key_password: str | None = field(default=None, repr=False)
+    client_ca: tuple[Path, ...] = ()
+    crl: tuple[str, ...] = ()  # absolute file paths or http(s) URLs
+    crl_policy: Literal["require", "if_present"] = "require"
+    ocsp: Ocsp = Ocsp()
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        """What logs call the site: its first host."""
+        return self.hosts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One upstream server."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The server as logs name it, `https://10.0.0.5:443`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """TLS towards the upstream. Without `ca` the system's trust store counts."""
+
+    ca: Path | None = None
+    server_name: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Active health checks."""
+
+    path: str = "/"
+    interval_seconds: float = 10.0
+    timeout_seconds: float = 3.0
+    rise: int = 2
+    fall: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long an upstream may take."""
+
+    connect_seconds: float = 5.0
+    response_seconds: float = 3600.0  # ActiveSync heartbeats last up to 3,540 s
+    idle_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A named group of servers."""
+
+    name: str
+    servers: tuple[Server, ...]
+    balance: Literal["least_connections", "round_robin", "client_ip"] = "least_connections"
+    tls: UpstreamTls = UpstreamTls()
+    health: Health | None = None
+    timeouts: Timeouts = Timeouts()
+    host: str = "preserve"  # or a literal Host
+    connections: Literal["shared", "per_client"] = "shared"
+    rewrite_location: bool | None = None  # None: only when `host` is not preserved
+    proxy_protocol: bool = False
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a client may send and hold. One above each is refused with its own reason code."""
+
+    header_bytes: int = 32 * KIB
+    headers: int = 100
+    uri_bytes: int = 8 * KIB
+    body_bytes: int = 2 * GIB
+    connections: int = 10_000
+    connections_per_ip: int = 200
+    handshake_seconds: float = 10.0
+    header_time_seconds: float = 20.0
+    keepalive_seconds: float = 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityHeaders:
+    """Names of the headers that carry the certificate's holder to the upstream; None: not sent."""
+
+    rfc9440: bool = True
+    subject: str | None = "X-Client-Subject"
+    email: str | None = "X-Client-Email"
+    serial: str | None = "X-Client-Serial"
+    fingerprint: str | None = "X-Client-Fingerprint"
+    verified: str | None = "X-Client-Verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Lockout:
+    """Refusal of an address after too many failed logins."""
+
+    failures: int = 10
+    window_seconds: float = 600.0
+    ban_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """Where access records go. `path` None is standard output."""
+
+    path: Path | None = None
+    format: Literal["json", "combined"] = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The refusal pages."""
+
+    contact: str | None = None
+    directory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The console's own listener."""
+
+    address: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    path: Path
+    listen: tuple[Listener, ...]
+    sites: tuple[Site, ...]
+    upstreams: tuple[Upstream, ...]
+    rules: tuple[Rule, ...]
+    networks: dict[str, tuple[Network, ...]]  # resolved, with the default `internal`, without `external`
+    trusted_proxies: tuple[Network, ...] = ()
+    limits: Limits = Limits()
+    identity_headers: IdentityHeaders = IdentityHeaders()
+    lockout: Lockout | None = None
+    access_log: AccessLog = AccessLog()
+    pages: Pages = Pages()
+    workers: int = 1  # `auto` is resolved by the loader
+    admin: Admin | None = None
+    pki_store: str | None = field(default=None, repr=False)

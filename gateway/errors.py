@@ -1,0 +1,61 @@
+"""The one error tree. Every failure the gateway reports is a `GatewayError` with a cause and a remedy.
+
+Exceptions of libraries are mapped to these at the boundary where the library is called, `from` the
+cause; what leaves a room is never a library's own exception. A `RequestError` additionally carries
+the reason code that goes on the wire and into the log.
+"""
+
+from __future__ import annotations
+
+from gateway.facts import STATUS_OF_REASON, Reason
+
+
+class GatewayError(Exception):
+    """A failure with a cause and, where there is one, a remedy; each is one line of text."""
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+
+class ConfigError(GatewayError):
+    """The configuration, or a file it names, cannot be used. Exit code 2."""
+
+
+class UsageError(GatewayError):
+    """The command line's own arguments or input files cannot be used. Exit code 2."""
+
+
+class OperationError(GatewayError):
+    """What was asked for was understood and could not be done. Exit code 1."""
+
+
+class RequestError(GatewayError):
+    """A client's request cannot be carried; `reason` says what it is answered with."""
+
+    def __init__(self, reason: Reason, cause: str) -> None:
+        super().__init__(cause)
+        self.reason = reason
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that belongs to the reason (contract, "On the wire")."""
+        return STATUS_OF_REASON[self.reason]
+
+
+class UpstreamError(RequestError):
+    """The upstream could not be reached or answered something that is not HTTP."""
+
+
+class HandshakeError(GatewayError):
+    """A TLS handshake ended before it was finished; the cause goes into the access log."""
+
+
+def exit_code(error: GatewayError) -> int:
+    """The process exit code for an error: 2 unusable input, 1 everything else."""
+    match error:
+        case ConfigError() | UsageError():
+            return 2
+        case _:
+            return 1

@@ -1,0 +1,194 @@
+"""What is known about a client, its certificate and its request, as frozen values.
+
+These are the words in which the rooms talk to each other: `tls/` makes a `Judgement`, `policy/` reads
+it and makes a `Decision`, `proxy/` acts on it and `logs/` writes both down. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import MappingProxyType
+from typing import Final
+
+Address = IPv4Address | IPv6Address
+
+
+class Action(StrEnum):
+    """What a rule does with a request that it matches."""
+
+    ALLOW = "allow"
+    REQUIRE_CERTIFICATE = "require_certificate"
+    DENY = "deny"
+
+
+class Reason(StrEnum):
+    """Why a request was refused: `X-Gateway-Reason` on the wire, `reason` in the access log."""
+
+    BAD_REQUEST = "bad_request"
+    URI_REJECTED = "uri_rejected"
+    CERTIFICATE_MISSING = "certificate_missing"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
+    CERTIFICATE_UNTRUSTED = "certificate_untrusted"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    CERTIFICATE_WRONG_USAGE = "certificate_wrong_usage"
+    CERTIFICATE_NOT_ALLOWED = "certificate_not_allowed"
+    USER_MISMATCH = "user_mismatch"
+    DENIED_BY_RULE = "denied_by_rule"
+    NO_RULE = "no_rule"
+    REVOCATION_UNKNOWN = "revocation_unknown"
+    REQUEST_TIMEOUT = "request_timeout"
+    BODY_TOO_LARGE = "body_too_large"
+    URI_TOO_LONG = "uri_too_long"
+    EXPECTATION_FAILED = "expectation_failed"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    HOST_MISMATCH = "host_mismatch"
+    LOCKED_OUT = "locked_out"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_BAD_RESPONSE = "upstream_bad_response"
+    NO_HEALTHY_UPSTREAM = "no_healthy_upstream"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+
+
+STATUS_OF_REASON: Final = MappingProxyType(
+    {
+        Reason.BAD_REQUEST: 400,
+        Reason.URI_REJECTED: 400,
+        Reason.CERTIFICATE_MISSING: 403,
+        Reason.CERTIFICATE_EXPIRED: 403,
+        Reason.CERTIFICATE_NOT_YET_VALID: 403,
+        Reason.CERTIFICATE_UNTRUSTED: 403,
+        Reason.CERTIFICATE_REVOKED: 403,
+        Reason.CERTIFICATE_WRONG_USAGE: 403,
+        Reason.CERTIFICATE_NOT_ALLOWED: 403,
+        Reason.USER_MISMATCH: 403,
+        Reason.DENIED_BY_RULE: 403,
+        Reason.NO_RULE: 403,
+        Reason.REVOCATION_UNKNOWN: 403,
+        Reason.REQUEST_TIMEOUT: 408,
+        Reason.BODY_TOO_LARGE: 413,
+        Reason.URI_TOO_LONG: 414,
+        Reason.EXPECTATION_FAILED: 417,
+        Reason.HOST_MISMATCH: 421,
+        Reason.LOCKED_OUT: 429,
+        Reason.TOO_MANY_CONNECTIONS: 429,
+        Reason.HEADERS_TOO_LARGE: 431,
+        Reason.UPSTREAM_UNREACHABLE: 502,
+        Reason.UPSTREAM_BAD_RESPONSE: 502,
+        Reason.NO_HEALTHY_UPSTREAM: 503,
+        Reason.UPSTREAM_TIMEOUT: 504,
+    }
+)
+
+# With another certificate, or one at all, the same request could pass: the connection is closed, so
+# that the client makes a new handshake and may choose again.
+ANOTHER_CERTIFICATE_COULD_HELP: Final = frozenset(
+    {
+        Reason.CERTIFICATE_MISSING,
+        Reason.CERTIFICATE_EXPIRED,
+        Reason.CERTIFICATE_NOT_YET_VALID,
+        Reason.CERTIFICATE_UNTRUSTED,
+        Reason.CERTIFICATE_REVOKED,
+        Reason.CERTIFICATE_WRONG_USAGE,
+        Reason.CERTIFICATE_NOT_ALLOWED,
+        Reason.USER_MISMATCH,
+        Reason.REVOCATION_UNKNOWN,
+    }
+)
+
+
+def parse_address(text: str) -> Address:
+    """An IP address from text; an IPv4-mapped IPv6 address counts as IPv4. Raises `ValueError`."""
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address.scope_id is not None:
+            return IPv6Address(address.packed)
+    return address
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of an accepted connection."""
+
+    address: Address  # the client's, IPv4-mapped IPv6 already turned into IPv4
+    port: int
+    listener: str  # the listener's configured address, "0.0.0.0:443"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a client certificate says of its holder. Names are typed: an e-mail in a DNS name is no e-mail."""
+
+    fingerprint: str  # SHA-256 over the DER, lower-case hex
+    serial: str  # upper-case hex, an even number of digits
+    subject: str  # RFC 4514
+    issuer: str  # RFC 4514
+    rdns: tuple[tuple[str, str], ...]  # subject attributes in certificate order: ("O", "Example Ltd")
+    common_name: str | None  # the most specific CN of the subject
+    emails: tuple[str, ...]  # rfc822Name SANs, then emailAddress attributes of the subject
+    upns: tuple[str, ...]  # otherName 1.3.6.1.4.1.311.20.2.3
+    dns_names: tuple[str, ...]
+    uris: tuple[str, ...]
+    not_before: datetime  # aware, UTC
+    not_after: datetime  # aware, UTC
+    der: bytes
+    chain_der: tuple[bytes, ...]  # leaf's issuer first; the verified path where there is one, without the leaf
+    path_fingerprints: frozenset[str]  # SHA-256 of every CA on the verified path, the anchor's too; else empty
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a client certificate counts. `reason` None is the only state that opens a door."""
+
+    identity: Identity | None  # None where no certificate was shown
+    reason: Reason | None
+    detail: str  # one line for log and page: "expired 2026-01-31 12:00:00 UTC"
+
+    @property
+    def is_trusted(self) -> bool:
+        """True when a certificate was shown and nothing spoke against it."""
+        return self.identity is not None and self.reason is None
+
+
+NO_CERTIFICATE: Final = Judgement(None, Reason.CERTIFICATE_MISSING, "the client sent no certificate")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The mail login and device a request names, as far as it names them."""
+
+    users: tuple[str, ...]  # every user name found: HTTP Basic first, then ActiveSync's query
+    device_id: str | None
+    problem: str | None  # why it can't be read unambiguously; None where it can
+
+
+NO_LOGIN: Final = Login((), None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All that a rule may look at. `path` is the folded match form of the path that is forwarded."""
+
+    address: Address
+    host: str  # lower case, without port and trailing dot, IDN as A-labels
+    method: str
+    path: str  # policy.uri.Target.match
+    judgement: Judgement = NO_CERTIFICATE
+    login: Login = NO_LOGIN
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rules say. A request passes only with `reason` None."""
+
+    action: Action  # the deciding rule's, DENY where none matched
+    reason: Reason | None
+    rule: str | None  # the rule's name, None where no rule matched
+    line: int | None  # the rule's line in the YAML file
+    detail: str  # one line saying why

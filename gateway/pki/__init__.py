@@ -1,0 +1,1 @@
+"""The certificate desk: authorities, issuing, revoking. Never loaded by a worker process."""

@@ -1,0 +1,36 @@
+"""One rule of the file, as data: what it matches and what it does. All conditions of a rule must hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.facts import Action
+
+BindUser = Literal["email", "upn", "cn", "san"]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateConditions:
+    """What a rule asks of a trusted certificate beyond being trusted. Every given line must hold."""
+
+    ca_fingerprints: frozenset[str] | None = None  # SHA-256 of CA certificates, lower-case hex; None: any
+    subject: tuple[tuple[str, str], ...] = ()  # ("O", "Example Ltd"); values may hold * wildcards
+    emails: tuple[str, ...] = ()  # patterns with *; empty: any
+    fingerprints_sha256: frozenset[str] = frozenset()  # lower-case hex; empty: any
+    bind_user: BindUser | None = None
+    device_ids: frozenset[str] = frozenset()  # empty: any
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule as written. None stands for "every"."""
+
+    name: str
+    action: Action
+    line: int  # in the YAML file, from 1
+    networks: tuple[str, ...] | None = None  # network names and CIDRs, as written
+    hosts: tuple[str, ...] | None = None  # lower case; exact, "*.suffix" (exactly one label) or "*"
+    uris: tuple[str, ...] | None = None  # "/prefix", "=/exact" or "~regex", as written
+    methods: frozenset[str] | None = None  # upper case
+    certificate: CertificateConditions | None = None

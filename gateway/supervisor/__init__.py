@@ -1,0 +1,1 @@
+"""The master process, its workers, and the one snapshot they serve from."""

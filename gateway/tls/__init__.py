@@ -1,0 +1,1 @@
+"""TLS towards clients: choosing a context, the record layer, and judging client certificates."""
