@@ -1,0 +1,158 @@
+"""Prepared TLS contexts: for each site one that asks for a client certificate and one that doesn't.
+
+What this module keeps true:
+- A Context has its own ticket keys, session cache and session-id context, so that a session never resumes on
+  another site or under the other policy (CVE-2025-23419, CVE-2025-23048). It has to be chosen before the handshake.
+- A handshake never fails for a bad client certificate, and always for a bad proof that the client has its key:
+  OpenSSL checks CertificateVerify whatever the verify callback says. The store is empty, so OpenSSL trusts nobody
+  itself, and `client_cert` is the only judge.
+- TLS 1.2 and up, forward secrecy and AEAD only; no renegotiation, compression, early data or post-handshake
+  authentication.
+
+Contexts are made before the workers are forked, so that these share ticket keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import SSL, crypto
+
+from gateway.config.model import Site
+from gateway.errors import ConfigError
+from gateway.tls.files import ServerKey, load_certificates, load_private_key
+from gateway.tls.trust import Trust, load_trust
+
+# TLS 1.2 only; TLS 1.3's own suites are all fine.
+CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+# How long a client may resume without proving anew that it has its key; its certificate is judged each time.
+SESSION_SECONDS: Final = 3600
+HTTP_1_1: Final = b"http/1.1"
+
+_Select = Callable[[SSL.Connection, list[bytes]], bytes | SSL._NoOverlappingProtocols]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTls:
+    """A site with all that its handshakes need."""
+
+    site: Site
+    silent: SSL.Context  # sends no CertificateRequest
+    asking: SSL.Context  # asks for a certificate, takes any, and none
+    trust: Trust  # what `client_cert` judges by
+    fingerprint: bytes  # SHA-256 over all that the contexts depend on: equal means they can be kept
+
+
+def build_site(site: Site, rules_digest: bytes = b"", *, protocols: Sequence[bytes] = (HTTP_1_1,)) -> SiteTls:
+    """Read a site's files and prepare its contexts. Raises `ConfigError`.
+
+    `rules_digest` stands for whatever else a session's rights depend on; `protocols` are offered in ALPN, best first.
+    """
+    chain = load_certificates(site.certificate)
+    key = load_private_key(site.key, site.key_password)
+    _check_pair(site, chain, key)
+    trust = load_trust(site)
+    digest = _digest(site, chain, trust, rules_digest, protocols)
+    silent = _context(site, chain, key, protocols)
+    silent.set_session_id(hashlib.sha256(b"silent" + digest).digest())
+    asking = _context(site, chain, key, protocols)
+    asking.set_session_id(hashlib.sha256(b"asking" + digest).digest())
+    _ask(asking, trust)
+    return SiteTls(site, silent, asking, trust, digest)
+
+
+def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: ServerKey) -> None:
+    if _spki(chain[0].public_key()) != _spki(key.public_key()):
+        raise ConfigError(
+            f"{site.key}: the key does not belong to the first certificate in {site.certificate}",
+            "put the server's own certificate first, and name its key",
+        )
+    for certificate, issuer in pairwise(chain):
+        if certificate.issuer != issuer.subject:
+            raise ConfigError(
+                f"{site.certificate}: the certificates are not in order: {issuer.subject.rfc4514_string()!r}"
+                f" did not issue {certificate.subject.rfc4514_string()!r}",
+                "put the server's certificate first, then each one's issuer",
+            )
+
+
+def _spki(key: object) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined,no-any-return]
+
+
+def _digest(
+    site: Site, chain: Sequence[x509.Certificate], trust: Trust, rules_digest: bytes, protocols: Sequence[bytes]
+) -> bytes:
+    """SHA-256 over everything that what a session may do depends on, each part with its length."""
+    parts = [
+        *(host.encode() for host in site.hosts),
+        *(certificate.public_bytes(Encoding.DER) for certificate in chain),
+        b"trust",
+        *sorted(anchor.public_bytes(Encoding.DER) for anchor in trust.anchors),
+        b"revocation",
+        *(source.encode() for source in site.crl),
+        f"{site.crl_policy} {site.ocsp.mode} {site.ocsp.responder}".encode(),
+        b"rules",
+        rules_digest,
+        *protocols,
+    ]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.digest()
+
+
+def _context(site: Site, chain: Sequence[x509.Certificate], key: ServerKey, protocols: Sequence[bytes]) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)  # OpenSSL keeps 20,480 sessions a Context at most
+    context.set_timeout(SESSION_SECONDS)
+    try:
+        context.set_cipher_list(CIPHERS)
+        context.use_certificate(chain[0])
+        for certificate in chain[1:]:
+            context.add_extra_chain_cert(certificate)
+        context.use_privatekey(key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        raise ConfigError(
+            f"{site.certificate}: OpenSSL does not take this certificate and key ({_text(error)})",
+            "use RSA of 2048 bits or more, or EC P-256, signed with SHA-256",
+        ) from error
+    context.set_alpn_select_callback(_selector(tuple(protocols)))
+    return context
+
+
+def _text(error: SSL.Error) -> str:
+    return "; ".join(str(entry[-1]) for entry in error.args[0]) if error.args else "no reason given"
+
+
+def _selector(ours: tuple[bytes, ...]) -> _Select:
+    def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+        """The first of our protocols that the client offers, else none: HTTP/1.1 needs no negotiation."""
+        for protocol in ours:
+            if protocol in offered:
+                return protocol
+        return SSL.NO_OVERLAPPING_PROTOCOLS
+
+    return select
+
+
+def _ask(context: SSL.Context, trust: Trust) -> None:
+    """Request a certificate, naming the CAs whose certificates count, so that browsers offer the right ones."""
+    for anchor in trust.anchors:
+        context.add_client_ca(anchor)
+    context.set_verify(SSL.VERIFY_PEER, _take_any)
+
+
+def _take_any(_connection: SSL.Connection, _certificate: crypto.X509, _error: int, _depth: int, _ok: int) -> bool:
+    """Let the handshake go on: a bad certificate is answered with a page, by `client_cert`'s verdict."""
+    return True

@@ -1,0 +1,77 @@
+"""Certificates and keys from files as administrators have them; every failure is a `ConfigError` with a remedy.
+
+What this module keeps true: what leaves it was read whole, parsed whole and is not empty; a missing file is an
+error, never an empty list (CVE-2026-27586 was a missing CA file that meant the system's trust store).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.utils import CryptographyDeprecationWarning
+
+from gateway.errors import ConfigError
+
+# A bundle of every public CA has 250 KiB; a CRL of 100,000 entries has 4 MiB.
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+
+ServerKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+
+
+def read(path: Path) -> bytes:
+    """The file's bytes. Raises `ConfigError` when it is missing, unreadable, empty or above `MAX_FILE_BYTES`."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes", "name the right file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "name a file that the gateway's user can read") from error
+    if not data.strip():
+        raise ConfigError(f"{path}: the file is empty", "put the PEM text into it")
+    return data
+
+
+def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """Every certificate of a PEM file in its order, or the one of a DER file. Raises `ConfigError`."""
+    data = read(path)
+    try:
+        return parse_certificates(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a readable certificate ({error})", "use PEM or DER certificates") from error
+
+
+def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
+    """Certificates from PEM text or one DER certificate. Raises `ValueError`."""
+    with warnings.catch_warnings():  # old CAs have odd serials; that they are odd is no news to their owner
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        if b"-----BEGIN" in data:
+            return tuple(x509.load_pem_x509_certificates(data))
+        return (x509.load_der_x509_certificate(data),)
+
+
+def load_private_key(path: Path, password: str | None) -> ServerKey:
+    """A PEM private key, PKCS#8 or traditional, encrypted or not. Raises `ConfigError`.
+
+    An empty password counts as none, and one for a key that isn't encrypted does no harm.
+    """
+    data = read(path)
+    secret = password.encode() if password else None
+    try:
+        try:
+            key = serialization.load_pem_private_key(data, secret)
+        except TypeError:  # encrypted and no password, or the other way round
+            if secret is None:
+                raise ConfigError(f"{path}: the key is encrypted", "set key_password, best from ${NAME}") from None
+            key = serialization.load_pem_private_key(data, None)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        remedy = "check key_password" if secret else "use a PEM private key"
+        raise ConfigError(f"{path}: not a readable private key ({error})", remedy) from error
+    if not isinstance(key, ServerKey):
+        raise ConfigError(f"{path}: not an RSA, EC or Ed25519 key", "make a key that TLS servers use")
+    return key
