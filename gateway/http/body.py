@@ -1,0 +1,180 @@
+"""Message bodies (RFC 9112 sections 6 and 7): how many of the bytes that come belong to this message.
+
+Keeps true: a body ends where its framing says and nowhere else; bytes behind it are handed back
+untouched, since they are the next message; a chunk that is not written as RFC 9112 7.1 writes it ends
+the connection. Nothing is collected: every call hands on what it was given.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from gateway.errors import GatewayError
+from gateway.http.fields import Fields, FieldsError, parse_fields
+
+# A chunk of 2^60 bytes is no chunk; 15 hex digits keep the number below that.
+_MAX_SIZE_DIGITS: Final = 15
+# A size line with its extensions; extensions are dropped, as RFC 9112 7.1.1 lets a recipient do.
+MAX_SIZE_LINE_BYTES: Final = 256
+# Trailer fields in all; nobody is known to need more.
+MAX_TRAILER_BYTES: Final = 8 * 1024
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_SIZE_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,%d})" % _MAX_SIZE_DIGITS
+    + rb"(?:[ \t]*;[ \t]*"
+    + _TOKEN
+    + rb"(?:[ \t]*=[ \t]*(?:"
+    + _TOKEN
+    + rb'|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?)*'
+)
+
+
+class BodyError(GatewayError):
+    """The body is not framed as it says."""
+
+
+class BodyReader(Protocol):
+    """Takes bytes as they come and tells which of them are payload."""
+
+    is_complete: bool
+    trailers: Fields
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """(payload, what stands behind the end of the body). Raises `BodyError`."""
+
+
+class LengthReader:
+    """A body of a known length (RFC 9112 6.2)."""
+
+    __slots__ = ("_left_bytes", "is_complete", "trailers")
+
+    def __init__(self, length_bytes: int) -> None:
+        self._left_bytes = length_bytes
+        self.is_complete = length_bytes == 0
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """(payload, rest)."""
+        left = self._left_bytes
+        size = len(data)
+        if size < left:
+            self._left_bytes = left - size
+            return data, b""
+        self._left_bytes = 0
+        self.is_complete = True
+        return (data, b"") if size == left else (data[:left], data[left:])
+
+
+class CloseReader:
+    """A body that ends with the connection (RFC 9112 6.3, rule 8); responses only."""
+
+    __slots__ = ("is_complete", "trailers")
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """(payload, nothing): every byte belongs to it."""
+        return data, b""
+
+
+class ChunkedReader:
+    """A chunked body (RFC 9112 7.1)."""
+
+    __slots__ = ("_buffer", "_in_trailers", "_left_bytes", "is_complete", "trailers")
+
+    def __init__(self) -> None:
+        self._buffer = b""  # an unfinished size line or trailer section
+        self._left_bytes = 0  # of the current chunk, its CRLF counted
+        self._in_trailers = False
+        self.is_complete = False
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """(payload of all the chunks in it, rest behind the last one). Raises `BodyError`."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        pieces: list[bytes] = []
+        at = 0
+        while not self.is_complete:
+            if self._in_trailers:
+                at = self._trailers(data, at)
+                break
+            if self._left_bytes:
+                taken = self._chunk(data, at, pieces)
+                at += taken
+                if self._left_bytes:
+                    break
+            line_end = data.find(b"\r\n", at, at + MAX_SIZE_LINE_BYTES + 2)
+            if line_end < 0:
+                self._keep_size_line(data[at:])
+                at = len(data)
+                break
+            size = self._size(data[at:line_end])
+            at = line_end + 2
+            if size:
+                self._left_bytes = size + 2
+            else:
+                self._in_trailers = True
+        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), data[at:] if self.is_complete else b""
+
+    def _chunk(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take what is there of the current chunk and the CRLF behind it; returns how many bytes that was."""
+        left = self._left_bytes
+        available = len(data) - at
+        payload = min(available, left - 2) if left > 2 else 0
+        if payload:
+            pieces.append(data[at : at + payload] if at or payload < len(data) else data)
+        taken = min(available, left)
+        ending = data[at + payload : at + taken]
+        if ending != b"\r\n"[2 - (left - payload) : 2 - (left - taken)] and ending:
+            raise BodyError("a chunk does not end in CRLF")
+        self._left_bytes = left - taken
+        return taken
+
+    def _keep_size_line(self, line: bytes) -> None:
+        if len(line) > MAX_SIZE_LINE_BYTES:
+            raise BodyError(f"a chunk size line is longer than {MAX_SIZE_LINE_BYTES} bytes")
+        if b"\n" in line or b"\r" in line[:-1]:
+            raise BodyError("a chunk size line does not end in CRLF")
+        self._buffer = line
+
+    def _size(self, line: bytes) -> int:
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None:
+            raise BodyError("a malformed chunk size")
+        return int(match[1], 16)
+
+    def _trailers(self, data: bytes, at: int) -> int:
+        """Read the trailer section from `at`; returns where the message ends, or the length where it goes on."""
+        if data.startswith(b"\r\n", at):
+            self.is_complete = True
+            return at + 2
+        end = data.find(b"\r\n\r\n", at, at + MAX_TRAILER_BYTES + 4)
+        if end < 0:
+            if len(data) - at > MAX_TRAILER_BYTES:
+                raise BodyError(f"trailer fields longer than {MAX_TRAILER_BYTES} bytes")
+            self._buffer = data[at:]
+            return len(data)
+        try:
+            self.trailers = parse_fields(data[at : end + 4])
+        except FieldsError as error:
+            raise BodyError(f"trailer fields: {error}") from error
+        self.is_complete = True
+        return end + 4
+
+
+def encode_chunk(payload: bytes) -> bytes:
+    """One chunk; nothing for no payload, since an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
+
+
+def encode_last_chunk(trailers: Fields) -> bytes:
+    """The end of a chunked body."""
+    if not trailers:
+        return b"0\r\n\r\n"
+    return b"0\r\n" + b"".join(b"%b: %b\r\n" % field for field in trailers) + b"\r\n"

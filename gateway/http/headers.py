@@ -1,0 +1,165 @@
+"""What becomes of a header field on its way through: which pass, which end here, which we read.
+
+Keeps true: a field whose name an upstream could take for one of ours is gone before ours are added.
+Servers differ in what they take for the same name (CGI and WSGI turn `-` into `_`, others `.` too), so
+names are compared folded: lower case, and everything that is no letter or digit as `-`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# RFC 9110 7.6.1 and its predecessors: they speak of one connection and are never forwarded.
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+# The gateway alone says these to the upstream; what the client sent under such a name is dropped.
+FORWARDING: Final = frozenset({b"forwarded", b"x-request-id", b"x-real-ip", b"x-client-ip", b"true-client-ip"})
+FORWARDING_PREFIX: Final = b"x-forwarded-"
+
+# They make some servers act on another path or method than the one that was judged (IIS URL Rewrite, OData
+# and Google APIs), or on another login (SOGo's x-webobjects-*).
+OVERRIDES: Final = frozenset(
+    {
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+    }
+)
+OVERRIDE_PREFIX: Final = b"x-webobjects-"
+
+# Removing these from a message because `Connection` names them would change what it says.
+NEVER_HOP_BY_HOP: Final = frozenset(
+    {b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"expect"}
+)
+
+# Distinct names are few; hostile ones are not, and must not fill the memory.
+_MAX_CACHED_NAMES: Final = 1024
+
+_NOT_ALNUM: Final = re.compile(rb"[^a-z0-9]")
+
+
+# How a field is treated. Plain integers, since every field of every message is asked: up to
+# LAST_PASSING it goes on to the other side, and all but PASS and DROP are remembered as well.
+PASS: Final = 0
+USER_AGENT: Final = 1
+REFERER: Final = 2
+ACCEPT: Final = 3
+ACCEPT_LANGUAGE: Final = 4
+AUTHORIZATION: Final = 5
+LAST_PASSING: Final = AUTHORIZATION
+DROP: Final = 6
+HOST: Final = 7
+CONTENT_LENGTH: Final = 8
+TRANSFER_ENCODING: Final = 9
+CONNECTION: Final = 10
+EXPECT: Final = 11
+UPGRADE: Final = 12
+FORWARDED_FOR: Final = 13
+KINDS: Final = 14
+
+# Two of these are read differently by different servers; two of any other that we read are one list (RFC 9110 5.3).
+ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT})
+
+_REQUEST_KINDS: Final = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"expect": EXPECT,
+    b"authorization": AUTHORIZATION,
+    b"upgrade": UPGRADE,
+    b"x-forwarded-for": FORWARDED_FOR,
+    b"user-agent": USER_AGENT,
+    b"referer": REFERER,
+    b"accept": ACCEPT,
+    b"accept-language": ACCEPT_LANGUAGE,
+}
+
+_RESPONSE_KINDS: Final = {
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+}
+
+
+def fold(name: bytes) -> bytes:
+    """A field name as the most careless server could read it."""
+    return _NOT_ALNUM.sub(b"-", name.lower())
+
+
+class Classifier(dict[bytes, int]):
+    """Field name → how it is treated. A dict that fills itself by spelling, up to a bound."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: bytes) -> int:
+        kind = self._kind_of(name)
+        if len(self) < _MAX_CACHED_NAMES:
+            self[name] = kind
+        return kind
+
+    def _kind_of(self, name: bytes) -> int:
+        raise NotImplementedError
+
+
+class RequestClassifier(Classifier):
+    """For what clients send."""
+
+    __slots__ = ("_stripped",)
+
+    def __init__(self, stripped: frozenset[bytes] = frozenset()) -> None:
+        """`stripped`: further folded names that never pass, the identity headers."""
+        super().__init__()
+        self._stripped = HOP_BY_HOP | FORWARDING | OVERRIDES | stripped
+
+    def _kind_of(self, name: bytes) -> int:
+        exact = _REQUEST_KINDS.get(name.lower())
+        if exact is not None:
+            return exact
+        folded = fold(name)
+        if folded in self._stripped or folded.startswith((FORWARDING_PREFIX, OVERRIDE_PREFIX)):
+            return DROP
+        # "content_length": another spelling of a field that we read and judge by.
+        return DROP if folded in _REQUEST_KINDS else PASS
+
+
+class ResponseClassifier(Classifier):
+    """For what upstreams send."""
+
+    __slots__ = ()
+
+    def _kind_of(self, name: bytes) -> int:
+        lower = name.lower()
+        exact = _RESPONSE_KINDS.get(lower)
+        if exact is not None:
+            return exact
+        return DROP if lower in HOP_BY_HOP else PASS
+
+
+def connection_options(value: bytes) -> frozenset[bytes]:
+    """The lower-case members of a `Connection` field value (RFC 9110 7.6.1)."""
+    usual = _USUAL_OPTIONS.get(value)
+    if usual is not None:
+        return usual
+    return frozenset(option.strip(b" \t").lower() for option in value.split(b",")) - {b""}
+
+
+_USUAL_OPTIONS: Final = {
+    value: frozenset({value.lower()})
+    for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"Upgrade", b"upgrade")
+}

@@ -1,0 +1,287 @@
+"""HTTP/1.1 message heads (RFC 9112): bytes to values. Knows no socket.
+
+Keeps true: a head is understood one way or refused. Start lines are matched against RFC 9112's own
+grammar, field sections go through `fields.parse_fields`, framing (RFC 9112 section 6) is decided once,
+here, and what is forwarded is written anew from the parsed values, never copied.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gateway.errors import RequestError
+from gateway.facts import Reason
+from gateway.http.fields import Fields, FieldsError, parse_fields
+from gateway.http.headers import (
+    CONTENT_LENGTH,
+    DROP,
+    FORWARDED_FOR,
+    HOST,
+    KINDS,
+    LAST_PASSING,
+    NEVER_HOP_BY_HOP,
+    ONCE,
+    Classifier,
+    connection_options,
+)
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}"
+# RFC 9112 3: exactly one space each; the target's characters are judged by policy.uri, here only: no
+# controls and no space.
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
+# RFC 9112 3.2.2; user information is a way to make a host look like another and is refused.
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@\\]+)((?:/[^?]*)?)(\?.*)?", re.IGNORECASE | re.DOTALL)
+_MAX_LENGTH_DIGITS: Final = 18
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+
+END_OF_HEAD: Final = b"\r\n\r\n"
+
+
+class RequestHead:
+    """A request's head: filled by `parse_request`, read by everybody else."""
+
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "host",
+        "is_chunked",
+        "is_keep_alive",
+        "method",
+        "minor",
+        "passing",
+        "target",
+        "upgrade",
+        "values",
+    )
+
+    method: bytes
+    target: bytes  # origin-form, "*" or authority-form; absolute-form is split into host and this
+    minor: int  # of the HTTP version: 0 or 1
+    host: bytes | None  # as sent, from the absolute form where there was one
+    passing: list[bytes]  # name, ": ", value, CRLF, … of every field that goes on to the upstream
+    values: list[bytes | None]  # what was remembered, by `headers`' kinds: values[USER_AGENT]
+    content_length: int | None
+    is_chunked: bool
+    is_keep_alive: bool
+    expects_continue: bool
+    upgrade: bytes | None  # the protocols asked for, only where `Connection: upgrade` stood beside
+
+    @property
+    def has_body(self) -> bool:
+        """True where bytes of a body follow."""
+        return self.is_chunked or bool(self.content_length)
+
+
+class ResponseHead:
+    """A response's head: filled by `parse_response`."""
+
+    __slots__ = ("content_length", "is_chunked", "is_keep_alive", "minor", "passing", "reason", "status", "upgrade")
+
+    minor: int
+    status: int
+    reason: bytes
+    passing: list[bytes]
+    content_length: int | None
+    is_chunked: bool
+    is_keep_alive: bool
+    upgrade: bytes | None
+
+
+def bad_request(cause: str) -> RequestError:
+    """The error for a request that is not HTTP."""
+    return RequestError(Reason.BAD_REQUEST, cause)
+
+
+def check_unfinished(data: bytes, *, uri_bytes: int, header_bytes: int) -> None:
+    """Refuse early what cannot become a good head: too long already, or lines that end in a bare LF."""
+    line_end = data.find(b"\r\n")
+    if (len(data) if line_end < 0 else line_end) > uri_bytes + 64:
+        raise RequestError(Reason.URI_TOO_LONG, f"the request line is longer than {uri_bytes} bytes")
+    if len(data) > header_bytes:
+        raise RequestError(Reason.HEADERS_TOO_LARGE, f"the header section is longer than {header_bytes} bytes")
+    if _BARE_LF.search(data):
+        raise bad_request("a line ends in a bare LF")
+
+
+def parse_request(
+    data: bytes, end: int, classify: Classifier, *, uri_bytes: int, headers: int, header_bytes: int
+) -> RequestHead:
+    """The head that starts at 0 and whose END_OF_HEAD stands at `end`. Raises `RequestError`."""
+    line = _REQUEST_LINE.match(data)
+    if line is None:
+        raise _bad_request_line(data, uri_bytes)
+    method, target, minor = line.groups()
+    if len(target) > uri_bytes:
+        raise RequestError(Reason.URI_TOO_LONG, f"the URI is longer than {uri_bytes} bytes")
+    start = line.end()
+    if end - start > header_bytes:
+        raise RequestError(Reason.HEADERS_TOO_LARGE, f"the header section is longer than {header_bytes} bytes")
+    # Without any field the line's own CRLF is the first half of END_OF_HEAD.
+    try:
+        fields = parse_fields(data[start : end + 4]) if start < end + 2 else []
+    except FieldsError as error:
+        raise bad_request(f"header fields: {error}") from error
+    if len(fields) > headers:
+        raise RequestError(Reason.HEADERS_TOO_LARGE, f"more than {headers} header fields")
+    head = RequestHead()
+    head.method = method
+    head.minor = 1 if minor == b"1" else 0
+    _read_request_fields(head, fields, classify)
+    if target[0] == 0x2F:
+        head.target = target
+    else:
+        _other_form(head, target)
+    return head
+
+
+def _bad_request_line(data: bytes, uri_bytes: int) -> RequestError:
+    line_end = data.find(b"\r\n")
+    if line_end > uri_bytes + 64:
+        return RequestError(Reason.URI_TOO_LONG, f"the URI is longer than {uri_bytes} bytes")
+    return bad_request("the request line is not HTTP/1.1 or HTTP/1.0")
+
+
+def _other_form(head: RequestHead, target: bytes) -> None:
+    """A target that does not start with a slash: absolute-form must agree with Host (RFC 9112 3.2.2)."""
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        # authority-form belongs to CONNECT, which no gateway serves; "*" is left to the policy, which refuses it.
+        head.target = target
+        return
+    authority, path, query = absolute.groups()
+    if head.host is not None and head.host.lower() != authority.lower():
+        raise bad_request("the host of the request target is not the one in Host")
+    head.host = authority
+    head.target = (path or b"/") + (query or b"")
+
+
+def _sort(fields: Fields, classify: Classifier) -> tuple[list[bytes], list[bytes | None]]:
+    """One pass over the fields: (what goes on, flattened; what we read ourselves, by kind)."""
+    passing: list[bytes] = []
+    values: list[bytes | None] = [None] * KINDS
+    for name, value in fields:
+        kind = classify[name]
+        if kind <= LAST_PASSING:
+            passing += (name, b": ", value, b"\r\n")
+            if not kind:
+                continue
+        elif kind == DROP:
+            continue
+        before = values[kind]
+        if before is None:
+            values[kind] = value
+        elif kind in ONCE:
+            raise bad_request(f"more than one {name.decode('ascii')}")
+        else:
+            values[kind] = before + b", " + value
+    return passing, values
+
+
+def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier) -> None:
+    passing, values = _sort(fields, classify)
+    head.passing = passing
+    head.values = values
+    (host, length, coding, connection, expect, upgrade) = values[HOST:FORWARDED_FOR]
+    head.upgrade = None
+    head.is_chunked = False
+    head.expects_continue = False
+    if connection is None:
+        head.is_keep_alive = head.minor == 1
+    else:
+        options = connection_options(connection)
+        head.is_keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
+        if upgrade is not None and b"upgrade" in options and head.minor:
+            head.upgrade = upgrade
+        if not options <= _PLAIN_OPTIONS:
+            head.passing = _without(passing, options)
+    if host is not None:
+        head.host = host.rstrip(b" \t")
+    elif head.minor:
+        raise bad_request("no Host")
+    else:
+        head.host = None
+    head.content_length = None if length is None else _length(length)
+    if coding is not None:
+        _check_coding(coding, head.content_length, head.minor)
+        head.is_chunked = True
+    if expect is not None:
+        head.expects_continue = _expects_continue(expect, head.minor)
+
+
+def _check_coding(value: bytes, length: int | None, minor: int) -> None:
+    if value.rstrip(b" \t").lower() != b"chunked":
+        raise bad_request("a Transfer-Encoding other than chunked")
+    if length is not None or minor == 0:
+        raise bad_request("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+
+
+def _expects_continue(value: bytes, minor: int) -> bool:
+    if value.rstrip(b" \t").lower() != b"100-continue":
+        raise RequestError(Reason.EXPECTATION_FAILED, "an Expect other than 100-continue")
+    return minor == 1  # RFC 9110 10.1.1: an HTTP/1.0 client can't be answered 100
+
+
+_PLAIN_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
+
+
+def _without(passing: list[bytes], options: frozenset[bytes]) -> list[bytes]:
+    """`passing` without the fields that `Connection` names (RFC 9110 7.6.1)."""
+    named = options - NEVER_HOP_BY_HOP
+    kept: list[bytes] = []
+    for at in range(0, len(passing), 4):
+        if passing[at].lower() not in named:
+            kept += passing[at : at + 4]
+    return kept
+
+
+def _length(value: bytes) -> int:
+    digits = value.rstrip(b" \t")
+    if not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
+        raise bad_request("a malformed Content-Length")
+    return int(digits)
+
+
+def bad_response(cause: str) -> RequestError:
+    """The error for an upstream's answer that is not HTTP."""
+    return RequestError(Reason.UPSTREAM_BAD_RESPONSE, cause)
+
+
+def parse_response(data: bytes, end: int, classify: Classifier) -> ResponseHead:
+    """The response head that starts at 0 and whose END_OF_HEAD stands at `end`. Raises `RequestError`."""
+    line = _STATUS_LINE.match(data)
+    if line is None:
+        raise bad_response("the status line is not HTTP/1.1 or HTTP/1.0")
+    minor, status, reason = line.groups()
+    start = line.end()
+    try:
+        fields = parse_fields(data[start : end + 4]) if start < end + 2 else []
+    except FieldsError as error:
+        raise bad_response(f"header fields: {error}") from error
+    head = ResponseHead()
+    head.minor = 1 if minor == b"1" else 0
+    head.status = int(status)
+    head.reason = reason or b""
+    try:
+        _read_response_fields(head, fields, classify)
+    except RequestError as error:
+        raise bad_response(str(error)) from error
+    return head
+
+
+def _read_response_fields(head: ResponseHead, fields: Fields, classify: Classifier) -> None:
+    passing, values = _sort(fields, classify)
+    (length, coding, connection, _, head.upgrade, _) = values[CONTENT_LENGTH:]
+    head.content_length = None if length is None else _length(length)
+    head.is_chunked = coding is not None
+    if coding is not None:
+        _check_coding(coding, head.content_length, head.minor)
+    head.passing = passing
+    if connection is None:
+        head.is_keep_alive = bool(head.minor)
+    else:
+        options = connection_options(connection)
+        head.is_keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
+        if not options <= _PLAIN_OPTIONS:
+            head.passing = _without(passing, options)

@@ -1,0 +1,230 @@
+"""TLS on a plain transport: a protocol towards the socket, a transport towards HTTP.
+
+Keeps true: plaintext reaches the application only after a finished handshake; what is handed to
+`write` leaves encrypted or not at all; no connection holds more than one record's worth of buffer
+while it is idle (`MODE_RELEASE_BUFFERS`, and the memory BIOs never see more than `SLICE_BYTES` at once).
+
+The request's path calls OpenSSL through pyOpenSSL's own binding instead of `Connection.recv` and
+`bio_read`: one shared buffer instead of an allocation a call, and no exception for "nothing more to
+read", which is how every read ends (docs/adr/0002-tls-record-layer.md). Everything else, and every
+failure, goes through pyOpenSSL's public methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, Final, Protocol
+
+from OpenSSL import SSL
+
+_lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
+_ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
+_bio_write: Final = _lib.BIO_write
+_bio_read: Final = _lib.BIO_read
+_ssl_read: Final = _lib.SSL_read
+_ssl_write: Final = _lib.SSL_write
+_WANT_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
+
+# One TLS record's plaintext (RFC 8446 5.1). Feeding OpenSSL in such slices keeps its memory BIOs, which
+# never shrink, at about one record each.
+SLICE_BYTES: Final = 16 * 1024
+# A record's ciphertext is at most 256 bytes longer; a flight of handshake messages may be several records.
+_BUFFER_BYTES: Final = 64 * 1024
+# Shared by all connections of the process: filled and copied out within one synchronous step.
+_buffer: Final[Any] = _ffi.new("char[]", _BUFFER_BYTES)
+_view: Final[Any] = _ffi.buffer(_buffer, _BUFFER_BYTES)
+
+
+class Application(Protocol):
+    """What a `TlsLayer` talks to: the HTTP side of a connection."""
+
+    def handshake_done(self) -> None:
+        """The handshake is finished; the peer certificate can be asked for."""
+
+    def handshake_failed(self, cause: str) -> None:
+        """The handshake won't finish; `connection_lost` follows."""
+
+    def data_received(self, data: bytes) -> None:
+        """Plaintext."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The socket is gone."""
+
+    def pause_writing(self) -> None:
+        """Stop writing."""
+
+    def resume_writing(self) -> None:
+        """Write again."""
+
+
+class TlsLayer(asyncio.Protocol):
+    """The server side of one TLS connection."""
+
+    __slots__ = (
+        "_application",
+        "_from_ssl",
+        "_into_ssl",
+        "_is_closing",
+        "_is_established",
+        "_ssl",
+        "connection",
+        "transport",
+    )
+
+    def __init__(self, context: SSL.Context, transport: asyncio.Transport, application: Application) -> None:
+        connection = SSL.Connection(context, None)
+        connection.set_accept_state()
+        self.connection = connection
+        self.transport = transport
+        self._application = application
+        self._ssl: Any = connection._ssl
+        self._into_ssl: Any = connection._into_ssl
+        self._from_ssl: Any = connection._from_ssl
+        self._is_established = False
+        self._is_closing = False
+
+    def __repr__(self) -> str:
+        state = "closing" if self._is_closing else "established" if self._is_established else "handshaking"
+        return f"<TlsLayer {state}>"
+
+    @property
+    def is_established(self) -> bool:
+        """True once the handshake is finished."""
+        return self._is_established
+
+    # towards the socket
+
+    def data_received(self, data: bytes) -> None:
+        """Ciphertext from the client."""
+        if len(data) <= SLICE_BYTES:
+            self._receive(data)
+            return
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._is_closing:
+                return
+            self._receive(data[start : start + SLICE_BYTES])
+
+    def _receive(self, data: bytes) -> None:
+        _bio_write(self._into_ssl, data, len(data))
+        if not self._is_established and not self._handshake():
+            return
+        ssl = self._ssl
+        while (count := _ssl_read(ssl, _buffer, SLICE_BYTES)) > 0:
+            self._application.data_received(_view[:count])
+            if self._is_closing:
+                return
+        if _lib.SSL_get_error(ssl, count) != _WANT_READ:
+            self._read_ended(count)
+
+    def _handshake(self) -> bool:
+        """One step of the handshake; True when it is finished."""
+        try:
+            self.connection.do_handshake()
+        except SSL.WantReadError:
+            self._flush()
+            return False
+        except (SSL.Error, ValueError) as error:
+            self._fail(_words(error))
+            return False
+        self._flush()
+        self._is_established = True
+        self._application.handshake_done()
+        return not self._is_closing
+
+    def _fail(self, cause: str) -> None:
+        self._flush()  # the alert
+        self._is_closing = True
+        self._application.handshake_failed(cause)
+        self.transport.close()
+
+    def _read_ended(self, result: int) -> None:
+        """`SSL_read` returned no plaintext for another reason than an empty BIO: close_notify, or a broken record."""
+        with contextlib.suppress(SSL.Error):
+            self.connection._raise_ssl_error(self._ssl, result)
+        self._flush()
+        self.close()
+
+    def eof_received(self) -> bool:
+        """The client closed its side; a half-closed TLS connection is a closed one."""
+        if not self._is_established and not self._is_closing:
+            self._is_closing = True
+            self._application.handshake_failed("the client closed the connection during the handshake")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        if not self._is_established and not self._is_closing:
+            self._application.handshake_failed("the client went away during the handshake")
+        self._is_closing = True
+        self._application.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The socket's write buffer is full."""
+        self._application.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The socket's write buffer has drained."""
+        self._application.resume_writing()
+
+    # towards HTTP
+
+    def write(self, data: bytes) -> None:
+        """Send plaintext; nothing is sent once the connection is closing."""
+        if self._is_closing:
+            return
+        size = len(data)
+        if size <= SLICE_BYTES:
+            _ssl_write(self._ssl, data, size)
+            count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
+            if count > 0:
+                self.transport.write(_view[:count])
+            return
+        records = []
+        for start in range(0, size, SLICE_BYTES):
+            piece = data[start : start + SLICE_BYTES]
+            _ssl_write(self._ssl, piece, len(piece))
+            count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
+            records.append(_view[: max(count, 0)])
+        self.transport.write(b"".join(records))
+
+    def _flush(self) -> None:
+        while (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
+            self.transport.write(_view[:count])
+
+    def close(self) -> None:
+        """Send close_notify and close when all is written."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        if self._is_established:
+            with contextlib.suppress(SSL.Error):
+                self.connection.shutdown()
+            self._flush()
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once, without close_notify, so that the client sees a truncated transfer."""
+        self._is_closing = True
+        self.transport.abort()
+
+    def is_closing(self) -> bool:
+        """True from the first close on."""
+        return self._is_closing
+
+    def pause_reading(self) -> None:
+        """Stop taking ciphertext from the socket."""
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take ciphertext again."""
+        self.transport.resume_reading()
+
+
+def _words(error: Exception) -> str:
+    """OpenSSL's reason for a failed handshake, in one line."""
+    if isinstance(error, SSL.SysCallError):
+        return "the client closed the connection during the handshake"
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
+        return str(error.args[0][-1][-1]) or "TLS error"
+    return str(error) or "TLS error"
