@@ -1,0 +1,225 @@
+"""The one spelling of a request's path: what the rules judge and what the upstream gets.
+
+Kept true here: `normalise` gives a path that it would give again unchanged; a path that two servers could
+read differently is refused, never repaired; and whatever a careless upstream does to the path that is
+forwarded (decode it again, fold its case, cut `;parameters`, merge slashes, turn backslashes), it reads
+nothing that the rules have not seen. docs/rules.md lists the refused spellings for admins.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, Never
+from urllib.parse import unquote, unquote_to_bytes
+
+import re2
+
+from gateway.errors import GatewayError, RequestError
+from gateway.facts import Reason
+from gateway.policy.characters import fold, objection
+
+
+class UriRejected(RequestError):  # noqa: N818  # named for what happened, as the reason code is
+    """The path or query is ambiguous or broken; answered with 400 `uri_rejected` before any rule is asked."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reason.URI_REJECTED, detail)
+
+
+class Target(NamedTuple):
+    """A request target in its one spelling, without control characters; a tuple, made in half a dataclass's time."""
+
+    path: str  # the normalised spelling, ASCII, forwarded byte for byte
+    query: str | None  # as it came, without "?" and with bytes above 0x7f as %XX; None where there was none
+    match: str  # path, the rest decoded once, `;parameters` cut, case folded: what rules look at
+
+
+# Nearly every target: unreserved characters and harmless delimiters (RFC 3986, 2.2 and 2.3), no empty segment,
+# and none that ends in a dot. Possessive, so that no target takes longer than its length.
+_ORDINARY: Final = re.compile(r"((?:/[A-Za-z0-9._~!$&')*+,=@-]++(?<!\.))*+/?+)(?:\?([!-\"$-~]*+))?+")
+_FORBIDDEN_ANYWHERE: Final = re.compile(rb"[\x00-\x20\x7f#]")
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_FORBIDDEN_ESCAPE: Final = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff]|2[Ff]|5[Cc]|25)")
+# An escape, or a byte that RFC 3986 3.3 doesn't allow as it is in a path.
+_RESPELLED: Final = re.compile(rb"%..|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
+# Where a segment ends for some reader: path parameters (RFC 3986, 3.3), or a query or fragment decoded too early.
+_CUT: Final = re.compile(r"[;?#][^/]*")
+# Spellings of another path on Windows: ASP.NET's session in the path, "/(S(x))/owa", and NTFS streams, "/owa:$i30".
+_RANGE_BYTES: Final = 8  # how far the range of a regex's matches is looked at: enough to see its first letter
+_WINDOWS_ALIAS: Final = re.compile(r"\([A-Za-z]\(|:\$")
+
+
+def normalise(target: bytes) -> Target:
+    """The one spelling of an origin-form target, `/path` or `/path?query` (RFC 9112, 3.2.1; RFC 3986, 6.2.2).
+
+    Raises `UriRejected` with a one-line detail for everything that could be read in two ways.
+    """
+    ordinary = _ORDINARY.fullmatch(target.decode("latin-1"))
+    if ordinary is None or not (path := ordinary[1]):
+        return _normalise_unusual(target)
+    return tuple.__new__(Target, (path, ordinary[2], path.lower()))
+
+
+def _normalise_unusual(target: bytes) -> Target:
+    raw_path, mark, raw_query = target.partition(b"?")
+    if (found := _FORBIDDEN_ANYWHERE.search(target)) is not None:
+        _reject(f"byte {found[0][0]:#04x} at {found.start()}: control characters, spaces and '#' must not stand here")
+    if not raw_path.startswith(b"/"):
+        _reject("the path does not begin with '/'")
+    _check_escapes(raw_path)
+    spelled = _RESPELLED.sub(_respell, raw_path)
+    text = _decode(spelled)
+    if (why := objection(text)) is not None:
+        _reject(why)
+    kept = _walk(spelled.decode("ascii").split("/"), text.split("/"))
+    query = _NOT_ASCII.sub(_escape, raw_query).decode("ascii") if mark else None
+    return Target(
+        "/" + "/".join(spelling for spelling, _ in kept), query, "/" + fold("/".join(name for _, name in kept))
+    )
+
+
+def _check_escapes(path: bytes) -> None:
+    if b"\\" in path:
+        _reject("a backslash is a slash to some servers")
+    if (broken := _BROKEN_ESCAPE.search(path)) is not None:
+        _reject(f"'%' at {broken.start()} is not followed by two hex digits")
+    if (forbidden := _FORBIDDEN_ESCAPE.search(path)) is not None:
+        _reject(
+            f"{forbidden[0].decode('ascii')} at {forbidden.start()}: an encoded slash, backslash, percent or control"
+        )
+
+
+def _decode(path: bytes) -> str:
+    try:
+        return unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UriRejected("the path is not UTF-8, or not in its shortest form") from error
+
+
+def _walk(spellings: list[str], names: list[str]) -> list[tuple[str, str]]:
+    """The segments that are left, each as it is forwarded and as it is matched; the first, before "/", is gone."""
+    last = len(names) - 1
+    has_parameters, has_empty = any(";" in name for name in names), "" in names[1:last]
+    kept: list[tuple[str, str]] = []
+    for index in range(1, last + 1):
+        name = names[index]
+        if name in {".", ".."}:
+            if has_parameters or (has_empty and name == ".."):
+                _reject("a dot segment in a path with ';', or '..' in one with '//', is read in different ways")
+            if name == "..":
+                _go_up(kept)
+            if index == last:
+                kept.append(("", ""))
+        elif name or index == last:
+            kept.append((spellings[index], _matched(name, is_last=index == last)))
+    return kept
+
+
+def _go_up(kept: list[tuple[str, str]]) -> None:
+    if not kept:
+        _reject("'..' leads above the root")
+    kept.pop()
+
+
+def _matched(name: str, *, is_last: bool) -> str:
+    """A segment as rules see it, without what some servers cut off. Raises `UriRejected`."""
+    if not name:
+        return name
+    if _WINDOWS_ALIAS.search(name) is not None:
+        _reject("a session or stream in the path is another spelling of a different path on Windows")
+    if not is_last and not {"?", "#"}.isdisjoint(name):
+        _reject("an encoded '?' or '#' before the last segment ends the path for some servers")
+    cut = _CUT.sub("", name)
+    if not cut:
+        _reject("a segment begins with ';', '?' or '#'")
+    for end in (cut[-1], name[-1]):
+        if end == "." or end.isspace():
+            _reject("a segment ends in a dot or space, which some servers drop")
+    return cut
+
+
+def _respell(found: re.Match[bytes]) -> bytes:
+    token = found[0]
+    if len(token) == 1:
+        return b"%%%02X" % token[0]
+    value = int(token[1:], 16)
+    return bytes((value,)) if value in _UNRESERVED else token.upper()
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
+
+
+def _reject(detail: str) -> Never:
+    raise UriRejected(detail)
+
+
+class PatternError(GatewayError):
+    """A rule's `uri` pattern that could never match, or not as it looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class UriPattern:
+    """A rule's `uri`, ready to be held against `Target.match`. All three kinds ignore case."""
+
+    kind: Literal["prefix", "exact", "regex"]
+    text: str  # as written
+    folded: str  # what a prefix (without a slash at its end, so "" is every path) or exact pattern is compared with
+    regex: Any = None  # a compiled re2 pattern, for regexes alone
+
+    def matches(self, path: str) -> bool:
+        """Whether the match form of a path (`Target.match`) is one that this pattern means."""
+        match self.kind:
+            case "prefix":
+                return path.startswith(self.folded) and path[len(self.folded) :][:1] in {"", "/"}
+            case "exact":
+                return path == self.folded
+            case "regex":
+                return self.regex.fullmatch(path) is not None
+
+
+def parse_pattern(text: str) -> UriPattern:
+    """A rule's `uri` pattern: `/prefix`, `=/exact` or `~regex`. Raises `PatternError` with the remedy."""
+    if text.startswith("~"):
+        return UriPattern("regex", text, "", _compile(text[1:]))
+    is_exact = text.startswith("=")
+    folded = _pattern_path(text, text[1:] if is_exact else text)
+    return UriPattern("exact", text, folded) if is_exact else UriPattern("prefix", text, folded.rstrip("/"))
+
+
+def _pattern_path(text: str, path: str) -> str:
+    if not path.startswith("/"):
+        raise PatternError(f"{text!r} is not a path", "write /prefix, =/exact or ~regex")
+    try:
+        spelled = _NOT_ASCII.sub(_escape, path.encode("utf-8", "surrogatepass"))
+        target = normalise(spelled)
+    except UriRejected as error:
+        raise PatternError(f"no request has the path {text!r}: {error.cause}", "write it without that") from error
+    if target.query is not None or ";" in path or fold(unquote(target.path)) != target.match:
+        raise PatternError(f"{text!r} holds '?', '#' or ';'", "write the path alone; rules do not see what follows")
+    if target.path.encode("ascii") != spelled:
+        raise PatternError(f"no request keeps the spelling {text!r}", f"write {target.path}")
+    return target.match
+
+
+def _compile(pattern: str) -> Any:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    try:
+        regex = re2.compile(pattern, options)
+        lowest, highest = regex.possiblematchrange(_RANGE_BYTES)
+    except UnicodeEncodeError as error:
+        raise PatternError(f"{pattern!r} is not Unicode text", "write it in UTF-8") from error
+    except re2.error as error:
+        cause = error.args[0].decode("utf-8", "replace")
+        raise PatternError(f"{pattern!r} is not a regular expression: {cause}", "write it in RE2 syntax") from error
+    if highest < b"/" or lowest >= b"0":  # the character after "/"
+        raise PatternError(
+            f"the regular expression {pattern!r} can match no path",
+            "begin it with / or .*: it must match the whole path",
+        )
+    return regex
