@@ -211,15 +211,22 @@ def _compile(pattern: str) -> Any:
     options.log_errors = False
     try:
         regex = re2.compile(pattern, options)
-        lowest, highest = regex.possiblematchrange(_RANGE_BYTES)
     except UnicodeEncodeError as error:
         raise PatternError(f"{pattern!r} is not Unicode text", "write it in UTF-8") from error
     except re2.error as error:
         cause = error.args[0].decode("utf-8", "replace")
         raise PatternError(f"{pattern!r} is not a regular expression: {cause}", "write it in RE2 syntax") from error
-    if highest < b"/" or lowest >= b"0":  # the character after "/"
+    if not _can_match_a_path(regex):
         raise PatternError(
             f"the regular expression {pattern!r} can match no path",
             "begin it with / or .*: it must match the whole path",
         )
     return regex
+
+
+def _can_match_a_path(regex: Any) -> bool:
+    try:
+        lowest, highest = regex.possiblematchrange(_RANGE_BYTES)
+    except re2.error:  # the range has no bounds
+        return True
+    return bool(lowest < b"0" and highest >= b"/")  # "0" comes after "/"
