@@ -1,0 +1,200 @@
+"""The access log's file: lines are collected and written in batches, off the requests' way.
+
+`write` appends to a list and nothing more. A batch goes out in one `os.write` on a descriptor opened with
+O_APPEND, so lines of several workers never mix, at most `FLUSH_SECONDS` after its first line. That write
+runs in the event loop: into the page cache 64 KiB take some 20 µs, less than handing them to a thread would.
+
+A log that cannot be opened at the start ends the start. One that fails later never ends serving: lines are
+kept up to `MAX_PENDING_BYTES`, then dropped, counted, and told to the error log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from gateway.clock import monotonic_seconds
+from gateway.errors import ConfigError
+
+FLUSH_SECONDS: Final = 0.1  # a reader with `--follow` sees a line this soon
+MAX_BATCH_BYTES: Final = 64 * 1024  # a batch this large doesn't wait for the timer; one write of it takes some 20 µs
+MAX_PENDING_BYTES: Final = 16 * 1024 * 1024  # some 15,000 lines outlast a full disk; beyond, serving matters more
+REPORT_SECONDS: Final = 10.0  # a full disk is told once in a while, not once a line
+FILE_MODE: Final = 0o640  # lines name people and what they read: owner and the log group only
+FOLDER_MODE: Final = 0o750
+PIPE_CHUNK_BYTES: Final = select.PIPE_BUF
+STDOUT_DESCRIPTOR: Final = 1
+
+_log = logging.getLogger("gateway.access_log")
+
+
+class AccessLogWriter:
+    """Collects lines and writes them out. `path` None is standard output.
+
+    Without a running loop (`start` not called) lines go out when a batch is full and at `close`. Raises
+    `ConfigError` when the file can't be opened.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        write: Callable[[int, bytes], int] = os.write,
+        now: Callable[[], float] = monotonic_seconds,
+    ) -> None:
+        self._path = path
+        self._write = write
+        self._now = now
+        self._lines: list[bytes] = []
+        self._pending_bytes = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_stuck = False  # the last write failed: only the timer tries again
+        self._unreported = 0
+        self._reported_at = float("-inf")
+        self.dropped_lines = 0
+        self._descriptor = _open_stdout() if path is None else _open(path)
+        self._chunk_bytes = _chunk_bytes(self._descriptor)
+
+    def __repr__(self) -> str:
+        where = self._path or "stdout"
+        return f"<AccessLogWriter {where} pending_bytes={self._pending_bytes} dropped_lines={self.dropped_lines}>"
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Flush by this loop's timer from now on; to be called after a fork, in the process that writes."""
+        self._loop = loop
+        if self._pending_bytes:
+            self._timer = loop.call_later(FLUSH_SECONDS, self._on_timer)
+
+    def write(self, line: bytes) -> None:
+        """Take one line, newline included. No I/O, unless the batch is full."""
+        if self._pending_bytes + len(line) > MAX_PENDING_BYTES:
+            self._drop(1)
+            return
+        self._lines.append(line)
+        self._pending_bytes += len(line)
+        if self._timer is None and self._loop is not None:
+            self._timer = self._loop.call_later(FLUSH_SECONDS, self._on_timer)
+        if self._pending_bytes >= MAX_BATCH_BYTES and not self._is_stuck:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write out what is pending. What can't be written stays, within the bound, for the next time."""
+        while self._lines:
+            count, chunk = self._next_chunk()
+            try:
+                written = self._write(self._descriptor, chunk)
+            except BlockingIOError:  # a pipe whose reader is slow: no failure until lines must be dropped
+                self._is_stuck = True
+                return
+            except OSError as error:
+                self._is_stuck = True
+                self._report(f"{error.strerror}; lines are kept and tried again")
+                return
+            self._is_stuck = False
+            self._pending_bytes -= written
+            del self._lines[:count]
+            if written < len(chunk):
+                self._lines.insert(0, chunk[written:])
+
+    def _next_chunk(self) -> tuple[int, bytes]:
+        if self._pending_bytes <= self._chunk_bytes:
+            return len(self._lines), b"".join(self._lines)
+        size = count = 0
+        for line in self._lines:
+            size += len(line)
+            if size > self._chunk_bytes and count:
+                break
+            count += 1
+        return count, b"".join(self._lines[:count])
+
+    def reopen(self) -> None:
+        """Close the file and open it again by its path, after a log rotation. Keeps the old one if that fails."""
+        if self._path is None:
+            return
+        self.flush()
+        try:
+            descriptor = _open(self._path)
+        except ConfigError as error:
+            _log.error("%s; writing on to the old file; %s", error.cause, error.remedy)
+            return
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._chunk_bytes = _chunk_bytes(descriptor)
+
+    def close(self) -> None:
+        """Flush and close; lines that can't be written now are lost, and counted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._loop = None
+        self.flush()
+        if self._lines:
+            self._drop(sum(line.count(b"\n") for line in self._lines))
+            self._lines.clear()
+            self._pending_bytes = 0
+        if self._descriptor > STDOUT_DESCRIPTOR:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.flush()
+        if self._pending_bytes and self._loop is not None:
+            self._timer = self._loop.call_later(FLUSH_SECONDS, self._on_timer)
+
+    def _drop(self, lines: int) -> None:
+        self.dropped_lines += lines
+        self._unreported += lines
+        self._report(f"{self._pending_bytes} bytes are pending, lines are dropped")
+
+    def _report(self, text: str) -> None:
+        now = self._now()
+        if now - self._reported_at < REPORT_SECONDS:
+            return
+        self._reported_at = now
+        _log.error(
+            "access log %s: %s; %d lines lost since the last report; free the disk or move the log",
+            self._path or "stdout",
+            text,
+            self._unreported,
+        )
+        self._unreported = 0
+
+
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def _open(path: Path) -> int:
+    try:
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        return os.open(path, _FLAGS | os.O_CREAT, FILE_MODE)
+    except OSError as error:
+        raise ConfigError(
+            f"access_log.path: {path}: {error.strerror}", "name a file that the gateway's user may write"
+        ) from error
+
+
+def _open_stdout() -> int:
+    # An open file of our own, so that a reader that stands still blocks neither us nor, by the flag, our parent.
+    try:
+        return os.open(f"/proc/self/fd/{STDOUT_DESCRIPTOR}", _FLAGS)
+    except OSError:  # a socket (journald), or no /proc: as it is
+        pass
+    try:
+        os.fstat(STDOUT_DESCRIPTOR)
+    except OSError as error:
+        raise ConfigError(f"access_log.path: standard output: {error.strerror}", "name a file instead") from error
+    return STDOUT_DESCRIPTOR
+
+
+def _chunk_bytes(descriptor: int) -> int:
+    # Writes of several processes to one pipe stay whole up to PIPE_BUF bytes (POSIX, write()), to a file always.
+    is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    return PIPE_CHUNK_BYTES if is_pipe else MAX_BATCH_BYTES
