@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.errors import GatewayError
 from gateway.facts import Action
 
 BindUser = Literal["email", "upn", "cn", "san"]
+
+
+class PatternError(GatewayError):
+    """A rule's condition that could never hold, or not as it looks; the remedy says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,12 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import re2
 
-from gateway.errors import GatewayError, RequestError
+from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.policy.characters import fold, objection
+from gateway.policy.rules import PatternError
+
+__all__ = ["PatternError", "Target", "UriPattern", "UriRejected", "normalise", "parse_pattern"]
 
 
 class UriRejected(RequestError):  # noqa: N818  # named for what happened, as the reason code is
@@ -155,10 +158,6 @@ def _escape(found: re.Match[bytes]) -> bytes:
 
 def _reject(detail: str) -> Never:
     raise UriRejected(detail)
-
-
-class PatternError(GatewayError):
-    """A rule's `uri` pattern that could never match, or not as it looks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,136 @@
+"""What a rule asks of a certificate beyond being trusted, and of the login and device that come with it.
+
+Kept true here: every given line must hold; what cannot be read counts against the client; names compare
+without case, letter by letter, and with runs of spaces as one (X.520 caseIgnoreMatch), but nothing else is alike.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.facts import Identity, Login, Reason, Request
+from gateway.policy.binding import belongs
+from gateway.policy.characters import fold
+from gateway.policy.glob import Glob
+from gateway.policy.rules import CertificateConditions, PatternError
+
+ACTIVESYNC: Final = "/microsoft-server-activesync"  # also under a prefix, as SOGo has it
+
+_SPACES: Final = re.compile(r" +")
+_ADDRESS: Final = re.compile(r"[^@\s\x00-\x20\x7f-\xa0\"<>]+@[^@\s\x00-\x20\x7f-\xa0\"<>]+")
+# Short names of subject attributes that tools write differently (RFC 4514, 3; OpenSSL; Windows).
+_ALIASES: Final = {"E": "EMAILADDRESS", "EMAIL": "EMAILADDRESS", "S": "ST", "USERID": "UID"}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A condition that does not hold."""
+
+    reason: Reason
+    detail: str  # one line
+
+
+class EmailPattern:
+    """`*@example.com`: a wildcard on either side of the one `@`, which no wildcard stands for."""
+
+    __slots__ = ("_domain", "_local", "text")
+
+    def __init__(self, text: str) -> None:
+        local, at, domain = text.partition("@")
+        if text != "*" and (not at or not local or not domain or "@" in domain):
+            raise PatternError(f"{text!r} is no pattern for an e-mail address", "write *@example.com")
+        self.text = text
+        self._local = Glob(fold(local))
+        self._domain = Glob(fold(domain) if at else "*")
+
+    def matches(self, address: str) -> bool:
+        """Whether an address of a certificate is meant; what has not exactly one `@`, or a space or control, is not."""
+        if _ADDRESS.fullmatch(address) is None:
+            return False
+        local, _, domain = fold(address).partition("@")
+        return self._local.matches(local) and self._domain.matches(domain)
+
+
+class Conditions:
+    """`CertificateConditions`, made ready. `check` is asked only about a certificate that is trusted."""
+
+    __slots__ = ("_devices", "_emails", "_rule", "_subject")
+
+    def __init__(self, conditions: CertificateConditions) -> None:
+        self._rule = conditions
+        self._emails = tuple(map(EmailPattern, conditions.emails))
+        self._subject = tuple((name, value, _type(name), Glob(_value(value))) for name, value in conditions.subject)
+        self._devices = frozenset(map(_device, conditions.device_ids))
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether the mail login or the device is looked at."""
+        return self._rule.bind_user is not None or bool(self._devices)
+
+    def check(self, identity: Identity, request: Request) -> Failure | None:
+        """The first condition that does not hold, in the order in which they are documented; None when all do."""
+        return self._check_certificate(identity) or self._check_login(identity, request)
+
+    def _check_certificate(self, identity: Identity) -> Failure | None:
+        rule = self._rule
+        if rule.ca_fingerprints is not None and rule.ca_fingerprints.isdisjoint(identity.path_fingerprints):
+            return _not_allowed("the certificate was issued by a CA that this rule does not name")
+        for name, value, wanted, glob in self._subject:
+            if not any(_type(given) == wanted and glob.matches(_value(text)) for given, text in identity.rdns):
+                return _not_allowed(f"the certificate's subject has no {name} like {value!r}")
+        if self._emails and not self._counting(identity):
+            return _not_allowed("none of the certificate's e-mail addresses is one that this rule lets in")
+        if rule.fingerprints_sha256 and identity.fingerprint not in rule.fingerprints_sha256:
+            return _not_allowed("the certificate's fingerprint is not in this rule's list")
+        return None
+
+    def _check_login(self, identity: Identity, request: Request) -> Failure | None:
+        if not self.needs_login:
+            return None
+        bind, login = self._rule.bind_user, request.login
+        if login.problem is not None:
+            reason = Reason.CERTIFICATE_NOT_ALLOWED if bind is None else Reason.USER_MISMATCH
+            return Failure(reason, f"the login cannot be read: {login.problem}")
+        if bind is not None:
+            emails = self._counting(identity)
+            for user in login.users:
+                if not belongs(user, bind, identity, emails):
+                    return Failure(
+                        Reason.USER_MISMATCH, f"the login {user!r} does not belong to the certificate ({bind})"
+                    )
+        return self._check_device(request, login) if self._devices else None
+
+    def _check_device(self, request: Request, login: Login) -> Failure | None:
+        if login.device_id is not None:
+            if _device(login.device_id) in self._devices:
+                return None
+            return _not_allowed(f"the device {login.device_id!r} is not in this rule's list")
+        if ACTIVESYNC in request.path and request.method != "OPTIONS":
+            return _not_allowed("an ActiveSync request without a device id, under a rule that lists devices")
+        return None
+
+    def _counting(self, identity: Identity) -> tuple[str, ...]:
+        """The certificate's addresses that the rule's `email` lets count: all of them where it has none."""
+        if not self._emails:
+            return identity.emails
+        return tuple(email for email in identity.emails if any(pattern.matches(email) for pattern in self._emails))
+
+
+def _not_allowed(detail: str) -> Failure:
+    return Failure(Reason.CERTIFICATE_NOT_ALLOWED, detail)
+
+
+def _type(name: str) -> str:
+    upper = name.upper()
+    return _ALIASES.get(upper, upper)
+
+
+def _value(text: str) -> str:
+    return _SPACES.sub(" ", fold(text).strip(" "))
+
+
+def _device(text: str) -> str:
+    """A device id as it is compared: only ASCII letters have case in it (MS-ASHTTP 2.2.1.1.1.2.3)."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)

@@ -1,0 +1,87 @@
+"""The rules as a whole: the first that matches decides, and where none does, nobody comes in.
+
+Kept true here: `decide` gives what the plain loop `decide_plain` gives, for every request and any number of
+rules; a certificate is asked for whenever some rule could require one, and never else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gateway.facts import Action, Address, Decision, Reason, Request
+from gateway.policy.hosts import HostPattern, parse_host_pattern
+from gateway.policy.index import RuleIndex
+from gateway.policy.matcher import Matcher, prepare
+from gateway.policy.networks import Network
+from gateway.policy.rules import Rule
+from gateway.policy.trace import Step, trace
+
+NO_RULE: Final = Decision(Action.DENY, Reason.NO_RULE, None, None, "no rule matches, so the request is denied")
+
+
+class Engine:
+    """Rules made ready to decide. Immutable; one for each configuration that is loaded."""
+
+    __slots__ = ("_certificate_bits", "_covering_bits", "_index", "_matchers", "needs_login")
+
+    def __init__(self, rules: Sequence[Rule], networks: Mapping[str, Sequence[Network]]) -> None:
+        """`networks` are resolved, without `external`. Raises `PatternError` for a rule that cannot work."""
+        self._matchers = tuple(prepare(rule, networks) for rule in rules)
+        self._index = RuleIndex(self._matchers)
+        # Whether any rule looks at the mail login or the device; where none does, neither need be read to decide.
+        self.needs_login: bool = any(matcher.conditions.needs_login for matcher in self._matchers)
+        self._certificate_bits = 0
+        self._covering_bits = 0
+        for number, matcher in enumerate(self._matchers):
+            self._certificate_bits |= (matcher.rule.action is Action.REQUIRE_CERTIFICATE) << number
+            self._covering_bits |= matcher.covers_every_request << number
+
+    def decide(self, request: Request) -> Decision:
+        """What the rules say of a request, at a cost that hardly grows with their number."""
+        number = self._index.first(request)
+        return NO_RULE if number < 0 else self._matchers[number].verdict(request)
+
+    def decide_plain(self, request: Request) -> Decision:
+        """The same by going through the rules one by one: what `decide` is held against."""
+        for matcher in self._matchers:
+            if matcher.matches(request):
+                return matcher.verdict(request)
+        return NO_RULE
+
+    def trace(self, request: Request) -> tuple[Step, ...]:
+        """Every rule up to the one that decides, with what became of each of its conditions."""
+        return trace(self._matchers, request)
+
+    def asks_for_certificate(self, address: Address, host: str | None, site_hosts: tuple[str, ...]) -> bool:
+        """Whether some rule could require a certificate of a client, known by its address and TLS server name.
+
+        Without a server name (`host` None) any of the site's hosts may follow. A rule that covers whatever may
+        follow ends the search: what stands below it never decides.
+        """
+        here = self._index.by_address(address)
+        if host is not None:
+            possible = covered = here & self._index.by_host(host)
+        else:
+            possible, covered = self._by_site(here, tuple(map(parse_host_pattern, site_hosts)))
+        asking = possible & self._certificate_bits
+        ending = covered & self._covering_bits
+        first_end = ending & -ending
+        return bool(asking and (not ending or asking & -asking <= first_end))
+
+    def _by_site(self, here: int, site: tuple[HostPattern, ...]) -> tuple[int, int]:
+        """The rules for some host of the site, and those for all of them."""
+        possible = covered = 0
+        for number, matcher in enumerate(self._matchers):
+            if here >> number & 1:
+                possible |= _is_for_some(matcher, site) << number
+                covered |= _is_for_all(matcher, site) << number
+        return possible, covered
+
+
+def _is_for_some(matcher: Matcher, site: tuple[HostPattern, ...]) -> bool:
+    return matcher.hosts is None or any(ours.meets(theirs) for ours in matcher.hosts for theirs in site)
+
+
+def _is_for_all(matcher: Matcher, site: tuple[HostPattern, ...]) -> bool:
+    return matcher.hosts is None or all(any(ours.covers(theirs) for ours in matcher.hosts) for theirs in site)

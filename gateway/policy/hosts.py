@@ -1,0 +1,182 @@
+"""Host names in one spelling, patterns over them, and the way from a name to its site.
+
+Kept true here: a name has exactly one normalised spelling; `*.suffix` stands for exactly one label, as in
+certificates (RFC 6125, 6.4.3); an exact name beats a wildcard and a wildcard beats `*`, however many there
+are, at the cost of two dictionary look-ups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Generic, Literal, TypeVar
+
+from gateway.errors import RequestError
+from gateway.facts import Reason
+from gateway.policy.rules import PatternError
+
+T = TypeVar("T")
+
+_HOST_CHARACTERS: Final = 253  # RFC 1035, 2.3.4: 255 octets with length bytes and root
+_PORT: Final = re.compile(r":([0-9]{0,5})\Z")
+_MAX_PORT: Final = 65535
+# Letters, digits and hyphens (RFC 1123, 2.1), and the underscore that internal names have.
+_NAME: Final = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+# IDNA 2003, as Python has it, and IDNA 2008, as browsers have it, make different names of these (UTS 46, 7).
+_DEVIATIONS: Final = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
+
+
+class HostRejected(RequestError):  # noqa: N818  # named for what happened, as in uri
+    """A host that is no name and no address; answered with 400 `bad_request`."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(Reason.BAD_REQUEST, cause)
+
+
+def normalise_host(text: str) -> str:
+    """A `Host` or server name in its one spelling: lower case, no port, no final dot, A-labels, `[v6]` compressed.
+
+    Source: RFC 9110, 7.2; RFC 3986, 3.2.2. Raises `HostRejected`.
+    """
+    name = _without_port(text)
+    if name.startswith("["):
+        return _address_literal(name)
+    name = name.removesuffix(".")
+    name = name.lower() if name.isascii() else _to_ascii(name)
+    if len(name) > _HOST_CHARACTERS or _NAME.fullmatch(name) is None:
+        raise HostRejected(f"{_shown(text)} is not a host name")
+    if _NUMERIC_END.fullmatch(name) is not None:
+        _check_dotted_quad(name)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class HostPattern:
+    """`mail.example.com`, `*.example.com` (exactly one label) or `*`."""
+
+    kind: Literal["exact", "wildcard", "any"]
+    name: str  # the name, the suffix without "*.", or ""
+
+    def matches(self, host: str) -> bool:
+        """Whether a normalised host is meant."""
+        match self.kind:
+            case "exact":
+                return host == self.name
+            case "wildcard":
+                return suffix_of(host) == self.name
+            case "any":
+                return True
+
+    def covers(self, other: HostPattern) -> bool:
+        """Whether every host that the other means is meant by this one too."""
+        if self.kind == "wildcard" and other.kind == "exact":
+            return self.matches(other.name)
+        return self.kind == "any" or self == other
+
+    def meets(self, other: HostPattern) -> bool:
+        """Whether some host is meant by both."""
+        return self.covers(other) or other.covers(self)
+
+
+def parse_host_pattern(text: str) -> HostPattern:
+    """A pattern from the file. Raises `PatternError` with the remedy."""
+    if text == "*":
+        return HostPattern("any", "")
+    suffix = text.removeprefix("*.")
+    try:
+        if _PORT.search(suffix) is not None and not suffix.endswith("]"):
+            raise PatternError(f"{text!r} names a port", "write the host alone; a site answers on every listener")
+        name = normalise_host(suffix)
+    except HostRejected as error:
+        raise PatternError(error.cause, 'write a name, "*.suffix" or "*"') from error
+    if suffix == text:
+        return HostPattern("exact", name)
+    if name.startswith("[") or _NUMERIC_END.fullmatch(name) is not None:
+        raise PatternError(f"{text!r} is a wildcard over an address", "write the address itself")
+    return HostPattern("wildcard", name)
+
+
+def suffix_of(host: str) -> str | None:
+    """What a wildcard would have to be for: the host without its first label; None where nothing is left."""
+    return host.partition(".")[2] or None
+
+
+class SiteIndex(Generic[T]):
+    """From a normalised host to what was filed under the best pattern for it."""
+
+    __slots__ = ("_any", "_exact", "_wildcard")
+
+    def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
+        self._exact: dict[str, T] = {}
+        self._wildcard: dict[str, T] = {}
+        self._any: T | None = None
+        seen: set[HostPattern] = set()
+        for text, value in entries:
+            pattern = parse_host_pattern(text)
+            if pattern in seen:
+                raise PatternError(f"host {text!r} stands twice", "leave it in one site only")
+            seen.add(pattern)
+            self._file(pattern, value)
+
+    def find(self, host: str | None) -> T | None:
+        """The entry for a host; None where there is none. Without a host, the entry under `*`."""
+        if host is None:
+            return self._any
+        if (found := self._exact.get(host)) is not None:
+            return found
+        return self._wildcard.get(host.partition(".")[2], self._any)
+
+    def _file(self, pattern: HostPattern, value: T) -> None:
+        match pattern.kind:
+            case "exact":
+                self._exact[pattern.name] = value
+            case "wildcard":
+                self._wildcard[pattern.name] = value
+            case "any":
+                self._any = value
+
+
+def _without_port(text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        return text
+    if (port := _PORT.search(text)) is None:
+        return text
+    if port[1] and int(port[1]) > _MAX_PORT:
+        raise HostRejected(f"{_shown(text)} has a port above {_MAX_PORT}")
+    return text[: port.start()]
+
+
+def _address_literal(name: str) -> str:
+    try:
+        if not name.endswith("]") or "%" in name:
+            raise HostRejected(f"{_shown(name)} is not an IPv6 address in brackets")
+        return f"[{IPv6Address(name[1:-1])}]"
+    except ValueError as error:
+        raise HostRejected(f"{_shown(name)} is not an IPv6 address in brackets") from error
+
+
+def _check_dotted_quad(name: str) -> None:
+    """A name that ends in a number is an address to every resolver, in forms that each reads differently."""
+    try:
+        IPv4Address(name)
+    except ValueError as error:
+        raise HostRejected(f"{_shown(name)} ends in a number and is not an IPv4 address") from error
+
+
+def _to_ascii(name: str) -> str:
+    if len(name) > _HOST_CHARACTERS:  # no A-label is shorter than its name, and the codec takes quadratic time
+        raise HostRejected(f"{_shown(name)} is longer than a host name")
+    if not _DEVIATIONS.isdisjoint(name):
+        raise HostRejected(f"{_shown(name)} is read differently by IDNA 2003 and 2008; its A-label (xn--…) is not")
+    try:
+        return name.encode("idna").decode("ascii").lower()
+    except UnicodeError as error:
+        raise HostRejected(f"{_shown(name)} is not an internationalised host name") from error
+
+
+def _shown(text: str) -> str:
+    """Hostile text for a message: escaped, and not longer than a name may be."""
+    return ascii(text[:_HOST_CHARACTERS])

@@ -1,0 +1,71 @@
+"""How a decision came about, rule by rule and condition by condition, in words.
+
+Kept true here: the words come from the very matchers that decide; nothing is judged a second way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.facts import Action, Request
+from gateway.policy.matcher import Matcher
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of a rule held against a request."""
+
+    condition: str  # the key in the file: from, hosts, uri, methods, certificate
+    is_met: bool
+    why: str  # one line
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule that was tried, with all its conditions."""
+
+    rule: str
+    line: int
+    action: Action
+    is_match: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def why(self) -> str:
+        """Why the rule matched or didn't, in one line."""
+        failed = [check.why for check in self.checks if not check.is_met and check.condition != "certificate"]
+        return failed[0] if failed else "every condition holds" if self.checks else "it has no conditions"
+
+
+def trace(matchers: Sequence[Matcher], request: Request) -> tuple[Step, ...]:
+    """Every rule from the first to the one that decides."""
+    steps: list[Step] = []
+    for matcher in matchers:
+        is_match = matcher.matches(request)
+        checks = tuple(_checks(matcher, request))
+        if is_match and matcher.rule.action is Action.REQUIRE_CERTIFICATE:
+            verdict = matcher.verdict(request)
+            checks = (*checks, Check("certificate", verdict.reason is None, verdict.detail))
+        rule = matcher.rule
+        steps.append(Step(rule.name, rule.line, rule.action, is_match, checks))
+        if is_match:
+            break
+    return tuple(steps)
+
+
+def _checks(matcher: Matcher, request: Request) -> Iterable[Check]:
+    rule = matcher.rule
+    if rule.networks is not None:
+        yield _check("from", matcher.is_from(request.address), str(request.address), rule.networks)
+    if rule.hosts is not None:
+        yield _check("hosts", matcher.is_for_host(request.host), request.host, rule.hosts)
+    if rule.uris is not None:
+        yield _check("uri", matcher.is_for_path(request.path), request.path, rule.uris)
+    if rule.methods is not None:
+        yield _check("methods", matcher.is_for_method(request.method), request.method, sorted(rule.methods))
+
+
+def _check(condition: str, is_met: bool, value: str, wanted: Sequence[str]) -> Check:
+    listed = ", ".join(wanted) or "nothing"
+    return Check(condition, is_met, f"{value} is {'' if is_met else 'not '}in {condition} [{listed}]")
