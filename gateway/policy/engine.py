@@ -23,7 +23,7 @@ NO_RULE: Final = Decision(Action.DENY, Reason.NO_RULE, None, None, "no rule matc
 class Engine:
     """Rules made ready to decide. Immutable; one for each configuration that is loaded."""
 
-    __slots__ = ("_certificate_bits", "_covering_bits", "_index", "_matchers", "needs_login")
+    __slots__ = ("_certificate_bits", "_covering_bits", "_index", "_matchers", "_sites", "needs_login")
 
     def __init__(self, rules: Sequence[Rule], networks: Mapping[str, Sequence[Network]]) -> None:
         """`networks` are resolved, without `external`. Raises `PatternError` for a rule that cannot work."""
@@ -31,6 +31,7 @@ class Engine:
         self._index = RuleIndex(self._matchers)
         # Whether any rule looks at the mail login or the device; where none does, neither need be read to decide.
         self.needs_login: bool = any(matcher.conditions.needs_login for matcher in self._matchers)
+        self._sites: dict[tuple[str, ...], tuple[int, int]] = {}  # as many as there are sites
         self._certificate_bits = 0
         self._covering_bits = 0
         for number, matcher in enumerate(self._matchers):
@@ -63,19 +64,22 @@ class Engine:
         if host is not None:
             possible = covered = here & self._index.by_host(host)
         else:
-            possible, covered = self._by_site(here, tuple(map(parse_host_pattern, site_hosts)))
+            possible, covered = (here & bits for bits in self._by_site(site_hosts))
         asking = possible & self._certificate_bits
         ending = covered & self._covering_bits
         first_end = ending & -ending
         return bool(asking and (not ending or asking & -asking <= first_end))
 
-    def _by_site(self, here: int, site: tuple[HostPattern, ...]) -> tuple[int, int]:
-        """The rules for some host of the site, and those for all of them."""
+    def _by_site(self, site_hosts: tuple[str, ...]) -> tuple[int, int]:
+        """The rules for some host of a site, and those for all of them; worked out once for each site."""
+        if (known := self._sites.get(site_hosts)) is not None:
+            return known
+        site = tuple(map(parse_host_pattern, site_hosts))
         possible = covered = 0
         for number, matcher in enumerate(self._matchers):
-            if here >> number & 1:
-                possible |= _is_for_some(matcher, site) << number
-                covered |= _is_for_all(matcher, site) << number
+            possible |= _is_for_some(matcher, site) << number
+            covered |= _is_for_all(matcher, site) << number
+        self._sites[site_hosts] = possible, covered
         return possible, covered
 
 
