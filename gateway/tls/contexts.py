@@ -6,6 +6,9 @@ What this module keeps true:
 - A handshake never fails for a bad client certificate, and always for a bad proof that the client has its key:
   OpenSSL checks CertificateVerify whatever the verify callback says. The store is empty, so OpenSSL trusts nobody
   itself, and `client_cert` is the only judge.
+- A session is left behind only by a handshake whose certificate is trusted by itself, without intermediates that the
+  client sent: a resumed session brings the leaf alone, and has to get the same verdict in every worker. Who was
+  refused, or showed nothing, makes a full handshake next time and is asked again. See docs/adr/0004.
 - TLS 1.2 and up, forward secrecy and AEAD only; no renegotiation, compression, early data or post-handshake
   authentication.
 
@@ -26,6 +29,7 @@ from OpenSSL import SSL, crypto
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
+from gateway.tls.client_hello import ClientHello
 from gateway.tls.files import ServerKey, load_certificates, load_private_key
 from gateway.tls.trust import Trust, load_trust
 
@@ -38,15 +42,64 @@ HTTP_1_1: Final = b"http/1.1"
 _Select = Callable[[SSL.Connection, list[bytes]], bytes | SSL._NoOverlappingProtocols]
 
 
+# Called with the leaf's DER: whether a session may stand for it. `JudgementCache.is_trusted_alone`, in effect.
+MayResume = Callable[[bytes], bool]
+
+_READ_FINISHED: Final = b"SSLv3/TLS read finished"  # the state before TLS 1.3 tickets are written
+
+
 @dataclass(frozen=True, slots=True)
 class SiteTls:
     """A site with all that its handshakes need."""
 
     site: Site
     silent: SSL.Context  # sends no CertificateRequest
-    asking: SSL.Context  # asks for a certificate, takes any, and none
+    asking: SSL.Context  # TLS 1.3: asks for a certificate, takes any, and none
+    asking_tls_1_2: SSL.Context  # the same for clients without TLS 1.3
     trust: Trust  # what `client_cert` judges by
     fingerprint: bytes  # SHA-256 over all that the contexts depend on: equal means they can be kept
+
+    def connection(self, hello: ClientHello, *, asks: bool, may_resume: MayResume) -> SSL.Connection:
+        """A server connection on memory BIOs for a client that said `hello`.
+
+        `may_resume` is asked at the end of a TLS 1.3 handshake that asked for a certificate. After a TLS 1.2 one it
+        is the caller who has to call `leave_no_session` when the answer is no.
+        """
+        if not asks:
+            context = self.silent
+        elif hello.has_tls_1_3:
+            context = self.asking
+        else:
+            context = self.asking_tls_1_2
+        connection = SSL.Connection(context, None)
+        connection.set_app_data(may_resume)
+        connection.set_accept_state()
+        return connection
+
+
+def peer_certificates(connection: SSL.Connection) -> tuple[bytes | None, list[bytes]]:
+    """The leaf whose key the handshake proved, and whatever else the client sent, as DER; None where it sent none.
+
+    On the server's side OpenSSL's chain does not hold the leaf: its first entry is a stranger, whom the client need
+    not be (CVE-2023-2422 took it for the identity). After a resumption the chain is empty.
+    """
+    leaf = connection.get_peer_certificate()
+    if leaf is None:
+        return None, []
+    return _der(leaf), [_der(certificate) for certificate in connection.get_peer_cert_chain() or ()]
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def leave_no_session(connection: SSL.Connection) -> None:
+    """Let the session of a closed TLS 1.2 connection not be resumed; call it last, after `shutdown`.
+
+    OpenSSL drops a session from its cache when the connection is freed without a sent close_notify. It was sent;
+    this makes OpenSSL forget that it was.
+    """
+    connection.set_shutdown(0)
 
 
 def build_site(site: Site, rules_digest: bytes = b"", *, protocols: Sequence[bytes] = (HTTP_1_1,)) -> SiteTls:
@@ -59,12 +112,22 @@ def build_site(site: Site, rules_digest: bytes = b"", *, protocols: Sequence[byt
     _check_pair(site, chain, key)
     trust = load_trust(site)
     digest = _digest(site, chain, trust, rules_digest, protocols)
-    silent = _context(site, chain, key, protocols)
-    silent.set_session_id(hashlib.sha256(b"silent" + digest).digest())
-    asking = _context(site, chain, key, protocols)
-    asking.set_session_id(hashlib.sha256(b"asking" + digest).digest())
-    _ask(asking, trust)
-    return SiteTls(site, silent, asking, trust, digest)
+
+    def context(policy: bytes) -> SSL.Context:
+        made = _context(site, chain, key, protocols)
+        made.set_session_id(hashlib.sha256(policy + digest).digest())
+        return made
+
+    silent = context(b"silent")
+    asking = context(b"asking")
+    asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need none, and what is withheld must not be kept
+    asking.set_info_callback(_withhold_ticket)
+    asking_tls_1_2 = context(b"asking TLS 1.2")
+    asking_tls_1_2.set_max_proto_version(SSL.TLS1_2_VERSION)
+    asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate is seen
+    for each in (asking, asking_tls_1_2):
+        _ask(each, trust)
+    return SiteTls(site, silent, asking, asking_tls_1_2, trust, digest)
 
 
 def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: ServerKey) -> None:
@@ -156,3 +219,21 @@ def _ask(context: SSL.Context, trust: Trust) -> None:
 def _take_any(_connection: SSL.Connection, _certificate: crypto.X509, _error: int, _depth: int, _ok: int) -> bool:
     """Let the handshake go on: a bad certificate is answered with a page, by `client_cert`'s verdict."""
     return True
+
+
+def _withhold_ticket(connection: SSL.Connection, where: int, _result: int) -> None:
+    """Before a TLS 1.3 ticket is written: spoil it unless the certificate may be resumed with.
+
+    With OP_NO_TICKET set OpenSSL writes a reference into its session cache instead, which is off: it leads nowhere.
+    """
+    if where != SSL.SSL_CB_ACCEPT_LOOP or connection.get_state_string() != _READ_FINISHED:
+        return
+    may_resume: MayResume | None = connection.get_app_data()
+    leaf = connection.get_peer_certificate()
+    is_good = False
+    try:
+        if may_resume is not None and leaf is not None:
+            is_good = may_resume(_der(leaf))
+    finally:
+        if not is_good:
+            connection.set_options(SSL.OP_NO_TICKET)

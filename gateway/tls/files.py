@@ -24,6 +24,14 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 ServerKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
+class tolerated_serials(warnings.catch_warnings):  # noqa: N801 - reads as a phrase
+    """Old CAs gave serials that are zero or negative; `cryptography` reads them and warns, which helps nobody here."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+
+
 def read(path: Path) -> bytes:
     """The file's bytes. Raises `ConfigError` when it is missing, unreadable, empty or above `MAX_FILE_BYTES`."""
     try:
@@ -48,8 +56,7 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
 
 def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     """Certificates from PEM text or one DER certificate. Raises `ValueError`."""
-    with warnings.catch_warnings():  # old CAs have odd serials; that they are odd is no news to their owner
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    with tolerated_serials():
         if b"-----BEGIN" in data:
             return tuple(x509.load_pem_x509_certificates(data))
         return (x509.load_der_x509_certificate(data),)

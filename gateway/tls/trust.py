@@ -6,47 +6,130 @@ never changes, a reload or a refreshed list makes a new one with the next genera
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls.files import load_certificates
+from gateway.tls.files import load_certificates, read
+from gateway.tls.paths import Paths
+from gateway.tls.revocation import CrlPolicy, Revocation, RevocationList, parse_lists
+
+# A new CA has to reach every client: that takes weeks.
+WARN_CA_DAYS: Final = 30
 
 _generations = count(1)
+_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Trust:
     """What client certificates of one site are judged by."""
 
     anchors: tuple[x509.Certificate, ...]
-    crl_policy: Literal["require", "if_present"]
-    generation: int  # unique in this process; a cached judgement of another generation doesn't count
+    revocation: Revocation | None = None  # None: no list is configured, so nothing is asked
+    problems: tuple[str, ...] = ()  # what could not be used when this was made
+    generation: int = field(default_factory=lambda: next(_generations))  # unique in this process, ever rising
+    paths: Paths = field(init=False, repr=False)
+    anchor_fingerprints: frozenset[str] = field(init=False, repr=False)  # SHA-256, lower-case hex
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", Paths(self.anchors))
+        object.__setattr__(self, "anchor_fingerprints", frozenset(map(_fingerprint, self.anchors)))
+
+    def warnings(self, now: datetime) -> tuple[str, ...]:
+        """What an administrator should act on before, or after, clients are refused; a line each."""
+        found = [*self.problems]
+        for anchor in self.anchors:
+            end = anchor.not_valid_after_utc
+            if now > end - timedelta(days=WARN_CA_DAYS):
+                verb = "ended" if now > end else "ends"
+                found.append(f"the CA {_name(anchor)} {verb} {end:%Y-%m-%d %H:%M} UTC; renew it")
+        if self.revocation is not None:
+            for anchor in self.anchors:
+                lists = self.revocation.of_ca(anchor)
+                if lists and (line := lists[0].warning(now)):
+                    found.append(line)
+                if not lists and self.revocation.policy == "require":
+                    found.append(f"no revocation list of {_name(anchor)}: all its certificates are refused")
+        return tuple(found)
 
 
-def load_trust(site: Site) -> Trust:
-    """Read a site's `client_ca` and `crl` files. Raises `ConfigError`."""
-    return Trust(load_anchors(site.client_ca), site.crl_policy, next(_generations))
+def load_trust(site: Site, fetched: Mapping[str, bytes] = _NOTHING) -> Trust:
+    """Read a site's `client_ca` and `crl`; lists at URLs come from `fetched`. Raises `ConfigError`.
+
+    A fetched list that can't be used is left out and named in `problems`: what stands on a web server must not be
+    able to keep the gateway from starting. Under `require` its CA's certificates are refused then.
+    """
+    anchors = load_anchors(site.client_ca)
+    if not site.crl:
+        return Trust(anchors)
+    lists, problems = load_lists(site.crl, fetched, anchors)
+    return Trust(anchors, Revocation(lists, site.crl_policy), problems)
+
+
+def make_trust(
+    anchors: Sequence[x509.Certificate], lists: Sequence[RevocationList] = (), policy: CrlPolicy | None = None
+) -> Trust:
+    """A Trust from what is in memory; without a `policy` there is no revocation check."""
+    return Trust(tuple(anchors), None if policy is None else Revocation(lists, policy))
+
+
+def load_lists(
+    sources: Sequence[str], fetched: Mapping[str, bytes], anchors: Sequence[x509.Certificate]
+) -> tuple[tuple[RevocationList, ...], tuple[str, ...]]:
+    """The lists of these files and URLs, and a line for each URL that gave none. Raises `ConfigError` for a file."""
+    lists: list[RevocationList] = []
+    problems: list[str] = []
+    for source in sources:
+        if not source.startswith(("http://", "https://")):
+            lists += _checked_lists(read(Path(source)), source, anchors)
+        elif (data := fetched.get(source)) is None:
+            problems.append(f"{source}: the revocation list has not been fetched yet")
+        else:
+            try:
+                lists += _checked_lists(data, source, anchors)
+            except ConfigError as error:
+                problems.append(error.cause)
+    return tuple(lists), tuple(problems)
+
+
+def _checked_lists(data: bytes, source: str, anchors: Sequence[x509.Certificate]) -> tuple[RevocationList, ...]:
+    found = parse_lists(data, source)
+    for entry in found:
+        _check_signer(entry, anchors)
+    return found
+
+
+def _check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:
+    """Refuse a list that names one of the anchors and was not signed by it; others may be an intermediate's."""
+    named = [anchor for anchor in anchors if anchor.subject == entry.crl.issuer]
+    if named and not any(entry.is_signed_by(anchor) for anchor in named):
+        raise ConfigError(
+            f"{entry.source}: the list says it is from {_name(named[0])}, whose key did not sign it",
+            "use the list that this CA made; after a CA's key has changed, make a new list",
+        )
 
 
 def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
     """Every CA certificate of these files, each once. Raises `ConfigError` for one that is no CA's."""
-    anchors: dict[bytes, x509.Certificate] = {}
+    anchors: dict[str, x509.Certificate] = {}
     for path in paths:
         for certificate in load_certificates(path):
             if not is_ca(certificate):
                 raise ConfigError(
-                    f"{path}: {certificate.subject.rfc4514_string()!r} is no CA certificate",
+                    f"{path}: {_name(certificate)} is no CA certificate",
                     "name the certificate of the CA that issues client certificates",
                 )
-            anchors.setdefault(certificate.fingerprint(hashes.SHA256()), certificate)
+            anchors.setdefault(_fingerprint(certificate), certificate)
     return tuple(anchors.values())
 
 
@@ -54,7 +137,20 @@ def is_ca(certificate: x509.Certificate) -> bool:
     """True for a v3 certificate with basicConstraints CA:TRUE, and for a self-issued one of v1 (old roots)."""
     if certificate.version is x509.Version.v1:
         return certificate.issuer == certificate.subject
+    return has_ca_flag(certificate)
+
+
+def has_ca_flag(certificate: x509.Certificate) -> bool:
+    """True when basicConstraints says CA:TRUE (RFC 5280 section 4.2.1.9)."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return repr(certificate.subject.rfc4514_string())

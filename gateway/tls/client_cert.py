@@ -1,0 +1,226 @@
+"""The verdict on a client certificate: one function for full and resumed handshakes, and for `gateway cert verify`.
+
+What this module keeps true: a certificate is trusted only when nothing spoke against it, and every refusal has the
+reason that helps its holder most. Whose it is (path), when (dates), what for (usage), whether still (revocation) are
+asked in that order, so that an expired certificate of ours is "expired" and somebody else's is "untrusted".
+The identity is always that of the leaf whose key the handshake proved, never of another certificate the client
+sent along (CVE-2023-2422).
+
+X.509v1 leaves, as `openssl x509 -req` makes them, are accepted: they carry no usage to hold against them.
+Sources: RFC 5280 sections 4.2.1 and 6, RFC 8446 section 4.4.2.4, NIST SP 800-131A on key sizes and digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gateway.errors import GatewayError
+from gateway.facts import Identity, Judgement, Reason
+from gateway.tls.files import tolerated_serials
+from gateway.tls.identity import IdentityError, fingerprint, identity_of, load_certificate
+from gateway.tls.name_constraints import check_upns
+from gateway.tls.paths import PathError
+from gateway.tls.revocation import Status
+from gateway.tls.trust import Trust, has_ca_flag
+
+MIN_RSA_BITS: Final = 2048
+_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+_DIGESTS: Final = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
+_CLIENT_AUTH: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+
+Path = tuple[x509.Certificate, ...]
+
+
+class _RefusedError(GatewayError):
+    """What speaks against the certificate."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A judgement, and how long and from what it holds."""
+
+    judgement: Judgement
+    until: datetime | None  # the instant after which a trusted one has to be judged again; None where refused
+    is_alone: bool  # trusted by the leaf and the site's own CAs, without anything the client sent along
+
+
+def judge(
+    leaf: x509.Certificate | bytes, chain: Sequence[x509.Certificate | bytes], trust: Trust, now: datetime
+) -> Judgement:
+    """Whether `leaf` counts at `now`; `chain` is whatever else the client sent, in any order. Never raises."""
+    return examine(_der(leaf), [_der(certificate) for certificate in chain], trust, now).judgement
+
+
+def examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: datetime) -> Examination:
+    """As `judge`, with what a cache needs to know."""
+    try:
+        leaf = load_certificate(leaf_der)
+        identity = identity_of(leaf)
+    except IdentityError as error:
+        return Examination(Judgement(None, Reason.CERTIFICATE_UNTRUSTED, error.cause), None, is_alone=False)
+    try:
+        with tolerated_serials():
+            path, until = _examine(leaf, leaf_der, chain_der, identity, trust, now)
+    except _RefusedError as refused:
+        return Examination(Judgement(identity, refused.reason, refused.cause), None, is_alone=False)
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        detail = "a certificate on the path to the CA is not readable"
+        return Examination(Judgement(identity, Reason.CERTIFICATE_UNTRUSTED, detail), None, is_alone=False)
+    ders = tuple(_der(ca) for ca in path)
+    identity = replace(identity, chain_der=ders, path_fingerprints=frozenset(map(fingerprint, ders)))
+    is_alone = identity.path_fingerprints <= trust.anchor_fingerprints
+    return Examination(Judgement(identity, None, f"issued by {identity.issuer}"), until, is_alone)
+
+
+def _examine(
+    leaf: x509.Certificate,
+    leaf_der: bytes,
+    chain_der: Sequence[bytes],
+    identity: Identity,
+    trust: Trust,
+    now: datetime,
+) -> tuple[Path, datetime]:
+    """The path and its end of life. Raises `_RefusedError`."""
+    if not trust.anchors:
+        raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, "this site has no client_ca")
+    if identity.fingerprint in trust.anchor_fingerprints:
+        raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the CA's own certificate is no client certificate")
+    try:
+        path = trust.paths.find(leaf_der, chain_der, now)
+    except PathError as error:
+        raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{error.cause} (issuer {identity.issuer})") from error
+    _check_strength(leaf, path)
+    _check_dates(identity, path, now)
+    _check_authorities(path)
+    _check_usage(leaf)
+    if problem := check_upns(identity.upns, path):
+        raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, problem)
+    ends = [identity.not_after, *(ca.not_valid_after_utc for ca in path), *_revocation(leaf, path, trust, now)]
+    return path, min(ends)
+
+
+def _der(certificate: x509.Certificate | bytes) -> bytes:
+    return certificate if isinstance(certificate, bytes) else certificate.public_bytes(Encoding.DER)
+
+
+def _check_strength(leaf: x509.Certificate, path: Path) -> None:
+    """Keys and digests that can be forged are no proof. An anchor's own signature proves nothing and isn't asked."""
+    anchor = path[-1]
+    for certificate in (leaf, *path):
+        who = "the certificate" if certificate is leaf else f"the CA {_name(certificate)}"
+        if problem := _key_problem(certificate):
+            raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{who} has {problem}")
+        if certificate is not anchor and (problem := _digest_problem(certificate)):
+            raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{who} is signed with {problem}")
+
+
+def _key_problem(certificate: x509.Certificate) -> str | None:
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return "a key of an unknown kind"
+    match key:
+        case rsa.RSAPublicKey():
+            return None if key.key_size >= MIN_RSA_BITS else f"an RSA key of {key.key_size} bits, below {MIN_RSA_BITS}"
+        case ec.EllipticCurvePublicKey():
+            return None if key.curve.name in _CURVES else f"a key on the curve {key.curve.name}"
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            return None
+        case _:
+            return "a key that is neither RSA, EC nor Ed25519"
+
+
+def _digest_problem(certificate: x509.Certificate) -> str | None:
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "an unknown algorithm"
+    if digest is None or digest.name in _DIGESTS:  # None: Ed25519 and Ed448 have their own
+        return None
+    return f"{digest.name.upper()}, which can be forged"
+
+
+def _check_dates(identity: Identity, path: Path, now: datetime) -> None:
+    """The leaf's dates first: those its holder can do something about. Both ends belong to the validity (4.1.2.5)."""
+    instant = now.replace(microsecond=0)
+    if instant > identity.not_after:
+        raise _RefusedError(Reason.CERTIFICATE_EXPIRED, f"expired {identity.not_after:%Y-%m-%d %H:%M:%S} UTC")
+    if instant < identity.not_before:
+        raise _RefusedError(
+            Reason.CERTIFICATE_NOT_YET_VALID, f"not valid before {identity.not_before:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    for ca in path:
+        start, end = ca.not_valid_before_utc, ca.not_valid_after_utc
+        if not start <= instant <= end:
+            raise _RefusedError(
+                Reason.CERTIFICATE_UNTRUSTED,
+                f"the CA {_name(ca)} is valid only from {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC",
+            )
+
+
+def _check_authorities(path: Path) -> None:
+    """Whoever issued on this path was a CA, and one for client certificates. X.509v1 can't say so: anchors only."""
+    for ca in path:
+        if ca is not path[-1] and not has_ca_flag(ca):
+            raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{_name(ca)} issued this certificate and is no CA")
+        usages = _extended_usages(ca)
+        if usages is not None and not usages & _CLIENT_AUTH:
+            raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, f"the CA {_name(ca)} is not for client certificates")
+
+
+def _check_usage(leaf: x509.Certificate) -> None:
+    """A client certificate is no CA's, may sign, and its extended usage, if any, has clientAuth (or any)."""
+    if has_ca_flag(leaf):
+        raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "a CA certificate is no client certificate")
+    usages = _extended_usages(leaf)
+    if usages is not None and not usages & _CLIENT_AUTH:
+        raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the extended key usage does not include clientAuth")
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    is_ec = isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)
+    if not (usage.digital_signature or (is_ec and usage.key_agreement)):
+        raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the key usage does not include digitalSignature")
+
+
+def _extended_usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier] | None:
+    """The extended key usages; None where the certificate doesn't say, and is good for all."""
+    try:
+        return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _revocation(leaf: x509.Certificate, path: Path, trust: Trust, now: datetime) -> list[datetime]:
+    """When the answers of the lists end; every certificate below the anchor is asked for. Raises `_RefusedError`."""
+    if trust.revocation is None:
+        return []
+    ends = []
+    for certificate, issuer in zip((leaf, *path), path, strict=False):
+        answer = trust.revocation.status(certificate, issuer, now)
+        if answer.status is Status.REVOKED:
+            who = "" if certificate is leaf else f"the CA {_name(certificate)} is "
+            raise _RefusedError(Reason.CERTIFICATE_REVOKED, who + answer.detail)
+        if answer.status is Status.UNKNOWN:
+            raise _RefusedError(Reason.REVOCATION_UNKNOWN, answer.detail)
+        if answer.until is not None:
+            ends.append(answer.until)
+    return ends
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return repr(certificate.subject.rfc4514_string())

@@ -1,0 +1,176 @@
+"""What a client certificate says of its holder, as typed names.
+
+What this module keeps true: a name that reaches a rule, a header or a log line holds no control character and was
+decoded the one way its DER allows. A certificate with anything else is refused as a whole with `IdentityError`:
+a name that two readers read differently is how identities get swapped (CVE-2009-2408 was a NUL in a CN).
+
+Sources: RFC 5280 (4.1.2, 4.2.1.6), RFC 4514, RFC 4985 and MS-WCCE for the user principal name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from gateway.errors import GatewayError
+from gateway.facts import Identity
+from gateway.tls.files import tolerated_serials
+
+# A person's certificate has 1 to 3 KiB; a qualified one with policies and pictures' hashes may have 8.
+MAX_CERTIFICATE_BYTES: Final = 32 * 1024
+# Names in one certificate, subject and SAN together: each is matched against rules and may become a header.
+MAX_NAMES: Final = 256
+
+_UPN: Final = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+_UTF8_STRING: Final = 0x0C
+_EMAIL_ADDRESS: Final = NameOID.EMAIL_ADDRESS
+# Short names as `openssl` prints them, beyond those of RFC 4514 that `cryptography` knows.
+_SHORT_NAMES: Final = {
+    NameOID.EMAIL_ADDRESS: "emailAddress",
+    NameOID.SERIAL_NUMBER: "serialNumber",
+    NameOID.SURNAME: "SN",
+    NameOID.GIVEN_NAME: "GN",
+    NameOID.TITLE: "title",
+    NameOID.INITIALS: "initials",
+    NameOID.PSEUDONYM: "pseudonym",
+    NameOID.DN_QUALIFIER: "dnQualifier",
+    NameOID.GENERATION_QUALIFIER: "generationQualifier",
+    NameOID.POSTAL_CODE: "postalCode",
+    NameOID.BUSINESS_CATEGORY: "businessCategory",
+    NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier",
+}
+# C0, DEL and C1 controls, line and paragraph separators, and the marks that turn the direction of text around.
+_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_MAILBOX: Final = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+class IdentityError(GatewayError):
+    """The certificate's names cannot be read safely; it counts as untrusted."""
+
+
+def load_certificate(der: bytes) -> x509.Certificate:
+    """A certificate from exactly these bytes. Raises `IdentityError`."""
+    if len(der) > MAX_CERTIFICATE_BYTES:
+        raise IdentityError(f"a certificate of {len(der)} bytes; the limit is {MAX_CERTIFICATE_BYTES}")
+    with tolerated_serials():
+        try:
+            return x509.load_der_x509_certificate(der)
+        except (ValueError, x509.InvalidVersion) as error:
+            raise IdentityError("the certificate is not readable DER") from error
+
+
+def identity_of(
+    certificate: x509.Certificate,
+    chain_der: Sequence[bytes] = (),
+    path_fingerprints: frozenset[str] = frozenset(),
+) -> Identity:
+    """The holder that `certificate` names; the last two are taken over as they are. Raises `IdentityError`."""
+    try:
+        with tolerated_serials():
+            return _identity(certificate, chain_der, path_fingerprints)
+    except (ValueError, OverflowError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+        raise IdentityError("the certificate's names, dates or extensions are not readable") from error
+
+
+def fingerprint(der: bytes) -> str:
+    """SHA-256 over the DER, lower-case hex."""
+    return sha256(der).hexdigest()
+
+
+def _identity(certificate: x509.Certificate, chain_der: Sequence[bytes], path_fingerprints: frozenset[str]) -> Identity:
+    der = certificate.public_bytes(Encoding.DER)
+    subject, issuer = certificate.subject, certificate.issuer
+    rdns = tuple((_short_name(attribute), _value(attribute)) for attribute in subject)
+    for attribute in issuer:
+        _value(attribute)
+    names = _alternative_names(certificate)
+    if len(rdns) + len(names) > MAX_NAMES:
+        raise IdentityError(f"the certificate holds more than {MAX_NAMES} names")
+    common_names = [value for name, value in rdns if name == "CN"]
+    mails = [name.value for name in names if isinstance(name, x509.RFC822Name)]
+    mails += [value for name, value in rdns if name == "emailAddress"]
+    return Identity(
+        fingerprint=fingerprint(der),
+        serial=_serial(certificate.serial_number),
+        subject=subject.rfc4514_string(_SHORT_NAMES),
+        issuer=issuer.rfc4514_string(_SHORT_NAMES),
+        rdns=rdns,
+        common_name=common_names[-1] if common_names else None,
+        emails=_unique(mail for mail in mails if _MAILBOX.fullmatch(mail)),
+        upns=_unique(_utf8_string(n.value) for n in names if isinstance(n, x509.OtherName) and n.type_id == _UPN),
+        dns_names=_unique(name.value for name in names if isinstance(name, x509.DNSName)),
+        uris=_unique(name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        der=der,
+        chain_der=tuple(chain_der),
+        path_fingerprints=path_fingerprints,
+    )
+
+
+def _serial(number: int) -> str:
+    """Upper-case hex with an even number of digits; a negative one as its two's complement, as in the DER."""
+    if number < 0:
+        length = (number + 1).bit_length() // 8 + 1
+        number += 1 << (8 * length)
+    digits = f"{number:X}"
+    return digits if len(digits) % 2 == 0 else "0" + digits
+
+
+def _short_name(attribute: x509.NameAttribute[str | bytes]) -> str:
+    return _SHORT_NAMES.get(attribute.oid, attribute.rfc4514_attribute_name)
+
+
+def _value(attribute: x509.NameAttribute[str | bytes]) -> str:
+    value = attribute.value
+    if isinstance(value, bytes):  # x500UniqueIdentifier, a bit string: RFC 4514 section 2.4 writes it so
+        return "#" + value.hex()
+    return _checked(value)
+
+
+def _checked(text: str) -> str:
+    if _UNSAFE.search(text):
+        raise IdentityError("a name in the certificate holds a control character")
+    return text
+
+
+def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    """The SAN's names, those that are text checked (RFC 5280 section 4.2.1.6)."""
+    try:
+        names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+    for name in names:
+        if isinstance(name, x509.RFC822Name | x509.DNSName | x509.UniformResourceIdentifier):
+            _checked(name.value)
+        elif isinstance(name, x509.DirectoryName):
+            for attribute in name.value:
+                _value(attribute)
+    return names
+
+
+def _utf8_string(der: bytes) -> str:
+    """The text of exactly one DER UTF8String (X.690 sections 8.1.3 and 10.1)."""
+    if len(der) < 2 or der[0] != _UTF8_STRING:
+        raise IdentityError("the certificate's user principal name is no UTF8String")
+    if der[1] < 0x80:
+        start, length = 2, der[1]
+    else:
+        start = 2 + (der[1] & 0x7F)
+        length = int.from_bytes(der[2:start])
+        if not 0x80 <= length < MAX_CERTIFICATE_BYTES or der[2] == 0:
+            raise IdentityError("the length of the certificate's user principal name is not DER")
+    if len(der) != start + length:
+        raise IdentityError("the length of the certificate's user principal name is wrong")
+    return _checked(der[start:].decode("utf-8"))
+
+
+def _unique(values: Iterator[str]) -> tuple[str, ...]:
+    """Each value once, in the order of its first appearance."""
+    return tuple(dict.fromkeys(values))

@@ -1,0 +1,68 @@
+"""Remembers whom it trusted, so that a client that comes back costs a look-up instead of a verification.
+
+What this module keeps true: only trusted judgements are kept, each no longer than its path and revocation lists are
+valid, never beyond a step back of the clock, and never across a change of trust: a new `Trust` gets a new cache.
+Refusals are judged anew each time, so that a client that lacked an intermediate can send it, and nobody can fill the
+cache with certificates that nobody issued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from gateway.facts import Judgement
+from gateway.tls.client_cert import Examination, examine
+from gateway.tls.trust import Trust
+
+# A certificate and its path have 3 to 8 KiB: about 32 MiB for a site at the most.
+MAX_REMEMBERED_JUDGEMENTS: Final = 4096
+
+
+class _Entry(NamedTuple):
+    examination: Examination
+    since: datetime
+
+
+class JudgementCache:
+    """`client_cert.judge` for one Trust, with a memory; the least recently used is forgotten first."""
+
+    __slots__ = ("_entries", "trust")
+
+    def __init__(self, trust: Trust) -> None:
+        self.trust = trust
+        self._entries: dict[bytes, _Entry] = {}
+
+    def __repr__(self) -> str:
+        return f"<JudgementCache of generation {self.trust.generation}: {len(self._entries)} trusted>"
+
+    def judge(self, leaf_der: bytes, chain_der: Sequence[bytes], now: datetime) -> Judgement:
+        """Whether the certificate counts at `now`; `chain_der` is whatever else the client sent. Never raises."""
+        return self._examine(leaf_der, chain_der, now).judgement
+
+    def is_trusted_alone(self, leaf_der: bytes, now: datetime) -> bool:
+        """True when the certificate counts without anything that the client sent along with it.
+
+        Only then may its handshake leave a session behind: a resumed one brings the leaf alone, perhaps to another
+        process, and has to get the same verdict there.
+        """
+        examination = self._examine(leaf_der, (), now)
+        return examination.judgement.is_trusted and examination.is_alone
+
+    def _examine(self, leaf_der: bytes, chain_der: Sequence[bytes], now: datetime) -> Examination:
+        entry = self._entries.pop(leaf_der, None)
+        if entry is None or not _holds(entry, now):
+            examination = examine(leaf_der, chain_der, self.trust, now)
+            if not examination.judgement.is_trusted:
+                return examination
+            entry = _Entry(examination, now)
+            if len(self._entries) >= MAX_REMEMBERED_JUDGEMENTS:
+                del self._entries[next(iter(self._entries))]
+        self._entries[leaf_der] = entry
+        return entry.examination
+
+
+def _holds(entry: _Entry, now: datetime) -> bool:
+    until = entry.examination.until
+    return until is not None and entry.since <= now <= until
