@@ -1,0 +1,66 @@
+# Everything a developer or a newcomer types. Needs python3 (3.11 or later, with venv) and make; the rest is
+# installed into .venv from the pinned, hashed lists in requirements/. Nothing is done twice: each step leaves a stamp.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench lock peers clean
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP := $(PY) -m pip -qq --disable-pip-version-check
+# Arguments for the program behind a target: make demo ARGS=--once
+ARGS ?=
+
+help: ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.run ## a CA, a user, a mail server and the gateway on loopback, to try out (ARGS=--once: show and end)
+	@$(PY) -m gateway demo $(ARGS)
+
+test: .venv/.dev peers ## the whole suite, with the coverage each room must have (ARGS=tests/unit/policy: only that)
+	@$(PY) -m pytest $(or $(ARGS),-p tests.coverage_gate --cov --cov-report=)
+
+check: .venv/.dev ## format, lint, types, import contracts
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+format: .venv/.dev ## put the code into the house's format
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+bench: .venv/.dev peers ## CPU and memory beside nginx, HAProxy, Caddy and aiohttp (ARGS="--only 1k --servers nginx,gateway")
+	@$(PY) -m bench $(ARGS)
+
+lock: .venv/.dev ## choose versions anew (ARGS=--upgrade) and write requirements/*.txt with their hashes
+	@compile() { $(PY) -m uv --quiet pip compile --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS) "$$@" >/dev/null; }; \
+	compile pyproject.toml -o requirements/run.txt; \
+	compile requirements/build.in -o requirements/build.txt; \
+	compile -c requirements/run.txt pyproject.toml requirements/dev.in -o requirements/dev.txt
+
+peers:
+	@.ci/peers
+
+clean: ## remove .venv and everything that can be made again
+	@rm -rf .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+.venv/.made:
+	@.ci/venv "$(PYTHON)"
+	@touch $@
+
+.venv/.run: .venv/.made requirements/run.txt requirements/build.txt pyproject.toml
+	@echo "Installing what the gateway needs into .venv"
+	@$(PIP) install --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run requirements/dev.txt
+	@echo "Installing what checks and tests need into .venv"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
