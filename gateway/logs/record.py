@@ -4,7 +4,7 @@ The keys and their order are an interface. A record has no field that could hold
 an Authorization value, so none reaches a log. Whatever the client sent, a line is one line and valid JSON.
 
 This is on every request's way, so what does not change between the requests of a connection is rendered once
-(`ConnectionFields`), and a line is the same dictionary filled again: its keys are in order from the start.
+(`ConnectionFields`), and a record's own attributes, set in the order of the keys, are what is serialised.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from gateway.facts import Address, Identity, Peer
-from gateway.logs.text import text_of, uri_of
+from gateway.logs.text import MAX_URI_CHARACTERS, fit, remembered, text_of
 
 KEYS: Final = (
     *("time", "request_id", "client_ip", "client_port", "listener", "site", "method", "host", "uri", "protocol"),
@@ -98,21 +98,22 @@ def _fragment(values: dict[str, Any], keys: tuple[str, ...]) -> orjson.Fragment:
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNQUOTABLE: Final = re.compile(r'[\x00-\x1f"\\]')
-_MILLISECONDS: Final = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
-_second: tuple[int, str] = (
-    -1,
-    "",
-)  # the last second that was written out; a busy worker asks for it thousands of times
+_rendered: tuple[int, int, str] = (-1, -1, "")  # milliseconds, second and text: in a busy worker mostly asked for again
 
 
 def rfc3339(now: float) -> str:
     """Unix seconds as RFC 3339, UTC, with milliseconds: `2026-11-24T10:00:00.123Z`."""
-    global _second  # noqa: PLW0603  # a cache of one entry, replaced whole
+    global _rendered  # noqa: PLW0603  # a cache of one entry, replaced whole
     milliseconds = int(now * 1000)
-    second = milliseconds // 1000
-    if second != _second[0]:
-        _second = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
-    return _second[1] + _MILLISECONDS[milliseconds % 1000]
+    if milliseconds == _rendered[0]:
+        return _rendered[2]
+    second, millisecond = divmod(milliseconds, 1000)
+    if second == _rendered[1]:
+        text = f"{_rendered[2][:20]}{millisecond:03d}Z"
+    else:
+        text = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.{millisecond:03d}Z"
+    _rendered = (milliseconds, second, text)
+    return text
 
 
 def _quoted(value: str | bytes | None) -> str:
@@ -127,29 +128,26 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{ord(character):02x}" if character < " " else "\\" + character
 
 
-# The line's dictionary. It is filled and serialised in one synchronous step, so one serves all records.
-_LINE: Final[dict[str, Any]] = dict.fromkeys(
-    key for key in KEYS if key not in {*_HEAD, *_TAIL} or key in {_HEAD[0], _TAIL[0]}
-)
+class _Aside:
+    """What a record knows beside the log's keys: in slots, so that only the keys are in its `__dict__`."""
+
+    __slots__ = ("_connection", "now")
 
 
-class AccessRecord:
+class AccessRecord(_Aside):
     """What is known of one exchange, filled while it goes on. Unset fields are None, and null in the log.
 
-    `host`, `uri`, `user_agent` and `referer` may be bytes as they came. `now` is in Unix seconds;
-    `duration_ms` and `upstream_ms` are milliseconds, written with three decimals.
+    `host`, `uri`, `user_agent` and `referer` may be bytes as they came. `now` is in Unix seconds, the start of
+    the exchange; `duration_ms` and `upstream_ms` are milliseconds, written with three decimals. `connection`
+    can be replaced until the line is made.
     """
 
-    __slots__ = (
-        *("connection", "now", "request_id", "method", "host", "uri", "protocol", "status", "reason", "rule"),
-        *("decision", "bytes_in", "bytes_out", "duration_ms", "upstream", "upstream_status", "upstream_ms"),
-        *("user", "device_id", "user_agent", "referer"),
-    )
-
     def __init__(self, connection: ConnectionFields, now: float, request_id: str | None) -> None:
-        self.connection = connection
+        self._connection = connection
         self.now = now
+        self.time = rfc3339(now)
         self.request_id = request_id
+        self.client_ip = connection.head  # and client_port, listener, site
         self.method: str | None = None
         self.host: str | bytes | None = None
         self.uri: str | bytes | None = None
@@ -164,69 +162,69 @@ class AccessRecord:
         self.upstream: str | None = None
         self.upstream_status: int | None = None
         self.upstream_ms: float | None = None
+        self.tls_version = connection.tail  # and the rest of TLS and certificate
         self.user: str | None = None
         self.device_id: str | None = None
         self.user_agent: str | bytes | None = None
         self.referer: str | bytes | None = None
+
+    @property
+    def connection(self) -> ConnectionFields:
+        """What the record shares with the others of its connection."""
+        return self._connection
+
+    @connection.setter
+    def connection(self, connection: ConnectionFields) -> None:
+        self._connection = connection
+        self.client_ip = connection.head
+        self.tls_version = connection.tail
 
     def to_line(self, log_format: Literal["json", "combined"]) -> bytes:
         """One line, newline included, in the configured format."""
         return self.to_json_line() if log_format == "json" else self.to_combined_line()
 
     def to_json_line(self) -> bytes:
-        """One JSON object with every key of the log in its order, and a newline."""
-        line = _LINE
-        connection = self.connection
-        line["client_ip"] = connection.head
-        line["tls_version"] = connection.tail
-        self._fill(line)
+        """One JSON object with every key of the log in its order, and a newline. Client text is made fit in place."""
+        self._make_fit()
         try:
-            return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-        except TypeError:  # a lone surrogate: text that came by another way than as bytes
-            values = {key: _clean(value) if isinstance(value, str) else value for key, value in line.items()}
-            return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
+            return orjson.dumps(self.__dict__, None, orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # a lone surrogate, in a text that isn't expected to be a client's
+            values = {key: text_of(value) if isinstance(value, str) else value for key, value in self.__dict__.items()}
+            return orjson.dumps(values, None, orjson.OPT_APPEND_NEWLINE)
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """The values under the log's keys, in the log's order."""
-        values: dict[str, Any] = dict.fromkeys(KEYS)
-        values.update(self.connection.as_dict())
-        self._fill(values)
-        return {
-            key: _clean(value) if isinstance(value, str) and key != "uri" else value for key, value in values.items()
-        }
+        self._make_fit()
+        return dict.fromkeys(KEYS) | self.__dict__ | self._connection.as_dict()
 
-    def _fill(self, line: dict[str, Any]) -> None:
-        line["time"] = rfc3339(self.now)
-        line["request_id"] = self.request_id
-        line["method"] = self.method
-        line["host"] = None if (host := self.host) is None else text_of(host)
-        line["uri"] = None if (uri := self.uri) is None else uri_of(uri)
-        line["protocol"] = self.protocol
-        line["status"] = self.status
-        line["reason"] = self.reason
-        line["rule"] = self.rule
-        line["decision"] = self.decision
-        line["bytes_in"] = self.bytes_in
-        line["bytes_out"] = self.bytes_out
-        line["duration_ms"] = None if (ms := self.duration_ms) is None else int(ms * 1000) / 1000
-        line["upstream"] = self.upstream
-        line["upstream_status"] = self.upstream_status
-        line["upstream_ms"] = None if (ms := self.upstream_ms) is None else int(ms * 1000) / 1000
-        line["user"] = None if (user := self.user) is None else text_of(user)
-        line["device_id"] = None if (device := self.device_id) is None else text_of(device)
-        line["user_agent"] = None if (agent := self.user_agent) is None else text_of(agent)
-        line["referer"] = None if (referer := self.referer) is None else uri_of(referer)
+    def _make_fit(self) -> None:
+        seen = remembered
+        if (text := self.host) is not None:
+            self.host = seen[text] if text in seen else fit(text)
+        if (text := self.uri) is not None:
+            self.uri = seen[text] if text in seen else fit(text, MAX_URI_CHARACTERS)
+        if (text := self.user_agent) is not None:
+            self.user_agent = seen[text] if text in seen else fit(text)
+        if (text := self.referer) is not None:
+            self.referer = seen[text] if text in seen else fit(text, MAX_URI_CHARACTERS)
+        if (text := self.user) is not None:
+            self.user = seen[text] if text in seen else fit(text)
+        if (text := self.device_id) is not None:
+            self.device_id = seen[text] if text in seen else fit(text)
+        if (ms := self.duration_ms) is not None:
+            self.duration_ms = int(ms * 1000) / 1000
+        if (ms := self.upstream_ms) is not None:
+            self.upstream_ms = int(ms * 1000) / 1000
 
     def to_combined_line(self) -> bytes:
         r"""One line of Apache's combined format; what could break it is escaped as `\xNN`, `\"` and `\\`."""
-        uri = "-" if self.uri is None else _quoted(uri_of(self.uri))
-        referer = "-" if self.referer is None else _quoted(uri_of(self.referer))
-        request = "-" if self.method is None else f"{_quoted(self.method)} {uri} {_quoted(self.protocol)}"
+        self._make_fit()
+        request = "-" if self.method is None else f"{_quoted(self.method)} {_quoted(self.uri)} {_quoted(self.protocol)}"
         user = _quoted(self.user).replace(" ", "\\x20")
         when = datetime.fromtimestamp(self.now, UTC)
         stamp = f"{when.day:02d}/{_MONTHS[when.month - 1]}/{when.year:04d}:{when:%H:%M:%S} +0000"
         status = "-" if self.status is None else self.status
         return (
-            f"{self.connection.client_ip or '-'} - {user} [{stamp}] "
-            f'"{request}" {status} {self.bytes_out or "-"} "{referer}" "{_quoted(self.user_agent)}"\n'
+            f"{self._connection.client_ip or '-'} - {user} [{stamp}] "
+            f'"{request}" {status} {self.bytes_out or "-"} "{_quoted(self.referer)}" "{_quoted(self.user_agent)}"\n'
         ).encode()

@@ -19,6 +19,8 @@ MAX_URI_CHARACTERS: Final = (
     8192  # `limits.uri_bytes` has this default; a longer target is refused with 414 and logged cut
 )
 MAX_VALUE_CHARACTERS: Final = 1024  # browsers' User-Agent stays below 300; long Referers are cut, not lost
+MAX_REMEMBERED: Final = 4096  # hosts, browsers and pages that a worker sees again; 2 MiB at the worst
+MAX_REMEMBERED_CHARACTERS: Final = 256  # nearly every User-Agent and target; what is longer is worked out anew
 CUT_MARK: Final = "…"
 REDACTED: Final = "[redacted]"
 
@@ -35,30 +37,45 @@ _PARAMETER: Final = re.compile(r"([?&;#])([^=?&;#]*)=([^&;#]*)")
 _USER_INFORMATION: Final = re.compile(r"\A([A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*@")
 
 
+# What `fit` made of what it was given lately, none of it with a secret. Most requests say what others said before,
+# and looking it up here costs a fifth of working it out.
+remembered: Final[dict[str | bytes, str]] = {}
+
+
 def text_of(value: str | bytes, limit: int = MAX_VALUE_CHARACTERS) -> str:
-    r"""Text for a log from what a client sent: at most `limit` characters and the cut mark, nothing that acts.
+    r"""Text for a log from what a client sent: at most `limit` characters, nothing that acts.
 
     Bytes that are not UTF-8 are written as `\xNN`.
     """
-    is_cut = len(value) > limit
-    if is_cut:
-        value = value[:limit]
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-    if is_cut:
-        text = text[:limit] + CUT_MARK
-    return text if text.isascii() else _ACTING.sub(_escaped, text)
+    return _cut(_harmless(value, limit), limit)
 
 
-def uri_of(value: str | bytes) -> str:
-    """A request target or Referer for a log: as `text_of`, with the values of secret parameters replaced."""
-    text = text_of(value, MAX_URI_CHARACTERS)
+def fit(value: str | bytes, limit: int = MAX_VALUE_CHARACTERS) -> str:
+    """As `text_of`, and with the values of secret parameters replaced. What is fit already comes back as it is."""
+    text = _harmless(value, limit)
     if "?" in text or "#" in text:
         lower = text.lower()
         if "%" in lower or _has_stem(lower):
             text = _PARAMETER.sub(_redacted, text)
     if "@" in text and "//" in text:
         text = _USER_INFORMATION.sub(rf"\g<1>//{REDACTED}@", text)
+    text = _cut(text, limit)
+    if len(value) <= MAX_REMEMBERED_CHARACTERS and REDACTED not in text:
+        if len(remembered) >= MAX_REMEMBERED:
+            remembered.clear()
+        remembered[value] = text
     return text
+
+
+def _harmless(value: str | bytes, limit: int) -> str:
+    if len(value) > limit:
+        value = value[: limit + 1]  # one more than is kept, so that `_cut` sees that it is too long
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    return text if text.isascii() else _ACTING.sub(_escaped, text)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + CUT_MARK
 
 
 def _has_stem(lower: str) -> bool:
