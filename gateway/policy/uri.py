@@ -52,7 +52,7 @@ _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _CUT: Final = re.compile(r"[;?#][^/]*")
 # Spellings of another path on Windows: ASP.NET's session in the path, "/(S(x))/owa", and NTFS streams, "/owa:$i30".
 _RANGE_BYTES: Final = 8  # how far the range of a regex's matches is looked at: enough to see its first letter
-_WINDOWS_ALIAS: Final = re.compile(r"\([A-Za-z]\(|:\$")
+_WINDOWS_ALIAS: Final = re.compile(r"\([A-Za-z]\(|:[:$]")
 
 
 def normalise(target: bytes) -> Target:
