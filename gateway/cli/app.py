@@ -1,0 +1,96 @@
+"""The command `gateway`: arguments, exit codes, and nothing that a user shouldn't see.
+
+A command is a module of this package with a `register(app: typer.Typer) -> None` that adds it; to add one, write the
+module and put its name into `COMMANDS`. Modules are imported for `--help` too, so what is heavy (cryptography,
+asyncio, the configuration loader) is imported inside the command's function.
+
+Failures are `GatewayError`s: one line of cause and one of remedy on stderr, exit code 2 for unusable input and 1 for
+everything else. Ctrl-C exits with 130, and a reader that closes the pipe ends the command quietly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+
+from gateway import __version__
+from gateway.errors import GatewayError, exit_code
+
+# One name a line, in the order of `gateway --help`.
+COMMANDS: Final = (
+    "check",
+    "schema",
+)
+
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+
+def build_app() -> typer.Typer:
+    """The application with every command of `COMMANDS`."""
+    app = typer.Typer(
+        name="gateway",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in COMMANDS:
+        import_module(f"gateway.cli.{name}").register(app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; `arguments` default to the process's own."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = _call(arguments)
+        sys.stdout.flush()
+    except GatewayError as error:
+        report(error)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at exit; nobody reads it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def report(error: GatewayError) -> None:
+    """A failure on stderr: its cause, and its remedy on a line of its own."""
+    sys.stderr.write(f"gateway: {error.cause}\n")
+    if error.remedy:
+        sys.stderr.write(f"  {error.remedy}\n")
+
+
+def _call(arguments: Sequence[str]) -> int:
+    try:
+        build_app()(list(arguments), prog_name="gateway")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    return 0
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"gateway {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[  # noqa: ARG001 - the callback has done it
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """A mutual-TLS access gateway in front of webmail and Exchange ActiveSync."""

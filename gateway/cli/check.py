@@ -1,0 +1,88 @@
+"""`gateway check`: everything that is wrong with a configuration, in one run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.config.load import Loaded
+    from gateway.config.problems import Problem
+
+_UNUSABLE: Final = 2
+
+ConfigOption = Annotated[
+    Path, typer.Option("-c", "--config", help="The configuration file.", show_default="config.yaml", metavar="FILE")
+]
+DEFAULT_CONFIG: Final = Path("config.yaml")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check")(check)
+
+
+def check(
+    config: ConfigOption = DEFAULT_CONFIG,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check the configuration and every file it names.
+
+    Prints a line for each problem and exits with 2 where there is an error.
+    """
+    from gateway.config.load import load_with_warnings  # noqa: PLC0415 - heavy, see app
+    from gateway.config.problems import ConfigErrors  # noqa: PLC0415 - the same
+
+    loaded: Loaded | None = None
+    errors: tuple[Problem, ...] = ()
+    try:
+        loaded = load_with_warnings(config)
+        warnings = loaded.warnings
+    except ConfigErrors as found:
+        errors, warnings = found.problems, found.warnings
+    if as_json:
+        typer.echo(json.dumps(_document(loaded, errors, warnings), indent=2))
+    else:
+        for problem in (*errors, *warnings):
+            sys.stderr.write(f"{problem}\n")
+        if loaded is not None:
+            typer.echo(f"{config}: {summary(loaded)}")
+    if loaded is None:
+        raise typer.Exit(_UNUSABLE)
+
+
+def summary(loaded: Loaded) -> str:
+    """What a usable file holds, in one line."""
+    config = loaded.config
+    counts = {"site": config.sites, "rule": config.rules, "listener": config.listen, "warning": loaded.warnings}
+    parts = [f"{len(items)} {name}{'' if len(items) == 1 else 's'}" for name, items in counts.items() if items]
+    return f"good: {', '.join(parts)}"
+
+
+def _document(loaded: Loaded | None, errors: tuple[Problem, ...], warnings: tuple[Problem, ...]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "ok": loaded is not None,
+        "errors": [_entry(problem) for problem in errors],
+        "warnings": [_entry(problem) for problem in warnings],
+    }
+    if loaded is not None:
+        config = loaded.config
+        document |= {"sites": len(config.sites), "rules": len(config.rules), "listeners": len(config.listen)}
+    return document
+
+
+def _entry(problem: Problem) -> dict[str, Any]:
+    mark = problem.place.mark
+    return {
+        "file": problem.file,
+        "line": mark.line,
+        "column": mark.column,
+        "path": problem.place.path,
+        "problem": problem.cause,
+        "remedy": problem.remedy,
+    }

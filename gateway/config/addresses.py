@@ -1,0 +1,138 @@
+"""Addresses, networks, host names and server URLs as people write them, in their one spelling.
+
+Every function raises `Unreadable` with a cause and a remedy for what it doesn't take; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from gateway.config.model import Network, Server
+from gateway.config.problems import quote
+from gateway.policy.hosts import parse_host_pattern
+from gateway.policy.rules import PatternError
+
+PORT_MAXIMUM: Final = 65535
+_MAPPED_PREFIX_BITS: Final = 96  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Unreadable(Exception):  # noqa: N818 - says what the text is
+    """A text that isn't what its key asks for: cause and remedy."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host (an IP address, or empty for every one) and port of a listen address."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not _PORT.fullmatch(port):
+        raise Unreadable(f"{quote(text)} has no port", 'write host:port, for example "0.0.0.0:443" or ":443"')
+    if int(port) > PORT_MAXIMUM:
+        raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
+    if not host:
+        return "", int(port)
+    if host == "*":
+        raise Unreadable("'*' is no address", f'write ":{port}" for every address')
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ip_address(host[1:-1] if is_bracketed else host)
+    except ValueError:
+        raise Unreadable(f"{quote(host)} is not an IP address", 'write one, "[v6]" in brackets') from None
+    if isinstance(address, IPv6Address) != is_bracketed:
+        spelled = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
+        raise Unreadable(f"{quote(text)} has misplaced brackets", f'write "{spelled}:{port}"')
+    return str(address), int(port)
+
+
+def parse_network(text: str) -> Network:
+    """A CIDR, or a single address; IPv4-mapped IPv6 networks are IPv4's, as client addresses are."""
+    try:
+        network = ip_network(text, strict=False)
+        address = ip_address(text.partition("/")[0])
+    except ValueError:
+        raise Unreadable(f"{quote(text)} is not a network", "write a CIDR such as 10.0.0.0/8 or fd00::/8") from None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise Unreadable(f"{quote(text)} names an interface", f"write {str(network).partition('%')[0]}/128")
+    if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_PREFIX_BITS:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            fixed = ip_network((mapped, network.prefixlen - _MAPPED_PREFIX_BITS))
+            raise Unreadable(f"{quote(text)} is an IPv4 network in IPv6 notation", f"write {fixed}")
+    if address != network.network_address:
+        raise Unreadable(f"{quote(text)} has bits set beyond its prefix length", f"write {network} or {address}")
+    return network
+
+
+def looks_like_network(text: str) -> bool:
+    """True where a text is meant as an address or CIDR rather than as a name."""
+    return "/" in text or ":" in text or text[:1].isdigit()
+
+
+def parse_host(text: str) -> str:
+    """A host pattern as requests are compared with it: lower case, A-labels (RFC 5890), no final dot, no port."""
+    try:
+        pattern = parse_host_pattern(text)
+    except PatternError as error:
+        raise Unreadable(error.cause, error.remedy) from error
+    match pattern.kind:
+        case "any":
+            return "*"
+        case "wildcard":
+            return f"*.{pattern.name}"
+        case "exact":
+            return pattern.name
+
+
+def parse_server(text: str) -> Server:
+    """An upstream server's URL; the port may be left out."""
+    remedy = "write http:// or https://, a host and a port: https://10.0.0.5:443"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise Unreadable(f"{quote(text)} is not a URL", remedy) from None
+    scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
+    if parts.scheme != scheme:
+        raise Unreadable(f"{quote(text)} is not a URL", remedy)
+    if not host or port == 0 or re.search(r"[\s\x00-\x20]", text) or parts.netloc.endswith(":"):
+        raise Unreadable(f"{quote(text)} is not a URL", remedy)
+    if parts.path not in {"", "/"} or "?" in text or "#" in text or "@" in parts.netloc:
+        plain = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise Unreadable("a server has no path, query or user name", f"write {plain}")
+    return Server(scheme, parse_server_host(host), port or _DEFAULT_PORTS[scheme])
+
+
+def parse_server_host(host: str) -> str:
+    """A host name or IP address (without brackets)."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        name = parse_host(host)
+    if "*" in name:
+        raise Unreadable(f"{quote(host)} is not one host", "write its name without '*'")
+    return name
+
+
+def clash(first: tuple[str, int], second: tuple[str, int]) -> bool:
+    """True where two listen addresses can't be bound beside each other (IPv6 sockets take IPv6 only)."""
+    if first[1] != second[1] or first[1] == 0:
+        return False
+    hosts = {first[0], second[0]}
+    if len(hosts) == 1 or "" in hosts:
+        return True
+    one, other = (ip_address(host) for host in hosts)
+    return one.version == other.version and (one.is_unspecified or other.is_unspecified)
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this machine reaches."""
+    address: IPv4Address | IPv6Address | None = ip_address(host) if host else None
+    return address is not None and address.is_loopback

@@ -1,0 +1,115 @@
+"""The schema as JSON Schema 2020-12, for editors. It accepts every file that the loader accepts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gateway.config.availability import unavailable
+from gateway.config.kinds import (
+    Choice,
+    Duration,
+    Field,
+    Flag,
+    Kind,
+    ListOf,
+    Record,
+    ScalarKind,
+    Size,
+    TableOf,
+    Text,
+    Whole,
+)
+from gateway.config.schema import SCHEMA
+from gateway.config.units import DURATION_PATTERN, SIZE_PATTERN
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_FROM_ENVIRONMENT: Final = {"$ref": "#/$defs/from_environment"}
+
+
+def json_schema() -> dict[str, Any]:
+    """A fresh JSON Schema document of the whole file."""
+    return {
+        "$schema": _DIALECT,
+        "title": "gateway configuration",
+        **_schema(SCHEMA, ""),
+        "$defs": {
+            "from_environment": {
+                "type": "string",
+                "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
+                "description": "Holds environment variables: ${NAME} or ${NAME:-default}.",
+            }
+        },
+    }
+
+
+def _schema(kind: Kind, shape: str) -> dict[str, Any]:
+    match kind:
+        case Record():
+            return {
+                "type": "object",
+                "properties": {entry.name: _field(entry, shape) for entry in kind.fields},
+                "required": [entry.name for entry in kind.fields if entry.is_required],
+                "additionalProperties": False,
+            }
+        case TableOf():
+            return {
+                "type": "object",
+                "propertyNames": {"pattern": f"^(?:{kind.key_pattern})$"},
+                "additionalProperties": _schema(kind.value, f"{shape}.*"),
+                "minProperties": kind.minimum,
+            }
+        case ListOf():
+            item = _schema(kind.item, f"{shape}[]")
+            many: dict[str, Any] = {"type": "array", "items": item, "minItems": kind.minimum}
+            return {"anyOf": [many, item]} if kind.can_be_single else many
+        case _:
+            return _scalar(kind)
+
+
+def _scalar(kind: ScalarKind) -> dict[str, Any]:
+    match kind:
+        case Text():
+            return _text(kind)
+        case Choice():
+            # YAML 1.1 readers take `off` for false.
+            exact: dict[str, Any] = {"enum": [*kind.words, *([False] if "off" in kind.words else [])]}
+        case Flag():
+            exact = {"type": "boolean"}
+        case Whole():
+            exact = {"type": "integer", "minimum": kind.minimum, "maximum": kind.maximum}
+            if kind.words:
+                exact = {"anyOf": [exact, {"enum": list(kind.words)}]}
+        case Duration():
+            exact = {"type": "string", "pattern": f"^(?:{DURATION_PATTERN})$"}
+        case Size():
+            number = {"type": "integer", "minimum": kind.minimum_bytes, "maximum": kind.maximum_bytes}
+            exact = {"anyOf": [number, {"type": "string", "pattern": f"^(?:{SIZE_PATTERN})$"}]}
+    return {"anyOf": [exact, _FROM_ENVIRONMENT]}
+
+
+def _text(kind: Text) -> dict[str, Any]:
+    plain: dict[str, Any] = {"type": "string"}
+    if not kind.can_be_empty:
+        plain["minLength"] = 1
+    if kind.pattern is None:
+        return plain
+    # `$$` in the file stands for `$`, so that a text with it is checked by the loader alone.
+    return {
+        "anyOf": [
+            {**plain, "pattern": f"^(?:{kind.pattern})$"},
+            _FROM_ENVIRONMENT,
+            {"type": "string", "pattern": r"\$\$"},
+        ]
+    }
+
+
+def _field(entry: Field, shape: str) -> dict[str, Any]:
+    path = f"{shape}.{entry.name}" if shape else entry.name
+    schema = _schema(entry.kind, path)
+    if entry.is_nullable:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    feature = unavailable(path, None)
+    schema["description"] = entry.description + (" Not available yet." if feature else "")
+    if entry.default is not None:
+        schema["default"] = entry.default
+    return schema

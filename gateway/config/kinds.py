@@ -1,0 +1,111 @@
+"""The words in which the schema is written, as plain data.
+
+Each says what a value must look like; `reading` checks it, `json_schema` and `reference` describe it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+TEXT_CHARACTERS: Final = 4096  # the longest text any key takes; a long regular expression is some hundred
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text. `pattern` must match all of it."""
+
+    what: str = "a text"  # completes "… is not …"
+    pattern: str | None = None
+    example: str = ""  # completes "write …"
+    is_secret: bool = False  # never quoted in a message
+    can_be_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+    what: str = "a choice"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number, or one of a few words."""
+
+    minimum: int
+    maximum: int
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A time span, `10s`; bounds in seconds."""
+
+    minimum_seconds: float
+    maximum_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A number of bytes, `32KiB`; bounds in bytes."""
+
+    minimum_bytes: int
+    maximum_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list. Where the items are texts, one alone may stand without brackets."""
+
+    item: Kind
+    minimum: int = 0
+
+    @property
+    def can_be_single(self) -> bool:
+        """True where a lone item counts as a list of one."""
+        return isinstance(self.item, Text | Choice)
+
+
+@dataclass(frozen=True, slots=True)
+class TableOf:
+    """A mapping whose keys are names that the user chooses."""
+
+    value: Kind
+    key_pattern: str
+    key_what: str  # completes "… is not …"
+    minimum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A mapping with known keys."""
+
+    fields: tuple[Field, ...]
+    by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {entry.name: entry for entry in self.fields})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One known key of a record."""
+
+    name: str
+    kind: Kind
+    description: str
+    is_required: bool = False
+    is_nullable: bool = False  # `null` says: not set
+    default: object = None  # as it would stand in the file; None: not set
+    default_note: str = ""  # the default in words, where it isn't a value
+
+
+ScalarKind = Text | Choice | Flag | Whole | Duration | Size
+Kind = ScalarKind | ListOf | TableOf | Record

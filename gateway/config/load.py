@@ -1,0 +1,120 @@
+"""From the file to a `Config`, or to all that is wrong with it.
+
+Nothing is let through half-read: a `Config` comes out only where no error was found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gateway import clock
+from gateway.config.certificates import Material
+from gateway.config.files import read_file
+from gateway.config.marks import YamlError, decode, parse
+from gateway.config.model import Config
+from gateway.config.networks import Networks
+from gateway.config.problems import START, ConfigErrors, Place, Problem, Problems
+from gateway.config.reading import Reader, Value
+from gateway.config.rules import Rules
+from gateway.config.schema import SCHEMA
+from gateway.config.service import (
+    build_access_log,
+    build_admin,
+    build_identity_headers,
+    build_limits,
+    build_listeners,
+    build_lockout,
+    build_pages,
+    build_pki_store,
+    read_networks,
+    worker_count,
+)
+from gateway.config.sites import Sites
+from gateway.config.upstreams import build_upstreams
+from gateway.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A usable file and what is doubtful about it, in file order."""
+
+    config: Config
+    warnings: tuple[Problem, ...]
+
+
+def load(path: Path, *, now: datetime | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The file's configuration. Raises `ConfigErrors` with everything that is wrong.
+
+    Certificates are judged at `now` (default: the clock), variables come from `environ` (default: the process's).
+    """
+    return load_with_warnings(path, now=now, environ=environ).config
+
+
+def load_with_warnings(path: Path, *, now: datetime | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """As `load`, with the warnings beside it."""
+    problems = Problems(str(path))
+    try:
+        root = _read(path, problems, os.environ if environ is None else environ)
+    except YamlError as error:
+        problems.error(Place(error.mark), error.cause, error.remedy)
+        root = None
+    config = None if root is None else _build(path.absolute(), root, problems, now or clock.now())
+    if config is None or problems.errors:
+        raise ConfigErrors(problems.errors, problems.warnings)
+    return Loaded(config, problems.warnings)
+
+
+def _read(path: Path, problems: Problems, environ: Mapping[str, str]) -> Value | None:
+    try:
+        data = read_file(path)
+    except ConfigError as error:
+        problems.error(Place(START), error.cause, error.remedy)
+        return None
+    node = parse(decode(data))
+    if node is None:
+        problems.error(Place(START), "the file holds nothing but comments", "begin with config.example.yaml")
+        return None
+    return Reader(problems, environ).read(SCHEMA, node, Place(node.mark))
+
+
+def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config:
+    material = Material(path.parent, now, problems)
+    listeners = build_listeners(root, problems)
+    networks = Networks(root.section("networks"), problems)
+    table = root.section("upstreams")
+    upstreams = build_upstreams(table, material, problems)
+    sites = Sites(material, table.keys, problems)
+    views = [sites.read(value) for value in root.items("sites")]
+    rules = Rules(networks, views, material, problems).read(root.get("rules"))
+    _warn_of_unused(root, problems)
+    return Config(
+        path=path,
+        listen=listeners,
+        sites=tuple(view.site for view in views if view.site is not None),
+        upstreams=upstreams,
+        rules=rules,
+        networks=networks.resolved,
+        trusted_proxies=read_networks(root, "trusted_proxies", problems),
+        limits=build_limits(root, problems),
+        identity_headers=build_identity_headers(root, problems),
+        lockout=build_lockout(root),
+        access_log=build_access_log(root, path.parent, problems),
+        pages=build_pages(root, path.parent, problems),
+        workers=worker_count(root),
+        admin=build_admin(root, listeners, problems),
+        pki_store=build_pki_store(root, path.parent),
+    )
+
+
+def _warn_of_unused(root: Value, problems: Problems) -> None:
+    """Upstreams and networks that nothing names; not said where a faulty section might have named them."""
+    if problems.errors:
+        return
+    used = {site.data["upstream"].data for site in root.items("sites")}
+    for name, place in root.section("upstreams").keys.items():
+        if name not in used:
+            problems.warning(place, "no site uses this upstream", "remove it, or name it in a site")

@@ -1,0 +1,180 @@
+"""YAML text as a tree in which every key and value knows its line and column.
+
+The tree is made from PyYAML's events, so nothing is ever constructed from a tag, nothing recurses, and depth, size and
+the expansion of aliases are bounded. Scalars stay text: what a scalar means is decided by the schema, not by YAML's
+guess (`off` stays `off`, `010` stays `010`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from gateway.config.problems import START, Mark
+
+TEXT_BYTES: Final = 2 * 1024 * 1024  # some 8,000 rules; parsing is linear, 2 MiB take about a second
+DEPTH_LEVELS: Final = 20  # the schema needs 6
+TREE_NODES: Final = 200_000  # with every alias expanded: ten aliases of ten aliases of … end here
+
+# What YAML 1.1 (5.1) allows in a stream; checked here so that both of PyYAML's parsers say the same.
+_NOT_PRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+LOADERS: Final[tuple[Any, ...]] = tuple(
+    loader for name in ("CSafeLoader", "SafeLoader") if (loader := getattr(yaml, name, None)) is not None
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A single value, as text."""
+
+    mark: Mark
+    text: str
+    is_plain: bool = True  # without quotes; only such a value can be a number, a boolean or null
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    mark: Mark
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys and values in file order; duplicates are still in it."""
+
+    mark: Mark
+    entries: tuple[tuple[Scalar, Node], ...]
+
+
+Node = Scalar | Sequence | Mapping
+
+
+class YamlError(Exception):
+    """The text is no usable YAML; caught by the loader, which turns it into a problem of the file."""
+
+    def __init__(self, mark: Mark, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.mark = mark
+        self.cause = cause
+        self.remedy = remedy
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A list or mapping whose end has not been seen."""
+
+    mark: Mark
+    anchor: str | None
+    is_mapping: bool
+    nodes: list[Node] = field(default_factory=list)  # a mapping's keys and values in turn
+    size: int = 1  # nodes in it, itself included, aliases expanded
+
+
+def decode(data: bytes) -> str:
+    """The file's text. Raises `YamlError` where it is too long, no UTF-8, or holds control characters."""
+    if len(data) > TEXT_BYTES:
+        raise YamlError(START, f"the file is larger than {TEXT_BYTES:,} bytes", "split the rules over fewer lines")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8", "replace")
+        raise YamlError(_position(before), "the file is not UTF-8 text", "save it as UTF-8") from error
+    if found := _NOT_PRINTABLE.search(text):
+        mark = _position(text[: found.start()])
+        raise YamlError(mark, f"the character U+{ord(found[0]):04X} is not allowed here", "remove it")
+    return text
+
+
+def parse(text: str, loader: Any = LOADERS[0]) -> Node | None:
+    """The tree of the only document in `text`, None where there is none. Raises `YamlError`."""
+    try:
+        return _Composer().compose(yaml.parse(text, Loader=loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = Mark(mark.line + 1, mark.column + 1) if mark else START
+        cause = f"not valid YAML: {error.problem or error.context}"
+        raise YamlError(where, cause, "check indentation, colons and quotes on this line and the one above") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # e.g. an escape beyond Unicode in pure Python
+        raise YamlError(START, "not valid YAML", "check escapes in quoted values") from error
+
+
+class _Composer:
+    """Builds the tree from events with a stack of its own."""
+
+    def __init__(self) -> None:
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        self._root: Node | None = None
+        self._documents = 0
+
+    def compose(self, events: Iterator[Any]) -> Node | None:
+        for event in events:
+            mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            if getattr(event, "tag", None) is not None:
+                raise YamlError(mark, f"the tag {event.tag!r:.40} is not allowed", "remove it; tags have no use here")
+            self._on_event(event, mark)
+        return self._root
+
+    def _on_event(self, event: Any, mark: Mark) -> None:
+        match event:
+            case yaml.DocumentStartEvent():
+                self._documents += 1
+                if self._documents > 1:
+                    raise YamlError(mark, "a second document begins here", "keep one document; remove the ---")
+            case yaml.ScalarEvent():
+                is_plain = bool(event.implicit[0])
+                self._attach(Scalar(mark, event.value, is_plain), 1, event.anchor)
+            case yaml.AliasEvent():
+                self._alias(str(event.anchor), mark)
+            case yaml.CollectionStartEvent():
+                self._open(event, mark)
+            case yaml.CollectionEndEvent():
+                self._close()
+
+    def _open(self, event: Any, mark: Mark) -> None:
+        if len(self._stack) >= DEPTH_LEVELS:
+            raise YamlError(mark, f"nested deeper than {DEPTH_LEVELS} levels", "check the brackets")
+        self._stack.append(_Frame(mark, event.anchor, isinstance(event, yaml.MappingStartEvent)))
+
+    def _close(self) -> None:
+        frame = self._stack.pop()
+        if frame.is_mapping:
+            keys = [key for key in frame.nodes[::2] if isinstance(key, Scalar)]
+            node: Node = Mapping(frame.mark, tuple(zip(keys, frame.nodes[1::2], strict=True)))
+        else:
+            node = Sequence(frame.mark, tuple(frame.nodes))
+        self._attach(node, frame.size, frame.anchor)
+
+    def _alias(self, name: str, mark: Mark) -> None:
+        # An anchor is known only once its value is complete, so nothing can contain itself.
+        if name not in self._anchors:
+            raise YamlError(mark, f"*{name:.40} names no anchor above it", f"define &{name:.40} first, outside of it")
+        node, size = self._anchors[name]
+        self._attach(node, size, None)
+
+    def _attach(self, node: Node, size: int, anchor: str | None) -> None:
+        if anchor is not None:
+            self._anchors[anchor] = (node, size)
+        if not self._stack:
+            self._root = node
+            return
+        frame = self._stack[-1]
+        frame.size += size
+        if frame.size > TREE_NODES:
+            raise YamlError(node.mark, f"more than {TREE_NODES:,} values", "use fewer aliases")
+        if frame.is_mapping and len(frame.nodes) % 2 == 0 and not isinstance(node, Scalar):
+            raise YamlError(
+                node.mark, "a list or mapping stands where a key belongs", "write a name; quote it if need be"
+            )
+        frame.nodes.append(node)
+
+
+def _position(before: str) -> Mark:
+    return Mark(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)

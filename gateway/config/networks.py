@@ -1,0 +1,100 @@
+"""The `networks` section resolved: every name as a tuple of CIDRs, names within names followed, loops refused."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Final
+
+from gateway.config.addresses import Unreadable, looks_like_network, parse_network
+from gateway.config.model import Network
+from gateway.config.problems import Problems, did_you_mean, listing, quote
+from gateway.config.reading import Value
+
+EXTERNAL: Final = "external"
+INTERNAL: Final = "internal"
+
+# Loopback, RFC 1918, link-local (RFC 3927, RFC 4291) and unique local addresses (RFC 4193).
+DEFAULT_INTERNAL: Final[tuple[Network, ...]] = tuple(
+    ip_network(cidr)
+    for cidr in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+
+
+class Networks:
+    """The named networks of a file. `resolved` lacks the names whose definition is faulty."""
+
+    def __init__(self, section: Value, problems: Problems) -> None:
+        self._section = section
+        self._problems = problems
+        self._open: list[str] = []  # the names being resolved, outermost first
+        self.resolved: dict[str, tuple[Network, ...]] = {INTERNAL: DEFAULT_INTERNAL}
+        self._faulty = {name for name in section.keys if name not in section.data} | {EXTERNAL}
+        if EXTERNAL in section.keys:
+            problems.error(section.keys[EXTERNAL], "'external' is reserved", "define internal; external is the rest")
+        if INTERNAL in section.keys:
+            del self.resolved[INTERNAL]
+        for name in section.data:
+            self._resolve(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a rule may use, the faulty ones too: they have been reported."""
+        return tuple(dict.fromkeys((INTERNAL, EXTERNAL, *self._section.keys)))
+
+    def parse(self, value: Value) -> str | Network | None:
+        """A rule's `from` entry: a known name, or a CIDR; None (and reported) for anything else."""
+        text = str(value.data)
+        if text in self.names:
+            return text
+        if looks_like_network(text):
+            return read_network(value, self._problems)
+        known = [name for name in self.names if name not in self._open]
+        remedy = did_you_mean(text, known, f"write a CIDR, or one of {listing(known)}")
+        self._problems.error(value.place, f"{quote(text)} is not the name of a network", remedy)
+        return None
+
+    def _resolve(self, name: str) -> tuple[Network, ...]:
+        if name in self.resolved or name in self._faulty:
+            return self.resolved.get(name, ())
+        self._open.append(name)
+        found: list[Network] = []
+        for item in self._section.items(name):
+            found += self._members(item)
+        self._open.pop()
+        if name not in self._faulty:
+            self.resolved[name] = tuple(dict.fromkeys(found))
+        return tuple(found)
+
+    def _members(self, item: Value) -> tuple[Network, ...]:
+        parsed = self.parse(item)
+        if parsed is None:
+            self._faulty.update(self._open)
+            return ()
+        if not isinstance(parsed, str):
+            return (parsed,)
+        if parsed == EXTERNAL:
+            self._problems.error(item.place, "'external' cannot be part of a network", "name it in a rule's from")
+            self._faulty.update(self._open)
+        elif parsed in self._open:
+            loop = " → ".join([*self._open[self._open.index(parsed) :], parsed])
+            self._problems.error(item.place, f"the network contains itself: {loop}", "write its CIDRs here")
+            self._faulty.update(self._open)
+        return self._resolve(parsed) if parsed not in self._open else ()
+
+
+def read_network(value: Value, problems: Problems) -> Network | None:
+    """A CIDR; None (and reported) where it is none."""
+    try:
+        return parse_network(str(value.data))
+    except Unreadable as error:
+        problems.error(value.place, error.cause, error.remedy)
+        return None

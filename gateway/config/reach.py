@@ -1,0 +1,134 @@
+"""Which requests a rule matches, and whether an earlier rule takes all of them.
+
+The answer is sound and not complete: what is called covered is; a rule that only several others together cover is
+not called so (a last `deny` after `internal` and `external` is no mistake).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.policy.hosts import HostPattern, suffix_of
+from gateway.policy.networks import NetworkSet
+from gateway.policy.uri import UriPattern
+
+_EVERY_HOST: Final = HostPattern("any", "")
+_EVERY_PATH_REGEXES: Final = frozenset({"~.*", "~/.*"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """The requests that one rule matches; None stands for every."""
+
+    networks: NetworkSet | None
+    hosts: tuple[HostPattern, ...] | None
+    uris: tuple[UriPattern, ...] | None
+    methods: frozenset[str] | None
+
+    def covers(self, other: Reach) -> bool:
+        """True only where every request of `other` is one of this rule too."""
+        return (
+            _methods_cover(self.methods, other.methods)
+            and _hosts_cover(self.hosts, other.hosts)
+            and _uris_cover(self.uris, other.uris)
+            and _networks_cover(self.networks, other.networks)
+        )
+
+    def on_site(self, hosts: tuple[HostPattern, ...]) -> Reach | None:
+        """The part of it that is on a site's hosts; None where there is none."""
+        if self.hosts is None:
+            return replace(self, hosts=hosts)
+        shared = [narrower(own, host) for own in self.hosts for host in hosts if own.meets(host)]
+        return replace(self, hosts=tuple(shared)) if shared else None
+
+
+class Earlier:
+    """The rules so far, filed so that only those that could cover a later one are looked at."""
+
+    def __init__(self) -> None:
+        self._reaches: list[Reach] = []
+        self._by_host: defaultdict[HostPattern, list[int]] = defaultdict(list)
+        self._by_path: defaultdict[str, list[int]] = defaultdict(list)
+        self._regexes: list[int] = []
+
+    def add(self, reach: Reach) -> None:
+        """File the next rule."""
+        index = len(self._reaches)
+        self._reaches.append(reach)
+        for host in set(reach.hosts or (_EVERY_HOST,)):
+            self._by_host[host].append(index)
+        for path in {pattern.folded for pattern in reach.uris or () if pattern.kind != "regex"}:
+            self._by_path[path].append(index)
+        if reach.uris is None:
+            self._by_path[""].append(index)
+        elif any(pattern.kind == "regex" for pattern in reach.uris):
+            self._regexes.append(index)
+
+    def covering(self, reach: Reach) -> int | None:
+        """The number of the first rule that takes every request of `reach`; None where none does."""
+        by_host, by_path = self._with_host(reach), self._with_path(reach)
+        candidates = by_host if len(by_host) < len(by_path) else by_path
+        return min((index for index in candidates if self._reaches[index].covers(reach)), default=None)
+
+    def _with_host(self, reach: Reach) -> list[int]:
+        first = reach.hosts[0] if reach.hosts else _EVERY_HOST
+        keys = {first, _EVERY_HOST}
+        if first.kind == "exact" and (suffix := suffix_of(first.name)) is not None:
+            keys.add(HostPattern("wildcard", suffix))
+        return [index for key in keys if key in self._by_host for index in self._by_host[key]]
+
+    def _with_path(self, reach: Reach) -> list[int]:
+        path = reach.uris[0].folded if reach.uris else ""
+        segments = path.split("/")
+        keys = {"/".join(segments[:count]) for count in range(1, len(segments) + 1)}
+        return [*self._regexes, *(index for key in keys if key in self._by_path for index in self._by_path[key])]
+
+
+def narrower(one: HostPattern, other: HostPattern) -> HostPattern:
+    """Of two patterns that meet, the one whose hosts are all the other's."""
+    return other if one.covers(other) else one
+
+
+def _methods_cover(mine: frozenset[str] | None, other: frozenset[str] | None) -> bool:
+    return mine is None or (other is not None and other <= mine)
+
+
+def _hosts_cover(mine: tuple[HostPattern, ...] | None, other: tuple[HostPattern, ...] | None) -> bool:
+    if mine is None:
+        return True
+    return all(any(own.covers(host) for own in mine) for host in other or (_EVERY_HOST,))
+
+
+def _uris_cover(mine: tuple[UriPattern, ...] | None, other: tuple[UriPattern, ...] | None) -> bool:
+    if mine is None:
+        return True
+    if other is None:
+        return any(_is_every_path(own) for own in mine)
+    return all(any(_uri_covers(own, pattern) for own in mine) for pattern in other)
+
+
+def _uri_covers(mine: UriPattern, other: UriPattern) -> bool:
+    if _is_every_path(mine):
+        return True
+    match mine.kind, other.kind:
+        case ("prefix", "prefix") | (_, "exact"):
+            return mine.matches(other.folded)
+        case ("regex", "regex"):
+            return mine.text == other.text
+        case _:
+            return False
+
+
+def _is_every_path(pattern: UriPattern) -> bool:
+    return (pattern.kind == "prefix" and not pattern.folded) or pattern.text in _EVERY_PATH_REGEXES
+
+
+def _networks_cover(mine: NetworkSet | None, other: NetworkSet | None) -> bool:
+    if mine is None:
+        return True
+    if other is None:
+        other = NetworkSet().complement()
+    both = mine.union(other)
+    return both.v4 == mine.v4 and both.v6 == mine.v6

@@ -1,0 +1,220 @@
+"""A marked tree held against the schema: unknown and duplicate keys, missing keys, wrong types, bounds, choices.
+
+What comes out is a tree of `Value`s in which everything has the type the schema names; what was wrong has been
+reported and is absent. Later checks look at what is there, so that one mistake hides no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from gateway.config.availability import unavailable
+from gateway.config.environment import SubstitutionError, is_substituted, substitute
+from gateway.config.kinds import (
+    Choice,
+    Duration,
+    Field,
+    Flag,
+    Kind,
+    ListOf,
+    Record,
+    ScalarKind,
+    Size,
+    TableOf,
+    Text,
+    Whole,
+)
+from gateway.config.marks import Mapping, Node, Scalar, Sequence
+from gateway.config.problems import Place, Problems, did_you_mean, listing, quote, suggest
+from gateway.config.scalars import NULLS, Single, UnfitError, convert, expected, is_other
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A checked value and where it stands."""
+
+    data: Any  # str, int, float (seconds), bool, None, tuple[Value, ...] or dict[str, Value]
+    place: Place
+    written: str = ""  # a scalar as it stands in the file, before substitution: for messages
+    keys: MappingOf[str, Place] = field(default_factory=dict)  # of a mapping: every key in the file, the faulty too
+
+    def get(self, name: str) -> Value | None:
+        """The value of a key; None where it is absent, null or faulty."""
+        value: Value | None = self.data.get(name)
+        return None if value is None or value.data is None else value
+
+    def plain(self, name: str, default: Any) -> Any:
+        """The bare value of a scalar key, or `default`; null stays None."""
+        value = self.data.get(name)
+        return default if value is None else value.data
+
+    def items(self, name: str) -> tuple[Value, ...]:
+        """The items of a list key, none where it is absent."""
+        value = self.get(name)
+        return value.data if value is not None else ()
+
+    def section(self, name: str) -> Value:
+        """The mapping at a key, an empty one where it is absent."""
+        return self.get(name) or Value({}, self.place)
+
+    def at(self, name: str) -> Place:
+        """The place of a key, the mapping's own where it is absent."""
+        return self.data[name].place if name in self.data else self.keys.get(name, self.place)
+
+
+class Reader:
+    """Reads one tree; problems go to `problems`."""
+
+    def __init__(self, problems: Problems, environ: MappingOf[str, str]) -> None:
+        self._problems = problems
+        self._environ = environ
+
+    def read(self, kind: Kind, node: Node, place: Place) -> Value | None:
+        """The checked value, None where it is unusable (and reported)."""
+        match kind:
+            case Record():
+                return self._record(kind, node, place)
+            case TableOf():
+                return self._table(kind, node, place)
+            case ListOf():
+                return self._list(kind, node, place)
+            case Text() | Choice() | Flag() | Whole() | Duration() | Size():
+                return self._scalar(kind, node, place)
+            case _:
+                assert_never(kind)
+
+    def _record(self, kind: Record, node: Node, place: Place) -> Value | None:
+        if not isinstance(node, Mapping):
+            self._wrong_type(node, place, f"a mapping with the keys {listing(kind.by_name, 'and')}")
+            return None
+        data: dict[str, Value] = {}
+        keys: dict[str, Place] = {}
+        guessed: set[str | None] = set()
+        for key, child in self._entries(node, place):
+            entry = kind.by_name.get(key.text)
+            at = place.key(key.text, child.mark)
+            if entry is None:
+                known = [name for name in kind.by_name if name not in keys]
+                guessed.add(suggest(key.text, known))
+                otherwise = f"remove it, or write one of {listing(kind.by_name)}"
+                unknown = place.key(key.text, key.mark)
+                self._problems.error(unknown, "unknown key", did_you_mean(key.text, known, otherwise))
+                continue
+            keys[entry.name] = at
+            if (value := self._field(entry, child, at)) is not None:
+                data[entry.name] = value
+        for entry in kind.fields:
+            if entry.is_required and entry.name not in keys and entry.name not in guessed:
+                missing = place.key(entry.name, place.mark)
+                self._problems.error(missing, "this key is missing", f"add it: {_first_line(entry.description)}")
+        return Value(data, place, keys=keys)
+
+    def _field(self, entry: Field, node: Node, place: Place) -> Value | None:
+        if entry.is_nullable and isinstance(node, Scalar):
+            single = self._substituted(node, place)
+            if single is None:
+                return None
+            if single.can_be_other and single.text in NULLS and single.text in {"", single.written}:
+                return Value(None, place)
+        if (feature := unavailable(place.shape, None)) is not None:
+            self._not_available(place, feature)
+            return None
+        return self.read(entry.kind, node, place)
+
+    def _table(self, kind: TableOf, node: Node, place: Place) -> Value | None:
+        if not isinstance(node, Mapping):
+            self._wrong_type(node, place, "a mapping of names")
+            return None
+        data: dict[str, Value] = {}
+        keys: dict[str, Place] = {}
+        for key, child in self._entries(node, place):
+            at = place.key(key.text, child.mark, is_free=True)
+            if not re.fullmatch(kind.key_pattern, key.text):
+                named = place.key(key.text, key.mark, is_free=True)
+                self._problems.error(named, f"{quote(key.text)} is not {kind.key_what}", _key_remedy(kind))
+                continue
+            keys[key.text] = place.key(key.text, key.mark, is_free=True)
+            if (value := self.read(kind.value, child, at)) is not None:
+                data[key.text] = value
+        if len(node.entries) < kind.minimum:
+            self._problems.error(place, "is empty", "write at least one entry, or remove the key")
+        return Value(data, place, keys=keys)
+
+    def _list(self, kind: ListOf, node: Node, place: Place) -> Value | None:
+        if isinstance(node, Scalar) and kind.can_be_single and not (node.is_plain and node.text in NULLS):
+            item = self.read(kind.item, node, Place(node.mark, place.path, f"{place.shape}[]"))
+            return None if item is None else Value((item,), place)
+        if not isinstance(node, Sequence):
+            self._wrong_type(node, place, "a list")
+            return None
+        if len(node.items) < kind.minimum:
+            self._problems.error(place, "the list is empty", "write at least one entry, or remove the key")
+            return None
+        found = [self.read(kind.item, child, place.item(index, child.mark)) for index, child in enumerate(node.items)]
+        return Value(tuple(value for value in found if value is not None), place)
+
+    def _scalar(self, kind: ScalarKind, node: Node, place: Place) -> Value | None:
+        if not isinstance(node, Scalar):
+            self._wrong_type(node, place, expected(kind))
+            return None
+        single = self._substituted(node, place)
+        if single is None:
+            return None
+        if (feature := unavailable(place.shape, single.text)) is not None:
+            self._not_available(place, feature)
+            return None
+        try:
+            data = convert(kind, single)
+        except UnfitError as unfit:
+            self._problems.error(place, *unfit.args)
+            return None
+        return Value(data, place, node.text)
+
+    def _entries(self, node: Mapping, place: Place) -> Iterator[tuple[Scalar, Node]]:
+        """Every key once; a second one of the same name is reported and left out."""
+        seen: dict[str, Scalar] = {}
+        for key, child in node.entries:
+            if key.text in seen:
+                first = seen[key.text].mark
+                at = place.key(key.text, key.mark)
+                self._problems.error(at, f"this key stands already in line {first.line}", "keep one of the two")
+                continue
+            seen[key.text] = key
+            yield key, child
+
+    def _substituted(self, node: Scalar, place: Place) -> Single | None:
+        try:
+            text = substitute(node.text, self._environ)
+        except SubstitutionError as error:
+            self._problems.error(place, error.cause, error.remedy)
+            return None
+        if is_substituted(node.text):
+            return Single(text, node.text, can_be_text=True, can_be_other=True)
+        return Single(text, node.text, not (node.is_plain and is_other(text)), node.is_plain)
+
+    def _wrong_type(self, node: Node, place: Place, expected: str) -> None:
+        match node:
+            case Mapping():
+                found = "a mapping"
+            case Sequence():
+                found = "a list"
+            case Scalar():
+                found = "empty" if node.is_plain and node.text in NULLS else "a single value"
+        self._problems.error(place, f"is {found}", f"write {expected}")
+
+    def _not_available(self, place: Place, feature: str) -> None:
+        self._problems.error(place, f"not available yet ({feature})", "remove it")
+
+
+def _key_remedy(kind: TableOf) -> str:
+    if kind.key_pattern.startswith("CN|"):
+        return "write CN, O, OU, C, L, ST, UID, DC, emailAddress, serialNumber or an OID"
+    return "begin with a letter and use letters, digits, '_', '.' and '-'"
+
+
+def _first_line(description: str) -> str:
+    return description.split(". ", maxsplit=1)[0].split(": ", maxsplit=1)[0].rstrip(".")

@@ -1,0 +1,142 @@
+"""The schema as a page of Markdown: docs/configuration.md is its output, and a test holds the two equal.
+
+`python -m gateway.config.reference > docs/configuration.md` writes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.config.availability import NOT_YET
+from gateway.config.kinds import (
+    Choice,
+    Duration,
+    Field,
+    Flag,
+    Kind,
+    ListOf,
+    Record,
+    ScalarKind,
+    Size,
+    TableOf,
+    Text,
+    Whole,
+)
+from gateway.config.schema import SCHEMA
+from gateway.config.units import format_duration, format_size
+
+_INTRODUCTION: Final = """\
+# The configuration file
+
+One YAML file; `config.example.yaml` is a complete one to begin with. `gateway check` reads it, with every file that it
+names, and reports all that is wrong in one run, as `config.yaml:14:7: rules[2].action: …; what to write instead`.
+`gateway schema` prints its JSON Schema: with `# yaml-language-server: $schema=gateway.schema.json` as the first line,
+editors complete and check while you type.
+
+- Relative paths are relative to the file's own folder.
+- `${NAME}` and `${NAME:-default}` in values take environment variables; `$$` is a literal `$`. A variable that is not
+  set and has no default is an error. Error messages never show what a variable held.
+- Durations have a unit: `500ms`, `10s`, `5m`, `1h`, `14d`. Sizes are bytes or have one: `4096`, `32KiB`, `10MB`.
+- Where a list of texts is asked for, one text alone may stand without brackets.
+- Unknown and duplicate keys are errors, never ignored. YAML tags are refused; anchors and aliases work.
+- A key marked "not available yet" is refused, so that nothing you rely on is silently missing.
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    lines = [_INTRODUCTION, *_table("Top level", "", SCHEMA)]
+    for title, shape, record in _records(SCHEMA, "", ""):
+        lines += _table(f"`{title}`", shape, record)
+    return "\n".join(lines)
+
+
+def _records(kind: Kind, title: str, shape: str) -> Iterator[tuple[str, str, Record]]:
+    """Every mapping below `kind` in the order of the file, with its path for people and its shape."""
+    match kind:
+        case Record():
+            for entry in kind.fields:
+                path = f"{title}.{entry.name}" if title else entry.name
+                below = f"{shape}.{entry.name}" if shape else entry.name
+                if isinstance(entry.kind, Record):
+                    yield path, below, entry.kind
+                yield from _records(entry.kind, path, below)
+        case ListOf(item=Record() as record):
+            yield f"{title}[]", f"{shape}[]", record
+            yield from _records(record, f"{title}[]", f"{shape}[]")
+        case TableOf(value=Record() as record):
+            yield f"{title}.NAME", f"{shape}.*", record
+            yield from _records(record, f"{title}.NAME", f"{shape}.*")
+        case _:
+            return
+
+
+def _table(title: str, shape: str, record: Record) -> list[str]:
+    rows = [f"## {title}", "", "| key | value | when left out | meaning |", "|---|---|---|---|"]
+    return [*rows, *(_row(entry, f"{shape}.{entry.name}" if shape else entry.name) for entry in record.fields), ""]
+
+
+def _row(entry: Field, shape: str) -> str:
+    meaning = entry.description + "".join(f" *{note}*" for note in _notes(shape))
+    cells = (f"`{entry.name}`", _value(entry.kind), _default(entry), meaning)
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def _notes(shape: str) -> Iterator[str]:
+    for key in NOT_YET:
+        path, separator, pattern = key.partition("=")
+        if path.removesuffix("[]") == shape:
+            yield f"`{pattern}` is not available yet." if separator else "Not available yet."
+
+
+def _value(kind: Kind) -> str:
+    match kind:
+        case Record():
+            return "mapping, see below"
+        case ListOf():
+            return f"list of {_value(kind.item)}" if not isinstance(kind.item, Record) else "list, see below"
+        case TableOf():
+            return "mapping of names, see below" if isinstance(kind.value, Record) else "mapping of names"
+        case _:
+            return _scalar(kind)
+
+
+def _scalar(kind: ScalarKind) -> str:
+    match kind:
+        case Text():
+            what = kind.what.removeprefix("a ").removeprefix("an ")
+            return f"{what}, e.g. {kind.example}" if kind.example else what
+        case Choice():
+            return ", ".join(f"`{word}`" for word in kind.words)
+        case Flag():
+            return "`true`, `false`"
+        case Whole():
+            return ", ".join([*(f"`{word}`" for word in kind.words), f"{kind.minimum} to {kind.maximum}"])
+        case Duration():
+            return f"{format_duration(kind.minimum_seconds)} to {format_duration(kind.maximum_seconds)}"
+        case Size():
+            return f"{format_size(kind.minimum_bytes)} to {format_size(kind.maximum_bytes)}"
+
+
+def _default(entry: Field) -> str:
+    if entry.is_required:
+        return "**required**"
+    if entry.default_note:
+        return entry.default_note
+    if entry.default is None:
+        return "not set"
+    if isinstance(entry.kind, Record):
+        return "the defaults below"
+    text = entry.default if isinstance(entry.default, str) else json.dumps(entry.default)
+    return f"`{text}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -1,0 +1,219 @@
+"""The `rules` section: every condition can hold, every name is known, and no rule stands where it never matches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.config.certificates import Certificates, Material, descends, name_of
+from gateway.config.files import fingerprint_of
+from gateway.config.networks import Networks
+from gateway.config.problems import Problems, listing, quote
+from gateway.config.reach import Earlier, Reach
+from gateway.config.reading import Value
+from gateway.config.sites import SiteView, read_host
+from gateway.facts import Action
+from gateway.policy.hosts import HostPattern, parse_host_pattern
+from gateway.policy.networks import NetworkSet, named
+from gateway.policy.rules import CertificateConditions, PatternError, Rule
+from gateway.policy.uri import UriPattern, parse_pattern
+
+_REQUIRE: Final = Action.REQUIRE_CERTIFICATE.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A rule and its reach; None where a part of it is faulty."""
+
+    rule: Rule
+    reach: Reach | None
+
+
+class Rules:
+    """Reads the rules in their order."""
+
+    def __init__(self, networks: Networks, sites: Sequence[SiteView], material: Material, problems: Problems) -> None:
+        self._networks = networks
+        self._sites = [(view, tuple(map(parse_host_pattern, view.hosts))) for view in sites]
+        self._material = material
+        self._problems = problems
+        self._names: dict[str, int] = {}
+        self._earlier = Earlier()
+        self._shown: list[str] = []  # the rules filed in `_earlier`, for messages
+        self._sets: dict[tuple[str, ...], NetworkSet] = {}
+
+    def read(self, section: Value | None) -> tuple[Rule, ...]:
+        """Every rule that is one; faults are reported."""
+        found: list[Rule] = []
+        for number, value in enumerate(section.data if section is not None else (), start=1):
+            read = self._rule(number, value)
+            if read is None:
+                continue
+            found.append(read.rule)
+            if read.reach is not None:
+                self._order(value, read.rule, read.reach)
+        return tuple(found)
+
+    def _rule(self, number: int, value: Value) -> _Read | None:
+        name = self._name(number, value)
+        networks, hosts = self._from(value), self._hosts(value)
+        uris, methods = self._uris(value), self._methods(value)
+        action = value.get("action")
+        conditions = self._conditions(value, hosts)
+        if action is None:
+            return None
+        rule = Rule(
+            name=name,
+            action=Action(action.data),
+            line=value.place.mark.line,
+            networks=networks,
+            hosts=None if hosts is None else tuple(map(_host_text, hosts)),
+            uris=None if uris is None else tuple(pattern.text for pattern in uris),
+            methods=methods,
+            certificate=conditions,
+        )
+        # A part that is in the file and could not be read would look like "every".
+        parts = {"from": networks, "hosts": hosts, "uri": uris, "methods": methods}
+        if any(key in value.keys and part is None for key, part in parts.items()):
+            return _Read(rule, None)
+        network_set = self._network_set(networks)
+        if network_set is None and networks is not None:
+            return _Read(rule, None)
+        return _Read(rule, Reach(network_set, hosts, uris, methods))
+
+    def _name(self, number: int, value: Value) -> str:
+        name = str(value.plain("name", f"rule {number}"))
+        if (first := self._names.setdefault(name, number)) != number:
+            cause = f"rule {first} has the same name, so logs can't tell them apart"
+            self._problems.warning(value.at("name"), cause, "write another name")
+        return name
+
+    def _from(self, value: Value) -> tuple[str, ...] | None:
+        if value.get("from") is None:
+            return None
+        found = [(item, self._networks.parse(item)) for item in value.items("from")]
+        if any(parsed is None for _, parsed in found):
+            return None
+        return tuple(str(item.data) for item, _ in found) or None
+
+    def _network_set(self, networks: tuple[str, ...] | None) -> NetworkSet | None:
+        if networks is None:
+            return None
+        if networks not in self._sets:
+            result = NetworkSet()
+            for item in networks:
+                try:
+                    result = result.union(named(item, self._networks.resolved))
+                except PatternError:  # a name whose definition is faulty
+                    return None
+            self._sets[networks] = result
+        return self._sets[networks]
+
+    def _hosts(self, value: Value) -> tuple[HostPattern, ...] | None:
+        if value.get("hosts") is None:
+            return None
+        found: list[HostPattern] = []
+        items = value.items("hosts")
+        for item in items:
+            if (text := read_host(item, self._problems)) is None:
+                continue
+            pattern = parse_host_pattern(text)
+            served = [host for _, hosts in self._sites for host in hosts]
+            if served and not any(pattern.meets(host) for host in served):
+                known = listing(map(_host_text, served), "and")
+                self._problems.error(item.place, f"no site has the host {quote(text)}", f"the sites have {known}")
+                continue
+            found.append(pattern)
+        return tuple(found) if found and len(found) == len(items) else None
+
+    def _uris(self, value: Value) -> tuple[UriPattern, ...] | None:
+        found: list[UriPattern] = []
+        items = value.items("uri")
+        for item in items:
+            try:
+                found.append(parse_pattern(str(item.data)))
+            except PatternError as error:
+                self._problems.error(item.place, error.cause, error.remedy)
+        return tuple(found) if found and len(found) == len(items) else None
+
+    def _methods(self, value: Value) -> frozenset[str] | None:
+        items = value.items("methods")
+        for item in items:
+            text = str(item.data)
+            if text != text.upper():
+                self._problems.error(item.place, f"{quote(text)} is no method: case counts", f"write {text.upper()}")
+        return frozenset(str(item.data) for item in items) or None
+
+    def _conditions(self, value: Value, hosts: tuple[HostPattern, ...] | None) -> CertificateConditions | None:
+        section, action = value.get("certificate"), value.get("action")
+        if section is None:
+            return None
+        if action is not None and action.data != _REQUIRE:
+            cause = f"a rule with action {action.data} asks for no certificate"
+            self._problems.error(section.place, cause, f"write action: {_REQUIRE}, or remove certificate")
+        fingerprints = (str(item.data) for item in section.items("fingerprint_sha256"))
+        subject = section.section("subject").data.items()
+        return CertificateConditions(
+            ca_fingerprints=self._authorities(section, hosts),
+            subject=tuple((name, str(pattern.data)) for name, pattern in subject),
+            emails=tuple(str(item.data) for item in section.items("email")),
+            fingerprints_sha256=frozenset(text.replace(":", "").lower() for text in fingerprints),
+            bind_user=section.plain("bind_user", None),
+            device_ids=frozenset(str(item.data) for item in section.items("device_ids")),
+        )
+
+    def _authorities(self, section: Value, hosts: tuple[HostPattern, ...] | None) -> frozenset[str] | None:
+        items = section.items("ca")
+        if not items:
+            return None
+        views = [view for view, site_hosts in self._sites if _meet(hosts, site_hosts)]
+        anchors = [anchor for view in views for anchor in view.anchors or ()]
+        is_known = all(view.anchors is not None for view in views)
+        found: list[str] = []
+        for item in items:
+            group = self._material.authorities(item) or ()
+            found += map(fingerprint_of, group)
+            strangers = _strangers(group, tuple(anchors)) if is_known and anchors else ()
+            for stranger in strangers:
+                cause = f"{name_of(stranger)} is not under any client_ca of the rule's sites"
+                self._problems.error(item.place, cause, "add its root to the site's client_ca, or remove it here")
+        return frozenset(found)
+
+    def _order(self, value: Value, rule: Rule, reach: Reach) -> None:
+        """Report a rule that never matches, or whose certificate nobody could have."""
+        covering = self._earlier.covering(reach)
+        if covering is not None:
+            cause = f"the rule can never match, because {self._shown[covering]} always matches before it"
+            self._problems.error(value.place, cause, "move it up, narrow the earlier one, or remove it")
+        elif rule.action is Action.REQUIRE_CERTIFICATE:
+            for view, hosts in self._sites:
+                part = reach.on_site(hosts) if hosts and not view.has_client_ca else None
+                if part is not None and self._earlier.covering(part) is None:
+                    cause = f"the site {quote(view.hosts[0])} has no client_ca, so nobody could pass"
+                    self._problems.error(value.at("action"), cause, "add client_ca to the site, or name other hosts")
+        self._earlier.add(reach)
+        self._shown.append(f"{value.place.path.partition('[')[0]} line {rule.line} ({quote(rule.name)})")
+
+
+def _strangers(group: Certificates, anchors: Certificates) -> Certificates:
+    """Those of a file's certificates that don't descend from `anchors`, each other's help counted."""
+    known, left = anchors, group
+    while reached := tuple(certificate for certificate in left if descends(certificate, known)):
+        known += reached
+        left = tuple(certificate for certificate in left if certificate not in reached)
+    return left
+
+
+def _meet(hosts: tuple[HostPattern, ...] | None, site_hosts: tuple[HostPattern, ...]) -> bool:
+    return hosts is None or any(host.meets(own) for host in hosts for own in site_hosts)
+
+
+def _host_text(pattern: HostPattern) -> str:
+    match pattern.kind:
+        case "exact":
+            return pattern.name
+        case "wildcard":
+            return f"*.{pattern.name}"
+        case "any":
+            return "*"

@@ -1,0 +1,142 @@
+"""One scalar held against what the schema wants of it: a text, a word, a flag, a number, a duration or a size.
+
+An unquoted value is a number or boolean where YAML says so; one that came from the environment is whatever is wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.config.kinds import TEXT_CHARACTERS, Choice, Duration, Flag, ScalarKind, Size, Text, Whole
+from gateway.config.problems import listing, quote
+from gateway.config.units import format_duration, format_size, parse_duration, parse_size
+
+NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_FLAGS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
+# What YAML 1.2 (10.3.2) takes for a number; an editor that follows the JSON Schema then sees no text.
+_NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
+_SPECIAL_NUMBER: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A scalar after substitution."""
+
+    text: str
+    written: str
+    can_be_text: bool
+    can_be_other: bool  # a number, a boolean, null: without quotes, or substituted
+
+
+class UnfitError(Exception):
+    """A scalar that is not what the schema asks for: cause and remedy."""
+
+
+def _text(kind: Text, single: Single) -> str:
+    text = single.text
+    shown = "this value" if kind.is_secret else quote(single.written)
+    remedy = f"write {kind.example}" if kind.example else "write a text"
+    if not single.can_be_text:
+        if text in NULLS:
+            raise UnfitError("is empty", remedy)
+        raise UnfitError(f"{shown} is a number or boolean, not {kind.what}", "put it in quotes")
+    if not text and not kind.can_be_empty:
+        raise UnfitError("is empty", remedy)
+    if len(text) > TEXT_CHARACTERS:
+        raise UnfitError(f"is longer than {TEXT_CHARACTERS} characters", "shorten it")
+    if "\x00" in text or (kind.pattern is not None and not re.fullmatch(kind.pattern, text)):
+        raise UnfitError(f"{shown} is not {kind.what}", remedy)
+    return text
+
+
+def _choice(kind: Choice, single: Single) -> str:
+    if single.text in kind.words:
+        return single.text
+    raise UnfitError(f"{quote(single.written)} is not {kind.what}", f"write {listing(kind.words)}")
+
+
+def _flag(_: Flag, single: Single) -> bool:
+    if single.can_be_other and single.text in _FLAGS:
+        return _FLAGS[single.text]
+    raise UnfitError(f"{quote(single.written)} is not true or false", "write true or false, without quotes")
+
+
+def _whole(kind: Whole, single: Single) -> int | str:
+    if single.text in kind.words:
+        return single.text
+    remedy = f"write {listing([*kind.words, f'a number from {kind.minimum} to {kind.maximum}'])}"
+    if not _WHOLE.fullmatch(single.text):
+        raise UnfitError(f"{quote(single.written)} is not a whole number", remedy)
+    if not single.can_be_other:
+        raise UnfitError(f"{quote(single.written)} is a text, not a number", "remove the quotes")
+    if not kind.minimum <= int(single.text) <= kind.maximum:
+        raise UnfitError(f"{quote(single.written)} is out of bounds", remedy)
+    return int(single.text)
+
+
+def _duration(kind: Duration, single: Single) -> float:
+    seconds = parse_duration(single.text)
+    if seconds is None:
+        raise UnfitError(
+            f"{quote(single.written)} is not a duration", "write a number and its unit: 500ms, 10s, 5m, 1h, 14d"
+        )
+    if not kind.minimum_seconds <= seconds <= kind.maximum_seconds:
+        bounds = f"{format_duration(kind.minimum_seconds)} to {format_duration(kind.maximum_seconds)}"
+        raise UnfitError(f"{quote(single.written)} is out of bounds", f"write a duration from {bounds}")
+    return seconds
+
+
+def _size(kind: Size, single: Single) -> int:
+    size_bytes = parse_size(single.text)
+    if size_bytes is None:
+        raise UnfitError(
+            f"{quote(single.written)} is not a size",
+            "write a number of bytes or one with a unit: 512, 32KiB, 2GiB, 10MB",
+        )
+    if not kind.minimum_bytes <= size_bytes <= kind.maximum_bytes:
+        bounds = f"{format_size(kind.minimum_bytes)} to {format_size(kind.maximum_bytes)}"
+        raise UnfitError(f"{quote(single.written)} is out of bounds", f"write a size from {bounds}")
+    return size_bytes
+
+
+_CONVERTERS: Final[dict[type, Callable[[Any, Single], str | int | float | bool]]] = {
+    Text: _text,
+    Choice: _choice,
+    Flag: _flag,
+    Whole: _whole,
+    Duration: _duration,
+    Size: _size,
+}
+
+
+def convert(kind: ScalarKind, single: Single) -> str | int | float | bool:
+    """The value as the schema wants it: durations as seconds, sizes as bytes. Raises `UnfitError`."""
+    return _CONVERTERS[type(kind)](kind, single)
+
+
+def is_other(text: str) -> bool:
+    """True where YAML takes unquoted `text` for something other than a text."""
+    if text in NULLS or text in _FLAGS:
+        return True
+    return bool(_NUMBER.fullmatch(text) or _SPECIAL_NUMBER.fullmatch(text))
+
+
+def expected(kind: ScalarKind) -> str:
+    """What to write for this kind, for a remedy."""
+    match kind:
+        case Text():
+            return kind.example or kind.what
+        case Choice():
+            return listing(kind.words)
+        case Flag():
+            return "true or false"
+        case Whole():
+            return "a number"
+        case Duration():
+            return "a duration such as 10s"
+        case Size():
+            return "a size such as 32KiB"

@@ -1,0 +1,141 @@
+"""The configuration file's schema, described once. Validation, the JSON Schema and the reference all come from here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.config.kinds import Choice, Duration, Field, ListOf, Record, TableOf, Text, Whole
+from gateway.config.schema_access import RULE, SITE
+from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER
+from gateway.config.schema_upstreams import UPSTREAM
+from gateway.config.schema_words import CIDR, DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, optional
+
+SCHEMA: Final = Record(
+    (
+        Field("listen", ListOf(LISTENER, minimum=1), "Where clients connect.", is_required=True),
+        Field(
+            "networks",
+            TableOf(ListOf(NETWORK), NAME_PATTERN, "a network name"),
+            "Names for lists of networks; one may name another. `external` is reserved: it is always what is not in "
+            "`internal`.",
+            default_note="`internal` is loopback, RFC 1918, link-local and ULA",
+        ),
+        optional(
+            "trusted_proxies",
+            ListOf(CIDR),
+            [],
+            "Peers whose X-Forwarded-For names the client; nobody else's is believed.",
+        ),
+        Field("sites", ListOf(SITE, minimum=1), "What is served.", is_required=True),
+        Field(
+            "upstreams",
+            TableOf(UPSTREAM, NAME_PATTERN, "an upstream name", minimum=1),
+            "Groups of servers, by name.",
+            is_required=True,
+        ),
+        Field(
+            "rules",
+            ListOf(RULE, minimum=1),
+            "The first rule that matches decides, top to bottom; a request that none matches is denied.",
+            is_required=True,
+        ),
+        optional("limits", LIMITS, {}, "Bounds on what a client may send and hold."),
+        optional(
+            "identity_headers",
+            IDENTITY_HEADERS,
+            {},
+            "Headers that carry the certificate's holder to the upstream; clients can't send them.",
+        ),
+        Field(
+            "lockout",
+            Record(
+                (
+                    optional("failures", Whole(1, 10_000), 10, "Answers 401 or 403 within the window."),
+                    optional("window", Duration(SECOND, DAY), "10m", "How far back they are counted."),
+                    optional("ban", Duration(SECOND, 30 * DAY), "15m", "How long the address is refused."),
+                )
+            ),
+            "Refuses an address after too many failed logins.",
+            is_nullable=True,
+            default_note="off",
+        ),
+        optional(
+            "access_log",
+            Record(
+                (
+                    optional(
+                        "path",
+                        Text(what="a file name", example='logs/access.jsonl or "-"'),
+                        "-",
+                        'File to append to; `"-"` is standard output.',
+                    ),
+                    optional(
+                        "format", Choice(("json", "combined"), "a format"), "json", "JSON lines, or Apache's combined."
+                    ),
+                )
+            ),
+            {},
+            "One line for each request.",
+        ),
+        optional(
+            "pages",
+            Record(
+                (
+                    Field(
+                        "contact",
+                        Text(what="a contact on one line", pattern=ONE_LINE, example="helpdesk@example.com"),
+                        "Whom refused users should ask.",
+                        is_nullable=True,
+                    ),
+                    Field(
+                        "directory",
+                        Text(what="a folder", example="pages"),
+                        "Own templates for the refusal pages.",
+                        is_nullable=True,
+                        default_note="the built-in ones",
+                    ),
+                )
+            ),
+            {},
+            "The refusal pages.",
+        ),
+        optional("workers", Whole(1, 1024, words=("auto",)), "auto", "Processes; `auto`: one for each core."),
+        Field(
+            "admin",
+            Record(
+                (
+                    Field(
+                        "address",
+                        LISTEN_ADDRESS,
+                        "Where the console listens; keep it off public addresses.",
+                        is_required=True,
+                    ),
+                )
+            ),
+            "Console, metrics and health.",
+            is_nullable=True,
+            default_note="off",
+        ),
+        Field(
+            "pki",
+            Record(
+                (
+                    Field(
+                        "store",
+                        Text(
+                            what="a database URL",
+                            pattern=r"(?:sqlite:///|postgresql\+psycopg://).+",
+                            is_secret=True,
+                            example="sqlite:///pki/registry.db or postgresql+psycopg://…",
+                        ),
+                        "Where issued certificates are kept.",
+                        is_required=True,
+                    ),
+                )
+            ),
+            "The certificate registry.",
+            is_nullable=True,
+            default_note="none",
+        ),
+    )
+)

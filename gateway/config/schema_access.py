@@ -1,0 +1,181 @@
+"""The schema of sites and rules: what each key takes, means and is when left out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.config.kinds import Choice, Field, ListOf, Record, TableOf, Text
+from gateway.config.schema_words import FILE, HOST, NETWORK, ONE_LINE, optional
+
+METHOD_PATTERN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"  # RFC 9110, 5.6.2
+FINGERPRINT_PATTERN: Final = r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}"
+# X.509 names have attributes; these are the short names people write (RFC 4514, 3, and OpenSSL's), or an OID.
+ATTRIBUTE_PATTERN: Final = (
+    r"CN|O|OU|C|L|ST|S|STREET|DC|UID|SN|GN|title|initials|pseudonym|dnQualifier|generationQualifier|postalCode|"
+    r"businessCategory|organizationIdentifier|serialNumber|emailAddress|E|[0-2](?:\.(?:0|[1-9][0-9]{0,15})){1,20}"
+)
+
+OCSP: Final = Record(
+    (
+        optional(
+            "mode",
+            Choice(("off", "soft", "hard"), "a mode"),
+            "off",
+            "`off`: nobody is asked. `soft`: no answer counts as good. `hard`: no answer, no entry.",
+        ),
+        optional(
+            "responder",
+            Text(
+                what="a responder",
+                pattern=r"from_certificate|https?://[^\s#]+",
+                example="from_certificate or http://ocsp.example.com/",
+            ),
+            "from_certificate",
+            "Who is asked: the URL in the certificate, or the one given here.",
+        ),
+    )
+)
+
+SITE: Final = Record(
+    (
+        Field(
+            "hosts",
+            ListOf(HOST, minimum=1),
+            'TLS server names and HTTP hosts. `"*.example.com"` stands for exactly '
+            'one label, `"*"` alone is the fallback for every other name.',
+            is_required=True,
+        ),
+        Field(
+            "certificate",
+            FILE,
+            "The site's own certificate: PEM, leaf first, then its intermediates.",
+            is_required=True,
+        ),
+        Field("key", FILE, "The certificate's private key, PEM.", is_required=True),
+        Field(
+            "key_password",
+            Text(what="a password", is_secret=True, can_be_empty=True),
+            "Password of the private key; empty: the key is not encrypted.",
+            is_nullable=True,
+        ),
+        Field(
+            "client_ca",
+            ListOf(FILE, minimum=1),
+            "Trust anchors for client certificates of this site, PEM. Without "
+            "it no rule of the site can require a certificate.",
+        ),
+        Field(
+            "crl",
+            ListOf(Text(what="a file name or URL", example="certs/rootCA.crl"), minimum=1),
+            "Revocation lists: PEM or DER files, or http(s) URLs that are fetched and refreshed.",
+            default_note="no revocation check",
+        ),
+        optional(
+            "crl_policy",
+            Choice(("require", "if_present"), "a policy"),
+            "require",
+            "`require`: a certificate whose issuer has no current list is refused. `if_present`: it is let in.",
+        ),
+        optional("ocsp", OCSP, {}, "Asking online whether a client certificate still counts."),
+        Field(
+            "upstream",
+            Text(what="an upstream's name", example="mail"),
+            "Where requests go: a name under `upstreams`.",
+            is_required=True,
+        ),
+    )
+)
+
+CERTIFICATE: Final = Record(
+    (
+        Field(
+            "ca",
+            ListOf(FILE, minimum=1),
+            "Issued under one of these CAs, a subset of the site's; PEM.",
+            default_note="any of the site's",
+        ),
+        Field(
+            "subject",
+            TableOf(Text(), ATTRIBUTE_PATTERN, "an attribute of a certificate's subject", minimum=1),
+            "Attributes of the subject, exact or with `*` wildcards.",
+            default_note="any",
+        ),
+        optional(
+            "email",
+            ListOf(
+                Text(
+                    what="an e-mail pattern", pattern=r"\*|[^@\s]+@(?:\*|(?:\*\.)?[^@\s*]+)", example='"*@example.com"'
+                )
+            ),
+            [],
+            "An rfc822Name or emailAddress of the certificate, with `*` wildcards before the `@`; empty: any.",
+        ),
+        optional(
+            "fingerprint_sha256",
+            ListOf(
+                Text(
+                    what="a SHA-256 fingerprint",
+                    pattern=FINGERPRINT_PATTERN,
+                    example="64 hex digits, with or without colons",
+                )
+            ),
+            [],
+            "The certificate itself; empty: any.",
+        ),
+        Field(
+            "bind_user",
+            Choice(("email", "upn", "cn", "san"), "a name of a certificate"),
+            "The mail login must belong to the certificate.",
+            is_nullable=True,
+        ),
+        optional(
+            "device_ids",
+            ListOf(Text(what="a device id", pattern=r"[A-Za-z0-9._-]{1,128}", example='"ApplDNQ123456789"')),
+            [],
+            "ActiveSync devices that this rule lets in; empty: any.",
+        ),
+    )
+)
+
+RULE: Final = Record(
+    (
+        Field(
+            "name",
+            Text(what="a name on one line", pattern=ONE_LINE, example="Webmail from outside"),
+            "What logs call the rule.",
+            default_note="`rule N`, counted from 1",
+        ),
+        Field(
+            "from",
+            ListOf(NETWORK, minimum=1),
+            "Client addresses: a network name, a CIDR, or a list of both.",
+            default_note="everyone",
+        ),
+        Field("hosts", ListOf(HOST, minimum=1), "Hosts of the sites below `sites`.", default_note="every site"),
+        Field(
+            "uri",
+            ListOf(Text(what="a path", example="/webmail, =/exact/path or ~regex"), minimum=1),
+            "Path prefixes on segment boundaries in any case, `=/path` exact, `~regex` (RE2) on the whole path.",
+            default_note="every path",
+        ),
+        Field(
+            "methods",
+            ListOf(Text(what="an HTTP method", pattern=METHOD_PATTERN, example="GET"), minimum=1),
+            "HTTP methods.",
+            default_note="every method",
+        ),
+        Field(
+            "action",
+            Choice(("allow", "require_certificate", "deny"), "an action"),
+            "What to do with the request.",
+            is_required=True,
+        ),
+        Field(
+            "certificate",
+            CERTIFICATE,
+            "What a rule with `require_certificate` asks of a certificate beyond being "
+            "trusted; every given line must hold.",
+            default_note="any trusted certificate",
+        ),
+    )
+)

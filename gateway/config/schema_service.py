@@ -1,0 +1,63 @@
+"""The schema of listeners, limits and headers: what each key takes, means and is when left out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.config.kinds import Duration, Field, Flag, ListOf, Record, Size, Text, Whole
+from gateway.config.schema_words import CIDR, DAY, KIB, LISTEN_ADDRESS, MINUTE, SECOND, optional
+
+LISTENER: Final = Record(
+    (
+        Field(
+            "address",
+            LISTEN_ADDRESS,
+            'Where to listen: `host:port` or `"[v6]:port"`; a bare `":443"` is every '
+            "address, IPv4 and IPv6. Port 0 lets the system choose.",
+            is_required=True,
+        ),
+        optional(
+            "redirect_to_https",
+            Flag(),
+            False,
+            "Plain HTTP: answers 308 to the same address with https and nothing else.",
+        ),
+        Field(
+            "proxy_protocol_from",
+            ListOf(CIDR, minimum=1),
+            "A PROXY header (v1 or v2) is required from these peers, and everybody else is refused.",
+        ),
+    )
+)
+
+LIMITS: Final = Record(
+    (
+        optional("header_bytes", Size(KIB, KIB**2), "32KiB", "Request line and header fields together."),
+        optional("headers", Whole(10, 1000), 100, "Number of header fields."),
+        optional("uri_bytes", Size(256, 64 * KIB), "8KiB", "Length of the request target."),
+        optional("body", Size(1, KIB**5), "2GiB", "Length of a request's body."),
+        optional("connections", Whole(1, 1_000_000), 10000, "Open client connections."),
+        optional("connections_per_ip", Whole(1, 1_000_000), 200, "Open connections of one client address."),
+        optional("handshake", Duration(0.1, 5 * MINUTE), "10s", "How long a TLS handshake may take."),
+        optional("header_time", Duration(0.1, 5 * MINUTE), "20s", "How long a request's header may take."),
+        optional("keepalive", Duration(SECOND, DAY), "75s", "How long a client connection may be idle."),
+    )
+)
+
+_HEADER: Final = Text(what="a header name", pattern=r"[A-Za-z][A-Za-z0-9-]{0,63}", example="X-Client-Email")
+
+
+def _header(name: str, default: str, what: str) -> Field:
+    return Field(name, _HEADER, f"Header for {what}; null: not sent.", is_nullable=True, default=default)
+
+
+IDENTITY_HEADERS: Final = Record(
+    (
+        optional("rfc9440", Flag(), True, "Send Client-Cert and Client-Cert-Chain (RFC 9440)."),
+        _header("subject", "X-Client-Subject", "the subject (RFC 4514)"),
+        _header("email", "X-Client-Email", "the e-mail address"),
+        _header("serial", "X-Client-Serial", "the serial number in hex"),
+        _header("fingerprint", "X-Client-Fingerprint", "the SHA-256 fingerprint"),
+        _header("verified", "X-Client-Verified", "whether a certificate was verified"),
+    )
+)

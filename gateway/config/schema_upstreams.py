@@ -1,0 +1,109 @@
+"""The schema of upstreams: what each key takes, means and is when left out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, Text, Whole
+from gateway.config.schema_words import DAY, FILE, HOUR, MINUTE, SECOND, optional
+
+UPSTREAM: Final = Record(
+    (
+        Field(
+            "servers",
+            ListOf(Text(what="a server URL", example="https://10.0.0.5:443"), minimum=1),
+            "`http://` or `https://`, host and port; several are balanced.",
+            is_required=True,
+        ),
+        optional(
+            "balance",
+            Choice(("least_connections", "round_robin", "client_ip"), "a way to balance"),
+            "least_connections",
+            "`client_ip` keeps a client on one server.",
+        ),
+        optional(
+            "tls",
+            Record(
+                (
+                    Field(
+                        "ca",
+                        FILE,
+                        "PEM file of the CAs that may sign the servers' certificates.",
+                        is_nullable=True,
+                        default_note="the system's trust store",
+                    ),
+                    Field(
+                        "server_name",
+                        Text(what="a server name", example="mail.internal"),
+                        "Name to ask for and to find in the certificate.",
+                        is_nullable=True,
+                        default_note="the host in the server's URL",
+                    ),
+                    Field("certificate", FILE, "Client certificate to show to the servers, PEM.", is_nullable=True),
+                    Field("key", FILE, "Its private key, PEM, not encrypted.", is_nullable=True),
+                    optional(
+                        "verify", Flag(), True, "false: any certificate is accepted, so anybody can pose as the server."
+                    ),
+                )
+            ),
+            {},
+            "TLS towards https:// servers.",
+        ),
+        Field(
+            "health",
+            Record(
+                (
+                    optional("path", Text(what="a path", pattern=r"/[!-~]*", example="/"), "/", "What to ask for."),
+                    optional("interval", Duration(SECOND, HOUR), "10s", "Time between two checks."),
+                    optional("timeout", Duration(0.1, MINUTE), "3s", "How long an answer may take."),
+                    optional("rise", Whole(1, 100), 2, "Good answers after which a server is back."),
+                    optional("fall", Whole(1, 100), 3, "Bad answers after which a server is out."),
+                )
+            ),
+            "Active health checks.",
+            is_nullable=True,
+            default_note="no checks",
+        ),
+        optional(
+            "timeouts",
+            Record(
+                (
+                    optional("connect", Duration(0.1, 5 * MINUTE), "5s", "TCP and TLS together."),
+                    optional(
+                        "response",
+                        Duration(SECOND, DAY),
+                        "60m",
+                        "Until the answer begins. ActiveSync phones wait up to 59 minutes for it.",
+                    ),
+                    optional("idle", Duration(SECOND, DAY), "60s", "How long an unused connection is kept."),
+                )
+            ),
+            {},
+            "How long an upstream may take.",
+        ),
+        optional(
+            "host",
+            Text(
+                what="a Host",
+                pattern=r"preserve|[A-Za-z0-9_.-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?",
+                example="preserve or mail.internal",
+            ),
+            "preserve",
+            "The Host header: as the client sent it (`preserve`), or a literal one.",
+        ),
+        optional(
+            "connections",
+            Choice(("shared", "per_client"), "a way to share"),
+            "shared",
+            "`per_client`: one upstream connection for each client connection, as Exchange needs it for NTLM.",
+        ),
+        Field(
+            "rewrite_location",
+            Flag(),
+            "Turn the upstream's own host in Location headers into the client's.",
+            is_nullable=True,
+            default_note="only when `host` is not `preserve`",
+        ),
+        optional("proxy_protocol", Flag(), False, "Send a PROXY v2 header with the client's address."),
+    )
+)

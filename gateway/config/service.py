@@ -1,0 +1,168 @@
+"""The sections about the service itself: listeners, limits, headers, logs, pages, workers, console, registry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from gateway.config.addresses import Unreadable, clash, is_loopback, parse_listen
+from gateway.config.model import AccessLog, Admin, IdentityHeaders, Limits, Listener, Lockout, Network, Pages
+from gateway.config.networks import read_network
+from gateway.config.problems import Problems, quote
+from gateway.config.reading import Value
+from gateway.config.upstreams import given
+
+_LIMITS: Final = {
+    "header_bytes": "header_bytes",
+    "headers": "headers",
+    "uri_bytes": "uri_bytes",
+    "body": "body_bytes",
+    "connections": "connections",
+    "connections_per_ip": "connections_per_ip",
+    "handshake": "handshake_seconds",
+    "header_time": "header_time_seconds",
+    "keepalive": "keepalive_seconds",
+}
+_LOCKOUT: Final = {"failures": "failures", "window": "window_seconds", "ban": "ban_seconds"}
+_HEADERS: Final = ("subject", "email", "serial", "fingerprint", "verified")
+# Headers with a meaning of their own between client, gateway and upstream; an identity header must not be one.
+_TAKEN_HEADERS: Final = frozenset(
+    {
+        *("accept", "authorization", "client-cert", "client-cert-chain", "connection", "content-encoding"),
+        *("content-length", "content-type", "cookie", "date", "expect", "forwarded", "host", "keep-alive"),
+        *("proxy-authorization", "proxy-connection", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("user-agent", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"),
+        *("x-gateway-reason", "x-request-id"),
+    }
+)
+_SQLITE: Final = "sqlite:///"
+
+
+def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
+    """Every listener; two that want the same address are reported."""
+    found: list[Listener] = []
+    for value in root.items("listen"):
+        address = value.get("address")
+        parsed = None if address is None else _listen(address, problems)
+        if parsed is None or address is None:
+            continue
+        for other in found:
+            if clash(parsed, (other.host, other.port)):
+                cause = f"{quote(str(address.data))} and {quote(other.address)} are the same address"
+                problems.error(address.place, cause, "remove one of the two")
+                break
+        host, port = parsed
+        peers = read_networks(value, "proxy_protocol_from", problems)
+        redirect = bool(value.plain("redirect_to_https", False))
+        found.append(Listener(str(address.data), host, port, redirect, peers))
+    listen = root.get("listen")
+    if found and listen is not None and all(listener.redirect_to_https for listener in found):
+        problems.warning(listen.place, "every listener only redirects", "add one without redirect_to_https")
+    return tuple(found)
+
+
+def read_networks(value: Value, key: str, problems: Problems) -> tuple[Network, ...]:
+    """The CIDRs of a list key."""
+    found = (read_network(item, problems) for item in value.items(key))
+    return tuple(network for network in found if network is not None)
+
+
+def build_limits(root: Value, problems: Problems) -> Limits:
+    """The limits, with the defaults for those that are left out."""
+    section = root.section("limits")
+    limits = Limits(**given(section, _LIMITS))
+    if limits.connections_per_ip > limits.connections and "connections_per_ip" in section.data:
+        cause = "connections_per_ip is above connections"
+        problems.warning(section.at("connections_per_ip"), cause, "lower it, or raise connections")
+    return limits
+
+
+def build_identity_headers(root: Value, problems: Problems) -> IdentityHeaders:
+    """The header names; two uses of one name, or of one that HTTP needs, are reported."""
+    section = root.section("identity_headers")
+    headers = IdentityHeaders(**given(section, {name: name for name in ("rfc9440", *_HEADERS)}))
+    seen: dict[str, str] = {}
+    for name in _HEADERS:
+        header: str | None = getattr(headers, name)
+        if header is None:
+            continue
+        if header.lower() in _TAKEN_HEADERS:
+            cause = f"{quote(header)} has a meaning of its own"
+            problems.error(section.at(name), cause, "write a name such as X-Client-Name")
+        if (other := seen.setdefault(header.lower(), name)) != name:
+            problems.error(section.at(name), f"{quote(header)} is the header of {other} too", "write another name")
+    return headers
+
+
+def build_lockout(root: Value) -> Lockout | None:
+    """The lockout, None where it is off."""
+    section = root.get("lockout")
+    return None if section is None else Lockout(**given(section, _LOCKOUT))
+
+
+def build_access_log(root: Value, folder: Path, problems: Problems) -> AccessLog:
+    """The access log. Its folder need not exist yet, but it must be possible to make it."""
+    section = root.section("access_log")
+    value = section.get("path")
+    path = None if value is None or value.data == "-" else folder / str(value.data)
+    if path is not None and value is not None and (cause := _unwritable(path)) is not None:
+        problems.error(value.place, cause, "name a file in a folder that the gateway's user can write to")
+    return AccessLog(path=path, **given(section, {"format": "format"}))
+
+
+def build_pages(root: Value, folder: Path, problems: Problems) -> Pages:
+    """The refusal pages' settings."""
+    section = root.section("pages")
+    value = section.get("directory")
+    directory = None if value is None else folder / str(value.data)
+    if directory is not None and value is not None and not directory.is_dir():
+        problems.error(value.place, f"{directory} is not a folder", "make it, or correct the name")
+    return Pages(contact=section.plain("contact", None), directory=directory)
+
+
+def build_admin(root: Value, listeners: tuple[Listener, ...], problems: Problems) -> Admin | None:
+    """The console's listener, None where there is none."""
+    address = root.section("admin").get("address")
+    parsed = None if address is None else _listen(address, problems)
+    if address is None or parsed is None:
+        return None
+    if any(clash(parsed, (listener.host, listener.port)) for listener in listeners):
+        problems.error(address.place, f"{quote(str(address.data))} is a listen address too", "write another port")
+    if not is_loopback(parsed[0]):
+        cause = "the console is reachable from other machines"
+        problems.warning(address.place, cause, 'write "127.0.0.1:9444" and reach it through SSH or VPN')
+    return Admin(str(address.data), *parsed)
+
+
+def build_pki_store(root: Value, folder: Path) -> str | None:
+    """The registry's URL; a relative SQLite file is in the configuration's folder."""
+    store = root.section("pki").plain("store", None)
+    if isinstance(store, str) and store.startswith(_SQLITE):
+        return f"{_SQLITE}{folder / store.removeprefix(_SQLITE)}"
+    return None if store is None else str(store)
+
+
+def worker_count(root: Value) -> int:
+    """Processes to start; `auto` is one for each core that this process may use."""
+    workers = root.plain("workers", "auto")
+    return len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
+
+
+def _listen(value: Value, problems: Problems) -> tuple[str, int] | None:
+    try:
+        return parse_listen(str(value.data))
+    except Unreadable as error:
+        problems.error(value.place, error.cause, error.remedy)
+        return None
+
+
+def _unwritable(path: Path) -> str | None:
+    if path.is_dir():
+        return f"{path} is a folder"
+    if path.exists():
+        return None if os.access(path, os.W_OK) else f"{path} is not writable"
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    return None if os.access(folder, os.W_OK) else f"{folder} is not writable"

@@ -1,0 +1,130 @@
+"""The `sites` section: hosts that belong to one site only, files that fit, trust anchors that are CAs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.config.addresses import Unreadable, parse_host
+from gateway.config.certificates import Certificates, Material, name_of, uncovered_hosts
+from gateway.config.model import Ocsp, Site
+from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
+from gateway.config.reading import Value
+from gateway.config.upstreams import given
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """What other sections need to know of a site, even where the site itself is faulty."""
+
+    hosts: tuple[str, ...]
+    has_client_ca: bool
+    anchors: Certificates | None  # None where a client_ca can't be read
+    site: Site | None  # None where the site is faulty
+
+
+class Sites:
+    """Reads the sites one after the other."""
+
+    def __init__(self, material: Material, upstream_names: Iterable[str], problems: Problems) -> None:
+        self._material = material
+        self._upstream_names = tuple(upstream_names)
+        self._problems = problems
+        self._owners: dict[str, Place] = {}
+
+    def read(self, value: Value) -> SiteView:
+        """One site; faults are reported."""
+        hosts = self._hosts(value)
+        anchors = self._anchors(value)
+        self._certificate(value, hosts)
+        crl = self._crl(value, anchors or ())
+        upstream = self._upstream(value)
+        certificate, key = value.get("certificate"), value.get("key")
+        site = None
+        if hosts and certificate and key and upstream:
+            site = Site(
+                hosts=hosts,
+                certificate=self._material.path(certificate),
+                key=self._material.path(key),
+                upstream=upstream,
+                key_password=value.plain("key_password", None) or None,
+                client_ca=tuple(self._material.path(item) for item in value.items("client_ca")),
+                crl=crl,
+                ocsp=Ocsp(**given(value.section("ocsp"), {"mode": "mode", "responder": "responder"})),
+                line=value.place.mark.line,
+                **given(value, {"crl_policy": "crl_policy"}),
+            )
+        return SiteView(hosts, "client_ca" in value.keys, anchors, site)
+
+    def _hosts(self, value: Value) -> tuple[str, ...]:
+        found: list[str] = []
+        for item in value.items("hosts"):
+            host = read_host(item, self._problems)
+            if host is None:
+                continue
+            if (owner := self._owners.setdefault(host, item.place)) is not item.place:
+                cause = f"{quote(host)} is a host of {owner.path} (line {owner.mark.line}) already"
+                self._problems.error(item.place, cause, "remove one of the two")
+                continue
+            found.append(host)
+        return tuple(found)
+
+    def _anchors(self, value: Value) -> Certificates | None:
+        found: list[Certificates | None] = [self._material.authorities(item) for item in value.items("client_ca")]
+        if None in found:
+            return None
+        return tuple(certificate for group in found for certificate in group or ())
+
+    def _certificate(self, value: Value, hosts: tuple[str, ...]) -> None:
+        certificate, key = value.get("certificate"), value.get("key")
+        password = value.plain("key_password", None)
+        if certificate is None:
+            return
+        chain = self._material.identity(certificate, key, password)
+        uncovered = uncovered_hosts(chain[0], hosts) if chain else ()
+        if uncovered:
+            cause = f"the certificate's subjectAltName does not name {listing(map(quote, uncovered), 'and')}"
+            self._problems.warning(certificate.place, cause, "browsers will complain; issue it for these names too")
+
+    def _crl(self, value: Value, anchors: Certificates) -> tuple[str, ...]:
+        sources: list[str] = []
+        issuers = []
+        is_all_read = True
+        for item in value.items("crl"):
+            if "://" in str(item.data):
+                is_all_read = False
+                sources.append(str(item.data))
+                continue
+            lists = self._material.revocation_lists(item, anchors)
+            issuers += [crl.issuer for crl in lists]
+            is_all_read &= bool(lists)
+            sources.append(str(self._material.path(item)))
+        if value.get("crl") is not None and "client_ca" not in value.keys:
+            self._problems.warning(value.at("crl"), "without client_ca no revocation list is used", "add client_ca")
+        if is_all_read and sources and value.plain("crl_policy", "require") == "require":
+            for anchor in anchors:
+                if anchor.subject not in issuers:
+                    cause = f"there is no list of {name_of(anchor)}, so what it issued is refused"
+                    self._problems.warning(value.at("crl"), cause, "add its list, or write crl_policy: if_present")
+        return tuple(sources)
+
+    def _upstream(self, value: Value) -> str | None:
+        item = value.get("upstream")
+        if item is None:
+            return None
+        name = str(item.data)
+        if name not in self._upstream_names:
+            known = self._upstream_names
+            otherwise = f"write one of {listing(known)}" if known else "define it under upstreams"
+            remedy = did_you_mean(name, known, otherwise)
+            self._problems.error(item.place, f"{quote(name)} is not the name of an upstream", remedy)
+        return name
+
+
+def read_host(item: Value, problems: Problems) -> str | None:
+    """A host pattern in its one spelling; None (and reported) where it is none."""
+    try:
+        return parse_host(str(item.data))
+    except Unreadable as error:
+        problems.error(item.place, error.cause, error.remedy)
+        return None

@@ -1,0 +1,99 @@
+"""The `upstreams` section as frozen `Upstream`s."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.config.addresses import Unreadable, parse_server, parse_server_host
+from gateway.config.certificates import Material
+from gateway.config.model import Health, Server, Timeouts, Upstream, UpstreamTls
+from gateway.config.problems import Problems
+from gateway.config.reading import Value
+
+_HEALTH = {
+    "path": "path",
+    "interval": "interval_seconds",
+    "timeout": "timeout_seconds",
+    "rise": "rise",
+    "fall": "fall",
+}
+_TIMEOUTS = {"connect": "connect_seconds", "response": "response_seconds", "idle": "idle_seconds"}
+
+
+def given(section: Value, names: dict[str, str]) -> dict[str, Any]:
+    """The section's keys that are there, under the model's names; what isn't there keeps the model's default."""
+    return {field: section.data[key].data for key, field in names.items() if key in section.data}
+
+
+def build_upstreams(section: Value, material: Material, problems: Problems) -> tuple[Upstream, ...]:
+    """Every upstream whose servers can be read."""
+    built = (_upstream(name, value, material, problems) for name, value in section.data.items())
+    return tuple(upstream for upstream in built if upstream is not None)
+
+
+def _upstream(name: str, value: Value, material: Material, problems: Problems) -> Upstream | None:
+    servers = _servers(value, problems)
+    health = value.get("health")
+    names = ("balance", "host", "connections", "rewrite_location", "proxy_protocol")
+    tls = _tls(value.section("tls"), material, problems)
+    if value.get("tls") is not None and servers and all(server.scheme == "http" for server in servers):
+        problems.warning(value.at("tls"), "no server has an https:// URL", "remove tls, or write https://")
+    if not servers:
+        return None
+    return Upstream(
+        name=name,
+        servers=servers,
+        tls=tls,
+        health=None if health is None else Health(**given(health, _HEALTH)),
+        timeouts=Timeouts(**given(value.section("timeouts"), _TIMEOUTS)),
+        line=value.place.mark.line,
+        **given(value, {name: name for name in names}),
+    )
+
+
+def _servers(value: Value, problems: Problems) -> tuple[Server, ...]:
+    found: list[Server] = []
+    for item in value.items("servers"):
+        try:
+            server = parse_server(str(item.data))
+        except Unreadable as error:
+            problems.error(item.place, error.cause, error.remedy)
+            continue
+        if server in found:
+            problems.error(item.place, f"{server.url} is listed twice", "remove one")
+        found.append(server)
+    return tuple(found)
+
+
+def _tls(section: Value, material: Material, problems: Problems) -> UpstreamTls:
+    ca, certificate, key = section.get("ca"), section.get("certificate"), section.get("key")
+    verify = bool(section.plain("verify", True))
+    if ca is not None:
+        material.certificates(ca)
+    if certificate is not None:
+        material.identity(certificate, key, None)
+    if "key" not in section.keys and certificate is not None:
+        problems.error(certificate.place, "the certificate has no key", "add key")
+    if "certificate" not in section.keys and key is not None:
+        problems.error(key.place, "the key has no certificate", "add certificate")
+    if not verify:
+        cause = "anybody on the way can pose as the server"
+        problems.warning(section.at("verify"), cause, "name its CA with ca, and remove verify: false")
+    return UpstreamTls(
+        ca=None if ca is None else material.path(ca),
+        server_name=_server_name(section, problems),
+        certificate=None if certificate is None else material.path(certificate),
+        key=None if key is None else material.path(key),
+        verify=verify,
+    )
+
+
+def _server_name(section: Value, problems: Problems) -> str | None:
+    value = section.get("server_name")
+    if value is None:
+        return None
+    try:
+        return parse_server_host(str(value.data))
+    except Unreadable as error:
+        problems.error(value.place, error.cause, error.remedy)
+        return None
