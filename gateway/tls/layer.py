@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 from typing import Any, Final, Protocol
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
@@ -93,10 +94,31 @@ class TlsLayer(asyncio.Protocol):
         """True once the handshake is finished."""
         return self._is_established
 
+    @property
+    def is_resumed(self) -> bool:
+        """True when the client resumed an earlier session."""
+        return bool(_lib.SSL_session_reused(self._ssl))
+
+    @property
+    def group_name(self) -> str | None:
+        """The key exchange's group; None where a resumed TLS 1.2 session had none."""
+        return self.connection.get_group_name() if self._is_established else None
+
+    def peer_certificates(self) -> tuple[bytes | None, list[bytes]]:
+        """(the client's leaf, what it sent along with it), DER; (None, []) where it showed none."""
+        leaf = self.connection.get_peer_certificate(as_cryptography=True)
+        if leaf is None:
+            return None, []
+        # A server's chain has no leaf (SSL_get_peer_cert_chain(3)); a resumed session has no chain at all.
+        chain = self.connection.get_peer_cert_chain(as_cryptography=True) or ()
+        return leaf.public_bytes(Encoding.DER), [each.public_bytes(Encoding.DER) for each in chain]
+
     # towards the socket
 
     def data_received(self, data: bytes) -> None:
         """Ciphertext from the client."""
+        if self._is_closing:
+            return
         if len(data) <= SLICE_BYTES:
             self._receive(data)
             return
@@ -175,7 +197,9 @@ class TlsLayer(asyncio.Protocol):
             return
         size = len(data)
         if size <= SLICE_BYTES:
-            _ssl_write(self._ssl, data, size)
+            if _ssl_write(self._ssl, data, size) <= 0:
+                self.abort()
+                return
             count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
             if count > 0:
                 self.transport.write(_view[:count])
@@ -183,7 +207,9 @@ class TlsLayer(asyncio.Protocol):
         records = []
         for start in range(0, size, SLICE_BYTES):
             piece = data[start : start + SLICE_BYTES]
-            _ssl_write(self._ssl, piece, len(piece))
+            if _ssl_write(self._ssl, piece, len(piece)) <= 0:
+                self.abort()
+                return
             count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
             records.append(_view[: max(count, 0)])
         self.transport.write(b"".join(records))
@@ -202,6 +228,17 @@ class TlsLayer(asyncio.Protocol):
                 self.connection.shutdown()
             self._flush()
         self.transport.close()
+
+    def close_sending(self) -> None:
+        """Send close_notify and a FIN; what the client still sends is thrown away until it closes."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        with contextlib.suppress(SSL.Error):
+            self.connection.shutdown()
+        self._flush()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def abort(self) -> None:
         """Close at once, without close_notify, so that the client sees a truncated transfer."""

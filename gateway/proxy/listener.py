@@ -1,0 +1,125 @@
+"""The first bytes of a connection: who it is, which site it wants, and so which TLS context answers.
+
+Keeps true: the choice between asking for a certificate and not is made from the address and the server
+name before any TLS; what is no TLS never gets further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from gateway import clock
+from gateway.config.model import Listener
+from gateway.facts import Peer, parse_address
+from gateway.logs.record import AccessRecord, ConnectionFields
+from gateway.proxy.connection import ClientConnection
+from gateway.proxy.snapshot import SiteState
+from gateway.tls.client_hello import (
+    UNRECOGNIZED_NAME,
+    ClientHello,
+    ClientHelloError,
+    ClientHelloReader,
+    alert,
+)
+from gateway.tls.layer import TlsLayer
+
+if TYPE_CHECKING:
+    from gateway.proxy.service import Service
+
+_PLAIN_HTTP_ANSWER: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 58\r\n"
+    b"X-Gateway-Reason: bad_request\r\nConnection: close\r\n\r\n"
+    b"This port speaks HTTPS only; use https:// in the address.\r\n"
+)
+
+
+class Front(asyncio.Protocol):
+    """Looks after an accepted socket until its ClientHello is read."""
+
+    __slots__ = ("_fields", "_is_admitted", "_listener", "_peer", "_reader", "_service", "_transport", "deadline")
+
+    def __init__(self, service: Service, listener: Listener) -> None:
+        self._service = service
+        self._listener = listener
+        self._reader = ClientHelloReader()
+        self._is_admitted: bool | None = None
+        self.deadline = float("inf")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was accepted."""
+        self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        if not name:  # gone already
+            self._peer = None
+            self._transport.abort()
+            return
+        self._peer = Peer(parse_address(name[0]), name[1], self._listener.address)
+        self._is_admitted = self._service.admit(self._peer.address)
+        self._service.opened(self, self._peer.address)
+        if self._is_admitted is None:
+            self._fail("too many connections")
+            return
+        limits = self._service.snapshot.config.limits
+        self.deadline = clock.monotonic_seconds() + limits.handshake_seconds
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the first flight."""
+        if self._transport.is_closing():
+            return
+        try:
+            hello = self._reader.feed(data)
+        except ClientHelloError as error:
+            self._transport.write(_PLAIN_HTTP_ANSWER if error.is_plain_http else alert(error.description))
+            self._fail(error.cause)
+            return
+        if hello is not None:
+            self._hand_over(hello)
+
+    def _hand_over(self, hello: ClientHello) -> None:
+        """Choose the context and let TLS begin with the bytes that are already here."""
+        service, peer = self._service, cast("Peer", self._peer)
+        snapshot = service.snapshot
+        site: SiteState | None = snapshot.sites.find(hello.server_name)
+        if site is None:
+            self._transport.write(alert(UNRECOGNIZED_NAME))
+            self._fail(f"no site is called {hello.server_name or '(no server name)'}")
+            return
+        is_asking = bool(site.tls.trust.anchors) and snapshot.engine.asks_for_certificate(
+            peer.address, hello.server_name, site.site.hosts
+        )
+        connection = ClientConnection(
+            service,
+            snapshot,
+            site,
+            peer,
+            local_port=self._listener.port,
+            is_over_limit=not self._is_admitted,
+        )
+        layer = TlsLayer(site.tls.asking if is_asking else site.tls.silent, self._transport, connection)
+        connection.secured_by(layer)
+        service.replaced(self, connection)
+        self._transport.set_protocol(layer)
+        layer.data_received(bytes(self._reader.received))
+
+    def _fail(self, cause: str) -> None:
+        if self._peer is not None:
+            record = AccessRecord(ConnectionFields.of_peer(self._peer), clock.unix_seconds(), None)
+            record.reason = cause
+            self._service.log(record)
+        self.deadline = float("inf")
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """The socket is gone before TLS began."""
+        if self._peer is not None:
+            self._service.closed(self, self._peer.address)
+
+    def on_deadline(self) -> None:
+        """No ClientHello came in time."""
+        self._fail("no ClientHello within the handshake time")
+        self._transport.abort()
+
+    def drain(self) -> None:
+        """Nothing is under way yet."""
+        self._transport.abort()

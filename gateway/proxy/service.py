@@ -1,0 +1,162 @@
+"""What the connections of one worker share: the snapshot, the pools, the log and the clock's ticks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway import clock
+from gateway.config.model import Upstream
+from gateway.errors import ConfigError
+from gateway.facts import Address
+from gateway.logs.record import AccessRecord
+from gateway.logs.writer import AccessLogWriter
+from gateway.proxy.pool import Pool
+from gateway.proxy.snapshot import Snapshot
+
+# Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
+SWEEP_SECONDS: Final = 1.0
+# A connection over the limit is answered with a page, so it costs a handshake; beyond this many it is closed at once.
+REFUSED_CONNECTIONS: Final = 256
+
+_log = logging.getLogger("gateway.proxy")
+
+
+class Connection(Protocol):
+    """What the service asks of an open connection."""
+
+    deadline: float  # on the monotonic clock
+
+    def on_deadline(self) -> None:
+        """The deadline has passed."""
+
+    def drain(self) -> None:
+        """Close as soon as nothing is under way."""
+
+
+class Service:
+    """The shared part of one worker process."""
+
+    __slots__ = (
+        "_per_address",
+        "_pools",
+        "_tick",
+        "access_log",
+        "connections",
+        "is_draining",
+        "log_format",
+        "loop",
+        "on_empty",
+        "snapshot",
+    )
+
+    def __init__(self, snapshot: Snapshot, access_log: AccessLogWriter, loop: asyncio.AbstractEventLoop) -> None:
+        self.snapshot = snapshot
+        self.access_log = access_log
+        self.log_format = snapshot.config.access_log.format
+        self.loop = loop
+        self.connections: set[Connection] = set()
+        self.is_draining = False
+        self.on_empty: Callable[[], None] | None = None
+        self._per_address: Counter[Address] = Counter()
+        self._pools: dict[str, Pool] = {}
+        self._tick: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to watch deadlines. Raises `ConfigError` where an upstream's TLS files can't be used."""
+        for upstream in self.snapshot.config.upstreams:
+            self._pools[upstream.name] = Pool(upstream, upstream_tls(upstream))
+        self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def pool(self, upstream: Upstream) -> Pool:
+        """The pool of an upstream."""
+        return self._pools[upstream.name]
+
+    # connections
+
+    def admit(self, address: Address) -> bool | None:
+        """Count a new connection in. True: serve it; False: refuse it with a page; None: close it at once."""
+        limits = self.snapshot.config.limits
+        total = len(self.connections)
+        if total >= limits.connections + REFUSED_CONNECTIONS:
+            return None
+        here = self._per_address[address]
+        if here >= limits.connections_per_ip + REFUSED_CONNECTIONS:
+            return None
+        return total < limits.connections and here < limits.connections_per_ip
+
+    def opened(self, connection: Connection, address: Address) -> None:
+        """A connection is there; `closed` must follow."""
+        self.connections.add(connection)
+        self._per_address[address] += 1
+
+    def replaced(self, old: Connection, new: Connection) -> None:
+        """The same socket is now looked after by another object."""
+        self.connections.discard(old)
+        self.connections.add(new)
+
+    def closed(self, connection: Connection, address: Address) -> None:
+        """The connection is gone."""
+        self.connections.discard(connection)
+        self._per_address[address] -= 1
+        if self._per_address[address] <= 0:
+            del self._per_address[address]
+        if self.is_draining and not self.connections and self.on_empty is not None:
+            self.on_empty()
+
+    def log(self, record: AccessRecord) -> None:
+        """Write an access record."""
+        self.access_log.write(record.to_json_line() if self.log_format == "json" else record.to_combined_line())
+
+    # time
+
+    def _sweep(self) -> None:
+        now = clock.monotonic_seconds()
+        for connection in [each for each in self.connections if each.deadline < now]:
+            try:
+                connection.on_deadline()
+            except Exception:  # noqa: BLE001 - one broken connection must not stop the sweep
+                _log.exception("closing %r at its deadline failed", connection)
+        for pool in self._pools.values():
+            pool.sweep(now)
+        self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def drain(self) -> None:
+        """Take no new work: idle connections close now, busy ones after their answer."""
+        self.is_draining = True
+        for connection in tuple(self.connections):
+            connection.drain()
+        if not self.connections and self.on_empty is not None:
+            self.on_empty()
+
+    def stop(self) -> None:
+        """Close what is left."""
+        if self._tick is not None:
+            self._tick.cancel()
+        for pool in self._pools.values():
+            pool.close()
+
+
+def upstream_tls(upstream: Upstream) -> ssl.SSLContext | None:
+    """The TLS context towards an upstream; None where all its servers are http. Raises `ConfigError`."""
+    if all(server.scheme == "http" for server in upstream.servers):
+        return None
+    tls = upstream.tls
+    place = f"upstreams.{upstream.name}.tls"
+    try:
+        context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{place}: {error}", "name readable PEM files; the key must fit the certificate") from error
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    with contextlib.suppress(NotImplementedError):
+        context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,96 @@
+"""One connection to an upstream server.
+
+Keeps true: bytes go to the one exchange that holds the connection; bytes that nobody asked for end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from gateway.proxy.exchange import Exchange
+    from gateway.proxy.pool import Pool, ServerState
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """The client side of one HTTP/1.1 connection."""
+
+    __slots__ = ("_is_lost", "exchange", "exchanges", "idle_since", "pool", "state", "transport")
+
+    def __init__(self, pool: Pool, state: ServerState) -> None:
+        self.pool = pool
+        self.state = state
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
+        self.exchange: Exchange | None = None
+        self.exchanges = 0  # finished ones: whether a failure may be a stale connection's
+        self.idle_since = 0.0
+        self._is_lost = False
+
+    def __repr__(self) -> str:
+        return f"<UpstreamConnection {self.state.url} {'busy' if self.exchange else 'idle'} after {self.exchanges}>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The server accepted, and TLS is finished where there is any."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of an answer."""
+        exchange = self.exchange
+        if exchange is None:
+            self.close()  # an answer to nothing: never to be given to the next exchange
+        else:
+            exchange.upstream_data(data)
+
+    def eof_received(self) -> bool:
+        """The server said its last word."""
+        if self.exchange is not None:
+            self.exchange.upstream_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._is_lost = True
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            self.pool.drop(self, was_busy=False)
+        else:
+            self.pool.drop(self, was_busy=True)
+            exchange.upstream_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The server reads slower than the client sends."""
+        if self.exchange is not None:
+            self.exchange.pause_request()
+
+    def resume_writing(self) -> None:
+        """The server has caught up."""
+        if self.exchange is not None:
+            self.exchange.resume_request()
+
+    def is_closing(self) -> bool:
+        """True when it can't carry another exchange."""
+        return self._is_lost or self.transport.is_closing()
+
+    def release(self) -> None:
+        """The exchange is over and both sides agree where it ended: back to the pool."""
+        self.exchange = None
+        self.exchanges += 1
+        if self._is_lost:
+            return
+        if self.transport.is_closing():
+            self.pool.drop(self, was_busy=True)
+        else:
+            self.pool.give_back(self)
+
+    def discard(self) -> None:
+        """The exchange is over and the connection must not be used again."""
+        if self.exchange is not None:
+            self.exchange = None
+            if not self._is_lost:
+                self.pool.drop(self, was_busy=True)
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self.transport.close()

@@ -1,0 +1,36 @@
+"""From a checked configuration to a `Snapshot` that can serve. All or nothing."""
+
+from __future__ import annotations
+
+from gateway.config.model import Config
+from gateway.errors import ConfigError
+from gateway.http.headers import RequestClassifier
+from gateway.http.identity_headers import IdentityHeaderWriter
+from gateway.http.pages import Pages
+from gateway.policy.engine import Engine
+from gateway.policy.hosts import SiteIndex
+from gateway.policy.networks import NetworkSet
+from gateway.proxy.snapshot import SiteState, Snapshot
+from gateway.tls.contexts import build_site
+from gateway.tls.judgements import JudgementCache
+
+
+def build_snapshot(config: Config) -> Snapshot:
+    """Read every file that serving needs and prepare the rest. Raises `ConfigError`."""
+    upstreams = {upstream.name: upstream for upstream in config.upstreams}
+    states = []
+    for site in config.sites:
+        if site.upstream not in upstreams:
+            raise ConfigError(f"sites: {site.name}: there is no upstream {site.upstream!r}", "name one of `upstreams`")
+        tls = build_site(site)
+        states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream]))
+    identity_headers = IdentityHeaderWriter(config.identity_headers)
+    return Snapshot(
+        config=config,
+        engine=Engine(config.rules, config.networks),
+        sites=SiteIndex([(host, state) for state in states for host in state.site.hosts]),
+        identity_headers=identity_headers,
+        classify=RequestClassifier(identity_headers.names),
+        pages=Pages(config.pages.contact, config.pages.directory),
+        trusted_proxies=NetworkSet(config.trusted_proxies),
+    )

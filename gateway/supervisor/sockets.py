@@ -1,0 +1,54 @@
+"""The listening sockets: opened once, by the master, and inherited by every worker."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from gateway.config.model import Listener
+from gateway.errors import OperationError
+
+BACKLOG = 1024
+
+
+def open_listener(listener: Listener) -> socket.socket:
+    """A listening TCP socket. Raises `OperationError` with what to do about it.
+
+    An empty host is one IPv6 socket that takes IPv4 too, or IPv4 alone on a machine without IPv6.
+    """
+    try:
+        if listener.host:
+            family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+            return _bound(family, listener.host, listener.port)
+        if socket.has_dualstack_ipv6():
+            return _bound(socket.AF_INET6, "::", listener.port, is_dual_stack=True)
+        return _bound(socket.AF_INET, "0.0.0.0", listener.port)
+    except OSError as error:
+        raise OperationError(f"listen {listener.address}: {error.strerror}", _remedy(error.errno)) from error
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int, *, is_dual_stack: bool = False) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not is_dual_stack))
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _remedy(number: int | None) -> str:
+    match number:
+        case errno.EADDRINUSE:
+            return "another program listens there; stop it, or choose another port"
+        case errno.EACCES:
+            return "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address; see `ip address`"
+        case _:
+            return "check the address under `listen`"
