@@ -19,11 +19,13 @@ from typing import Annotated, Final
 import typer
 
 from gateway import __version__
+from gateway.config.problems import ConfigErrors
 from gateway.errors import GatewayError, exit_code
 
 # One name a line, in the order of `gateway --help`.
 COMMANDS: Final = (
     "check",
+    "explain",
     "schema",
 )
 
@@ -35,6 +37,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="gateway",
         no_args_is_help=True,
+        rich_markup_mode=None,  # Rich takes longer to import than all the rest; the plain help is as good
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -67,7 +70,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def report(error: GatewayError) -> None:
-    """A failure on stderr: its cause, and its remedy on a line of its own."""
+    """A failure on stderr: its cause, and its remedy on a line of its own; a file's problems a line each."""
+    if isinstance(error, ConfigErrors):
+        sys.stderr.write("".join(f"{problem}\n" for problem in (*error.problems, *error.warnings)))
+        return
     sys.stderr.write(f"gateway: {error.cause}\n")
     if error.remedy:
         sys.stderr.write(f"  {error.remedy}\n")

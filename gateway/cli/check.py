@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 _UNUSABLE: Final = 2
 
-ConfigOption = Annotated[
-    Path, typer.Option("-c", "--config", help="The configuration file.", show_default="config.yaml", metavar="FILE")
-]
+ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="The configuration file.", metavar="FILE")]
 DEFAULT_CONFIG: Final = Path("config.yaml")
 
 

@@ -45,7 +45,8 @@ def parse_listen(text: str) -> tuple[str, int]:
     try:
         address = ip_address(host[1:-1] if is_bracketed else host)
     except ValueError:
-        raise Unreadable(f"{quote(host)} is not an IP address", 'write one, "[v6]" in brackets') from None
+        remedy = f'write one such as "127.0.0.1:{port}" or "[::1]:{port}", or ":{port}" for every address'
+        raise Unreadable(f"{quote(host)} is not an IP address", remedy) from None
     if isinstance(address, IPv6Address) != is_bracketed:
         spelled = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
         raise Unreadable(f"{quote(text)} has misplaced brackets", f'write "{spelled}:{port}"')

@@ -84,21 +84,21 @@ class Material:
         return found
 
     def identity(self, certificate: Value, key: Value | None, password: str | None) -> Certificates | None:
-        """A certificate with its key, as shown in a TLS handshake."""
+        """A certificate with its key, as shown in a TLS handshake; None (and reported) where they don't fit."""
         chain = self.certificates(certificate)
-        if chain is not None:
-            self._leaf(chain, certificate.place)
         public_key = self._public_key(key, password) if key is not None else None
-        if chain is None or public_key is None or key is None:
+        if chain is None:
+            return None
+        if key is None or public_key is None or public_key == _spki(chain[0]):
+            self._leaf(chain, certificate.place)
             return chain
-        if public_key != _spki(chain[0]):
-            if any(public_key == _spki(other) for other in chain[1:]):
-                cause, remedy = "the key's certificate is not the first in its file", "put the leaf first"
-                self._problems.error(certificate.place, cause, remedy)
-            else:
-                remedy = "name the key with which the certificate was requested"
-                self._problems.error(key.place, f"the key does not fit {certificate.data}", remedy)
-        return chain
+        if any(public_key == _spki(other) for other in chain[1:]):
+            cause = "the key's certificate is not the first in its file"
+            self._problems.error(certificate.place, cause, "put the leaf first, its intermediates after it")
+        else:
+            remedy = "name the key with which the certificate was requested"
+            self._problems.error(key.place, f"the key does not fit {quote(certificate.written)}", remedy)
+        return None
 
     def revocation_lists(self, value: Value, anchors: Certificates) -> tuple[x509.CertificateRevocationList, ...]:
         """The current lists of a file; `anchors` are the CAs whose signature can be checked."""

@@ -39,6 +39,8 @@ def read_file(path: Path) -> bytes:
             data = file.read(FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", "put the file there, or correct the name") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder", "name a file") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no file name"
         raise ConfigError(f"{path} cannot be read: {reason}", "let the gateway's user read it") from error

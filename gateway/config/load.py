@@ -87,7 +87,7 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
     networks = Networks(root.section("networks"), problems)
     table = root.section("upstreams")
     upstreams = build_upstreams(table, material, problems)
-    sites = Sites(material, table.keys, problems)
+    sites = Sites(material, table.keys if "upstreams" in root.data else None, problems)
     views = [sites.read(value) for value in root.items("sites")]
     rules = Rules(networks, views, material, problems).read(root.get("rules"))
     _warn_of_unused(root, problems)

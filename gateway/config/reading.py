@@ -149,7 +149,8 @@ class Reader:
             item = self.read(kind.item, node, Place(node.mark, place.path, f"{place.shape}[]"))
             return None if item is None else Value((item,), place)
         if not isinstance(node, Sequence):
-            self._wrong_type(node, place, "a list")
+            what = f", each entry {kind.item.what}" if isinstance(kind.item, Text | Choice) else ""
+            self._wrong_type(node, place, f"a list{what}")
             return None
         if len(node.items) < kind.minimum:
             self._problems.error(place, "the list is empty", "write at least one entry, or remove the key")

@@ -193,7 +193,7 @@ class Rules:
                     cause = f"the site {quote(view.hosts[0])} has no client_ca, so nobody could pass"
                     self._problems.error(value.at("action"), cause, "add client_ca to the site, or name other hosts")
         self._earlier.add(reach)
-        self._shown.append(f"{value.place.path.partition('[')[0]} line {rule.line} ({quote(rule.name)})")
+        self._shown.append(f"{value.place.path} in line {rule.line}")
 
 
 def _strangers(group: Certificates, anchors: Certificates) -> Certificates:

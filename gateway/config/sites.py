@@ -24,11 +24,11 @@ class SiteView:
 
 
 class Sites:
-    """Reads the sites one after the other."""
+    """Reads the sites one after the other; `upstream_names` is None where there is no such section to look in."""
 
-    def __init__(self, material: Material, upstream_names: Iterable[str], problems: Problems) -> None:
+    def __init__(self, material: Material, upstream_names: Iterable[str] | None, problems: Problems) -> None:
         self._material = material
-        self._upstream_names = tuple(upstream_names)
+        self._upstream_names = None if upstream_names is None else tuple(upstream_names)
         self._problems = problems
         self._owners: dict[str, Place] = {}
 
@@ -113,10 +113,9 @@ class Sites:
         if item is None:
             return None
         name = str(item.data)
-        if name not in self._upstream_names:
-            known = self._upstream_names
-            otherwise = f"write one of {listing(known)}" if known else "define it under upstreams"
-            remedy = did_you_mean(name, known, otherwise)
+        known = self._upstream_names
+        if known is not None and name not in known:
+            remedy = did_you_mean(name, known, "define it under upstreams")
             self._problems.error(item.place, f"{quote(name)} is not the name of an upstream", remedy)
         return name
 
