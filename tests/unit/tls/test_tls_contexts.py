@@ -1,0 +1,421 @@
+"""Handshakes with real TLS clients: who is asked, what resumes, and what never does."""
+
+import contextlib
+import ssl
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from OpenSSL import SSL, crypto
+from support.pki import NOW, Ca, Leaf, build, openssl, rsa_key, server
+
+from gateway.config.model import Site
+from gateway.errors import ConfigError
+from gateway.tls.client_hello import peek
+from gateway.tls.contexts import build_site, leave_no_session, peer_certificates
+from gateway.tls.judgements import JudgementCache
+
+OLD = datetime(2020, 1, 1, tzinfo=UTC)
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+ROOT = Ca.make(not_before=OLD, not_after=FAR)
+MIDDLE = ROOT.issue_ca("CN=Middle", not_before=OLD, not_after=FAR)
+ALICE = ROOT.issue("CN=alice", not_before=OLD, not_after=FAR)
+CAROL = MIDDLE.issue("CN=carol", not_before=OLD, not_after=FAR)
+EVE = Ca.make("CN=Elsewhere").issue("CN=eve")
+VERSIONS = [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION]
+
+
+@pytest.fixture
+def site(tmp_path):
+    ROOT.write(tmp_path, "ca")
+    certificate, key = server(tmp_path)
+    return Site(("mail.example.com",), certificate, key, "mail", client_ca=(tmp_path / "ca.crt",))
+
+
+class Gate:
+    """The server's side: one site, its judge, and what layers do with both."""
+
+    def __init__(self, site, **options):
+        self.tls = build_site(site, **options)
+        self.cache = JudgementCache(self.tls.trust)
+
+    def serve(self, client, *, asks=True):
+        """Shake hands with `client`; the server's connection."""
+        first = advance(client)
+        hello = peek(first)
+        connection = self.tls.connection(hello, asks=asks, may_resume=self.may_resume)
+        connection.bio_write(first)
+        pump(connection, client)
+        return connection
+
+    def may_resume(self, leaf):
+        return self.cache.is_trusted_alone(leaf, NOW)
+
+    def judge(self, connection):
+        leaf, chain = peer_certificates(connection)
+        return self.cache.judge(leaf, chain, NOW)
+
+    def close(self, connection, client):
+        leaf, _chain = peer_certificates(connection)
+        connection.shutdown()
+        pump(connection, client)
+        if leaf is None or not self.may_resume(leaf):
+            leave_no_session(connection)
+
+
+def context(leaf=None, version=None):
+    made = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    if leaf is not None:
+        made.use_certificate(leaf.certificate)
+        made.use_privatekey(leaf.key)
+        for certificate in leaf.chain:
+            made.add_extra_chain_cert(certificate)
+    if version is not None:
+        made.set_min_proto_version(version)
+        made.set_max_proto_version(version)
+    return made
+
+
+def start(made, session=None):
+    client = SSL.Connection(made, None)
+    client.set_tlsext_host_name(b"mail.example.com")
+    client.set_connect_state()
+    if session is not None:
+        client.set_session(session)
+    return client
+
+
+def advance(connection):
+    """One step of a handshake, or a read after it; the bytes that it sends."""
+    try:
+        connection.do_handshake()
+        connection.recv(1)
+    except (SSL.WantReadError, SSL.ZeroReturnError):
+        pass
+    try:
+        return connection.bio_read(1 << 17)
+    except SSL.WantReadError:
+        return b""
+
+
+def pump(one, two):
+    quiet = 0
+    while quiet < 2:
+        data = advance(one)
+        if data:
+            two.bio_write(data)
+        quiet = 0 if data else quiet + 1
+        one, two = two, one
+
+
+def resumed(connection):
+    return bool(SSL._lib.SSL_session_reused(connection._ssl))
+
+
+def again(gate, made, client, *, asks=True):
+    """A second connection of the same client with the session of its first; the server's side."""
+    return gate.serve(start(made, client.get_session()), asks=asks)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_trusted_clients_session_resumes_with_the_same_verdict(site, version):
+    gate, made = Gate(site), context(ALICE, version)
+    client = start(made)
+    first = gate.serve(client)
+    verdict = gate.judge(first)
+    gate.close(first, client)
+    second = again(gate, made, client)
+
+    assert not resumed(first)
+    assert resumed(second)
+    assert verdict.is_trusted
+    assert gate.judge(second) == verdict
+
+
+def test_several_resumptions_in_a_row(site):
+    gate, made = Gate(site), context(ALICE)
+    client = start(made)
+    gate.serve(client)
+    for _ in range(3):
+        following = start(made, client.get_session())
+        assert resumed(gate.serve(following))
+        client = following
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("leaf", [EVE, CAROL, None], ids=["untrusted", "needs its intermediate", "no certificate"])
+def test_a_session_that_would_bring_another_verdict_is_not_left_behind(site, version, leaf):
+    gate, made = Gate(site), context(leaf, version)
+    client = start(made)
+    first = gate.serve(client)
+    if leaf is CAROL:
+        assert gate.judge(first).is_trusted
+    gate.close(first, client)
+    del first
+
+    assert not resumed(again(gate, made, client))
+
+
+def test_a_refused_client_that_gets_a_good_certificate_is_asked_again(site):
+    gate, made = Gate(site), context(EVE)
+    client = start(made)
+    assert not gate.judge(gate.serve(client)).is_trusted
+
+    better = start(made, client.get_session())
+    better.use_certificate(ALICE.certificate)
+    better.use_privatekey(ALICE.key)
+
+    assert gate.judge(gate.serve(better)).is_trusted
+
+
+def test_without_a_judge_nothing_resumes(site):
+    gate, made = Gate(site), context(ALICE)
+    client = start(made)
+    first = advance(client)
+    connection = SSL.Connection(gate.tls.asking, None)
+    connection.set_accept_state()
+    connection.bio_write(first)
+    pump(connection, client)
+    assert connection.get_peer_certificate() is not None
+    assert not resumed(again(gate, made, client))
+
+
+def test_a_judge_that_fails_leaves_no_session(site, monkeypatch):
+    errors = []
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)  # where cffi reports what a callback raised
+
+    def broken(_leaf):
+        raise ZeroDivisionError
+
+    gate, made = Gate(site), context(ALICE)
+    gate.may_resume = broken
+    client = start(made)
+    gate.serve(client)
+    del gate.may_resume
+
+    assert not resumed(again(gate, made, client))
+    assert [error.exc_type for error in errors] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
+def test_sessions_do_not_cross_between_asking_and_not(site, version, first, second):
+    gate, made = Gate(site), context(ALICE, version)
+    client = start(made)
+    kept = gate.serve(client, asks=first)  # a connection that is freed unclosed takes its TLS 1.2 session along
+    assert not resumed(kept)
+    assert resumed(again(gate, made, client, asks=first))
+    assert not resumed(again(gate, made, client, asks=second))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("asks", [True, False])
+def test_sessions_do_not_cross_between_sites(tmp_path, site, version, asks):
+    other_ca = Ca.make("CN=Other Root")
+    other_ca.write(tmp_path, "other")
+    one = Gate(site)
+    two = Gate(replace(site, hosts=("other.example.com",), client_ca=(tmp_path / "other.crt",)))
+    made = context(ALICE, version)
+    client = start(made)
+    kept = one.serve(client, asks=asks)
+    assert not resumed(kept)
+    assert resumed(again(one, made, client, asks=asks))
+
+    connection = again(two, made, client, asks=asks)
+
+    assert not resumed(connection)
+    if asks:
+        assert not two.judge(connection).is_trusted
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_two_builds_of_one_site_share_no_sessions(site, version):
+    one, two, made = Gate(site), Gate(site), context(ALICE, version)
+    client = start(made)
+    kept = one.serve(client)
+    assert not resumed(kept)
+    assert resumed(again(one, made, client))
+    assert not resumed(again(two, made, client))
+
+
+def test_the_fingerprint_changes_with_whatever_a_session_depends_on(tmp_path, site):
+    Ca.make("CN=Other").write(tmp_path, "other")
+    certificate, key = server(tmp_path, name="renewed")
+    crl = tmp_path / "ca.crl"
+    crl.write_bytes(ROOT.crl())
+    base = build_site(site).fingerprint
+    changed = [
+        build_site(replace(site, hosts=("a.example.com",))).fingerprint,
+        build_site(replace(site, certificate=certificate, key=key)).fingerprint,
+        build_site(replace(site, client_ca=(tmp_path / "other.crt",))).fingerprint,
+        build_site(replace(site, client_ca=(*site.client_ca, tmp_path / "other.crt"))).fingerprint,
+        build_site(replace(site, crl=(str(crl),))).fingerprint,
+        build_site(replace(site, crl=(str(crl),), crl_policy="if_present")).fingerprint,
+        build_site(site, b"rules").fingerprint,
+        build_site(site, protocols=(b"h2", b"http/1.1")).fingerprint,
+    ]
+    assert build_site(site).fingerprint == base
+    assert len({base, *changed}) == len(changed) + 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_client_is_told_which_cas_count(site, version):
+    client = start(context(ALICE, version))
+    Gate(site).serve(client)
+    assert [name.get_components() for name in client.get_client_ca_list()] == [[(b"CN", b"Test Root")]]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_whoever_is_not_asked_sends_no_certificate(site, version):
+    asked = []
+    made = context(ALICE, version)
+    made.set_info_callback(lambda c, _w, _r: asked.append(c.get_state_string()))
+    connection = Gate(site).serve(start(made), asks=False)
+    assert peer_certificates(connection) == (None, [])
+    assert b"SSLv3/TLS read server certificate request" not in asked
+    Gate(site).serve(start(made), asks=True)
+    assert b"SSLv3/TLS read server certificate request" in asked
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_leaf_is_the_certificate_whose_key_was_proved(site, version):
+    stuffed = Leaf(EVE.certificate, EVE.key, (ALICE.certificate, ROOT.certificate))
+    gate = Gate(site)
+    connection = gate.serve(start(context(stuffed, version)))
+    leaf, chain = peer_certificates(connection)
+    assert leaf == EVE.der
+    assert chain == [ALICE.der, ROOT.der]
+    assert gate.judge(connection).identity.common_name == "eve"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_bad_proof_of_possession_ends_the_handshake(tmp_path, site, version):
+    """A key file with alice's public half and a stranger's private one passes every check but the signature's."""
+    true = ALICE.key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    false = ALICE.key.private_numbers().private_value ^ 2
+    stolen = true.replace(ALICE.key.private_numbers().private_value.to_bytes(32), false.to_bytes(32))
+    (tmp_path / "stolen.key").write_bytes(stolen)
+    thief = context(None, version)
+    thief.use_certificate(ALICE.certificate)
+    thief.use_privatekey_file(tmp_path / "stolen.key", crypto.FILETYPE_ASN1)
+    gate = Gate(site)
+    with pytest.raises(SSL.Error, match="bad signature"):
+        gate.serve(start(thief))
+
+
+def test_the_protocol_is_chosen_by_ours_and_none_is_fine(site):
+    for offered, expected in [([b"h2", b"http/1.1"], b"http/1.1"), ([b"h2"], b""), (None, b"")]:
+        made = context()
+        if offered:
+            made.set_alpn_protos(offered)
+        assert Gate(site).serve(start(made)).get_alpn_proto_negotiated() == expected
+    made = context()
+    made.set_alpn_protos([b"http/1.1", b"h2"])
+    assert Gate(site, protocols=(b"h2", b"http/1.1")).serve(start(made)).get_alpn_proto_negotiated() == b"h2"
+
+
+def test_old_versions_and_weak_suites_are_refused(site):
+    for options in [{"version": SSL.TLS1_1_VERSION}, {"ciphers": b"AES128-SHA"}, {"ciphers": b"ECDHE+AES+SHA1"}]:
+        made = context(version=options.get("version", SSL.TLS1_2_VERSION))
+        made.set_cipher_list(options.get("ciphers", b"DEFAULT@SECLEVEL=0"))
+        with pytest.raises(SSL.Error):
+            Gate(site).serve(start(made))
+
+
+def test_the_key_exchange_is_post_quantum_with_a_client_that_can(site):
+    connection = Gate(site).serve(start(context()))
+    assert connection.get_group_name() == "X25519MLKEM768"
+
+
+def test_the_client_cannot_renegotiate(site):
+    client = start(context(version=SSL.TLS1_2_VERSION))
+    connection = Gate(site).serve(client)
+    client.renegotiate()
+    advance(client)
+    advance(connection)
+    assert connection.total_renegotiations() == 0
+
+
+def test_pythons_own_client_with_its_own_openssl(tmp_path, site):
+    alice, key = ALICE.write(tmp_path, "alice")
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.minimum_version = made.maximum_version = version
+        made.load_verify_locations(site.certificate)
+        made.load_cert_chain(alice, key)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = made.wrap_bio(incoming, outgoing, server_hostname="mail.example.com")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        first = outgoing.read()
+        gate = Gate(site)
+        connection = gate.tls.connection(peek(first), asks=True, may_resume=gate.may_resume)
+        connection.bio_write(first)
+        for _ in range(3):
+            incoming.write(advance(connection))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+            if data := outgoing.read():
+                connection.bio_write(data)
+        advance(connection)
+        assert gate.judge(connection).is_trusted
+
+
+@pytest.mark.parametrize("password", [None, "secret"])
+def test_server_keys_made_by_openssl_also_encrypted_ones(tmp_path, site, password):
+    secret = ["-des3", "-passout", f"pass:{password}", "-traditional"] if password else []
+    openssl("genrsa", *secret, "-out", "rsa.key", "2048", cwd=tmp_path)
+    unlock = ["-passin", f"pass:{password}"] if password else []
+    openssl(
+        *("req", "-x509", "-new", "-key", "rsa.key", *unlock, "-subj", "/CN=mail.example.com", "-days", "30"),
+        *("-out", "rsa.crt"),
+        cwd=tmp_path,
+    )
+    rsa_site = replace(site, certificate=tmp_path / "rsa.crt", key=tmp_path / "rsa.key", key_password=password)
+    assert Gate(rsa_site).serve(start(context())).get_protocol_version_name() == "TLSv1.3"
+    if password:
+        with pytest.raises(ConfigError, match="the key is encrypted"):
+            build_site(replace(rsa_site, key_password=""))
+        with pytest.raises(ConfigError, match="not a readable private key"):
+            build_site(replace(rsa_site, key_password="wrong"))
+
+
+def test_the_servers_intermediate_is_sent_along(tmp_path, site):
+    ca = Ca.make("CN=Server Root", not_before=OLD, not_after=FAR)
+    leaf = ca.issue_ca("CN=Server CA", not_before=OLD, not_after=FAR).issue(
+        "CN=mail.example.com", dns="mail.example.com", eku=None, not_before=OLD, not_after=FAR
+    )
+    certificate, key = leaf.write(tmp_path, "chain")
+    client = start(context())
+    Gate(replace(site, certificate=certificate, key=key)).serve(client)
+    assert len(client.get_peer_cert_chain()) == 2
+
+
+def test_a_chain_out_of_order_and_a_foreign_key_are_configuration_errors(tmp_path, site):
+    leaf = MIDDLE.issue("CN=mail.example.com", eku=None)
+    certificate, key = Leaf(leaf.certificate, leaf.key, (ROOT.certificate, MIDDLE.certificate)).write(tmp_path, "x")
+    with pytest.raises(ConfigError, match="not in order") as caught:
+        build_site(replace(site, certificate=certificate, key=key))
+    assert str(certificate) in caught.value.cause
+    with pytest.raises(ConfigError, match="does not belong to the first certificate"):
+        build_site(replace(site, key=key))
+
+
+def test_what_openssl_refuses_is_a_configuration_error(tmp_path, site):
+    key = rsa_key(1024)
+    certificate = build("CN=mail.example.com", key.public_key(), "CN=mail.example.com", key)
+    path, key_path = Leaf(certificate, key).write(tmp_path, "weak")
+    with pytest.raises(ConfigError, match="key too small"):
+        build_site(replace(site, certificate=path, key=key_path))
+
+
+def test_a_failing_callback_ends_the_handshake(site):
+    def broken(*_arguments):
+        raise ZeroDivisionError
+
+    gate = Gate(site)
+    gate.tls.asking.set_verify(SSL.VERIFY_PEER, broken)
+    with pytest.raises(ZeroDivisionError):
+        gate.serve(start(context(ALICE)))
