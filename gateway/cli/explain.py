@@ -1,0 +1,234 @@
+"""`gateway explain`: which rule decides about a request and why, and what the client is asked for.
+
+A tree on a terminal, the same as indented lines otherwise, one JSON object with `--json`. The exit code says whether
+the question could be answered, not what the answer is: that is `outcome`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from gateway.cli.check import DEFAULT_CONFIG, ConfigOption
+from gateway.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from gateway.cli.explanation import Explanation
+    from gateway.facts import Address
+    from gateway.policy.trace import Step
+
+_GOOD: Final = "green"
+_BAD: Final = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the answer, with the lines that belong below it."""
+
+    text: str
+    style: str = ""
+    below: tuple[Line, ...] = ()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explain")(explain)
+
+
+def explain(  # noqa: PLR0913 - a parameter for each option
+    url: Annotated[str, typer.Argument(help="The request: https://mail.example.com/webmail", metavar="URL")],
+    *,
+    ip: Annotated[str, typer.Option("--ip", help="The address the connection comes from.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    method: Annotated[str, typer.Option("--method", "-X", help="The request's method.")] = "GET",
+    cert: Annotated[
+        Path | None, typer.Option("--cert", help="The client's certificate, PEM (leaf first) or DER.", metavar="FILE")
+    ] = None,
+    forwarded_for: Annotated[
+        str | None, typer.Option("--forwarded-for", help="The X-Forwarded-For header it brings.", metavar="LIST")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", help="The mail login it brings (HTTP Basic).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Explain what would become of a request: who decides, why, and what the client is asked for. Nothing is sent."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.cli import explanation  # noqa: PLC0415 - the same
+    from gateway.config.load import load  # noqa: PLC0415 - the same
+    from gateway.tls.files import load_certificates  # noqa: PLC0415 - the same
+
+    question = explanation.Question(
+        peer=_address(ip),
+        url=url,
+        method=method,
+        certificates=() if cert is None else load_certificates(cert),
+        forwarded_for=forwarded_for,
+        user=user,
+    )
+    told = explanation.explain(load(config), question, clock.now())
+    if as_json:
+        typer.echo(json.dumps(document(told), indent=2, ensure_ascii=False))
+    elif sys.stdout.isatty():
+        _print_tree(lines(told))
+    else:
+        _print_plain(lines(told), 0)
+
+
+def document(told: Explanation) -> dict[str, Any]:
+    """The answer as `--json` prints it."""
+    judgement, identity = told.judgement, told.judgement.identity if told.judgement else None
+    decision, outcome = told.decision, told.outcome
+    return {
+        "client": {
+            "peer": str(told.question.peer),
+            "address": str(told.client) if told.client else None,
+            "found": told.client_found or None,
+            "networks": list(told.networks),
+        },
+        "host": told.host,
+        "site": told.site.name if told.site else None,
+        "method": told.question.method,
+        "uri": told.question.url,
+        "path": told.target.path if told.target else None,
+        "matched_as": told.target.match if told.target else None,
+        "certificate": {
+            "asked": told.is_asked,
+            "shown": judgement is not None,
+            "trusted": judgement.is_trusted if judgement else None,
+            "reason": judgement.reason.value if judgement and judgement.reason else None,
+            "detail": judgement.detail if judgement else None,
+            "subject": identity.subject if identity else None,
+            "email": list(identity.emails) if identity else None,
+            "fingerprint": identity.fingerprint if identity else None,
+        },
+        "rules": [_rule_document(step) for step in told.steps],
+        "outcome": {
+            "passes": outcome.passes,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+            "decision": decision.action.value if decision else None,
+            "rule": decision.rule if decision else None,
+            "line": decision.line if decision else None,
+            "upstream": told.site.upstream if told.site and outcome.passes else None,
+        },
+    }
+
+
+def lines(told: Explanation) -> tuple[Line, ...]:
+    """The answer as people read it."""
+    return (
+        Line(f"client {told.client or told.question.peer}", below=_client_lines(told)),
+        Line(f"host {told.host or told.question.url}", below=_host_lines(told)),
+        *_certificate_lines(told),
+        *_rules_lines(told),
+        _outcome_line(told),
+    )
+
+
+def _client_lines(told: Explanation) -> tuple[Line, ...]:
+    if told.client is None:
+        return ()
+    return (Line(told.client_found), Line(f"in the networks: {', '.join(told.networks)}"))
+
+
+def _host_lines(told: Explanation) -> tuple[Line, ...]:
+    below = [Line(f"site {told.site.name}, upstream {told.site.upstream}")] if told.site else []
+    if told.target is not None:
+        below.append(Line(f"{told.question.method} {told.target.path} goes to the upstream in this spelling"))
+        below.append(Line(f"rules look at {told.target.match}"))
+    return tuple(below)
+
+
+def _certificate_lines(told: Explanation) -> tuple[Line, ...]:
+    if told.is_asked is None:
+        return ()
+    if not told.is_asked:
+        return (Line("certificate: the client is not asked for one", below=_unused(told)),)
+    judgement = told.judgement
+    if judgement is None:
+        return (Line("certificate: the client is asked for one; none was given with --cert"),)
+    who = () if judgement.identity is None else (Line(judgement.identity.subject),)
+    if judgement.reason is None:
+        return (Line(f"certificate: asked for, and trusted: {judgement.detail}", _GOOD, who),)
+    return (Line(f"certificate: asked for, and refused: {judgement.reason.value}: {judgement.detail}", _BAD, who),)
+
+
+def _unused(told: Explanation) -> tuple[Line, ...]:
+    return (Line("so the one given with --cert is never shown"),) if told.question.certificates else ()
+
+
+def _rules_lines(told: Explanation) -> tuple[Line, ...]:
+    if told.decision is None:
+        return ()
+    return (Line("rules, from the top", below=tuple(map(_step_line, told.steps))),)
+
+
+def _step_line(step: Step) -> Line:
+    below = tuple(
+        Line(f"{'yes' if check.is_met else 'no '} {check.condition}: {check.why}", "" if check.is_met else _BAD)
+        for check in step.checks
+    )
+    verdict = f"matches, {step.action.value}" if step.is_match else "does not match"
+    return Line(f"line {step.line}: {step.rule}: {verdict}", "bold" if step.is_match else "dim", below)
+
+
+def _outcome_line(told: Explanation) -> Line:
+    outcome = told.outcome
+    if outcome.passes:
+        upstream = told.site.upstream if told.site else ""
+        return Line(f"outcome: passes to the upstream {upstream}: {outcome.detail}", _GOOD)
+    status = "the handshake fails" if outcome.status is None else str(outcome.status)
+    return Line(f"outcome: {status} {outcome.reason}: {outcome.detail}", _BAD)
+
+
+def _rule_document(step: Step) -> dict[str, Any]:
+    return {
+        "rule": step.rule,
+        "line": step.line,
+        "action": step.action.value,
+        "matches": step.is_match,
+        "why": step.why,
+        "checks": [{"condition": check.condition, "met": check.is_met, "why": check.why} for check in step.checks],
+    }
+
+
+def _address(text: str) -> Address:
+    from gateway.facts import parse_address  # noqa: PLC0415 - kept with its only use
+
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise UsageError(f"--ip: {text!r} is not an IP address", "write 203.0.113.9 or 2001:db8::9") from error
+
+
+def _shown(text: str) -> str:
+    """A line for a terminal: what would move the cursor or turn the text around is escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _print_plain(some: tuple[Line, ...], depth: int) -> None:
+    for line in some:
+        typer.echo("  " * depth + _shown(line.text))
+        _print_plain(line.below, depth + 1)
+
+
+def _print_tree(some: tuple[Line, ...]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - heavy, and for terminals only
+    from rich.text import Text  # noqa: PLC0415 - the same
+    from rich.tree import Tree  # noqa: PLC0415 - the same
+
+    def grow(tree: Tree, below: tuple[Line, ...]) -> Tree:
+        for line in below:
+            grow(tree.add(Text(_shown(line.text), line.style)), line.below)
+        return tree
+
+    console = Console()
+    for line in some:
+        console.print(grow(Tree(Text(_shown(line.text), line.style or "bold")), line.below))

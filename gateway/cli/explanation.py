@@ -1,0 +1,145 @@
+"""What would become of a request, found out with the very engine, judge and tables that serve; nothing is sent.
+
+Kept true here: a certificate counts only where the client would be asked for it, as on the wire.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+
+from gateway.config.model import Config, Site
+from gateway.errors import RequestError, UsageError
+from gateway.facts import NO_CERTIFICATE, STATUS_OF_REASON, Address, Decision, Judgement, Request
+from gateway.http.login import login_of
+from gateway.policy.engine import Engine
+from gateway.policy.hosts import SiteIndex, normalise_host
+from gateway.policy.networks import EXTERNAL, NetworkSet, named
+from gateway.policy.trace import Step
+from gateway.policy.uri import Target, normalise
+from gateway.proxy.forwarding import client_address
+from gateway.tls.client_cert import judge
+from gateway.tls.trust import load_trust
+
+_SCHEME: Final = re.compile(r"(?i)([a-z][a-z0-9+.-]*)://")
+_AUTHORITY_END: Final = re.compile(r"[/?#]")
+# A handshake for a name that no site answers to ends with this alert (RFC 6066, 3).
+UNRECOGNISED_NAME: Final = "unrecognized_name"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The request that is asked about."""
+
+    peer: Address
+    url: str
+    method: str
+    certificates: tuple[x509.Certificate, ...] = ()  # the client's, leaf first
+    forwarded_for: str | None = None
+    user: str | None = None  # the mail login it brings as HTTP Basic
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the client gets."""
+
+    passes: bool
+    status: int | None  # None: the upstream's own, or a handshake that fails
+    reason: str | None
+    detail: str
+
+
+@dataclass(slots=True)
+class Explanation:
+    """The whole way, filled in as far as the request gets; what it does not reach stays None or empty."""
+
+    question: Question
+    outcome: Outcome
+    client: Address | None = None
+    client_found: str = ""  # how the address was found
+    networks: tuple[str, ...] = ()
+    host: str | None = None
+    site: Site | None = None
+    is_asked: bool | None = None
+    judgement: Judgement | None = None  # None: no certificate was at hand, or nobody asked for it
+    target: Target | None = None
+    steps: tuple[Step, ...] = ()
+    decision: Decision | None = None
+
+
+def explain(config: Config, question: Question, now: datetime) -> Explanation:
+    """Follow the request through. Raises `UsageError` for what is no URL, `ConfigError` for a site's CA files."""
+    authority, target = split_url(question.url)
+    told = Explanation(question, Outcome(passes=False, status=None, reason=None, detail=""))
+    engine = Engine(config.rules, config.networks)
+    try:
+        told.host = normalise_host(authority)
+        sites = SiteIndex([(host, site) for site in config.sites for host in site.hosts])
+        told.site = sites.find(told.host)
+        if told.site is None:
+            told.outcome = Outcome(
+                passes=False, status=None, reason=UNRECOGNISED_NAME, detail=f"no site answers to {told.host}"
+            )
+            return told
+        told.is_asked = engine.asks_for_certificate(question.peer, told.host, told.site.hosts)
+        _find_client(config, told)
+        if told.is_asked and question.certificates:
+            leaf, *chain = question.certificates
+            told.judgement = judge(leaf, chain, load_trust(told.site), now)
+        told.target = normalise(target)
+        _decide(engine, told, told.host, told.target)
+    except RequestError as error:
+        told.outcome = Outcome(passes=False, status=error.status, reason=error.reason.value, detail=error.cause)
+    return told
+
+
+def split_url(url: str) -> tuple[str, bytes]:
+    """(host with port, request target) of an https URL whose path keeps its spelling. Raises `UsageError`."""
+    scheme = _SCHEME.match(url)
+    if scheme is not None and scheme[1].lower() != "https":
+        raise UsageError(f"{url!r} is not an https URL", "write https://…; plain HTTP is at most redirected")
+    rest = url[scheme.end() :] if scheme is not None else url
+    end = _AUTHORITY_END.search(rest)
+    authority, target = (rest[: end.start()], rest[end.start() :]) if end is not None else (rest, "")
+    if not authority:
+        raise UsageError(f"{url!r} names no host", "write the whole URL: https://mail.example.com/webmail")
+    if not target.startswith("/"):
+        target = "/" + target
+    return authority, target.encode("utf-8", "surrogateescape")
+
+
+def _find_client(config: Config, told: Explanation) -> None:
+    peer, chain = told.question.peer, told.question.forwarded_for
+    trusted = NetworkSet(config.trusted_proxies)
+    told.client = client_address(peer, None if chain is None else chain.encode("latin-1", "replace"), trusted)
+    if chain is None:
+        told.client_found = "the TCP peer"
+    elif not trusted.contains(peer):
+        told.client_found = "the TCP peer; it is not in trusted_proxies, so its X-Forwarded-For is not believed"
+    else:
+        told.client_found = f"X-Forwarded-For of the trusted proxy {peer}"
+    told.networks = _networks_of(config, told.client)
+
+
+def _networks_of(config: Config, client: Address) -> tuple[str, ...]:
+    return tuple(name for name in (*config.networks, EXTERNAL) if named(name, config.networks).contains(client))
+
+
+def _decide(engine: Engine, told: Explanation, host: str, target: Target) -> None:
+    question, client = told.question, told.client or told.question.peer
+    basic = None if question.user is None else b"Basic " + b64encode(f"{question.user}:".encode("utf-8", "replace"))
+    login = login_of(target.match, target.query, basic)
+    request = Request(client, host, question.method, target.match, told.judgement or NO_CERTIFICATE, login)
+    told.steps, told.decision = engine.trace(request), engine.decide(request)
+    reason = told.decision.reason
+    told.outcome = Outcome(
+        passes=reason is None,
+        status=None if reason is None else STATUS_OF_REASON[reason],
+        reason=None if reason is None else reason.value,
+        detail=told.decision.detail,
+    )
