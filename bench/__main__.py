@@ -85,6 +85,7 @@ class Bench:
         self.certificates = certificates.make(folder)
         self.pids: dict[str, int] = {}
         self.ports: dict[str, int] = {}
+        self.resident = 0  # bytes, with the idle connections open
 
     @contextlib.contextmanager
     def servers(self) -> Iterator[None]:
@@ -132,15 +133,18 @@ class Bench:
         ]
 
     def _round(self, scenario: Scenario, name: str) -> tuple[float, float | None]:
-        family = [self.pids[name], *processes.descendants(self.pids[name])]
+        job = self._job(scenario, name)
         if scenario.is_memory:
             # What is allocated once, for the first connections, is not a connection's own.
-            self._load(replace(self._job(scenario, name), connections=32), family)
-            before = processes.resident_bytes(family)
-            after, _ = self._load(self._job(scenario, name), family, is_memory=True)
-            return (after - before) / scenario.connections / 1024, None
-        seconds, wall = self._load(self._job(scenario, name), family)
+            self._load(replace(job, connections=32), name)
+            before = processes.resident_bytes(self._family(name))
+            self._load(job, name, is_memory=True)
+            return (self.resident - before) / scenario.connections / 1024, None
+        seconds, wall = self._load(job, name)
         return seconds / scenario.requests * 1e6, scenario.requests / wall
+
+    def _family(self, name: str) -> list[int]:
+        return [self.pids[name], *processes.descendants(self.pids[name])]
 
     def _job(self, scenario: Scenario, name: str) -> Job:
         path, size = peers.PATHS[scenario.path]
@@ -160,18 +164,21 @@ class Bench:
             is_new_connection_each=scenario.is_new_connection_each,
         )
 
-    def _load(self, job: Job, family: Sequence[int], *, is_memory: bool = False) -> tuple[float, float]:
-        """Run one load; the CPU seconds it cost the server and the seconds it took, or the memory it holds."""
+    def _load(self, job: Job, name: str, *, is_memory: bool = False) -> tuple[float, float]:
+        """Run one load: the CPU seconds that it cost the server, and the seconds that it took."""
         command = ["taskset", "--cpu-list", str(LOAD_CORE), sys.executable, "-m", "bench.load", json.dumps(asdict(job))]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
             self._answer(load)
             time.sleep(SETTLE_SECONDS)
+            family = self._family(name)  # answers have come: the workers are there
             before = processes.cpu_seconds(family)
             line = self._answer(load, "go")
             time.sleep(SETTLE_SECONDS)
-            measured = processes.resident_bytes(family) if is_memory else processes.cpu_seconds(family) - before
+            seconds = processes.cpu_seconds(family) - before
+            if is_memory:
+                self.resident = processes.resident_bytes(family)
             load.communicate("")
-        return measured, json.loads(line)["seconds"]
+        return seconds, json.loads(line)["seconds"]
 
     @staticmethod
     def _answer(load: subprocess.Popen[str], command: str | None = None) -> str:
