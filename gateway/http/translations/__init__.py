@@ -1,0 +1,49 @@
+"""The refusal pages' words, a module a language. Every language has every reason; a test holds that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.facts import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One language: for each reason a title and what happened, for each piece of advice its words."""
+
+    code: str  # RFC 5646, "en"
+    reasons: Mapping[Reason, tuple[str, str]]
+    advice: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+# What a user can do is the same in all languages; the keys are those of `Language.advice`.
+ADVICE_OF_REASON: Final[Mapping[Reason, str]] = {
+    Reason.BAD_REQUEST: "report",
+    Reason.URI_REJECTED: "address",
+    Reason.CERTIFICATE_MISSING: "install",
+    Reason.CERTIFICATE_EXPIRED: "renew",
+    Reason.CERTIFICATE_NOT_YET_VALID: "clock",
+    Reason.CERTIFICATE_UNTRUSTED: "choose",
+    Reason.CERTIFICATE_REVOKED: "renew",
+    Reason.CERTIFICATE_WRONG_USAGE: "choose",
+    Reason.CERTIFICATE_NOT_ALLOWED: "choose",
+    Reason.USER_MISMATCH: "own",
+    Reason.DENIED_BY_RULE: "ask",
+    Reason.NO_RULE: "ask",
+    Reason.REVOCATION_UNKNOWN: "later",
+    Reason.REQUEST_TIMEOUT: "again",
+    Reason.BODY_TOO_LARGE: "smaller",
+    Reason.URI_TOO_LONG: "address",
+    Reason.EXPECTATION_FAILED: "report",
+    Reason.HEADERS_TOO_LARGE: "cookies",
+    Reason.HOST_MISMATCH: "again",
+    Reason.LOCKED_OUT: "wait",
+    Reason.TOO_MANY_CONNECTIONS: "wait",
+    Reason.UPSTREAM_UNREACHABLE: "later",
+    Reason.UPSTREAM_BAD_RESPONSE: "later",
+    Reason.NO_HEALTHY_UPSTREAM: "later",
+    Reason.UPSTREAM_TIMEOUT: "later",
+}

@@ -1,0 +1,106 @@
+"""Czech."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.facts import Reason
+from gateway.http.translations import Language
+
+CZECH: Final = Language(
+    code="cs",
+    reasons={
+        Reason.BAD_REQUEST: ("Chybný požadavek", "Váš program poslal požadavek, který neodpovídá protokolu HTTP."),
+        Reason.URI_REJECTED: ("Adresa odmítnuta", "Adresu lze číst více způsoby, a proto byla odmítnuta."),
+        Reason.CERTIFICATE_MISSING: (
+            "Je potřeba certifikát",
+            "Zvenčí se tato stránka otevře jen s osobním certifikátem a vaše zařízení žádný nepředložilo.",
+        ),
+        Reason.CERTIFICATE_EXPIRED: (
+            "Platnost vašeho certifikátu skončila",
+            "Certifikát, který vaše zařízení předložilo, už neplatí.",
+        ),
+        Reason.CERTIFICATE_NOT_YET_VALID: (
+            "Váš certifikát ještě neplatí",
+            "Certifikát, který vaše zařízení předložilo, začne platit až později.",
+        ),
+        Reason.CERTIFICATE_UNTRUSTED: (
+            "Tento certifikát se neuznává",
+            "Certifikát, který vaše zařízení předložilo, nevydala autorita, které se zde důvěřuje.",
+        ),
+        Reason.CERTIFICATE_REVOKED: (
+            "Váš certifikát byl zneplatněn",
+            "Certifikát, který vaše zařízení předložilo, byl odvolán a už neplatí.",
+        ),
+        Reason.CERTIFICATE_WRONG_USAGE: (
+            "Tento certifikát slouží k něčemu jinému",
+            "Certifikát, který vaše zařízení předložilo, nebyl vydán pro přihlašování.",
+        ),
+        Reason.CERTIFICATE_NOT_ALLOWED: (
+            "S tímto certifikátem to není dovoleno",
+            "Váš certifikát je platný, ale tuto stránku neotevírá.",
+        ),
+        Reason.USER_MISMATCH: (
+            "Certifikát a přihlášení se neshodují",
+            "Uživatelské jméno vašeho přihlášení nepatří k certifikátu, který vaše zařízení předložilo.",
+        ),
+        Reason.DENIED_BY_RULE: ("Přístup odepřen", "Přístup na tuto stránku není z vašeho místa dovolen."),
+        Reason.NO_RULE: ("Přístup odepřen", "Tato stránka není z vašeho místa nikomu přístupná."),
+        Reason.REVOCATION_UNKNOWN: (
+            "Váš certifikát nelze ověřit",
+            "V tuto chvíli nelze zjistit, zda váš certifikát stále platí.",
+        ),
+        Reason.REQUEST_TIMEOUT: ("Příliš pomalé", "Váš požadavek nedorazil včas."),
+        Reason.BODY_TOO_LARGE: ("Příliš velké", "To, co jste poslali, je větší, než je zde dovoleno."),
+        Reason.URI_TOO_LONG: ("Příliš dlouhá adresa", "Adresa je delší, než je zde dovoleno."),
+        Reason.EXPECTATION_FAILED: ("Nepodporováno", "Váš program očekává něco, co zde není podporováno."),
+        Reason.HEADERS_TOO_LARGE: (
+            "Příliš velký požadavek",
+            "Váš prohlížeč poslal více údajů v hlavičkách, než je zde dovoleno.",
+        ),
+        Reason.HOST_MISMATCH: (
+            "Nesprávné spojení",
+            "Váš program se na spojení s jedním webem ptal na jiný.",
+        ),
+        Reason.LOCKED_OUT: ("Dočasně zablokováno", "Z vaší síťové adresy přišlo příliš mnoho neúspěšných pokusů."),
+        Reason.TOO_MANY_CONNECTIONS: (
+            "Příliš mnoho spojení",
+            "Z vaší síťové adresy je otevřeno příliš mnoho spojení.",
+        ),
+        Reason.UPSTREAM_UNREACHABLE: ("Poštovní server je nedostupný", "Server za touto stránkou není dosažitelný."),
+        Reason.UPSTREAM_BAD_RESPONSE: (
+            "Chyba poštovního serveru",
+            "Server za touto stránkou nedal použitelnou odpověď.",
+        ),
+        Reason.NO_HEALTHY_UPSTREAM: ("Služba není dostupná", "V tuto chvíli za touto stránkou nepracuje žádný server."),
+        Reason.UPSTREAM_TIMEOUT: ("Poštovní server je příliš pomalý", "Server za touto stránkou neodpověděl včas."),
+    },
+    advice={
+        "report": "Zkuste to znovu. Pokud se to opakuje, nahlaste to s číslem požadavku uvedeným níže.",
+        "address": "Zkontrolujte, zda v adrese není překlep, nebo začněte na úvodní stránce.",
+        "install": "Nainstalujte si na toto zařízení svůj osobní certifikát, zavřete všechna okna prohlížeče, otevřete "
+        "stránku znovu a na výzvu certifikát vyberte. Pokud žádný nemáte, požádejte o něj.",
+        "renew": "Požádejte o nový certifikát, nainstalujte jej na toto zařízení a před dalším pokusem zavřete všechna "
+        "okna prohlížeče.",
+        "clock": "Zkontrolujte datum a čas na svém zařízení. Jsou-li správné, počkejte, až certifikát začne platit.",
+        "choose": "Máte-li jiný certifikát, zavřete všechna okna prohlížeče a vyberte jej. Jinak o něj požádejte.",
+        "own": "Přihlaste se uživatelským jménem, pro které byl váš certifikát vydán, nebo vyberte jiný certifikát.",
+        "ask": "Pokud tuto stránku potřebujete, požádejte o přístup a uveďte číslo požadavku uvedené níže.",
+        "later": "Zkuste to znovu za několik minut. Pokud to trvá, nahlaste to s číslem požadavku uvedeným níže.",
+        "again": "Načtěte stránku znovu.",
+        "smaller": "Pošlete něco menšího, například méně příloh nebo menší přílohy.",
+        "cookies": "Smažte v prohlížeči soubory cookie tohoto webu a zkuste to znovu.",
+        "wait": "Počkejte několik minut a zkuste to znovu.",
+    },
+    labels={
+        "contact": "Pomoc",
+        "request": "Číslo požadavku",
+        "reason": "Důvod",
+        "certificate": "Certifikát",
+        "issuer": "Vydal",
+        "from": "Platí od",
+        "until": "Platí do",
+        "detail": "Podrobnost",
+        "unnamed": "(bez jména)",
+    },
+)

@@ -1,0 +1,130 @@
+"""German."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.facts import Reason
+from gateway.http.translations import Language
+
+GERMAN: Final = Language(
+    code="de",
+    reasons={
+        Reason.BAD_REQUEST: (
+            "Fehlerhafte Anfrage",
+            "Ihr Programm hat eine Anfrage gesendet, die kein korrektes HTTP ist.",
+        ),
+        Reason.URI_REJECTED: ("Adresse abgelehnt", "Die Adresse ist mehrdeutig und wird deshalb abgelehnt."),
+        Reason.CERTIFICATE_MISSING: (
+            "Zertifikat erforderlich",
+            "Von außerhalb öffnet sich diese Seite nur mit persönlichem Zertifikat, und Ihr Gerät hat keines gezeigt.",
+        ),
+        Reason.CERTIFICATE_EXPIRED: (
+            "Ihr Zertifikat ist abgelaufen",
+            "Das Zertifikat, das Ihr Gerät gezeigt hat, ist nicht mehr gültig.",
+        ),
+        Reason.CERTIFICATE_NOT_YET_VALID: (
+            "Ihr Zertifikat ist noch nicht gültig",
+            "Das Zertifikat, das Ihr Gerät gezeigt hat, wird erst später gültig.",
+        ),
+        Reason.CERTIFICATE_UNTRUSTED: (
+            "Dieses Zertifikat wird nicht anerkannt",
+            "Das Zertifikat, das Ihr Gerät gezeigt hat, stammt von keiner Stelle, der hier vertraut wird.",
+        ),
+        Reason.CERTIFICATE_REVOKED: (
+            "Ihr Zertifikat wurde gesperrt",
+            "Das Zertifikat, das Ihr Gerät gezeigt hat, wurde zurückgezogen und gilt nicht mehr.",
+        ),
+        Reason.CERTIFICATE_WRONG_USAGE: (
+            "Dieses Zertifikat ist für etwas anderes",
+            "Das Zertifikat, das Ihr Gerät gezeigt hat, wurde nicht für die Anmeldung ausgestellt.",
+        ),
+        Reason.CERTIFICATE_NOT_ALLOWED: (
+            "Mit diesem Zertifikat nicht erlaubt",
+            "Ihr Zertifikat ist gültig, öffnet diese Seite aber nicht.",
+        ),
+        Reason.USER_MISMATCH: (
+            "Zertifikat und Anmeldung passen nicht zusammen",
+            "Der Benutzername Ihrer Anmeldung gehört nicht zu dem Zertifikat, das Ihr Gerät gezeigt hat.",
+        ),
+        Reason.DENIED_BY_RULE: (
+            "Zugriff verweigert",
+            "Der Zugriff auf diese Seite ist von Ihrem Ort aus nicht erlaubt.",
+        ),
+        Reason.NO_RULE: ("Zugriff verweigert", "Diese Seite ist von Ihrem Ort aus für niemanden geöffnet."),
+        Reason.REVOCATION_UNKNOWN: (
+            "Ihr Zertifikat kann nicht geprüft werden",
+            "Ob Ihr Zertifikat noch gilt, lässt sich im Augenblick nicht feststellen.",
+        ),
+        Reason.REQUEST_TIMEOUT: ("Zu langsam", "Ihre Anfrage ist nicht rechtzeitig angekommen."),
+        Reason.BODY_TOO_LARGE: ("Zu groß", "Was Sie gesendet haben, ist größer als hier erlaubt."),
+        Reason.URI_TOO_LONG: ("Adresse zu lang", "Die Adresse ist länger als hier erlaubt."),
+        Reason.EXPECTATION_FAILED: (
+            "Nicht unterstützt",
+            "Ihr Programm erwartet etwas, das hier nicht unterstützt wird.",
+        ),
+        Reason.HEADERS_TOO_LARGE: (
+            "Anfrage zu groß",
+            "Ihr Browser hat mehr Kopfdaten gesendet, als hier erlaubt sind.",
+        ),
+        Reason.HOST_MISMATCH: (
+            "Falsche Verbindung",
+            "Ihr Programm hat über die Verbindung zu einer Website eine andere angefragt.",
+        ),
+        Reason.LOCKED_OUT: (
+            "Vorübergehend gesperrt",
+            "Von Ihrer Netzwerkadresse kamen zu viele fehlgeschlagene Versuche.",
+        ),
+        Reason.TOO_MANY_CONNECTIONS: (
+            "Zu viele Verbindungen",
+            "Von Ihrer Netzwerkadresse sind zu viele Verbindungen geöffnet.",
+        ),
+        Reason.UPSTREAM_UNREACHABLE: (
+            "Mailserver nicht erreichbar",
+            "Der Server hinter dieser Seite ist nicht erreichbar.",
+        ),
+        Reason.UPSTREAM_BAD_RESPONSE: (
+            "Fehler des Mailservers",
+            "Der Server hinter dieser Seite hat keine brauchbare Antwort gegeben.",
+        ),
+        Reason.NO_HEALTHY_UPSTREAM: (
+            "Dienst nicht verfügbar",
+            "Im Augenblick arbeitet kein Server hinter dieser Seite.",
+        ),
+        Reason.UPSTREAM_TIMEOUT: (
+            "Mailserver zu langsam",
+            "Der Server hinter dieser Seite hat nicht rechtzeitig geantwortet.",
+        ),
+    },
+    advice={
+        "report": "Versuchen Sie es noch einmal. Geschieht es wieder, melden Sie es mit der Anfragenummer unten.",
+        "address": "Prüfen Sie die Adresse auf Tippfehler oder beginnen Sie auf der Startseite.",
+        "install": "Installieren Sie Ihr persönliches Zertifikat auf diesem Gerät, schließen Sie alle Browserfenster, "
+        "öffnen Sie die Seite erneut und wählen Sie das Zertifikat aus, wenn Sie gefragt werden. Haben Sie keines, "
+        "fordern Sie eines an.",
+        "renew": "Fordern Sie ein neues Zertifikat an, installieren Sie es auf diesem Gerät und schließen Sie alle "
+        "Browserfenster, bevor Sie es erneut versuchen.",
+        "clock": "Prüfen Sie Datum und Uhrzeit Ihres Geräts. Stimmen sie, warten Sie, bis das Zertifikat gültig wird.",
+        "choose": "Haben Sie ein anderes Zertifikat, schließen Sie alle Browserfenster und wählen Sie jenes aus. "
+        "Andernfalls fordern Sie eines an.",
+        "own": "Melden Sie sich mit dem Benutzernamen an, für den Ihr Zertifikat ausgestellt wurde, oder wählen Sie "
+        "ein anderes Zertifikat.",
+        "ask": "Brauchen Sie diese Seite, bitten Sie um Zugriff und nennen Sie die Anfragenummer unten.",
+        "later": "Versuchen Sie es in einigen Minuten erneut. Dauert es an, melden Sie es mit der Anfragenummer unten.",
+        "again": "Laden Sie die Seite neu.",
+        "smaller": "Senden Sie etwas Kleineres, zum Beispiel weniger oder kleinere Anhänge.",
+        "cookies": "Löschen Sie die Cookies dieser Website in Ihrem Browser und versuchen Sie es erneut.",
+        "wait": "Warten Sie einige Minuten und versuchen Sie es erneut.",
+    },
+    labels={
+        "contact": "Hilfe",
+        "request": "Anfragenummer",
+        "reason": "Grund",
+        "certificate": "Zertifikat",
+        "issuer": "Ausgestellt von",
+        "from": "Gültig ab",
+        "until": "Gültig bis",
+        "detail": "Einzelheit",
+        "unnamed": "(ohne Namen)",
+    },
+)
