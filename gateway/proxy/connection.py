@@ -10,32 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import clock
 from gateway.errors import RequestError
-from gateway.facts import (
-    ANOTHER_CERTIFICATE_COULD_HELP,
-    NO_CERTIFICATE,
-    STATUS_OF_REASON,
-    Decision,
-    Peer,
-    Reason,
-    Request,
-)
+from gateway.facts import Peer, Reason
 from gateway.http.body import BodyError, BodyReader
-from gateway.http.headers import (
-    ACCEPT,
-    ACCEPT_LANGUAGE,
-    AUTHORIZATION,
-    FORWARDED_FOR,
-    REFERER,
-    USER_AGENT,
-)
+from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
-from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
-from gateway.policy.hosts import normalise_host
-from gateway.policy.uri import Target, normalise
+from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.forwarding import client_address, forwarding_headers
+from gateway.proxy.refusal import closes, write_refusal
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.layer import TlsLayer
 
@@ -46,26 +29,12 @@ if TYPE_CHECKING:
 MAX_HELD_BYTES: Final = 64 * 1024
 # What is read and thrown away of a body whose request was already answered, so that the connection can go on.
 MAX_DRAINED_BYTES: Final = 256 * 1024
-# A certificate may expire, and its revocation list may, while the connection stays open.
-REJUDGE_SECONDS: Final = 1.0
 # How long a closing connection waits for the client to read its last answer.
 LINGER_SECONDS: Final = 2.0
+# A request's bytes are kept to know it again, up to this length: polls are short, and idle connections many.
+MAX_REMEMBERED_BYTES: Final = 2048
 
 _PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
-_PHRASES: Final = {
-    400: b"Bad Request",
-    403: b"Forbidden",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    417: b"Expectation Failed",
-    421: b"Misdirected Request",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-}
 
 
 class ClientConnection:
@@ -75,27 +44,18 @@ class ClientConnection:
         "_drained_bytes",
         "_draining",
         "_exchange",
-        "_fields",
-        "_forwarding",
         "_held",
-        "_host",
-        "_host_raw",
-        "_identity_block",
         "_is_lingering",
         "_is_over_limit",
         "_is_paused",
-        "_judged_by",
-        "_judged_until",
-        "_judgement",
         "_layer",
-        "_local_port",
-        "_verdict",
-        "_verdict_for",
+        "_repeated",
+        "_repeated_data",
+        "admission",
         "closes_after_exchange",
         "deadline",
         "peer",
         "service",
-        "site",
         "snapshot",
     )
 
@@ -104,29 +64,20 @@ class ClientConnection:
     ) -> None:
         self.service = service
         self.snapshot = snapshot
-        self.site = site
         self.peer = peer
+        self.admission = Admission(snapshot, site, peer, local_port)
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
         self.closes_after_exchange = False
         self._layer: TlsLayer
-        self._local_port = local_port
         self._is_over_limit = is_over_limit
-        self._fields = ConnectionFields.of_peer(peer)
         self._exchange: Exchange | None = None
         self._held = b""
         self._is_paused = False
         self._is_lingering = False
         self._draining: BodyReader | None = None
         self._drained_bytes = 0
-        self._judgement = NO_CERTIFICATE
-        self._judged_by: Snapshot | None = None
-        self._judged_until = 0.0
-        self._identity_block = b""
-        self._host_raw: bytes | None = None
-        self._host = ""
-        self._forwarding = b""
-        self._verdict_for: tuple[bytes, bytes] | None = None
-        self._verdict: tuple[bytes, Decision] | None = None
+        self._repeated_data: bytes | None = None  # the last request that passed: its bytes, and what became of them
+        self._repeated: Admitted | None = None
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer.address} {self._exchange or 'idle'}>"
@@ -139,38 +90,27 @@ class ClientConnection:
 
     def handshake_done(self) -> None:
         """TLS is finished: look at the certificate once, for all requests of this connection."""
-        layer = self._layer
-        connection = layer.connection
-        self._judge_certificate(self.snapshot)
-        self._fields = ConnectionFields(
-            client_ip=self._fields.client_ip,
-            client_port=self._fields.client_port,
-            listener=self._fields.listener,
-            site=self.site.site.name,
-            tls_version=connection.get_protocol_version_name(),
-            tls_cipher=connection.get_cipher_name(),
+        layer, admission, peer = self._layer, self.admission, self.peer
+        admission.leaf_der, admission.chain_der = layer.peer_certificates()
+        admission.judge(clock.now())
+        admission.fields = ConnectionFields(
+            client_ip=str(peer.address),
+            client_port=peer.port,
+            listener=peer.listener,
+            site=admission.site.site.name,
+            tls_version=layer.connection.get_protocol_version_name(),
+            tls_cipher=layer.connection.get_cipher_name(),
             tls_group=layer.group_name,
             tls_resumed=layer.is_resumed,
-            identity=self._judgement.identity,
+            identity=admission.judgement.identity,
         )
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
 
     def handshake_failed(self, cause: str) -> None:
         """No request will come; the attempt is on record."""
-        record = AccessRecord(self._fields, clock.unix_seconds(), None)
-        record.reason = cause
+        record = AccessRecord(self.admission.fields, clock.unix_seconds(), None)
+        record.reason = f"handshake_failed: {cause}"
         self.service.log(record)
-
-    def _judge_certificate(self, snapshot: Snapshot) -> None:
-        leaf, chain = self._layer.peer_certificates()
-        self._judged_by = snapshot
-        self._judged_until = clock.unix_seconds() + REJUDGE_SECONDS
-        if leaf is None:
-            self._judgement = NO_CERTIFICATE
-        else:
-            self._judgement = self.site.judgements.judge(leaf, chain, clock.now())
-        self._identity_block = snapshot.identity_headers.headers_for(self._judgement)
-        self._verdict_for = None
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The client is gone."""
@@ -213,149 +153,77 @@ class ClientConnection:
         if self._held:
             data = self._held + data
             self._held = b""
-        limits = self.snapshot.config.limits
+        elif data == self._repeated_data and self._repeated is not None:
+            self._begin(self._repeated.head, b"", self._repeated)
+            return
         while data and self._exchange is None and not self._layer.is_closing():
             if data[0] in b"\r\n":  # RFC 9112 2.2: an empty line before a request is skipped
                 data = data.lstrip(b"\r\n")
                 continue
-            end = data.find(END_OF_HEAD)
             try:
+                end = self._find_head(data)
                 if end < 0:
-                    check_unfinished(data, uri_bytes=limits.uri_bytes, header_bytes=limits.header_bytes)
-                    self._held = data
-                    self.deadline = min(self.deadline, clock.monotonic_seconds() + limits.header_time_seconds)
                     return
-                head = parse_request(
-                    data,
-                    end,
-                    self.snapshot.classify,
-                    uri_bytes=limits.uri_bytes,
-                    headers=limits.headers,
-                    header_bytes=limits.header_bytes,
-                )
+                head = self._parse(data, end)
             except RequestError as error:
                 self._refuse_unread(error, data)
                 return
-            data = data[end + 4 :]
-            self._begin(head, data)
+            rest = data[end + 4 :]
+            self._repeated_data = data if not rest and len(data) <= MAX_REMEMBERED_BYTES else None
+            self._begin(head, rest, None)
             data = self._release() if self._exchange is None else b""
 
-    def _begin(self, head: RequestHead, rest: bytes) -> None:
-        """Judge one request and start its exchange, or refuse it."""
+    def _find_head(self, data: bytes) -> int:
+        """Where the head ends; -1 where more must come, which is then held."""
+        end = data.find(END_OF_HEAD)
+        if end < 0:
+            limits = self.snapshot.config.limits
+            check_unfinished(data, uri_bytes=limits.uri_bytes, header_bytes=limits.header_bytes)
+            if not self._held:
+                self.deadline = clock.monotonic_seconds() + limits.header_time_seconds
+            self._held = data
+        return end
+
+    def _parse(self, data: bytes, end: int) -> RequestHead:
+        limits = self.snapshot.config.limits
+        return parse_request(
+            data,
+            end,
+            self.snapshot.classify,
+            uri_bytes=limits.uri_bytes,
+            headers=limits.headers,
+            header_bytes=limits.header_bytes,
+        )
+
+    def _begin(self, head: RequestHead, rest: bytes, admitted: Admitted | None) -> None:
+        """Judge one request and start its exchange, or refuse it. `admitted`: the same request's, remembered."""
         self._held = rest
-        record = AccessRecord(self._fields, clock.unix_seconds(), new_request_id())
-        record.duration_ms = clock.monotonic_seconds()
+        admission = self.admission
+        request_id = new_request_id()
+        record = AccessRecord(admission.fields, clock.unix_seconds(), request_id)
+        record.duration_ms = clock.monotonic_seconds()  # when it began; `log` makes it a duration
         record.method = head.method.decode("ascii")
         record.host = head.host
         record.uri = head.target
         record.protocol = _PROTOCOLS[head.minor]
-        values = head.values
-        record.user_agent = values[USER_AGENT]
-        record.referer = values[REFERER]
+        record.user_agent = head.values[USER_AGENT]
+        record.referer = head.values[REFERER]
         try:
-            request = self._admit(head, record)
+            if self._is_over_limit:
+                raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")  # noqa: TRY301
+            if admission.is_due(record.now) and admission.judge(clock.now()):
+                admitted = None
+            if admitted is None:
+                admitted = admission.admit(head, record)
+                self._repeated = admitted
+            else:
+                admitted.describe(record)
         except RequestError as error:
+            self._repeated = self._repeated_data = None
             self.refuse_exchange(error, head, record)
             return
-        exchange = Exchange(self, self.service.pool(self.site.upstream), head, request, record)
-        self._exchange = exchange
+        self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
-
-    def _admit(self, head: RequestHead, record: AccessRecord) -> bytes:
-        """The head for the upstream of a request that may pass. Raises `RequestError` for every other."""
-        if self._is_over_limit:
-            raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")
-        limits = self.snapshot.config.limits
-        if head.content_length is not None and head.content_length > limits.body_bytes:
-            raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
-        if record.now >= self._judged_until:
-            self._judge_certificate(self.snapshot)
-        if head.host != self._host_raw:
-            self._name_host(head)
-        target, decision = self._decide(head, record)
-        record.rule = decision.rule
-        record.decision = decision.action
-        if decision.reason is not None:
-            raise RequestError(decision.reason, decision.detail)
-        return self._upstream_head(head, target, record)
-
-    def _name_host(self, head: RequestHead) -> None:
-        """The request's host must be one of the site that the handshake was for (RFC 9110 15.5.20)."""
-        raw = head.host
-        if raw is None:
-            raise RequestError(Reason.BAD_REQUEST, "no Host")
-        host = normalise_host(raw.decode("latin-1"))
-        if self.snapshot.sites.find(host) is not self.site:
-            raise RequestError(Reason.HOST_MISMATCH, "the host is not of the site that the TLS handshake was for")
-        self._host_raw = raw
-        self._host = host
-        self._verdict_for = None
-        self._forwarding = forwarding_headers(
-            self.peer.address, None, raw.decode("ascii"), scheme="https", port=self._local_port
-        )
-
-    def _decide(self, head: RequestHead, record: AccessRecord) -> tuple[bytes, Decision]:
-        """(target for the upstream, decision); the last one is remembered, since clients repeat themselves."""
-        key = (head.method, head.target)
-        if key == self._verdict_for and self._verdict is not None:
-            return self._verdict
-        snapshot = self.snapshot
-        address = self.peer.address
-        forwarded_for = head.values[FORWARDED_FOR]
-        is_proxied = forwarded_for is not None and snapshot.trusted_proxies.contains(address)
-        if is_proxied:
-            address = client_address(address, forwarded_for, snapshot.trusted_proxies)
-            record.connection = record.connection.with_client(address)
-        target = normalise(head.target)
-        method = record.method or ""
-        if snapshot.engine.needs_login:
-            authorization = head.values[AUTHORIZATION]
-            login = login_of(method, target.match, target.query, authorization)
-            record.user = login.users[0] if login.users else None
-            record.device_id = login.device_id
-            request = Request(address, self._host, method, target.match, self._judgement, login)
-        else:
-            request = Request(address, self._host, method, target.match, self._judgement)
-        verdict = (_forwarded(target), snapshot.engine.decide(request))
-        if not is_proxied and not snapshot.engine.needs_login:
-            self._verdict_for = key
-            self._verdict = verdict
-        return verdict
-
-    def _upstream_head(self, head: RequestHead, target: bytes, record: AccessRecord) -> bytes:
-        """The head as the upstream reads it: what passes of the client's, then what only we may say."""
-        upstream = self.site.upstream
-        raw = head.host or b""
-        parts = [
-            head.method,
-            b" ",
-            target,
-            b" HTTP/1.1\r\nHost: ",
-            raw if upstream.host == "preserve" else upstream.host.encode("ascii"),
-            b"\r\n",
-            *head.passing,
-            self._forwarding_for(head, raw),
-            self._identity_block,
-            b"X-Request-Id: ",
-            (record.request_id or "").encode("ascii"),
-        ]
-        if head.is_chunked:
-            parts.append(b"\r\nTransfer-Encoding: chunked")
-        elif head.content_length is not None:
-            parts.append(b"\r\nContent-Length: %d" % head.content_length)
-        if head.expects_continue:
-            parts.append(b"\r\nExpect: 100-continue")
-        parts.append(b"\r\n\r\n")
-        return b"".join(parts)
-
-    def _forwarding_for(self, head: RequestHead, raw: bytes) -> bytes:
-        forwarded_for = head.values[FORWARDED_FOR]
-        peer = self.peer.address
-        if forwarded_for is None or not self.snapshot.trusted_proxies.contains(peer):
-            return self._forwarding
-        client = client_address(peer, forwarded_for, self.snapshot.trusted_proxies)
-        chain = forwarded_for + b", " + str(peer).encode()
-        return forwarding_headers(client, chain, raw.decode("ascii"), scheme="https", port=self._local_port)
 
     # what an exchange asks of its client
 
@@ -421,66 +289,26 @@ class ClientConnection:
     def refuse_exchange(self, error: RequestError, head: RequestHead, record: AccessRecord) -> None:
         """Answer with a page instead, and log it."""
         self._exchange = None
-        reason = error.reason
-        is_closing = (
-            head.has_body
-            or not self.may_keep_alive(head)
-            or reason in ANOTHER_CERTIFICATE_COULD_HELP
-            or reason in (Reason.BAD_REQUEST, Reason.HOST_MISMATCH, Reason.TOO_MANY_CONNECTIONS)
-        )
-        record.reason = reason
-        record.bytes_out = self._send_page(
-            error,
-            record,
-            accept=head.values[ACCEPT],
-            language=head.values[ACCEPT_LANGUAGE],
-            is_head=head.method == b"HEAD",
-            is_closing=is_closing,
-        )
-        self.log(record)
-        if is_closing:
-            self._close(is_lingering=True)
-        else:
+        is_closing = closes(error.reason, head) or not self.may_keep_alive(head)
+        self._refuse(error, head, record, is_closing=is_closing)
+        if not is_closing:
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.keepalive_seconds
 
     def _refuse_unread(self, error: RequestError, data: bytes) -> None:
         """Answer what is no request, and close: nothing behind it can be told apart from it."""
-        record = AccessRecord(self._fields, clock.unix_seconds(), new_request_id())
+        record = AccessRecord(self.admission.fields, clock.unix_seconds(), new_request_id())
         record.duration_ms = clock.monotonic_seconds()
-        record.reason = error.reason
         record.bytes_in = len(data)
-        record.bytes_out = self._send_page(error, record, accept=None, language=None, is_head=False, is_closing=True)
-        self.log(record)
-        self._close(is_lingering=True)
+        self._refuse(error, None, record, is_closing=True)
 
-    def _send_page(
-        self,
-        error: RequestError,
-        record: AccessRecord,
-        *,
-        accept: bytes | None,
-        language: bytes | None,
-        is_head: bool,
-        is_closing: bool,
-    ) -> int:
-        """Send a refusal; returns the length of its body in bytes."""
-        status = STATUS_OF_REASON[error.reason]
-        headers, body = self.snapshot.pages.render(
-            error.reason,
-            request_id=record.request_id or "",
-            accept=accept,
-            accept_language=language,
-            judgement=self._judgement,
-            detail=str(error),
+    def _refuse(self, error: RequestError, head: RequestHead | None, record: AccessRecord, *, is_closing: bool) -> None:
+        answer = write_refusal(
+            self.snapshot.pages, error, head, self.admission.judgement, record, is_closing=is_closing
         )
-        record.status = status
-        parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status])]
-        parts += [b"%b: %b\r\n" % header for header in headers]
-        parts.append(b"Connection: close\r\n\r\n" if is_closing else b"\r\n")
-        if not is_head:
-            parts.append(body)
-        self._layer.write(b"".join(parts))
-        return 0 if is_head else len(body)
+        self._layer.write(answer)
+        self.log(record)
+        if is_closing:
+            self._close(is_lingering=True)
 
     # backpressure, deadlines, the end
 
@@ -532,7 +360,3 @@ class ClientConnection:
             self._layer.close_sending()
         else:
             self._layer.close()
-
-
-def _forwarded(target: Target) -> bytes:
-    return (target.path if target.query is None else f"{target.path}?{target.query}").encode("ascii")

@@ -24,10 +24,11 @@ from gateway.http.body import (
 )
 from gateway.http.fields import Fields
 from gateway.http.headers import LAST_PASSING, ResponseClassifier
-from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, parse_response
+from gateway.http.http1 import END_OF_HEAD, ResponseHead, parse_response
 from gateway.logs.record import AccessRecord
 
 if TYPE_CHECKING:
+    from gateway.proxy.admission import Admitted
     from gateway.proxy.connection import ClientConnection
     from gateway.proxy.pool import Pool
     from gateway.proxy.upstream import UpstreamConnection
@@ -73,15 +74,12 @@ class Exchange:
         "record",
     )
 
-    def __init__(
-        self, client: ClientConnection, pool: Pool, head: RequestHead, request: bytes, record: AccessRecord
-    ) -> None:
-        """`request`: the head as the upstream gets it, complete."""
+    def __init__(self, client: ClientConnection, pool: Pool, admitted: Admitted, record: AccessRecord) -> None:
         self._client = client
         self.pool = pool
         self.record = record
-        self._head = head
-        self._request = request
+        self._head = head = admitted.head
+        self._request = b"%b%b%b" % (admitted.before, (record.request_id or "").encode("ascii"), admitted.after)
         self._request_body: BodyReader | None = None
         if head.is_chunked:
             self._request_body = ChunkedReader()

@@ -1,0 +1,172 @@
+"""From a request's head to the head that its upstream may read, or to the reason why not.
+
+Keeps true: nothing reaches an upstream that the rules did not let through on this very spelling; who the
+client is comes from the socket, the handshake and trusted proxies, never from the client's own word. What is
+worked out here depends on the head's bytes, the snapshot and the certificate's judgement alone, so that it
+can be remembered for a client that repeats itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from gateway.errors import RequestError
+from gateway.facts import NO_CERTIFICATE, Address, Decision, Judgement, Peer, Reason, Request
+from gateway.http.headers import AUTHORIZATION, FORWARDED_FOR
+from gateway.http.http1 import RequestHead
+from gateway.http.login import login_of
+from gateway.logs.record import AccessRecord, ConnectionFields
+from gateway.policy.hosts import normalise_host
+from gateway.policy.uri import normalise
+from gateway.proxy.forwarding import client_address, forwarding_headers
+from gateway.proxy.snapshot import SiteState, Snapshot
+
+# A certificate may expire, and its revocation list may, while the connection stays open.
+REJUDGE_SECONDS: Final = 1.0
+
+
+class Admitted(NamedTuple):
+    """A request that may pass, as the upstream gets it: `before`, the request id, `after`."""
+
+    head: RequestHead
+    before: bytes
+    after: bytes
+    decision: Decision
+    fields: ConnectionFields
+    user: str | None
+    device_id: str | None
+
+    def describe(self, record: AccessRecord) -> None:
+        """Write down what was found out."""
+        record.connection = self.fields
+        record.rule = self.decision.rule
+        record.decision = self.decision.action
+        record.user = self.user
+        record.device_id = self.device_id
+
+
+class Admission:
+    """Who one client is, and what it may ask for."""
+
+    __slots__ = (
+        "_forwarding",
+        "_host",
+        "_host_raw",
+        "_identity_block",
+        "_judged_until",
+        "_local_port",
+        "chain_der",
+        "fields",
+        "judgement",
+        "leaf_der",
+        "peer",
+        "site",
+        "snapshot",
+    )
+
+    def __init__(self, snapshot: Snapshot, site: SiteState, peer: Peer, local_port: int) -> None:
+        self.snapshot = snapshot
+        self.site = site
+        self.peer = peer
+        self.fields = ConnectionFields.of_peer(peer)
+        self.judgement: Judgement = NO_CERTIFICATE
+        self.leaf_der: bytes | None = None
+        self.chain_der: list[bytes] = []
+        self._local_port = local_port
+        self._judged_until = 0.0
+        self._identity_block = b""
+        self._host_raw: bytes | None = None  # the last Host, and what follows from it
+        self._host = ""
+        self._forwarding = b""
+
+    def judge(self, now: datetime) -> bool:
+        """Judge the certificate anew; True when the verdict is another than before."""
+        before = self.judgement
+        if self.leaf_der is not None:
+            self.judgement = self.site.judgements.judge(self.leaf_der, self.chain_der, now)
+        self._judged_until = now.timestamp() + REJUDGE_SECONDS
+        self._identity_block = self.snapshot.identity_headers.headers_for(self.judgement)
+        return self.judgement is not before
+
+    def is_due(self, unix_seconds: float) -> bool:
+        """True when the certificate must be looked at again before the next request."""
+        return unix_seconds >= self._judged_until
+
+    def admit(self, head: RequestHead, record: AccessRecord) -> Admitted:
+        """Judge one request; what is known of it is in the record even where it fails. Raises `RequestError`."""
+        limits = self.snapshot.config.limits
+        if head.content_length is not None and head.content_length > limits.body_bytes:
+            raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
+        if head.host is None or head.host != self._host_raw:
+            self._name_host(head.host)
+        forwarding = self._forwarding
+        address = self.peer.address
+        forwarded_for = head.values[FORWARDED_FOR]
+        if forwarded_for is not None and self.snapshot.trusted_proxies.contains(address):
+            address = client_address(address, forwarded_for, self.snapshot.trusted_proxies)
+            record.connection = self.fields.with_client(address)
+            chain = b"%b, %b" % (forwarded_for, str(self.peer.address).encode("ascii"))
+            forwarding = self._forwarding_headers(address, chain)
+        target, decision = self._decide(head, address, record)
+        record.rule = decision.rule
+        record.decision = decision.action
+        if decision.reason is not None:
+            raise RequestError(decision.reason, decision.detail)
+        before, after = self._upstream_head(head, target, forwarding)
+        return Admitted(head, before, after, decision, record.connection, record.user, record.device_id)
+
+    def _name_host(self, raw: bytes | None) -> None:
+        """The request's host must be one of the site that the handshake was for (RFC 9110 15.5.20)."""
+        if not raw:
+            raise RequestError(Reason.BAD_REQUEST, "no Host")
+        host = normalise_host(raw.decode("latin-1"))
+        if self.snapshot.sites.find(host) is not self.site:
+            raise RequestError(Reason.HOST_MISMATCH, "the host is not of the site that the TLS handshake was for")
+        self._host_raw = raw
+        self._host = host
+        self._forwarding = self._forwarding_headers(self.peer.address, None)
+
+    def _forwarding_headers(self, client: Address, chain: bytes | None) -> bytes:
+        return forwarding_headers(client, chain, self._host, scheme="https", port=self._local_port)
+
+    def _decide(self, head: RequestHead, address: Address, record: AccessRecord) -> tuple[bytes, Decision]:
+        """(target for the upstream, decision)."""
+        target = normalise(head.target)
+        method = head.method.decode("ascii")
+        engine = self.snapshot.engine
+        if engine.needs_login:
+            login = login_of(target.match, target.query, head.values[AUTHORIZATION])
+            record.user = login.users[0] if login.users else None
+            record.device_id = login.device_id
+            request = Request(address, self._host, method, target.match, self.judgement, login)
+        else:
+            request = Request(address, self._host, method, target.match, self.judgement)
+        decision = engine.decide(request)
+        forwarded = target.path if target.query is None else f"{target.path}?{target.query}"
+        return forwarded.encode("ascii"), decision
+
+    def _upstream_head(self, head: RequestHead, target: bytes, forwarding: bytes) -> tuple[bytes, bytes]:
+        """The head as the upstream reads it: what passes of the client's, then what only we may say."""
+        host = self.site.upstream.host
+        before = b"".join(
+            (
+                head.method,
+                b" ",
+                target,
+                b" HTTP/1.1\r\nHost: ",
+                (head.host or b"") if host == "preserve" else host.encode("ascii"),
+                b"\r\n",
+                *head.passing,
+                forwarding,
+                self._identity_block,
+                b"X-Request-Id: ",
+            )
+        )
+        if head.is_chunked:
+            after = b"\r\nTransfer-Encoding: chunked\r\n"
+        elif head.content_length is not None:
+            after = b"\r\nContent-Length: %d\r\n" % head.content_length
+        else:
+            after = b"\r\n"
+        return before, after + (b"Expect: 100-continue\r\n\r\n" if head.expects_continue else b"\r\n")

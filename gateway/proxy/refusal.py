@@ -1,0 +1,71 @@
+"""A refusal as bytes: status line, headers and page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.errors import RequestError
+from gateway.facts import ANOTHER_CERTIFICATE_COULD_HELP, STATUS_OF_REASON, Judgement, Reason
+from gateway.http.headers import ACCEPT, ACCEPT_LANGUAGE
+from gateway.http.http1 import RequestHead
+from gateway.http.pages import Pages
+from gateway.logs.record import AccessRecord
+
+_PHRASES: Final = {
+    400: b"Bad Request",
+    403: b"Forbidden",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    417: b"Expectation Failed",
+    421: b"Misdirected Request",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+
+# After these the connection is of no use: the next request on it would fare the same, or can't be told apart.
+_ALWAYS_CLOSES: Final = ANOTHER_CERTIFICATE_COULD_HELP | {
+    Reason.BAD_REQUEST,
+    Reason.HOST_MISMATCH,
+    Reason.TOO_MANY_CONNECTIONS,
+    Reason.REQUEST_TIMEOUT,
+}
+
+
+def closes(reason: Reason, head: RequestHead) -> bool:
+    """True when the connection must end with this refusal: an unread body would be taken for a request."""
+    return head.has_body or reason in _ALWAYS_CLOSES
+
+
+def write_refusal(
+    pages: Pages,
+    error: RequestError,
+    head: RequestHead | None,
+    judgement: Judgement,
+    record: AccessRecord,
+    *,
+    is_closing: bool,
+) -> bytes:
+    """The whole answer; its status, reason and length are noted in the record."""
+    headers, body = pages.render(
+        error.reason,
+        request_id=record.request_id or "",
+        accept=None if head is None else head.values[ACCEPT],
+        accept_language=None if head is None else head.values[ACCEPT_LANGUAGE],
+        judgement=judgement,
+        detail=str(error),
+    )
+    status = STATUS_OF_REASON[error.reason]
+    has_body = head is None or head.method != b"HEAD"
+    record.status = status
+    record.reason = error.reason
+    record.bytes_out = len(body) if has_body else 0
+    parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status])]
+    parts += [b"%b: %b\r\n" % header for header in headers]
+    parts.append(b"Connection: close\r\n\r\n" if is_closing else b"\r\n")
+    if has_body:
+        parts.append(body)
+    return b"".join(parts)
