@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.demo_requests import ALICE, ATTEMPTS, LISTEN, Answer, Attempt, Place, curl_line
+
+_COLUMNS: Final = 100  # of a table that goes into a file or a pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Result:
 
 def print_table(results: Sequence[Result]) -> None:
     """A row for each request."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("request", "from", "should be", "is", ""):
         table.add_column(column, overflow="fold")
     for result in results:
@@ -37,11 +41,14 @@ def print_table(results: Sequence[Result]) -> None:
         table.add_row(
             f"{attempt.title}\n  {attempt.method} {attempt.path}",
             attempt.source,
-            str(attempt.expected),
-            str(result.actual),
+            _folded(attempt.expected),
+            _folded(result.actual),
             Text("right", "green") if result.is_right else Text("WRONG", "bold red"),
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _COLUMNS
+    console.print(table)
 
 
 def print_json(results: Sequence[Result]) -> None:
@@ -83,3 +90,8 @@ def print_how_to_go_on(place: Place, *, has_ipv6: bool) -> None:
         "Serving until Ctrl-C.",
     ]
     typer.echo("\n".join(lines))
+
+
+def _folded(answer: Answer) -> str:
+    """Status and reason under each other: the table fits 80 columns."""
+    return "\n".join(str(answer).split())
