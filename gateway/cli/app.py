@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "check",
     "demo",
     "explain",
+    "serve",
     "schema",
 )
 

@@ -9,14 +9,21 @@ from typing import Annotated
 
 import typer
 
-from gateway.config.load import load
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
 
 
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("config.yaml"),
 ) -> None:
-    """Serve until SIGTERM. SIGUSR1 opens the access log anew after a rotation."""
-    from gateway.supervisor.master import Master  # noqa: PLC0415 - OpenSSL and uvloop, for this command only
+    """Serve until SIGTERM, which lets what is under way finish. SIGUSR1 opens the access log anew."""
+    from gateway.config.load import load_with_warnings  # noqa: PLC0415 - OpenSSL and uvloop, for this command only
+    from gateway.supervisor.master import Master  # noqa: PLC0415
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    raise typer.Exit(Master(load(config)).run())
+    loaded = load_with_warnings(config)
+    for warning in loaded.warnings:
+        logging.getLogger("gateway.config").warning("%s", warning)
+    raise typer.Exit(Master(loaded.config).run())
