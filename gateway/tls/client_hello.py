@@ -28,6 +28,9 @@ MAX_RECORD_BYTES: Final = 16 * 1024
 # A DNS name in text, without the trailing dot (RFC 1035 section 3.1).
 MAX_SERVER_NAME_BYTES: Final = 253
 
+# The longest registered HTTP method is UPDATEREDIRECTREF, 17 bytes.
+MAX_METHOD_BYTES: Final = 20
+
 TLS_1_2: Final = 0x0303
 TLS_1_3: Final = 0x0304
 
@@ -50,7 +53,7 @@ _RECORD: Final = Struct("!BBxH")  # content type, major version, (minor), length
 _EXTENSION: Final = Struct("!HH")  # type, length
 
 _HOST_NAME: Final = re.compile(rb"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
-_HTTP_METHOD: Final = re.compile(rb"(?!PROXY)[A-Z]{1,20}(?: |\Z)")
+_UPPER_CASE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class ClientHelloError(HandshakeError):
@@ -93,6 +96,8 @@ class ClientHelloReader:
         """Take more bytes: the hello, or None while it is incomplete. Raises `ClientHelloError`."""
         received = self.received
         received += data
+        if not received or (received[0] != _HANDSHAKE_RECORD and _may_become_http(received)):
+            return None
         while len(received) - self._position >= _RECORD_HEADER_BYTES:
             end = self._position + _RECORD_HEADER_BYTES + _record_length(received, self._position)
             if len(received) < end:
@@ -103,8 +108,6 @@ class ClientHelloReader:
                 return hello
         if len(received) > MAX_FIRST_FLIGHT_BYTES:
             raise ClientHelloError(f"no ClientHello in the first {MAX_FIRST_FLIGHT_BYTES} bytes")
-        if self._position == 0 and received:  # a wrong protocol shows in the first byte: don't wait for five
-            _check_first_byte(received)
         return None
 
 
@@ -121,21 +124,22 @@ def alert(description: int) -> bytes:
     return bytes((21, 3, 3, 0, 2, 2, description))
 
 
-def _check_first_byte(received: bytearray) -> None:
-    if received[0] == _HANDSHAKE_RECORD:
-        return
-    if _HTTP_METHOD.match(received):
-        raise ClientHelloError("plain HTTP on a TLS port", description=UNEXPECTED_MESSAGE, is_plain_http=True)
-    if received.startswith(b"PROXY"):
+def _may_become_http(received: bytearray) -> bool:
+    """True while bytes that are no TLS could still turn out as an HTTP method. Raises `ClientHelloError` when clear."""
+    rest = received[: MAX_METHOD_BYTES + 1].lstrip(_UPPER_CASE)
+    length = min(len(received), MAX_METHOD_BYTES + 1) - len(rest)
+    if not rest and length <= MAX_METHOD_BYTES:
+        return True
+    if received[:length] == b"PROXY":
         raise ClientHelloError("a PROXY header from a peer that is not in proxy_protocol_from")
+    if length and rest.startswith(b" "):
+        raise ClientHelloError("plain HTTP on a TLS port", description=UNEXPECTED_MESSAGE, is_plain_http=True)
     raise ClientHelloError("not TLS: the first byte is no handshake record", description=UNEXPECTED_MESSAGE)
 
 
 def _record_length(received: bytearray, position: int) -> int:
     content_type, major, length = _RECORD.unpack_from(received, position)
     if content_type != _HANDSHAKE_RECORD:
-        if position == 0:
-            _check_first_byte(received)
         raise ClientHelloError("another record in the middle of the ClientHello", description=UNEXPECTED_MESSAGE)
     if major != 3:  # the minor version says nothing, RFC 8446 section 5.1
         raise ClientHelloError(f"record version {major} is not TLS")

@@ -156,19 +156,11 @@ def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def _utf8_string(der: bytes) -> str:
-    """The text of exactly one DER UTF8String (X.690 sections 8.1.3 and 10.1)."""
-    if len(der) < 2 or der[0] != _UTF8_STRING:
+    """The text of a DER UTF8String; that its length is right was seen to by whoever parsed the otherName around it."""
+    if der[0] != _UTF8_STRING:
         raise IdentityError("the certificate's user principal name is no UTF8String")
-    if der[1] < 0x80:
-        start, length = 2, der[1]
-    else:
-        start = 2 + (der[1] & 0x7F)
-        length = int.from_bytes(der[2:start])
-        if not 0x80 <= length < MAX_CERTIFICATE_BYTES or der[2] == 0:
-            raise IdentityError("the length of the certificate's user principal name is not DER")
-    if len(der) != start + length:
-        raise IdentityError("the length of the certificate's user principal name is wrong")
-    return _checked(der[start:].decode("utf-8"))
+    length_bytes = 1 if der[1] < 0x80 else 1 + (der[1] & 0x7F)  # X.690 section 8.1.3
+    return _checked(der[1 + length_bytes :].decode("utf-8"))
 
 
 def _unique(values: Iterator[str]) -> tuple[str, ...]:
