@@ -185,6 +185,42 @@ def test_an_anchors_own_sha1_signature_does_not_matter_and_an_intermediates_does
     assert "'CN=Weak' is signed with SHA1" in judgement.detail
 
 
+def test_kinds_that_nobody_knows_are_untrusted(tmp_path):
+    root = openssl_root(tmp_path)
+    trust = Trust(load_anchors([root]))
+    openssl_leaf(tmp_path)
+    sign = ["x509", "-req", "-in", "alice.csr", "-CA", "rootCA.pem", "-CAkey", "rootCA.key", "-set_serial", "9"]
+    openssl(*sign, "-sha512-256", "-out", "digest.crt", cwd=tmp_path)
+    openssl("ecparam", "-genkey", "-name", "secp160r1", "-noout", "-out", "odd.key", cwd=tmp_path)
+    openssl("ec", "-in", "odd.key", "-pubout", "-out", "odd.pub", cwd=tmp_path)
+    openssl(*sign, "-force_pubkey", "odd.pub", "-out", "key.crt", cwd=tmp_path)
+
+    for name, detail in (("digest", "is signed with an unknown algorithm"), ("key", "has a key of an unknown kind")):
+        judgement = judge(load_certificates(tmp_path / f"{name}.crt")[0], (), trust, real_now())
+        assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+        assert judgement.detail == f"the certificate {detail}"
+
+
+def test_a_ca_that_only_openssl_can_read_is_untrusted():
+    x400 = x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x04\xa3\x02\x30\x00")
+    middle = ROOT.issue_ca(extensions=[*ca_extensions(), (x400, False)])
+    judgement = verdict(middle.issue())
+    assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+    assert judgement.detail == "a certificate on the path to the CA is not readable"
+
+
+def test_a_forged_signature_under_an_expired_ca_is_untrusted():
+    ca = Ca.make(not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    forged = Ca.make().issue()
+    judgement = verdict(forged, ca)
+    assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+    assert "signature failure" in judgement.detail
+
+
+def test_a_huge_certificate_beside_the_leaf_is_passed_over():
+    assert judge(ROOT.issue().der, [bytes(40_000)], make_trust([ROOT.certificate]), NOW).is_trusted
+
+
 def test_the_validity_ends_and_begins_to_the_second():
     alice = ROOT.issue(not_before=NOW - 10 * DAY, not_after=NOW)
     second = timedelta(seconds=1)

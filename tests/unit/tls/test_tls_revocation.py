@@ -1,0 +1,277 @@
+"""Revocation lists: which are believed, what they say, and what a missing or outdated one means."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.pki import DAY, NOW, Ca, build_crl, ec_key, large_crl, openssl, openssl_leaf, openssl_root
+
+from gateway.clock import now as real_now
+from gateway.errors import ConfigError
+from gateway.facts import Reason
+from gateway.tls.client_cert import examine, judge
+from gateway.tls.files import load_certificates
+from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation, Status, parse_lists
+from gateway.tls.trust import Trust, load_anchors, load_lists, make_trust
+
+ROOT = Ca.make()
+ALICE = ROOT.issue("CN=alice")
+HOUR = timedelta(hours=1)
+
+
+def lists(*crls):
+    return [entry for crl in crls for entry in parse_lists(crl, "test.crl")]
+
+
+def verdict(leaf, *crls, policy="require", now=NOW, anchors=(ROOT,)):
+    trust = make_trust([ca.certificate for ca in anchors], lists(*crls), policy)
+    return judge(leaf.certificate, leaf.chain, trust, now)
+
+
+@pytest.mark.parametrize("policy", ["require", "if_present"])
+def test_a_revoked_certificate_is_out_and_its_neighbour_is_in(policy):
+    crl = ROOT.crl([ALICE.certificate])
+    judgement = verdict(ALICE, crl, policy=policy)
+    assert judgement.reason is Reason.CERTIFICATE_REVOKED
+    assert judgement.detail == "revoked by 'CN=Test Root'"
+    assert judgement.identity.common_name == "alice"
+    assert verdict(ROOT.issue("CN=bob"), crl, policy=policy).is_trusted
+
+
+@pytest.mark.parametrize("reason", [x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl, None])
+def test_every_entry_counts_whatever_its_reason(reason):
+    assert verdict(ALICE, ROOT.crl([ALICE.certificate], reason=reason)).reason is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_list_made_by_openssl_revokes_a_certificate_made_by_openssl(tmp_path):
+    root = openssl_root(tmp_path)
+    alice, _key = openssl_leaf(tmp_path)
+    bob, _key = openssl_leaf(tmp_path, "bob")
+    (tmp_path / "index.txt").touch()
+    (tmp_path / "crlnumber").write_text("01\n")
+    (tmp_path / "ca.cnf").write_text(
+        "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\ndefault_crl_days=30\n"
+    )
+    common = ["-config", "ca.cnf", "-keyfile", "rootCA.key", "-cert", "rootCA.pem"]
+    openssl("ca", *common, "-revoke", "alice.crt", cwd=tmp_path)
+    openssl("ca", *common, "-gencrl", "-out", "ca.crl", cwd=tmp_path)
+    anchors = load_anchors([root])
+    found, problems = load_lists([str(tmp_path / "ca.crl")], {}, anchors)
+    trust = Trust(anchors, Revocation(found, "require"))
+
+    assert problems == ()
+    assert judge(load_certificates(alice)[0], (), trust, real_now()).reason is Reason.CERTIFICATE_REVOKED
+    assert judge(load_certificates(bob)[0], (), trust, real_now()).is_trusted
+
+
+def test_without_a_list_require_refuses_and_if_present_does_not():
+    judgement = verdict(ALICE)
+    assert judgement.reason is Reason.REVOCATION_UNKNOWN
+    assert judgement.detail == "no revocation list of 'CN=Test Root'"
+    assert verdict(ALICE, policy="if_present").is_trusted
+
+
+def test_without_a_policy_nothing_is_asked():
+    assert judge(ALICE.certificate, (), make_trust([ROOT.certificate]), NOW).is_trusted
+
+
+def test_an_outdated_list_refuses_under_require_and_still_revokes_under_if_present():
+    crl = ROOT.crl([ALICE.certificate], next_update=NOW)
+    bob = ROOT.issue("CN=bob")
+    late = NOW + timedelta(seconds=1)
+
+    assert verdict(bob, crl, now=NOW).is_trusted
+    judgement = verdict(bob, crl, now=late)
+    assert judgement.reason is Reason.REVOCATION_UNKNOWN
+    assert "outdated since 2026-11-24 12:00 UTC" in judgement.detail
+    assert verdict(bob, crl, policy="if_present", now=late).is_trusted
+    for policy in ("require", "if_present"):
+        assert verdict(ALICE, crl, policy=policy, now=late).reason is Reason.CERTIFICATE_REVOKED
+
+
+def test_the_newest_list_counts_by_number_then_by_date():
+    revoked = [ALICE.certificate]
+    old, new = ROOT.crl(revoked, number=4), ROOT.crl([], number=5, last_update=NOW - 2 * DAY)
+    assert verdict(ALICE, old, new).is_trusted
+    assert verdict(ALICE, new, old).is_trusted
+    early, late = ROOT.crl([], number=7, last_update=NOW - 2 * DAY), ROOT.crl(revoked, number=7)
+    assert verdict(ALICE, early, late).reason is Reason.CERTIFICATE_REVOKED
+    assert verdict(ALICE, late, early).reason is Reason.CERTIFICATE_REVOKED
+    assert verdict(ALICE, ROOT.crl(revoked, number=None), ROOT.crl([], number=0)).is_trusted
+
+
+def test_a_list_that_has_not_begun_does_not_count_yet():
+    now_in, next_in = ROOT.crl([], number=1), ROOT.crl([ALICE.certificate], number=2, last_update=NOW + HOUR)
+    assert verdict(ALICE, now_in, next_in).is_trusted
+    assert verdict(ALICE, now_in, next_in, now=NOW + HOUR).reason is Reason.CERTIFICATE_REVOKED
+    assert verdict(ALICE, next_in).reason is Reason.REVOCATION_UNKNOWN
+    trust = make_trust([ROOT.certificate], lists(now_in, next_in), "require")
+    assert examine(ALICE.der, (), trust, NOW).until == NOW + HOUR
+
+
+def test_a_list_that_another_key_signed_does_not_count():
+    forged = build_crl(ROOT, [], key=ec_key()).public_bytes(Encoding.PEM)
+    assert verdict(ALICE, forged).reason is Reason.REVOCATION_UNKNOWN
+    framed = build_crl(ROOT, [ALICE.certificate], key=ec_key(), number=99).public_bytes(Encoding.PEM)
+    assert verdict(ALICE, framed, ROOT.crl()).is_trusted
+
+
+def test_every_ca_of_the_path_has_to_be_covered():
+    middle = ROOT.issue_ca("CN=Middle")
+    carol = middle.issue("CN=carol")
+
+    assert verdict(carol, middle.crl()).detail == "no revocation list of 'CN=Test Root'"
+    assert verdict(carol, ROOT.crl()).detail == "no revocation list of 'CN=Middle'"
+    assert verdict(carol, ROOT.crl(), middle.crl()).is_trusted
+    judgement = verdict(carol, ROOT.crl([middle.certificate]), middle.crl())
+    assert judgement.reason is Reason.CERTIFICATE_REVOKED
+    assert judgement.detail == "the CA 'CN=Middle' is revoked by 'CN=Test Root'"
+    assert verdict(carol, middle.crl(), anchors=(middle,)).is_trusted  # an anchor is trusted by configuration
+
+
+def test_an_expired_certificate_is_expired_before_it_is_revoked():
+    old = ROOT.issue(not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    assert verdict(old, ROOT.crl([old.certificate])).reason is Reason.CERTIFICATE_EXPIRED
+
+
+def test_pem_der_and_several_lists_in_one_file():
+    other = Ca.make("CN=Other")
+    pem = b"a comment\n" + ROOT.crl() + b"text between\n" + other.crl([1])
+    der = build_crl(ROOT, []).public_bytes(Encoding.DER)
+    assert [entry.crl.issuer for entry in parse_lists(pem, "x")] == [
+        ROOT.certificate.subject,
+        other.certificate.subject,
+    ]
+    assert len(parse_lists(der, "x")) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"rubbish",
+        b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+        b"-----BEGIN X509 CRL-----\nAAAA\n",
+        ROOT.pem,
+        ROOT.crl()[:-40],
+    ],
+)
+def test_what_is_no_list_is_a_configuration_error(data):
+    with pytest.raises(ConfigError, match=r"^test\.crl: not a readable revocation list"):
+        lists(data)
+
+
+def point(**options):
+    values = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**{**values, **options})
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        (x509.DeltaCRLIndicator(1), True),
+        (x509.DeltaCRLIndicator(1), False),
+        (point(indirect_crl=True), True),
+        (point(only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])), True),
+        (point(only_contains_user_certs=True), True),
+        (point(full_name=[x509.UniformResourceIdentifier("http://a/part1.crl")]), False),
+        (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),
+    ],
+)
+def test_a_list_that_covers_a_part_only_is_refused(extension):
+    with pytest.raises(ConfigError, match="not a complete one"):
+        lists(ROOT.crl(extensions=[extension]))
+
+
+def test_harmless_extensions_are_fine():
+    key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ROOT.certificate.public_key())
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    assert verdict(ALICE, ROOT.crl(extensions=[(key_id, True), (odd, False)])).is_trusted
+
+
+def test_a_list_without_an_end_or_with_a_weak_digest_is_refused(tmp_path):
+    openssl_root(tmp_path)
+    (tmp_path / "index.txt").touch()
+    (tmp_path / "ca.cnf").write_text("[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ndefault_md=sha1\n")
+    openssl(
+        *("ca", "-config", "ca.cnf", "-keyfile", "rootCA.key", "-cert", "rootCA.pem", "-gencrl"),
+        *("-crldays", "30", "-out", "ca.crl"),
+        cwd=tmp_path,
+    )
+    with pytest.raises(ConfigError, match="a digest that can be forged"):
+        parse_lists((tmp_path / "ca.crl").read_bytes(), "sha1.crl")
+    der = build_crl(ROOT, [], number=None).public_bytes(Encoding.DER)
+    # thisUpdate and nextUpdate are two UTCTimes of 15 bytes; without the second, three lengths shrink.
+    end = der.index(b"\x17\x0d", der.index(b"\x17\x0d") + 1)
+    body = der[:end] + der[end + 15 :]
+    assert body[:2] == b"\x30\x81"
+    inner = body[3:]
+    shorter = b"\x30" + bytes([inner[1] - 15]) + inner[2:]
+    without_end = b"\x30\x81" + bytes([body[2] - 15]) + shorter
+    with pytest.raises(ConfigError, match="no nextUpdate"):
+        parse_lists(without_end, "endless.crl")
+
+
+def test_a_hundred_thousand_entries_are_looked_up_at_once():
+    serials = [ALICE.certificate.serial_number, *range(1, 100_000)]
+    (entry,) = parse_lists(large_crl(ROOT, serials), "large.crl")
+    revocation = Revocation([entry], "require")
+    assert len(entry.serials) == 100_000
+    assert revocation.status(ALICE.certificate, ROOT.certificate, NOW).status is Status.REVOKED
+    assert revocation.status(ROOT.issue().certificate, ROOT.certificate, NOW).status is Status.GOOD
+
+
+def test_the_memory_of_cas_is_bounded():
+    revocation = Revocation(lists(ROOT.crl()), "require")
+    for number in range(MAX_REMEMBERED_CAS):
+        assert revocation.of_ca(ROOT.issue_ca(f"CN={number}").certificate) == ()
+    assert len(revocation._by_ca) == MAX_REMEMBERED_CAS
+    assert len(revocation.of_ca(ROOT.certificate)) == 1
+    assert len(revocation._by_ca) == 1
+
+
+def test_a_ca_whose_key_cannot_check_signatures_signed_nothing():
+    class Odd:
+        def public_key(self):
+            raise ValueError
+
+    (entry,) = lists(ROOT.crl())
+    assert not entry.is_signed_by(Odd())
+
+
+def test_a_list_warns_in_its_last_fifth_and_when_it_is_over():
+    crl = ROOT.crl(last_update=NOW, next_update=NOW + 10 * DAY)
+    trust = make_trust([ROOT.certificate], lists(crl), "require")
+
+    assert trust.warnings(NOW + 8 * DAY) == ()
+    (soon,) = trust.warnings(NOW + 8 * DAY + HOUR)
+    assert soon == "test.crl: the revocation list ends 2026-12-04 12:00 UTC; publish a new one"
+    (over,) = trust.warnings(NOW + 10 * DAY + HOUR)
+    assert over == "test.crl: the revocation list is outdated since 2026-12-04 12:00 UTC; publish a new one"
+
+
+def test_an_uncovered_ca_and_an_ending_one_are_warned_about():
+    ending = Ca.make("CN=Ending", not_after=NOW + 29 * DAY)
+    trust = make_trust([ending.certificate], [], "require")
+    assert trust.warnings(NOW) == (
+        "the CA 'CN=Ending' ends 2026-12-23 12:00 UTC; renew it",
+        "no revocation list of 'CN=Ending': all its certificates are refused",
+    )
+    assert make_trust([ending.certificate], [], "if_present").warnings(NOW - DAY) == ()
+    (over,) = make_trust([ending.certificate]).warnings(NOW + 30 * DAY)
+    assert over == "the CA 'CN=Ending' ended 2026-12-23 12:00 UTC; renew it"
+
+
+def test_replacing_a_trust_makes_a_new_generation():
+    trust = make_trust([ROOT.certificate])
+    assert replace(trust, generation=trust.generation + 1).generation == trust.generation + 1
+    assert make_trust([ROOT.certificate]).generation > trust.generation
