@@ -62,13 +62,9 @@ class HostPattern:
 
     def matches(self, host: str) -> bool:
         """Whether a normalised host is meant."""
-        match self.kind:
-            case "exact":
-                return host == self.name
-            case "wildcard":
-                return suffix_of(host) == self.name
-            case "any":
-                return True
+        if self.kind == "wildcard":
+            return suffix_of(host) == self.name
+        return self.kind == "any" or host == self.name
 
     def covers(self, other: HostPattern) -> bool:
         """Whether every host that the other means is meant by this one too."""
@@ -130,13 +126,10 @@ class SiteIndex(Generic[T]):
         return self._wildcard.get(host.partition(".")[2], self._any)
 
     def _file(self, pattern: HostPattern, value: T) -> None:
-        match pattern.kind:
-            case "exact":
-                self._exact[pattern.name] = value
-            case "wildcard":
-                self._wildcard[pattern.name] = value
-            case "any":
-                self._any = value
+        if pattern.kind == "any":
+            self._any = value
+        else:
+            (self._exact if pattern.kind == "exact" else self._wildcard)[pattern.name] = value
 
 
 def _without_port(text: str) -> str:

@@ -93,13 +93,11 @@ class _Hosts:
         return self._any | self._exact.get(host, 0) | self._wildcard.get(host.partition(".")[2], 0)
 
     def _file(self, pattern: HostPattern, bit: int) -> None:
-        match pattern.kind:
-            case "exact":
-                self._exact[pattern.name] = self._exact.get(pattern.name, 0) | bit
-            case "wildcard":
-                self._wildcard[pattern.name] = self._wildcard.get(pattern.name, 0) | bit
-            case "any":
-                self._any |= bit
+        if pattern.kind == "any":
+            self._any |= bit
+        else:
+            table = self._exact if pattern.kind == "exact" else self._wildcard
+            table[pattern.name] = table.get(pattern.name, 0) | bit
 
 
 class _Methods:
@@ -159,18 +157,17 @@ class _Paths:
         return node.bits
 
     def _file(self, pattern: UriPattern, bit: int) -> None:
-        match pattern.kind:
-            case "exact":
-                self._exact[pattern.folded] = self._exact.get(pattern.folded, 0) | bit
-            case "regex":
-                self.with_regex |= bit
-            case "prefix":
-                node = self._root
-                segments = pattern.folded.split("/")[1:]
-                self._depth = max(self._depth, len(segments))
-                for segment in segments:
-                    node = node.children.setdefault(segment, _Node())
-                node.bits |= bit
+        if pattern.kind == "exact":
+            self._exact[pattern.folded] = self._exact.get(pattern.folded, 0) | bit
+        elif pattern.kind == "regex":
+            self.with_regex |= bit
+        else:
+            node = self._root
+            segments = pattern.folded.split("/")[1:]
+            self._depth = max(self._depth, len(segments))
+            for segment in segments:
+                node = node.children.setdefault(segment, _Node())
+            node.bits |= bit
 
 
 def _push_down(root: _Node) -> None:

@@ -62,19 +62,16 @@ class Matcher:
 
     def verdict(self, request: Request) -> Decision:
         """What the rule says of a request that it matches."""
-        rule = self.rule
-        match rule.action:
-            case Action.ALLOW:
-                return self._decision(None, "allowed without a certificate")
-            case Action.DENY:
-                return self._decision(Reason.DENIED_BY_RULE, "denied by the rule")
-            case Action.REQUIRE_CERTIFICATE:
-                judgement = request.judgement
-                if judgement.identity is None or judgement.reason is not None:
-                    return self._decision(judgement.reason or Reason.CERTIFICATE_MISSING, judgement.detail)
-                if (failure := self.conditions.check(judgement.identity, request)) is not None:
-                    return self._decision(failure.reason, failure.detail)
-                return self._decision(None, "the certificate satisfies the rule")
+        action, judgement = self.rule.action, request.judgement
+        if action is Action.ALLOW:
+            return self._decision(None, "allowed without a certificate")
+        if action is Action.DENY:
+            return self._decision(Reason.DENIED_BY_RULE, "denied by the rule")
+        if judgement.identity is None or judgement.reason is not None:
+            return self._decision(judgement.reason or Reason.CERTIFICATE_MISSING, judgement.detail)
+        if (failure := self.conditions.check(judgement.identity, request)) is not None:
+            return self._decision(failure.reason, failure.detail)
+        return self._decision(None, "the certificate satisfies the rule")
 
     def _decision(self, reason: Reason | None, detail: str) -> Decision:
         return Decision(self.rule.action, reason, self.rule.name, self.rule.line, detail)

@@ -171,13 +171,11 @@ class UriPattern:
 
     def matches(self, path: str) -> bool:
         """Whether the match form of a path (`Target.match`) is one that this pattern means."""
-        match self.kind:
-            case "prefix":
-                return path.startswith(self.folded) and path[len(self.folded) :][:1] in {"", "/"}
-            case "exact":
-                return path == self.folded
-            case "regex":
-                return self.regex.fullmatch(path) is not None
+        if self.kind == "prefix":
+            return path.startswith(self.folded) and path[len(self.folded) :][:1] in {"", "/"}
+        if self.kind == "exact":
+            return path == self.folded
+        return self.regex.fullmatch(path) is not None
 
 
 def parse_pattern(text: str) -> UriPattern:
@@ -213,7 +211,8 @@ def _compile(pattern: str) -> Any:
     except UnicodeEncodeError as error:
         raise PatternError(f"{pattern!r} is not Unicode text", "write it in UTF-8") from error
     except re2.error as error:
-        cause = error.args[0].decode("utf-8", "replace")
+        told = error.args[0]  # re2 gives bytes here, and text elsewhere
+        cause = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
         raise PatternError(f"{pattern!r} is not a regular expression: {cause}", "write it in RE2 syntax") from error
     if not _can_match_a_path(regex):
         raise PatternError(
