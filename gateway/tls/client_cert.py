@@ -150,7 +150,7 @@ def _digest_problem(certificate: x509.Certificate) -> str | None:
         return "an unknown algorithm"
     if digest is None or digest.name in _DIGESTS:  # None: Ed25519 and Ed448 have their own
         return None
-    return f"{digest.name.upper()}, which can be forged"
+    return f"{digest.name.upper()}, which is too weak"
 
 
 def _check_dates(identity: Identity, path: Path, now: datetime) -> None:

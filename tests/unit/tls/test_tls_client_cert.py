@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
@@ -26,7 +27,7 @@ from support.pki import (
 from gateway.clock import now as real_now
 from gateway.errors import GatewayError
 from gateway.facts import Judgement, Reason
-from gateway.tls.client_cert import _check_authorities, judge
+from gateway.tls.client_cert import _check_authorities, _digest_problem, judge
 from gateway.tls.files import load_certificates
 from gateway.tls.paths import MAX_CHAIN_CERTIFICATES
 from gateway.tls.trust import Trust, load_anchors, make_trust
@@ -154,7 +155,7 @@ def test_forgeable_digests_are_untrusted_on_the_leaf(tmp_path, digest):
     )
     judgement = judge(load_certificates(tmp_path / "a.crt")[0], (), Trust(load_anchors([root])), real_now())
     assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
-    assert judgement.detail == f"the certificate is signed with {digest.upper()}, which can be forged"
+    assert judgement.detail == f"the certificate is signed with {digest.upper()}, which is too weak"
 
 
 def test_an_anchors_own_sha1_signature_does_not_matter_and_an_intermediates_does(tmp_path):
@@ -185,20 +186,29 @@ def test_an_anchors_own_sha1_signature_does_not_matter_and_an_intermediates_does
     assert "'CN=Weak' is signed with SHA1" in judgement.detail
 
 
-def test_kinds_that_nobody_knows_are_untrusted(tmp_path):
+def test_a_key_of_a_kind_that_nobody_knows_is_untrusted(tmp_path):
     root = openssl_root(tmp_path)
-    trust = Trust(load_anchors([root]))
     openssl_leaf(tmp_path)
-    sign = ["x509", "-req", "-in", "alice.csr", "-CA", "rootCA.pem", "-CAkey", "rootCA.key", "-set_serial", "9"]
-    openssl(*sign, "-sha512-256", "-out", "digest.crt", cwd=tmp_path)
     openssl("ecparam", "-genkey", "-name", "secp160r1", "-noout", "-out", "odd.key", cwd=tmp_path)
     openssl("ec", "-in", "odd.key", "-pubout", "-out", "odd.pub", cwd=tmp_path)
-    openssl(*sign, "-force_pubkey", "odd.pub", "-out", "key.crt", cwd=tmp_path)
+    openssl(
+        *("x509", "-req", "-in", "alice.csr", "-CA", "rootCA.pem", "-CAkey", "rootCA.key", "-set_serial", "9"),
+        *("-force_pubkey", "odd.pub", "-out", "odd.crt"),
+        cwd=tmp_path,
+    )
+    judgement = judge(load_certificates(tmp_path / "odd.crt")[0], (), Trust(load_anchors([root])), real_now())
+    assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+    assert judgement.detail == "the certificate has a key of an unknown kind"
 
-    for name, detail in (("digest", "is signed with an unknown algorithm"), ("key", "has a key of an unknown kind")):
-        judgement = judge(load_certificates(tmp_path / f"{name}.crt")[0], (), trust, real_now())
-        assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
-        assert judgement.detail == f"the certificate {detail}"
+
+def test_a_signature_algorithm_that_nobody_knows_is_a_problem():
+    class Odd:
+        @property
+        def signature_hash_algorithm(self):
+            raise UnsupportedAlgorithm("1.2.3")
+
+    assert _digest_problem(Odd()) == "an unknown algorithm"
+    assert _digest_problem(ROOT.certificate) is None
 
 
 def test_a_ca_that_only_openssl_can_read_is_untrusted():
