@@ -65,7 +65,7 @@ ENGLISH: Final = Language(
         "address": "Check the address for typing errors, or start from the home page.",
         "install": "Install your personal certificate on this device, close all browser windows, open the page again "
         "and choose the certificate when you are asked. If you have none, ask for one.",
-        "renew": "Ask for a new certificate, install it on this device, and close all browser windows before you retry.",
+        "renew": "Ask for a new certificate, install it on this device and close all browser windows before retrying.",
         "clock": "Check the date and time of your device. If they are right, wait until the certificate becomes valid.",
         "choose": "If you have another certificate, close all browser windows and choose it. Otherwise ask for one.",
         "own": "Sign in with the user name that your certificate was issued for, or choose another certificate.",
