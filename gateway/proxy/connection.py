@@ -20,6 +20,7 @@ from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusal import closes, write_refusal
 from gateway.proxy.snapshot import SiteState, Snapshot
+from gateway.tls.contexts import peer_certificates
 from gateway.tls.layer import TlsLayer
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ClientConnection:
         "_draining",
         "_exchange",
         "_held",
+        "_is_asked",
         "_is_lingering",
         "_is_over_limit",
         "_is_paused",
@@ -69,6 +71,7 @@ class ClientConnection:
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
         self.closes_after_exchange = False
         self._layer: TlsLayer
+        self._is_asked = False
         self._is_over_limit = is_over_limit
         self._exchange: Exchange | None = None
         self._held = b""
@@ -84,15 +87,19 @@ class ClientConnection:
 
     # TLS
 
-    def secured_by(self, layer: TlsLayer) -> None:
-        """The layer below; before its first byte."""
+    def secured_by(self, layer: TlsLayer, *, is_asked: bool) -> None:
+        """The layer below, before its first byte; `is_asked`: for a certificate."""
         self._layer = layer
+        self._is_asked = is_asked
 
     def handshake_done(self) -> None:
         """TLS is finished: look at the certificate once, for all requests of this connection."""
         layer, admission, peer = self._layer, self.admission, self.peer
-        admission.leaf_der, admission.chain_der = layer.peer_certificates()
+        leaf, admission.chain_der = peer_certificates(layer.connection)
+        admission.leaf_der = leaf
         admission.judge(clock.now())
+        # TLS 1.3 withholds the ticket itself; a TLS 1.2 session is forgotten when it ends.
+        layer.leaves_no_session = self._is_asked and (leaf is None or not admission.site.may_resume(leaf))
         admission.fields = ConnectionFields(
             client_ip=str(peer.address),
             client_port=peer.port,

@@ -96,8 +96,9 @@ class Front(asyncio.Protocol):
             local_port=self._listener.port,
             is_over_limit=not self._is_admitted,
         )
-        layer = TlsLayer(site.tls.asking if is_asking else site.tls.silent, self._transport, connection)
-        connection.secured_by(layer)
+        tls = site.tls.connection(hello, asks=is_asking, may_resume=site.may_resume)
+        layer = TlsLayer(tls, self._transport, connection)
+        connection.secured_by(layer, is_asked=is_asking)
         service.replaced(self, connection)
         self._transport.set_protocol(layer)
         layer.data_received(bytes(self._reader.received))

@@ -16,8 +16,9 @@ import asyncio
 import contextlib
 from typing import Any, Final, Protocol
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+
+from gateway.tls.contexts import leave_no_session
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
@@ -70,12 +71,12 @@ class TlsLayer(asyncio.Protocol):
         "_is_established",
         "_ssl",
         "connection",
+        "leaves_no_session",
         "transport",
     )
 
-    def __init__(self, context: SSL.Context, transport: asyncio.Transport, application: Application) -> None:
-        connection = SSL.Connection(context, None)
-        connection.set_accept_state()
+    def __init__(self, connection: SSL.Connection, transport: asyncio.Transport, application: Application) -> None:
+        """`connection`: on memory BIOs, in the accept state."""
         self.connection = connection
         self.transport = transport
         self._application = application
@@ -84,6 +85,7 @@ class TlsLayer(asyncio.Protocol):
         self._from_ssl: Any = connection._from_ssl
         self._is_established = False
         self._is_closing = False
+        self.leaves_no_session = False  # set by the application where nobody may resume from here
 
     def __repr__(self) -> str:
         state = "closing" if self._is_closing else "established" if self._is_established else "handshaking"
@@ -103,15 +105,6 @@ class TlsLayer(asyncio.Protocol):
     def group_name(self) -> str | None:
         """The key exchange's group; None where a resumed TLS 1.2 session had none."""
         return self.connection.get_group_name() if self._is_established else None
-
-    def peer_certificates(self) -> tuple[bytes | None, list[bytes]]:
-        """(the client's leaf, what it sent along with it), DER; (None, []) where it showed none."""
-        leaf = self.connection.get_peer_certificate(as_cryptography=True)
-        if leaf is None:
-            return None, []
-        # A server's chain has no leaf (SSL_get_peer_cert_chain(3)); a resumed session has no chain at all.
-        chain = self.connection.get_peer_cert_chain(as_cryptography=True) or ()
-        return leaf.public_bytes(Encoding.DER), [each.public_bytes(Encoding.DER) for each in chain]
 
     # towards the socket
 
@@ -223,20 +216,24 @@ class TlsLayer(asyncio.Protocol):
         if self._is_closing:
             return
         self._is_closing = True
-        if self._is_established:
-            with contextlib.suppress(SSL.Error):
-                self.connection.shutdown()
-            self._flush()
+        self._say_goodbye()
         self.transport.close()
+
+    def _say_goodbye(self) -> None:
+        if not self._is_established:
+            return
+        with contextlib.suppress(SSL.Error):
+            self.connection.shutdown()
+        self._flush()
+        if self.leaves_no_session:
+            leave_no_session(self.connection)
 
     def close_sending(self) -> None:
         """Send close_notify and a FIN; what the client still sends is thrown away until it closes."""
         if self._is_closing:
             return
         self._is_closing = True
-        with contextlib.suppress(SSL.Error):
-            self.connection.shutdown()
-        self._flush()
+        self._say_goodbye()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
