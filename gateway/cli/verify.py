@@ -1,0 +1,101 @@
+"""`gateway cert verify`: what the gateway would make of a client certificate, without a handshake.
+
+It asks the same judge as a running gateway does, so its reason codes are those of the pages and the access log.
+Exit code 0: trusted; 1: not; 2: a file or an argument cannot be used.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from gateway.facts import Judgement
+
+
+def verify(
+    leaf: Annotated[Path, typer.Argument(help="The client's certificate, PEM (leaf first) or DER.", metavar="LEAF")],
+    chain: Annotated[
+        list[Path] | None, typer.Argument(help="Files with the intermediates it would send.", metavar="[CHAIN]...")
+    ] = None,
+    *,
+    ca: Annotated[list[Path], typer.Option("--ca", help="The site's client_ca files.", metavar="FILE")],
+    crl: Annotated[
+        list[Path] | None, typer.Option("--crl", help="The site's crl files; none: no check.", metavar="FILE")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="Judge as of this time (ISO 8601, UTC unless it says so).", metavar="TIME"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Judge a client certificate as the gateway would: trusted, or refused with which reason."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.tls.client_cert import judge  # noqa: PLC0415 - the same
+    from gateway.tls.files import load_certificates  # noqa: PLC0415 - the same
+    from gateway.tls.revocation import Revocation  # noqa: PLC0415 - the same
+    from gateway.tls.trust import Trust, load_anchors, load_lists  # noqa: PLC0415 - the same
+
+    now = clock.now() if at is None else _time(at)
+    try:
+        anchors = load_anchors(ca)
+        revocation = None
+        if crl:
+            lists, _problems = load_lists([str(path) for path in crl], {}, anchors)
+            revocation = Revocation(lists, "require")
+        certificates = [certificate for path in (leaf, *(chain or ())) for certificate in load_certificates(path)]
+    except ConfigError as error:
+        raise UsageError(error.cause, error.remedy) from error
+    judgement = judge(certificates[0], certificates[1:], Trust(anchors, revocation), now)
+    typer.echo(json.dumps(_answer(judgement), indent=2, ensure_ascii=False) if as_json else _text(judgement))
+    if not judgement.is_trusted:
+        raise typer.Exit(1)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--at: {text!r} is not a time", "write it like 2026-11-24T12:00:00Z") from error
+
+
+def _answer(judgement: Judgement) -> dict[str, Any]:
+    """The judgement as JSON: names as lists, times as RFC 3339."""
+    identity = judgement.identity
+    answer: dict[str, Any] = {
+        "trusted": judgement.is_trusted,
+        "reason": judgement.reason,
+        "detail": judgement.detail,
+    }
+    if identity is not None:
+        answer |= {
+            "subject": identity.subject,
+            "issuer": identity.issuer,
+            "serial": identity.serial,
+            "fingerprint": identity.fingerprint,
+            "emails": identity.emails,
+            "upns": identity.upns,
+            "not_before": identity.not_before.isoformat(),
+            "not_after": identity.not_after.isoformat(),
+            "path": sorted(identity.path_fingerprints),
+        }
+    return answer
+
+
+def _text(judgement: Judgement) -> str:
+    """The verdict on the first line, the holder's names below it; what is empty is left out."""
+    answer = _answer(judgement)
+    del answer["trusted"], answer["reason"]
+    lines = [f"{judgement.reason or 'trusted'}: {answer.pop('detail')}"]
+    for name, value in answer.items():
+        shown = value if isinstance(value, str) else ", ".join(value)
+        if shown:
+            lines.append(f"  {name:<12} {shown}")
+    return "\n".join(lines)
