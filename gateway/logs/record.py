@@ -118,7 +118,7 @@ def rfc3339(now: float) -> str:
 
 def _quoted(value: str | bytes | None) -> str:
     # For the inside of a combined line's quotes, as Apache's ap_escape_logitem does.
-    if value is None:
+    if not value:  # an empty one too: columns are counted by spaces
         return "-"
     return _UNQUOTABLE.sub(_escaped, text_of(value))
 

@@ -97,7 +97,9 @@ class AccessLogWriter:
                 self._is_stuck = True
                 self._report(f"{error.strerror}; lines are kept and tried again")
                 return
-            self._is_stuck = False
+            self._is_stuck = not written
+            if self._is_stuck:
+                return
             self._pending_bytes -= written
             del self._lines[:count]
             if written < len(chunk):
