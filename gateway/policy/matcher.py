@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from gateway.facts import Action, Address, Decision, Reason, Request
 from gateway.policy.conditions import Conditions
@@ -27,6 +28,7 @@ class Matcher:
     uris: tuple[UriPattern, ...] | None
     methods: frozenset[str] | None
     conditions: Conditions
+    usual: Decision  # what the rule says where no certificate stands in the way
 
     def is_from(self, address: Address) -> bool:
         """Whether the rule is for clients at this address."""
@@ -62,19 +64,14 @@ class Matcher:
 
     def verdict(self, request: Request) -> Decision:
         """What the rule says of a request that it matches."""
-        action, judgement = self.rule.action, request.judgement
-        if action is Action.ALLOW:
-            return self._decision(None, "allowed without a certificate")
-        if action is Action.DENY:
-            return self._decision(Reason.DENIED_BY_RULE, "denied by the rule")
+        if self.rule.action is not Action.REQUIRE_CERTIFICATE:
+            return self.usual
+        judgement = request.judgement
         if judgement.identity is None or judgement.reason is not None:
-            return self._decision(judgement.reason or Reason.CERTIFICATE_MISSING, judgement.detail)
+            return _decision(self.rule, judgement.reason or Reason.CERTIFICATE_MISSING, judgement.detail)
         if (failure := self.conditions.check(judgement.identity, request)) is not None:
-            return self._decision(failure.reason, failure.detail)
-        return self._decision(None, "the certificate satisfies the rule")
-
-    def _decision(self, reason: Reason | None, detail: str) -> Decision:
-        return Decision(self.rule.action, reason, self.rule.name, self.rule.line, detail)
+            return _decision(self.rule, failure.reason, failure.detail)
+        return self.usual
 
 
 def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]]) -> Matcher:
@@ -91,7 +88,23 @@ def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]]) -> Matcher:
         uris=None if rule.uris is None else tuple(map(parse_pattern, rule.uris)),
         methods=None if rule.methods is None else frozenset(method.upper() for method in rule.methods),
         conditions=Conditions(rule.certificate or CertificateConditions()),
+        usual=_usual(rule),
     )
+
+
+def _usual(rule: Rule) -> Decision:
+    match rule.action:
+        case Action.ALLOW:
+            return _decision(rule, None, "allowed without a certificate")
+        case Action.DENY:
+            return _decision(rule, Reason.DENIED_BY_RULE, "denied by the rule")
+        case Action.REQUIRE_CERTIFICATE:
+            return _decision(rule, None, "the certificate satisfies the rule")
+    assert_never(rule.action)
+
+
+def _decision(rule: Rule, reason: Reason | None, detail: str) -> Decision:
+    return Decision(rule.action, reason, rule.name, rule.line, detail)
 
 
 def _union(items: Sequence[str], networks: Mapping[str, Sequence[Network]]) -> NetworkSet:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -219,3 +220,13 @@ def test_on_a_terminal_it_is_a_tree(folder):
     assert "├── " in out
     assert "\x1b[31m" in out
     assert "403 certificate_missing" in out
+
+
+def test_the_tree_has_the_same_lines_as_the_plain_answer(ask, monkeypatch, folder):
+    arguments = ("--ip", OUTSIDE, "--cert", folder / "alice.crt", "https://mail.example.com/webmail")
+    plain = [line.strip() for line in ask(*arguments).out.splitlines()]
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    tree = re.sub(r"\x1b\[[0-9;]*m", "", ask(*arguments).out)
+    assert [line.lstrip("│├└─ ").rstrip() for line in tree.splitlines()] == plain

@@ -1,6 +1,8 @@
 """Every spelling of a path that somebody tried on somebody's proxy, and what becomes of it here."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -300,3 +302,21 @@ def test_a_pattern_that_could_never_match_as_it_looks_is_refused(pattern, remedy
 def test_a_hostile_regex_takes_linear_time():
     pattern = parse_pattern("~/(a+)+b")
     assert not pattern.matches("/" + "a" * 8000 + "c")
+
+
+def _documented_refusals():
+    """The examples of the table of refused spellings, characters alone put into a path."""
+    text = (Path(__file__).parents[3] / "docs" / "rules.md").read_text()
+    table = text.partition("| refused | for example | because |")[2].partition("\n\n")[0]
+    examples = [example for row in table.splitlines()[2:] for example in re.findall("`([^`]+)`", row.split(" | ")[1])]
+    return [example if example.startswith("/") else f"/a{example}b" for example in examples]
+
+
+def test_the_table_in_the_documentation_has_examples():
+    assert len(_documented_refusals()) >= 30
+
+
+@pytest.mark.parametrize("came", _documented_refusals())
+def test_what_the_documentation_says_is_refused_is_refused(came):
+    with pytest.raises(UriRejected):
+        normalise(_bytes(came))
