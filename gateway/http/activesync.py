@@ -114,6 +114,8 @@ def _name(raw: str, *, has_value: bool) -> str:
 
 
 def _unquoted(raw: str) -> bytes:
+    if "%" not in raw and raw.isascii():
+        return raw.encode("ascii")
     if not raw.isascii() or _ESCAPES.fullmatch(raw) is None:
         raise EasQueryError("the ActiveSync query has a broken percent escape or bytes that are not ASCII")
     return unquote_to_bytes(raw)
@@ -124,9 +126,14 @@ def _text(value: bytes, name: str) -> str:
         text = value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise EasQueryError(f"{name} in the ActiveSync query is not UTF-8") from error
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if has_controls(text):
         raise EasQueryError(f"{name} in the ActiveSync query holds control characters")
     return text
+
+
+def has_controls(text: str) -> bool:
+    """Whether a name holds control characters, C0 or C1."""
+    return not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def _parse_base64(text: str) -> EasQuery:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import unicodedata
 from typing import Final
 
 from gateway.facts import NO_LOGIN, Login
-from gateway.http.activesync import EasQueryError, parse_query
+from gateway.http.activesync import EasQueryError, has_controls, parse_query
 from gateway.policy.conditions import ACTIVESYNC
 
 MAX_AUTHORIZATION_BYTES: Final = 8192  # for Basic; Kerberos tickets may be larger, and are not decoded
@@ -60,7 +59,7 @@ def _user_of(authorization: bytes) -> tuple[tuple[str, ...], str | None]:
     if not colon:
         return (), "Basic credentials without a colon"
     user = _decoded(name_bytes)
-    if any(unicodedata.category(character) == "Cc" for character in user):
+    if has_controls(user):
         return (), "a user name with control characters"
     return (user,), None
 
