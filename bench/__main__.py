@@ -226,6 +226,23 @@ def _thresholds(scenario: Scenario, value: float, by_nginx: float | None, by_aio
     )
 
 
+def markdown(measurements: Sequence[Measurement]) -> str:
+    """A row for each scenario and a column for each server, with the ratio to nginx where there is one."""
+    servers = list(dict.fromkeys(m.server for m in measurements))
+    lines = [f"| | {' | '.join(servers)} |", "|---" * (len(servers) + 1) + "|"]
+    for scenario in SCENARIOS:
+        of = {m.server: m for m in measurements if m.scenario == scenario.name}
+        if of:
+            unit = "" if scenario.is_memory else ", µs"
+            cells = [
+                f"{of[server].value:.0f}"
+                + (f" ({of[server].ratio(of['nginx']):.2f} ×)" if "nginx" in of and server != "nginx" else "")
+                for server in servers
+            ]
+            lines.append(f"| {scenario.title}{unit} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     names = [scenario.name for scenario in SCENARIOS]
@@ -234,6 +251,7 @@ def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, help="requests in a round, instead of each scenario's own number")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts (default 7)")
     parser.add_argument("--json", action="store_true", help="machine-readable results on standard output")
+    parser.add_argument("--markdown", action="store_true", help="one table for docs/performance.md")
     parser.add_argument("--keep", type=Path, help="folder to work in and keep, with configurations and logs")
     arguments = parser.parse_args(argv)
     arguments.only = arguments.only.split(",")
@@ -267,8 +285,10 @@ def main() -> None:
                 )
                 measured = bench.measure(chosen)
                 measurements += measured
-                if not arguments.json:
+                if not (arguments.json or arguments.markdown):
                     Console(width=max(Console().width, TABLE_COLUMNS)).print(table(chosen, measured))
+        if arguments.markdown:
+            print(markdown(measurements))
         if arguments.json:
             print(json.dumps([asdict(m) for m in measurements], indent=2))
 

@@ -1,0 +1,39 @@
+# Two stages: the first has pip and builds, the second has what runs and nothing else.
+#   docker build -t gateway .
+#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 443:443 \
+#       -v ./config:/etc/gateway:ro gateway
+# The access log goes to standard output with `access_log: {path: "-"}`; nothing is written into the container.
+
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+COPY requirements/run.txt requirements/build.txt requirements/
+RUN python -m venv /opt/gateway \
+    && /opt/gateway/bin/pip install --require-hashes -r requirements/run.txt \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway gateway
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/gateway/bin/pip install --no-deps --no-index /wheels/*.whl \
+    && /opt/gateway/bin/pip uninstall --yes pip
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="gateway" \
+      org.opencontainers.image.description="A mutual-TLS access gateway in front of webmail and Exchange ActiveSync" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/gateway /opt/gateway
+ENV PATH=/opt/gateway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    GATEWAY_HEALTH_PORT=443
+# A number, so that Kubernetes can see that it isn't root. Ports below 1024 are open to it in containers.
+USER 10001:10001
+WORKDIR /etc/gateway
+EXPOSE 443
+STOPSIGNAL SIGTERM
+# Whether a worker's listener takes connections; name its port where it isn't 443.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import os, socket; socket.create_connection(('127.0.0.1', int(os.environ['GATEWAY_HEALTH_PORT'])), 3).close()"]
+ENTRYPOINT ["gateway"]
+CMD ["run", "--config", "/etc/gateway/config.yaml"]
