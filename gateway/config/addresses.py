@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from gateway.config.model import Network, Server
 from gateway.config.problems import quote
@@ -18,6 +17,11 @@ from gateway.policy.rules import PatternError
 PORT_MAXIMUM: Final = 65535
 _MAPPED_PREFIX_BITS: Final = 96  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_SERVER: Final = re.compile(
+    r"(?P<scheme>(?i:https?))://(?P<user>[^/?#@\s]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)"
+    r"(?::(?P<port>[0-9]{1,5}))?/?(?P<rest>[^\s]*)"
+)
+_SERVER_REMEDY: Final = "write http:// or https://, a host and a port: https://10.0.0.5:443"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -94,21 +98,16 @@ def parse_host(text: str) -> str:
 
 def parse_server(text: str) -> Server:
     """An upstream server's URL; the port may be left out."""
-    remedy = "write http:// or https://, a host and a port: https://10.0.0.5:443"
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise Unreadable(f"{quote(text)} is not a URL", remedy) from None
-    scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
-    if parts.scheme != scheme:
-        raise Unreadable(f"{quote(text)} is not a URL", remedy)
-    if not host or port == 0 or re.search(r"[\s\x00-\x20]", text) or parts.netloc.endswith(":"):
-        raise Unreadable(f"{quote(text)} is not a URL", remedy)
-    if parts.path not in {"", "/"} or "?" in text or "#" in text or "@" in parts.netloc:
-        plain = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
-        raise Unreadable("a server has no path, query or user name", f"write {plain}")
-    return Server(scheme, parse_server_host(host), port or _DEFAULT_PORTS[scheme])
+    if (found := _SERVER.fullmatch(text)) is None:
+        raise Unreadable(f"{quote(text)} is not a server's URL", _SERVER_REMEDY)
+    scheme: Literal["http", "https"] = "https" if found["scheme"].lower() == "https" else "http"
+    if found["user"] or found["rest"]:
+        authority = found["host"] + (f":{found['port']}" if found["port"] else "")
+        raise Unreadable("a server has no path, query or user name", f"write {scheme}://{authority}")
+    port = int(found["port"] or _DEFAULT_PORTS[scheme])
+    if not 0 < port <= PORT_MAXIMUM:
+        raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
+    return Server(scheme, _server_host(found["host"]), port)
 
 
 def parse_server_host(host: str) -> str:
@@ -137,3 +136,12 @@ def is_loopback(host: str) -> bool:
     """True for an address that only this machine reaches."""
     address: IPv4Address | IPv6Address | None = ip_address(host) if host else None
     return address is not None and address.is_loopback
+
+
+def _server_host(text: str) -> str:
+    if not text.startswith("["):
+        return parse_server_host(text)
+    try:
+        return str(IPv6Address(text[1:-1]))
+    except ValueError:
+        raise Unreadable(f"{quote(text)} is not an IPv6 address", _SERVER_REMEDY) from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -32,6 +32,14 @@ from gateway.errors import ConfigError
 
 EXPIRY_WARNING_DAYS: Final = 30  # a month is enough for every CA's paperwork
 RSA_MINIMUM_BITS: Final = 2048  # what OpenSSL takes at its default security level 2
+# What `cryptography` raises for the parts of a certificate that it reads only when asked for them.
+_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+_UNREADABLE_EXTENSION: Final = (
+    *_UNREADABLE,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _WEAK_HASHES: Final = (hashes.SHA1, hashes.MD5)
 _LIST_SIGNERS: Final = (
     rsa.RSAPublicKey,
@@ -74,7 +82,7 @@ class Material:
                     "name the certificate of the CA that issued the clients' certificates",
                 )
             elif (cause := self._outdated(certificate)) is not None:
-                self._problems.error(value.place, f"the CA {name_of(certificate)} {cause}", "replace or remove it")
+                self._problems.outdated(value.place, f"the CA {name_of(certificate)} {cause}", "replace or remove it")
             elif weakness_of_key(certificate) is not None:
                 self._problems.warning(
                     value.place,
@@ -111,10 +119,10 @@ class Material:
             end = crl.next_update_utc
             if end is not None and end <= self._now:
                 cause = f"the list of {quote(crl.issuer.rfc4514_string())} expired {_date(end)}"
-                self._problems.error(value.place, cause, "fetch or issue a new one")
+                self._problems.outdated(value.place, cause, "fetch or issue a new one")
             elif crl.last_update_utc > self._now:
                 cause = f"the list of {quote(crl.issuer.rfc4514_string())} begins {_date(crl.last_update_utc)}"
-                self._problems.error(value.place, cause, "check the clock, or fetch the current one")
+                self._problems.outdated(value.place, cause, "check the clock, or fetch the current one")
             issuers = [anchor for anchor in anchors if anchor.subject == crl.issuer]
             if issuers and not any(_signed(crl, issuer) for issuer in issuers):
                 cause = f"the list is not signed by the key of {name_of(issuers[0])}"
@@ -132,12 +140,12 @@ class Material:
         leaf = chain[0]
         renewed = "renew it"
         if (cause := self._outdated(leaf)) is not None:
-            self._problems.error(place, f"the certificate {cause}", renewed)
+            self._problems.outdated(place, f"the certificate {cause}", renewed)
         elif leaf.not_valid_after_utc - self._now < timedelta(days=EXPIRY_WARNING_DAYS):
             self._problems.warning(place, f"the certificate expires {_date(leaf.not_valid_after_utc)}", renewed)
         weakness = weakness_of_key(leaf)
         if weakness is None and is_weakly_signed(leaf):
-            weakness = "a SHA-1 or MD5 signature"
+            weakness = "a SHA-1, MD5 or unknown signature"
         if weakness is not None:
             self._problems.error(place, f"the certificate has {weakness}", "issue it anew: RSA-2048 or P-256, SHA-256")
         for issued, issuer in pairwise(chain):
@@ -172,7 +180,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
         extensions = certificate.extensions
         if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except _UNREADABLE_EXTENSION:
         return False
     try:
         return extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
@@ -184,7 +192,7 @@ def weakness_of_key(certificate: x509.Certificate) -> str | None:
     """Why TLS refuses the certificate's key; None where it doesn't."""
     try:
         key = certificate.public_key()
-    except ValueError:
+    except _UNREADABLE:
         return "a key that cannot be read"
     match key:
         case rsa.RSAPublicKey() if key.key_size < RSA_MINIMUM_BITS:
@@ -198,8 +206,13 @@ def weakness_of_key(certificate: x509.Certificate) -> str | None:
 
 
 def is_weakly_signed(certificate: x509.Certificate) -> bool:
-    """True for a SHA-1 or MD5 signature that matters: not that of a self-signed certificate."""
-    return certificate.issuer != certificate.subject and isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES)
+    """True for a SHA-1 or MD5 signature, or an unknown one, that matters: not that of a self-signed certificate."""
+    if certificate.issuer == certificate.subject:
+        return False
+    try:
+        return isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES)
+    except _UNREADABLE:
+        return True
 
 
 def uncovered_hosts(certificate: x509.Certificate, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -208,14 +221,14 @@ def uncovered_hosts(certificate: x509.Certificate, hosts: tuple[str, ...]) -> tu
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = {name.lower() for name in san.get_values_for_type(x509.DNSName)}
         addresses = {str(address) for address in san.get_values_for_type(x509.IPAddress)}
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except _UNREADABLE_EXTENSION:
         names, addresses = set(), set()
 
     def is_covered(host: str) -> bool:
         if host == "*" or host in names:
             return True
-        if _is_address(host):
-            return host in addresses
+        if _is_address(bare := host.strip("[]")):
+            return bare in addresses
         return not host.startswith("*.") and f"*.{host.partition('.')[2]}" in names
 
     return tuple(host for host in hosts if not is_covered(host))
@@ -231,16 +244,13 @@ def descends(certificate: x509.Certificate, authorities: Certificates) -> bool:
 
 def name_of(certificate: x509.Certificate) -> str:
     """A certificate for a message: its subject."""
-    try:
-        return quote(certificate.subject.rfc4514_string() or "(no subject)")
-    except ValueError:
-        return "(unreadable subject)"
+    return quote(certificate.subject.rfc4514_string() or "(no subject)")
 
 
 def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -249,14 +259,14 @@ def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bo
     try:
         key = issuer.public_key()
         return isinstance(key, _LIST_SIGNERS) and crl.is_signature_valid(key)
-    except (ValueError, TypeError):
+    except _UNREADABLE:
         return False
 
 
 def _spki(certificate: x509.Certificate) -> bytes | None:
     try:
         return _key_bytes(certificate.public_key())
-    except ValueError:
+    except _UNREADABLE:
         return None
 
 

@@ -60,7 +60,7 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
         what = "a private key and no certificate" if b"PRIVATE KEY-----" in data else "no PEM certificate"
         raise ConfigError(f"{path} holds {what}", "name a file that begins with -----BEGIN CERTIFICATE-----")
     with _mapped(path, "a broken certificate"):
-        return tuple(_readable(x509.load_pem_x509_certificates, data))
+        return tuple(_readable(_parse_certificates, data))
 
 
 def load_private_key(path: Path, password: str | None = None) -> PrivateKeyTypes:
@@ -85,8 +85,8 @@ def load_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, .
     blocks = _CRL_BLOCK.findall(data)
     with _mapped(path, "no readable revocation list"):
         if blocks:
-            return tuple(_readable(x509.load_pem_x509_crl, block) for block in blocks)
-        return (_readable(x509.load_der_x509_crl, data),)
+            return tuple(_readable(_parse_list, x509.load_pem_x509_crl, block) for block in blocks)
+        return (_readable(_parse_list, x509.load_der_x509_crl, data),)
 
 
 def fingerprint_of(certificate: x509.Certificate) -> str:
@@ -100,6 +100,20 @@ def is_readable_by_all(path: Path) -> bool:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
+
+
+def _parse_certificates(data: bytes) -> list[x509.Certificate]:
+    found = x509.load_pem_x509_certificates(data)
+    for certificate in found:  # these parts are read when asked for; a broken one should show here
+        _ = certificate.version, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return found
+
+
+def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: bytes) -> x509.CertificateRevocationList:
+    found = load(data)
+    _ = found.issuer.rfc4514_string(), found.last_update_utc, found.next_update_utc
+    return found
 
 
 @contextmanager

@@ -54,11 +54,21 @@ def load(path: Path, *, now: datetime | None = None, environ: Mapping[str, str] 
     return load_with_warnings(path, now=now, environ=environ).config
 
 
-def load_with_warnings(path: Path, *, now: datetime | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
-    """As `load`, with the warnings beside it."""
-    problems = Problems(str(path))
+def load_with_warnings(
+    path: Path,
+    *,
+    source: bytes | None = None,
+    is_serving: bool = False,
+    now: datetime | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """As `load`, with the warnings beside it.
+
+    `source` stands for the file's content where it was read before. `is_serving`: what has only expired is a warning.
+    """
+    problems = Problems(str(path), is_serving)
     try:
-        root = _read(path, problems, os.environ if environ is None else environ)
+        root = _read(path, source, problems, os.environ if environ is None else environ)
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None
@@ -68,9 +78,9 @@ def load_with_warnings(path: Path, *, now: datetime | None = None, environ: Mapp
     return Loaded(config, problems.warnings)
 
 
-def _read(path: Path, problems: Problems, environ: Mapping[str, str]) -> Value | None:
+def _read(path: Path, source: bytes | None, problems: Problems, environ: Mapping[str, str]) -> Value | None:
     try:
-        data = read_file(path)
+        data = read_file(path) if source is None else source
     except ConfigError as error:
         problems.error(Place(START), error.cause, error.remedy)
         return None

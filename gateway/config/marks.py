@@ -120,7 +120,7 @@ class _Composer:
             if getattr(event, "tag", None) is not None:
                 raise YamlError(mark, f"the tag {event.tag!r:.40} is not allowed", "remove it; tags have no use here")
             self._on_event(event, mark)
-        return self._root
+        return None if isinstance(self._root, Scalar) and not self._root.text else self._root
 
     def _on_event(self, event: Any, mark: Mark) -> None:
         match event:
@@ -130,13 +130,20 @@ class _Composer:
                     raise YamlError(mark, "a second document begins here", "keep one document; remove the ---")
             case yaml.ScalarEvent():
                 is_plain = bool(event.implicit[0])
-                self._attach(Scalar(mark, event.value, is_plain), 1, event.anchor)
+                where = self._key_mark(mark) if is_plain and not event.value else mark
+                self._attach(Scalar(where, event.value, is_plain), 1, event.anchor)
             case yaml.AliasEvent():
                 self._alias(str(event.anchor), mark)
             case yaml.CollectionStartEvent():
                 self._open(event, mark)
             case yaml.CollectionEndEvent():
                 self._close()
+
+    def _key_mark(self, mark: Mark) -> Mark:
+        """The place of an empty value: its key's, for PyYAML's two parsers disagree on its own."""
+        frame = self._stack[-1] if self._stack else None
+        is_value = frame is not None and frame.is_mapping and len(frame.nodes) % 2 == 1
+        return frame.nodes[-1].mark if frame is not None and is_value else mark
 
     def _open(self, event: Any, mark: Mark) -> None:
         if len(self._stack) >= DEPTH_LEVELS:

@@ -1,7 +1,6 @@
 """What is wrong with a file, collected: every problem has a place, a cause and a remedy, and none hides another.
 
-A problem is printed as `config.yaml:14:7: rules[2].action: 'permit' is not an action; write allow, …`. Text that
-came from the environment is never quoted: what is shown is the spelling in the file, `${NAME}`.
+A problem is printed as `config.yaml:14:7: rules[2].action: 'permit' is not an action; write allow, …`.
 """
 
 from __future__ import annotations
@@ -82,11 +81,18 @@ class Problems:
     """Collects problems while a file is read."""
 
     file: str  # as the user named it
+    is_serving: bool = False  # not a check before serving, but serving itself
     _found: list[Problem] = field(default_factory=list)
 
     def error(self, place: Place, cause: str, remedy: str = "") -> None:
         """Note what makes the file unusable."""
         self._found.append(Problem(self.file, place, cause, remedy))
+
+    def outdated(self, place: Place, cause: str, remedy: str = "") -> None:
+        """Note what was good at another time. A gateway that serves goes on with it, and says so: what it guards stays
+        shut for those whom it concerns, and a new revocation list must not wait for a server certificate's renewal.
+        """
+        self._found.append(Problem(self.file, place, cause, remedy, is_warning=self.is_serving))
 
     def warning(self, place: Place, cause: str, remedy: str = "") -> None:
         """Note what works and is probably not meant."""

@@ -38,7 +38,8 @@ editors complete and check while you type.
 
 - Relative paths are relative to the file's own folder.
 - `${NAME}` and `${NAME:-default}` in values take environment variables; `$$` is a literal `$`. A variable that is not
-  set and has no default is an error. Error messages never show what a variable held.
+  set and has no default is an error. Passwords never appear in messages. Inside
+  `[…]` and `{…}`, put a value with a variable in quotes: `{email: "${NAME}"}`.
 - Durations have a unit: `500ms`, `10s`, `5m`, `1h`, `14d`. Sizes are bytes or have one: `4096`, `32KiB`, `10MB`.
 - Where a list of texts is asked for, one text alone may stand without brackets.
 - Unknown and duplicate keys are errors, never ignored. YAML tags are refused; anchors and aliases work.

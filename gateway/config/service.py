@@ -116,8 +116,8 @@ def build_pages(root: Value, folder: Path, problems: Problems) -> Pages:
     section = root.section("pages")
     value = section.get("directory")
     directory = None if value is None else folder / str(value.data)
-    if directory is not None and value is not None and not directory.is_dir():
-        problems.error(value.place, f"{directory} is not a folder", "make it, or correct the name")
+    if directory is not None and value is not None and not _is_folder(directory):
+        problems.error(value.place, f"{quote(str(directory))} is not a folder", "make it, or correct the name")
     return Pages(contact=section.plain("contact", None), directory=directory)
 
 
@@ -158,11 +158,19 @@ def _listen(value: Value, problems: Problems) -> tuple[str, int] | None:
 
 
 def _unwritable(path: Path) -> str | None:
-    if path.is_dir():
-        return f"{path} is a folder"
-    if path.exists():
-        return None if os.access(path, os.W_OK) else f"{path} is not writable"
-    folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir():
-        return f"{folder} is not a folder"
-    return None if os.access(folder, os.W_OK) else f"{folder} is not writable"
+    try:
+        if path.is_dir():
+            return f"{path} is a folder"
+        target = next(one for one in (path, *path.parents) if one.exists())
+        if target != path and not target.is_dir():
+            return f"{target} is not a folder"
+    except OSError as error:
+        return f"{quote(str(path))} is not usable: {error.strerror}"
+    return None if os.access(target, os.W_OK) else f"{target} is not writable"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

@@ -87,6 +87,9 @@ class Maker:
         builder = x509.CertificateRevocationListBuilder().issuer_name(name(issuer)).last_update(start).next_update(end)
         return builder.sign(key or self.key(issuer), hashes.SHA256())
 
+    def pem_crl(self, issuer):
+        return self.crl(issuer).public_bytes(serialization.Encoding.PEM)
+
 
 def fill(folder: Path) -> None:
     """All files that the tests name."""

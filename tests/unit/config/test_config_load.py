@@ -1,0 +1,531 @@
+"""What a good file becomes, and what is only warned of."""
+
+import os
+import subprocess
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from support.config_files import BASE, NOW
+
+from gateway.config import availability
+from gateway.config.load import load, load_with_warnings
+from gateway.config.model import (
+    AccessLog,
+    Admin,
+    Health,
+    IdentityHeaders,
+    Limits,
+    Listener,
+    Lockout,
+    Ocsp,
+    Pages,
+    Server,
+    Site,
+    Timeouts,
+    Upstream,
+    UpstreamTls,
+)
+from gateway.config.networks import DEFAULT_INTERNAL
+from gateway.config.problems import ConfigErrors
+from gateway.facts import Action
+from gateway.policy.rules import CertificateConditions, Rule
+
+FULL = """\
+listen:
+  - address: "0.0.0.0:443"
+    proxy_protocol_from: [10.0.0.0/8]
+  - {address: "[::1]:80", redirect_to_https: true}
+networks:
+  internal: [office, 10.0.0.0/8]
+  office: [203.0.113.0/28]
+trusted_proxies: 192.0.2.1
+sites:
+  - hosts: [Mail.example.com, "*.mail.example.com"]
+    certificate: chain.crt
+    key: locked.key
+    key_password: ${PASSWORD}
+    client_ca: [ca.pem, both-cas.pem]
+    crl: [both.crl, "http://crl.example.com/ca.crl"]
+    crl_policy: if_present
+    ocsp: {mode: hard, responder: "http://ocsp.example.com/"}
+    upstream: mail
+upstreams:
+  mail:
+    servers: ["https://10.0.0.5:443", "http://[fd00::5]"]
+    balance: round_robin
+    tls: {ca: ca.pem, server_name: Mail.internal, certificate: mail.crt, key: mail.key, verify: false}
+    health: {path: /up, interval: 20s, timeout: 1s, rise: 1, fall: 5}
+    timeouts: {connect: 1s, response: 90m, idle: 500s}
+    host: mail.internal
+    connections: per_client
+    rewrite_location: true
+    proxy_protocol: true
+rules:
+  - name: Inside
+    from: [internal, 198.51.100.7]
+    hosts: [MAIL.example.com]
+    uri: [/webmail, =/x, ~/y.*]
+    methods: [GET, POST]
+    action: deny
+  - from: external
+    action: require_certificate
+    certificate:
+      ca: subsub.pem
+      subject: {O: Example Ltd, 2.5.4.3: "a*"}
+      email: "*@example.com"
+      fingerprint_sha256: ["AB:$HEX"]
+      bind_user: upn
+      device_ids: [ApplDN1]
+limits: {header_bytes: 16KiB, headers: 50, uri_bytes: 4096, body: 1MB, connections: 10,
+         connections_per_ip: 5, handshake: 1s, header_time: 2s, keepalive: 3s}
+identity_headers: {rfc9440: false, subject: X-S, email: null, serial: X-N, fingerprint: X-F, verified: X-V}
+lockout: {failures: 3, window: 1m, ban: 1h}
+access_log: {path: logs/access.jsonl, format: combined}
+pages: {contact: help, directory: folder}
+workers: 3
+admin: {address: "127.0.0.1:9444"}
+pki: {store: "sqlite:///pki/registry.db"}
+""".replace("AB:$HEX", ":".join(["AB"] * 32))
+
+
+@pytest.fixture
+def all_available(monkeypatch):
+    monkeypatch.setattr(availability, "NOT_YET", {})
+
+
+def warnings_of(path):
+    return [str(warning) for warning in load_with_warnings(path, now=NOW, environ={}).warnings]
+
+
+def test_a_small_file_gets_every_default(write, folder):
+    path = write(BASE)
+    config = load(path, now=NOW, environ={})
+    assert config.path == folder / "config.yaml"
+    assert config.listen == (Listener(":443", "", 443),)
+    assert config.sites == (
+        Site(
+            ("mail.example.com",),
+            folder / "mail.crt",
+            folder / "mail.key",
+            "mail",
+            client_ca=(folder / "ca.pem",),
+            line=4,
+        ),
+    )
+    assert config.upstreams == (Upstream("mail", (Server("https", "10.0.0.5", 443),), line=11),)
+    assert config.rules == (
+        Rule("inside", Action.ALLOW, 13, networks=("internal",)),
+        Rule("outside", Action.REQUIRE_CERTIFICATE, 16),
+    )
+    assert config.networks == {"internal": DEFAULT_INTERNAL}
+    assert config.workers == len(os.sched_getaffinity(0))
+    rest = (config.trusted_proxies, config.lockout, config.admin, config.pki_store)
+    assert rest == ((), None, None, None)
+    assert (config.limits, config.identity_headers) == (Limits(), IdentityHeaders())
+    assert (config.access_log, config.pages) == (AccessLog(), Pages())
+
+
+@pytest.mark.usefixtures("all_available")
+def test_every_key_reaches_the_model(write, folder):
+    config = load(write(FULL), now=NOW, environ={"PASSWORD": "secret"})
+    office, ten = ip_network("203.0.113.0/28"), ip_network("10.0.0.0/8")
+    assert config.listen == (
+        Listener("0.0.0.0:443", "0.0.0.0", 443, proxy_protocol_from=(ten,)),
+        Listener("[::1]:80", "::1", 80, redirect_to_https=True),
+    )
+    assert config.networks == {"internal": (office, ten), "office": (office,)}
+    assert config.trusted_proxies == (ip_network("192.0.2.1"),)
+    (site,) = config.sites
+    assert site == Site(
+        hosts=("mail.example.com", "*.mail.example.com"),
+        certificate=folder / "chain.crt",
+        key=folder / "locked.key",
+        upstream="mail",
+        key_password="secret",
+        client_ca=(folder / "ca.pem", folder / "both-cas.pem"),
+        crl=(str(folder / "both.crl"), "http://crl.example.com/ca.crl"),
+        crl_policy="if_present",
+        ocsp=Ocsp("hard", "http://ocsp.example.com/"),
+        line=10,
+    )
+    assert config.upstreams == (
+        Upstream(
+            name="mail",
+            servers=(Server("https", "10.0.0.5", 443), Server("http", "fd00::5", 80)),
+            balance="round_robin",
+            tls=UpstreamTls(folder / "ca.pem", "mail.internal", folder / "mail.crt", folder / "mail.key", verify=False),
+            health=Health("/up", 20.0, 1.0, 1, 5),
+            timeouts=Timeouts(1.0, 5400.0, 500.0),
+            host="mail.internal",
+            connections="per_client",
+            rewrite_location=True,
+            proxy_protocol=True,
+            line=21,
+        ),
+    )
+    first, second = config.rules
+    assert first == Rule(
+        name="Inside",
+        action=Action.DENY,
+        line=31,
+        networks=("internal", "198.51.100.7"),
+        hosts=("mail.example.com",),
+        uris=("/webmail", "=/x", "~/y.*"),
+        methods=frozenset({"GET", "POST"}),
+    )
+    assert second.certificate is not None
+    assert len(second.certificate.ca_fingerprints or ()) == 2
+    assert replace(second, certificate=replace(second.certificate, ca_fingerprints=None)) == Rule(
+        name="rule 2",
+        action=Action.REQUIRE_CERTIFICATE,
+        line=37,
+        networks=("external",),
+        certificate=CertificateConditions(
+            subject=(("O", "Example Ltd"), ("2.5.4.3", "a*")),
+            emails=("*@example.com",),
+            fingerprints_sha256=frozenset({"ab" * 32}),
+            bind_user="upn",
+            device_ids=frozenset({"ApplDN1"}),
+        ),
+    )
+    assert config.limits == Limits(16384, 50, 4096, 10**6, 10, 5, 1.0, 2.0, 3.0)
+    assert config.identity_headers == IdentityHeaders(False, "X-S", None, "X-N", "X-F", "X-V")
+    assert config.lockout == Lockout(3, 60.0, 3600.0)
+    assert config.access_log == AccessLog(folder / "logs/access.jsonl", "combined")
+    assert config.pages == Pages("help", folder / "folder")
+    assert (config.workers, config.admin) == (3, Admin("127.0.0.1:9444", "127.0.0.1", 9444))
+    assert config.pki_store == f"sqlite:///{folder}/pki/registry.db"
+
+
+@pytest.mark.usefixtures("all_available")
+def test_secrets_are_not_in_a_repr(write):
+    text = FULL.replace("sqlite:///pki/registry.db", "postgresql+psycopg://u:hidden@h/d").replace(
+        "locked.key", "mail.key"
+    )
+    config = load(write(text), now=NOW, environ={"PASSWORD": "hidden"})
+    assert config.pki_store == "postgresql+psycopg://u:hidden@h/d"
+    assert "hidden" not in repr(config)
+
+
+@pytest.mark.usefixtures("all_available")
+def test_secrets_are_not_in_messages(write):
+    text = FULL.replace("sqlite:///pki/registry.db", "mysql://u:hidden@h/d").replace("${PASSWORD}", "[hidden]")
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(text), now=NOW, environ={})
+    assert "pki.store: this value is not a database URL" in raised.value.cause
+    assert "hidden" not in raised.value.cause
+
+
+@pytest.mark.usefixtures("all_available")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('admin: {address: ":443"}', "admin.address: ':443' is a listen address too; write another port"),
+        ('admin: {address: "x"}', "admin.address: 'x' has no port; "),
+        ("admin: {}", "admin.address: this key is missing; "),
+        ("pages: {directory: nowhere}", "nowhere' is not a folder; "),
+        ("pages: {directory: ''}", "pages.directory: is empty; write pages"),
+        ("lockout: {failures: 0}", "lockout.failures: '0' is out of bounds; "),
+        ("pki: {store: sqlite://}", "pki.store: this value is not a database URL; "),
+    ],
+)
+def test_mistakes_in_later_sections(write, text, message):
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(BASE + text), now=NOW, environ={})
+    assert message in raised.value.cause
+
+
+UNAVAILABLE = {
+    "listen[].proxy_protocol_from": (
+        '  - address: ":443"',
+        '  - address: ":443"\n    proxy_protocol_from: [10.0.0.0/8]',
+    ),
+    "sites[].crl[]=http*://*": ("[ca.pem]", '[ca.pem]\n    crl: "https://a/b.crl"'),
+    "sites[].ocsp.mode=soft": ("[ca.pem]", "[ca.pem]\n    ocsp: {mode: soft}"),
+    "sites[].ocsp.mode=hard": ("[ca.pem]", "[ca.pem]\n    ocsp: {mode: hard}"),
+    "upstreams.*.health": ('5:443"]', '5:443"]\n    health: {}'),
+    "upstreams.*.connections=per_client": ('5:443"]', '5:443"]\n    connections: per_client'),
+    "upstreams.*.rewrite_location": ('5:443"]', '5:443"]\n    rewrite_location: false'),
+    "upstreams.*.proxy_protocol=true": ('5:443"]', '5:443"]\n    proxy_protocol: true'),
+    "lockout": ("rules:", "lockout: {}\nrules:"),
+    "pages.directory": ("rules:", "pages: {directory: folder}\nrules:"),
+    "admin": ("rules:", 'admin: {address: "127.0.0.1:1"}\nrules:'),
+    "pki": ("rules:", "pki: {}\nrules:"),
+}
+
+
+@pytest.mark.parametrize("key", list(UNAVAILABLE))
+def test_a_key_without_its_feature_is_refused_and_never_ignored(write, monkeypatch, key):
+    monkeypatch.setattr(availability, "NOT_YET", {key: "a feature"})
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(BASE.replace(*UNAVAILABLE[key], 1)), now=NOW, environ={})
+    (problem,) = raised.value.problems
+    assert str(problem).endswith("not available yet (a feature); remove it")
+
+
+def test_every_unavailable_key_is_tried():
+    assert set(availability.NOT_YET) <= set(UNAVAILABLE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("rules:", "pages: {directory: null}\nadmin: null\nlockout:\npki: ~\nrules:"),
+        ("[ca.pem]", "[ca.pem]\n    ocsp: {mode: off}"),
+        ("[ca.pem]", "[ca.pem]\n    key_password: ${NOBODY:-}"),
+        ("[ca.pem]", "[ca.pem]\n    key_password: null"),
+        ("rules:", "workers: ${NOBODY:-4}\nrules:"),
+        ("rules:", 'workers: "${NOBODY:-4}"\nrules:'),
+        ("rules:", "limits: {headers: ${NOBODY:-4}0, body: ${NOBODY:-5}}\nrules:"),
+        ("name: inside", "name: ${NOBODY:-42}"),
+        ("rules:", "trusted_proxies: []\nrules:"),
+        ("sites:", "networks: {internal: []}\nsites:"),
+        ("mail.key", "locked.key\n    key_password: ${PASSWORD}"),
+        ("mail.crt", "chain.crt"),
+        ("[ca.pem]", "ca.pem"),
+        ("from: internal", "from: &a [internal]\n    hosts: [mail.example.com]"),
+        ("[ca.pem]", "[ca.pem]\n    crl: [ca-der.crl]"),
+        ("[ca.pem]", "[ca.pem]\n    crl: [both.crl]"),
+        ("action: require_certificate", "action: require_certificate\n    certificate: {ca: [ca.pem]}"),
+        ("action: require_certificate", "action: require_certificate\n    certificate: {ca: [sub.pem, subsub.pem]}"),
+    ],
+)
+def test_good_files_without_a_warning(write, old, new):
+    if "limits" in new:
+        new = new.replace(
+            "{headers: ${NOBODY:-4}0, body: ${NOBODY:-5}}", '{headers: "${NOBODY:-4}0", body: "${NOBODY:-5}"}'
+        )
+    assert old in BASE
+    loaded = load_with_warnings(write(BASE.replace(old, new, 1)), now=NOW, environ={"PASSWORD": "secret"})
+    assert loaded.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "warning"),
+    [
+        (
+            "mail:\n    servers",
+            "old:\n    servers: [http://a]\n  mail:\n    servers",
+            "10:3: warning: upstreams.old: no site uses this upstream",
+        ),
+        (
+            "mail.crt",
+            "soon.crt",
+            "5:18: warning: sites[0].certificate: the certificate expires 2026-06-30 12:00:00 UTC; renew it",
+        ),
+        ("mail.crt", "no-san.crt", "the certificate's subjectAltName does not name 'mail.example.com'; "),
+        (
+            "[mail.example.com]",
+            "[a.mail.example.com, b.a.mail.example.com, '*']",
+            "does not name 'b.a.mail.example.com'; ",
+        ),
+        ("mail.crt", "stranger.crt", "'CN=ca2' did not issue 'CN=mail', which stands before it; "),
+        ("mail.key", "open.key", "open.key is readable by everybody; chmod o= open.key"),
+        (
+            "[ca.pem]",
+            "[ca.pem, ca-small.pem]",
+            "7:25: warning: sites[0].client_ca[1]: the CA 'CN=small' has an RSA key of 1024 bits",
+        ),
+        (
+            "[ca.pem]",
+            "[both-cas.pem]\n    crl: [ca.crl]",
+            "8:10: warning: sites[0].crl: there is no list of 'CN=ca2', so what it issued is refused",
+        ),
+        (
+            '5:443"]',
+            '5:443"]\n    tls: {verify: false}',
+            "12:19: warning: upstreams.mail.tls.verify: anybody on the way can pose as the server",
+        ),
+        ("https://10", "http://10", None),
+        (
+            '"https://10.0.0.5:443"]',
+            "http://a]\n    tls: {}",
+            "12:10: warning: upstreams.mail.tls: no server has an https:// URL",
+        ),
+        ("name: outside", "name: inside", "16:11: warning: rules[1].name: rule 1 has the same name"),
+        (
+            "rules:",
+            "limits: {connections: 10, connections_per_ip: 11}\nrules:",
+            "limits.connections_per_ip: connections_per_ip is above connections",
+        ),
+        ('":443"', '":80"\n    redirect_to_https: true', "2:3: warning: listen: every listener only redirects"),
+    ],
+)
+def test_what_works_and_is_probably_not_meant_is_a_warning(write, old, new, warning):
+    assert old in BASE
+    found = warnings_of(write(BASE.replace(old, new, 1)))
+    assert [warning in text for text in found] == ([] if warning is None else [True])
+
+
+def test_a_list_without_a_ca_is_a_warning(write):
+    text = BASE.replace("client_ca: [ca.pem]", "crl: [ca.crl]").replace("require_certificate", "deny")
+    assert [w.partition("warning: ")[2] for w in warnings_of(write(text))] == [
+        "sites[0].crl: without client_ca no revocation list is used; add client_ca"
+    ]
+
+
+@pytest.mark.usefixtures("all_available")
+def test_a_console_on_a_public_address_is_a_warning(write):
+    (warning,) = warnings_of(write(BASE + 'admin: {address: "0.0.0.0:9444"}\n'))
+    assert "admin.address: the console is reachable from other machines" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "config.yaml:1:1: config.yaml is empty; "),
+        ("# only this\n", "config.yaml:1:1: the file holds nothing but comments; begin with config.example.yaml"),
+        ("---\n", "config.yaml:1:1: the file holds nothing but comments; begin with config.example.yaml"),
+        ("[]", "config.yaml:1:1: is a list; write a mapping with the keys listen"),
+        ("hello", "config.yaml:1:1: is a single value; write a mapping with the keys listen"),
+        ("a: [", "config.yaml:2:1: not valid YAML: "),
+        ("rules: []\nsites: null\nlisten: {}\nupstreams: {}", "config.yaml:1:8: rules: the list is empty; "),
+    ],
+)
+def test_files_that_are_no_configuration(write, text, message):
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(text), now=NOW, environ={})
+    assert str(raised.value.problems[0]).startswith(message)
+
+
+def test_a_missing_file_and_a_fifo_are_errors_and_do_not_wait(write):
+    write(BASE)
+    os.mkfifo("pipe.yaml")
+    for name, message in (("nowhere.yaml", "does not exist"), ("pipe.yaml", "is not a regular file")):
+        with pytest.raises(ConfigErrors, match=message):
+            load(Path(name), now=NOW, environ={})
+
+
+def test_the_process_clock_and_environment_are_the_defaults(write, monkeypatch, tmp_path):
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=m",
+    ]
+    make += [
+        "-days",
+        "90",
+        "-addext",
+        "subjectAltName=DNS:m",
+        "-keyout",
+        tmp_path / "m.key",
+        "-out",
+        tmp_path / "m.crt",
+    ]
+    subprocess.run(make, check=True, capture_output=True)
+    monkeypatch.setenv("GATEWAY_TEST_FOLDER", str(tmp_path))
+    text = BASE.replace("mail.crt", "${GATEWAY_TEST_FOLDER}/m.crt").replace("mail.key", "${GATEWAY_TEST_FOLDER}/m.key")
+    text = text.replace("[mail.example.com]", "[m]").replace("[ca.pem]", "${GATEWAY_TEST_FOLDER}/m.crt")
+    assert load(write(text)).sites[0].certificate == tmp_path / "m.crt"
+
+
+def test_a_faulty_part_does_not_make_others_look_wrong(write):
+    """No follow-up errors: an upstream, a network or a host that is faulty is still known by its name."""
+    text = BASE.replace('"https://10.0.0.5:443"', '"10.0.0.5"').replace("sites:", "networks: {office: [x/y]}\nsites:")
+    text = text.replace("from: internal", "from: [office]").replace("ca.pem", "nowhere.pem")
+    text = text.replace("action: require_certificate", "action: require_certificate\n    certificate: {ca: [ca.pem]}")
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(text), now=NOW, environ={})
+    paths = [problem.place.path for problem in raised.value.problems]
+    assert paths == ["networks.office[0]", "sites[0].client_ca[0]", "upstreams.mail.servers[0]"]
+
+
+def test_a_thousand_rules_load_in_reasonable_time(write):
+    rules = "".join(f"  - {{name: r{n}, uri: /p{n}, action: allow}}\n" for n in range(1000))
+    config = load(write(BASE.partition("rules:")[0] + "rules:\n" + rules), now=NOW, environ={})
+    assert len(config.rules) == 1000
+
+
+def test_names_too_long_for_the_system_are_errors(write, monkeypatch):
+    monkeypatch.setattr(availability, "NOT_YET", {})
+    text = (
+        BASE.replace("mail.crt", "x" * 300) + f"access_log: {{path: {'x' * 300}}}\npages: {{directory: {'x' * 300}}}\n"
+    )
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(text), now=NOW, environ={})
+    assert [problem.place.path for problem in raised.value.problems] == [
+        "sites[0].certificate",
+        "access_log.path",
+        "pages.directory",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "messages"),
+    [
+        (
+            "hosts: [mail.example.com]",
+            "hosts: 42",
+            ["4:12: sites[0].hosts: '42' is a number or boolean, not a host name"],
+        ),
+        ("    upstream: mail", "    upstream:", ["8:5: sites[0].upstream: is empty"]),
+        ("    action: allow\n", "", ["13:5: rules[0].action: this key is missing"]),
+        ("from: internal", "uri: [/a, b]", ["14:15: rules[0].uri[1]: 'b' is not a path"]),
+        ("from: internal", "hosts: [a b, mail.example.com]", ["14:13: rules[0].hosts[0]: 'a b' is not a host name"]),
+        ("rules:", "workers: [1]\nrules:", ["12:10: workers: is a list; write a number"]),
+        (
+            "rules:",
+            "limits: {handshake: [1], body: {}}\nrules:",
+            [
+                "12:21: limits.handshake: is a list; write a duration such as 10s",
+                "12:32: limits.body: is a mapping; write a size such as 32KiB",
+            ],
+        ),
+        (
+            "action: allow",
+            "action: [allow]",
+            ["15:13: rules[0].action: is a list; write allow, require_certificate or deny"],
+        ),
+        (
+            "rules:",
+            "identity_headers: {rfc9440: {}, email: '${X}'}\nrules:",
+            [
+                "12:29: identity_headers.rfc9440: is a mapping; write true or false",
+                "12:40: identity_headers.email: ",
+            ],
+        ),
+        ("rules:", "networks: [a]\nrules:", ["12:11: networks: is a list; write a mapping of names"]),
+        ("rules:", "networks: {a: [b], b: [c/d], c: [a]}\nrules:", ["12:24: networks.b[0]: 'c/d' is not a network"]),
+        (
+            "from: internal",
+            "from: [external, internal, a]",
+            ["14:32: rules[0].from[2]: 'a' is not the name of a network"],
+        ),
+        (
+            'servers: ["https://10.0.0.5:443"]',
+            "servers: {}",
+            ["11:14: upstreams.mail.servers: is a mapping; write a list"],
+        ),
+        (
+            '  mail:\n    servers: ["https://10.0.0.5:443"]',
+            "  {}",
+            [
+                "10:3: upstreams: is empty",
+                "sites[0].upstream: 'mail' is not the name of an upstream; define it under upstreams",
+            ],
+        ),
+    ],
+)
+def test_more_mistakes(write, old, new, messages):
+    assert old in BASE
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(BASE.replace(old, new, 1)), now=NOW, environ={})
+    found = sorted(map(str, raised.value.problems))
+    assert len(found) == len(messages)
+    for message in messages:
+        assert any(message in text for text in found)
+
+
+def test_only_root_may_write_where_nobody_may(write, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    with pytest.raises(ConfigErrors, match="is not writable; name a file in a folder"):
+        load(write(BASE + "access_log: {path: logs/x}\n"), now=NOW, environ={})
