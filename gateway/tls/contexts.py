@@ -120,6 +120,7 @@ def build_site(site: Site, rules_digest: bytes = b"", *, protocols: Sequence[byt
 
     silent = context(b"silent")
     asking = context(b"asking")
+    asking.set_min_proto_version(SSL.TLS1_3_VERSION)
     asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need none, and what is withheld must not be kept
     asking.set_info_callback(_withhold_ticket)
     asking_tls_1_2 = context(b"asking TLS 1.2")

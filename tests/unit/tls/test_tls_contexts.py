@@ -316,6 +316,16 @@ def test_the_protocol_is_chosen_by_ours_and_none_is_fine(site):
     assert Gate(site, protocols=(b"h2", b"http/1.1")).serve(start(made)).get_alpn_proto_negotiated() == b"h2"
 
 
+def test_the_asking_contexts_serve_one_version_each(site):
+    """A TLS 1.2 client in the context with tickets would leave one behind whatever its certificate."""
+    tls = build_site(site)
+    for asking, version in ((tls.asking, SSL.TLS1_2_VERSION), (tls.asking_tls_1_2, SSL.TLS1_3_VERSION)):
+        client, connection = start(context(version=version)), SSL.Connection(asking, None)
+        connection.set_accept_state()
+        with pytest.raises(SSL.Error, match="unsupported protocol|protocol version"):
+            pump(client, connection)
+
+
 def test_old_versions_and_weak_suites_are_refused(site):
     for options in [{"version": SSL.TLS1_1_VERSION}, {"ciphers": b"AES128-SHA"}, {"ciphers": b"ECDHE+AES+SHA1"}]:
         made = context(version=options.get("version", SSL.TLS1_2_VERSION))
