@@ -322,7 +322,7 @@ def test_the_asking_contexts_serve_one_version_each(site):
     for asking, version in ((tls.asking, SSL.TLS1_2_VERSION), (tls.asking_tls_1_2, SSL.TLS1_3_VERSION)):
         client, connection = start(context(version=version)), SSL.Connection(asking, None)
         connection.set_accept_state()
-        with pytest.raises(SSL.Error, match="unsupported protocol|protocol version"):
+        with pytest.raises(SSL.Error, match=r"unsupported protocol|protocol version"):
             pump(client, connection)
 
 
