@@ -18,12 +18,12 @@ def register(app: typer.Typer) -> None:
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("config.yaml"),
 ) -> None:
-    """Serve until SIGTERM, which lets what is under way finish. SIGUSR1 opens the access log anew."""
-    from gateway.config.load import load_with_warnings  # noqa: PLC0415 - OpenSSL and uvloop, for this command only
-    from gateway.supervisor.master import Master  # noqa: PLC0415
+    """Serve until SIGTERM, which lets what is under way finish. SIGHUP reloads, SIGUSR1 opens the access log anew."""
+    from gateway.supervisor.master import Master  # noqa: PLC0415 - OpenSSL and uvloop, for this command only
+    from gateway.supervisor.reload import read_revision  # noqa: PLC0415
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    loaded = load_with_warnings(config)
-    for warning in loaded.warnings:
+    revision = read_revision(config)
+    for warning in revision.warnings:
         logging.getLogger("gateway.config").warning("%s", warning)
-    raise typer.Exit(Master(loaded.config).run())
+    raise typer.Exit(Master(revision).run())

@@ -89,6 +89,12 @@ class Admission:
         self._identity_block = self.snapshot.identity_headers.headers_for(self.judgement)
         return self.judgement is not before
 
+    def adopt(self, snapshot: Snapshot, site: SiteState) -> None:
+        """Judge by another snapshot from now on; `judge` must follow where a certificate was shown."""
+        self.snapshot = snapshot
+        self.site = site
+        self._host_raw = None
+
     def is_due(self, unix_seconds: float) -> bool:
         """True when the certificate must be looked at again before the next request."""
         return unix_seconds >= self._judged_until
@@ -134,15 +140,11 @@ class Admission:
         """(target for the upstream, decision)."""
         target = normalise(head.target)
         method = head.method.decode("ascii")
-        engine = self.snapshot.engine
-        if engine.needs_login:
-            login = login_of(target.match, target.query, head.values[AUTHORIZATION])
-            record.user = login.users[0] if login.users else None
-            record.device_id = login.device_id
-            request = Request(address, self._host, method, target.match, self.judgement, login)
-        else:
-            request = Request(address, self._host, method, target.match, self.judgement)
-        decision = engine.decide(request)
+        login = login_of(target.match, target.query, head.values[AUTHORIZATION])
+        record.user = login.users[0] if login.users else None
+        record.device_id = login.device_id
+        request = Request(address, self._host, method, target.match, self.judgement, login)
+        decision = self.snapshot.engine.decide(request)
         forwarded = target.path if target.query is None else f"{target.path}?{target.query}"
         return forwarded.encode("ascii"), decision
 

@@ -53,6 +53,7 @@ class ClientConnection:
         "_layer",
         "_repeated",
         "_repeated_data",
+        "_server_name",
         "admission",
         "closes_after_exchange",
         "deadline",
@@ -61,8 +62,16 @@ class ClientConnection:
         "snapshot",
     )
 
-    def __init__(
-        self, service: Service, snapshot: Snapshot, site: SiteState, peer: Peer, *, local_port: int, is_over_limit: bool
+    def __init__(  # noqa: PLR0913
+        self,
+        service: Service,
+        snapshot: Snapshot,
+        site: SiteState,
+        peer: Peer,
+        *,
+        server_name: str | None,
+        local_port: int,
+        is_over_limit: bool,
     ) -> None:
         self.service = service
         self.snapshot = snapshot
@@ -71,6 +80,7 @@ class ClientConnection:
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
         self.closes_after_exchange = False
         self._layer: TlsLayer
+        self._server_name = server_name
         self._is_asked = False
         self._is_over_limit = is_over_limit
         self._exchange: Exchange | None = None
@@ -351,6 +361,28 @@ class ClientConnection:
             )
         else:
             self._layer.close()
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Judge anew by another snapshot: a request under way at once, later ones when they come."""
+        site = snapshot.sites.find(self._server_name)
+        exchange = self._exchange
+        if site is None:
+            if exchange is None:
+                self._layer.close()
+            else:
+                exchange.fail(RequestError(Reason.HOST_MISMATCH, "the site is no longer served"))
+            return
+        self.snapshot = snapshot
+        self._repeated = self._repeated_data = None
+        self.admission.adopt(snapshot, site)
+        if not self._layer.is_established:
+            return  # the certificate is looked at when the handshake is done
+        self.admission.judge(clock.now())
+        if exchange is not None:
+            try:
+                self.admission.admit(exchange.head, AccessRecord(self.admission.fields, exchange.record.now, None))
+            except RequestError as error:
+                exchange.fail(error)
 
     def drain(self) -> None:
         """Close now, or after the exchange that is under way."""

@@ -58,7 +58,6 @@ class Exchange:
         "_bytes_out",
         "_client",
         "_connect_task",
-        "_head",
         "_held",
         "_is_done",
         "_is_head_sent",
@@ -70,6 +69,7 @@ class Exchange:
         "_sends_chunked",
         "_sent_at",
         "_upstream",
+        "head",
         "pool",
         "record",
     )
@@ -78,7 +78,7 @@ class Exchange:
         self._client = client
         self.pool = pool
         self.record = record
-        self._head = head = admitted.head
+        self.head = head = admitted.head
         self._request = b"%b%b%b" % (admitted.before, (record.request_id or "").encode("ascii"), admitted.after)
         self._request_body: BodyReader | None = None
         if head.is_chunked:
@@ -150,10 +150,10 @@ class Exchange:
         if self._bytes_in > self._body_limit_bytes:
             self.fail(RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {self._body_limit_bytes} bytes"))
             return b""
-        upstream.transport.write(encode_chunk(payload) if self._head.is_chunked else payload)
+        upstream.transport.write(encode_chunk(payload) if self.head.is_chunked else payload)
         now = clock.monotonic_seconds()
         if body.is_complete:
-            if self._head.is_chunked:
+            if self.head.is_chunked:
                 upstream.transport.write(encode_last_chunk(self._passing_trailers(body.trailers)))
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         elif self._response is None:
@@ -212,14 +212,14 @@ class Exchange:
     def _send_interim(self, response: ResponseHead) -> None:
         if response.status == 101:
             raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols unasked")
-        if self._head.minor:
+        if self.head.minor:
             self._client.write(
                 b"".join([b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing, _END])
             )
 
     def _frame(self, response: ResponseHead) -> bytes:
         """Decide the framing towards the client (RFC 9112 6.3) and write the head."""
-        head, client = self._head, self._client
+        head, client = self.head, self._client
         parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing]
         length = response.content_length
         is_keep_alive = client.may_keep_alive(head)
@@ -263,25 +263,25 @@ class Exchange:
         elif not self.takes_body:
             self._client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
 
-    def upstream_eof(self) -> None:
-        """The upstream will send no more: for some answers that is how they end."""
-        if isinstance(self._response_body, CloseReader) and not self._response_body.is_complete:
-            self._response_body.is_complete = True
-            if self._sends_chunked:
-                self._client.write(encode_last_chunk([]))
-            self._complete(is_clean=False)
+    def upstream_eof(self) -> bool:
+        """The upstream will send no more: for some answers that is how they end, and then True."""
+        if not isinstance(self._response_body, CloseReader) or self._response_body.is_complete:
+            return False
+        self._response_body.is_complete = True
+        if self._sends_chunked:
+            self._client.write(encode_last_chunk([]))
+        self._complete(is_clean=False)
+        return True
 
     def upstream_lost(self, error: Exception | None) -> None:
         """The upstream's connection is gone before the exchange ended."""
         upstream, self._upstream = self._upstream, None
         if self._is_done or upstream is None:
             return
-        if error is None:
-            self.upstream_eof()
-            if self._is_done:
-                return
+        if error is None and self.upstream_eof():
+            return
         is_stale = upstream.exchanges > 0 and self._response is None and not self._held
-        if is_stale and not self._is_retried and self._request_body is None and self._head.method in _REPEATABLE:
+        if is_stale and not self._is_retried and self._request_body is None and self.head.method in _REPEATABLE:
             self._is_retried = True
             self._connect()
             return
@@ -329,7 +329,7 @@ class Exchange:
             self._client.abort_exchange()
         else:
             self.record.bytes_in = self._bytes_in
-            self._client.refuse_exchange(error, self._head, self.record)
+            self._client.refuse_exchange(error, self.head, self.record)
 
     def client_gone(self) -> None:
         """Nobody waits for the answer any more: the upstream's connection is freed at once."""

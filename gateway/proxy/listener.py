@@ -14,7 +14,7 @@ from gateway.config.model import Listener
 from gateway.facts import Peer, parse_address
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.proxy.connection import ClientConnection
-from gateway.proxy.snapshot import SiteState
+from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.client_hello import (
     UNRECOGNIZED_NAME,
     ClientHello,
@@ -93,6 +93,7 @@ class Front(asyncio.Protocol):
             snapshot,
             site,
             peer,
+            server_name=hello.server_name,
             local_port=self._listener.port,
             is_over_limit=not self._is_admitted,
         )
@@ -120,6 +121,9 @@ class Front(asyncio.Protocol):
         """No ClientHello came in time."""
         self._fail("no ClientHello within the handshake time")
         self._transport.abort()
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Nothing was decided yet: the ClientHello will be judged by what counts then."""
 
     def drain(self) -> None:
         """Nothing is under way yet."""

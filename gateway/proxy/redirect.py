@@ -19,6 +19,7 @@ from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
+from gateway.proxy.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
@@ -114,6 +115,9 @@ class RedirectConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """The request did not come in time."""
         self._transport.abort()
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """The answer, when the request is complete, follows what counts then."""
 
     def drain(self) -> None:
         """Nothing here lasts."""

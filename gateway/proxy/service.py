@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import operator
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final, Protocol
 
 from gateway import clock
@@ -21,6 +23,8 @@ from gateway.proxy.snapshot import Snapshot
 
 # Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
 SWEEP_SECONDS: Final = 1.0
+# After a reload so many connections are judged anew before others are served again.
+ADOPTED_AT_ONCE: Final = 100
 # A connection over the limit is answered with a page, so it costs a handshake; beyond this many it is closed at once.
 REFUSED_CONNECTIONS: Final = 256
 
@@ -37,6 +41,9 @@ class Connection(Protocol):
 
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Another configuration counts from now on."""
 
 
 class Service:
@@ -77,6 +84,31 @@ class Service:
         """The pool of an upstream."""
         return self._pools[upstream.name]
 
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Serve by another snapshot, and judge every open connection by it. Raises `ConfigError`, changing nothing."""
+        pools: dict[str, Pool] = {}
+        for upstream in snapshot.config.upstreams:
+            kept = self._pools.get(upstream.name)
+            is_same = kept is not None and kept.upstream == upstream
+            # An upstream's own CA or certificate may have changed under the same name.
+            tls = upstream_tls(upstream)
+            pools[upstream.name] = kept if kept is not None and is_same and tls is None else Pool(upstream, tls)
+        for name, pool in self._pools.items():
+            if pools.get(name) is not pool:
+                pool.close()
+        self._pools = pools
+        self.snapshot = snapshot
+        self._adopt_some(iter(tuple(self.connections)), snapshot)
+
+    def _adopt_some(self, connections: Iterator[Connection], snapshot: Snapshot) -> None:
+        if snapshot is not self.snapshot:
+            return  # a newer one has begun anew
+        for connection in islice(connections, ADOPTED_AT_ONCE):
+            if connection in self.connections:
+                connection.adopt(snapshot)
+        if operator.length_hint(connections):
+            self.loop.call_soon(self._adopt_some, connections, snapshot)
+
     # connections
 
     def admit(self, address: Address) -> bool | None:
@@ -112,6 +144,18 @@ class Service:
     def log(self, record: AccessRecord) -> None:
         """Write an access record."""
         self.access_log.write(record.to_json_line() if self.log_format == "json" else record.to_combined_line())
+
+    def status(self) -> dict[str, object]:
+        """What `gateway status` shows of this worker."""
+        return {
+            "connections": len(self.connections),
+            "is_draining": self.is_draining,
+            "dropped_log_lines": self.access_log.dropped_lines,
+            "upstreams": {
+                name: [{"server": state.url, "busy": state.busy, "idle": len(state.idle)} for state in pool.servers]
+                for name, pool in self._pools.items()
+            },
+        }
 
     # time
 

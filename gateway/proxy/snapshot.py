@@ -40,6 +40,7 @@ class Snapshot:
 
     config: Config
     engine: Engine
+    states: tuple[SiteState, ...]
     sites: SiteIndex[SiteState]
     identity_headers: IdentityHeaderWriter
     classify: RequestClassifier

@@ -1,25 +1,29 @@
-"""The master process: opens the sockets, forks the workers, and keeps their number.
+"""The master process: opens the sockets, forks the workers, keeps their number, and brings in what changed on disk.
 
 Keeps true: the sockets and the TLS contexts exist before the first fork, so all workers share them; a
-worker that dies is replaced, ever more slowly if it keeps dying; the master itself serves nobody and
-loads nothing that a request could reach.
+worker that dies is replaced, ever more slowly if it keeps dying; a reload is whole or it is not, and
+the reason is in the log and in the status; the master itself serves nobody.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway import clock
-from gateway.config.model import Config, Listener
+from gateway.config.model import Listener
+from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
-from gateway.proxy.service import upstream_tls
 from gateway.supervisor import worker
-from gateway.supervisor.snapshot import build_snapshot
+from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps, watched_files
 from gateway.supervisor.sockets import open_listener
 
 # A worker that lived this long did not die of its start.
@@ -28,69 +32,104 @@ FIRST_DELAY_SECONDS: Final = 0.1
 MAX_DELAY_SECONDS: Final = 30.0
 # After a worker's own drain time the master stops asking.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0
+# How often files are looked at: a handful of stat calls.
+WATCH_SECONDS: Final = 0.5
 
-_SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
+_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 _log = logging.getLogger("gateway.master")
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """A worker, seen from the master."""
+
+    channel: Channel
+    started_seconds: float  # monotonic
+    status: Message = field(default_factory=dict)
+    reload_error: str | None = None
 
 
 class Master:
     """Runs until it is told to stop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, revision: Revision) -> None:
         """Raises `ConfigError` or `OperationError` where serving can't begin."""
-        self._config = config
-        self._snapshot = build_snapshot(config)
-        for upstream in config.upstreams:
-            upstream_tls(upstream)
+        self._revision = revision
+        config = revision.config
         self._access_log = AccessLogWriter(config.access_log.path)
-        self._listeners: list[tuple[Listener, socket.socket]] = []
+        self._listening: list[tuple[Listener, socket.socket]] = []
         for listener in config.listen:
-            self._listeners.append((listener, open_listener(listener)))
-        self._alive_read, self._alive_write = os.pipe()
-        self._workers: dict[int, float] = {}  # process id → when it was started, monotonic seconds
+            self._listening.append((listener, open_listener(listener)))
+        self._stamps = stamps(watched_files(config))
+        self._reload_error: str | None = None
+        self._loaded_at = clock.unix_seconds()
+        self._workers: dict[int, WorkerProcess] = {}
         self._delay_seconds = 0.0
         self._start_at: list[float] = []  # when replacements are due, monotonic seconds
+        self._selector = selectors.DefaultSelector()
+        self._signals, self._wakeup = socket.socketpair()
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        for _ in range(self._config.workers):
+        self._watch_signals()
+        config = self._revision.config
+        for _ in range(config.workers):
             self._fork()
-        addresses = ", ".join(listener.address for listener in self._config.listen)
-        _log.info("serving on %s with %d worker(s)", addresses, self._config.workers)
+        addresses = ", ".join(listener.address for listener in config.listen)
+        _log.info("serving on %s with %d worker(s)", addresses, config.workers)
         while True:
-            number = self._wait()
-            if number in (signal.SIGTERM, signal.SIGINT):
-                return self._stop()
-            if number == signal.SIGUSR1:
-                self._access_log.reopen()
-                self._tell(signal.SIGUSR1)
-            elif number == signal.SIGHUP:
-                _log.warning("reload is not available yet; restart the gateway to use a changed file")
+            for number in self._wait(WATCH_SECONDS):
+                match number:
+                    case signal.SIGTERM | signal.SIGINT:
+                        return self._stop()
+                    case signal.SIGUSR1:
+                        self._access_log.reopen()
+                        self._tell(signal.SIGUSR1)
+                    case signal.SIGHUP:
+                        self._reload(None)
             self._reap()
             self._replace()
+            self._look_at_files()
 
-    def _wait(self) -> int:
-        """The next signal's number, or 0 when a replacement is due."""
-        if not self._start_at:
-            return signal.sigwaitinfo(_SIGNALS).si_signo
-        seconds = max(0.0, min(self._start_at) - clock.monotonic_seconds())
-        info = signal.sigtimedwait(_SIGNALS, seconds)
-        return 0 if info is None else info.si_signo
+    def _watch_signals(self) -> None:
+        self._signals.setblocking(False)
+        self._wakeup.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, _note)
+        self._selector.register(self._signals, selectors.EVENT_READ)
+
+    def _wait(self, seconds: float) -> list[int]:
+        """Hear the workers for at most so long; returns the signals that came."""
+        if self._start_at:
+            seconds = max(0.0, min(seconds, min(self._start_at) - clock.monotonic_seconds()))
+        numbers: list[int] = []
+        for key, _ in self._selector.select(seconds):
+            if key.fileobj is self._signals:
+                with contextlib.suppress(BlockingIOError):
+                    numbers += self._signals.recv(64)
+            else:
+                self._hear(key.data)
+        return numbers
+
+    # workers
 
     def _fork(self) -> None:
+        ours, theirs = Channel.pair()
         sys.stdout.flush()
         sys.stderr.flush()
         process = os.fork()
         if process:
-            self._workers[process] = clock.monotonic_seconds()
+            theirs.close()
+            self._workers[process] = WorkerProcess(ours, clock.monotonic_seconds())
+            self._selector.register(ours, selectors.EVENT_READ, process)
             return
         status = 1
         try:
-            os.close(self._alive_write)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            worker.serve(self._snapshot, self._listeners, self._access_log, self._alive_read)
+            ours.close()
+            self._become_worker()
+            worker.serve(self._revision, self._listening, self._access_log, theirs)
             status = 0
         except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
             _log.exception("worker %d failed", os.getpid())
@@ -98,22 +137,52 @@ class Master:
             sys.stderr.flush()
             os._exit(status)
 
+    def _become_worker(self) -> None:
+        """Let go, in the child, of what is the master's."""
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        self._selector.close()
+        self._signals.close()
+        self._wakeup.close()
+        for other in self._workers.values():
+            other.channel.close()
+
+    def _hear(self, process: int) -> None:
+        known = self._workers.get(process)
+        if known is None:
+            return
+        try:
+            for message in known.channel.receive():
+                match message:
+                    case {"is": "reloaded", "error": error}:
+                        known.reload_error = error
+                    case {"is": "status", **status}:
+                        known.status = status
+        except ChannelClosed:
+            self._selector.unregister(known.channel)  # its end is noticed by SIGCHLD
+
     def _reap(self) -> None:
         """Note which workers ended, and when their replacements are due."""
-        while self._workers:
-            process, status = os.waitpid(-1, os.WNOHANG)
-            if process == 0:
-                return
-            started = self._workers.pop(process, None)
-            if started is None:
+        for process, status in _ended():
+            known = self._forget(process)
+            if known is None:
                 continue
             now = clock.monotonic_seconds()
-            is_steady = now - started >= STEADY_SECONDS
+            is_steady = now - known.started_seconds >= STEADY_SECONDS
             self._delay_seconds = (
                 0.0 if is_steady else min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds * 2))
             )
             self._start_at.append(now + self._delay_seconds)
             _log.error("worker %d ended (%s); a new one starts in %.1f s", process, _end(status), self._delay_seconds)
+
+    def _forget(self, process: int) -> WorkerProcess | None:
+        known = self._workers.pop(process, None)
+        if known is not None:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(known.channel)
+            known.channel.close()
+        return known
 
     def _replace(self) -> None:
         now = clock.monotonic_seconds()
@@ -126,28 +195,72 @@ class Master:
         for process in self._workers:
             os.kill(process, number)
 
+    # what changes on disk
+
+    def _look_at_files(self) -> None:
+        found = stamps(self._stamps)
+        if found != self._stamps:
+            changed = [str(path) for path, stamp in found.items() if stamp != self._stamps[path]]
+            self._stamps = found
+            _log.info("changed on disk: %s", ", ".join(changed))
+            self._reload(self._revision.source)
+
+    def _reload(self, source: bytes | None) -> None:
+        """Read everything anew (the YAML too, where `source` is None); keep the old where anything is wrong."""
+        try:
+            revision = read_revision(self._revision.config.path, source, self._revision.snapshot)
+            check_same_frame(self._revision.config, revision.config)
+        except ConfigError as error:
+            self._reload_error = error.cause
+            for line in error.cause.splitlines():
+                _log.error("reload refused, the old configuration stays: %s", line)
+            return
+        for warning in revision.warnings:
+            _log.warning("%s", warning)
+        self._revision = revision
+        self._stamps = stamps(watched_files(revision.config))
+        self._reload_error = None
+        self._loaded_at = clock.unix_seconds()
+        text = revision.source.decode("utf-8", "surrogateescape")
+        for process, known in tuple(self._workers.items()):
+            try:
+                known.channel.send({"do": "reload", "source": text})
+            except ChannelClosed:
+                os.kill(process, signal.SIGKILL)  # it can't be told, so it must not serve on; its successor knows
+        _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
+
+    # the end
+
     def _stop(self) -> int:
         """Let the workers drain, then make sure that they are gone."""
         _log.info("stopping: connections may finish for %g s", worker.DRAIN_SECONDS)
-        for _, listening in self._listeners:
+        for _, listening in self._listening:
             listening.close()
         self._tell(signal.SIGTERM)
         until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
+        self._start_at.clear()
         while self._workers:
-            info = signal.sigtimedwait(_SIGNALS, max(0.0, until - clock.monotonic_seconds()))
-            if info is None or info.si_signo in (signal.SIGTERM, signal.SIGINT):
+            numbers = self._wait(max(0.0, until - clock.monotonic_seconds()))
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers or clock.monotonic_seconds() >= until:
                 self._tell(signal.SIGKILL)  # out of time, or asked a second time
                 until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
-            self._note_ended()
+            for process, _ in _ended():
+                self._forget(process)
         self._access_log.close()
         return 0
 
-    def _note_ended(self) -> None:
-        while self._workers:
-            process, _ = os.waitpid(-1, os.WNOHANG)
-            if process == 0:
-                return
-            self._workers.pop(process, None)
+
+def _note(_number: int, _frame: object) -> None:
+    """A signal is read from the wake-up socket."""
+
+
+def _ended() -> list[tuple[int, int]]:
+    """(process id, wait status) of the children that ended."""
+    ended = []
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended.append(found)
+    return ended
 
 
 def _end(status: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.config.model import Config
 from gateway.errors import ConfigError
 from gateway.http.headers import RequestClassifier
@@ -15,19 +17,26 @@ from gateway.tls.contexts import build_site
 from gateway.tls.judgements import JudgementCache
 
 
-def build_snapshot(config: Config) -> Snapshot:
-    """Read every file that serving needs and prepare the rest. Raises `ConfigError`."""
+def build_snapshot(config: Config, previous: Snapshot | None = None) -> Snapshot:
+    """Read every file that serving needs and prepare the rest. Raises `ConfigError`.
+
+    A site whose TLS settings are those of one in `previous` keeps its contexts.
+    """
+    known = {} if previous is None else {state.tls.fingerprint: state.tls for state in previous.states}
     upstreams = {upstream.name: upstream for upstream in config.upstreams}
     states = []
     for site in config.sites:
         if site.upstream not in upstreams:
             raise ConfigError(f"sites: {site.name}: there is no upstream {site.upstream!r}", "name one of `upstreams`")
         tls = build_site(site)
+        if (kept := known.get(tls.fingerprint)) is not None:
+            tls = replace(kept, site=site, trust=tls.trust)
         states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream]))
     identity_headers = IdentityHeaderWriter(config.identity_headers)
     return Snapshot(
         config=config,
         engine=Engine(config.rules, config.networks),
+        states=tuple(states),
         sites=SiteIndex([(host, state) for state in states for host in state.site.hosts]),
         identity_headers=identity_headers,
         classify=RequestClassifier(identity_headers.names),

@@ -1,76 +1,134 @@
 """One worker process: a loop, the listening sockets it inherited, and the connections it accepted.
 
 Keeps true: it serves only a whole snapshot; told to stop, it accepts nothing more, lets what is under way
-finish for `DRAIN_SECONDS`, and leaves with its log written.
+finish for `DRAIN_SECONDS`, and leaves with its log written. Without a master it stops by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import uvloop
 
+from gateway import clock, tasks
 from gateway.config.model import Listener
+from gateway.errors import GatewayError
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.listener import Front
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
-from gateway.proxy.snapshot import Snapshot
+from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.reload import Revision, read_revision
 
 # Longer than any ordinary answer; a long poll is cut and made anew by its client.
 DRAIN_SECONDS: Final = 30.0
 
 _log = logging.getLogger("gateway.worker")
+Listening = Sequence[tuple[Listener, socket.socket]]
 
 
-def serve(
-    snapshot: Snapshot, listeners: Sequence[tuple[Listener, socket.socket]], access_log: AccessLogWriter, master: int
-) -> None:
-    """Serve until SIGTERM, or until the master is gone. `master`: the read end of a pipe that it holds open."""
+def serve(revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel) -> None:
+    """Serve until SIGTERM, or until the master is gone."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(_serve(snapshot, listeners, access_log, master))
+        loop.run_until_complete(Worker(loop, revision, access_log, master).run(listening))
     finally:
         access_log.close()
         loop.close()
 
 
-async def _serve(
-    snapshot: Snapshot, listeners: Sequence[tuple[Listener, socket.socket]], access_log: AccessLogWriter, master: int
-) -> None:
-    loop = asyncio.get_running_loop()
-    access_log.start(loop)
-    service = Service(snapshot, access_log, loop)
-    service.start()
-    stopping, empty = asyncio.Event(), asyncio.Event()
-    service.on_empty = empty.set
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGUSR1, access_log.reopen)
-    loop.add_reader(master, stopping.set)  # end of file: nobody is left to look after this process
-    servers = [
-        await loop.create_server(_factory(service, listener), sock=listening) for listener, listening in listeners
-    ]
-    await stopping.wait()
-    loop.remove_reader(master)
-    for server in servers:
-        server.close()
-    service.drain()
-    try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await empty.wait()
-    except TimeoutError:
-        _log.warning("%d connections were still open after %g s and are cut", len(service.connections), DRAIN_SECONDS)
-    service.stop()
+class Worker:
+    """The process, seen from inside."""
 
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, revision: Revision, access_log: AccessLogWriter, master: Channel
+    ) -> None:
+        self._loop = loop
+        self._revision = revision
+        self._access_log = access_log
+        self._master = master
+        self._service = Service(revision.snapshot, access_log, loop)
+        self._stopping = asyncio.Event()
+        self._reload: asyncio.Task[None] | None = None
+        self._next_source: bytes | None = None
+        self._started = clock.unix_seconds()
 
-def _factory(service: Service, listener: Listener):  # type: ignore[no-untyped-def] # noqa: ANN202
-    if listener.redirect_to_https:
-        return lambda: RedirectConnection(service, listener)
-    return lambda: Front(service, listener)
+    async def run(self, listening: Listening) -> None:
+        """Serve until told to stop."""
+        loop, service = self._loop, self._service
+        self._access_log.start(loop)
+        service.start()
+        empty = asyncio.Event()
+        service.on_empty = empty.set
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._access_log.reopen)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the master's business
+        loop.add_reader(self._master.fileno(), self._hear)
+        servers = [await loop.create_server(self._factory(each), sock=its_socket) for each, its_socket in listening]
+        await self._stopping.wait()
+        loop.remove_reader(self._master.fileno())
+        for server in servers:
+            server.close()
+        service.drain()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await empty.wait()
+        except TimeoutError:
+            _log.warning(
+                "%d connections were still open after %g s and are cut", len(service.connections), DRAIN_SECONDS
+            )
+        service.stop()
+
+    def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
+        service = self._service
+        if listener.redirect_to_https:
+            return lambda: RedirectConnection(service, listener)
+        return lambda: Front(service, listener)
+
+    # what the master says
+
+    def _hear(self) -> None:
+        try:
+            for message in self._master.receive():
+                self._obey(message)
+        except ChannelClosed:
+            self._loop.remove_reader(self._master.fileno())
+            self._stopping.set()
+
+    def _obey(self, message: Message) -> None:
+        match message:
+            case {"do": "reload", "source": str(source)}:
+                self._next_source = source.encode("utf-8", "surrogateescape")
+                if self._reload is None:
+                    self._reload = tasks.spawn(self._reload_all(), name="reload")
+            case {"do": "status"}:
+                self._master.send({"is": "status", **self._status()})
+            case _:
+                _log.error("the master said %r, which means nothing here", message)
+
+    async def _reload_all(self) -> None:
+        """Reload until nothing newer was asked for. Reading files happens beside the loop, the swap in it."""
+        while (source := self._next_source) is not None:
+            self._next_source = None
+            error = None
+            try:
+                self._revision = await self._loop.run_in_executor(
+                    None, read_revision, self._revision.config.path, source, self._revision.snapshot
+                )
+                self._service.adopt(self._revision.snapshot)
+            except GatewayError as found:
+                error = found.cause
+                _log.error("the worker %d keeps its old configuration: %s", os.getpid(), error)
+            self._master.send({"is": "reloaded", "error": error})
+        self._reload = None
+
+    def _status(self) -> Message:
+        return {"pid": os.getpid(), "started": self._started, **self._service.status()}

@@ -1,0 +1,92 @@
+"""From the files on disk to a snapshot, at the start and ever again.
+
+Keeps true: all or nothing. A new snapshot is whole before anybody sees it; whatever is wrong with a file
+leaves the old one serving, with the reason at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config.load import load_with_warnings
+from gateway.config.model import Config
+from gateway.config.problems import Problem
+from gateway.errors import ConfigError
+from gateway.proxy.service import upstream_tls
+from gateway.proxy.snapshot import Snapshot
+from gateway.supervisor.snapshot import build_snapshot
+
+# (inode, size, modification time in nanoseconds) of a file, or None where there is none.
+Stamp = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One reading of the configuration and all the files that it names."""
+
+    source: bytes  # of the YAML file, so that a changed certificate does not bring in a half-edited YAML
+    config: Config
+    snapshot: Snapshot
+    warnings: tuple[Problem, ...]
+
+
+def read_revision(path: Path, source: bytes | None = None, previous: Snapshot | None = None) -> Revision:
+    """Read everything anew. Raises `ConfigError`.
+
+    `source`: the YAML as it was read before; None reads the file. `previous` keeps the TLS contexts of sites whose
+    settings are still the same, and with them the sessions that they gave out.
+    """
+    if source is None:
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", "name a readable configuration file with -c") from error
+    loaded = load_with_warnings(path, source=source, is_serving=True)
+    for upstream in loaded.config.upstreams:
+        upstream_tls(upstream)
+    return Revision(source, loaded.config, build_snapshot(loaded.config, previous), loaded.warnings)
+
+
+def check_same_frame(old: Config, new: Config) -> None:
+    """Refuse what only a new start can change. Raises `ConfigError`."""
+    changed = [
+        key
+        for key, before, after in (
+            ("listen", old.listen, new.listen),
+            ("workers", old.workers, new.workers),
+            ("admin", old.admin, new.admin),
+            ("access_log", old.access_log, new.access_log),
+        )
+        if before != after
+    ]
+    if changed:
+        raise ConfigError(
+            f"{new.path}: {', '.join(changed)} cannot change while the gateway runs",
+            "restart the gateway, or put the old value back",
+        )
+
+
+def watched_files(config: Config) -> frozenset[Path]:
+    """The files whose change on disk is picked up by itself: certificates, keys and revocation lists."""
+    files: set[Path | None] = set()
+    for site in config.sites:
+        files.update((site.certificate, site.key, *site.client_ca))
+        files.update(Path(source) for source in site.crl if "://" not in source)
+    for upstream in config.upstreams:
+        files.update((upstream.tls.ca, upstream.tls.certificate, upstream.tls.key))
+    return frozenset(path for path in files if path is not None)
+
+
+def stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
+    """What can be seen of the files from outside."""
+    return {path: _stamp(path) for path in paths}
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
