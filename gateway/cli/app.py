@@ -97,7 +97,7 @@ def _print_version(is_asked: bool) -> None:
 
 def _options(
     *,
-    version: Annotated[  # noqa: ARG001 - the callback has done it
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:

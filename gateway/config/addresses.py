@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from gateway.config.model import Network, Server
 from gateway.config.problems import quote
-from gateway.policy.hosts import parse_host_pattern
+from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.rules import PatternError
 
 PORT_MAXIMUM: Final = 65535
@@ -84,9 +84,13 @@ def looks_like_network(text: str) -> bool:
 def parse_host(text: str) -> str:
     """A host pattern as requests are compared with it: lower case, A-labels (RFC 5890), no final dot, no port."""
     try:
-        pattern = parse_host_pattern(text)
+        return host_text(parse_host_pattern(text))
     except PatternError as error:
         raise Unreadable(error.cause, error.remedy) from error
+
+
+def host_text(pattern: HostPattern) -> str:
+    """A host pattern in its one spelling."""
     match pattern.kind:
         case "any":
             return "*"

@@ -24,7 +24,6 @@ from gateway.config.files import (
     load_certificates,
     load_private_key,
     load_revocation_lists,
-    read_file,
 )
 from gateway.config.problems import Place, Problems, quote
 from gateway.config.reading import Value
@@ -128,13 +127,6 @@ class Material:
                 cause = f"the list is not signed by the key of {name_of(issuers[0])}"
                 self._problems.error(value.place, cause, "fetch or issue it again")
         return found
-
-    def readable(self, value: Value) -> None:
-        """Report a file that can't be read."""
-        try:
-            read_file(self.path(value))
-        except ConfigError as error:
-            self._problems.error(value.place, error.cause, error.remedy)
 
     def _leaf(self, chain: Certificates, place: Place) -> None:
         leaf = chain[0]

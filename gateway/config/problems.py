@@ -64,7 +64,9 @@ class Problem:
         parts = [f"{self.file}:{mark.line}:{mark.column}:"]
         parts += ["warning:"] if self.is_warning else []
         parts += [f"{self.place.path}:"] if self.place.path else []
-        return " ".join([*parts, f"{self.cause}; {self.remedy}" if self.remedy else self.cause])
+        line = " ".join([*parts, f"{self.cause}; {self.remedy}" if self.remedy else self.cause])
+        # File names are quoted as they are; none may move the cursor of a terminal or begin a line of its own.
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 class ConfigErrors(ConfigError):  # noqa: N818 - the plural says that it holds all of them

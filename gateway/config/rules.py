@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.config.addresses import host_text
 from gateway.config.certificates import Certificates, Material, descends, name_of
 from gateway.config.files import fingerprint_of
 from gateway.config.networks import Networks
@@ -68,7 +69,7 @@ class Rules:
             action=Action(action.data),
             line=value.place.mark.line,
             networks=networks,
-            hosts=None if hosts is None else tuple(map(_host_text, hosts)),
+            hosts=None if hosts is None else tuple(map(host_text, hosts)),
             uris=None if uris is None else tuple(pattern.text for pattern in uris),
             methods=methods,
             certificate=conditions,
@@ -121,7 +122,7 @@ class Rules:
             pattern = parse_host_pattern(text)
             served = [host for _, hosts in self._sites for host in hosts]
             if served and not any(pattern.meets(host) for host in served):
-                known = listing(map(_host_text, served), "and")
+                known = listing(map(host_text, served), "and")
                 self._problems.error(item.place, f"no site has the host {quote(text)}", f"the sites have {known}")
                 continue
             found.append(pattern)
@@ -207,13 +208,3 @@ def _strangers(group: Certificates, anchors: Certificates) -> Certificates:
 
 def _meet(hosts: tuple[HostPattern, ...] | None, site_hosts: tuple[HostPattern, ...]) -> bool:
     return hosts is None or any(host.meets(own) for host in hosts for own in site_hosts)
-
-
-def _host_text(pattern: HostPattern) -> str:
-    match pattern.kind:
-        case "exact":
-            return pattern.name
-        case "wildcard":
-            return f"*.{pattern.name}"
-        case "any":
-            return "*"

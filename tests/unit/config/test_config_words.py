@@ -21,6 +21,7 @@ from gateway.config.problems import (
     SUGGESTION_WORD_CHARACTERS,
     Mark,
     Place,
+    Problem,
     did_you_mean,
     listing,
     quote,
@@ -287,3 +288,8 @@ def test_a_place_has_a_path_and_a_shape():
         "upstreams.*.servers[]",
     )
     assert Place().key("a b", Mark(1, 1)).path == "'a b'"
+
+
+def test_a_problem_is_one_line_without_control_characters():
+    problem = Problem("a\nb", Place(Mark(1, 2), "x"), "no \x1b[31m file", "write ü", is_warning=True)
+    assert str(problem) == r"a\nb:1:2: warning: x: no \x1b[31m file; write ü"
