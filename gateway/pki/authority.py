@@ -1,0 +1,196 @@
+"""Authorities: making one, taking in one that openssl made, and unlocking one to sign.
+
+The key is written, encrypted, before the registry hears of the authority: one that is registered has its key. A name
+constraint of an authority, or of one above it, is kept by us too, before anything is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki import keys, pkcs8, profiles
+from gateway.pki.desk import Desk
+from gateway.pki.files import make_folder, read, write_private, write_public
+from gateway.pki.names import check_authority_name, check_domain, check_http_url, check_text
+from gateway.pki.registry import audit, authorities
+from gateway.pki.registry.records import AuthorityRecord, ListEntry
+
+DEFAULT_DAYS: Final = 2048
+# Long enough for a weekend and holidays without the desk, short enough that a stolen old list ends.
+DEFAULT_CRL_LIFETIME: Final = timedelta(days=30)
+MIN_CRL_LIFETIME: Final = timedelta(hours=1)
+MAX_DAYS: Final = 36_500  # a hundred years; what X.509 clients read without trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """An authority whose key is unlocked."""
+
+    record: AuthorityRecord
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]  # its issuers, nearest first, up to the root
+    key: keys.PrivateKey = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What commands call it."""
+        return self.record.name
+
+    @property
+    def issuer(self) -> tuple[x509.Certificate, keys.PrivateKey, AuthorityRecord]:
+        """What a profile needs to sign."""
+        return self.certificate, self.key, self.record
+
+    @property
+    def path(self) -> tuple[x509.Certificate, ...]:
+        """The authority's certificate and those above it."""
+        return self.certificate, *self.chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a new authority shall be."""
+
+    name: str
+    common_name: str | None = None
+    organization: str | None = None
+    country: str | None = None
+    domain: str | None = None
+    kind: keys.KeyKind = keys.KeyKind.RSA_4096
+    days: int = DEFAULT_DAYS
+    crl_url: str | None = None
+    ocsp_url: str | None = None
+    issuer_url: str | None = None
+    crl_lifetime: timedelta = DEFAULT_CRL_LIFETIME
+
+
+def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Authority | None = None) -> Authority:
+    """Make an authority: a root, or an intermediate under `parent`. Raises `UsageError`, `OperationError`."""
+    subject = _subject(plan)
+    domain = _domain(plan.domain, parent)
+    validity = _validity(plan.days, now, parent)
+    key_file = free_place(desk, plan.name)
+    new_key = keys.make(plan.kind)
+    certificate = profiles.authority_certificate(
+        subject=subject,
+        key=new_key,
+        validity=validity,
+        domain=domain,
+        issuer=None if parent is None else parent.issuer,
+    )
+    chain = () if parent is None else parent.path
+    make_folder(key_file.parent)
+    write_private(key_file, pkcs8.encrypt(new_key, pkcs8.check_passphrase(passphrase)))
+    new = authorities.NewAuthority(
+        name=plan.name,
+        parent=None if parent is None else parent.name,
+        certificate=certificate,
+        chain=chain,
+        domain=domain,
+        crl_url=plan.crl_url,
+        ocsp_url=plan.ocsp_url,
+        issuer_url=plan.issuer_url,
+        crl_lifetime=plan.crl_lifetime,
+    )
+    record = register(desk, new, now, "ca init")
+    return Authority(record, certificate, chain, new_key)
+
+
+def register(
+    desk: Desk, new: authorities.NewAuthority, now: datetime, action: str, revoked: Sequence[ListEntry] = ()
+) -> AuthorityRecord:
+    """Put an authority whose key is written into the registry, and its certificates into files."""
+    with desk.registry.writing() as connection:
+        record = authorities.add(connection, new, now, desk.actor)
+        for entry in revoked:
+            authorities.add_foreign(connection, record, entry)
+        detail = new.certificate.subject.rfc4514_string()
+        audit.add(connection, audit.Event(now, desk.actor, action, authority=new.name, detail=detail))
+    pem = new.certificate.public_bytes(Encoding.PEM)
+    write_public(desk.file(new.name, "crt"), pem)
+    above = (issuer.public_bytes(Encoding.PEM) for issuer in new.chain)
+    write_public(desk.file(new.name, "chain.crt"), b"".join((pem, *above)))
+    return record
+
+
+def load(desk: Desk, name: str) -> AuthorityRecord:
+    """An authority as the registry knows it. Raises `UsageError`."""
+    with desk.registry.reading() as connection:
+        return authorities.get(connection, name)
+
+
+def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
+    """An authority that can sign. Raises `UsageError` for a wrong passphrase or a missing key."""
+    record = load(desk, name)
+    key_file = desk.file(name, "key")
+    key = pkcs8.load(read(key_file), passphrase, str(key_file))
+    certificate = x509.load_der_x509_certificate(record.certificate_der)
+    if not keys.are_equal(key.public_key(), certificate.public_key()):
+        raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")
+    return Authority(record, certificate, tuple(map(x509.load_der_x509_certificate, record.chain_der)), key)
+
+
+def check_settings(
+    *, crl_url: str | None, ocsp_url: str | None, issuer_url: str | None, crl_lifetime: timedelta
+) -> None:
+    """Refuse URLs that no client would fetch and lists that end before they are read. Raises `UsageError`."""
+    for url, what in ((crl_url, "CRL URL"), (ocsp_url, "OCSP URL"), (issuer_url, "issuer URL")):
+        if url is not None:
+            check_http_url(url, what)
+    if crl_lifetime < MIN_CRL_LIFETIME:
+        raise UsageError("a revocation list must last an hour at least", "Give a longer --crl-lifetime, such as 30d.")
+
+
+def _subject(plan: Plan) -> x509.Name:
+    check_settings(
+        crl_url=plan.crl_url, ocsp_url=plan.ocsp_url, issuer_url=plan.issuer_url, crl_lifetime=plan.crl_lifetime
+    )
+    if plan.country is not None and not (len(plan.country) == 2 and plan.country.isascii() and plan.country.isupper()):
+        raise UsageError(f"'{plan.country}' is no country code", "Write two capital letters, such as DE.")
+    return profiles.Names(
+        common_name=check_text(plan.common_name or f"{check_authority_name(plan.name)} CA", "common name"),
+        organization=None if plan.organization is None else check_text(plan.organization, "organization"),
+        country=plan.country,
+    ).subject
+
+
+def _domain(domain: str | None, parent: Authority | None) -> str | None:
+    wanted = None if domain is None else check_domain(domain)
+    inherited = None if parent is None else parent.record.domain
+    if inherited is not None and wanted not in (None, inherited):
+        raise UsageError(
+            f"'{wanted}' is outside of {inherited}, to which the parent is bound", "Choose another parent or domain."
+        )
+    return wanted or inherited
+
+
+def _validity(days: int, now: datetime, parent: Authority | None) -> profiles.Validity:
+    if not 1 <= days <= MAX_DAYS:
+        raise UsageError(f"{days} days cannot be", f"Give 1 to {MAX_DAYS}.")
+    validity = profiles.Validity.of_days(now, days)
+    if parent is not None and validity.not_after > parent.record.not_after:
+        left = (parent.record.not_after - now).days
+        raise UsageError(f"the parent '{parent.name}' ends in {left} days", f"Give --days {max(left, 1)} or fewer.")
+    return validity
+
+
+def free_place(desk: Desk, name: str) -> Path:
+    """Where a new authority's key goes. Raises `OperationError` where something is there."""
+    with desk.registry.reading() as connection:
+        if authorities.find(connection, check_authority_name(name)) is not None:
+            raise OperationError(f"there is an authority '{name}' already", "Choose another name.")
+    key_file = desk.file(name, "key")
+    if key_file.exists():
+        # From a run that was killed, or another registry's: a root key is never overwritten.
+        raise OperationError(
+            f"{key_file}: there is a key already", "Move it away, or take it in with 'gateway ca import'."
+        )
+    return key_file

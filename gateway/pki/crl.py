@@ -1,0 +1,171 @@
+"""Revocation lists (RFC 5280 section 5): numbers and thisUpdate strictly increase, and no list overtakes a newer one.
+
+A list is signed and kept in the registry in the transaction that changes what stands on it, under the authority's lock;
+the file is a copy of the registry's newest. Lists are dated a few minutes back: a gateway whose clock is slow would
+otherwise take a fresh one for one of the future and refuse everybody. Two lists within a second differ by one second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import Connection
+
+from gateway.errors import OperationError
+from gateway.pki.authority import Authority
+from gateway.pki.desk import Desk
+from gateway.pki.files import write_public
+from gateway.pki.keys import signature_hash
+from gateway.pki.profiles import BACKDATE, authority_key_identifier
+from gateway.pki.reasons import FLAGS
+from gateway.pki.registry import authorities, certificates
+from gateway.pki.registry.records import (
+    AuthorityRecord,
+    CertificateRecord,
+    ListEntry,
+    RevocationReason,
+    State,
+)
+from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+
+# The last fifth of a list's life is for renewing it: with 30 days, a desk that fails has 6 to be noticed.
+RENEW_IN_LAST: Final = 5
+# From signing to written files is less than a second; whoever is still pending after this has crashed.
+PENDING_LEASE: Final = timedelta(minutes=15)
+
+
+def build(
+    authority: Authority, entries: Iterable[ListEntry], *, number: int, this_update: datetime, lifetime: timedelta
+) -> x509.CertificateRevocationList:
+    """Sign a list."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(this_update)
+        .next_update(this_update + lifetime)
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(authority_key_identifier(authority.certificate), critical=False)
+    )
+    for entry in entries:
+        builder = builder.add_revoked_certificate(_line(entry))
+    return builder.sign(authority.key, signature_hash(authority.key))
+
+
+def renew(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRevocationList:
+    """Make a new list, keep it in the registry and publish it. Raises `OperationError`."""
+    with desk.registry.writing() as connection:
+        crl = issue(connection, authority, now)
+    publish(desk, authority.name)
+    return crl
+
+
+def issue(connection: Connection, authority: Authority, now: datetime) -> x509.CertificateRevocationList:
+    """Make a new list within the caller's transaction. Raises `OperationError`."""
+    record = authorities.lock(connection, authority.name)
+    _sweep(connection, record, now)
+    this_update = _next_moment(record, now)
+    crl = build(
+        authority,
+        entries_of(connection, record, now),
+        number=record.crl_number + 1,
+        this_update=this_update,
+        lifetime=record.crl_lifetime + BACKDATE,
+    )
+    authorities.keep_crl(connection, record.name, crl, record.crl_number + 1)
+    return crl
+
+
+def publish(desk: Desk, name: str) -> None:
+    """Write the registry's newest list to its file. Under the lock, or an older one could follow a newer."""
+    with desk.registry.writing() as connection:
+        record = authorities.lock(connection, name)
+        if record.crl_der is not None:
+            crl = x509.load_der_x509_crl(record.crl_der)
+            write_public(desk.file(name, "crl"), crl.public_bytes(Encoding.PEM))
+
+
+def entries_of(connection: Connection, authority: AuthorityRecord, now: datetime) -> list[ListEntry]:
+    """What belongs on the list: held and revoked certificates, until a list has shown them after their expiry.
+
+    That last one is asked for by RFC 5280 section 3.3.
+    """
+    shown_until = authority.crl_this_update or now
+    own = certificates.find(
+        connection,
+        AUTHORITIES.c.id == authority.id,
+        CERTIFICATES.c.state.in_((State.HELD.value, State.REVOKED.value)),
+        CERTIFICATES.c.not_after >= min(shown_until, now),
+    )
+    listed = [_entry(record) for record in own]
+    known = {entry.serial for entry in listed}
+    return listed + [entry for entry in authorities.foreign(connection, authority) if entry.serial not in known]
+
+
+def due(connection: Connection, now: datetime) -> list[str]:
+    """The authorities whose list must be made anew: it is in its last fifth, or a renewal's overlap has ended."""
+    return [
+        record.name
+        for record in authorities.all_of(connection)
+        if record.not_after > now and (_is_running_out(record, now) or _superseded(connection, record, now))
+    ]
+
+
+def _is_running_out(record: AuthorityRecord, now: datetime) -> bool:
+    if record.crl_next_update is None:
+        return True
+    return now >= record.crl_next_update - record.crl_lifetime / RENEW_IN_LAST
+
+
+def _superseded(connection: Connection, authority: AuthorityRecord, now: datetime) -> list[CertificateRecord]:
+    return certificates.find(
+        connection,
+        AUTHORITIES.c.id == authority.id,
+        CERTIFICATES.c.state == State.LIVE.value,
+        CERTIFICATES.c.supersede_at <= now,
+        CERTIFICATES.c.not_after >= now,
+    )
+
+
+def _left_behind(connection: Connection, authority: AuthorityRecord, now: datetime) -> list[CertificateRecord]:
+    return certificates.find(
+        connection,
+        AUTHORITIES.c.id == authority.id,
+        CERTIFICATES.c.state == State.PENDING.value,
+        CERTIFICATES.c.created_at < now - PENDING_LEASE,
+    )
+
+
+def _sweep(connection: Connection, authority: AuthorityRecord, now: datetime) -> None:
+    for record in _superseded(connection, authority, now):
+        certificates.put_on_list(connection, record, State.REVOKED, RevocationReason.SUPERSEDED, now)
+    for record in _left_behind(connection, authority, now):
+        certificates.put_on_list(connection, record, State.REVOKED, RevocationReason.CESSATION_OF_OPERATION, now)
+
+
+def _next_moment(record: AuthorityRecord, now: datetime) -> datetime:
+    moment = now.replace(microsecond=0) - BACKDATE
+    if record.crl_this_update is not None:
+        moment = max(moment, record.crl_this_update + timedelta(seconds=1))
+    if moment > now:
+        raise OperationError(
+            f"the newest list of '{record.name}' is dated {record.crl_this_update:%Y-%m-%d %H:%M:%S} UTC, after now",
+            "Set the clock right, or try again in a minute.",
+        )
+    return moment
+
+
+def _entry(record: CertificateRecord) -> ListEntry:
+    if record.revoked_at is None or record.reason is None:  # pragma: no cover - the table's CHECK forbids it
+        raise OperationError(f"certificate {record.serial} is revoked without date and reason")
+    return ListEntry(serial=record.serial, revoked_at=record.revoked_at, reason=record.reason)
+
+
+def _line(entry: ListEntry) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(int(entry.serial, 16)).revocation_date(entry.revoked_at)
+    if entry.reason is not RevocationReason.UNSPECIFIED:  # section 5.3.1: then the extension is left out
+        builder = builder.add_extension(x509.CRLReason(FLAGS[entry.reason]), critical=False)
+    return builder.build()

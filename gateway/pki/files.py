@@ -1,0 +1,114 @@
+"""Files of the certificate desk: what is secret is 0600 from its first byte, and no file is ever half there.
+
+A file is written under another name in its folder, with its mode set on the open descriptor (so that no umask counts
+in either direction), flushed to the disk and renamed. A reader sees the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import OperationError, UsageError
+
+PRIVATE_MODE: Final = 0o600
+PUBLIC_MODE: Final = 0o644
+FOLDER_MODE: Final = 0o755
+# Keys, certificates, CSV files of ten thousand users: nothing the desk reads is larger, and it reads whole files.
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write or replace a file that only its owner may read. Raises `OperationError`."""
+    _replace(path, data, PRIVATE_MODE)
+
+
+def write_public(path: Path, data: bytes) -> None:
+    """Write or replace a file that everybody may read. Raises `OperationError`."""
+    _replace(path, data, PUBLIC_MODE)
+
+
+def append_private(path: Path, data: bytes) -> None:
+    """Append to a file that only its owner may read, and flush it to the disk. Raises `OperationError`."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
+        _fill(descriptor, data, PRIVATE_MODE)
+    except OSError as error:
+        raise _cannot("written", path, error) from error
+
+
+def make_folder(path: Path, mode: int = FOLDER_MODE) -> None:
+    """Make a folder and those above it; one that is there is left as it is. Raises `OperationError`."""
+    try:
+        if not path.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+            path.mkdir(mode=mode, exist_ok=True)
+            path.chmod(mode)
+    except OSError as error:
+        raise _cannot("made", path, error) from error
+
+
+def read(path: Path) -> bytes:
+    """The file's bytes, at most `MAX_FILE_BYTES`. Raises `UsageError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read: {error.strerror}", "Name a file that is there and readable."
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"{path}: is larger than {MAX_FILE_BYTES} bytes", "Split it into several files.")
+    return data
+
+
+def read_secret(path: Path) -> str:
+    """The first line of a passphrase file, without its line end. Raises `UsageError`."""
+    try:
+        text = read(path).decode()
+    except UnicodeDecodeError as error:
+        # The cause is cut: its text quotes the file's bytes.
+        raise UsageError(
+            f"{path}: is not UTF-8 text", "Write the passphrase on its first line."
+        ) from error.with_traceback(None)
+    return text.removeprefix("\ufeff").split("\n", 1)[0].rstrip("\r")
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE)
+        try:
+            _fill(descriptor, data, mode)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise _cannot("written", path, error) from error
+
+
+def _fill(descriptor: int, data: bytes, mode: int) -> None:
+    with os.fdopen(descriptor, "ab") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # A rename is on the disk once its folder is.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot(verb: str, path: Path, error: OSError) -> OperationError:
+    return OperationError(
+        f"{path}: cannot be {verb}: {error.strerror}", "Check that the folder is there, writable, and not full."
+    )

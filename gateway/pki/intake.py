@@ -1,0 +1,161 @@
+"""Taking in an authority that was made elsewhere, with the revocation list it has published so far.
+
+Nobody who was refused may get in again because the list is written by another program now: what the old list says
+is taken over, and numbers go on where it stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from gateway.errors import UsageError
+from gateway.pki import authority, constraints, keys, pkcs8
+from gateway.pki.desk import Desk
+from gateway.pki.files import make_folder, write_private
+from gateway.pki.names import check_authority_name
+from gateway.pki.reasons import reason_of
+from gateway.pki.registry import authorities
+from gateway.pki.registry.certificates import serial_text
+from gateway.pki.registry.records import ListEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """The files of an authority and what the desk shall do with it."""
+
+    name: str
+    certificate_pem: bytes  # the authority's, and after it those above, in any order
+    key_pem: bytes
+    key_passphrase: str | None
+    crl: bytes | None = None  # PEM or DER
+    crl_url: str | None = None
+    ocsp_url: str | None = None
+    issuer_url: str | None = None
+    crl_lifetime: timedelta = authority.DEFAULT_CRL_LIFETIME
+
+
+def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> authority.Authority:
+    """Take in an authority; its key is encrypted anew under `passphrase`. Raises `UsageError`, `OperationError`."""
+    authority.check_settings(
+        crl_url=intake.crl_url,
+        ocsp_url=intake.ocsp_url,
+        issuer_url=intake.issuer_url,
+        crl_lifetime=intake.crl_lifetime,
+    )
+    certificate, *others = _certificates(intake.certificate_pem)
+    _check_authority(certificate, now)
+    key = pkcs8.load(intake.key_pem, intake.key_passphrase, "the key file")
+    if not keys.are_equal(key.public_key(), certificate.public_key()):
+        raise UsageError("the key does not belong to the certificate", "Give the two files of the same authority.")
+    chain = _chain(certificate, others)
+    old = None if intake.crl is None else _old_list(intake.crl, certificate)
+    key_file = authority.free_place(desk, check_authority_name(intake.name))
+    make_folder(key_file.parent)
+    write_private(key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
+    new = authorities.NewAuthority(
+        name=intake.name,
+        parent=None,
+        certificate=certificate,
+        chain=chain,
+        domain=constraints.domain((certificate, *chain)),
+        crl_url=intake.crl_url,
+        ocsp_url=intake.ocsp_url,
+        issuer_url=intake.issuer_url,
+        crl_lifetime=intake.crl_lifetime,
+        crl_number=0 if old is None else _number(old),
+        crl_this_update=None if old is None else old.last_update_utc,
+    )
+    record = authority.register(desk, new, now, "ca import", () if old is None else _entries(old))
+    return authority.Authority(record, certificate, chain, key)
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise UsageError("the certificate file holds no certificate that can be read", "Give it in PEM.") from error
+
+
+def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
+    name = certificate.subject.rfc4514_string()
+    if certificate.not_valid_after_utc <= now:
+        raise UsageError(
+            f"the authority {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", "Make a new one."
+        )
+    keys.check(certificate.public_key(), f"the authority {name}")
+    if not is_authority(certificate):
+        raise UsageError(f"{name} is not an authority's certificate", "Give one with basicConstraints CA:TRUE.")
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if not (usage.key_cert_sign and usage.crl_sign):
+        raise UsageError(
+            f"the authority {name} may not sign certificates and revocation lists both (keyUsage)",
+            "Make a new one with 'gateway ca init'.",
+        )
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether basicConstraints say CA:TRUE; a self-signed X.509v1 certificate has none and is one all the same."""
+    if certificate.version is x509.Version.v1:
+        return certificate.subject == certificate.issuer
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _chain(certificate: x509.Certificate, others: list[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """The issuers from the nearest to the root, out of certificates in any order."""
+    chain: list[x509.Certificate] = []
+    while certificate.subject != certificate.issuer:
+        issuer = next((other for other in others if _has_issued(other, certificate)), None)
+        if issuer is None or issuer in chain:
+            raise UsageError(
+                f"the issuer of {certificate.subject.rfc4514_string()} is missing",
+                "Put the certificates of all authorities above it into the certificate file, after its own.",
+            )
+        chain.append(issuer)
+        certificate = issuer
+    return tuple(chain)
+
+
+def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:
+    load = x509.load_pem_x509_crl if b"-----BEGIN" in data else x509.load_der_x509_crl
+    try:
+        crl = load(data)
+        is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise UsageError("the revocation list cannot be read", "Give it in PEM or DER.") from error
+    if not is_ours:
+        raise UsageError("the revocation list is not this authority's", "Give the list that it has signed.")
+    return crl
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
+
+
+def _entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
+    return tuple(
+        ListEntry(
+            serial=serial_text(entry.serial_number), revoked_at=entry.revocation_date_utc, reason=reason_of(entry)
+        )
+        for entry in crl
+    )

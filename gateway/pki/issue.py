@@ -1,0 +1,226 @@
+"""Issuing: checked, signed, registered as pending, written to files, and only then live.
+
+A desk that is killed in between leaves a pending certificate that nobody counts on; whoever works on the same name
+next puts it on the revocation list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from gateway.errors import UsageError
+from gateway.pki import constraints, crl, pkcs8, profiles
+from gateway.pki.authority import Authority
+from gateway.pki.desk import Desk
+from gateway.pki.keys import PrivateKey, PublicKey
+from gateway.pki.names import check_email, check_text, name_key
+from gateway.pki.registry import audit, certificates, claims
+from gateway.pki.registry.records import CertificateRecord, Purpose, RevocationReason, State
+from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
+
+DEFAULT_DAYS: Final = 397
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is asked for. `checked` makes it one that can be signed."""
+
+    email: str | None
+    common_name: str
+    purpose: Purpose = Purpose.CLIENT
+    upn: str | None = None
+    department: str | None = None
+    device: str | None = None
+    days: int | None = None  # None: 397, or what the authority has left
+    hosts: tuple[x509.GeneralName, ...] = ()
+    p12_format: str | None = None
+    run: str | None = None
+    escrow: str | None = None  # the passphrase to keep the private key under
+
+    @classmethod
+    def of_person(cls, email: str, name: str | None = None, **options: object) -> Order:
+        """An order for a person: the common name is the name, or the address, and the device in parentheses."""
+        order = cls(email=email, common_name=name or email, **options)  # type: ignore[arg-type]
+        if order.device is None:
+            return order
+        return replace(order, common_name=f"{order.common_name} ({check_text(order.device, 'device')})")
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A signed certificate with the authorities above it."""
+
+    record: CertificateRecord
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A certificate that a renewal takes the place of, and when that is over."""
+
+    record: CertificateRecord
+    at: datetime
+
+
+Deliver = Callable[[Issued], None]
+
+
+def checked(authority: Authority, order: Order, now: datetime) -> Order:
+    """The order with its names in their one spelling. Raises `UsageError` for what the authority can't sign."""
+    clean = replace(
+        order,
+        email=None if order.email is None else check_email(order.email),
+        common_name=check_text(order.common_name, "common name"),
+        upn=None if order.upn is None else check_email(order.upn, "user principal name"),
+        department=None if order.department is None else check_text(order.department, "department"),
+    )
+    hosts = [host.value for host in clean.hosts if isinstance(host, x509.DNSName)]
+    constraints.check(authority.path, email=clean.email, upn=clean.upn, hosts=hosts)
+    validity(authority, clean.days, now)
+    return clean
+
+
+def validity(authority: Authority, days: int | None, now: datetime) -> profiles.Validity:
+    """From when to when a certificate is good. Raises `UsageError` for more days than the authority has left."""
+    left = (authority.record.not_after - now).days
+    if left < 1:
+        raise UsageError(
+            f"the authority '{authority.name}' ends today or has ended", "Make a new one: 'gateway ca init'."
+        )
+    wanted = min(DEFAULT_DAYS, left) if days is None else days
+    if not 1 <= wanted <= left:
+        raise UsageError(f"{wanted} days cannot be: '{authority.name}' has {left} left", f"Give 1 to {left} days.")
+    found = profiles.Validity.of_days(now, wanted)
+    return replace(found, not_before=max(found.not_before, authority.certificate.not_valid_before_utc))
+
+
+def issue(
+    desk: Desk, authority: Authority, order: Order, key: PrivateKey | PublicKey, now: datetime, deliver: Deliver
+) -> Issued:
+    """Sign, register, deliver. `deliver` writes the files and raises where it can't: then nothing goes live.
+
+    Raises `UsageError`, `NameTakenError`, `OperationError`.
+    """
+    clean = checked(authority, order, now)
+    reclaim(desk, authority, clean, now)
+    with desk.registry.reading() as connection:
+        serials = claims.holders(connection, authority.record.id, clean.common_name, clean.purpose, now)
+    if serials:
+        raise claims.taken(clean.common_name, serials)
+    certificate = sign(authority, clean, key, now)
+    new = certificates.NewCertificate(
+        certificate=certificate,
+        common_name=clean.common_name,
+        purpose=clean.purpose,
+        email=clean.email,
+        upn=clean.upn,
+        device=clean.device,
+        p12_format=clean.p12_format,
+        run=clean.run,
+        escrow=escrowed(clean.escrow, key),
+    )
+    with desk.registry.writing() as connection:
+        record = certificates.add_pending(connection, authority.record, new, now, desk.actor)
+        audit.add(connection, event(desk, record, "signed", now))
+    return finish(desk, authority, Issued(record, certificate, authority.path), now, deliver)
+
+
+def finish(
+    desk: Desk, authority: Authority, issued: Issued, now: datetime, deliver: Deliver, old: Replaced | None = None
+) -> Issued:
+    """Deliver a pending certificate and make it live; where that fails, revoke it and raise what happened."""
+    try:
+        deliver(issued)
+        with desk.registry.writing() as connection:
+            certificates.make_live(connection, issued.record)
+            if old is not None:
+                certificates.supersede(connection, old.record, issued.record, old.at)
+            audit.add(connection, event(desk, issued.record, "issued", now))
+    except BaseException:
+        abandon(desk, authority, [issued.record], now)
+        raise
+    return replace(issued, record=replace(issued.record, state=State.LIVE))
+
+
+def reclaim(desk: Desk, authority: Authority, order: Order, now: datetime) -> list[CertificateRecord]:
+    """Put pending certificates that a killed desk left on this order's name on the list; returns them.
+
+    Those of the same import count as left at once, since its folder is locked by whoever runs it; others after a while.
+    """
+    with desk.registry.reading() as connection:
+        pending = certificates.find(
+            connection,
+            AUTHORITIES.c.id == authority.record.id,
+            CERTIFICATES.c.state == State.PENDING.value,
+            CERTIFICATES.c.id == NAME_CLAIMS.c.certificate_id,
+            NAME_CLAIMS.c.name_key == name_key(order.common_name),
+        )
+    left = [
+        record
+        for record in {record.id: record for record in pending}.values()
+        if record.created_at < now - crl.PENDING_LEASE or (order.run is not None and record.run == order.run)
+    ]
+    if left:
+        abandon(desk, authority, left, now)
+    return left
+
+
+def abandon(desk: Desk, authority: Authority, pending: list[CertificateRecord], now: datetime) -> None:
+    """Revoke certificates that were signed and never handed out, and publish the list."""
+    with desk.registry.writing() as connection:
+        for record in pending:
+            reason = RevocationReason.CESSATION_OF_OPERATION
+            certificates.put_on_list(connection, record, State.REVOKED, reason, now)
+            audit.add(connection, event(desk, record, "abandoned", now))
+        crl.issue(connection, authority, now)
+    crl.publish(desk, authority.name)
+
+
+def event(desk: Desk, record: CertificateRecord, action: str, now: datetime) -> audit.Event:
+    """A line of the audit trail about a certificate."""
+    return audit.Event(now, desk.actor, action, record.authority, record.serial, record.subject)
+
+
+def sign(authority: Authority, order: Order, key: PrivateKey | PublicKey, now: datetime) -> x509.Certificate:
+    """The certificate for a checked order."""
+    names = profiles.Names(
+        common_name=order.common_name,
+        organization=_organization(authority.certificate),
+        department=order.department,
+        email=order.email,
+        upn=order.upn,
+        hosts=order.hosts,
+    )
+    return profiles.leaf_certificate(
+        purpose=order.purpose,
+        names=names,
+        public_key=public_of(key),
+        validity=validity(authority, order.days, now),
+        issuer=authority.issuer,
+    )
+
+
+def public_of(key: PrivateKey | PublicKey) -> PublicKey:
+    """The public half of a key, or the key itself."""
+    return key.public_key() if isinstance(key, PrivateKey) else key
+
+
+def _organization(certificate: x509.Certificate) -> str | None:
+    found = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return str(found[0].value) if found else None
+
+
+def escrowed(passphrase: str | None, key: PrivateKey | PublicKey) -> bytes | None:
+    """The private key as the registry keeps it for recovery, where that was asked for. Raises `UsageError`."""
+    if passphrase is None:
+        return None
+    if not isinstance(key, PrivateKey):
+        raise UsageError("a key that was made elsewhere cannot be kept", "Leave --escrow away with --csr.")
+    return pkcs8.encrypt(key, passphrase)

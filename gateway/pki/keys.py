@@ -1,0 +1,85 @@
+"""Private and public keys: which kinds are made, and which are good enough to be signed.
+
+RSA from 2,048 bits and the NIST curves are what mail programs, phones and browsers take; Ed25519 isn't for browsers.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.errors import UsageError
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+MIN_RSA_BITS: Final = 2048  # CA/Browser Forum S/MIME requirements 6.1.5
+MAX_RSA_BITS: Final = 8192  # beyond it a handshake costs the server tens of milliseconds
+_MIN_RSA_EXPONENT: Final = 65537
+_CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+
+class KeyKind(StrEnum):
+    """A kind of key that the desk makes."""
+
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+    RSA_4096 = "rsa-4096"
+    ECDSA_P256 = "ecdsa-p256"
+    ECDSA_P384 = "ecdsa-p384"
+
+
+def make(kind: KeyKind) -> PrivateKey:
+    """A new key; RSA takes 0.1 to 2 seconds of a core."""
+    match kind:
+        case KeyKind.ECDSA_P256:
+            return ec.generate_private_key(ec.SECP256R1())
+        case KeyKind.ECDSA_P384:
+            return ec.generate_private_key(ec.SECP384R1())
+        case _:
+            return rsa.generate_private_key(_MIN_RSA_EXPONENT, int(kind.removeprefix("rsa-")))
+
+
+def check(key: Any, place: str) -> PublicKey:
+    """The public key, if it is one we sign. Raises `UsageError` that names `place`."""
+    remedy = f"Use RSA of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits or an EC key on P-256, P-384 or P-521."
+    if isinstance(key, rsa.RSAPublicKey):
+        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            raise UsageError(f"{place}: an RSA key of {key.key_size} bits is not used", remedy)
+        if key.public_numbers().e < _MIN_RSA_EXPONENT:
+            raise UsageError(f"{place}: the RSA key's exponent {key.public_numbers().e} is too small", remedy)
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name not in _CURVES:
+            raise UsageError(f"{place}: an EC key on {key.curve.name} is not used", remedy)
+        return key
+    raise UsageError(f"{place}: this kind of key is not used", remedy)
+
+
+def describe(key: Any) -> str:
+    """`RSA 2048` or `EC P-256`."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    return f"EC {_CURVES.get(key.curve.name, key.curve.name)}"
+
+
+def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
+    """The hash that belongs to a signing key's strength."""
+    if isinstance(key, rsa.RSAPrivateKey) or key.curve.key_size <= 256:
+        return hashes.SHA256()
+    return hashes.SHA384() if key.curve.key_size <= 384 else hashes.SHA512()
+
+
+def are_equal(one: Any, other: Any) -> bool:
+    """Whether two public keys are the same."""
+    return spki(one) == spki(other)
+
+
+def spki(key: Any) -> bytes:
+    """SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7)."""
+    data: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return data

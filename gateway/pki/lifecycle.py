@@ -1,0 +1,145 @@
+"""Renewing, revoking, holding and releasing. Whatever changes who gets in has a new revocation list at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from gateway.errors import UsageError
+from gateway.pki import crl, issue
+from gateway.pki.authority import Authority
+from gateway.pki.desk import Desk
+from gateway.pki.keys import PrivateKey, PublicKey
+from gateway.pki.registry import audit, authorities, certificates
+from gateway.pki.registry.records import CertificateRecord, ListEntry, RevocationReason, State
+
+DEFAULT_OVERLAP: Final = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """How a certificate is renewed."""
+
+    key: PrivateKey | PublicKey
+    days: int | None = None
+    overlap: timedelta = DEFAULT_OVERLAP
+    p12_format: str | None = None
+    escrow: str | None = None
+
+
+def renew(
+    desk: Desk, authority: Authority, old: CertificateRecord, renewal: Renewal, now: datetime, deliver: issue.Deliver
+) -> issue.Issued:
+    """A certificate with the old one's names and use; the old one goes on the list when `overlap` has passed.
+
+    Raises `UsageError` where the old one can't be renewed, `OperationError` where somebody was faster.
+    """
+    if old.state is not State.LIVE or old.supersede_at is not None:
+        status = "renewed already" if old.supersede_at is not None else str(old.state)
+        raise UsageError(f"certificate {old.serial} of '{old.common_name}' is {status}", "Issue a new one.")
+    if renewal.overlap < timedelta(0):
+        raise UsageError("the overlap cannot be negative", "Give a duration such as 14d.")
+    order = issue.checked(authority, _order_of(old, renewal.days), now)
+    certificate = issue.sign(authority, order, renewal.key, now)
+    new = certificates.NewCertificate(
+        certificate=certificate,
+        common_name=old.common_name,
+        purpose=old.purpose,
+        email=old.email,
+        upn=old.upn,
+        device=old.device,
+        p12_format=renewal.p12_format,
+        renews=old.serial,
+        escrow=issue.escrowed(renewal.escrow, renewal.key),
+    )
+    with desk.registry.writing() as connection:
+        record = certificates.add_pending(connection, authority.record, new, now, desk.actor)
+        audit.add(connection, issue.event(desk, record, "signed", now))
+    pending = issue.Issued(record, certificate, authority.path)
+    issued = issue.finish(desk, authority, pending, now, deliver, issue.Replaced(old, now + renewal.overlap))
+    if not renewal.overlap:
+        crl.renew(desk, authority, now)
+    return issued
+
+
+def revoke(
+    desk: Desk, authority: Authority, records: Sequence[CertificateRecord], reason: RevocationReason, now: datetime
+) -> None:
+    """Put certificates of one authority on its list for good. Raises `OperationError`."""
+    if reason is RevocationReason.CERTIFICATE_HOLD:
+        raise UsageError("a hold is no revocation", "Use 'gateway cert hold'.")
+    _put(desk, authority, records, (State.REVOKED, reason, "revoked"), now)
+
+
+def hold(desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime) -> None:
+    """Put certificates of one authority on its list until they are released. Raises `UsageError`."""
+    for record in records:
+        if record.state is not State.LIVE:
+            raise UsageError(f"certificate {record.serial} is {record.state}", "Only a live one can be held.")
+    _put(desk, authority, records, (State.HELD, RevocationReason.CERTIFICATE_HOLD, "held"), now)
+
+
+def release(desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime) -> None:
+    """Take held certificates of one authority off its list. Raises `OperationError` where one isn't held."""
+    with desk.registry.writing() as connection:
+        for record in records:
+            certificates.take_off_list(connection, record)
+            audit.add(connection, issue.event(desk, record, "released", now))
+        crl.issue(connection, authority, now)
+    crl.publish(desk, authority.name)
+
+
+def revoke_foreign(desk: Desk, authority: Authority, serial: str, reason: RevocationReason, now: datetime) -> None:
+    """Put a serial on the list that the registry has no certificate for: one made before the authority was taken in.
+
+    Raises `OperationError` where it is on the list already.
+    """
+    entry = ListEntry(serial=serial, revoked_at=now.replace(microsecond=0), reason=reason)
+    with desk.registry.writing() as connection:
+        authorities.add_foreign(connection, authority.record, entry)
+        detail = f"not in the registry; {reason}"
+        audit.add(connection, audit.Event(now, desk.actor, "revoked", authority.name, serial, detail))
+        crl.issue(connection, authority, now)
+    crl.publish(desk, authority.name)
+
+
+def _put(
+    desk: Desk,
+    authority: Authority,
+    records: Sequence[CertificateRecord],
+    what: tuple[State, RevocationReason, str],
+    now: datetime,
+) -> None:
+    state, reason, action = what
+    with desk.registry.writing() as connection:
+        for record in records:
+            certificates.put_on_list(connection, record, state, reason, now)
+            detail = f"{reason}: {record.subject}"
+            audit.add(connection, replace(issue.event(desk, record, action, now), detail=detail))
+        crl.issue(connection, authority, now)
+    # The registry has it: where the file can't be written, OCSP and `gateway ca crl` still know.
+    crl.publish(desk, authority.name)
+
+
+def _order_of(old: CertificateRecord, days: int | None) -> issue.Order:
+    certificate = x509.load_der_x509_certificate(old.der)
+    departments = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    return issue.Order(
+        email=old.email,
+        common_name=old.common_name,
+        purpose=old.purpose,
+        upn=old.upn,
+        department=str(departments[0].value) if departments else None,
+        device=old.device,
+        days=days,
+        hosts=tuple(name for name in names if isinstance(name, x509.DNSName | x509.IPAddress)),
+    )

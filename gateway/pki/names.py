@@ -1,0 +1,106 @@
+"""Names that go into certificates, file names and the registry, checked once at the door.
+
+An e-mail address is a dot-atom of ASCII before an LDH domain: what RFC 5280 allows in rfc822Name without exceptions
+(quoted local parts, addresses in other scripts), and what can't be read as a formula, an option or a path.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from gateway.errors import UsageError
+
+MAX_COMMON_NAME_CHARACTERS: Final = 64  # ub-common-name, RFC 5280 appendix A.1
+MAX_LOCAL_PART_CHARACTERS: Final = 64  # RFC 5321 section 4.5.3.1.1
+MAX_DOMAIN_CHARACTERS: Final = 253  # RFC 1035 section 2.3.4, without the root's dot
+MAX_AUTHORITY_NAME_CHARACTERS: Final = 63
+
+_ATEXT: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"  # RFC 5322 section 3.2.3
+_LOCAL_PART: Final = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
+_LABEL: Final = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+_DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_AUTHORITY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_FORMULA: Final = ("=", "+", "-", "@")  # what a spreadsheet runs, and a shell takes for an option
+_UNSAFE_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9@._+-]+")
+
+
+def check_domain(text: str) -> str:
+    """The domain in lower case. Raises `UsageError`."""
+    domain = text.lower().removesuffix(".")
+    if len(domain) > MAX_DOMAIN_CHARACTERS or _DOMAIN.fullmatch(domain) is None:
+        raise UsageError(f"'{_shown(text)}' is no domain", "Write it like example.com; other scripts as xn--….")
+    return domain
+
+
+def check_email(text: str, what: str = "e-mail address") -> str:
+    """The address with its domain in lower case. Raises `UsageError`."""
+    local, at, domain = text.rpartition("@")
+    if not at or len(local) > MAX_LOCAL_PART_CHARACTERS or _LOCAL_PART.fullmatch(local) is None:
+        raise UsageError(f"'{_shown(text)}' is no {what}", "Write it like alice@example.com.")
+    if local.startswith(_FORMULA):
+        raise UsageError(f"'{_shown(text)}': an {what} does not begin with '{local[0]}' here", "Use another address.")
+    if len(domain) > MAX_DOMAIN_CHARACTERS or _DOMAIN.fullmatch(domain.lower()) is None:
+        raise UsageError(f"'{_shown(text)}' is no {what}: its domain cannot be", "Write it like alice@example.com.")
+    return f"{local}@{domain.lower()}"
+
+
+def check_text(text: str, what: str, limit: int = MAX_COMMON_NAME_CHARACTERS) -> str:
+    """A line of a certificate's subject, in Unicode's composed form. Raises `UsageError`."""
+    line = unicodedata.normalize("NFC", text)
+    if not line.strip():
+        raise UsageError(f"the {what} is empty", "Write one.")
+    if line != line.strip():
+        raise UsageError(f"the {what} '{_shown(text)}' begins or ends with a space", "Take the space away.")
+    if len(line) > limit:
+        raise UsageError(f"the {what} '{_shown(text)}' is longer than {limit} characters", "Write a shorter one.")
+    if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in line):
+        raise UsageError(f"the {what} '{_shown(text)}' holds a control character", "Take it out.")
+    if line.startswith(_FORMULA):
+        raise UsageError(
+            f"the {what} '{_shown(text)}' begins with '{line[0]}'", "A spreadsheet would run it as a formula."
+        )
+    return line
+
+
+def check_authority_name(text: str) -> str:
+    """What an authority is called in commands, files and URLs. Raises `UsageError`."""
+    if len(text) > MAX_AUTHORITY_NAME_CHARACTERS or _AUTHORITY_NAME.fullmatch(text) is None:
+        raise UsageError(
+            f"'{_shown(text)}' is no name for an authority",
+            f"Use up to {MAX_AUTHORITY_NAME_CHARACTERS} of a-z, 0-9, '.', '_', '-', with a letter or digit first.",
+        )
+    return text
+
+
+def check_http_url(text: str, what: str) -> str:
+    """A URL that goes into certificates: http, since https would need another certificate. Raises `UsageError`."""
+    host = text.removeprefix("http://").split("/", 1)[0].partition(":")[0]
+    is_plain = text.startswith("http://") and text.isascii() and text.isprintable() and " " not in text
+    if not is_plain or _DOMAIN.fullmatch(host.lower()) is None:
+        raise UsageError(
+            f"'{_shown(text)}' is no {what}", "Write it like http://pki.example.com/corp.crl (http, not https)."
+        )
+    return text
+
+
+def name_key(common_name: str) -> str:
+    """What makes two common names the same: spelling in Unicode, case and spaces don't tell people apart."""
+    return " ".join(unicodedata.normalize("NFKC", common_name).casefold().split())
+
+
+def domain_of(email: str) -> str:
+    """The domain of an address that was checked."""
+    return email.rpartition("@")[2]
+
+
+def file_stem(*parts: str | None) -> str:
+    """A file name's beginning made of names: no separators, no hidden files, no options."""
+    joined = "-".join(part for part in parts if part)
+    return _UNSAFE_IN_FILE_NAMES.sub("_", joined).lstrip(".-") or "certificate"
+
+
+def _shown(text: str) -> str:
+    cut = text if len(text) <= MAX_COMMON_NAME_CHARACTERS else f"{text[:MAX_COMMON_NAME_CHARACTERS]}…"
+    return "".join(character if character.isprintable() else "\ufffd" for character in cut)

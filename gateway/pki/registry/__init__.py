@@ -1,0 +1,1 @@
+"""The registry: every certificate the desk made, who made it and when, in SQLite or PostgreSQL."""

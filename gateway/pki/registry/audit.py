@@ -1,0 +1,36 @@
+"""The audit trail: who did what to which certificate, and when. Lines are added; the database refuses anything else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from gateway.pki.registry.records import AuditEntry
+from gateway.pki.registry.tables import AUDIT
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is written down."""
+
+    at: datetime
+    actor: str
+    action: str  # the command's words: "cert revoke"
+    authority: str | None = None
+    serial: str | None = None
+    detail: str = ""
+
+
+def add(connection: Connection, event: Event) -> None:
+    """Write one line, in the transaction of what it tells about."""
+    connection.execute(insert(AUDIT).values(asdict(event)))
+
+
+def entries(connection: Connection, *, serial: str | None = None) -> list[AuditEntry]:
+    """The trail, oldest first; of one certificate, or all."""
+    query = select(AUDIT).order_by(AUDIT.c.id)
+    if serial is not None:
+        query = query.where(AUDIT.c.serial == serial)
+    return [AuditEntry(**row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,138 @@
+"""Authorities in the registry. A row is locked while a revocation list is made from it: no list overtakes another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import Connection, RowMapping, Select, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki.registry.records import AuthorityRecord, ListEntry, RevocationReason
+from gateway.pki.registry.tables import AUTHORITIES, FOREIGN_REVOCATIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAuthority:
+    """What there is to know of an authority before the registry has it."""
+
+    name: str
+    parent: str | None
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    domain: str | None
+    crl_url: str | None
+    ocsp_url: str | None
+    issuer_url: str | None
+    crl_lifetime: timedelta
+    crl_number: int = 0
+    crl_this_update: datetime | None = None
+
+
+def add(connection: Connection, new: NewAuthority, now: datetime, actor: str) -> AuthorityRecord:
+    """Register an authority. Raises `OperationError` where its name is taken."""
+    values = {
+        "name": new.name,
+        "parent": new.parent,
+        "certificate_der": new.certificate.public_bytes(Encoding.DER),
+        "chain_pem": "".join(issuer.public_bytes(Encoding.PEM).decode() for issuer in new.chain),
+        "domain": new.domain,
+        "not_after": new.certificate.not_valid_after_utc,
+        "crl_url": new.crl_url,
+        "ocsp_url": new.ocsp_url,
+        "issuer_url": new.issuer_url,
+        "crl_lifetime_seconds": int(new.crl_lifetime.total_seconds()),
+        "crl_number": new.crl_number,
+        "crl_this_update": new.crl_this_update,
+        "created_at": now,
+        "created_by": actor,
+    }
+    try:
+        connection.execute(insert(AUTHORITIES).values(values))
+    except IntegrityError as error:
+        raise OperationError(f"there is an authority '{new.name}' already", "Choose another name.") from error
+    return get(connection, new.name)
+
+
+def find(connection: Connection, name: str) -> AuthorityRecord | None:
+    """The authority of that name, if there is one."""
+    return _one(connection, select(AUTHORITIES).where(AUTHORITIES.c.name == name))
+
+
+def get(connection: Connection, name: str) -> AuthorityRecord:
+    """The authority of that name. Raises `UsageError`."""
+    return _known(connection, find(connection, name), name)
+
+
+def lock(connection: Connection, name: str) -> AuthorityRecord:
+    """The authority, which nobody else changes before this transaction ends. Raises `UsageError`."""
+    # SQLite has locked the whole file when the transaction began.
+    query = select(AUTHORITIES).where(AUTHORITIES.c.name == name).with_for_update()
+    return _known(connection, _one(connection, query), name)
+
+
+def all_of(connection: Connection) -> list[AuthorityRecord]:
+    """Every authority, by name."""
+    rows = connection.execute(select(AUTHORITIES).order_by(AUTHORITIES.c.name)).mappings()
+    return [_record(row) for row in rows]
+
+
+def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:
+    """Remember a new revocation list as the newest. The caller holds the lock."""
+    connection.execute(
+        update(AUTHORITIES)
+        .where(AUTHORITIES.c.name == name)
+        .values(
+            crl_number=number,
+            crl_this_update=crl.last_update_utc,
+            crl_next_update=crl.next_update_utc,
+            crl_der=crl.public_bytes(Encoding.DER),
+        )
+    )
+
+
+def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListEntry) -> None:
+    """Revoke a serial that the registry has no certificate for. Raises `OperationError` where it is revoked already."""
+    values = {"serial": entry.serial, "revoked_at": entry.revoked_at, "reason": entry.reason.value}
+    try:
+        connection.execute(insert(FOREIGN_REVOCATIONS).values(authority_id=authority.id, **values))
+    except IntegrityError as error:
+        raise OperationError(f"{entry.serial} is revoked already", "Nothing is left to do.") from error
+
+
+def foreign(connection: Connection, authority: AuthorityRecord) -> list[ListEntry]:
+    """The revoked serials that the registry has no certificates for, oldest first."""
+    table = FOREIGN_REVOCATIONS
+    query = select(table).where(table.c.authority_id == authority.id).order_by(table.c.revoked_at, table.c.serial)
+    return [
+        ListEntry(serial=row["serial"], revoked_at=row["revoked_at"], reason=RevocationReason(row["reason"]))
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def _known(connection: Connection, record: AuthorityRecord | None, name: str) -> AuthorityRecord:
+    if record is None:
+        names = ", ".join(other.name for other in all_of(connection))
+        remedy = f"There are: {names}." if names else "Make one with 'gateway ca init NAME'."
+        raise UsageError(f"there is no authority '{name}'", remedy)
+    return record
+
+
+def _one(connection: Connection, query: Select[Any]) -> AuthorityRecord | None:
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _record(row)
+
+
+def _record(row: RowMapping) -> AuthorityRecord:
+    values: dict[str, Any] = dict(row)
+    chain_pem = values.pop("chain_pem")
+    chain = x509.load_pem_x509_certificates(chain_pem.encode()) if chain_pem else []
+    return AuthorityRecord(
+        chain_der=tuple(issuer.public_bytes(Encoding.DER) for issuer in chain),
+        crl_lifetime=timedelta(seconds=values.pop("crl_lifetime_seconds")),
+        **values,
+    )

@@ -1,0 +1,179 @@
+"""Certificates in the registry: pending when signed, live when their files are written, on the list when revoked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki.registry import claims
+from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, Purpose, RevocationReason, State
+from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+
+_SERIAL: Final = re.compile(r"(?:0x)?[0-9A-Fa-f:]{1,60}")
+MAX_SERIAL_DIGITS: Final = 40  # 20 bytes, RFC 5280 section 4.1.2.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCertificate:
+    """What there is to know of a certificate before the registry has it."""
+
+    certificate: x509.Certificate
+    common_name: str
+    purpose: Purpose
+    email: str | None = None
+    upn: str | None = None
+    device: str | None = None
+    p12_format: str | None = None
+    run: str | None = None
+    renews: str | None = None
+    escrow: bytes | None = field(default=None, repr=False)
+
+
+def serial_text(number: int) -> str:
+    """A serial as the registry and the access log write it: upper-case hex, an even number of digits."""
+    text = f"{number:X}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
+def parse_serial(text: str) -> str | None:
+    """A serial as people write it, `0x`, colons and case aside; None where it is none."""
+    if _SERIAL.fullmatch(text) is None:
+        return None
+    digits = text.removeprefix("0x").replace(":", "").lstrip("0")
+    return serial_text(int(digits, 16)) if 0 < len(digits) <= MAX_SERIAL_DIGITS else None
+
+
+def add_pending(
+    connection: Connection, authority: AuthorityRecord, new: NewCertificate, now: datetime, actor: str
+) -> CertificateRecord:
+    """Register a signed certificate that nobody has yet; a renewal gets its names when it goes live.
+
+    Raises `NameTakenError`.
+    """
+    serial = serial_text(new.certificate.serial_number)
+    row = connection.execute(
+        insert(CERTIFICATES)
+        .values(
+            authority_id=authority.id,
+            serial=serial,
+            common_name=new.common_name,
+            email=new.email,
+            upn=new.upn,
+            device=new.device,
+            purpose=new.purpose.value,
+            state=State.PENDING.value,
+            p12_format=new.p12_format,
+            subject=new.certificate.subject.rfc4514_string(),
+            fingerprint=new.certificate.fingerprint(hashes.SHA256()).hex(),
+            der=new.certificate.public_bytes(Encoding.DER),
+            not_before=new.certificate.not_valid_before_utc,
+            not_after=new.certificate.not_valid_after_utc,
+            created_at=now,
+            created_by=actor,
+            run=new.run,
+            renews=new.renews,
+            escrow=new.escrow,
+        )
+        .returning(CERTIFICATES.c.id)
+    ).scalar_one()
+    if new.renews is None:
+        claims.take(connection, authority.id, new.common_name, new.purpose, row, now)
+    return get(connection, authority.name, serial)
+
+
+def make_live(connection: Connection, record: CertificateRecord) -> None:
+    """Turn a pending certificate live. Raises `OperationError` where it isn't pending any more."""
+    _change(connection, record, State.PENDING, state=State.LIVE.value)
+
+
+def supersede(connection: Connection, old: CertificateRecord, new: CertificateRecord, at: datetime) -> None:
+    """Let a renewal take over the names, and put the old one on the list from a moment on. Raises `OperationError`."""
+    if not claims.hand_over(connection, old.id, new.id):
+        raise OperationError(
+            f"certificate {old.serial} was renewed or revoked meanwhile", "Look at it with 'gateway cert show'."
+        )
+    _change(connection, old, State.LIVE, supersede_at=at)
+
+
+def put_on_list(
+    connection: Connection, record: CertificateRecord, state: State, reason: RevocationReason, now: datetime
+) -> None:
+    """Revoke or hold. Raises `OperationError` where its state changed meanwhile."""
+    _change(connection, record, record.state, state=state.value, reason=reason.value, revoked_at=now)
+    if state is State.REVOKED:
+        claims.release(connection, record.id)
+
+
+def take_off_list(connection: Connection, record: CertificateRecord) -> None:
+    """Release a held certificate. Raises `OperationError` where it isn't held."""
+    _change(connection, record, State.HELD, state=State.LIVE.value, reason=None, revoked_at=None)
+
+
+def find(connection: Connection, *conditions: ColumnElement[bool]) -> list[CertificateRecord]:
+    """The certificates that meet every condition (on `CERTIFICATES` and `AUTHORITIES`), oldest first."""
+    query = (
+        select(CERTIFICATES, AUTHORITIES.c.name.label("authority"))
+        .join(AUTHORITIES, AUTHORITIES.c.id == CERTIFICATES.c.authority_id)
+        .where(*conditions)
+        .order_by(CERTIFICATES.c.id)
+    )
+    return [_record(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def get(connection: Connection, authority: str, serial: str) -> CertificateRecord:
+    """The certificate with this serial under this authority. Raises `UsageError`."""
+    found = find(connection, AUTHORITIES.c.name == authority, CERTIFICATES.c.serial == serial)
+    if not found:
+        raise UsageError(f"authority '{authority}' has no certificate {serial}", "See 'gateway cert list'.")
+    return found[0]
+
+
+def matching(connection: Connection, text: str, *, authority: str | None = None) -> list[CertificateRecord]:
+    """The certificates that a person means by a serial, an e-mail address or a common name. Raises `UsageError`."""
+    meant = [func.lower(CERTIFICATES.c.email) == text.lower(), CERTIFICATES.c.common_name == text]
+    if (serial := parse_serial(text)) is not None:
+        meant.append(CERTIFICATES.c.serial == serial)
+    conditions: list[ColumnElement[bool]] = [or_(*meant)]
+    if authority is not None:
+        conditions.append(AUTHORITIES.c.name == authority)
+    found = find(connection, *conditions)
+    if not found:
+        raise UsageError(f"no certificate has the serial, e-mail address or name '{text}'", "See 'gateway cert list'.")
+    return found
+
+
+def serials(records: Iterable[CertificateRecord]) -> str:
+    """Serials for a message."""
+    return ", ".join(record.serial for record in records)
+
+
+def _change(connection: Connection, record: CertificateRecord, expected: State, **values: Any) -> None:
+    statement = (
+        update(CERTIFICATES)
+        .where(CERTIFICATES.c.id == record.id, CERTIFICATES.c.state == expected.value)
+        .values(**values)
+    )
+    if connection.execute(statement).rowcount != 1:
+        raise OperationError(
+            f"certificate {record.serial} is not {expected} any more", "Look at it with 'gateway cert show'."
+        )
+
+
+def _record(row: dict[str, Any]) -> CertificateRecord:
+    row.pop("authority_id")
+    reason = row.pop("reason")
+    return CertificateRecord(
+        purpose=Purpose(row.pop("purpose")),
+        state=State(row.pop("state")),
+        reason=None if reason is None else RevocationReason(reason),
+        **row,
+    )

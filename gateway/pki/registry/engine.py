@@ -1,0 +1,147 @@
+"""The registry's door: opens the database, brings its schema up to date, and hands out transactions.
+
+A writing transaction takes SQLite's write lock at its start, so that it never fails halfway for having read before
+another wrote. What leaves here is `OperationError` or `UsageError`; statements and their values are never in a message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki.files import PRIVATE_MODE, make_folder
+from gateway.pki.registry.migrations import migrate
+
+DEFAULT_URL: Final = "sqlite:///pki/registry.db"
+# How long one writer waits for another: a transaction is a few milliseconds, so this is a hundred of them in a row.
+LOCK_WAIT_SECONDS: Final = 20
+_WRITES: Final = "gateway_writes"
+
+
+class Registry:
+    """An open registry. Use as a context manager."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str, folder: Path | None = None) -> Self:
+        """Open or make the registry at an SQLAlchemy URL; SQLite paths are relative to `folder`.
+
+        Raises `UsageError` for a URL that can't be used, `OperationError` where the database doesn't answer.
+        """
+        registry = cls(_engine(locate(url, folder)))
+        try:
+            with registry.writing() as connection:
+                migrate(connection)
+        except BaseException:
+            registry.close()
+            raise
+        return registry
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def place(self) -> str:
+        """The registry's URL without its password, for messages."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads. Raises `OperationError`."""
+        with self._transaction(is_writing=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is kept as a whole or, after any exception, not at all. Raises `OperationError`."""
+        with self._transaction(is_writing=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, is_writing: bool) -> Iterator[Connection]:
+        try:
+            with (
+                self._engine.connect().execution_options(**{_WRITES: is_writing}) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or type(error).__name__).strip().split("\n", 1)[0]
+            raise OperationError(
+                f"the registry {self.place} cannot be used: {cause}",
+                "Check that the database runs, is not full, and may be written by this user.",
+            ) from error
+
+
+def locate(url: str, folder: Path | None = None) -> URL:
+    """The parsed URL, a SQLite path made absolute. Raises `UsageError`."""
+    remedy = "Write sqlite:///pki/registry.db or postgresql+psycopg://user:password@host/database."
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UsageError("the registry's URL cannot be read", remedy) from error
+    match parsed.drivername:
+        case "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise UsageError("a registry in memory would forget every certificate", remedy)
+            path = (folder or Path.cwd()) / parsed.database
+            return parsed.set(database=str(path.absolute()))
+        case "postgresql" | "postgresql+psycopg":
+            return parsed.set(drivername="postgresql+psycopg")
+        case driver:
+            raise UsageError(f"a registry cannot be kept in '{driver}'", remedy)
+
+
+def _engine(url: URL) -> Engine:
+    if url.drivername != "sqlite":
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    _make_private(Path(str(url.database)))
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        poolclass=NullPool,
+        connect_args={"timeout": LOCK_WAIT_SECONDS, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    # Whoever works here and with what is nobody else's business; SQLite gives its side files the mode of the main one.
+    make_folder(path.parent)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE))
+    except OSError as error:
+        raise OperationError(
+            f"{path}: the registry cannot be opened: {error.strerror}", "Run this as the user that owns it."
+        ) from error
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    # FULL: a certificate that was handed out is on the disk, whatever happens to the power.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    is_writing = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")

@@ -1,0 +1,113 @@
+"""The registry's tables, as queries name them. What makes them is in `migrations`; the two change together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+METADATA: Final = MetaData()
+_ID: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what is called INTEGER
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC time, kept as whole seconds since 1970: the same in every database, and what X.509 can say."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - the interface
+        """Aware time to seconds."""
+        return None if value is None else int(value.timestamp())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the interface
+        """Seconds to aware time."""
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+SCHEMA_VERSION: Final = Table("schema_version", METADATA, Column("version", Integer, nullable=False))
+
+AUTHORITIES: Final = Table(
+    "authorities",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("parent", String),
+    Column("certificate_der", LargeBinary, nullable=False),
+    Column("chain_pem", Text, nullable=False),
+    Column("domain", String),
+    Column("not_after", Moment, nullable=False),
+    Column("crl_url", String),
+    Column("ocsp_url", String),
+    Column("issuer_url", String),
+    Column("crl_lifetime_seconds", BigInteger, nullable=False),
+    Column("crl_number", BigInteger, nullable=False),
+    Column("crl_this_update", Moment),
+    Column("crl_next_update", Moment),
+    Column("crl_der", LargeBinary),
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", String, nullable=False),
+)
+
+CERTIFICATES: Final = Table(
+    "certificates",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("authority_id", BigInteger, ForeignKey("authorities.id"), nullable=False),
+    Column("serial", String, nullable=False),
+    Column("common_name", String, nullable=False),
+    Column("email", String),
+    Column("upn", String),
+    Column("device", String),
+    Column("purpose", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("p12_format", String),
+    Column("subject", Text, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("not_before", Moment, nullable=False),
+    Column("not_after", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("run", String),
+    Column("renews", String),
+    Column("supersede_at", Moment),
+    Column("revoked_at", Moment),
+    Column("reason", String),
+    Column("escrow", LargeBinary),
+)
+
+# Who holds a common name: one line for each use (login, signing, encryption) that a certificate has.
+NAME_CLAIMS: Final = Table(
+    "name_claims",
+    METADATA,
+    Column("authority_id", BigInteger, ForeignKey("authorities.id"), primary_key=True),
+    Column("name_key", String, primary_key=True),
+    Column("slot", String, primary_key=True),
+    Column("certificate_id", BigInteger, ForeignKey("certificates.id"), nullable=False),
+)
+
+# Revoked serials of certificates that the registry never saw: made elsewhere under an authority that was taken in.
+FOREIGN_REVOCATIONS: Final = Table(
+    "foreign_revocations",
+    METADATA,
+    Column("authority_id", BigInteger, ForeignKey("authorities.id"), primary_key=True),
+    Column("serial", String, primary_key=True),
+    Column("revoked_at", Moment, nullable=False),
+    Column("reason", String, nullable=False),
+)
+
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("authority", String),
+    Column("serial", String),
+    Column("detail", Text, nullable=False),
+)

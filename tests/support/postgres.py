@@ -1,0 +1,54 @@
+"""A throw-away PostgreSQL on a Unix socket, for tests that run on both databases."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def programs() -> Path | None:
+    """The folder with initdb and pg_ctl; None where PostgreSQL isn't installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return None if initdb is None else Path(initdb).parent
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """A running server; its URL up to the database's name."""
+    folder = Path(tempfile.mkdtemp(prefix="gateway-pg-", dir="/tmp"))
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, user)
+    data = folder / "data"
+    _run(user, "initdb", "-D", str(data), "-A", "trust", "-U", "gateway", "-E", "UTF8", "--no-sync")
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    _run(user, "pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql+psycopg://gateway@/{{database}}?host={folder}"
+    finally:
+        _run(user, "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _run(user: str, program: str, *arguments: str) -> None:
+    folder = programs()
+    assert folder is not None
+    as_user = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*as_user, str(folder / program), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd="/tmp",
+        check=False,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+    )
+    assert done.returncode == 0, done.stdout.decode()

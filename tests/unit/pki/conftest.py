@@ -1,0 +1,54 @@
+"""Desks over both databases."""
+
+from __future__ import annotations
+
+import itertools
+
+import psycopg
+import pytest
+from support import postgres
+from support.desk import make_authority, open_desk
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres.cluster() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request, tmp_path):
+    """A fresh registry's URL, in each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/pki/registry.db"
+    template = request.getfixturevalue("postgres_url")
+    name = f"registry_{next(_numbers)}"
+    with psycopg.connect(template.format(database="postgres").replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return template.format(database=name)
+
+
+@pytest.fixture
+def both(tmp_path, registry_url):
+    """A desk, once over each database."""
+    desk = open_desk(tmp_path, registry_url)
+    yield desk
+    desk.registry.close()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A desk over SQLite."""
+    desk = open_desk(tmp_path)
+    yield desk
+    desk.registry.close()
+
+
+@pytest.fixture
+def corp(desk):
+    """An authority without constraints."""
+    return make_authority(desk, organization="Example Ltd")

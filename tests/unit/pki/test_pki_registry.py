@@ -1,0 +1,321 @@
+"""The registry keeps its promises in SQLite and in PostgreSQL alike."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, open_desk, reload
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki import issue
+from gateway.pki.keys import KeyKind, make
+from gateway.pki.registry import audit, authorities, certificates, claims, migrations
+from gateway.pki.registry.engine import Registry, locate
+from gateway.pki.registry.records import Purpose, RevocationReason, State
+from gateway.pki.registry.tables import CERTIFICATES, METADATA
+
+
+def test_what_goes_in_comes_out(both):
+    signer = make_authority(both, domain="example.com")
+    made = issue_to(both, signer, "Alice@Example.com", "Alice Ä. Example", upn="alice@example.com", device="iPhone")
+    record = reload(both, made.record)
+    assert record == made.record
+    assert (record.common_name, record.email) == ("Alice Ä. Example (iPhone)", "Alice@example.com")
+    assert (record.created_at, record.created_by, record.state) == (NOW, "tester", State.LIVE)
+    assert "der=" not in repr(record)
+
+
+def test_a_person_is_found_by_serial_address_and_name(both):
+    signer = make_authority(both)
+    record = issue_to(both, signer, "Alice@example.com", "Alice Example").record
+    colons = ":".join(record.serial[i : i + 2] for i in range(0, len(record.serial), 2)).lower()
+    with both.registry.reading() as connection:
+        for text_ in (record.serial, f"0x{record.serial.lower()}", colons, "alice@EXAMPLE.com", "Alice Example"):
+            assert certificates.matching(connection, text_, authority="corp") == [record]
+        with pytest.raises(UsageError, match="no certificate has"):
+            certificates.matching(connection, "bob@example.com")
+        with pytest.raises(UsageError, match="no certificate has"):
+            certificates.matching(connection, record.serial, authority="other")
+        with pytest.raises(UsageError, match="has no certificate 00FF"):
+            certificates.get(connection, "corp", "00FF")
+
+
+@pytest.mark.parametrize(
+    ("written", "serial"),
+    [
+        ("ff", "FF"),
+        ("0xfff", "0FFF"),
+        ("00:ab", "AB"),
+        ("0", None),
+        ("x", None),
+        ("a" * 41, None),
+        ("f" * 40, "F" * 40),
+    ],
+)
+def test_serials_have_one_spelling(written, serial):
+    assert certificates.parse_serial(written) == serial
+
+
+def test_a_common_name_is_held_once(both):
+    signer = make_authority(both)
+    first = issue_to(both, signer, name="Alice").record
+    with pytest.raises(claims.NameTakenError) as refused:
+        issue_to(both, signer, "other@example.com", "  ALICE".strip())
+    assert first.serial in refused.value.cause
+    assert "renew" in refused.value.remedy
+    assert "revoke" in refused.value.remedy
+    assert issue_to(both, make_authority(both, "other"), name="Alice").record.state is State.LIVE
+
+
+def test_two_issuers_at_once_make_one_certificate(both):
+    signer = make_authority(both)
+    key = make(KeyKind.ECDSA_P256)
+    start = threading.Barrier(4)
+    made, refused = [], []
+
+    def work():
+        start.wait()
+        try:
+            made.append(issue.issue(both, signer, issue.Order.of_person("alice@example.com"), key, NOW, Files()))
+        except claims.NameTakenError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(made), len(refused)) == (1, 3)
+    with both.registry.reading() as connection:
+        assert len(certificates.find(connection)) == 1
+
+
+def test_the_database_itself_refuses_a_second_claim(both):
+    """Even an issuer that looked before the other wrote is told no."""
+    signer = make_authority(both)
+    order = issue.Order.of_person("alice@example.com")
+    pending = []
+    for _ in range(2):
+        certificate = issue.sign(signer, order, make(KeyKind.ECDSA_P256), NOW)
+        pending.append(
+            certificates.NewCertificate(
+                certificate=certificate, common_name=order.common_name, purpose=Purpose.CLIENT, email=order.email
+            )
+        )
+    with both.registry.writing() as connection:
+        certificates.add_pending(connection, signer.record, pending[0], NOW, "one")
+    with pytest.raises(claims.NameTakenError), both.registry.writing() as connection:
+        certificates.add_pending(connection, signer.record, pending[1], NOW, "two")
+    with both.registry.reading() as connection:
+        assert [record.created_by for record in certificates.find(connection)] == ["one"]
+
+
+def test_one_for_logging_in_and_one_for_signing_stand_side_by_side(both):
+    signer = make_authority(both)
+    issue_to(both, signer, purpose=Purpose.AUTH)
+    issue_to(both, signer, purpose=Purpose.SMIME_SIGNING)
+    issue_to(both, signer, purpose=Purpose.SMIME_ENCRYPTION)
+    for purpose in (Purpose.CLIENT, Purpose.SMIME, Purpose.AUTH):
+        with pytest.raises(claims.NameTakenError):
+            issue_to(both, signer, purpose=purpose)
+
+
+def test_an_expired_certificate_lets_go_of_its_name(both):
+    signer = make_authority(both)
+    old = issue_to(both, signer, days=1).record
+    later = NOW + 2 * DAY
+    new = issue_to(both, signer, now=later).record
+    assert reload(both, old).status(later) == "expired"
+    assert new.is_usable(later)
+
+
+def test_the_audit_trail_and_certificates_are_never_taken_out(both):
+    signer = make_authority(both)
+    record = issue_to(both, signer).record
+    with both.registry.reading() as connection:
+        trail = audit.entries(connection)
+        assert [entry.action for entry in trail] == ["ca init", "signed", "issued"]
+        assert {entry.actor for entry in trail} == {"tester"}
+        assert audit.entries(connection, serial=record.serial) == trail[1:]
+    for statement in ("DELETE FROM audit", "UPDATE audit SET actor = 'nobody'", "DELETE FROM certificates"):
+        with pytest.raises(OperationError, match="nothing is ever taken out of"), both.registry.writing() as connection:
+            connection.execute(text(statement))
+
+
+def test_a_failed_transaction_leaves_nothing(both):
+    with pytest.raises(OperationError, match="there is an authority 'corp' already"):
+        make_authority(both)
+        both.file("corp", "key").unlink()
+        with both.registry.writing() as connection:
+            audit.add(connection, audit.Event(NOW, "tester", "never"))
+            authorities.add(connection, _again(both), NOW, "tester")
+    with both.registry.reading() as connection:
+        assert "never" not in {entry.action for entry in audit.entries(connection)}
+
+
+def _again(desk):
+    from cryptography import x509  # noqa: PLC0415 - this helper only
+
+    with desk.registry.reading() as connection:
+        record = authorities.get(connection, "corp")
+    certificate = x509.load_der_x509_certificate(record.certificate_der)
+    return authorities.NewAuthority(
+        name="corp",
+        parent=None,
+        certificate=certificate,
+        chain=(),
+        domain=None,
+        crl_url=None,
+        ocsp_url=None,
+        issuer_url=None,
+        crl_lifetime=DAY,
+    )
+
+
+def test_a_state_changes_from_the_expected_one_only(both):
+    signer = make_authority(both)
+    record = issue_to(both, signer).record
+    with pytest.raises(OperationError, match="is not pending any more"), both.registry.writing() as connection:
+        certificates.make_live(connection, record)
+    with pytest.raises(OperationError, match="is not held any more"), both.registry.writing() as connection:
+        certificates.take_off_list(connection, record)
+    with both.registry.writing() as connection:
+        certificates.put_on_list(connection, record, State.REVOKED, RevocationReason.UNSPECIFIED, NOW)
+    with pytest.raises(OperationError, match="is not live any more"), both.registry.writing() as connection:
+        certificates.put_on_list(connection, record, State.HELD, RevocationReason.CERTIFICATE_HOLD, NOW)
+
+
+def test_the_tables_are_what_the_queries_name(both):
+    engine = create_engine(both.registry._engine.url)
+    found = inspect(engine)
+    for table in METADATA.tables.values():
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        assert set(columns) == {column.name for column in table.columns}
+    engine.dispose()
+
+
+def test_an_older_registry_is_brought_up_to_date(both, registry_url):
+    make_authority(both)
+    dialect = both.registry._engine.dialect.name
+    with both.registry.writing() as connection:
+        connection.execute(text("UPDATE schema_version SET version = 1"))
+        if dialect == "sqlite":
+            for name in ("audit_update", "audit_delete", "certificates_delete"):
+                connection.execute(text(f"DROP TRIGGER {name}"))
+        else:
+            connection.execute(text("DROP FUNCTION gateway_append_only CASCADE"))
+    with Registry.open(registry_url) as again, again.reading() as connection:
+        assert [record.name for record in authorities.all_of(connection)] == ["corp"]
+        assert connection.execute(text("SELECT version FROM schema_version")).scalars().all() == [2]
+    with pytest.raises(OperationError, match="taken out"), both.registry.writing() as connection:
+        connection.execute(text("DELETE FROM audit"))
+
+
+def test_a_newer_registry_is_left_alone(both, registry_url):
+    with both.registry.writing() as connection:
+        connection.execute(text("UPDATE schema_version SET version = 99"))
+    with pytest.raises(OperationError, match="schema version 99, this program knows 2"):
+        Registry.open(registry_url)
+
+
+def test_two_programs_that_open_a_fresh_registry_make_it_once(registry_url):
+    opened, failed = [], []
+
+    def work():
+        try:
+            opened.append(Registry.open(registry_url))
+        except OperationError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    for registry in opened:
+        with registry.reading() as connection:
+            assert migrations._version(connection) == 2
+        registry.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("nonsense", "cannot be read"),
+        ("mysql://root:hush@db/x", "cannot be kept in 'mysql'"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+    ],
+)
+def test_urls_that_cannot_be_used(url, cause):
+    with pytest.raises(UsageError, match=cause) as refused:
+        locate(url)
+    assert "hush" not in str(refused.value)
+    assert "sqlite:///" in refused.value.remedy
+
+
+def test_urls_are_made_absolute(tmp_path):
+    assert locate("sqlite:///a/b.db", tmp_path).database == str(tmp_path / "a/b.db")
+    assert locate("postgresql://h/d").drivername == "postgresql+psycopg"
+
+
+def test_a_database_that_is_away_is_named_without_its_password():
+    with pytest.raises(OperationError) as failed:
+        Registry.open("postgresql://gateway:hush-hush@127.0.0.1:1/registry?connect_timeout=2")
+    assert "hush-hush" not in f"{failed.value.cause} {failed.value.remedy}"
+    assert "gateway:***@127.0.0.1" in failed.value.cause
+
+
+def test_values_are_in_no_message(desk):
+    with pytest.raises(OperationError) as failed, desk.registry.writing() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "hush-hush"})
+    assert "hush-hush" not in str(failed.value)
+    assert "hush-hush" not in repr(failed.value.__cause__)
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
+    path = tmp_path / "registry.db"
+    path.write_bytes(b"not a database, however long it may be" * 100)
+    with pytest.raises(OperationError, match="not a database"):
+        Registry.open(f"sqlite:///{path}")
+
+
+def test_a_folder_in_the_place_of_the_registry(tmp_path):
+    with pytest.raises(OperationError, match="cannot be opened"):
+        Registry.open(f"sqlite:///{tmp_path}")
+
+
+def test_the_registry_is_its_owners_alone(tmp_path):
+    desk = open_desk(tmp_path)
+    with desk.registry.writing() as connection:
+        audit.add(connection, audit.Event(NOW, "tester", "x"))
+        for file in (tmp_path / "pki").iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    with sqlite3.connect(tmp_path / "pki/registry.db") as plain:
+        assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    plain.close()
+    desk.registry.close()
+
+
+def test_pending_certificates_of_a_killed_desk_give_their_name_back(both):
+    signer = make_authority(both)
+    order = issue.Order.of_person("alice@example.com")
+    new = certificates.NewCertificate(
+        certificate=issue.sign(signer, order, make(KeyKind.ECDSA_P256), NOW),
+        common_name=order.common_name,
+        purpose=Purpose.CLIENT,
+        email=order.email,
+    )
+    with both.registry.writing() as connection:
+        left = certificates.add_pending(connection, signer.record, new, NOW, "killed")
+    with pytest.raises(claims.NameTakenError):
+        issue_to(both, signer, now=NOW + 14 * MINUTE)
+    assert issue_to(both, signer, now=NOW + 16 * MINUTE).record.state is State.LIVE
+    assert reload(both, left).state is State.REVOKED
+    with both.registry.reading() as connection:
+        assert [r.serial for r in certificates.find(connection, CERTIFICATES.c.state == "live")] != [left.serial]
