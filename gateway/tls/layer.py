@@ -173,6 +173,9 @@ class TlsLayer(asyncio.Protocol):
             self._application.handshake_failed("the client went away during the handshake")
         self._is_closing = True
         self._application.connection_lost(exc)
+        # The two hold each other. Apart, OpenSSL's part is freed now and not at some garbage collection: until then
+        # its memory is held, and a TLS 1.2 session that must not be resumed is not forgotten yet.
+        del self._application
 
     def pause_writing(self) -> None:
         """The socket's write buffer is full."""
