@@ -1,0 +1,227 @@
+"""The real gateway as a process of its own: `python -m gateway run`, on loopback.
+
+    gateway = Gateway.start(folder, settings)     # settings: the configuration file as a dict
+    gateway.log.of(request_id)                    # that request's one record
+    gateway.stop()                                # SIGTERM; its exit code
+
+127.0.0.1 is inside, every other 127.x.y.z is outside, in the settings that `settings_for` makes.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from support.waiting import until
+
+from gateway.logs.record import KEYS
+
+INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
+HOST = "mail.example.com"
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+SETTLED_POLLS = 5
+
+RULES = [
+    {"name": "Nobody administers from here", "uri": ["/webmail/admin"], "action": "deny"},
+    {"name": "Inside no certificate is needed", "from": "internal", "action": "allow"},
+    {
+        "name": "Webmail and ActiveSync from outside",
+        "from": "external",
+        "uri": ["/webmail", "/Microsoft-Server-ActiveSync"],
+        "action": "require_certificate",
+    },
+    {"name": "Everything else", "action": "deny"},
+]
+
+
+def free_port() -> int:
+    """A loopback port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((INSIDE, 0))
+        return int(probe.getsockname()[1])
+
+
+def settings_for(site: dict[str, Any], upstream: str, **more: Any) -> dict[str, Any]:
+    """A whole file for one site; `upstream` is a server's URL, `more` replaces or adds top-level keys."""
+    return {
+        "listen": [{"address": f"{INSIDE}:{free_port()}"}],
+        "networks": {"internal": [f"{INSIDE}/32"]},
+        "sites": [{"hosts": [HOST], "upstream": "mail", **site}],
+        "upstreams": {"mail": {"servers": [upstream]}},
+        "rules": RULES,
+        "workers": 1,
+        "access_log": {"path": "access.jsonl"},
+        **more,
+    }
+
+
+class AccessLog:
+    """Reads what a gateway has logged so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record; each line must be whole, JSON, and have all the keys in their order."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        assert not data or data.endswith(b"\n"), data[-200:]
+        found = [json.loads(line) for line in data.splitlines()]
+        for record in found:
+            assert tuple(record) == KEYS
+        return found
+
+    def of(self, request_id: str) -> dict[str, Any]:
+        """The one record of a request."""
+
+        def find() -> list[dict[str, Any]]:
+            return [record for record in self.records() if record["request_id"] == request_id]
+
+        found = until(find, f"a record of request {request_id}")
+        assert len(found) == 1
+        return found[0]
+
+    def of_address(self, address: str, count: int = 1) -> list[dict[str, Any]]:
+        """All records of a client address, as soon as there are `count` of them; more is a failure."""
+
+        def find() -> list[dict[str, Any]]:
+            found = [record for record in self.records() if record["client_ip"] == address]
+            return found if len(found) >= count else []
+
+        found = until(find, f"{count} records of {address}")
+        assert len(found) == count, found
+        return found
+
+
+class Gateway:
+    """One running gateway."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.config = folder / "config.yaml"
+        self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
+        self._errors = folder / "stderr.txt"
+        self.log = AccessLog(folder / "access.jsonl")
+        self._baseline: dict[int, int] = {}
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "run", "-c", str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+            )
+
+    @classmethod
+    def start(cls, folder: Path, settings: dict[str, Any]) -> Gateway:
+        """A gateway that serves; fails with its own words when it doesn't."""
+        made = cls(folder, settings)
+        try:
+            until(made._serves, "the gateway serves", seconds=START_SECONDS)
+        except BaseException:
+            made.kill()
+            raise
+        made.note_open_files()
+        return made
+
+    def _serves(self) -> bool:
+        assert self.process.poll() is None, self.errors
+        return "serving on" in self.errors and all(map(self._answers, self.ports)) and self._are_workers_alike()
+
+    @staticmethod
+    def _answers(port: int) -> bool:
+        """Whoever is connected to is a worker only once it answers."""
+        with socket.create_connection((INSIDE, port), timeout=5) as probe:
+            probe.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return bool(probe.recv(1))
+
+    def _are_workers_alike(self) -> bool:
+        # One that is still starting has no loop yet, and so fewer descriptors.
+        workers = self.workers()
+        return len(workers) == self.settings["workers"] and len(set(self.open_files().values())) == 1
+
+    @property
+    def ports(self) -> list[int]:
+        return [int(listener["address"].rpartition(":")[2]) for listener in self.settings["listen"]]
+
+    @property
+    def port(self) -> int:
+        """The first listener's."""
+        return self.ports[0]
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to standard error so far."""
+        return self._errors.read_text()
+
+    def workers(self) -> list[int]:
+        """The worker processes' ids."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def open_files(self) -> dict[int, int]:
+        """Worker → number of its open file descriptors; a worker that is just ending isn't listed."""
+        found = {}
+        for pid in self.workers():
+            try:
+                found[pid] = len(os.listdir(f"/proc/{pid}/fd"))
+            except OSError:
+                continue
+        return found
+
+    def note_open_files(self) -> None:
+        """From now on this many open files are the normal state: with no connection open, so the fewest seen."""
+        seen: list[dict[int, int]] = []
+
+        def is_settled() -> bool:
+            seen.append(self.open_files())
+            return len(seen) >= SETTLED_POLLS and all(each == seen[-1] for each in seen[-SETTLED_POLLS:])
+
+        until(is_settled, "the workers have closed the first connections")
+        self._baseline = seen[-1]
+
+    def check_open_files(self) -> None:
+        """Every worker comes back to as many open files as it had."""
+        until(
+            lambda: self.open_files() == self._baseline,
+            f"workers have {self._baseline} files open again, not {self.open_files()}",
+            seconds=5,
+        )
+
+    def resident_bytes(self) -> int:
+        """Memory of all workers together."""
+        total = 0
+        for pid in self.workers():
+            status = Path(f"/proc/{pid}/status").read_text()
+            total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) * 1024
+        return total
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Ask it to stop; its exit code."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """The last resort: the master is gone, and its workers follow."""
+        self.process.kill()
+        self.process.wait()
+
+    def check_errors(self) -> None:
+        """Nothing unexpected was ever reported."""
+        assert "Traceback" not in self.errors
+        assert "Exception ignored" not in self.errors
+        assert " ERROR " not in self.errors

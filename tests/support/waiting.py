@@ -1,0 +1,21 @@
+"""Bounded polling: the one place where tests wait for another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.01
+
+
+def until(holds: Callable[[], T], what: str, *, seconds: float = 10.0) -> T:
+    """The first true value of `holds()`; fails with `what` when none came within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := holds()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what} (last: {value!r})")
+        time.sleep(POLL_SECONDS)
+    return value
