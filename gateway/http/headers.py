@@ -60,16 +60,17 @@ REFERER: Final = 2
 ACCEPT: Final = 3
 ACCEPT_LANGUAGE: Final = 4
 AUTHORIZATION: Final = 5
-LAST_PASSING: Final = AUTHORIZATION
-DROP: Final = 6
-HOST: Final = 7
-CONTENT_LENGTH: Final = 8
-TRANSFER_ENCODING: Final = 9
-CONNECTION: Final = 10
-EXPECT: Final = 11
-UPGRADE: Final = 12
-FORWARDED_FOR: Final = 13
-KINDS: Final = 14
+CHALLENGE: Final = 6
+LAST_PASSING: Final = CHALLENGE
+DROP: Final = 7
+HOST: Final = 8
+CONTENT_LENGTH: Final = 9
+TRANSFER_ENCODING: Final = 10
+CONNECTION: Final = 11
+EXPECT: Final = 12
+UPGRADE: Final = 13
+FORWARDED_FOR: Final = 14
+KINDS: Final = 15
 
 # Two of these are read differently by different servers; two of any other that we read are one list (RFC 9110 5.3).
 ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT})
@@ -94,6 +95,7 @@ _RESPONSE_KINDS: Final = {
     b"transfer-encoding": TRANSFER_ENCODING,
     b"connection": CONNECTION,
     b"upgrade": UPGRADE,
+    b"www-authenticate": CHALLENGE,
 }
 
 

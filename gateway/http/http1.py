@@ -14,6 +14,7 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.fields import Fields, FieldsError, parse_fields
 from gateway.http.headers import (
+    CHALLENGE,
     CONTENT_LENGTH,
     DROP,
     FORWARDED_FOR,
@@ -77,12 +78,23 @@ class RequestHead:
 class ResponseHead:
     """A response's head: filled by `parse_response`."""
 
-    __slots__ = ("content_length", "is_chunked", "is_keep_alive", "minor", "passing", "reason", "status", "upgrade")
+    __slots__ = (
+        "challenge",
+        "content_length",
+        "is_chunked",
+        "is_keep_alive",
+        "minor",
+        "passing",
+        "reason",
+        "status",
+        "upgrade",
+    )
 
     minor: int
     status: int
     reason: bytes
     passing: list[bytes]
+    challenge: bytes | None  # WWW-Authenticate, several joined
     content_length: int | None
     is_chunked: bool
     is_keep_alive: bool
@@ -273,6 +285,7 @@ def parse_response(data: bytes, end: int, classify: Classifier) -> ResponseHead:
 def _read_response_fields(head: ResponseHead, fields: Fields, classify: Classifier) -> None:
     passing, values = _sort(fields, classify)
     (length, coding, connection, _, head.upgrade, _) = values[CONTENT_LENGTH:]
+    head.challenge = values[CHALLENGE]
     head.content_length = None if length is None else _length(length)
     head.is_chunked = coding is not None
     if coding is not None:

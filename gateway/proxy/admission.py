@@ -20,6 +20,8 @@ from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
 from gateway.proxy.forwarding import client_address, forwarding_headers
+from gateway.proxy.login_binding import binds_connection
+from gateway.proxy.rewrite import Rewriter, rewriter_for
 from gateway.proxy.snapshot import SiteState, Snapshot
 
 # A certificate may expire, and its revocation list may, while the connection stays open.
@@ -36,6 +38,8 @@ class Admitted(NamedTuple):
     fields: ConnectionFields
     user: str | None
     device_id: str | None
+    pins: bool  # the login belongs to the connection: see login_binding
+    rewriter: Rewriter | None
 
     def describe(self, record: AccessRecord) -> None:
         """Write down what was found out."""
@@ -56,6 +60,7 @@ class Admission:
         "_identity_block",
         "_judged_until",
         "_local_port",
+        "_rewriter",
         "chain_der",
         "fields",
         "judgement",
@@ -79,6 +84,7 @@ class Admission:
         self._host_raw: bytes | None = None  # the last Host, and what follows from it
         self._host = ""
         self._forwarding = b""
+        self._rewriter: Rewriter | None = None
 
     def judge(self, now: datetime) -> bool:
         """Judge the certificate anew; True when the verdict is another than before."""
@@ -120,7 +126,18 @@ class Admission:
         if decision.reason is not None:
             raise RequestError(decision.reason, decision.detail)
         before, after = self._upstream_head(head, target, forwarding)
-        return Admitted(head, before, after, decision, record.connection, record.user, record.device_id)
+        authorization = head.values[AUTHORIZATION]
+        return Admitted(
+            head,
+            before,
+            after,
+            decision,
+            record.connection,
+            record.user,
+            record.device_id,
+            authorization is not None and binds_connection(authorization),
+            self._rewriter,
+        )
 
     def _name_host(self, raw: bytes | None) -> None:
         """The request's host must be one of the site that the handshake was for (RFC 9110 15.5.20)."""
@@ -131,6 +148,7 @@ class Admission:
             raise RequestError(Reason.HOST_MISMATCH, "the host is not of the site that the TLS handshake was for")
         self._host_raw = raw
         self._host = host
+        self._rewriter = rewriter_for(self.site.upstream, raw.decode("ascii"))
         self._forwarding = self._forwarding_headers(self.peer.address, None)
 
     def _forwarding_headers(self, client: Address, chain: bytes | None) -> bytes:
@@ -159,13 +177,15 @@ class Admission:
                 b" HTTP/1.1\r\nHost: ",
                 (head.host or b"") if host == "preserve" else host.encode("ascii"),
                 b"\r\n",
-                *head.passing,
+                *(head.passing if self._rewriter is None else self._rewriter.request(head.passing)),
                 forwarding,
                 self._identity_block,
                 b"X-Request-Id: ",
             )
         )
-        if head.is_chunked:
+        if head.upgrade is not None:
+            after = b"\r\nConnection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        elif head.is_chunked:
             after = b"\r\nTransfer-Encoding: chunked\r\n"
         elif head.content_length is not None:
             after = b"\r\nContent-Length: %d\r\n" % head.content_length

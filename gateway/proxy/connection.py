@@ -20,6 +20,8 @@ from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusal import closes, write_refusal
 from gateway.proxy.snapshot import SiteState, Snapshot
+from gateway.proxy.upgrade import Tunnel
+from gateway.proxy.upstream import UpstreamConnection
 from gateway.tls.contexts import peer_certificates
 from gateway.tls.layer import TlsLayer
 
@@ -57,7 +59,10 @@ class ClientConnection:
         "admission",
         "closes_after_exchange",
         "deadline",
+        "is_write_paused",
         "peer",
+        "pinned",
+        "pins",
         "service",
         "snapshot",
     )
@@ -83,7 +88,10 @@ class ClientConnection:
         self._server_name = server_name
         self._is_asked = False
         self._is_over_limit = is_over_limit
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | Tunnel | None = None
+        self.pins = site.upstream.connections == "per_client" or site.upstream.proxy_protocol
+        self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
+        self.is_write_paused = False
         self._held = b""
         self._is_paused = False
         self._is_lingering = False
@@ -121,6 +129,7 @@ class ClientConnection:
             tls_resumed=layer.is_resumed,
             identity=admission.judgement.identity,
         )
+        self.service.counters.handshake_done(is_resumed=layer.is_resumed)
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
 
     def handshake_failed(self, cause: str) -> None:
@@ -129,12 +138,17 @@ class ClientConnection:
         record.reason = f"handshake_failed: {cause}"
         self.service.log(record)
 
+    def eof_received(self) -> bool:
+        """The client has said all; only a tunnel goes on then."""
+        return self._exchange is not None and self._exchange.client_eof()
+
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The client is gone."""
         exchange, self._exchange = self._exchange, None
         self._held = b""
         if exchange is not None:
             exchange.client_gone()
+        self.unpin()
         self.service.closed(self, self.peer.address)
 
     # reading
@@ -239,6 +253,8 @@ class ClientConnection:
             self._repeated = self._repeated_data = None
             self.refuse_exchange(error, head, record)
             return
+        if admitted.pins:
+            self.pins = True
         self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
 
@@ -298,6 +314,37 @@ class ClientConnection:
         elif self._drained_bytes > MAX_DRAINED_BYTES:
             self._close(is_lingering=True)
 
+    def pin(self, upstream: UpstreamConnection) -> None:
+        """Keep the upstream's connection for this client alone, until either side closes."""
+        self.pinned = upstream
+        upstream.pin(self)
+
+    def unpin(self) -> None:
+        """Give up the client's own upstream connection; what was logged in on it is logged out."""
+        upstream, self.pinned = self.pinned, None
+        if upstream is not None and upstream.exchange is None:
+            upstream.discard()
+
+    def pinned_lost(self) -> None:
+        """The upstream closed this client's own connection: both sides close together."""
+        self.pinned = None
+        if self._exchange is None:
+            self._layer.close()
+
+    def tunnel(self, tunnel: Tunnel) -> None:
+        """What is under way is no HTTP any more."""
+        self._exchange = tunnel
+        self.feed_exchange()
+
+    def write_eof(self) -> None:
+        """The tunnel's other end has said all."""
+        self._layer.write_eof()
+
+    def close_after_tunnel(self) -> None:
+        """The tunnel has ended."""
+        self._exchange = None
+        self._layer.close()
+
     def abort_exchange(self) -> None:
         """The answer can't be finished: the client must see that it is not whole."""
         self._exchange = None
@@ -340,11 +387,13 @@ class ClientConnection:
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
+        self.is_write_paused = True
         if self._exchange is not None:
             self._exchange.pause_response()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self.is_write_paused = False
         if self._exchange is not None:
             self._exchange.resume_response()
 

@@ -13,19 +13,12 @@ from typing import TYPE_CHECKING, Final
 from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
-from gateway.http.body import (
-    BodyError,
-    BodyReader,
-    ChunkedReader,
-    CloseReader,
-    LengthReader,
-    encode_chunk,
-    encode_last_chunk,
-)
+from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader, encode_chunk, encode_last_chunk
 from gateway.http.fields import Fields
-from gateway.http.headers import LAST_PASSING, ResponseClassifier
-from gateway.http.http1 import END_OF_HEAD, ResponseHead, parse_response
 from gateway.logs.record import AccessRecord
+from gateway.proxy.answer import Answer, unexpected
+from gateway.proxy.login_binding import binds_connection
+from gateway.proxy.upgrade import Tunnel
 
 if TYPE_CHECKING:
     from gateway.proxy.admission import Admitted
@@ -33,40 +26,30 @@ if TYPE_CHECKING:
     from gateway.proxy.pool import Pool
     from gateway.proxy.upstream import UpstreamConnection
 
-# An upstream is trusted more than a client, but not with our memory.
-MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 # A client that announced a body and sends nothing of it.
 BODY_IDLE_SECONDS: Final = 60.0
+# A client that does not read its answer.
+READ_IDLE_SECONDS: Final = 60.0
 # RFC 9110 9.2.2, and WebDAV's reading methods (RFC 4918, RFC 3253): they may be sent again on a connection that
 # turned out to be dead.
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
-
-_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
-_CLOSE: Final = b"Connection: close\r\n"
-_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
-_END: Final = b"\r\n"
-
-_classify_response: Final = ResponseClassifier()
+# Outlook Anywhere (MS-RPCH 2.1.2.1): a body of a gigabyte that trickles for hours while the answer waits elsewhere.
+_TRICKLING: Final = frozenset({b"RPC_IN_DATA", b"RPC_OUT_DATA"})
 
 
 class Exchange:
     """A request that may pass, until its answer is delivered or failed."""
 
     __slots__ = (
+        "_answer",
         "_body_limit_bytes",
         "_bytes_in",
-        "_bytes_out",
         "_client",
         "_connect_task",
-        "_held",
         "_is_done",
-        "_is_head_sent",
         "_is_retried",
         "_request",
         "_request_body",
-        "_response",
-        "_response_body",
-        "_sends_chunked",
         "_sent_at",
         "_upstream",
         "head",
@@ -88,14 +71,9 @@ class Exchange:
         self._body_limit_bytes = client.snapshot.config.limits.body_bytes
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
-        self._response: ResponseHead | None = None
-        self._response_body: BodyReader | None = None
-        self._sends_chunked = False
-        self._held = b""  # an unfinished response head
+        self._answer = Answer(head, admitted.rewriter)
         self._bytes_in = 0
-        self._bytes_out = 0
         self._sent_at = 0.0
-        self._is_head_sent = False  # towards the client
         self._is_retried = False
         self._is_done = False
 
@@ -106,7 +84,8 @@ class Exchange:
 
     def start(self) -> None:
         """Send the request on an idle connection, or make one."""
-        connection = self.pool.take(self._client.peer.address)
+        client = self._client
+        connection = client.pinned or self.pool.take(client.peer.address)
         if connection is None:
             self._connect()
         else:
@@ -127,7 +106,7 @@ class Exchange:
         if self._request_body is None:
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         else:
-            self._client.deadline = now + BODY_IDLE_SECONDS
+            self._client.deadline = now + self._body_idle_seconds()
             self._client.feed_exchange()
 
     @property
@@ -156,9 +135,13 @@ class Exchange:
             if self.head.is_chunked:
                 upstream.transport.write(encode_last_chunk(self._passing_trailers(body.trailers)))
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
-        elif self._response is None:
-            self._client.deadline = now + BODY_IDLE_SECONDS
+        elif self._answer.response is None:
+            self._client.deadline = now + self._body_idle_seconds()
         return rest
+
+    def _body_idle_seconds(self) -> float:
+        is_trickling = self.head.method in _TRICKLING
+        return self.pool.upstream.timeouts.response_seconds if is_trickling else BODY_IDLE_SECONDS
 
     def _passing_trailers(self, trailers: Fields) -> Fields:
         classify = self._client.snapshot.classify
@@ -176,127 +159,88 @@ class Exchange:
 
     def upstream_data(self, data: bytes) -> None:
         """Bytes from the upstream."""
+        answer, client = self._answer, self._client
+        is_first = answer.response is None
         try:
-            if self._response_body is None:
-                self._read_response(self._held + data if self._held else data)
-            else:
-                self._send_body(b"", data)
-        except BodyError as error:
-            self.fail(UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, f"the answer's body: {error}"))
+            out = answer.feed(data, may_keep_alive=client.may_keep_alive(self.head))
         except RequestError as error:
-            self.fail(error)
-
-    def _read_response(self, data: bytes) -> None:
-        while True:
-            end = data.find(END_OF_HEAD)
-            if end < 0:
-                if len(data) > MAX_RESPONSE_HEAD_BYTES:
-                    raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the answer's header section is too long")
-                self._held = data
-                return
-            response = parse_response(data, end, _classify_response)
-            data = data[end + 4 :]
-            if response.status >= 200:
-                break
-            self._send_interim(response)
-        self._held = b""
-        self._response = response
-        record = self.record
-        record.upstream_status = response.status
-        record.upstream_ms = (clock.monotonic_seconds() - self._sent_at) * 1000
-        head = self._frame(response)
-        self._is_head_sent = True
-        record.status = response.status
-        self._send_body(head, data)
-
-    def _send_interim(self, response: ResponseHead) -> None:
-        if response.status == 101:
-            raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols unasked")
-        if self.head.minor:
-            self._client.write(
-                b"".join([b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing, _END])
-            )
-
-    def _frame(self, response: ResponseHead) -> bytes:
-        """Decide the framing towards the client (RFC 9112 6.3) and write the head."""
-        head, client = self.head, self._client
-        parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing]
-        length = response.content_length
-        is_keep_alive = client.may_keep_alive(head)
-        if length is not None:
-            parts.append(b"Content-Length: %d\r\n" % length)
-        if head.method == b"HEAD" or response.status in (204, 304):
-            self._response_body = LengthReader(0)
-        elif length is not None:
-            self._response_body = LengthReader(length)
-        else:
-            self._response_body = ChunkedReader() if response.is_chunked else CloseReader()
-            if head.minor:
-                self._sends_chunked = True
-                parts.append(_CHUNKED)
-            else:
-                is_keep_alive = False
-        if not is_keep_alive:
-            parts.append(_CLOSE)
-            client.closes_after_exchange = True
-        elif not head.minor:
-            parts.append(_KEEP_ALIVE)
-        parts.append(_END)
-        return b"".join(parts)
-
-    def _send_body(self, head: bytes, data: bytes) -> None:
-        body = self._response_body
-        if body is None:
+            self.fail(unexpected(error))
             return
-        payload, rest = body.feed(data) if data and not body.is_complete else (b"", data)
-        self._bytes_out += len(payload)
-        if self._sends_chunked:
-            out = head + encode_chunk(payload)
-            if body.is_complete:
-                trailers = [field for field in body.trailers if _classify_response[field[0]] <= LAST_PASSING]
-                out += encode_last_chunk(trailers)
-        else:
-            out = head + payload if head else payload
-        self._client.write(out)
-        if body.is_complete:
-            self._complete(is_clean=not rest)
-        elif not self.takes_body:
-            self._client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
+        response = answer.response
+        if is_first and response is not None:
+            record = self.record
+            record.status = record.upstream_status = response.status
+            record.upstream_ms = (clock.monotonic_seconds() - self._sent_at) * 1000
+            if answer.closes_client:
+                client.closes_after_exchange = True
+            if response.challenge is not None and binds_connection(response.challenge):
+                client.pins = True
+        if out:
+            client.write(out)
+        if answer.is_complete:
+            self._complete(is_clean=answer.is_clean)
+        elif answer.is_upgraded:
+            self._upgrade()
+        elif not self.takes_body and not client.is_write_paused:
+            client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
+
+    def _upgrade(self) -> None:
+        """The upstream switched protocols as the client asked: both talk to each other from here."""
+        upstream, self._upstream = self._upstream, None
+        self._is_done = True
+        if upstream is not None:
+            self._client.tunnel(Tunnel(self._client, upstream, self.head, self.record))
 
     def upstream_eof(self) -> bool:
-        """The upstream will send no more: for some answers that is how they end, and then True."""
-        if not isinstance(self._response_body, CloseReader) or self._response_body.is_complete:
-            return False
-        self._response_body.is_complete = True
-        if self._sends_chunked:
-            self._client.write(encode_last_chunk([]))
-        self._complete(is_clean=False)
-        return True
+        """The upstream will send no more: for some answers that is how they end. False: its socket can go."""
+        out = self._answer.end()
+        if out is not None:
+            self._client.write(out)
+            self._complete(is_clean=False)
+        return False
 
     def upstream_lost(self, error: Exception | None) -> None:
         """The upstream's connection is gone before the exchange ended."""
         upstream, self._upstream = self._upstream, None
         if self._is_done or upstream is None:
             return
-        if error is None and self.upstream_eof():
+        if error is None and (out := self._answer.end()) is not None:
+            self._client.write(out)
+            self._complete(is_clean=False)
             return
-        is_stale = upstream.exchanges > 0 and self._response is None and not self._held
-        if is_stale and not self._is_retried and self._request_body is None and self.head.method in _REPEATABLE:
+        if self._may_retry(upstream):
             self._is_retried = True
             self._connect()
             return
-        reason = Reason.UPSTREAM_UNREACHABLE if self._response is None else Reason.UPSTREAM_BAD_RESPONSE
+        reason = Reason.UPSTREAM_BAD_RESPONSE if self._answer.has_begun else Reason.UPSTREAM_UNREACHABLE
         self.fail(
             UpstreamError(reason, f"the upstream closed the connection: {error or 'before the answer was complete'}")
         )
 
+    def _may_retry(self, upstream: UpstreamConnection) -> bool:
+        """True for a request that a connection took which had died idle, and that does no harm when sent twice."""
+        return (
+            upstream.exchanges > 0
+            and not self._answer.has_begun
+            and not self._is_retried
+            and not self._client.pins
+            and self._request_body is None
+            and self.head.method in _REPEATABLE
+        )
+
+    def client_eof(self) -> bool:
+        """The client closed its side, and with it the exchange: nobody waits for the answer."""
+        return False
+
     def pause_response(self) -> None:
         """The client reads slowly: stop the upstream."""
+        self._client.deadline = clock.monotonic_seconds() + READ_IDLE_SECONDS
         if self._upstream is not None:
             self._upstream.transport.pause_reading()
 
     def resume_response(self) -> None:
         """The client has caught up."""
+        self._client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
         if self._upstream is not None:
             self._upstream.transport.resume_reading()
 
@@ -309,11 +253,14 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         self._is_done = True
         if upstream is not None:
-            response = self._response
-            if is_clean and is_request_complete and response is not None and response.is_keep_alive:
-                upstream.release()
-            else:
+            response = self._answer.response
+            if not (is_clean and is_request_complete and response is not None and response.is_keep_alive):
                 upstream.discard()
+                self._client.unpin()
+            elif self._client.pins:
+                self._client.pin(upstream)
+            else:
+                upstream.release()
         self._log()
         self._client.exchange_done(None if is_request_complete else body)
 
@@ -324,7 +271,8 @@ class Exchange:
         self._is_done = True
         self._let_go()
         self.record.reason = error.reason
-        if self._is_head_sent:
+        self._client.unpin()
+        if self._answer.response is not None:
             self._log()
             self._client.abort_exchange()
         else:
@@ -340,8 +288,8 @@ class Exchange:
 
     def on_deadline(self) -> None:
         """The client's or the upstream's time is up, whoever was to speak."""
-        if self.takes_body and self._response is None:
-            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {BODY_IDLE_SECONDS:.0f} s"))
+        if self.takes_body and self._answer.response is None:
+            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {BODY_IDLE_SECONDS:g} s"))
         else:
             seconds = self.pool.upstream.timeouts.response_seconds
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, f"the upstream did not answer within {seconds:g} s"))
@@ -357,5 +305,5 @@ class Exchange:
     def _log(self) -> None:
         record = self.record
         record.bytes_in = self._bytes_in
-        record.bytes_out = self._bytes_out
+        record.bytes_out = self._answer.bytes_out
         self._client.log(record)

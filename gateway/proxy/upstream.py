@@ -9,20 +9,23 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from gateway.proxy.connection import ClientConnection
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.pool import Pool, ServerState
+    from gateway.proxy.upgrade import Tunnel
 
 
 class UpstreamConnection(asyncio.Protocol):
     """The client side of one HTTP/1.1 connection."""
 
-    __slots__ = ("_is_lost", "exchange", "exchanges", "idle_since", "pool", "state", "transport")
+    __slots__ = ("_is_lost", "_pinned_to", "exchange", "exchanges", "idle_since", "pool", "state", "transport")
 
     def __init__(self, pool: Pool, state: ServerState) -> None:
         self.pool = pool
         self.state = state
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
-        self.exchange: Exchange | None = None
+        self.exchange: Exchange | Tunnel | None = None
+        self._pinned_to: ClientConnection | None = None
         self.exchanges = 0  # finished ones: whether a failure may be a stale connection's
         self.idle_since = 0.0
         self._is_lost = False
@@ -44,16 +47,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The server said its last word."""
-        if self.exchange is not None:
-            self.exchange.upstream_eof()
-        return False
+        return self.exchange is not None and self.exchange.upstream_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._is_lost = True
         exchange, self.exchange = self.exchange, None
         if exchange is None:
-            self.pool.drop(self, was_busy=False)
+            owner, self._pinned_to = self._pinned_to, None
+            self.pool.drop(self, was_busy=owner is not None)
+            if owner is not None:
+                owner.pinned_lost()
         else:
             self.pool.drop(self, was_busy=True)
             exchange.upstream_lost(exc)
@@ -83,12 +87,18 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.pool.give_back(self)
 
+    def pin(self, client: ClientConnection) -> None:
+        """The exchange is over, and the next one is this client's or nobody's."""
+        self.exchange = None
+        self.exchanges += 1
+        self._pinned_to = client
+
     def discard(self) -> None:
-        """The exchange is over and the connection must not be used again."""
-        if self.exchange is not None:
-            self.exchange = None
-            if not self._is_lost:
-                self.pool.drop(self, was_busy=True)
+        """Whatever it was used for is over, and the connection must not be used again."""
+        is_busy = self.exchange is not None or self._pinned_to is not None
+        self.exchange = self._pinned_to = None
+        if is_busy and not self._is_lost:
+            self.pool.drop(self, was_busy=True)
         self.transport.abort()
 
     def close(self) -> None:

@@ -50,6 +50,9 @@ class Application(Protocol):
     def data_received(self, data: bytes) -> None:
         """Plaintext."""
 
+    def eof_received(self) -> bool:
+        """The client will send no more; True to go on writing to it."""
+
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
 
@@ -69,6 +72,7 @@ class TlsLayer(asyncio.Protocol):
         "_into_ssl",
         "_is_closing",
         "_is_established",
+        "_is_write_closed",
         "_ssl",
         "connection",
         "leaves_no_session",
@@ -85,6 +89,7 @@ class TlsLayer(asyncio.Protocol):
         self._from_ssl: Any = connection._from_ssl
         self._is_established = False
         self._is_closing = False
+        self._is_write_closed = False
         self.leaves_no_session = False  # set by the application where nobody may resume from here
 
     def __repr__(self) -> str:
@@ -155,16 +160,24 @@ class TlsLayer(asyncio.Protocol):
 
     def _read_ended(self, result: int) -> None:
         """`SSL_read` returned no plaintext for another reason than an empty BIO: close_notify, or a broken record."""
-        with contextlib.suppress(SSL.Error):
+        is_half_closed = False
+        try:
             self.connection._raise_ssl_error(self._ssl, result)
-        self._flush()
-        self.close()
+        except SSL.ZeroReturnError:
+            is_half_closed = self._application.eof_received()
+        except SSL.Error:
+            self._flush()  # the alert that says what was wrong
+        if not is_half_closed:
+            self.close()
 
     def eof_received(self) -> bool:
-        """The client closed its side; a half-closed TLS connection is a closed one."""
-        if not self._is_established and not self._is_closing:
-            self._is_closing = True
-            self._application.handshake_failed("the client closed the connection during the handshake")
+        """The client closed its side of the socket; True to go on writing to it."""
+        if self._is_closing:
+            return False
+        if self._is_established:
+            return self._application.eof_received()
+        self._is_closing = True
+        self._application.handshake_failed("the client closed the connection during the handshake")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -189,7 +202,7 @@ class TlsLayer(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send plaintext; nothing is sent once the connection is closing."""
-        if self._is_closing:
+        if self._is_closing or self._is_write_closed:
             return
         size = len(data)
         if size <= SLICE_BYTES:
@@ -230,6 +243,15 @@ class TlsLayer(asyncio.Protocol):
         self._flush()
         if self.leaves_no_session:
             leave_no_session(self.connection)
+
+    def write_eof(self) -> None:
+        """Send close_notify and a FIN, and go on reading (RFC 8446 6.1: each side closes its own direction)."""
+        if self._is_closing or self._is_write_closed:
+            return
+        self._is_write_closed = True
+        self._say_goodbye()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def close_sending(self) -> None:
         """Send close_notify and a FIN; what the client still sends is thrown away until it closes."""

@@ -1,0 +1,191 @@
+"""An upstream's answer, from the bytes that come to the bytes that the client gets. Knows no socket.
+
+Keeps true: the framing towards the client is decided here (RFC 9112 6.3), whatever the upstream's was; an
+answer is complete only when its own framing says so; behind a complete answer nothing is taken from its
+connection any more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.errors import RequestError, UpstreamError
+from gateway.facts import Reason
+from gateway.http.body import (
+    BodyError,
+    BodyReader,
+    ChunkedReader,
+    CloseReader,
+    LengthReader,
+    encode_chunk,
+    encode_last_chunk,
+)
+from gateway.http.headers import LAST_PASSING, ResponseClassifier
+from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, parse_response
+from gateway.proxy.rewrite import Rewriter
+
+# An upstream is trusted more than a client, but not with our memory.
+MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
+# Interim answers (RFC 9110 15.2) before the final one; more is a broken server.
+MAX_INTERIM_ANSWERS: Final = 32
+
+_SWITCHING_PROTOCOLS: Final = 101
+_FIRST_FINAL: Final = 200
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+_END: Final = b"\r\n"
+
+_classify: Final = ResponseClassifier()
+
+
+class Answer:
+    """The answer to one request, as it comes."""
+
+    __slots__ = (
+        "_body",
+        "_held",
+        "_interim",
+        "_request",
+        "_rewriter",
+        "_sends_chunked",
+        "bytes_out",
+        "closes_client",
+        "is_clean",
+        "is_complete",
+        "is_upgraded",
+        "response",
+    )
+
+    def __init__(self, request: RequestHead, rewriter: Rewriter | None) -> None:
+        self._request = request
+        self._rewriter = rewriter
+        self._held = b""  # an unfinished head
+        self._interim = 0
+        self._body: BodyReader | None = None
+        self._sends_chunked = False
+        self.response: ResponseHead | None = None  # the final one's head
+        self.bytes_out = 0  # of the body, without framing
+        self.is_complete = False
+        self.is_clean = True  # nothing came behind the answer
+        self.is_upgraded = False  # what follows is no HTTP any more
+        self.closes_client = False  # the client was told that its connection ends here
+
+    @property
+    def has_begun(self) -> bool:
+        """True when anything at all came."""
+        return self.response is not None or bool(self._held) or self._interim > 0
+
+    def feed(self, data: bytes, *, may_keep_alive: bool) -> bytes:
+        """What the client gets for these bytes. Raises `RequestError` for what is no HTTP answer."""
+        if self._body is None:
+            return self._head(self._held + data if self._held else data, may_keep_alive=may_keep_alive)
+        return self._pass_on(b"", data, self._body)
+
+    def _head(self, data: bytes, *, may_keep_alive: bool) -> bytes:
+        before = b""
+        while True:
+            end = data.find(END_OF_HEAD)
+            if end < 0:
+                if len(data) > MAX_RESPONSE_HEAD_BYTES:
+                    raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the answer's header section is too long")
+                self._held = data
+                return before
+            response = parse_response(data, end, _classify)
+            data = data[end + 4 :]
+            if response.status >= _FIRST_FINAL:
+                break
+            if response.status == _SWITCHING_PROTOCOLS:
+                return before + self._upgrade(response, data)
+            before += self._pass_interim(response)
+        self._held = b""
+        self.response = response
+        head, body = self._frame(response, may_keep_alive=may_keep_alive)
+        self._body = body
+        return self._pass_on(before + head if before else head, data, body)
+
+    def _pass_interim(self, response: ResponseHead) -> bytes:
+        self._interim += 1
+        if self._interim > MAX_INTERIM_ANSWERS:
+            raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "too many interim answers")
+        if not self._request.minor:
+            return b""
+        return b"".join([b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing, _END])
+
+    def _upgrade(self, response: ResponseHead, data: bytes) -> bytes:
+        if self._request.upgrade is None or response.upgrade is None:
+            raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols unasked")
+        self.response = response
+        self.is_upgraded = True
+        self.closes_client = True
+        parts = [
+            b"HTTP/1.1 101 %b\r\n" % response.reason,
+            *response.passing,
+            b"Connection: Upgrade\r\nUpgrade: ",
+            response.upgrade,
+            b"\r\n\r\n",
+            data,
+        ]
+        return b"".join(parts)
+
+    def _frame(self, response: ResponseHead, *, may_keep_alive: bool) -> tuple[bytes, BodyReader]:
+        """The head for the client, and how long the body is."""
+        request = self._request
+        passing = response.passing if self._rewriter is None else self._rewriter.response(response.passing)
+        parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *passing]
+        length = response.content_length
+        if length is not None:
+            parts.append(b"Content-Length: %d\r\n" % length)
+        body: BodyReader
+        if request.method == b"HEAD" or response.status in (204, 304):
+            body = LengthReader(0)
+        elif length is not None:
+            body = LengthReader(length)
+        else:
+            body = ChunkedReader() if response.is_chunked else CloseReader()
+            if request.minor:
+                self._sends_chunked = True
+                parts.append(_CHUNKED)
+            else:
+                may_keep_alive = False
+        if not may_keep_alive:
+            self.closes_client = True
+            parts.append(_CLOSE)
+        elif not request.minor:
+            parts.append(_KEEP_ALIVE)
+        parts.append(_END)
+        return b"".join(parts), body
+
+    def _pass_on(self, head: bytes, data: bytes, body: BodyReader) -> bytes:
+        if data and not body.is_complete:
+            try:
+                payload, data = body.feed(data)
+            except BodyError as error:
+                raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, f"the answer's body: {error}") from error
+            self.bytes_out += len(payload)
+        else:
+            payload = b""
+        if body.is_complete:
+            self.is_complete = True
+            self.is_clean = not data
+        if not self._sends_chunked:
+            return head + payload if head else payload
+        end = self._last_chunk(body) if body.is_complete else b""
+        return head + encode_chunk(payload) + end
+
+    def _last_chunk(self, body: BodyReader) -> bytes:
+        return encode_last_chunk([field for field in body.trailers if _classify[field[0]] <= LAST_PASSING])
+
+    def end(self) -> bytes | None:
+        """The upstream closed: the last bytes for the client where that ends the answer, else None."""
+        body = self._body
+        if not isinstance(body, CloseReader) or self.is_complete:
+            return None
+        body.is_complete = self.is_complete = True
+        self.is_clean = False
+        return self._last_chunk(body) if self._sends_chunked else b""
+
+
+def unexpected(error: RequestError) -> UpstreamError:
+    """An error in an answer is the upstream's, whatever found it."""
+    return error if isinstance(error, UpstreamError) else UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, str(error))

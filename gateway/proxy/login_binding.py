@@ -1,0 +1,18 @@
+"""Logins that belong to a connection and not to a request: NTLM, and Negotiate when it carries NTLM (RFC 4559).
+
+A server that speaks them takes whoever logged in on a connection for the user of everything that follows on
+it. Such an upstream connection must never serve another client (CVE-2026-88007).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# As a scheme at the start, or behind a comma in a list of challenges.
+_SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)(?=[ \t,]|$)", re.IGNORECASE)
+
+
+def binds_connection(credentials: bytes) -> bool:
+    """True where an Authorization or WWW-Authenticate value speaks of such a login."""
+    return _SCHEME.search(credentials) is not None

@@ -1,0 +1,144 @@
+"""After a 101: two raw streams, each way as it comes.
+
+Keeps true: neither side is read faster than the other is written; a side that says it is done is half
+closed and the other goes on; silence of both for the upstream's response time ends it; one access record.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway import clock
+from gateway.errors import RequestError
+
+if TYPE_CHECKING:
+    from gateway.http.http1 import RequestHead
+    from gateway.logs.record import AccessRecord
+    from gateway.proxy.connection import ClientConnection
+    from gateway.proxy.upstream import UpstreamConnection
+
+
+class Tunnel:
+    """A connection that speaks something else than HTTP now: a WebSocket (RFC 6455), say."""
+
+    __slots__ = (
+        "_bytes_in",
+        "_bytes_out",
+        "_client",
+        "_idle_seconds",
+        "_is_client_done",
+        "_is_done",
+        "_is_upstream_done",
+        "_upstream",
+        "head",
+        "record",
+    )
+
+    # What the connection asks of whatever is under way on it; a tunnel takes every byte.
+    takes_body = True
+
+    def __init__(
+        self, client: ClientConnection, upstream: UpstreamConnection, head: RequestHead, record: AccessRecord
+    ) -> None:
+        self._client = client
+        self._upstream = upstream
+        self.head = head
+        self.record = record
+        self._idle_seconds = upstream.pool.upstream.timeouts.response_seconds
+        self._bytes_in = self._bytes_out = 0
+        self._is_client_done = self._is_upstream_done = self._is_done = False
+        upstream.exchange = self
+        self._stir()
+
+    def __repr__(self) -> str:
+        return f"<Tunnel {self.record.uri!r} in={self._bytes_in} out={self._bytes_out}>"
+
+    def _stir(self) -> None:
+        self._client.deadline = clock.monotonic_seconds() + self._idle_seconds
+
+    def request_data(self, data: bytes) -> bytes:
+        """Bytes from the client; all of them go on."""
+        self._bytes_in += len(data)
+        self._upstream.transport.write(data)
+        self._stir()
+        return b""
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes from the upstream."""
+        self._bytes_out += len(data)
+        self._client.write(data)
+        self._stir()
+
+    def client_eof(self) -> bool:
+        """The client has said all; True to keep its connection for what the upstream still says."""
+        self._is_client_done = True
+        if self._is_upstream_done or not self._upstream.transport.can_write_eof():
+            return False
+        self._upstream.transport.write_eof()
+        return True
+
+    def upstream_eof(self) -> bool:
+        """The upstream has said all; True to keep its connection for what the client still says."""
+        self._is_upstream_done = True
+        if self._is_client_done:
+            self._end()
+            return False
+        self._client.write_eof()
+        return True
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The upstream's connection is gone."""
+        if self._is_done:
+            return
+        self._log()
+        if error is None:
+            self._client.close_after_tunnel()
+        else:
+            self._client.abort_exchange()
+
+    def pause_request(self) -> None:
+        """The upstream reads slowly."""
+        self._client.pause_reading()
+
+    def resume_request(self) -> None:
+        """The upstream has caught up."""
+        self._client.resume_reading()
+
+    def pause_response(self) -> None:
+        """The client reads slowly."""
+        self._upstream.transport.pause_reading()
+
+    def resume_response(self) -> None:
+        """The client has caught up."""
+        self._upstream.transport.resume_reading()
+
+    def client_gone(self) -> None:
+        """The client's connection is gone."""
+        if not self._is_done:
+            self._log()
+            self._upstream.discard()
+
+    def fail(self, error: RequestError) -> None:
+        """Cut it, both ways: the rules or the certificate no longer let it through."""
+        if self._is_done:
+            return
+        self.record.reason = error.reason
+        self._log()
+        self._upstream.discard()
+        self._client.abort_exchange()
+
+    def on_deadline(self) -> None:
+        """Nobody said anything for too long."""
+        if not self._is_done:
+            self._end()
+
+    def _end(self) -> None:
+        self._log()
+        self._upstream.discard()
+        self._client.close_after_tunnel()
+
+    def _log(self) -> None:
+        self._is_done = True
+        self.record.bytes_in = self._bytes_in
+        self.record.bytes_out = self._bytes_out
+        self._client.log(self.record)
