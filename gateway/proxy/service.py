@@ -18,6 +18,7 @@ from gateway.errors import ConfigError
 from gateway.facts import Address
 from gateway.logs.record import AccessRecord
 from gateway.logs.writer import AccessLogWriter
+from gateway.proxy.counters import Counters
 from gateway.proxy.pool import Pool
 from gateway.proxy.snapshot import Snapshot
 
@@ -55,6 +56,7 @@ class Service:
         "_tick",
         "access_log",
         "connections",
+        "counters",
         "is_draining",
         "log_format",
         "loop",
@@ -68,6 +70,7 @@ class Service:
         self.log_format = snapshot.config.access_log.format
         self.loop = loop
         self.connections: set[Connection] = set()
+        self.counters = Counters()
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
         self._per_address: Counter[Address] = Counter()
@@ -142,7 +145,8 @@ class Service:
             self.on_empty()
 
     def log(self, record: AccessRecord) -> None:
-        """Write an access record."""
+        """Write an access record, and count it."""
+        self.counters.note(record)
         self.access_log.write(record.to_json_line() if self.log_format == "json" else record.to_combined_line())
 
     def status(self) -> dict[str, object]:
@@ -151,6 +155,7 @@ class Service:
             "connections": len(self.connections),
             "is_draining": self.is_draining,
             "dropped_log_lines": self.access_log.dropped_lines,
+            "counters": self.counters.as_dict(),
             "upstreams": {
                 name: [{"server": state.url, "busy": state.busy, "idle": len(state.idle)} for state in pool.servers]
                 for name, pool in self._pools.items()

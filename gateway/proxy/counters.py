@@ -1,0 +1,77 @@
+"""What one worker counts: integers that only grow, for `gateway status` and the metrics.
+
+Keeps true: an answer costs one step in a dictionary and two additions; the keys are statuses and reason codes,
+so that no client can make them many.
+"""
+
+from __future__ import annotations
+
+from gateway.logs.record import AccessRecord
+
+
+class Counters:
+    """Since the worker started."""
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "handshakes_failed",
+        "handshakes_full",
+        "handshakes_resumed",
+        "passed",
+        "refused",
+    )
+
+    def __init__(self) -> None:
+        self.passed: dict[int | None, int] = {}  # by status; None: the client had gone before the answer
+        self.refused: dict[tuple[int | None, str], int] = {}  # by status and reason code
+        self.bytes_in = 0  # of request bodies
+        self.bytes_out = 0  # of answers' bodies
+        self.handshakes_full = 0
+        self.handshakes_resumed = 0
+        self.handshakes_failed = 0  # every connection that ended before its TLS was finished
+
+    def note(self, record: AccessRecord) -> None:
+        """Count what is being logged."""
+        if record.reason is not None:
+            self._note_refusal(record, record.reason)
+            return
+        try:
+            self.passed[record.status] += 1
+        except KeyError:
+            self.passed[record.status] = 1
+        if count := record.bytes_in:
+            self.bytes_in += count
+        if count := record.bytes_out:
+            self.bytes_out += count
+
+    def _note_refusal(self, record: AccessRecord, reason: str) -> None:
+        if record.request_id is None:  # then the reason is a sentence, and has the client's own words in it
+            self.handshakes_failed += 1
+            return
+        key = record.status, str(reason)
+        self.refused[key] = self.refused.get(key, 0) + 1
+        self.bytes_in += record.bytes_in or 0
+        self.bytes_out += record.bytes_out or 0
+
+    def handshake_done(self, *, is_resumed: bool) -> None:
+        """Count a finished TLS handshake."""
+        if is_resumed:
+            self.handshakes_resumed += 1
+        else:
+            self.handshakes_full += 1
+
+    def as_dict(self) -> dict[str, object]:
+        """The numbers, for a status report; each of `answers` is a status, a reason code or null, and a count."""
+        return {
+            "answers": [
+                *([status, None, count] for status, count in self.passed.items()),
+                *([status, reason, count] for (status, reason), count in self.refused.items()),
+            ],
+            "bytes": {"in": self.bytes_in, "out": self.bytes_out},
+            "handshakes": {
+                "full": self.handshakes_full,
+                "resumed": self.handshakes_resumed,
+                "failed": self.handshakes_failed,
+            },
+        }
