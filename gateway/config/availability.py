@@ -15,12 +15,8 @@ NOT_YET: Final[dict[str, str]] = {
     "sites[].crl[]=http*://*": "fetching revocation lists over HTTP",
     "sites[].ocsp.mode=soft": "OCSP",
     "sites[].ocsp.mode=hard": "OCSP",
-    "upstreams.*.health": "active health checks",
-    "upstreams.*.connections=per_client": "one upstream connection for each client connection",
-    "upstreams.*.rewrite_location": "rewriting Location headers",
     "upstreams.*.proxy_protocol=true": "the PROXY protocol towards upstreams",
     "lockout": "refusing an address after failed logins",
-    "pages.directory": "own templates for the refusal pages",
     "admin": "the console",
     "pki": "the certificate registry",
 }

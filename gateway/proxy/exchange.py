@@ -85,7 +85,11 @@ class Exchange:
     def start(self) -> None:
         """Send the request on an idle connection, or make one."""
         client = self._client
-        connection = client.pinned or self.pool.take(client.peer.address)
+        try:
+            connection = client.pinned or self.pool.take(client.peer.address)
+        except UpstreamError as error:
+            self.fail(error)
+            return
         if connection is None:
             self._connect()
         else:

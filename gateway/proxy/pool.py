@@ -7,13 +7,18 @@ hold the same; one that saw anything but a clean end of an exchange never comes 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import socket
 import ssl
 from typing import TYPE_CHECKING, Final
+
+from aiohappyeyeballs import start_connection
 
 from gateway import clock, tasks
 from gateway.config.model import Server, Upstream
 from gateway.errors import UpstreamError
 from gateway.facts import Address, Reason
+from gateway.proxy.health import Condition, watch
 from gateway.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -21,27 +26,35 @@ if TYPE_CHECKING:
 
 # Idle connections kept for one server; beyond that a returned one is closed.
 MAX_IDLE_CONNECTIONS: Final = 256
+# RFC 8305 section 5: how long one address may take before the next is tried beside it.
+HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25
+# TCP keep-alive towards upstreams: a long poll is silent for an hour, and firewalls forget sooner.
+KEEPALIVE_IDLE_SECONDS: Final = 60
+KEEPALIVE_INTERVAL_SECONDS: Final = 20
+
+_FAILURES: Final = (OSError, TimeoutError, ssl.SSLError, ValueError)
 
 
 class ServerState:
     """One server of the upstream as this worker sees it."""
 
-    __slots__ = ("busy", "idle", "server", "url")
+    __slots__ = ("busy", "condition", "idle", "server", "url")
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.url = server.url
         self.idle: list[UpstreamConnection] = []  # last in, first out: the others may time out
         self.busy = 0
+        self.condition = Condition()
 
     def __repr__(self) -> str:
-        return f"<ServerState {self.url} busy={self.busy} idle={len(self.idle)}>"
+        return f"<ServerState {self.url} busy={self.busy} idle={len(self.idle)} {self.condition}>"
 
 
 class Pool:
     """The connections of one worker to one upstream."""
 
-    __slots__ = ("_next", "servers", "tls", "upstream")
+    __slots__ = ("_checks", "_next", "servers", "tls", "upstream")
 
     def __init__(self, upstream: Upstream, tls: ssl.SSLContext | None) -> None:
         """`tls` is for the https servers among the upstream's."""
@@ -49,12 +62,62 @@ class Pool:
         self.tls = tls
         self.servers = [ServerState(server) for server in upstream.servers]
         self._next = 0
+        self._checks: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.name} {self.servers}>"
 
+    def start_checks(self) -> None:
+        """Begin the active health checks, where there are any."""
+        health = self.upstream.health
+        if health is None:
+            return
+        for state in self.servers:
+            host = self.upstream.host if self.upstream.host != "preserve" else state.server.host
+            self._checks.append(
+                tasks.spawn(
+                    watch(state.server, state.condition, health, host, self._open_stream),
+                    name=f"health of {state.url}",
+                )
+            )
+
+    # which server
+
+    def _choose(self, client: Address) -> ServerState:
+        """The server whose turn it is. Raises `UpstreamError` where none is healthy."""
+        servers = self.servers
+        if len(servers) == 1:
+            # Alone it is asked however it fared: an error of its own says more than "none is healthy".
+            if servers[0].condition.is_up:
+                return servers[0]
+            raise self._nobody()
+        now = clock.monotonic_seconds()
+        able = [state for state in servers if state.condition.may_be_asked(now)]
+        able = able or [state for state in servers if state.condition.is_up]
+        if not able:
+            raise self._nobody()
+        match self.upstream.balance:
+            case "least_connections":
+                return min(able, key=lambda state: state.busy)
+            case "client_ip":
+                return max(able, key=lambda state: _weight(client, state))
+            case "round_robin":
+                self._next += 1
+                return able[self._next % len(able)]
+
+    def _nobody(self) -> UpstreamError:
+        causes = "; ".join(f"{state.url}: {state.condition.cause}" for state in self.servers)
+        return UpstreamError(Reason.NO_HEALTHY_UPSTREAM, f"no server of {self.upstream.name} is healthy: {causes}")
+
+    # connections
+
     def take(self, client: Address) -> UpstreamConnection | None:
-        """An idle connection to the server whose turn it is, marked busy; None where one must be made."""
+        """An idle connection to the server whose turn it is, marked busy; None where one must be made.
+
+        Raises `UpstreamError` where no server is healthy.
+        """
+        if self.upstream.proxy_protocol:
+            return None  # a connection says once whose it is
         state = self._choose(client)
         while state.idle:
             connection = state.idle.pop()
@@ -63,55 +126,63 @@ class Pool:
                 return connection
         return None
 
-    def _choose(self, client: Address) -> ServerState:
-        servers = self.servers
-        if len(servers) == 1:
-            return servers[0]
-        match self.upstream.balance:
-            case "least_connections":
-                return min(servers, key=lambda state: state.busy)
-            case "client_ip":
-                return servers[int(client) % len(servers)]
-            case "round_robin":
-                return servers[self._next % len(servers)]
-
     def connect(self, exchange: Exchange, client: Address) -> asyncio.Task[None]:
         """Make a new connection and attach the exchange to it, or fail the exchange."""
-        first = self.servers.index(self._choose(client))
-        self._next += 1
-        return tasks.spawn(self._connect(exchange, first), name=f"connect to {self.upstream.name}")
+        return tasks.spawn(self._connect(exchange, client), name=f"connect to {self.upstream.name}")
 
-    async def _connect(self, exchange: Exchange, first: int) -> None:
-        """Try every server once, beginning with the chosen one; nothing was sent yet, so that is safe."""
+    async def _connect(self, exchange: Exchange, client: Address) -> None:
+        """Try server after server, beginning with the chosen one; nothing was sent yet, so that is safe."""
+        try:
+            first = self._choose(client)
+        except UpstreamError as error:
+            exchange.fail(error)
+            return
         causes = []
-        for offset in range(len(self.servers)):
-            state = self.servers[(first + offset) % len(self.servers)]
+        for state in [first, *(other for other in self.servers if other is not first and other.condition.is_up)]:
             state.busy += 1
             try:
                 connection = await self._open(state)
-            except (OSError, TimeoutError, ssl.SSLError, ValueError) as error:
+            except _FAILURES as error:
                 state.busy -= 1
-                causes.append(f"{state.url}: {str(error) or type(error).__name__}")
-                continue
+                cause = str(error) or f"no connection within {self.upstream.timeouts.connect_seconds:g} s"
+                state.condition.unreachable(clock.monotonic_seconds(), cause)
+                causes.append(f"{state.url}: {cause}")
             except asyncio.CancelledError:
                 state.busy -= 1
                 raise
-            exchange.attach(connection)
-            return
+            else:
+                state.condition.connected()
+                exchange.attach(connection)
+                return
         exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, "; ".join(causes)))
 
     async def _open(self, state: ServerState) -> UpstreamConnection:
-        server = state.server
-        is_tls = server.scheme == "https"
         async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: UpstreamConnection(self, state),
-                server.host,
-                server.port,
-                ssl=self.tls if is_tls else None,
-                server_hostname=(self.upstream.tls.server_name or server.host) if is_tls else None,
-            )
+            plain = await _socket_to(state.server)
+            tls, name = self._tls_for(state.server)
+            try:
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: UpstreamConnection(self, state), sock=plain, ssl=tls, server_hostname=name
+                )
+            except BaseException:
+                plain.close()
+                raise
         return connection
+
+    async def _open_stream(self, server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        plain = await _socket_to(server)
+        tls, name = self._tls_for(server)
+        try:
+            return await asyncio.open_connection(sock=plain, ssl=tls, server_hostname=name)
+        except BaseException:
+            plain.close()
+            raise
+
+    def _tls_for(self, server: Server) -> tuple[ssl.SSLContext | None, str | None]:
+        """(context, name to verify) for a server."""
+        if server.scheme == "http":
+            return None, None
+        return self.tls, self.upstream.tls.server_name or server.host
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose exchange ended cleanly."""
@@ -139,7 +210,27 @@ class Pool:
                 state.idle.pop(0).close()
 
     def close(self) -> None:
-        """Close every idle connection; busy ones end with their exchange."""
+        """Stop the checks and close every idle connection; busy ones end with their exchange."""
+        for check in self._checks:
+            check.cancel()
+        self._checks.clear()
         for state in self.servers:
             while state.idle:
                 state.idle.pop().close()
+
+
+def _weight(client: Address, state: ServerState) -> bytes:
+    """Rendezvous hashing: a client keeps its server whatever happens to the others."""
+    return hashlib.blake2b(client.packed + state.url.encode(), digest_size=8).digest()
+
+
+async def _socket_to(server: Server) -> socket.socket:
+    """A connected socket; names are resolved each time, and their addresses tried as RFC 8305 has it."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    connected = await start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
+    return connected

@@ -80,7 +80,8 @@ class Service:
     def start(self) -> None:
         """Begin to watch deadlines. Raises `ConfigError` where an upstream's TLS files can't be used."""
         for upstream in self.snapshot.config.upstreams:
-            self._pools[upstream.name] = Pool(upstream, upstream_tls(upstream))
+            self._pools[upstream.name] = pool = Pool(upstream, upstream_tls(upstream))
+            pool.start_checks()
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def pool(self, upstream: Upstream) -> Pool:
@@ -95,7 +96,11 @@ class Service:
             is_same = kept is not None and kept.upstream == upstream
             # An upstream's own CA or certificate may have changed under the same name.
             tls = upstream_tls(upstream)
-            pools[upstream.name] = kept if kept is not None and is_same and tls is None else Pool(upstream, tls)
+            if kept is not None and is_same and tls is None:
+                pools[upstream.name] = kept
+            else:
+                pools[upstream.name] = Pool(upstream, tls)
+                pools[upstream.name].start_checks()
         for name, pool in self._pools.items():
             if pools.get(name) is not pool:
                 pool.close()
@@ -157,7 +162,16 @@ class Service:
             "dropped_log_lines": self.access_log.dropped_lines,
             "counters": self.counters.as_dict(),
             "upstreams": {
-                name: [{"server": state.url, "busy": state.busy, "idle": len(state.idle)} for state in pool.servers]
+                name: [
+                    {
+                        "server": state.url,
+                        "busy": state.busy,
+                        "idle": len(state.idle),
+                        "is_up": state.condition.may_be_asked(clock.monotonic_seconds()),
+                        "cause": state.condition.cause,
+                    }
+                    for state in pool.servers
+                ]
                 for name, pool in self._pools.items()
             },
         }

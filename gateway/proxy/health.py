@@ -1,0 +1,123 @@
+"""Which upstream servers are asked: active checks, and what connecting to them has taught.
+
+Keeps true: a server that fails its checks gets no request until it has passed them again; without checks a
+server that could not be reached is left alone for a while, as long as there is another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from gateway import clock
+from gateway.config.model import Health, Server
+
+# After so many failures in a row a server without health checks is passed over …
+PASSIVE_FALL: Final = 2
+# … for this long; then the next request tries it again.
+PASSIVE_SECONDS: Final = 10.0
+# Enough for any status line; nothing behind it is read.
+MAX_STATUS_LINE_BYTES: Final = 1024
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r]")
+_FIRST_SERVER_ERROR: Final = 500
+
+_log = logging.getLogger("gateway.health")
+
+# Opens a connection to a server: (reader, writer). Raises `OSError`, `ssl.SSLError`, `ValueError`.
+Open = Callable[[Server], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+class Condition:
+    """What is known of one server."""
+
+    __slots__ = ("_failures", "_passes", "_until_seconds", "cause", "is_checked", "is_up")
+
+    def __init__(self) -> None:
+        self.is_up = True  # by the active checks; until the first fails, a server is believed in
+        self.is_checked = False
+        self.cause: str | None = None  # of the last failure
+        self._failures = 0
+        self._passes = 0
+        self._until_seconds = 0.0  # passed over until then, monotonic; by what connecting has taught
+
+    def __repr__(self) -> str:
+        return f"<Condition {'up' if self.is_up else 'down'}{'' if self.cause is None else ': ' + self.cause}>"
+
+    def may_be_asked(self, now_seconds: float) -> bool:
+        """True for a server that should get requests."""
+        return self.is_up and now_seconds >= self._until_seconds
+
+    def connected(self) -> None:
+        """A connection for a request was made."""
+        if not self.is_checked:
+            self._failures = 0
+            self.cause = None
+        self._until_seconds = 0.0
+
+    def unreachable(self, now_seconds: float, cause: str) -> None:
+        """A connection for a request could not be made."""
+        self.cause = cause
+        if self.is_checked:
+            return  # the checks will say
+        self._failures += 1
+        if self._failures >= PASSIVE_FALL:
+            self._until_seconds = now_seconds + PASSIVE_SECONDS
+
+    def checked(self, cause: str | None, health: Health) -> bool:
+        """Note the outcome of an active check, None for a good one; True where the server went up or down by it."""
+        self.is_checked = True
+        before = self.is_up
+        if cause is None:
+            self._failures = 0
+            self._passes += 1
+            if self._passes >= health.rise:
+                self.is_up = True
+                self.cause = None
+        else:
+            self.cause = cause
+            self._passes = 0
+            self._failures += 1
+            if self._failures >= health.fall:
+                self.is_up = False
+        return self.is_up is not before
+
+
+async def check(server: Server, health: Health, host: str, connect: Open) -> str | None:
+    """Ask a server once. None where it answered, with anything below 500; else why not."""
+    try:
+        async with asyncio.timeout(health.timeout_seconds):
+            reader, writer = await connect(server)
+            try:
+                writer.write(
+                    f"GET {health.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gateway-health\r\n"
+                    "Connection: close\r\n\r\n".encode("ascii")
+                )
+                line = await reader.readuntil(b"\n")
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        return f"no answer within {health.timeout_seconds:g} s"
+    except (OSError, ssl.SSLError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
+        return str(error) or type(error).__name__
+    status = _STATUS_LINE.match(line)
+    if status is None:
+        return "the answer is not HTTP/1.1"
+    return None if int(status[1]) < _FIRST_SERVER_ERROR else f"status {int(status[1])}"
+
+
+async def watch(server: Server, condition: Condition, health: Health, host: str, connect: Open) -> None:
+    """Check a server again and again, until cancelled."""
+    while True:
+        started = clock.monotonic_seconds()
+        cause = await check(server, health, host, connect)
+        if condition.checked(cause, health):
+            if cause is None:
+                _log.warning("%s is up again", server.url)
+            else:
+                _log.error("%s is down: %s", server.url, cause)
+        await asyncio.sleep(max(0.0, health.interval_seconds - (clock.monotonic_seconds() - started)))
