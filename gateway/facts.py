@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 Address = IPv4Address | IPv6Address
 
@@ -112,6 +112,13 @@ def parse_address(text: str) -> Address:
     return address
 
 
+class Endpoint(NamedTuple):
+    """One end of a TCP connection."""
+
+    address: Address
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who is at the other end of an accepted connection."""
@@ -119,6 +126,7 @@ class Peer:
     address: Address  # the client's, IPv4-mapped IPv6 already turned into IPv4
     port: int
     listener: str  # the listener's configured address, "0.0.0.0:443"
+    reached: Endpoint | None = None  # where the client connected to, if a balancer in front says so
 
 
 @dataclass(frozen=True, slots=True)
