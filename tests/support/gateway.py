@@ -170,7 +170,7 @@ class Gateway:
         found = {}
         for pid in self.workers():
             try:
-                found[pid] = len(os.listdir(f"/proc/{pid}/fd"))
+                found[pid] = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
             except OSError:
                 continue
         return found

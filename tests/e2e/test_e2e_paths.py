@@ -1,0 +1,174 @@
+"""Spellings of a path against a rule for /webmail: each gets the rule's verdict or 400, and none goes on unjudged."""
+
+from __future__ import annotations
+
+import pytest
+from support.client import Client
+from support.gateway import INSIDE, OUTSIDE
+
+pytestmark = pytest.mark.e2e
+
+# What came → what the mail server must see. The rule for /webmail decides, so a certificate opens them.
+WEBMAIL = {
+    b"/webmail": b"/webmail",
+    b"/webmail/": b"/webmail/",
+    b"/WebMail": b"/WebMail",
+    b"/WEBMAIL/x": b"/WEBMAIL/x",
+    b"/%77ebmail": b"/webmail",
+    b"/%57ebmail": b"/Webmail",
+    b"/web%6d%61il": b"/webmail",
+    b"/%77%65%62%6D%61%69%6C": b"/webmail",
+    b"//webmail": b"/webmail",
+    b"///webmail//x": b"/webmail/x",
+    b"/./webmail": b"/webmail",
+    b"/webmail/.": b"/webmail/",
+    b"/%2e/webmail": b"/webmail",
+    b"/x/../webmail": b"/webmail",
+    b"/x/%2e%2e/webmail": b"/webmail",
+    b"/x/y/../../webmail/z": b"/webmail/z",
+    b"/webmail/x/..": b"/webmail/",
+    b"/webmail?x": b"/webmail?x",
+    b"/webmail?/../other": b"/webmail?/../other",
+    b"/webmail?a=%00": b"/webmail?a=%00",
+    b"/webmail/a%20b": b"/webmail/a%20b",
+    b"/webmail/%c3%a9": b"/webmail/%C3%A9",
+    b"/webmail/\xc3\xa9": b"/webmail/%C3%A9",
+    b"/webmail;a=b": b"/webmail;a=b",
+    b"/webmail;a=b/x": b"/webmail;a=b/x",
+    b"/webmail/x;y": b"/webmail/x;y",
+    b"/webmail/a%3fx": b"/webmail/a%3Fx",
+    b"/webmail/.hidden": b"/webmail/.hidden",
+    b"/webmail/a..b": b"/webmail/a..b",
+    b"http://mail.example.com/webmail": b"/webmail",
+    b"https://MAIL.example.com/x/../webmail?q": b"/webmail?q",
+    b"/microsoft-server-activesync?Cmd=Ping": b"/microsoft-server-activesync?Cmd=Ping",
+}
+# Neither /webmail nor anything else that is open: the deny rules' verdict, whatever is shown.
+DENIED = [
+    b"/",
+    b"/webmailx",
+    b"/webmail-admin",
+    b"/web/mail",
+    b"/x/webmail",
+    b"/webmail/../x",
+    b"/webmail/%2e%2e/x",
+    b"/webmail/x/../../y",
+    b"/?/webmail",
+    b"/x?/../webmail",
+    b"/%78/webmail",
+    b"/webmail/admin",
+    b"/webmail/ADMIN/",
+    b"/WebMail/%61dmin",
+    b"/webmail//admin",
+    b"/webmail/./admin",
+    b"/webmail/x/../admin",
+    b"/webmail/admin;x",
+    b"/webmail;x/admin",
+    b"/webmail/adm%69n?x",
+    b"http://mail.example.com",
+    b"http://mail.example.com/webmail/admin",
+]
+# Read differently by different servers: refused before any rule is asked.
+REFUSED = [
+    b"/webmail\\x",
+    b"\\webmail",
+    b"/x\\..\\webmail",
+    b"/webmail%5cx",
+    b"/webmail%5C..%5Cx",
+    b"/%2fwebmail",
+    b"/webmail%2f..%2fx",
+    b"/webmail%2Fadmin",
+    b"/%2577ebmail",
+    b"/webmail%252fadmin",
+    b"/webmail%",
+    b"/webmail%4",
+    b"/webmail%zz",
+    b"/webmail%u002fadmin",
+    b"/webmail%00",
+    b"/webmail%00/admin",
+    b"/webmail%0d%0aX-Client-Verified:%20SUCCESS",
+    b"/webmail%7f",
+    b"/webmail/%c0%af",
+    b"/webmail%c0%ae%c0%ae/",
+    b"/webmail/%e0%80%af",
+    b"/webmail/\xff",
+    b"/webmail/%ff",
+    b"/..",
+    b"/../webmail",
+    b"/%2e%2e/webmail",
+    b"/webmail/../../webmail",
+    b"/webmail;/../admin",
+    b"/webmail/..;/admin",
+    b"/webmail/.;/admin",
+    b"/;/webmail",
+    b"/webmail/;x",
+    b"/webmail/%3Fx",
+    b"/webmail./",
+    b"/webmail.",
+    b"/webmail%20/",
+    b"/webmail/admin.",
+    b"/webmail/admin%20",
+    b"/webmail/admin%2e",
+    b"/webmail#",
+    b"/webmail#/../admin",
+    b"/webmail?x#y",
+    b"/webmail/(S(x))/admin",
+    b"/webmail::$DATA",
+    b"/webmail%23/../admin",
+    b"*",
+    b"webmail",
+    b"mail.example.com:443",
+    b"http://user@mail.example.com/webmail",
+    b"http://other.example.com/webmail",
+    b"http:///webmail",
+    b"ftp://mail.example.com/webmail",
+]
+
+
+def answer_to(gateway, target, source, identity=None):
+    """The answer to exactly this target, on a connection of its own."""
+    with Client(gateway.port, source=source, identity=identity) as client:
+        return client.ask("GET", target)
+
+
+def test_there_are_enough_spellings():
+    assert len(WEBMAIL) + len(DENIED) + len(REFUSED) >= 100
+
+
+@pytest.mark.parametrize(("target", "forwarded"), WEBMAIL.items())
+def test_a_spelling_of_an_open_path_asks_for_a_certificate_and_goes_on_as_it_was_judged(
+    gateway, mail, credentials, target, forwarded
+):
+    assert answer_to(gateway, target, OUTSIDE).verdict == (403, "certificate_missing")
+    assert not mail.received
+    assert answer_to(gateway, target, OUTSIDE, credentials["alice"]).verdict == (200, None)
+    assert mail.only().line == b"GET %b HTTP/1.1" % forwarded
+
+
+@pytest.mark.parametrize("target", DENIED)
+def test_a_spelling_of_a_closed_path_is_denied_with_a_certificate_too(gateway, mail, credentials, target):
+    for identity in (None, credentials["alice"]):
+        assert answer_to(gateway, target, OUTSIDE, identity).verdict == (403, "denied_by_rule")
+    assert not mail.received
+
+
+@pytest.mark.parametrize("target", REFUSED)
+def test_an_ambiguous_spelling_is_refused_for_everybody(gateway, mail, credentials, target):
+    for source, identity in ((INSIDE, None), (OUTSIDE, None), (OUTSIDE, credentials["alice"])):
+        answer = answer_to(gateway, target, source, identity)
+        assert answer.status == 400
+        assert answer.reason in ("uri_rejected", "bad_request")
+    assert gateway.log.of(answer.get("X-Request-Id"))["rule"] is None
+    assert not mail.received
+
+
+@pytest.mark.parametrize("line", [b"GET  /webmail HTTP/1.1", b"GET /webmail  HTTP/1.1", b"GET\t/webmail HTTP/1.1",
+                                  b"GET /webmail x HTTP/1.1", b"GET /webmail HTTP/1.1 ", b"GET /webmail HTTP/2.0",
+                                  b"GET /webmail http/1.1", b"GET /web\x00mail HTTP/1.1", b"GET /webmail",
+                                  b"GET http://mail.example.com:443/webmail HTTP/1.1"])  # fmt: skip
+def test_a_line_that_is_no_request_line_reaches_nobody(gateway, mail, line):
+    with Client(gateway.port) as client:
+        client.send(line + b"\r\nHost: mail.example.com\r\n\r\n")
+        assert client.answer().verdict == (400, "bad_request")
+        assert client.is_at_end()
+    assert not mail.received
