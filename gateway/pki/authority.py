@@ -22,6 +22,7 @@ from gateway.pki.files import make_folder, read, write_private, write_public
 from gateway.pki.names import check_authority_name, check_domain, check_http_url, check_text
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import AuthorityRecord, ListEntry
+from gateway.pki.words import KeyKind
 
 DEFAULT_DAYS: Final = 2048
 # Long enough for a weekend and holidays without the desk, short enough that a stolen old list ends.
@@ -64,7 +65,7 @@ class Plan:
     organization: str | None = None
     country: str | None = None
     domain: str | None = None
-    kind: keys.KeyKind = keys.KeyKind.RSA_4096
+    kind: KeyKind = KeyKind.RSA_4096
     days: int = DEFAULT_DAYS
     crl_url: str | None = None
     ocsp_url: str | None = None

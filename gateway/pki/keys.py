@@ -5,7 +5,6 @@ RSA from 2,048 bits and the NIST curves are what mail programs, phones and brows
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import hashes
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.errors import UsageError
+from gateway.pki.words import KeyKind
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -21,16 +21,6 @@ MIN_RSA_BITS: Final = 2048  # CA/Browser Forum S/MIME requirements 6.1.5
 MAX_RSA_BITS: Final = 8192  # beyond it a handshake costs the server tens of milliseconds
 _MIN_RSA_EXPONENT: Final = 65537
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-
-
-class KeyKind(StrEnum):
-    """A kind of key that the desk makes."""
-
-    RSA_2048 = "rsa-2048"
-    RSA_3072 = "rsa-3072"
-    RSA_4096 = "rsa-4096"
-    ECDSA_P256 = "ecdsa-p256"
-    ECDSA_P384 = "ecdsa-p384"
 
 
 def make(kind: KeyKind) -> PrivateKey:
@@ -82,4 +72,12 @@ def are_equal(one: Any, other: Any) -> bool:
 def spki(key: Any) -> bytes:
     """SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7)."""
     data: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return data
+
+
+def spki_bits(key: Any) -> bytes:
+    """The public key's own bits, over which OCSP's issuerKeyHash goes (RFC 6960 section 4.1.1)."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    data: bytes = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return data

@@ -6,8 +6,6 @@ which newer ones ask for. Either way a file is as strong as its password, since 
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -21,13 +19,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import (
 
 from gateway.errors import UsageError
 from gateway.pki.keys import PrivateKey, check
-
-
-class P12Format(StrEnum):
-    """Which devices a file is for."""
-
-    COMPAT = "compat"
-    MODERN = "modern"
+from gateway.pki.words import P12Format
 
 
 def build(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from gateway.pki import authority, crl, issue
 from gateway.pki.desk import Desk
-from gateway.pki.keys import KeyKind, PrivateKey, make
+from gateway.pki.keys import PrivateKey, make
 from gateway.pki.registry import certificates
 from gateway.pki.registry.engine import Registry
 from gateway.pki.registry.records import CertificateRecord
+from gateway.pki.words import KeyKind
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -12,11 +12,12 @@ from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, open
 
 from gateway.errors import OperationError, UsageError
 from gateway.pki import issue
-from gateway.pki.keys import KeyKind, make
+from gateway.pki.keys import make
 from gateway.pki.registry import audit, authorities, certificates, claims, migrations
 from gateway.pki.registry.engine import Registry, locate
 from gateway.pki.registry.records import Purpose, RevocationReason, State
 from gateway.pki.registry.tables import CERTIFICATES, METADATA
+from gateway.pki.words import KeyKind
 
 
 def test_what_goes_in_comes_out(both):

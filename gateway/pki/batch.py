@@ -1,0 +1,211 @@
+"""Certificates for a CSV of users: all rows are checked first, a re-run makes only what is missing, and a crash in the
+middle leaves no certificate that counts without its file and password on the disk.
+
+For each user: key, certificate, pending in the registry, line in `passwords.csv`, p12 file, live. The folder is locked
+while an import runs in it, so that a pending certificate of the same folder is known to be left by a crash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki import constraints, crl, csv_users, issue, key_pool, passwords, pkcs12
+from gateway.pki.authority import Authority
+from gateway.pki.csv_users import UserRow
+from gateway.pki.desk import Desk
+from gateway.pki.files import PRIVATE_MODE, make_folder, read, write_private
+from gateway.pki.keys import PrivateKey
+from gateway.pki.names import check_text, file_stem, name_key
+from gateway.pki.password_list import PasswordLine, PasswordList
+from gateway.pki.registry import certificates
+from gateway.pki.registry.records import CertificateRecord, Purpose, State
+from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
+from gateway.pki.words import KeyKind, P12Format
+
+OUT_FOLDER_MODE: Final = 0o700
+_RUN_FILE: Final = ".import"
+_RUN_ID_CHARACTERS: Final = 32
+PASSWORDS_FILE: Final = "passwords.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What to import and how."""
+
+    csv_file: Path
+    out: Path
+    kind: KeyKind = KeyKind.RSA_2048
+    p12_format: P12Format = P12Format.COMPAT
+    processes: int | None = None  # None: one for each core
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many certificates were made, and how many were there already."""
+
+    issued: int
+    present: int
+
+
+Progress = Callable[[int, int], None]  # done, of how many
+
+
+def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], datetime], progress: Progress) -> Outcome:
+    """Import. Raises `CsvError` before anything is made, `OperationError` where it can't go on."""
+    make_folder(batch.out, OUT_FOLDER_MODE)
+    with _locked(batch.out) as run_id:
+        began = now()
+        rows = csv_users.parse(read(batch.csv_file), str(batch.csv_file), _row_check(desk, authority, run_id, began))
+        _clear_up(desk, authority, run_id, batch.out, began)
+        present = _holders(desk, authority, began)
+        # What is pending was left by a run elsewhere longer ago; issuing takes the name from it.
+        there = {name for name, record in present.items() if record.state is not State.PENDING}
+        missing = [row for row in rows if name_key(row.common_name) not in there]
+        progress(0, len(missing))
+        with key_pool.keys(batch.kind, len(missing), batch.processes) as made:
+            for done, (row, key) in enumerate(zip(missing, made, strict=True), 1):
+                _issue(desk, authority, batch, (row, key, run_id), now())
+                progress(done, len(missing))
+    return Outcome(len(missing), len(rows) - len(missing))
+
+
+def _issue(
+    desk: Desk, authority: Authority, batch: Batch, what: tuple[UserRow, PrivateKey, str], now: datetime
+) -> None:
+    row, key, run_id = what
+    format_ = row.p12_format or batch.p12_format
+
+    def deliver(issued: issue.Issued) -> None:
+        record = issued.record
+        password = passwords.make()
+        path = free_path(batch.out, file_stem(row.email, row.device), "p12", record.serial)
+        # The password's line first: after a crash it names the file that is to be cleared away.
+        line = PasswordLine(row.email, record.common_name, path.name, password, record.serial)
+        PasswordList(batch.out / PASSWORDS_FILE).add(line)
+        data = pkcs12.build(
+            key=key,
+            certificate=issued.certificate,
+            chain=issued.chain,
+            name=record.common_name,
+            password=password,
+            format_=format_,
+        )
+        write_private(path, data)
+
+    issue.issue(desk, authority, replace(_order(row), p12_format=format_, run=run_id), key, now, deliver)
+
+
+def free_path(folder: Path, stem: str, suffix: str, serial: str) -> Path:
+    """A file that isn't there yet: a key that opens old mail is never overwritten."""
+    path = folder / f"{stem}.{suffix}"
+    return folder / f"{stem}-{serial[:8]}.{suffix}" if path.exists() else path
+
+
+def _order(row: UserRow) -> issue.Order:
+    return issue.Order.of_person(
+        row.email, row.name, department=row.department, upn=row.upn, days=row.days, device=row.device
+    )
+
+
+def _clear_up(desk: Desk, authority: Authority, run_id: str, out: Path, now: datetime) -> None:
+    """Take away what a killed import left: its certificates are revoked, their files and passwords go."""
+    with desk.registry.reading() as connection:
+        left = certificates.find(
+            connection,
+            AUTHORITIES.c.id == authority.record.id,
+            CERTIFICATES.c.run == run_id,
+            CERTIFICATES.c.state == State.PENDING.value,
+        )
+    if left:
+        issue.abandon(desk, authority, left, now)
+    serials = {record.serial for record in left}
+    list_ = PasswordList(out / PASSWORDS_FILE)
+    try:
+        for line in list_.lines():
+            if line.serial in serials:
+                (out / Path(line.file).name).unlink(missing_ok=True)
+        for half in out.glob(".*.tmp"):
+            half.unlink(missing_ok=True)
+    except OSError as error:
+        raise OperationError(f"{out}: cannot be cleared up: {error.strerror}", "Check who owns the folder.") from error
+    list_.begin(serials)
+
+
+def _row_check(desk: Desk, authority: Authority, run_id: str, now: datetime) -> csv_users.RowCheck:
+    holders = _holders(desk, authority, now)
+
+    def check(row: UserRow) -> Iterator[tuple[str, UsageError]]:
+        for column, tried in (
+            ("email", partial(constraints.check, authority.path, email=row.email, upn=None)),
+            ("upn", partial(constraints.check, authority.path, email=None, upn=row.upn)),
+            ("name", partial(check_text, row.common_name, "name with its device")),
+            ("days", partial(issue.validity, authority, row.days, now)),
+        ):
+            try:
+                tried()
+            except UsageError as error:
+                yield column, error
+        holder = holders.get(name_key(row.common_name))
+        if holder is not None and not _is_its_own(holder, row):
+            cause = f"the name '{row.common_name}' is in use by {holder.email}, certificate {holder.serial}"
+            yield "name", UsageError(cause, "Tell the two apart, or revoke that one first.")
+        elif holder is not None and _is_being_made(holder, run_id, now):
+            cause = f"certificate {holder.serial} for '{row.common_name}' is being made elsewhere"
+            yield "name", UsageError(cause, "Wait a quarter of an hour, or revoke it where that import was killed.")
+
+    return check
+
+
+def _is_its_own(holder: CertificateRecord, row: UserRow) -> bool:
+    return holder.purpose is Purpose.CLIENT and (holder.email or "").lower() == row.email.lower()
+
+
+def _is_being_made(holder: CertificateRecord, run_id: str, now: datetime) -> bool:
+    return holder.state is State.PENDING and holder.run != run_id and holder.created_at >= now - crl.PENDING_LEASE
+
+
+def _holders(desk: Desk, authority: Authority, now: datetime) -> dict[str, CertificateRecord]:
+    """Who holds which common name."""
+    with desk.registry.reading() as connection:
+        found = certificates.find(
+            connection,
+            AUTHORITIES.c.id == authority.record.id,
+            CERTIFICATES.c.not_after >= now,
+            CERTIFICATES.c.id.in_(select(NAME_CLAIMS.c.certificate_id)),
+        )
+    return {name_key(record.common_name): record for record in found}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[str]:
+    """Hold the folder against other imports, also those of other machines; yields the folder's own id."""
+    path = folder / _RUN_FILE
+    try:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE), "r+")
+    except OSError as error:
+        raise OperationError(f"{path}: cannot be opened: {error.strerror}", "Name another --out folder.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OperationError(f"another import works in {folder}", "Wait for it, or name another folder.") from error
+        run_id = file.read(_RUN_ID_CHARACTERS)
+        if len(run_id) < _RUN_ID_CHARACTERS:
+            run_id = uuid4().hex
+            file.seek(0)
+            file.write(run_id)
+            file.flush()
+            os.fsync(file.fileno())
+        yield run_id

@@ -1,0 +1,101 @@
+"""Configuration profiles for iOS and macOS (Apple, "Configuration Profile Reference").
+
+Identifiers and UUIDs stay the same through renewals: installing the new profile replaces the old one, and no second
+account appears. Without a password in it the device asks for one.
+"""
+
+from __future__ import annotations
+
+import plistlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
+
+from gateway.pki.keys import PrivateKey
+from gateway.pki.kits.kit import KitFile, Person
+from gateway.pki.words import KitKind
+
+
+def profile(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
+    """The `.mobileconfig` with the certificate, the authorities and the mail account."""
+    content = [*_authorities(person, has_root=has_root), _identity(person), *_accounts(person, kind)]
+    document = _payload(person, "Configuration", "profile", f"Mail for {person.email}") | {
+        "PayloadContent": content,
+        "PayloadOrganization": person.host,
+        "PayloadDescription": f"Certificate and mail account for {person.host}",
+        "PayloadRemovalDisallowed": False,
+    }
+    return KitFile(f"{person.stem}.mobileconfig", plistlib.dumps(document, sort_keys=False), is_secret=True)
+
+
+def signed(
+    file: KitFile, certificate: x509.Certificate, key: PrivateKey, chain: Sequence[x509.Certificate] = ()
+) -> KitFile:
+    """The profile within a CMS signature (RFC 5652), so that the device shows who it is from."""
+    builder = PKCS7SignatureBuilder().set_data(file.data).add_signer(certificate, key, hashes.SHA256())
+    for issuer in chain:
+        builder = builder.add_certificate(issuer)
+    data = builder.sign(Encoding.DER, [PKCS7Options.Binary, PKCS7Options.NoCapabilities])
+    return KitFile(file.name, data, file.is_secret)
+
+
+def _payload(person: Person, type_: str, part: str, shown: str) -> dict[str, Any]:
+    suffix = "" if part == "profile" else f".{part}"
+    return {
+        "PayloadType": type_,
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"{person.identifier}{suffix}",
+        "PayloadUUID": str(person.uuid(part)).upper(),
+        "PayloadDisplayName": shown,
+    }
+
+
+def _authorities(person: Person, *, has_root: bool) -> Iterator[dict[str, Any]]:
+    for number, authority in enumerate(reversed(person.chain)):
+        is_root = number == 0
+        if is_root and not has_root:
+            continue
+        type_ = "com.apple.security.root" if is_root else "com.apple.security.pkcs1"
+        part = "root" if is_root else f"authority{number}"
+        yield _payload(person, type_, part, authority.subject.rfc4514_string()) | {
+            "PayloadCertificateFileName": f"{part}.cer",
+            "PayloadContent": authority.public_bytes(Encoding.DER),
+        }
+
+
+def _identity(person: Person) -> dict[str, Any]:
+    payload = _payload(person, "com.apple.security.pkcs12", "identity", person.name) | {
+        "PayloadCertificateFileName": person.p12_name,
+        "PayloadContent": person.p12,
+    }
+    return payload if person.password is None else payload | {"Password": person.password}
+
+
+def _accounts(person: Person, kind: KitKind) -> Iterator[dict[str, Any]]:
+    identity = str(person.uuid("identity")).upper()
+    account = {
+        "EmailAddress": person.email,
+        "Host": person.host,
+        "SSL": True,  # false where it isn't said
+        "UserName": person.user_name,
+        "PayloadCertificateUUID": identity,
+    }
+    if kind is KitKind.IOS:
+        mail = {
+            "SMIMEEnabled": True,
+            "SMIMESigningEnabled": True,
+            "SMIMESigningCertificateUUID": identity,
+            "SMIMEEncryptionCertificateUUID": identity,
+        }
+        extra = mail if person.has_mail_use else {}
+        yield _payload(person, "com.apple.eas.account", "account", person.email) | account | extra
+        return
+    yield (
+        _payload(person, "com.apple.ews.account", "account", person.email) | account | {"Path": "/EWS/Exchange.asmx"}
+    )
+    preference = _payload(person, "com.apple.security.identitypreference", "preference", f"https://{person.host}/")
+    yield preference | {"Name": f"https://{person.host}/", "PayloadCertificateUUID": identity}

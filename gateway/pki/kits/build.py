@@ -1,0 +1,43 @@
+"""A kit for a person and a kind of device, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, assert_never
+
+from gateway.pki.files import make_folder, write_private, write_public
+from gateway.pki.kits import apple, programs, windows
+from gateway.pki.kits.kit import KitFile, Person
+from gateway.pki.kits.letter import letter
+from gateway.pki.words import KitKind
+
+FOLDER_MODE: Final = 0o700
+
+
+def build(person: Person, kind: KitKind) -> list[KitFile]:
+    """The kit's files, the letter last."""
+    return [*_files(person, kind), letter(person, kind)]
+
+
+def write(files: list[KitFile], folder: Path) -> list[Path]:
+    """Write a kit; its paths. Raises `OperationError`."""
+    make_folder(folder, FOLDER_MODE)
+    for file in files:
+        (write_private if file.is_secret else write_public)(folder / file.name, file.data)
+    return [folder / file.name for file in files]
+
+
+def _files(person: Person, kind: KitKind) -> list[KitFile]:
+    match kind:
+        case KitKind.IOS | KitKind.MACOS:
+            return [apple.profile(person, kind)]
+        case KitKind.WINDOWS:
+            return windows.kit(person)
+        case KitKind.ANDROID:
+            return programs.android(person)
+        case KitKind.CHROME:
+            return programs.chrome(person)
+        case KitKind.FIREFOX | KitKind.THUNDERBIRD:
+            return programs.mozilla(person)
+        case _:
+            assert_never(kind)

@@ -1,0 +1,71 @@
+"""What goes into a kit and what comes out of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.pki.names import file_stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Whom the kit is for, with the certificate and the way to the mail server."""
+
+    email: str
+    name: str
+    host: str  # the gateway's, as the device calls it
+    user_name: str  # the mail login
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]  # the authorities, nearest first, the root last
+    p12: bytes = field(repr=False)
+    password: str | None = field(default=None, repr=False)  # None: typed by the person
+    has_mail_use: bool = True  # whether the certificate signs and encrypts mail
+
+    @property
+    def stem(self) -> str:
+        """What the kit's files are called."""
+        return file_stem(self.email)
+
+    @property
+    def p12_name(self) -> str:
+        """The certificate's file in the kit."""
+        return f"{self.stem}.p12"
+
+    @property
+    def root(self) -> x509.Certificate:
+        """The root that the device shall trust."""
+        return self.chain[-1]
+
+    @property
+    def identifier(self) -> str:
+        """A name that stays through renewals, so that a new kit takes the old one's place: `com.example.mail.alice`."""
+        host = ".".join(reversed(self.host.split(".")))
+        return f"{host}.{file_stem(self.email.rpartition('@')[0]).lower()}"
+
+    def uuid(self, part: str) -> UUID:
+        """A UUID for a part of the kit, the same in every kit for this address and host."""
+        return uuid5(NAMESPACE_URL, f"gateway:{self.host}:{self.email.lower()}:{part}")
+
+
+@dataclass(frozen=True, slots=True)
+class KitFile:
+    """A file of a kit. A secret one is for its owner's eyes alone."""
+
+    name: str
+    data: bytes = field(repr=False)
+    is_secret: bool = False
+
+
+def p12_file(person: Person) -> KitFile:
+    """The certificate with its key."""
+    return KitFile(person.p12_name, person.p12, is_secret=True)
+
+
+def root_file(person: Person, *, is_pem: bool = True) -> KitFile:
+    """The root's certificate: PEM as `.crt`, DER as `.cer`, which Windows and Android open."""
+    encoding, suffix = (Encoding.PEM, "crt") if is_pem else (Encoding.DER, "cer")
+    return KitFile(f"root.{suffix}", person.root.public_bytes(encoding))

@@ -1,0 +1,51 @@
+"""Policies for browsers and mail programs, so that nobody is asked which certificate to show; settings for Android."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cryptography.x509.oid import NameOID
+
+from gateway.pki.kits.kit import KitFile, Person, p12_file, root_file
+
+
+def chrome(person: Person) -> list[KitFile]:
+    """`AutoSelectCertificateForUrls` for Chrome, Chromium and Edge: this host gets a certificate of this authority."""
+    issuer = person.chain[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    chosen = {"ISSUER": {"CN": str(issuer[0].value)}} if issuer else {}
+    choice = json.dumps({"pattern": f"https://{person.host}", "filter": chosen}, ensure_ascii=False)
+    return [
+        _json("chrome-policy.json", {"AutoSelectCertificateForUrls": [choice]}),
+        p12_file(person),
+        root_file(person),
+    ]
+
+
+def mozilla(person: Person) -> list[KitFile]:
+    """`policies.json` for Firefox and Thunderbird: the root is trusted, and the fitting certificate is shown."""
+    root = root_file(person)
+    policies = {
+        "policies": {
+            "Certificates": {"Install": [root.name]},
+            "Preferences": {"security.default_personal_cert": {"Value": "Select Automatically", "Status": "default"}},
+        }
+    }
+    return [_json("policies.json", policies), p12_file(person), root]
+
+
+def android(person: Person) -> list[KitFile]:
+    """The certificate and root for installing by hand, and the managed settings of Gmail for a device manager."""
+    managed = {
+        "email_address": person.email,
+        "exchange_host": person.host,
+        "exchange_username": person.user_name,
+        "exchange_ssl_required": True,
+        "exchange_trust_all_certificates": False,
+        "exchange_login_certificate_alias": person.name,
+    }
+    return [_json("gmail-managed.json", managed), p12_file(person), root_file(person, is_pem=False)]
+
+
+def _json(name: str, document: Any) -> KitFile:
+    return KitFile(name, f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode())

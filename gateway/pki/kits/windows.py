@@ -1,0 +1,52 @@
+"""A PowerShell script that puts the certificate into the user's store and the root among the trusted ones."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes
+
+from gateway.pki.kits.kit import KitFile, Person, p12_file, root_file
+
+# PowerShell takes typographic quotes for the straight one (language specification, section 2.3.5.2).
+_QUOTES: Final = re.compile("['‘’‚‛]")
+
+_SCRIPT: Final = """\
+# Run this as {person}: right-click, 'Run with PowerShell'. No administrator is needed.
+$ErrorActionPreference = 'Stop'
+Set-Location -LiteralPath $PSScriptRoot
+
+# Windows asks whether the root may be trusted. Compare the thumbprint: {thumbprint}
+Import-Certificate -FilePath {root} -CertStoreLocation Cert:\\CurrentUser\\Root | Out-Null
+
+$password = {password}
+$found = Import-PfxCertificate -FilePath {p12} -CertStoreLocation Cert:\\CurrentUser\\My -Password $password
+Write-Host 'Imported:' ($found | Where-Object HasPrivateKey).Subject
+Write-Host 'Open' {url} 'in Edge or Chrome and choose this certificate.'
+"""
+
+
+def kit(person: Person) -> list[KitFile]:
+    """The script, the certificate and the root."""
+    root = root_file(person, is_pem=False)
+    asked = "Read-Host -AsSecureString 'Password of the certificate'"
+    if person.password is not None:
+        asked = f"ConvertTo-SecureString -AsPlainText -Force -String {_quoted(person.password)}"
+    text = _SCRIPT.format(
+        person=person.email,
+        thumbprint=person.root.fingerprint(hashes.SHA1()).hex().upper(),  # noqa: S303 - what Windows shows
+        root=_quoted(f".\\{root.name}"),
+        p12=_quoted(f".\\{person.p12_name}"),
+        password=asked,
+        url=_quoted(f"https://{person.host}/"),
+    )
+    # With the mark, without which Windows PowerShell 5 takes the text for the local code page.
+    script = KitFile(
+        f"{person.stem}.ps1", ("\ufeff" + text.replace("\n", "\r\n")).encode(), person.password is not None
+    )
+    return [script, p12_file(person), root]
+
+
+def _quoted(text: str) -> str:
+    return "'" + _QUOTES.sub(lambda found: found.group() * 2, text) + "'"

@@ -1,0 +1,160 @@
+"""An OCSP responder as a function (RFC 6960): request bytes and the registry in, response bytes out; no socket.
+
+Answers are signed by a delegated certificate, so that the authority's own key stays locked. Only a serial that was
+issued and handed out is good; one that the authority never issued is unknown, never good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from sqlalchemy import Connection
+
+from gateway.errors import GatewayError
+from gateway.pki.keys import PrivateKey, signature_hash, spki_bits
+from gateway.pki.profiles import BACKDATE
+from gateway.pki.reasons import FLAGS
+from gateway.pki.registry import authorities, certificates
+from gateway.pki.registry.engine import Registry
+from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, RevocationReason, State
+from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+
+# A request for one certificate is about 120 bytes, with a nonce and a signature below 4 KiB.
+MAX_REQUEST_BYTES: Final = 8 * 1024
+MAX_NONCE_BYTES: Final = 128  # RFC 9654 section 2.1
+# How long an answer may be kept: a revocation reaches whoever keeps answers within the hour.
+LIFETIME: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """The delegated certificate of an authority, with its key."""
+
+    authority: str
+    issuer: x509.Certificate
+    certificate: x509.Certificate
+    key: PrivateKey = field(repr=False)
+
+
+Signers = Callable[[str], Signer | None]  # by the authority's name; None where it has none
+
+
+def respond(request_der: bytes, registry: Registry, signers: Signers, now: datetime) -> bytes:
+    """The DER response to a DER request. Never raises for what a client sent."""
+    if len(request_der) > MAX_REQUEST_BYTES:
+        return _failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
+    try:
+        request = ocsp.load_der_ocsp_request(request_der)
+        nonce = _nonce(request)
+        asked = (request.issuer_name_hash, request.issuer_key_hash, _HASHES[request.hash_algorithm.name])
+        serial = request.serial_number
+    except (ValueError, TypeError, KeyError, NotImplementedError, UnsupportedAlgorithm):
+        return _failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
+    try:
+        with registry.reading() as connection:
+            record = _issuer(connection, *asked)
+            signer = None if record is None else signers(record.name)
+            if record is None or signer is None:
+                return _failure(ocsp.OCSPResponseStatus.UNAUTHORIZED)
+            if not signer.certificate.not_valid_before_utc <= now <= signer.certificate.not_valid_after_utc:
+                return _failure(ocsp.OCSPResponseStatus.TRY_LATER)
+            status = _status(connection, record, serial, now)
+    except GatewayError:
+        return _failure(ocsp.OCSPResponseStatus.TRY_LATER)
+    return _answer(request, status, signer, nonce, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    status: ocsp.OCSPCertStatus
+    at: datetime | None = None
+    reason: x509.ReasonFlags | None = None
+
+
+def _status(connection: Connection, authority: AuthorityRecord, serial: int, now: datetime) -> _Status:
+    text = certificates.serial_text(serial)
+    found = certificates.find(connection, AUTHORITIES.c.id == authority.id, CERTIFICATES.c.serial == text)
+    if found and found[0].state is not State.PENDING:
+        return _of_record(found[0], now)
+    for entry in authorities.foreign(connection, authority):
+        if entry.serial == text:
+            return _revoked(entry.revoked_at, entry.reason)
+    return _Status(ocsp.OCSPCertStatus.UNKNOWN)
+
+
+def _of_record(record: CertificateRecord, now: datetime) -> _Status:
+    if record.revoked_at is not None and record.reason is not None:
+        return _revoked(record.revoked_at, record.reason)
+    if record.supersede_at is not None and record.supersede_at <= now:
+        return _revoked(record.supersede_at, RevocationReason.SUPERSEDED)
+    return _Status(ocsp.OCSPCertStatus.GOOD)
+
+
+def _revoked(at: datetime, reason: RevocationReason) -> _Status:
+    flag = None if reason is RevocationReason.UNSPECIFIED else FLAGS[reason]
+    return _Status(ocsp.OCSPCertStatus.REVOKED, at, flag)
+
+
+def _answer(
+    request: ocsp.OCSPRequest, status: _Status, signer: Signer, nonce: x509.OCSPNonce | None, now: datetime
+) -> bytes:
+    moment = now.replace(microsecond=0)
+    builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+        request.issuer_name_hash,
+        request.issuer_key_hash,
+        request.serial_number,
+        request.hash_algorithm,
+        status.status,
+        moment - BACKDATE,  # for a client whose clock is slow, as with lists
+        moment + LIFETIME,
+        status.at,
+        status.reason,
+    )
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate)
+    builder = builder.certificates([signer.certificate])
+    if nonce is not None:
+        builder = builder.add_extension(nonce, critical=False)
+    return builder.sign(signer.key, signature_hash(signer.key)).public_bytes(Encoding.DER)
+
+
+def _failure(status: ocsp.OCSPResponseStatus) -> bytes:
+    return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+
+
+def _nonce(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
+    try:
+        found = request.extensions.get_extension_for_class(x509.OCSPNonce).value
+    except x509.ExtensionNotFound:
+        return None
+    if not 1 <= len(found.nonce) <= MAX_NONCE_BYTES:
+        raise ValueError("a nonce has 1 to 128 bytes")
+    return found
+
+
+_HASHES: Final = MappingProxyType({algorithm.name: algorithm for algorithm in (hashes.SHA1, hashes.SHA256)})
+
+
+def _issuer(
+    connection: Connection, name_hash: bytes, key_hash: bytes, algorithm: type[hashes.HashAlgorithm]
+) -> AuthorityRecord | None:
+    for record in authorities.all_of(connection):
+        certificate = x509.load_der_x509_certificate(record.certificate_der)
+        name = _digest(certificate.subject.public_bytes(), algorithm)
+        if name == name_hash and _digest(spki_bits(certificate.public_key()), algorithm) == key_hash:
+            return record
+    return None
+
+
+def _digest(data: bytes, algorithm: type[hashes.HashAlgorithm]) -> bytes:
+    digest = hashes.Hash(algorithm())
+    digest.update(data)
+    return digest.finalize()

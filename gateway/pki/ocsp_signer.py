@@ -1,0 +1,63 @@
+"""The delegated OCSP signer of an authority: a certificate for a month whose key works without a passphrase.
+
+It stands on no revocation list and is asked for by nobody (ocsp-nocheck), so it is short-lived; whoever steals it can
+lie about this authority's certificates until it ends.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.errors import UsageError
+from gateway.pki import issue, pkcs8
+from gateway.pki.authority import Authority, load
+from gateway.pki.desk import Desk
+from gateway.pki.files import read, write_private, write_public
+from gateway.pki.keys import are_equal, make
+from gateway.pki.ocsp import Signer
+from gateway.pki.registry.records import Purpose
+from gateway.pki.words import KeyKind
+
+DAYS: Final = 30
+RENEW_BEFORE: Final = timedelta(days=10)
+
+
+def make_signer(desk: Desk, authority: Authority, now: datetime) -> Signer:
+    """Issue a new signer and write its files. Raises `OperationError`."""
+    key = make(KeyKind.ECDSA_P256)
+    left = (authority.record.not_after - now).days
+    order = issue.Order(
+        email=None, common_name=f"{authority.name} OCSP", purpose=Purpose.OCSP, days=max(1, min(DAYS, left))
+    )
+
+    def deliver(issued: issue.Issued) -> None:
+        write_private(desk.file(authority.name, "ocsp.key"), pkcs8.plain_pem(key))
+        write_public(desk.file(authority.name, "ocsp.crt"), issued.certificate.public_bytes(Encoding.PEM))
+
+    issued = issue.issue(desk, authority, order, key, now, deliver)
+    return Signer(authority.name, authority.certificate, issued.certificate, key)
+
+
+def load_signer(desk: Desk, name: str) -> Signer | None:
+    """The authority's signer from its files; None where it has none. Raises `UsageError` for files that don't fit."""
+    certificate_file, key_file = desk.file(name, "ocsp.crt"), desk.file(name, "ocsp.key")
+    if not certificate_file.exists():
+        return None
+    try:
+        certificate = x509.load_pem_x509_certificate(read(certificate_file))
+    except ValueError as error:
+        raise UsageError(f"{certificate_file}: is no certificate", f"Run 'gateway ca ocsp {name}'.") from error
+    key = pkcs8.load(read(key_file), None, str(key_file))
+    if not are_equal(key.public_key(), certificate.public_key()):
+        raise UsageError(f"{key_file}: is not the key of {certificate_file}", f"Run 'gateway ca ocsp {name}'.")
+    issuer = x509.load_der_x509_certificate(load(desk, name).certificate_der)
+    return Signer(name, issuer, certificate, key)
+
+
+def is_due(signer: Signer | None, now: datetime) -> bool:
+    """Whether it is time for a new one."""
+    return signer is None or now >= signer.certificate.not_valid_after_utc - RENEW_BEFORE

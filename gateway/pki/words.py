@@ -1,0 +1,34 @@
+"""The desk's words: kinds of keys, files and kits, as commands and columns spell them. Light to import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class KeyKind(StrEnum):
+    """A kind of key that the desk makes."""
+
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+    RSA_4096 = "rsa-4096"
+    ECDSA_P256 = "ecdsa-p256"
+    ECDSA_P384 = "ecdsa-p384"
+
+
+class P12Format(StrEnum):
+    """Which devices a PKCS#12 file is for."""
+
+    COMPAT = "compat"  # 3DES and SHA-1
+    MODERN = "modern"  # AES-256 and SHA-256
+
+
+class KitKind(StrEnum):
+    """What a device kit is for."""
+
+    IOS = "ios"
+    MACOS = "macos"
+    WINDOWS = "windows"
+    ANDROID = "android"
+    FIREFOX = "firefox"
+    CHROME = "chrome"
+    THUNDERBIRD = "thunderbird"
