@@ -100,7 +100,7 @@ def test_no_worker_sees_a_returning_client_differently(gateway, credentials, nam
 
 
 @both_versions
-@pytest.mark.parametrize(("here", "there"), permutations(MEMBERS, 2))
+@pytest.mark.parametrize(("here", "there"), list(permutations(MEMBERS, 2)))
 def test_a_session_of_one_site_never_resumes_on_another(gateway, credentials, here, there, version):
     stranger = (403, "certificate_missing" if MEMBERS[here] is None else "certificate_untrusted")
     context = context_of(credentials, here, version)
