@@ -16,7 +16,6 @@ NOT_YET: Final[dict[str, str]] = {
     "sites[].ocsp.mode=soft": "OCSP",
     "sites[].ocsp.mode=hard": "OCSP",
     "upstreams.*.proxy_protocol=true": "the PROXY protocol towards upstreams",
-    "lockout": "refusing an address after failed logins",
     "admin": "the console",
     "pki": "the certificate registry",
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import clock
 from gateway.errors import RequestError
-from gateway.facts import Peer, Reason
+from gateway.facts import STATUS_OF_REASON, Peer, Reason
 from gateway.http.body import BodyError, BodyReader
 from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
@@ -240,6 +240,8 @@ class ClientConnection:
         record.user_agent = head.values[USER_AGENT]
         record.referer = head.values[REFERER]
         try:
+            if self.service.bans:
+                self.service.check_ban(record.connection.client_ip, record.now)
             if self._is_over_limit:
                 raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")  # noqa: TRY301
             if admission.is_due(record.now) and admission.judge(clock.now()):
@@ -249,6 +251,8 @@ class ClientConnection:
                 self._repeated = admitted
             else:
                 admitted.describe(record)
+            if self.service.bans:
+                self.service.check_ban(record.connection.client_ip, record.now)
         except RequestError as error:
             self._repeated = self._repeated_data = None
             self.refuse_exchange(error, head, record)
@@ -370,6 +374,8 @@ class ClientConnection:
             self.snapshot.pages, error, head, self.admission.judgement, record, is_closing=is_closing
         )
         self._layer.write(answer)
+        if record.status == STATUS_OF_REASON[Reason.DENIED_BY_RULE]:
+            self.service.note_failure(record.connection.client_ip)
         self.log(record)
         if is_closing:
             self._close(is_lingering=True)

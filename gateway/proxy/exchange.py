@@ -15,9 +15,10 @@ from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
 from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader, encode_chunk, encode_last_chunk
 from gateway.http.fields import Fields
+from gateway.http.headers import AUTHORIZATION
 from gateway.logs.record import AccessRecord
 from gateway.proxy.answer import Answer, unexpected
-from gateway.proxy.login_binding import binds_connection
+from gateway.proxy.login_binding import binds_connection, is_failed_login
 from gateway.proxy.upgrade import Tunnel
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.proxy.pool import Pool
     from gateway.proxy.upstream import UpstreamConnection
 
+_UNAUTHORIZED: Final = 401
 # A client that announced a body and sends nothing of it.
 BODY_IDLE_SECONDS: Final = 60.0
 # A client that does not read its answer.
@@ -179,6 +181,10 @@ class Exchange:
                 client.closes_after_exchange = True
             if response.challenge is not None and binds_connection(response.challenge):
                 client.pins = True
+            if response.status == _UNAUTHORIZED and is_failed_login(
+                self.head.values[AUTHORIZATION], response.challenge
+            ):
+                client.service.note_failure(record.connection.client_ip)
         if out:
             client.write(out)
         if answer.is_complete:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
-from gateway.facts import Peer, parse_address
+from gateway.facts import Peer
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.peers import peer_of
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.client_hello import (
     UNRECOGNIZED_NAME,
@@ -43,20 +44,24 @@ class Front(asyncio.Protocol):
         self._service = service
         self._listener = listener
         self._reader = ClientHelloReader()
+        self._peer: Peer | None = None
         self._is_admitted: bool | None = None
         self.deadline = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was accepted."""
-        self._transport = cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
-        if not name:  # gone already
-            self._peer = None
-            self._transport.abort()
-            return
-        self._peer = Peer(parse_address(name[0]), name[1], self._listener.address)
-        self._is_admitted = self._service.admit(self._peer.address)
-        self._service.opened(self, self._peer.address)
+        peer = peer_of(transport, self._listener)
+        if peer is None:
+            cast("asyncio.Transport", transport).abort()
+        else:
+            self.accepted(cast("asyncio.Transport", transport), peer)
+
+    def accepted(self, transport: asyncio.Transport, peer: Peer) -> None:
+        """It is known who connected."""
+        self._transport = transport
+        self._peer = peer
+        self._is_admitted = self._service.admit(peer.address)
+        self._service.opened(self, peer.address)
         if self._is_admitted is None:
             self._fail("too many connections")
             return
@@ -94,7 +99,7 @@ class Front(asyncio.Protocol):
             site,
             peer,
             server_name=hello.server_name,
-            local_port=self._listener.port,
+            local_port=self._listener.port if peer.reached is None else peer.reached.port,
             is_over_limit=not self._is_admitted,
         )
         tls = site.tls.connection(hello, asks=is_asking, may_resume=site.may_resume)

@@ -16,3 +16,12 @@ _SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)(?=[ \t,]|$)", re.
 def binds_connection(credentials: bytes) -> bool:
     """True where an Authorization or WWW-Authenticate value speaks of such a login."""
     return _SCHEME.search(credentials) is not None
+
+
+# With a token behind the scheme the handshake goes on (RFC 4559 4.1); without one it begins anew.
+_CONTINUED: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)[ \t]+[A-Za-z0-9+/]", re.IGNORECASE)
+
+
+def is_failed_login(credentials: bytes | None, challenge: bytes | None) -> bool:
+    """True where a 401 with this challenge says that credentials were wrong, not only that some are wanted."""
+    return credentials is not None and (challenge is None or _CONTINUED.search(challenge) is None)

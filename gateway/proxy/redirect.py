@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, cast
 from gateway import clock
 from gateway.config.model import Listener
 from gateway.errors import GatewayError, RequestError
-from gateway.facts import STATUS_OF_REASON, Peer, Reason, parse_address
+from gateway.facts import STATUS_OF_REASON, Peer, Reason
 from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import END_OF_HEAD, RequestHead, bad_request, check_unfinished, parse_request
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
+from gateway.proxy.peers import peer_of
 from gateway.proxy.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -34,18 +35,23 @@ class RedirectConnection(asyncio.Protocol):
         self._service = service
         self._listener = listener
         self._held = b""
+        self._peer: Peer | None = None
         self.deadline = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was accepted."""
-        self._transport = cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
-        self._peer = Peer(parse_address(name[0]), name[1], self._listener.address) if name else None
-        if self._peer is None:
-            self._transport.abort()
-            return
-        is_admitted = self._service.admit(self._peer.address)
-        self._service.opened(self, self._peer.address)
+        peer = peer_of(transport, self._listener)
+        if peer is None:
+            cast("asyncio.Transport", transport).abort()
+        else:
+            self.accepted(cast("asyncio.Transport", transport), peer)
+
+    def accepted(self, transport: asyncio.Transport, peer: Peer) -> None:
+        """It is known who connected."""
+        self._transport = transport
+        self._peer = peer
+        is_admitted = self._service.admit(peer.address)
+        self._service.opened(self, peer.address)
         self.deadline = clock.monotonic_seconds() + self._service.snapshot.config.limits.header_time_seconds
         if not is_admitted:
             self._answer(None, RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections"))

@@ -10,6 +10,7 @@ from gateway.http.headers import ACCEPT, ACCEPT_LANGUAGE
 from gateway.http.http1 import RequestHead
 from gateway.http.pages import Pages
 from gateway.logs.record import AccessRecord
+from gateway.proxy.lockout import LockedOut
 
 _PHRASES: Final = {
     400: b"Bad Request",
@@ -65,6 +66,8 @@ def write_refusal(
     record.bytes_out = len(body) if has_body else 0
     parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status])]
     parts += [b"%b: %b\r\n" % header for header in headers]
+    if isinstance(error, LockedOut):
+        parts.append(b"Retry-After: %d\r\n" % error.retry_after_seconds)
     parts.append(b"Connection: close\r\n\r\n" if is_closing else b"\r\n")
     if has_body:
         parts.append(body)

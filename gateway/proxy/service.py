@@ -19,11 +19,14 @@ from gateway.facts import Address
 from gateway.logs.record import AccessRecord
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.counters import Counters
+from gateway.proxy.lockout import LockedOut, key_of_text
 from gateway.proxy.pool import Pool
 from gateway.proxy.snapshot import Snapshot
 
 # Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
 SWEEP_SECONDS: Final = 1.0
+# Failed logins are reported to the master in batches.
+REPORT_SECONDS: Final = 0.1
 # After a reload so many connections are judged anew before others are served again.
 ADOPTED_AT_ONCE: Final = 100
 # A connection over the limit is answered with a page, so it costs a handshake; beyond this many it is closed at once.
@@ -51,16 +54,19 @@ class Service:
     """The shared part of one worker process."""
 
     __slots__ = (
+        "_failures",
         "_per_address",
         "_pools",
         "_tick",
         "access_log",
+        "bans",
         "connections",
         "counters",
         "is_draining",
         "log_format",
         "loop",
         "on_empty",
+        "on_failures",
         "snapshot",
     )
 
@@ -73,6 +79,9 @@ class Service:
         self.counters = Counters()
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
+        self.bans: dict[str, float] = {}  # lockout key → Unix seconds until which it is kept out
+        self.on_failures: Callable[[dict[str, int]], None] | None = None
+        self._failures: dict[str, int] = {}  # lockout key → failed logins not reported yet
         self._per_address: Counter[Address] = Counter()
         self._pools: dict[str, Pool] = {}
         self._tick: asyncio.TimerHandle | None = None
@@ -119,35 +128,62 @@ class Service:
 
     # connections
 
-    def admit(self, address: Address) -> bool | None:
-        """Count a new connection in. True: serve it; False: refuse it with a page; None: close it at once."""
+    def admit(self, address: Address | None) -> bool | None:
+        """Count a new connection in. True: serve it; False: refuse it with a page; None: close it at once.
+
+        `address` is None while only the balancer is known: then the limit for all counts alone.
+        """
         limits = self.snapshot.config.limits
         total = len(self.connections)
         if total >= limits.connections + REFUSED_CONNECTIONS:
             return None
-        here = self._per_address[address]
+        here = 0 if address is None else self._per_address[address]
         if here >= limits.connections_per_ip + REFUSED_CONNECTIONS:
             return None
         return total < limits.connections and here < limits.connections_per_ip
 
-    def opened(self, connection: Connection, address: Address) -> None:
-        """A connection is there; `closed` must follow."""
+    def opened(self, connection: Connection, address: Address | None) -> None:
+        """A connection is there; `closed` must follow, with the same address."""
         self.connections.add(connection)
-        self._per_address[address] += 1
+        if address is not None:
+            self._per_address[address] += 1
 
     def replaced(self, old: Connection, new: Connection) -> None:
         """The same socket is now looked after by another object."""
         self.connections.discard(old)
         self.connections.add(new)
 
-    def closed(self, connection: Connection, address: Address) -> None:
+    def closed(self, connection: Connection, address: Address | None) -> None:
         """The connection is gone."""
         self.connections.discard(connection)
-        self._per_address[address] -= 1
-        if self._per_address[address] <= 0:
-            del self._per_address[address]
+        if address is not None:
+            self._per_address[address] -= 1
+            if self._per_address[address] <= 0:
+                del self._per_address[address]
         if self.is_draining and not self.connections and self.on_empty is not None:
             self.on_empty()
+
+    # lockout: counted here, decided by the master for all workers
+
+    def note_failure(self, client_ip: str | None) -> None:
+        """A login failed, or a request was refused with 403."""
+        if client_ip is None or self.snapshot.config.lockout is None or self.on_failures is None:
+            return
+        if not self._failures:
+            self.loop.call_later(REPORT_SECONDS, self._report_failures)
+        key = key_of_text(client_ip)
+        self._failures[key] = self._failures.get(key, 0) + 1
+
+    def _report_failures(self) -> None:
+        failures, self._failures = self._failures, {}
+        if self.on_failures is not None:
+            self.on_failures(failures)
+
+    def check_ban(self, client_ip: str | None, now: float) -> None:
+        """Refuse who is kept out. Raises `LockedOut`. To be asked only where there are bans."""
+        until = None if client_ip is None else self.bans.get(key_of_text(client_ip))
+        if until is not None and until > now:
+            raise LockedOut(until - now)
 
     def log(self, record: AccessRecord) -> None:
         """Write an access record, and count it."""

@@ -23,6 +23,7 @@ from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
 from gateway.supervisor import worker
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.lockouts import Lockouts
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps, watched_files
 from gateway.supervisor.sockets import open_listener
 
@@ -61,11 +62,12 @@ class Master:
         self._listening: list[tuple[Listener, socket.socket]] = []
         for listener in config.listen:
             self._listening.append((listener, open_listener(listener)))
-        self._stamps = stamps(watched_files(config))
+        self._stamps = stamps(watched_files(config, revision.lists))
         self._reload_error: str | None = None
         self._loaded_at = clock.unix_seconds()
         self._workers: dict[int, WorkerProcess] = {}
         self._delay_seconds = 0.0
+        self._lockouts = None if config.lockout is None else Lockouts(config.lockout)
         self._start_at: list[float] = []  # when replacements are due, monotonic seconds
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
@@ -124,6 +126,7 @@ class Master:
             theirs.close()
             self._workers[process] = WorkerProcess(ours, clock.monotonic_seconds())
             self._selector.register(ours, selectors.EVENT_READ, process)
+            self._send_bans()
             return
         status = 1
         try:
@@ -157,10 +160,35 @@ class Master:
                 match message:
                     case {"is": "reloaded", "error": error}:
                         known.reload_error = error
+                    case {"is": "failures", "counts": dict(counts)}:
+                        self._count_failures(counts)
                     case {"is": "status", **status}:
                         known.status = status
         except ChannelClosed:
             self._selector.unregister(known.channel)  # its end is noticed by SIGCHLD
+
+    def _count_failures(self, counts: dict[str, int]) -> None:
+        """Add a worker's failed logins to the one table; tell all where that keeps somebody out."""
+        if self._lockouts is None:
+            return
+        now = clock.unix_seconds()
+        begun = [key for key, count in counts.items() if self._lockouts.failed(key, count, now) is not None]
+        if begun:
+            seconds = self._lockouts.settings.ban_seconds
+            _log.warning("locked out for %g s after too many failures: %s", seconds, ", ".join(begun))
+            self._send_bans()
+
+    def _send_bans(self) -> None:
+        if self._lockouts is not None:
+            self._say({"do": "ban", "bans": self._lockouts.bans(clock.unix_seconds())})
+
+    def _say(self, message: Message) -> None:
+        """Tell every worker."""
+        for process, known in tuple(self._workers.items()):
+            try:
+                known.channel.send(message)
+            except ChannelClosed:
+                os.kill(process, signal.SIGKILL)  # it can't be told, so it must not serve on; its successor knows
 
     def _reap(self) -> None:
         """Note which workers ended, and when their replacements are due."""
@@ -218,15 +246,16 @@ class Master:
         for warning in revision.warnings:
             _log.warning("%s", warning)
         self._revision = revision
-        self._stamps = stamps(watched_files(revision.config))
+        self._stamps = stamps(watched_files(revision.config, revision.lists))
         self._reload_error = None
         self._loaded_at = clock.unix_seconds()
         text = revision.source.decode("utf-8", "surrogateescape")
-        for process, known in tuple(self._workers.items()):
-            try:
-                known.channel.send({"do": "reload", "source": text})
-            except ChannelClosed:
-                os.kill(process, signal.SIGKILL)  # it can't be told, so it must not serve on; its successor knows
+        self._say({"do": "reload", "source": text})
+        if (settings := revision.config.lockout) is None:
+            self._lockouts = None
+            self._say({"do": "ban", "bans": {}})
+        elif self._lockouts is None or self._lockouts.settings != settings:
+            self._lockouts = Lockouts(settings)  # counting begins anew; who is out already stays out
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
 
     # the end

@@ -16,7 +16,9 @@ from gateway.config.problems import Problem
 from gateway.errors import ConfigError
 from gateway.proxy.service import upstream_tls
 from gateway.proxy.snapshot import Snapshot
+from gateway.supervisor.lists import ListStore, stored_lists
 from gateway.supervisor.snapshot import build_snapshot
+from gateway.tls.trust import is_url
 
 # (inode, size, modification time in nanoseconds) of a file, or None where there is none.
 Stamp = tuple[int, int, int] | None
@@ -30,13 +32,17 @@ class Revision:
     config: Config
     snapshot: Snapshot
     warnings: tuple[Problem, ...]
+    lists: ListStore  # the revocation lists that were fetched
 
 
-def read_revision(path: Path, source: bytes | None = None, previous: Snapshot | None = None) -> Revision:
+def read_revision(
+    path: Path, source: bytes | None = None, previous: Snapshot | None = None, lists: ListStore | None = None
+) -> Revision:
     """Read everything anew. Raises `ConfigError`.
 
     `source`: the YAML as it was read before; None reads the file. `previous` keeps the TLS contexts of sites whose
-    settings are still the same, and with them the sessions that they gave out.
+    settings are still the same, and with them the sessions that they gave out. `lists` are the fetched revocation lists;
+    None: those that a gateway with this file fetched before.
     """
     if source is None:
         try:
@@ -46,7 +52,9 @@ def read_revision(path: Path, source: bytes | None = None, previous: Snapshot | 
     loaded = load_with_warnings(path, source=source, is_serving=True)
     for upstream in loaded.config.upstreams:
         upstream_tls(upstream)
-    return Revision(source, loaded.config, build_snapshot(loaded.config, previous), loaded.warnings)
+    lists = lists or ListStore.beside(path)
+    snapshot = build_snapshot(loaded.config, previous, stored_lists(loaded.config, lists))
+    return Revision(source, loaded.config, snapshot, loaded.warnings, lists)
 
 
 def check_same_frame(old: Config, new: Config) -> None:
@@ -68,12 +76,13 @@ def check_same_frame(old: Config, new: Config) -> None:
         )
 
 
-def watched_files(config: Config) -> frozenset[Path]:
-    """The files whose change on disk is picked up by itself: certificates, keys and revocation lists."""
+def watched_files(config: Config, lists: ListStore) -> frozenset[Path]:
+    """The files whose change on disk is picked up by itself: certificates, keys and revocation lists, fetched too."""
     files: set[Path | None] = set()
     for site in config.sites:
         files.update((site.certificate, site.key, *site.client_ca))
-        files.update(Path(source) for source in site.crl if "://" not in source)
+        for source in site.crl:
+            files.update(lists.files(source) if is_url(source) else (Path(source),))
     for upstream in config.upstreams:
         files.update((upstream.tls.ca, upstream.tls.certificate, upstream.tls.key))
     return frozenset(path for path in files if path is not None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError
@@ -16,11 +19,15 @@ from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.contexts import build_site
 from gateway.tls.judgements import JudgementCache
 
+_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
-def build_snapshot(config: Config, previous: Snapshot | None = None) -> Snapshot:
+
+def build_snapshot(
+    config: Config, previous: Snapshot | None = None, fetched: Mapping[str, bytes] = _NOTHING
+) -> Snapshot:
     """Read every file that serving needs and prepare the rest. Raises `ConfigError`.
 
-    A site whose TLS settings are those of one in `previous` keeps its contexts.
+    `fetched`: URL → revocation list. A site whose TLS settings are those of one in `previous` keeps its contexts.
     """
     known = {} if previous is None else {state.tls.fingerprint: state.tls for state in previous.states}
     upstreams = {upstream.name: upstream for upstream in config.upstreams}
@@ -28,7 +35,7 @@ def build_snapshot(config: Config, previous: Snapshot | None = None) -> Snapshot
     for site in config.sites:
         if site.upstream not in upstreams:
             raise ConfigError(f"sites: {site.name}: there is no upstream {site.upstream!r}", "name one of `upstreams`")
-        tls = build_site(site)
+        tls = build_site(site, fetched=fetched)
         if (kept := known.get(tls.fingerprint)) is not None:
             tls = replace(kept, site=site, trust=tls.trust)
         states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream]))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Final
 
 from gateway.config.model import Listener
 from gateway.errors import OperationError
 
-BACKLOG = 1024
+BACKLOG: Final = 1024
+# Shorter than the time after which carriers' NAT forgets a connection would drain phones; longer loses them.
+KEEPALIVE_IDLE_SECONDS: Final = 300
+KEEPALIVE_INTERVAL_SECONDS: Final = 30
 
 
 def open_listener(listener: Listener) -> socket.socket:
@@ -33,6 +37,10 @@ def _bound(family: socket.AddressFamily, host: str, port: int, *, is_dual_stack:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not is_dual_stack))
+        # Accepted sockets inherit these: a long poll is silent for an hour, and a phone without network says nothing.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
         listening.bind((host, port))
         listening.listen(BACKLOG)
         listening.setblocking(False)

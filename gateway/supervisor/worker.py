@@ -20,7 +20,9 @@ from gateway import clock, tasks
 from gateway.config.model import Listener
 from gateway.errors import GatewayError
 from gateway.logs.writer import AccessLogWriter
+from gateway.policy.networks import NetworkSet
 from gateway.proxy.listener import Front
+from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
@@ -67,6 +69,7 @@ class Worker:
         service.start()
         empty = asyncio.Event()
         service.on_empty = empty.set
+        service.on_failures = lambda failures: self._master.send({"is": "failures", "counts": failures})
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._access_log.reopen)
@@ -89,9 +92,11 @@ class Worker:
 
     def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
         service = self._service
-        if listener.redirect_to_https:
-            return lambda: RedirectConnection(service, listener)
-        return lambda: Front(service, listener)
+        make = RedirectConnection if listener.redirect_to_https else Front
+        if listener.proxy_protocol_from:
+            balancers = NetworkSet(listener.proxy_protocol_from)
+            return lambda: BalancedConnection(service, listener, balancers, lambda: make(service, listener))
+        return lambda: make(service, listener)
 
     # what the master says
 
@@ -109,6 +114,8 @@ class Worker:
                 self._next_source = source.encode("utf-8", "surrogateescape")
                 if self._reload is None:
                     self._reload = tasks.spawn(self._reload_all(), name="reload")
+            case {"do": "ban", "bans": dict(bans)}:
+                self._service.bans = bans
             case {"do": "status"}:
                 self._master.send({"is": "status", **self._status()})
             case _:
@@ -119,9 +126,10 @@ class Worker:
         while (source := self._next_source) is not None:
             self._next_source = None
             error = None
+            revision = self._revision
             try:
                 self._revision = await self._loop.run_in_executor(
-                    None, read_revision, self._revision.config.path, source, self._revision.snapshot
+                    None, read_revision, revision.config.path, source, revision.snapshot, revision.lists
                 )
                 self._service.adopt(self._revision.snapshot)
             except GatewayError as found:

@@ -18,9 +18,10 @@ Contexts are made before the workers are forked, so that these share ticket keys
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
@@ -38,6 +39,7 @@ CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 # How long a client may resume without proving anew that it has its key; its certificate is judged each time.
 SESSION_SECONDS: Final = 3600
 HTTP_1_1: Final = b"http/1.1"
+_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 _Select = Callable[[SSL.Connection, list[bytes]], bytes | SSL._NoOverlappingProtocols]
 
@@ -102,15 +104,21 @@ def leave_no_session(connection: SSL.Connection) -> None:
     connection.set_shutdown(0)
 
 
-def build_site(site: Site, rules_digest: bytes = b"", *, protocols: Sequence[bytes] = (HTTP_1_1,)) -> SiteTls:
-    """Read a site's files and prepare its contexts. Raises `ConfigError`.
+def build_site(
+    site: Site,
+    rules_digest: bytes = b"",
+    *,
+    protocols: Sequence[bytes] = (HTTP_1_1,),
+    fetched: Mapping[str, bytes] = _NOTHING,
+) -> SiteTls:
+    """Read a site's files and prepare its contexts; lists at URLs come from `fetched`. Raises `ConfigError`.
 
     `rules_digest` stands for whatever else a session's rights depend on; `protocols` are offered in ALPN, best first.
     """
     chain = load_certificates(site.certificate)
     key = load_private_key(site.key, site.key_password)
     _check_pair(site, chain, key)
-    trust = load_trust(site)
+    trust = load_trust(site, fetched)
     digest = _digest(site, chain, trust, rules_digest, protocols)
 
     def context(policy: bytes) -> SSL.Context:

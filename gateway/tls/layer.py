@@ -1,8 +1,9 @@
 """TLS on a plain transport: a protocol towards the socket, a transport towards HTTP.
 
 Keeps true: plaintext reaches the application only after a finished handshake; what is handed to
-`write` leaves encrypted or not at all; no connection holds more than one record's worth of buffer
-while it is idle (`MODE_RELEASE_BUFFERS`, and the memory BIOs never see more than `SLICE_BYTES` at once).
+`write` leaves encrypted or not at all; no connection holds more than one record's worth of buffer each
+way (`MODE_RELEASE_BUFFERS`, and the memory BIOs never see more than `SLICE_BYTES` at once), and none
+after `release_buffers`.
 
 The request's path calls OpenSSL through pyOpenSSL's own binding instead of `Connection.recv` and
 `bio_read`: one shared buffer instead of an allocation a call, and no exception for "nothing more to
@@ -26,6 +27,7 @@ _bio_write: Final = _lib.BIO_write
 _bio_read: Final = _lib.BIO_read
 _ssl_read: Final = _lib.SSL_read
 _ssl_write: Final = _lib.SSL_write
+_ssl_get_error: Final = _lib.SSL_get_error
 _WANT_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
 
 # One TLS record's plaintext (RFC 8446 5.1). Feeding OpenSSL in such slices keeps its memory BIOs, which
@@ -115,10 +117,9 @@ class TlsLayer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Ciphertext from the client."""
-        if self._is_closing:
-            return
         if len(data) <= SLICE_BYTES:
-            self._receive(data)
+            if not self._is_closing:
+                self._receive(data)
             return
         for start in range(0, len(data), SLICE_BYTES):
             if self._is_closing:
@@ -134,8 +135,12 @@ class TlsLayer(asyncio.Protocol):
             self._application.data_received(_view[:count])
             if self._is_closing:
                 return
-        if _lib.SSL_get_error(ssl, count) != _WANT_READ:
+        # Since OpenSSL 4.0 this looks at the connection alone, not at what other calls left in the error queue.
+        if _ssl_get_error(ssl, count) != _WANT_READ:
             self._read_ended(count)
+        elif (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
+            # OpenSSL answered by itself: a renegotiation is refused with an alert, which must not pile up.
+            self.transport.write(_view[:count])
 
     def _handshake(self) -> bool:
         """One step of the handshake; True when it is finished."""
@@ -144,7 +149,7 @@ class TlsLayer(asyncio.Protocol):
         except SSL.WantReadError:
             self._flush()
             return False
-        except (SSL.Error, ValueError) as error:
+        except SSL.Error as error:
             self._fail(_words(error))
             return False
         self._flush()
@@ -202,12 +207,12 @@ class TlsLayer(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send plaintext; nothing is sent once the connection is closing."""
-        if self._is_closing or self._is_write_closed:
-            return
         size = len(data)
+        if self._is_closing or self._is_write_closed or not size:  # to OpenSSL, writing nothing is an error
+            return
         if size <= SLICE_BYTES:
             if _ssl_write(self._ssl, data, size) <= 0:
-                self.abort()
+                self._write_failed()
                 return
             count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
             if count > 0:
@@ -217,11 +222,26 @@ class TlsLayer(asyncio.Protocol):
         for start in range(0, size, SLICE_BYTES):
             piece = data[start : start + SLICE_BYTES]
             if _ssl_write(self._ssl, piece, len(piece)) <= 0:
-                self.abort()
+                self._write_failed()
                 return
             count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
             records.append(_view[: max(count, 0)])
         self.transport.write(b"".join(records))
+
+    def _write_failed(self) -> None:
+        """OpenSSL can't encrypt any more: what it says of it is not for the next connection to find."""
+        _lib.ERR_clear_error()
+        self.abort()
+
+    def release_buffers(self) -> None:
+        """For a connection that rests after a large transfer: give back what the BIOs grew to, which never shrink."""
+        start = _ffi.new("char **")
+        is_empty = not any(_lib.BIO_get_mem_data(bio, start) for bio in (self._into_ssl, self._from_ssl))
+        if self._is_established and not self._is_closing and is_empty:
+            connection = self.connection
+            self._into_ssl = connection._into_ssl = _lib.BIO_new(_lib.BIO_s_mem())
+            self._from_ssl = connection._from_ssl = _lib.BIO_new(_lib.BIO_s_mem())
+            _lib.SSL_set_bio(self._ssl, self._into_ssl, self._from_ssl)  # frees the old two
 
     def _flush(self) -> None:
         while (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:

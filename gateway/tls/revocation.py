@@ -93,7 +93,7 @@ def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
     try:
         crls = [x509.load_pem_x509_crl(block) for block in _pem_blocks(data)] or [x509.load_der_x509_crl(data)]
         return tuple(_revocation_list(crl, source) for crl in crls)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ConfigError(f"{source}: not a readable revocation list ({error})", "use PEM or DER CRLs") from error
 
 

@@ -90,7 +90,7 @@ def load_lists(
     lists: list[RevocationList] = []
     problems: list[str] = []
     for source in sources:
-        if not source.startswith(("http://", "https://")):
+        if not is_url(source):
             lists += _checked_lists(read(Path(source)), source, anchors)
         elif (data := fetched.get(source)) is None:
             problems.append(f"{source}: the revocation list has not been fetched yet")
@@ -105,11 +105,11 @@ def load_lists(
 def _checked_lists(data: bytes, source: str, anchors: Sequence[x509.Certificate]) -> tuple[RevocationList, ...]:
     found = parse_lists(data, source)
     for entry in found:
-        _check_signer(entry, anchors)
+        check_signer(entry, anchors)
     return found
 
 
-def _check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:
+def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:
     """Refuse a list that names one of the anchors and was not signed by it; others may be an intermediate's."""
     named = [anchor for anchor in anchors if anchor.subject == entry.crl.issuer]
     if named and not any(entry.is_signed_by(anchor) for anchor in named):
@@ -117,6 +117,11 @@ def _check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) ->
             f"{entry.source}: the list says it is from {_name(named[0])}, whose key did not sign it",
             "use the list that this CA made; after a CA's key has changed, make a new list",
         )
+
+
+def is_url(source: str) -> bool:
+    """True for a list that is fetched, False for a file."""
+    return source.startswith(("http://", "https://"))
 
 
 def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:

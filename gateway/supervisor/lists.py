@@ -1,0 +1,183 @@
+"""Fetched revocation lists on disk: the last good one of each URL, and which newer one may take its place.
+
+What this module keeps true: a stored list was signed by a CA of its site, or came over https; a list never gives way
+to an older one of the same CA, so that nobody on the way can bring back a list from before a revocation; a file is
+whole or isn't there. What is wrong with the folder never stops the gateway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.config.model import Config
+from gateway.errors import ConfigError, OperationError
+from gateway.tls.revocation import RevocationList, parse_lists
+from gateway.tls.trust import check_signer, is_url, load_anchors
+
+# URL → the CAs of all sites that name it.
+Plan = Mapping[str, tuple[x509.Certificate, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ListStore:
+    """Where fetched lists are kept. Processes only share the paths, so any may read while one writes."""
+
+    folder: Path
+    fallback: Path  # where `folder` can't be written: gone with the gateway
+
+    @classmethod
+    def beside(cls, config: Path) -> ListStore:
+        """`state/crl` beside the configuration file, or below systemd's StateDirectory. Nothing is made yet."""
+        state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or config.absolute().parent / "state"
+        try:
+            temporary = tempfile.gettempdir()
+        except OSError:
+            temporary = "/dev/shm"  # noqa: S108 - the folder's name is a secret, and it is made anew
+        return cls(Path(state) / "crl", Path(temporary) / f"gateway-{secrets.token_hex(16)}")
+
+    def files(self, url: str) -> tuple[Path, Path]:
+        """Where the list of `url` may be; the first that exists counts."""
+        name = f"{hashlib.sha256(url.encode()).hexdigest()}.crl"
+        return self.fallback / name, self.folder / name
+
+    def read(self, url: str) -> bytes | None:
+        """The last good list of `url`; None where there is none."""
+        for path in self.files(url):
+            with contextlib.suppress(OSError):
+                return path.read_bytes()
+        return None
+
+    def write(self, url: str, data: bytes) -> str | None:
+        """Keep `data`; returns why it will not outlast the gateway, None where it will. Raises `OperationError`."""
+        passing, lasting = self.files(url)
+        try:
+            _replace(lasting, data)
+        except OSError as error:
+            try:
+                _replace(passing, data)
+            except OSError as second:
+                raise OperationError(
+                    f"{passing}: {second.strerror}", f"let the gateway write to {self.folder}"
+                ) from second
+            return f"{lasting.parent}: {error.strerror}"
+        with contextlib.suppress(OSError):
+            passing.unlink()
+        return None
+
+    def discard_fallback(self) -> None:
+        """The gateway ends."""
+        shutil.rmtree(self.fallback, ignore_errors=True)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step that survives a power cut. Raises `OSError`, leaving what was there."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            made.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def fetch_plan(config: Config) -> Plan:
+    """What has to be fetched. Raises `ConfigError` where a `client_ca` can't be read."""
+    plan: dict[str, dict[x509.Certificate, None]] = {}
+    for site in config.sites:
+        urls = [source for source in site.crl if is_url(source)]
+        if urls:
+            anchors = dict.fromkeys(load_anchors(site.client_ca))
+            for url in urls:
+                plan.setdefault(url, {}).update(anchors)
+    return {url: tuple(anchors) for url, anchors in plan.items()}
+
+
+def stored_lists(config: Config, store: ListStore) -> dict[str, bytes]:
+    """URL → the last good list, for all URLs of the configuration that have one."""
+    urls = dict.fromkeys(source for site in config.sites for source in site.crl if is_url(source))
+    return {url: data for url in urls if (data := store.read(url)) is not None}
+
+
+def check_successor(
+    url: str, data: bytes, stored: bytes | None, anchors: Sequence[x509.Certificate], now: datetime
+) -> tuple[RevocationList, ...]:
+    """The lists in `data`, if they may take the place of `stored`. Raises `ConfigError` if not."""
+    found = parse_lists(data, url)
+    newest: dict[bytes, tuple[int, datetime]] = {}
+    for entry in found:
+        check_signer(entry, anchors)
+        if entry.this_update > now:
+            raise ConfigError(f"{url}: the list begins in the future, {entry.this_update:%Y-%m-%d %H:%M:%S} UTC")
+        signer = _signer(entry, anchors)
+        if signer is None:
+            if not url.startswith("https:"):
+                raise ConfigError(
+                    f"{url}: nobody can say whether {_issuer(entry)} made the list, since that CA is not in client_ca",
+                    "add the CA to client_ca, or fetch the list over https",
+                )
+            signer = _claimed_signer(entry)
+        newest[signer] = max(_age(entry), newest.get(signer, _age(entry)))
+    for entry in _readable(stored, url):
+        signer = _signer(entry, anchors)
+        age = newest.get(signer or _claimed_signer(entry))
+        if age is None and signer is not None:
+            raise ConfigError(f"{url}: there is no list of {_issuer(entry)} any more")
+        if age is not None and age < _age(entry):
+            raise ConfigError(f"{url}: the list of {_issuer(entry)} is older than the one that was fetched before")
+    return found
+
+
+def _readable(stored: bytes | None, url: str) -> tuple[RevocationList, ...]:
+    if stored is None:
+        return ()
+    try:
+        return parse_lists(stored, url)
+    except ConfigError:
+        return ()  # a damaged file protects nothing
+
+
+def _age(entry: RevocationList) -> tuple[int, datetime]:
+    return entry.number, entry.this_update
+
+
+def _issuer(entry: RevocationList) -> str:
+    return repr(entry.crl.issuer.rfc4514_string())
+
+
+def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes | None:
+    """Who made the list, told by the key; None where it was none of the anchors."""
+    for anchor in anchors:
+        if anchor.subject == entry.crl.issuer and entry.is_signed_by(anchor):
+            return anchor.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return None
+
+
+def _claimed_signer(entry: RevocationList) -> bytes:
+    """Who is said to have made the list: the issuer's name and key identifier."""
+    try:
+        key = entry.crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        key = None
+    return entry.crl.issuer.public_bytes() + (key or b"")
