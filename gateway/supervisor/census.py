@@ -1,0 +1,71 @@
+"""What the master knows of its workers.
+
+Keeps true: a worker that has not answered is not asked again, so nothing piles up; what ended workers had counted
+stays in the totals, as far as they had reported it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gateway import clock
+from gateway.supervisor.channel import Message
+from gateway.supervisor.children import Child, Children, Role
+from gateway.supervisor.totals import Totals
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one worker."""
+
+    status: Message = field(default_factory=dict)
+    heard_seconds: float | None = None  # monotonic; None before its first report
+    asked_seconds: float | None = None  # since when an answer is due; None where none is
+    reload_error: str | None = None
+
+
+class Census:
+    """The workers' reports."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._known: dict[int, Known] = {}
+        self.ended = Totals()  # what ended workers had counted
+
+    def of(self, worker: Child) -> Known:
+        """What is known of a worker."""
+        return self._known.setdefault(worker.pid, Known())
+
+    # the workers' side
+
+    def hear(self, worker: Child, message: Message) -> None:
+        """A worker says something."""
+        known = self.of(worker)
+        match message:
+            case {"is": "reloaded", "error": None | str() as error}:
+                known.reload_error = error
+            case {"is": "status", **status}:
+                known.status = status
+                known.heard_seconds = clock.monotonic_seconds()
+                known.asked_seconds = None
+
+    def forget(self, workers: Iterable[Child]) -> None:
+        """These have ended."""
+        for worker in workers:
+            known = self._known.pop(worker.pid, None)
+            if known is not None:
+                self.ended.add(known.status)
+
+    def ask(self, workers: Role) -> None:
+        """Let every worker report, unless its last report is still due."""
+        now = clock.monotonic_seconds()
+        for worker in self._children.of(workers):
+            known = self.of(worker)
+            if known.asked_seconds is None and self._children.send(worker, {"do": "status"}):
+                known.asked_seconds = now
+
+    def is_newer(self, seconds: float, workers: Role) -> bool:
+        """True when every worker has reported since then."""
+        reports = (self.of(worker).heard_seconds for worker in self._children.of(workers))
+        return all(heard is not None and heard >= seconds for heard in reports)

@@ -1,0 +1,196 @@
+"""The master's child processes: forked, heard over a channel, and replaced when they end.
+
+Keeps true: the master never waits for a child, nor for room in a channel; a child that ends is replaced at once if it
+had run steadily, and ever more slowly if it keeps dying; in the child nothing of its siblings stays open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gateway import clock
+from gateway.supervisor.channel import Channel, ChannelClosed, Message
+
+# A child that lived this long did not die of its start.
+STEADY_SECONDS: Final = 10.0
+FIRST_DELAY_SECONDS: Final = 0.1
+MAX_DELAY_SECONDS: Final = 30.0
+
+_log = logging.getLogger("gateway.master")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Role:
+    """A kind of child: what it is called, what it runs, and who listens to it."""
+
+    name: str
+    main: Callable[[Channel], None]  # in the child; the process ends when it returns
+    hear: Callable[[Child, Message], None]  # in the master
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Child:
+    """A process of ours, seen from the master."""
+
+    role: Role
+    pid: int
+    channel: Channel
+    started: float  # Unix seconds
+    started_seconds: float  # monotonic
+
+
+class Children:
+    """All of them."""
+
+    def __init__(self, selector: selectors.BaseSelector, let_go: Callable[[], None]) -> None:
+        """`let_go` runs first in every new child, to drop what is the master's alone."""
+        self._selector = selector
+        self._let_go = let_go
+        self._children: dict[int, Child] = {}
+        self._delay_seconds: defaultdict[Role, float] = defaultdict(float)
+        self._due: list[tuple[float, Role]] = []  # replacements: monotonic seconds
+        self._is_ending = False
+        self.replaced: defaultdict[Role, int] = defaultdict(int)  # how many ended unasked
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(tuple(self._children.values()))
+
+    def of(self, role: Role) -> list[Child]:
+        """The children in a role, oldest first."""
+        return [child for child in self if child.role is role]
+
+    def start(self, role: Role) -> None:
+        """Fork a child; in the child this does not return."""
+        ours, theirs = Channel.pair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            self._become(role, theirs)
+        theirs.close()
+        child = Child(role, pid, ours, clock.unix_seconds(), clock.monotonic_seconds())
+        self._children[pid] = child
+        self._selector.register(ours, selectors.EVENT_READ, child)
+
+    def _become(self, role: Role, channel: Channel) -> None:
+        status = 1
+        try:
+            for other in self:
+                other.channel.close()
+            self._let_go()
+            role.main(channel)
+            status = 0
+        except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
+            _log.exception("%s %d failed", role.name, os.getpid())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    # talking
+
+    def send(self, child: Child, message: Message) -> bool:
+        """Send without waiting; False where the child can't be told any more."""
+        try:
+            child.channel.send(message)
+        except ChannelClosed:
+            return False
+        self._watch(child)
+        return True
+
+    def on_event(self, child: Child, events: int) -> None:
+        """The selector says that a child's channel can be read or written."""
+        try:
+            if events & selectors.EVENT_WRITE:
+                child.channel.flush()
+                self._watch(child)
+            if events & selectors.EVENT_READ:
+                for message in child.channel.receive():
+                    child.role.hear(child, message)
+        except ChannelClosed:
+            self._forget(child)  # its end is noticed by SIGCHLD
+
+    def _watch(self, child: Child) -> None:
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.channel.has_unsent else 0)
+        with contextlib.suppress(KeyError):  # a channel that is closed already
+            self._selector.modify(child.channel, events, child)
+
+    def signal(self, role: Role | None, number: signal.Signals) -> None:
+        """Signal every child in a role, or all."""
+        for child in self:
+            if role is None or child.role is role:
+                os.kill(child.pid, number)
+
+    # ends and beginnings
+
+    def reap(self) -> list[Child]:
+        """The children that have ended, and are children no more."""
+        ended = []
+        for pid, status in _ended():
+            child = self._children.pop(pid, None)
+            if child is None:
+                continue
+            self._forget(child)
+            child.channel.close()
+            if not self._is_ending:
+                self._note_end(child, status)
+            ended.append(child)
+        return ended
+
+    def _forget(self, child: Child) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(child.channel)
+
+    def _note_end(self, child: Child, status: int) -> None:
+        role, now = child.role, clock.monotonic_seconds()
+        is_steady = now - child.started_seconds >= STEADY_SECONDS
+        delay = 0.0 if is_steady else min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds[role] * 2))
+        self._delay_seconds[role] = delay
+        self._due.append((now + delay, role))
+        self.replaced[role] += 1
+        _log.error("%s %d ended (%s); a new one starts in %.1f s", role.name, child.pid, _end(status), delay)
+
+    def replace(self) -> None:
+        """Start those whose time has come."""
+        now = clock.monotonic_seconds()
+        due = [role for at, role in self._due if at <= now]
+        self._due = [(at, role) for at, role in self._due if at > now]
+        for role in due:
+            self.start(role)
+
+    def end(self) -> None:
+        """From now on nobody who ends is replaced."""
+        self._is_ending = True
+        self._due.clear()
+
+    def due_seconds(self) -> float | None:
+        """When the next replacement starts, monotonic; None where all are there."""
+        return min((at for at, _ in self._due), default=None)
+
+
+def _ended() -> list[tuple[int, int]]:
+    """(process id, wait status) of the children that ended."""
+    ended = []
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended.append(found)
+    return ended
+
+
+def _end(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-code}"
