@@ -14,7 +14,7 @@ from gateway.errors import GatewayError
 from gateway.http.fields import Fields, FieldsError, parse_fields
 
 # A chunk of 2^60 bytes is no chunk; 15 hex digits keep the number below that.
-_MAX_SIZE_DIGITS: Final = 15
+MAX_SIZE_DIGITS: Final = 15
 # A size line with its extensions; extensions are dropped, as RFC 9112 7.1.1 lets a recipient do.
 MAX_SIZE_LINE_BYTES: Final = 256
 # Trailer fields in all; nobody is known to need more.
@@ -22,7 +22,7 @@ MAX_TRAILER_BYTES: Final = 8 * 1024
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _SIZE_LINE: Final = re.compile(
-    rb"([0-9A-Fa-f]{1,%d})" % _MAX_SIZE_DIGITS
+    rb"([0-9A-Fa-f]{1,%d})" % MAX_SIZE_DIGITS
     + rb"(?:[ \t]*;[ \t]*"
     + _TOKEN
     + rb"(?:[ \t]*=[ \t]*(?:"
@@ -82,19 +82,29 @@ class CloseReader:
 
 
 class ChunkedReader:
-    """A chunked body (RFC 9112 7.1)."""
+    """A chunked body (RFC 9112 7.1). After an error every further byte is the same error."""
 
-    __slots__ = ("_buffer", "_in_trailers", "_left_bytes", "is_complete", "trailers")
+    __slots__ = ("_broken", "_buffer", "_in_trailers", "_left_bytes", "is_complete", "trailers")
 
     def __init__(self) -> None:
         self._buffer = b""  # an unfinished size line or trailer section
         self._left_bytes = 0  # of the current chunk, its CRLF counted
         self._in_trailers = False
+        self._broken = ""  # the cause of the error, once there was one
         self.is_complete = False
         self.trailers: Fields = []
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """(payload of all the chunks in it, rest behind the last one). Raises `BodyError`."""
+        if self._broken:
+            raise BodyError(self._broken)
+        try:
+            return self._feed(data)
+        except BodyError as error:
+            self._broken = error.cause
+            raise
+
+    def _feed(self, data: bytes) -> tuple[bytes, bytes]:
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -130,14 +140,14 @@ class ChunkedReader:
         if payload:
             pieces.append(data[at : at + payload] if at or payload < len(data) else data)
         taken = min(available, left)
-        ending = data[at + payload : at + taken]
-        if ending != b"\r\n"[2 - (left - payload) : 2 - (left - taken)] and ending:
+        # What stands behind the payload must be CRLF, or as much of it as is there and was not seen before.
+        if not b"\r\n"[payload - left :].startswith(data[at + payload : at + taken]):
             raise BodyError("a chunk does not end in CRLF")
         self._left_bytes = left - taken
         return taken
 
     def _keep_size_line(self, line: bytes) -> None:
-        if len(line) > MAX_SIZE_LINE_BYTES:
+        if len(line) > MAX_SIZE_LINE_BYTES + line.endswith(b"\r"):
             raise BodyError(f"a chunk size line is longer than {MAX_SIZE_LINE_BYTES} bytes")
         if b"\n" in line or b"\r" in line[:-1]:
             raise BodyError("a chunk size line does not end in CRLF")
@@ -156,7 +166,7 @@ class ChunkedReader:
             return at + 2
         end = data.find(b"\r\n\r\n", at, at + MAX_TRAILER_BYTES + 4)
         if end < 0:
-            if len(data) - at > MAX_TRAILER_BYTES:
+            if len(data) - at > MAX_TRAILER_BYTES + 3:  # the end but for its last byte
                 raise BodyError(f"trailer fields longer than {MAX_TRAILER_BYTES} bytes")
             self._buffer = data[at:]
             return len(data)

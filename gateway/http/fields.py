@@ -19,6 +19,7 @@ Fields = list[tuple[bytes, bytes]]
 
 # A 304 has no body whatever its fields say (RFC 9110 15.4.5), so the parser is ready again after every section.
 _START_LINE: Final = b"HTTP/1.1 304 \r\n"
+_END: Final = b"\r\n\r\n"
 
 
 class FieldsError(GatewayError):
@@ -50,19 +51,23 @@ _collector = _Collector()
 def parse_fields(section: bytes) -> Fields:
     """The (name, value) pairs of a field section that ends in its empty line.
 
-    Names keep their spelling; values have no leading white space but may have trailing. Raises `FieldsError`.
+    Names keep their spelling; values have no leading white space but may have trailing. Raises `FieldsError`, and
+    then nothing of the section is in the parser that reads the next one.
     """
     global _collector  # noqa: PLW0603 - made anew only after a section it choked on
     collector = _collector
     fields: Fields = []
     collector.fields = fields
     collector.is_complete = False
+    message = _START_LINE + section
     try:
-        collector.parser.feed_data(_START_LINE + section)
+        # What stood behind the end would be another message to the parser, and begin the next section.
+        if message.find(_END) == len(message) - len(_END):
+            collector.parser.feed_data(message)
     except httptools.HttpParserError as error:
         _collector = _Collector()
         raise FieldsError(str(error) or "malformed header fields") from error
     if not collector.is_complete:
         _collector = _Collector()
-        raise FieldsError("the field section has no end")
+        raise FieldsError("the field section does not end in its only empty line")
     return fields

@@ -25,13 +25,32 @@ HOP_BY_HOP: Final = frozenset(
 )
 
 # The gateway alone says these to the upstream; what the client sent under such a name is dropped.
-FORWARDING: Final = frozenset({b"forwarded", b"x-request-id", b"x-real-ip", b"x-client-ip", b"true-client-ip"})
+FORWARDING: Final = frozenset(
+    {
+        b"forwarded",
+        b"x-request-id",
+        # Other proxies' names for the client's address: an upstream that was behind one may still believe them.
+        b"x-forwarded",
+        b"forwarded-for",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"client-ip",
+        b"x-cluster-client-ip",
+        b"x-originating-ip",
+        b"x-remote-ip",
+        b"x-remote-addr",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+    }
+)
 FORWARDING_PREFIX: Final = b"x-forwarded-"
 
 # They make some servers act on another path or method than the one that was judged (IIS URL Rewrite, OData
-# and Google APIs), or on another login (SOGo's x-webobjects-*).
+# and Google APIs), on another login (SOGo's x-webobjects-*), or on a proxy of the client's choice (`Proxy`,
+# CVE-2016-5385).
 OVERRIDES: Final = frozenset(
     {
+        b"proxy",
         b"x-original-url",
         b"x-rewrite-url",
         b"x-http-method",
@@ -41,13 +60,21 @@ OVERRIDES: Final = frozenset(
 )
 OVERRIDE_PREFIX: Final = b"x-webobjects-"
 
+# Other gateways' names for whom they let in (nginx, Apache, HAProxy, IIS ARR): ours are in `identity_headers`, and
+# an upstream that was behind one of those may still believe its.
+IDENTITIES: Final = frozenset(
+    {b"remote-user", b"x-remote-user", b"x-authenticated-user", b"x-client-cert", b"x-ssl-cert", b"x-arr-clientcert"}
+)
+IDENTITY_PREFIXES: Final = (b"ssl-client-", b"x-ssl-client-")
+
 # Removing these from a message because `Connection` names them would change what it says.
 NEVER_HOP_BY_HOP: Final = frozenset(
     {b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"expect"}
 )
 
-# Distinct names are few; hostile ones are not, and must not fill the memory.
-_MAX_CACHED_NAMES: Final = 1024
+# Distinct names are few and short; hostile ones are neither, and must not fill the memory.
+MAX_CACHED_NAMES: Final = 1024
+MAX_CACHED_NAME_BYTES: Final = 64
 
 _NOT_ALNUM: Final = re.compile(rb"[^a-z0-9]")
 
@@ -99,19 +126,24 @@ _RESPONSE_KINDS: Final = {
 }
 
 
+_STRIPPED_PREFIXES: Final = (FORWARDING_PREFIX, OVERRIDE_PREFIX, *IDENTITY_PREFIXES)
+
+
 def fold(name: bytes) -> bytes:
     """A field name as the most careless server could read it."""
     return _NOT_ALNUM.sub(b"-", name.lower())
 
 
 class Classifier(dict[bytes, int]):
-    """Field name → how it is treated. A dict that fills itself by spelling, up to a bound."""
+    """Field name → how it is treated. A dict that fills itself by spelling, and begins anew at a bound."""
 
     __slots__ = ()
 
     def __missing__(self, name: bytes) -> int:
         kind = self._kind_of(name)
-        if len(self) < _MAX_CACHED_NAMES:
+        if len(name) <= MAX_CACHED_NAME_BYTES:
+            if len(self) >= MAX_CACHED_NAMES:
+                self.clear()  # or whoever fills it first would keep the usual names out for ever
             self[name] = kind
         return kind
 
@@ -127,14 +159,14 @@ class RequestClassifier(Classifier):
     def __init__(self, stripped: frozenset[bytes] = frozenset()) -> None:
         """`stripped`: further folded names that never pass, the identity headers."""
         super().__init__()
-        self._stripped = HOP_BY_HOP | FORWARDING | OVERRIDES | stripped
+        self._stripped = HOP_BY_HOP | FORWARDING | OVERRIDES | IDENTITIES | stripped
 
     def _kind_of(self, name: bytes) -> int:
         exact = _REQUEST_KINDS.get(name.lower())
         if exact is not None:
             return exact
         folded = fold(name)
-        if folded in self._stripped or folded.startswith((FORWARDING_PREFIX, OVERRIDE_PREFIX)):
+        if folded in self._stripped or folded.startswith(_STRIPPED_PREFIXES):
             return DROP
         # "content_length": another spelling of a field that we read and judge by.
         return DROP if folded in _REQUEST_KINDS else PASS

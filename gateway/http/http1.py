@@ -27,15 +27,21 @@ from gateway.http.headers import (
     connection_options,
 )
 
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}"
+# Every method that is in use, and RPC_IN_DATA. No lower case: a server that reads `head` as HEAD ends its answer
+# where nobody else does (RFC 9110 9.1: case counts). No CONNECT: what follows a good answer to it has no framing.
+_METHOD: Final = rb"(?!CONNECT )[A-Z][A-Z0-9_-]{0,31}"
 # RFC 9112 3: exactly one space each; the target's characters are judged by policy.uri, here only: no
 # controls and no space.
-_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n")
+_REQUEST_LINE: Final = re.compile(rb"(" + _METHOD + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 # RFC 9112 3.2.2; user information is a way to make a host look like another and is refused.
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@\\]+)((?:/[^?]*)?)(\?.*)?", re.IGNORECASE | re.DOTALL)
-_MAX_LENGTH_DIGITS: Final = 18
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+# A length of 10^18 bytes is no length; 18 digits keep it below 2^63, where servers' integers end.
+MAX_LENGTH_DIGITS: Final = 18
+# What an `Upgrade` may ask for. Never h2c, HTTP/2.0 or TLS/1.0 (RFC 2817): they carry requests that nobody judges.
+TUNNELLED: Final = frozenset({b"websocket"})
+# What stands in a request line beside its target: a method of 32 bytes, two spaces and the version are 42.
+_LINE_OVERHEAD_BYTES: Final = 64
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -67,7 +73,7 @@ class RequestHead:
     is_chunked: bool
     is_keep_alive: bool
     expects_continue: bool
-    upgrade: bytes | None  # the protocols asked for, only where `Connection: upgrade` stood beside
+    upgrade: bytes | None  # one of TUNNELLED, asked for properly and without a body
 
     @property
     def has_body(self) -> bool:
@@ -107,14 +113,22 @@ def bad_request(cause: str) -> RequestError:
 
 
 def check_unfinished(data: bytes, *, uri_bytes: int, header_bytes: int) -> None:
-    """Refuse early what cannot become a good head: too long already, or lines that end in a bare LF."""
+    """Refuse early what can't become a good head: too long already, a line that ends in a bare LF, no request line.
+
+    Refuses nothing that `parse_request` would take once the rest is there.
+    """
     line_end = data.find(b"\r\n")
-    if (len(data) if line_end < 0 else line_end) > uri_bytes + 64:
-        raise RequestError(Reason.URI_TOO_LONG, f"the request line is longer than {uri_bytes} bytes")
-    if len(data) > header_bytes:
-        raise RequestError(Reason.HEADERS_TOO_LARGE, f"the header section is longer than {header_bytes} bytes")
-    if _BARE_LF.search(data):
+    if (len(data) if line_end < 0 else line_end) > uri_bytes + _LINE_OVERHEAD_BYTES:
+        raise _uri_too_long(uri_bytes)
+    if data.count(b"\n") != data.count(b"\r\n"):
         raise bad_request("a line ends in a bare LF")
+    if line_end < 0:
+        return
+    if _REQUEST_LINE.match(data) is None:
+        raise _bad_request_line(data, uri_bytes)
+    # What is there of END_OF_HEAD, three bytes at most, is no header yet.
+    if len(data) - (line_end + 2) > header_bytes + len(END_OF_HEAD) - 1:
+        raise _headers_too_large(header_bytes)
 
 
 def parse_request(
@@ -126,10 +140,10 @@ def parse_request(
         raise _bad_request_line(data, uri_bytes)
     method, target, minor = line.groups()
     if len(target) > uri_bytes:
-        raise RequestError(Reason.URI_TOO_LONG, f"the URI is longer than {uri_bytes} bytes")
+        raise _uri_too_long(uri_bytes)
     start = line.end()
     if end - start > header_bytes:
-        raise RequestError(Reason.HEADERS_TOO_LARGE, f"the header section is longer than {header_bytes} bytes")
+        raise _headers_too_large(header_bytes)
     # Without any field the line's own CRLF is the first half of END_OF_HEAD.
     try:
         fields = parse_fields(data[start : end + 4]) if start < end + 2 else []
@@ -148,24 +162,31 @@ def parse_request(
     return head
 
 
+def _uri_too_long(uri_bytes: int) -> RequestError:
+    return RequestError(Reason.URI_TOO_LONG, f"the URI is longer than {uri_bytes} bytes")
+
+
+def _headers_too_large(header_bytes: int) -> RequestError:
+    return RequestError(Reason.HEADERS_TOO_LARGE, f"the header section is longer than {header_bytes} bytes")
+
+
 def _bad_request_line(data: bytes, uri_bytes: int) -> RequestError:
-    line_end = data.find(b"\r\n")
-    if line_end > uri_bytes + 64:
-        return RequestError(Reason.URI_TOO_LONG, f"the URI is longer than {uri_bytes} bytes")
-    return bad_request("the request line is not HTTP/1.1 or HTTP/1.0")
+    if data.find(b"\r\n") > uri_bytes + _LINE_OVERHEAD_BYTES:
+        return _uri_too_long(uri_bytes)
+    return bad_request("the request line is not HTTP/1.1 or HTTP/1.0, or its method is none that is served")
 
 
 def _other_form(head: RequestHead, target: bytes) -> None:
     """A target that does not start with a slash: absolute-form must agree with Host (RFC 9112 3.2.2)."""
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
-        # authority-form belongs to CONNECT, which no gateway serves; "*" is left to the policy, which refuses it.
+        # authority-form belongs to CONNECT alone; it and "*" are left to the policy, which refuses them.
         head.target = target
         return
     authority, path, query = absolute.groups()
     if head.host is not None and head.host.lower() != authority.lower():
         raise bad_request("the host of the request target is not the one in Host")
-    head.host = authority
+    head.host = _host(authority)
     head.target = (path or b"/") + (query or b"")
 
 
@@ -205,11 +226,11 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
         options = connection_options(connection)
         head.is_keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
         if upgrade is not None and b"upgrade" in options and head.minor:
-            head.upgrade = upgrade
+            head.upgrade = _tunnelled(upgrade, has_framing=length is not None or coding is not None)
         if not options <= _PLAIN_OPTIONS:
             head.passing = _without(passing, options)
     if host is not None:
-        head.host = host.rstrip(b" \t")
+        head.host = _host(host)
     elif head.minor:
         raise bad_request("no Host")
     else:
@@ -220,6 +241,22 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
         head.is_chunked = True
     if expect is not None:
         head.expects_continue = _expects_continue(expect, head.minor)
+
+
+def _tunnelled(upgrade: bytes, *, has_framing: bool) -> bytes | None:
+    """The protocol to switch to; None where the field is ignored, as a server may (RFC 9110 7.8).
+
+    With a body the upstream would read it as the new protocol, or as another request.
+    """
+    protocol = upgrade.rstrip(b" \t").lower()
+    return protocol if protocol in TUNNELLED and not has_framing else None
+
+
+def _host(value: bytes) -> bytes:
+    """RFC 3986 3.2.2: other letters stand in it as A-labels, for their bytes are read in as many ways as there are."""
+    if not value.isascii():
+        raise bad_request("a Host that is not ASCII")
+    return value.rstrip(b" \t")
 
 
 def _check_coding(value: bytes, length: int | None, minor: int) -> None:
@@ -250,7 +287,7 @@ def _without(passing: list[bytes], options: frozenset[bytes]) -> list[bytes]:
 
 def _length(value: bytes) -> int:
     digits = value.rstrip(b" \t")
-    if not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
+    if not digits.isdigit() or len(digits) > MAX_LENGTH_DIGITS:
         raise bad_request("a malformed Content-Length")
     return int(digits)
 
