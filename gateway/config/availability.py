@@ -11,8 +11,6 @@ from typing import Final
 
 # The key's path, every name as `*` and every list index as `[]`; with `=pattern` only such values are refused.
 NOT_YET: Final[dict[str, str]] = {
-    "listen[].proxy_protocol_from": "the PROXY protocol on listeners",
-    "sites[].crl[]=http*://*": "fetching revocation lists over HTTP",
     "sites[].ocsp.mode=soft": "OCSP",
     "sites[].ocsp.mode=hard": "OCSP",
     "upstreams.*.proxy_protocol=true": "the PROXY protocol towards upstreams",

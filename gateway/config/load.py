@@ -128,3 +128,19 @@ def _warn_of_unused(root: Value, problems: Problems) -> None:
     for name, place in root.section("upstreams").keys.items():
         if name not in used:
             problems.warning(place, "no site uses this upstream", "remove it, or name it in a site")
+
+
+def read_pki_store(path: Path, *, environ: Mapping[str, str] | None = None) -> str | None:
+    """The registry's URL out of the file, without asking for the certificates it names: the desk makes those.
+
+    Raises `ConfigErrors`.
+    """
+    problems = Problems(str(path))
+    try:
+        root = _read(path, None, problems, os.environ if environ is None else environ)
+    except YamlError as error:
+        problems.error(Place(error.mark), error.cause, error.remedy)
+        root = None
+    if root is None or problems.errors:
+        raise ConfigErrors(problems.errors, problems.warnings)
+    return build_pki_store(root, path.absolute().parent)

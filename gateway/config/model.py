@@ -131,6 +131,7 @@ class Limits:
     body_bytes: int = 2 * GIB
     connections: int = 10_000
     connections_per_ip: int = 200
+    handshakes_per_second_per_ip: int = 100
     handshake_seconds: float = 10.0
     header_time_seconds: float = 20.0
     keepalive_seconds: float = 75.0

@@ -38,6 +38,12 @@ LIMITS: Final = Record(
         optional("body", Size(1, KIB**5), "2GiB", "Length of a request's body."),
         optional("connections", Whole(1, 1_000_000), 10000, "Open client connections."),
         optional("connections_per_ip", Whole(1, 1_000_000), 200, "Open connections of one client address."),
+        optional(
+            "handshakes_per_second_per_ip",
+            Whole(1, 1_000_000),
+            100,
+            "TLS handshakes of one client address in a second and worker; three seconds' worth may come at once.",
+        ),
         optional("handshake", Duration(0.1, 5 * MINUTE), "10s", "How long a TLS handshake may take."),
         optional("header_time", Duration(0.1, 5 * MINUTE), "20s", "How long a request's header may take."),
         optional("keepalive", Duration(SECOND, DAY), "75s", "How long a client connection may be idle."),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.config.addresses import Unreadable, parse_host
 from gateway.config.certificates import Certificates, Material, name_of, uncovered_hosts
@@ -11,6 +14,8 @@ from gateway.config.model import Ocsp, Site
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
+
+_URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ class Sites:
         for item in value.items("crl"):
             if "://" in str(item.data):
                 is_all_read = False
-                sources.append(str(item.data))
+                sources += self._url(item)
                 continue
             lists = self._material.revocation_lists(item, anchors)
             issuers += [crl.issuer for crl in lists]
@@ -108,6 +113,16 @@ class Sites:
                     self._problems.warning(value.at("crl"), cause, "add its list, or write crl_policy: if_present")
         return tuple(sources)
 
+    def _url(self, item: Value) -> list[str]:
+        """The URL of a list; a user's name and password in it would end up in logs."""
+        url = str(item.data)
+        if _URL.fullmatch(url) and _has_port_in_bounds(url):
+            return [url]
+        self._problems.error(
+            item.place, f"{quote(url)} cannot be fetched", "write http://host/path or https://host/path"
+        )
+        return []
+
     def _upstream(self, value: Value) -> str | None:
         item = value.get("upstream")
         if item is None:
@@ -118,6 +133,13 @@ class Sites:
             remedy = did_you_mean(name, known, "define it under upstreams")
             self._problems.error(item.place, f"{quote(name)} is not the name of an upstream", remedy)
         return name
+
+
+def _has_port_in_bounds(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def read_host(item: Value, problems: Problems) -> str | None:

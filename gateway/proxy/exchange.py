@@ -32,6 +32,8 @@ _UNAUTHORIZED: Final = 401
 BODY_IDLE_SECONDS: Final = 60.0
 # A client that does not read its answer.
 READ_IDLE_SECONDS: Final = 60.0
+# A body that comes more slowly than this after its first minute is there to hold the connection.
+MIN_BODY_BYTES_PER_SECOND: Final = 64
 # RFC 9110 9.2.2, and WebDAV's reading methods (RFC 4918, RFC 3253): they may be sent again on a connection that
 # turned out to be dead.
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
@@ -137,6 +139,9 @@ class Exchange:
             return b""
         upstream.transport.write(encode_chunk(payload) if self.head.is_chunked else payload)
         now = clock.monotonic_seconds()
+        if self._is_too_slow(now):
+            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"a body below {MIN_BODY_BYTES_PER_SECOND} bytes a second"))
+            return b""
         if body.is_complete:
             if self.head.is_chunked:
                 upstream.transport.write(encode_last_chunk(self._passing_trailers(body.trailers)))
@@ -144,6 +149,12 @@ class Exchange:
         elif self._answer.response is None:
             self._client.deadline = now + self._body_idle_seconds()
         return rest
+
+    def _is_too_slow(self, now: float) -> bool:
+        seconds = now - self._sent_at
+        if seconds < BODY_IDLE_SECONDS or self.head.method in _TRICKLING or self._client.is_upstream_slow:
+            return False
+        return self._bytes_in < seconds * MIN_BODY_BYTES_PER_SECOND
 
     def _body_idle_seconds(self) -> float:
         is_trickling = self.head.method in _TRICKLING
@@ -298,7 +309,9 @@ class Exchange:
 
     def on_deadline(self) -> None:
         """The client's or the upstream's time is up, whoever was to speak."""
-        if self.takes_body and self._answer.response is None:
+        if self._client.is_write_paused:
+            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {READ_IDLE_SECONDS:g} s"))
+        elif self.takes_body and self._answer.response is None:
             self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {BODY_IDLE_SECONDS:g} s"))
         else:
             seconds = self.pool.upstream.timeouts.response_seconds

@@ -90,6 +90,9 @@ class Front(asyncio.Protocol):
             self._transport.write(alert(UNRECOGNIZED_NAME))
             self._fail(f"no site is called {hello.server_name or '(no server name)'}")
             return
+        if not service.handshakes.allows(peer.address, clock.monotonic_seconds()):
+            self._fail("too many handshakes from this address")
+            return
         is_asking = bool(site.tls.trust.anchors) and snapshot.engine.asks_for_certificate(
             peer.address, hello.server_name, site.site.hosts
         )

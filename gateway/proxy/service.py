@@ -21,6 +21,7 @@ from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.counters import Counters
 from gateway.proxy.lockout import LockedOut, key_of_text
 from gateway.proxy.pool import Pool
+from gateway.proxy.rate import HandshakeRate
 from gateway.proxy.snapshot import Snapshot
 
 # Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
@@ -62,6 +63,7 @@ class Service:
         "bans",
         "connections",
         "counters",
+        "handshakes",
         "is_draining",
         "log_format",
         "loop",
@@ -79,6 +81,7 @@ class Service:
         self.counters = Counters()
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
+        self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)
         self.bans: dict[str, float] = {}  # lockout key → Unix seconds until which it is kept out
         self.on_failures: Callable[[dict[str, int]], None] | None = None
         self._failures: dict[str, int] = {}  # lockout key → failed logins not reported yet
@@ -114,6 +117,8 @@ class Service:
             if pools.get(name) is not pool:
                 pool.close()
         self._pools = pools
+        if snapshot.config.limits != self.snapshot.config.limits:
+            self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)
         self.snapshot = snapshot
         self._adopt_some(iter(tuple(self.connections)), snapshot)
 
@@ -221,6 +226,7 @@ class Service:
                 connection.on_deadline()
             except Exception:  # noqa: BLE001 - one broken connection must not stop the sweep
                 _log.exception("closing %r at its deadline failed", connection)
+        self.handshakes.sweep(now)
         for pool in self._pools.values():
             pool.sweep(now)
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
