@@ -23,9 +23,12 @@ from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
 from gateway.supervisor import worker
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.fetching import FetcherKeeper
+from gateway.supervisor.lists import fetch_plan
 from gateway.supervisor.lockouts import Lockouts
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps, watched_files
 from gateway.supervisor.sockets import open_listener
+from gateway.supervisor.warnings import Bulletin
 
 # A worker that lived this long did not die of its start.
 STEADY_SECONDS: Final = 10.0
@@ -63,6 +66,8 @@ class Master:
         for listener in config.listen:
             self._listening.append((listener, open_listener(listener)))
         self._stamps = stamps(watched_files(config, revision.lists))
+        self._fetcher = FetcherKeeper(revision.lists, self._become_fetcher)
+        self._bulletin = Bulletin()
         self._reload_error: str | None = None
         self._loaded_at = clock.unix_seconds()
         self._workers: dict[int, WorkerProcess] = {}
@@ -80,6 +85,8 @@ class Master:
             self._fork()
         addresses = ", ".join(listener.address for listener in config.listen)
         _log.info("serving on %s with %d worker(s)", addresses, config.workers)
+        self._fetcher.follow(fetch_plan(config))
+        self._bulletin.follow(self._revision.snapshot)
         while True:
             for number in self._wait(WATCH_SECONDS):
                 match number:
@@ -90,9 +97,12 @@ class Master:
                         self._tell(signal.SIGUSR1)
                     case signal.SIGHUP:
                         self._reload(None)
+                        self._fetcher.fetch_now()
             self._reap()
             self._replace()
+            self._fetcher.tick()
             self._look_at_files()
+            self._bulletin.tick()
 
     def _watch_signals(self) -> None:
         self._signals.setblocking(False)
@@ -150,6 +160,13 @@ class Master:
         self._wakeup.close()
         for other in self._workers.values():
             other.channel.close()
+        self._fetcher.close()
+
+    def _become_fetcher(self) -> None:
+        self._become_worker()
+        for _, listening in self._listening:
+            listening.close()
+        self._access_log.close()
 
     def _hear(self, process: int) -> None:
         known = self._workers.get(process)
@@ -194,7 +211,7 @@ class Master:
         """Note which workers ended, and when their replacements are due."""
         for process, status in _ended():
             known = self._forget(process)
-            if known is None:
+            if self._fetcher.ended(process) or known is None:
                 continue
             now = clock.monotonic_seconds()
             is_steady = now - known.started_seconds >= STEADY_SECONDS
@@ -236,8 +253,10 @@ class Master:
     def _reload(self, source: bytes | None) -> None:
         """Read everything anew (the YAML too, where `source` is None); keep the old where anything is wrong."""
         try:
-            revision = read_revision(self._revision.config.path, source, self._revision.snapshot)
-            check_same_frame(self._revision.config, revision.config)
+            old = self._revision
+            revision = read_revision(old.config.path, source, old.snapshot, old.lists)
+            check_same_frame(old.config, revision.config)
+            plan = fetch_plan(revision.config)
         except ConfigError as error:
             self._reload_error = error.cause
             for line in error.cause.splitlines():
@@ -257,6 +276,8 @@ class Master:
         elif self._lockouts is None or self._lockouts.settings != settings:
             self._lockouts = Lockouts(settings)  # counting begins anew; who is out already stays out
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
+        self._fetcher.follow(plan)
+        self._bulletin.follow(revision.snapshot)
 
     # the end
 
@@ -266,16 +287,20 @@ class Master:
         for _, listening in self._listening:
             listening.close()
         self._tell(signal.SIGTERM)
+        self._fetcher.end()
         until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
         self._start_at.clear()
-        while self._workers:
+        while self._workers or self._fetcher.is_running:
             numbers = self._wait(max(0.0, until - clock.monotonic_seconds()))
             if signal.SIGTERM in numbers or signal.SIGINT in numbers or clock.monotonic_seconds() >= until:
                 self._tell(signal.SIGKILL)  # out of time, or asked a second time
+                self._fetcher.stop(signal.SIGKILL)
                 until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
             for process, _ in _ended():
                 self._forget(process)
+                self._fetcher.ended(process)
         self._access_log.close()
+        self._revision.lists.discard_fallback()
         return 0
 
 

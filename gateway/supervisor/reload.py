@@ -41,8 +41,8 @@ def read_revision(
     """Read everything anew. Raises `ConfigError`.
 
     `source`: the YAML as it was read before; None reads the file. `previous` keeps the TLS contexts of sites whose
-    settings are still the same, and with them the sessions that they gave out. `lists` are the fetched revocation lists;
-    None: those that a gateway with this file fetched before.
+    settings are still the same, and with them the sessions that they gave out. `lists` are the fetched revocation
+    lists; None: those that a gateway with this file fetched before.
     """
     if source is None:
         try:

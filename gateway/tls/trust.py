@@ -23,8 +23,8 @@ from gateway.tls.files import load_certificates, read
 from gateway.tls.paths import Paths
 from gateway.tls.revocation import CrlPolicy, Revocation, RevocationList, parse_lists
 
-# A new CA has to reach every client: that takes weeks.
-WARN_CA_DAYS: Final = 30
+# A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
+DAYS_BEFORE_END: Final = (1, 7, 30)
 
 _generations = count(1)
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
@@ -48,11 +48,7 @@ class Trust:
     def warnings(self, now: datetime) -> tuple[str, ...]:
         """What an administrator should act on before, or after, clients are refused; a line each."""
         found = [*self.problems]
-        for anchor in self.anchors:
-            end = anchor.not_valid_after_utc
-            if now > end - timedelta(days=WARN_CA_DAYS):
-                verb = "ended" if now > end else "ends"
-                found.append(f"the CA {_name(anchor)} {verb} {end:%Y-%m-%d %H:%M} UTC; renew it")
+        found += [line for anchor in self.anchors if (line := expiry_line("the CA", anchor, now))]
         if self.revocation is not None:
             for anchor in self.anchors:
                 lists = self.revocation.of_ca(anchor)
@@ -60,7 +56,17 @@ class Trust:
                     found.append(line)
                 if not lists and self.revocation.policy == "require":
                     found.append(f"no revocation list of {_name(anchor)}: all its certificates are refused")
+            found += self._of_others(now)
         return tuple(found)
+
+    def _of_others(self, now: datetime) -> list[str]:
+        """What is to be said of lists of CAs that are no anchors: of each CA's newest."""
+        newest: dict[x509.Name, RevocationList] = {}
+        for entry in () if self.revocation is None else self.revocation.lists:
+            newest.setdefault(entry.crl.issuer, entry)
+        for anchor in self.anchors:
+            newest.pop(anchor.subject, None)
+        return [line for entry in newest.values() if (line := entry.warning(now))]
 
 
 def load_trust(site: Site, fetched: Mapping[str, bytes] = _NOTHING) -> Trust:
@@ -151,6 +157,18 @@ def has_ca_flag(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
+
+
+def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str | None:
+    """One line when `certificate` has ended or soon will; the same until the next of `DAYS_BEFORE_END` is reached."""
+    end = certificate.not_valid_after_utc
+    name = f"{what} {certificate.subject.rfc4514_string()!r}"
+    if now > end:
+        return f"{name} ended {end:%Y-%m-%d %H:%M} UTC; renew it"
+    for days in DAYS_BEFORE_END:
+        if end - now < timedelta(days=days):
+            return f"{name} ends {end:%Y-%m-%d %H:%M} UTC, within {days} day{'s' if days > 1 else ''}; renew it"
+    return None
 
 
 def _fingerprint(certificate: x509.Certificate) -> str:

@@ -14,7 +14,7 @@ from gateway.facts import Reason
 from gateway.tls.client_cert import examine, judge
 from gateway.tls.files import load_certificates
 from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation, Status, parse_lists
-from gateway.tls.trust import Trust, load_anchors, load_lists, make_trust
+from gateway.tls.trust import Trust, expiry_line, load_anchors, load_lists, make_trust
 
 ROOT = Ca.make()
 ALICE = ROOT.issue("CN=alice")
@@ -263,12 +263,32 @@ def test_an_uncovered_ca_and_an_ending_one_are_warned_about():
     ending = Ca.make("CN=Ending", not_after=NOW + 29 * DAY)
     trust = make_trust([ending.certificate], [], "require")
     assert trust.warnings(NOW) == (
-        "the CA 'CN=Ending' ends 2026-12-23 12:00 UTC; renew it",
+        "the CA 'CN=Ending' ends 2026-12-23 12:00 UTC, within 30 days; renew it",
         "no revocation list of 'CN=Ending': all its certificates are refused",
     )
     assert make_trust([ending.certificate], [], "if_present").warnings(NOW - DAY) == ()
     (over,) = make_trust([ending.certificate]).warnings(NOW + 30 * DAY)
     assert over == "the CA 'CN=Ending' ended 2026-12-23 12:00 UTC; renew it"
+
+
+@pytest.mark.parametrize(("left", "within"), [(30, "30 days"), (7, "7 days"), (1, "1 day")])
+def test_an_end_is_told_a_month_a_week_and_a_day_before(left, within):
+    ending = Ca.make("CN=Ending").certificate
+    end = ending.not_valid_after_utc
+    line = expiry_line("the CA", ending, end - left * DAY + HOUR)
+    assert line == f"the CA 'CN=Ending' ends {end:%Y-%m-%d %H:%M} UTC, within {within}; renew it"
+    assert expiry_line("the CA", ending, end - left * DAY) != line
+    assert expiry_line("the CA", ending, end - 30 * DAY) is None
+
+
+def test_the_newest_list_of_a_ca_that_is_no_anchor_warns_too():
+    middle = ROOT.issue_ca()
+    old = middle.crl(number=1, last_update=NOW - 9 * DAY, next_update=NOW - 2 * DAY)
+    new = middle.crl(number=2, last_update=NOW - 8 * DAY, next_update=NOW - DAY)
+    trust = make_trust([ROOT.certificate], lists(ROOT.crl(), old, new), "require")
+    assert trust.warnings(NOW) == (
+        "test.crl: the revocation list is outdated since 2026-11-23 12:00 UTC; publish a new one",
+    )
 
 
 def test_replacing_a_trust_makes_a_new_generation():

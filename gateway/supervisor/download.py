@@ -1,0 +1,107 @@
+"""One GET of a revocation list, bounded in size, time and hops.
+
+What this module keeps true: an answer counts only with status 200 (or 304 to a conditional request); a redirect leads
+at most from http to https, never back and never to another scheme; proxies come from nobody's environment, since a
+variable meant for another program must not decide where revocation comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from gateway.errors import GatewayError
+
+# A list of 400,000 entries; what is longer would hold up every reload for a second.
+MAX_LIST_BYTES: Final = 16 * 1024 * 1024
+# A list over a slow line takes seconds. A server that drips bytes must not hold the fetcher for ever.
+TOTAL_SECONDS: Final = 60.0
+CONNECT_SECONDS: Final = 10.0
+SILENT_SECONDS: Final = 20.0
+# A moved list is one hop, and http to https another.
+MAX_REDIRECTS: Final = 3
+MAX_CONNECTIONS: Final = 4
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_READ_BYTES: Final = 64 * 1024
+
+
+class DownloadError(GatewayError):
+    """The list could not be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What a server calls the version that was fetched (RFC 9110 section 8.8)."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The conditional request's fields (RFC 9110 section 13.1)."""
+        named = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An answer; `data` is None where the list has not changed."""
+
+    data: bytes | None
+    validators: Validators
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A session for `download`; to be closed."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, force_close=True, use_dns_cache=False),
+        timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # A compressed answer could be a thousand times as long as it looks.
+        auto_decompress=False,
+        headers={"Accept": "application/pkix-crl, */*;q=0.1", "Accept-Encoding": "identity", "User-Agent": "gateway"},
+        trust_env=False,
+    )
+
+
+async def download(session: aiohttp.ClientSession, url: str, known: Validators = Validators()) -> Download:
+    """GET `url`, unless it is the version that `known` names. Raises `DownloadError`."""
+    try:
+        return await _follow(session, URL(url), known)
+    except TimeoutError as error:
+        raise DownloadError(f"{url}: no whole answer within {TOTAL_SECONDS:g} s") from error
+    except (aiohttp.ClientError, ValueError, OSError) as error:
+        raise DownloadError(f"{url}: {error or type(error).__name__}") from error
+
+
+async def _follow(session: aiohttp.ClientSession, url: URL, known: Validators) -> Download:
+    target = url
+    for _ in range(MAX_REDIRECTS + 1):
+        async with session.get(target, headers=known.headers(), allow_redirects=False) as response:
+            if response.status not in _REDIRECTS:
+                return await _read(url, response, known)
+            target = _next(url, target, response.headers.get("Location", ""))
+    raise DownloadError(f"{url}: more than {MAX_REDIRECTS} redirects")
+
+
+def _next(url: URL, target: URL, location: str) -> URL:
+    following = target.join(URL(location))
+    if following.scheme not in (target.scheme, "https") or not following.host:
+        raise DownloadError(f"{url}: a redirect to {location[:200]!r} is not followed")
+    return following
+
+
+async def _read(url: URL, response: aiohttp.ClientResponse, known: Validators) -> Download:
+    if response.status == 304 and known.headers():
+        return Download(None, known)
+    if response.status != 200:
+        raise DownloadError(f"{url}: the server answered {response.status}")
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(_READ_BYTES):
+        data += chunk
+        if len(data) > MAX_LIST_BYTES:
+            raise DownloadError(f"{url}: longer than {MAX_LIST_BYTES} bytes")
+    return Download(bytes(data), Validators(response.headers.get("ETag"), response.headers.get("Last-Modified")))

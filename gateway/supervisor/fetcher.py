@@ -1,0 +1,157 @@
+"""The process that fetches revocation lists: every URL of the configuration, again and again.
+
+What this module keeps true: a list is asked for long before it ends; a server that is down or sends rubbish costs
+nothing but a line in the log, and the last good list stays; whatever such a server sends is read first in this
+process, which serves nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from cryptography import x509
+
+from gateway import clock, tasks
+from gateway.errors import GatewayError
+from gateway.supervisor.channel import Channel, ChannelClosed
+from gateway.supervisor.download import Validators, download, open_session
+from gateway.supervisor.lists import ListStore, Plan, check_successor
+from gateway.tls.revocation import RevocationList, parse_lists
+
+# Of what is left of a list's life, this much passes before the next request: two more are left for failures.
+REFRESH_FRACTION: Final = 0.5
+# A revocation shall be known within the hour, however long the list says it is good.
+MAX_INTERVAL_SECONDS: Final = 3600.0
+# Even a list that is about to end is not asked for more often: the CA makes the next one when it makes it.
+MIN_INTERVAL_SECONDS: Final = 30.0
+# After a failure, doubled each time.
+FIRST_RETRY_SECONDS: Final = 10.0
+MAX_RETRY_SECONDS: Final = 900.0
+# Gateways that were started together shall not ask together: each wait is up to this much shorter.
+JITTER_FRACTION: Final = 0.2
+
+_log = logging.getLogger("gateway.fetcher")
+
+
+def serve(plan: Plan, store: ListStore, master: Channel) -> None:
+    """Fetch until SIGTERM, or until the master is gone."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text("gateway-fetch", encoding="ascii")  # what ps and top show
+    asyncio.run(Fetcher(plan, store).run(master))
+
+
+class Fetcher:
+    """All URLs of one configuration."""
+
+    def __init__(self, plan: Plan, store: ListStore) -> None:
+        self.sources = tuple(Source(url, anchors, store) for url, anchors in plan.items())
+        self._stopping = asyncio.Event()
+
+    async def run(self, master: Channel) -> None:
+        """Fetch until told to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the master's business
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+        loop.add_reader(master.fileno(), self._hear, master)
+        async with open_session() as session:
+            running = [tasks.spawn(source.keep(session), name=f"fetch {source.url}") for source in self.sources]
+            await self._stopping.wait()
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        loop.remove_reader(master.fileno())
+
+    def _hear(self, master: Channel) -> None:
+        try:
+            messages = master.receive()
+        except ChannelClosed:
+            asyncio.get_running_loop().remove_reader(master.fileno())
+            self._stopping.set()
+            return
+        for message in messages:
+            if message == {"do": "fetch"}:
+                for source in self.sources:
+                    source.due.set()
+
+
+class Source:
+    """One URL, its last good list and when it is asked for again."""
+
+    def __init__(self, url: str, anchors: Sequence[x509.Certificate], store: ListStore) -> None:
+        self.url = url
+        self.due = asyncio.Event()  # set: ask now
+        self._anchors = tuple(anchors)
+        self._store = store
+        self._validators = Validators()
+        self._failures = 0
+        self._is_lasting = True
+
+    async def keep(self, session: aiohttp.ClientSession) -> None:
+        """Keep the list fresh until cancelled."""
+        while True:
+            seconds = await self.refresh(session)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.due.wait()
+            self.due.clear()
+
+    async def refresh(self, session: aiohttp.ClientSession) -> float:
+        """Ask once; returns after how many seconds to ask again."""
+        try:
+            lists = await self._fetch(session)
+        except GatewayError as error:
+            self._failures += 1
+            seconds = retry_seconds(self._failures, random.random())  # noqa: S311 - spreads load, guards nothing
+            what_counts = "there is no list" if self._store.read(self.url) is None else "the last good list stays"
+            _log.warning("%s; %s, next try in %.0f s", error.cause, what_counts, seconds)
+            return seconds
+        self._failures = 0
+        return interval_seconds(lists, clock.unix_seconds(), random.random())  # noqa: S311 - the same
+
+    async def _fetch(self, session: aiohttp.ClientSession) -> tuple[RevocationList, ...]:
+        """The lists that count now. Raises `GatewayError` where no new ones could be had."""
+        stored = self._store.read(self.url)
+        found = await download(session, self.url, Validators() if stored is None else self._validators)
+        data = found.data if found.data is not None else stored or b""
+        if data == stored:
+            lists = parse_lists(data, self.url)
+        else:
+            lists = check_successor(self.url, data, stored, self._anchors, clock.now())
+            self._keep(data, lists)
+        self._validators = found.validators
+        return lists
+
+    def _keep(self, data: bytes, lists: Sequence[RevocationList]) -> None:
+        fault = self._store.write(self.url, data)
+        if fault is not None and self._is_lasting:
+            _log.warning("%s: lists are fetched and used, but will not outlast a restart", fault)
+        self._is_lasting = fault is None
+        for entry in lists:
+            number = "" if entry.number < 0 else f" number {entry.number}"
+            _log.info(
+                *("%s: fetched the list%s of %r, %d revoked, good until %s UTC", self.url, number),
+                *(entry.crl.issuer.rfc4514_string(), len(entry.serials), f"{entry.next_update:%Y-%m-%d %H:%M}"),
+            )
+
+
+def interval_seconds(lists: Sequence[RevocationList], now: float, chance: float) -> float:
+    """How long to wait after a success; `now` in Unix seconds, `chance` from 0 to 1."""
+    left = min(entry.next_update.timestamp() for entry in lists) - now
+    seconds = min(MAX_INTERVAL_SECONDS, max(MIN_INTERVAL_SECONDS, left * REFRESH_FRACTION))
+    return seconds * (1 - JITTER_FRACTION * chance)
+
+
+def retry_seconds(failures: int, chance: float) -> float:
+    """How long to wait after so many failures in a row, 1 or more; `chance` from 0 to 1."""
+    doublings = min(failures - 1, 16)
+    return min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**doublings) * (1 - JITTER_FRACTION * chance)
