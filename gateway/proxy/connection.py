@@ -17,7 +17,7 @@ from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
 from gateway.proxy.admission import Admission, Admitted
-from gateway.proxy.exchange import Exchange
+from gateway.proxy.exchange import READ_IDLE_SECONDS, Exchange
 from gateway.proxy.refusal import closes, write_refusal
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
@@ -49,9 +49,9 @@ class ClientConnection:
         "_exchange",
         "_held",
         "_is_asked",
-        "_is_lingering",
         "_is_over_limit",
         "_is_paused",
+        "_is_reading",
         "_layer",
         "_repeated",
         "_repeated_data",
@@ -59,6 +59,7 @@ class ClientConnection:
         "admission",
         "closes_after_exchange",
         "deadline",
+        "is_read_paused",
         "is_write_paused",
         "peer",
         "pinned",
@@ -93,8 +94,9 @@ class ClientConnection:
         self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
         self.is_write_paused = False
         self._held = b""
-        self._is_paused = False
-        self._is_lingering = False
+        self._is_paused = False  # more is held than should be
+        self.is_read_paused = False  # the upstream is slower than the client
+        self._is_reading = False
         self._draining: BodyReader | None = None
         self._drained_bytes = 0
         self._repeated_data: bytes | None = None  # the last request that passed: its bytes, and what became of them
@@ -176,23 +178,37 @@ class ClientConnection:
         data, self._held = self._held, b""
         if self._is_paused:
             self._is_paused = False
-            self._layer.resume_reading()
+            if not self.is_read_paused:
+                self._layer.resume_reading()
         return data
 
     def _read(self, data: bytes) -> None:
         """Take request after request out of the bytes, until one is under way or the bytes end."""
-        if self._held:
+        if self.is_write_paused:
+            self._hold(data)  # who does not read the answers gets no more of them
+            return
+        is_new = not self._held
+        if not is_new:
             data = self._held + data
             self._held = b""
         elif data == self._repeated_data and self._repeated is not None:
             self._begin(self._repeated.head, b"", self._repeated)
             return
+        self._is_reading = True
+        self._read_requests(data, is_new=is_new)
+        self._is_reading = False
+
+    def _read_requests(self, data: bytes, *, is_new: bool) -> None:
+        """`is_new`: nothing of the first request was here before."""
         while data and self._exchange is None and not self._layer.is_closing():
+            if self.is_write_paused:
+                self._hold(data)
+                return
             if data[0] in b"\r\n":  # RFC 9112 2.2: an empty line before a request is skipped
                 data = data.lstrip(b"\r\n")
                 continue
             try:
-                end = self._find_head(data)
+                end = self._find_head(data, is_new=is_new)
                 if end < 0:
                     return
                 head = self._parse(data, end)
@@ -203,14 +219,15 @@ class ClientConnection:
             self._repeated_data = data if not rest and len(data) <= MAX_REMEMBERED_BYTES else None
             self._begin(head, rest, None)
             data = self._release() if self._exchange is None else b""
+            is_new = True
 
-    def _find_head(self, data: bytes) -> int:
+    def _find_head(self, data: bytes, *, is_new: bool) -> int:
         """Where the head ends; -1 where more must come, which is then held."""
         end = data.find(END_OF_HEAD)
         if end < 0:
             limits = self.snapshot.config.limits
             check_unfinished(data, uri_bytes=limits.uri_bytes, header_bytes=limits.header_bytes)
-            if not self._held:
+            if is_new:  # from its first byte on, so that a byte now and then does not prolong it
                 self.deadline = clock.monotonic_seconds() + limits.header_time_seconds
             self._held = data
         return end
@@ -288,7 +305,7 @@ class ClientConnection:
 
     def exchange_done(self, unread_body: BodyReader | None) -> None:
         """The answer is delivered whole. `unread_body`: what of the request is still to come, to be thrown away."""
-        self._exchange = None
+        self._forget_exchange()
         if self.closes_after_exchange or self.service.is_draining:
             self._close(is_lingering=unread_body is not None or bool(self._held))
             return
@@ -300,6 +317,11 @@ class ClientConnection:
             self._drain_body(data)
         elif data:
             self._read(data)
+
+    def _forget_exchange(self) -> None:
+        self._exchange = None
+        if self.is_read_paused:
+            self.resume_reading()
 
     def _drain_body(self, data: bytes) -> None:
         body = self._draining
@@ -333,7 +355,7 @@ class ClientConnection:
         """The upstream closed this client's own connection: both sides close together."""
         self.pinned = None
         if self._exchange is None:
-            self._layer.close()
+            self._close(is_lingering=False)
 
     def tunnel(self, tunnel: Tunnel) -> None:
         """What is under way is no HTTP any more."""
@@ -346,8 +368,8 @@ class ClientConnection:
 
     def close_after_tunnel(self) -> None:
         """The tunnel has ended."""
-        self._exchange = None
-        self._layer.close()
+        self._forget_exchange()
+        self._close(is_lingering=False)
 
     def abort_exchange(self) -> None:
         """The answer can't be finished: the client must see that it is not whole."""
@@ -356,11 +378,13 @@ class ClientConnection:
 
     def refuse_exchange(self, error: RequestError, head: RequestHead, record: AccessRecord) -> None:
         """Answer with a page instead, and log it."""
-        self._exchange = None
+        self._forget_exchange()
         is_closing = closes(error.reason, head) or not self.may_keep_alive(head)
         self._refuse(error, head, record, is_closing=is_closing)
         if not is_closing:
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.keepalive_seconds
+            if not self._is_reading and (data := self._release()):
+                self._read(data)
 
     def _refuse_unread(self, error: RequestError, data: bytes) -> None:
         """Answer what is no request, and close: nothing behind it can be told apart from it."""
@@ -384,10 +408,12 @@ class ClientConnection:
 
     def pause_reading(self) -> None:
         """The upstream reads slowly."""
+        self.is_read_paused = True
         self._layer.pause_reading()
 
     def resume_reading(self) -> None:
-        """The upstream has caught up."""
+        """The upstream has caught up, or is gone."""
+        self.is_read_paused = False
         if not self._is_paused:
             self._layer.resume_reading()
 
@@ -402,12 +428,14 @@ class ClientConnection:
         self.is_write_paused = False
         if self._exchange is not None:
             self._exchange.resume_response()
+        elif self._draining is None and (data := self._release()):
+            self._read(data)
 
     def on_deadline(self) -> None:
         """Whoever was to speak has not, in time."""
         if self._exchange is not None:
             self._exchange.on_deadline()
-        elif not self._layer.is_established or self._is_lingering:
+        elif not self._layer.is_established or self._layer.is_closing() or self.is_write_paused:
             self._layer.abort()
         elif self._held:
             seconds = self.snapshot.config.limits.header_time_seconds
@@ -415,7 +443,7 @@ class ClientConnection:
                 RequestError(Reason.REQUEST_TIMEOUT, f"the request was not complete within {seconds:g} s"), self._held
             )
         else:
-            self._layer.close()
+            self._close(is_lingering=False)
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Judge anew by another snapshot: a request under way at once, later ones when they come."""
@@ -423,7 +451,7 @@ class ClientConnection:
         exchange = self._exchange
         if site is None:
             if exchange is None:
-                self._layer.close()
+                self._close(is_lingering=False)
             else:
                 exchange.fail(RequestError(Reason.HOST_MISMATCH, "the site is no longer served"))
             return
@@ -442,15 +470,17 @@ class ClientConnection:
     def drain(self) -> None:
         """Close now, or after the exchange that is under way."""
         if self._exchange is None:
-            self._layer.close()
+            self._close(is_lingering=False)
 
     def _close(self, *, is_lingering: bool) -> None:
         """Close; lingering where the client may still be sending, so that it reads the answer before a reset."""
+        if self._layer.is_closing():
+            return
+        self._held = b""
+        self._draining = None
+        is_read = is_lingering and not self.is_write_paused
+        self.deadline = clock.monotonic_seconds() + (LINGER_SECONDS if is_read else READ_IDLE_SECONDS)
         if is_lingering:
-            self._is_lingering = True
-            self._held = b""
-            self._draining = None
-            self.deadline = clock.monotonic_seconds() + LINGER_SECONDS
             self._layer.close_sending()
         else:
             self._layer.close()

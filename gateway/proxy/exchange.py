@@ -152,7 +152,7 @@ class Exchange:
 
     def _is_too_slow(self, now: float) -> bool:
         seconds = now - self._sent_at
-        if seconds < BODY_IDLE_SECONDS or self.head.method in _TRICKLING or self._client.is_upstream_slow:
+        if seconds < BODY_IDLE_SECONDS or self.head.method in _TRICKLING or self._client.is_read_paused:
             return False
         return self._bytes_in < seconds * MIN_BODY_BYTES_PER_SECOND
 
