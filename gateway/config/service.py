@@ -55,6 +55,8 @@ def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
                 break
         host, port = parsed
         peers = read_networks(value, "proxy_protocol_from", problems)
+        if any(network.prefixlen == 0 for network in peers):
+            problems.warning(value.at("proxy_protocol_from"), "anybody may name any client", "list the balancers alone")
         redirect = bool(value.plain("redirect_to_https", False))
         found.append(Listener(str(address.data), host, port, redirect, peers))
     listen = root.get("listen")

@@ -53,6 +53,7 @@ _RECORD: Final = Struct("!BBxH")  # content type, major version, (minor), length
 _EXTENSION: Final = Struct("!HH")  # type, length
 
 _HOST_NAME: Final = re.compile(rb"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+_CARRIAGE_RETURN: Final = 13
 _UPPER_CASE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -131,7 +132,9 @@ def _may_become_http(received: bytearray) -> bool:
     if not rest and length <= MAX_METHOD_BYTES:
         return True
     if received[:length] == b"PROXY":
-        raise ClientHelloError("a PROXY header from a peer that is not in proxy_protocol_from")
+        raise ClientHelloError("a PROXY header where none is expected")
+    if received[0] == _CARRIAGE_RETURN:
+        raise ClientHelloError("not TLS: perhaps a PROXY header of version 2, where none is expected")
     if length and rest.startswith(b" "):
         raise ClientHelloError("plain HTTP on a TLS port", description=UNEXPECTED_MESSAGE, is_plain_http=True)
     raise ClientHelloError("not TLS: the first byte is no handshake record", description=UNEXPECTED_MESSAGE)

@@ -164,11 +164,13 @@ class Client(Stream):
         identity: Any = None,
         version: ssl.TLSVersion | None = None,
         session: ssl.SSLSession | None = None,
+        preamble: bytes = b"",
     ) -> None:
         self.host = server_name or HOST
         plain = socket.create_connection((INSIDE, port), timeout=TIMEOUT_SECONDS, source_address=(source, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         context = context or context_for(None, identity, version)
+        plain.sendall(preamble)
         try:
             # An end without close_notify must be seen: that is how an answer that was cut short looks.
             wrapped = context.wrap_socket(

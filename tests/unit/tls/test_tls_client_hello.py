@@ -235,6 +235,11 @@ def test_other_protocols_are_not_plain_http(data):
     assert not refused(data).is_plain_http
 
 
+@pytest.mark.parametrize("data", [b"PROXY TCP4 ", b"\r\n\r\n\x00\r\nQUIT\n", b"\r"])
+def test_a_proxy_header_that_nobody_asked_for_is_called_so(data):
+    assert "PROXY header" in refused(data).cause
+
+
 def padded(total_bytes):
     missing = total_bytes - len(message(*body([sni(b"a.example"), (21, b"")])))
     return message(*body([sni(b"a.example"), (21, bytes(missing))]))

@@ -1,0 +1,125 @@
+"""Who is at the other end of an accepted socket: its TCP peer, or the client that a balancer names.
+
+Keeps true: on a listener with `proxy_protocol_from` nobody but the listed peers is heard at all, and of those
+nothing before a whole and correct PROXY header; the header is read once, so what a client sends behind it can
+name nobody. A connection counts for its client's address, and not for its balancer's, which has thousands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from gateway import clock
+from gateway.config.model import Listener
+from gateway.facts import Peer, parse_address
+from gateway.logs.record import AccessRecord, ConnectionFields
+from gateway.policy.networks import NetworkSet
+from gateway.proxy.snapshot import Snapshot
+from gateway.tls.proxy_protocol import Header, ProxyProtocolError, parse
+
+if TYPE_CHECKING:
+    from gateway.proxy.listener import Front
+    from gateway.proxy.redirect import RedirectConnection
+    from gateway.proxy.service import Service
+
+
+def peer_of(transport: asyncio.BaseTransport, listener: Listener) -> Peer | None:
+    """The TCP peer; None when it has gone already."""
+    name = transport.get_extra_info("peername")
+    return Peer(parse_address(name[0]), name[1], listener.address) if name else None
+
+
+class BalancedConnection(asyncio.Protocol):
+    """Looks after an accepted socket until its PROXY header is read; then what `make` makes does."""
+
+    __slots__ = ("_balancers", "_held", "_listener", "_make", "_peer", "_service", "_transport", "deadline")
+
+    def __init__(
+        self,
+        service: Service,
+        listener: Listener,
+        balancers: NetworkSet,
+        make: Callable[[], Front | RedirectConnection],
+    ) -> None:
+        self._service = service
+        self._listener = listener
+        self._balancers = balancers
+        self._make = make
+        self._held = b""
+        self._peer: Peer | None = None
+        self.deadline = float("inf")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was accepted."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._peer = peer = peer_of(transport, self._listener)
+        if peer is None:
+            self._transport.abort()
+            return
+        is_admitted = self._service.admit(None)
+        self._service.opened(self, None)
+        if not self._balancers.contains(peer.address):
+            self._fail("the peer is not in proxy_protocol_from")
+        elif is_admitted is None:
+            self._fail("too many connections")
+        else:
+            limits = self._service.snapshot.config.limits
+            self.deadline = clock.monotonic_seconds() + limits.handshake_seconds
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the header, and perhaps of what is behind it."""
+        if self._transport.is_closing():
+            return
+        self._held += data
+        try:
+            found = parse(self._held)
+        except ProxyProtocolError as error:
+            self._fail(error.cause)
+            return
+        if found is not None:
+            header, length = found
+            self._hand_over(header, self._held[length:])
+
+    def _hand_over(self, header: Header, rest: bytes) -> None:
+        """From here on it is the client's connection, as if it had come without a balancer."""
+        peer = cast("Peer", self._peer)
+        if header.client is not None:
+            peer = Peer(header.client.address, header.client.port, peer.listener, header.local)
+        connection = self._make()
+        self._service.connections.discard(self)  # before the client's limits are asked for
+        self._transport.set_protocol(connection)
+        connection.accepted(self._transport, peer)
+        if rest:
+            connection.data_received(rest)
+
+    def _fail(self, cause: str) -> None:
+        self._log(cause)
+        self._held = b""
+        self.deadline = float("inf")
+        self._transport.abort()
+
+    def _log(self, cause: str) -> None:
+        record = AccessRecord(ConnectionFields.of_peer(cast("Peer", self._peer)), clock.unix_seconds(), None)
+        record.reason = cause
+        self._service.log(record)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """The socket is gone before the client is known."""
+        if self._held:
+            self._log("the connection ended in the middle of its PROXY header")
+        if self._peer is not None:
+            self._service.closed(self, None)
+
+    def on_deadline(self) -> None:
+        """The header did not come in time."""
+        self._fail("no PROXY header within the handshake time")
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Nothing was decided yet; which peers are listed can't change while the gateway runs."""
+
+    def drain(self) -> None:
+        """Nothing is under way yet."""
+        self._held = b""
+        self._transport.abort()

@@ -1,0 +1,73 @@
+"""A real HAProxy in front of a gateway, in TCP mode: it passes TLS on unread, and says who connected.
+
+balancer = Balancer.start(folder, {"v2": f"127.0.0.1:{gateway.port} send-proxy-v2"})
+Client(balancer.ports["v2"], source=OUTSIDE)
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+from support.gateway import INSIDE, free_port
+from support.programs import need
+from support.waiting import until
+
+STOP_SECONDS = 10.0
+
+
+class Balancer:
+    """One running HAProxy."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ports: dict[str, int], output: Path) -> None:
+        self._process = process
+        self._output = output
+        self.ports = ports
+
+    @classmethod
+    def start(cls, folder: Path, servers: dict[str, str], *, host: str = INSIDE) -> Balancer:
+        """`servers`: a name → where its connections go, `address options`, as HAProxy's `server` line has it."""
+        program = need("haproxy")
+        ports = {name: free_port() for name in servers}
+        lines = [
+            *("global", "  maxconn 100", "  hard-stop-after 1s", "defaults", "  mode tcp"),
+            *("  timeout connect 5s", "  timeout client 30s", "  timeout server 30s"),
+        ]
+        for name, server in servers.items():
+            lines += [
+                f"listen {name}",
+                f"  bind [{host}]:{ports[name]}" if ":" in host else f"  bind {host}:{ports[name]}",
+            ]
+            lines += [f"  server gateway {server}"]
+        config, output = folder / "haproxy.cfg", folder / "haproxy.txt"
+        config.write_text("\n".join([*lines, ""]))
+        with output.open("wb") as written:
+            process = subprocess.Popen(
+                [program, "-db", "-f", str(config)], stdin=subprocess.DEVNULL, stdout=written, stderr=written
+            )
+        made = cls(process, ports, output)
+        try:
+            until(lambda: all(made._listens(host, port) for port in ports.values()), "HAProxy listens")
+        except BaseException:
+            made.stop()
+            raise
+        return made
+
+    def _listens(self, host: str, port: int) -> bool:
+        assert self._process.poll() is None, self._output.read_text()
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Close everything."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
