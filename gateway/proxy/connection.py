@@ -245,7 +245,8 @@ class ClientConnection:
 
     def _begin(self, head: RequestHead, rest: bytes, admitted: Admitted | None) -> None:
         """Judge one request and start its exchange, or refuse it. `admitted`: the same request's, remembered."""
-        self._held = rest
+        if rest:
+            self._hold(rest)
         admission = self.admission
         request_id = new_request_id()
         record = AccessRecord(admission.fields, clock.unix_seconds(), request_id)

@@ -82,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchanges += 1
         if self._is_lost:
             return
+        self.transport.resume_reading()  # a client that was slow to the end has stopped it
         if self.transport.is_closing():
             self.pool.drop(self, was_busy=True)
         else:
@@ -91,6 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The exchange is over, and the next one is this client's or nobody's."""
         self.exchange = None
         self.exchanges += 1
+        self.transport.resume_reading()
         self._pinned_to = client
 
     def discard(self) -> None:
