@@ -23,6 +23,7 @@ from gateway.policy.networks import EXTERNAL, NetworkSet, named
 from gateway.policy.trace import Step
 from gateway.policy.uri import Target, normalise
 from gateway.proxy.forwarding import client_address
+from gateway.supervisor.lists import ListStore, stored_lists
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import load_trust
 
@@ -90,7 +91,8 @@ def explain(config: Config, question: Question, now: datetime) -> Explanation:
         _find_client(config, told)
         if told.is_asked and question.certificates:
             leaf, *chain = question.certificates
-            told.judgement = judge(leaf, chain, load_trust(told.site), now)
+            fetched = stored_lists(config, ListStore.beside(config.path))
+            told.judgement = judge(leaf, chain, load_trust(told.site, fetched), now)
         told.target = normalise(target)
         _decide(engine, told, told.host, told.target)
     except RequestError as error:

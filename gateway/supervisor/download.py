@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from gateway.errors import GatewayError
 
@@ -70,14 +70,14 @@ def open_session() -> aiohttp.ClientSession:
 async def download(session: aiohttp.ClientSession, url: str, known: Validators = Validators()) -> Download:
     """GET `url`, unless it is the version that `known` names. Raises `DownloadError`."""
     try:
-        return await _follow(session, URL(url), known)
+        return await _follow(session, url, known)
     except TimeoutError as error:
         raise DownloadError(f"{url}: no whole answer within {TOTAL_SECONDS:g} s") from error
     except (aiohttp.ClientError, ValueError, OSError) as error:
         raise DownloadError(f"{url}: {error or type(error).__name__}") from error
 
 
-async def _follow(session: aiohttp.ClientSession, url: URL, known: Validators) -> Download:
+async def _follow(session: aiohttp.ClientSession, url: str, known: Validators) -> Download:
     target = url
     for _ in range(MAX_REDIRECTS + 1):
         async with session.get(target, headers=known.headers(), allow_redirects=False) as response:
@@ -87,14 +87,15 @@ async def _follow(session: aiohttp.ClientSession, url: URL, known: Validators) -
     raise DownloadError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
 
-def _next(url: URL, target: URL, location: str) -> URL:
-    following = target.join(URL(location))
-    if following.scheme not in (target.scheme, "https") or not following.host:
+def _next(url: str, target: str, location: str) -> str:
+    following = urljoin(target, location)
+    parts = urlsplit(following)
+    if parts.scheme not in (urlsplit(target).scheme, "https") or not parts.hostname:
         raise DownloadError(f"{url}: a redirect to {location[:200]!r} is not followed")
     return following
 
 
-async def _read(url: URL, response: aiohttp.ClientResponse, known: Validators) -> Download:
+async def _read(url: str, response: aiohttp.ClientResponse, known: Validators) -> Download:
     if response.status == 304 and known.headers():
         return Download(None, known)
     if response.status != 200:

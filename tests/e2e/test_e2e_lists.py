@@ -1,0 +1,158 @@
+"""Revocation lists from a web server, fetched by a running gateway."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.client import Client, ask
+from support.credentials import CA_PASSWORD
+from support.gateway import OUTSIDE, Gateway, settings_for
+from support.pki import build_crl
+from support.waiting import until
+from support.web import Page, WebServer
+
+pytestmark = pytest.mark.e2e
+
+UNKNOWN = (403, "revocation_unknown")
+REVOKED = (403, "certificate_revoked")
+GOOD = (200, None)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def web():
+    with WebServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def root(credentials):
+    return credentials._load(credentials.root, credentials.folder / "rootCA.key", CA_PASSWORD)
+
+
+@pytest.fixture
+def crl(root):
+    """Makes lists of the root, ever newer ones."""
+    now = datetime.now(UTC)
+
+    def make(number, *revoked, begun=HOUR, lasts=8 * HOUR):
+        made = build_crl(root, revoked, number=number, last_update=now - begun, next_update=now - begun + lasts)
+        return made.public_bytes(Encoding.DER)
+
+    return make
+
+
+@pytest.fixture
+def launch(tmp_path, credentials, mail):
+    """Starts a gateway that fetches `url`, always in the same folder."""
+    launched = []
+
+    def start(url, *, errors_are_expected=False, **site) -> Gateway:
+        settings = settings_for(
+            {**credentials.server, "client_ca": [str(credentials.root)], "crl": [url], **site}, mail.url
+        )
+        launched.append((Gateway.start(tmp_path, settings), errors_are_expected))
+        return launched[-1][0]
+
+    yield start
+    for gateway, errors_are_expected in launched:
+        assert gateway.stop() == 0
+        if not errors_are_expected:
+            gateway.check_errors()
+
+
+def verdict(gateway, credentials, name="alice"):
+    return ask(gateway.port, "/webmail", source=OUTSIDE, identity=credentials[name]).verdict
+
+
+def becomes(gateway, credentials, expected, name="alice", seconds=5.0):
+    until(lambda: verdict(gateway, credentials, name) == expected, f"{name}: {expected}", seconds=seconds)
+
+
+def serial_of(credentials, name="alice"):
+    return x509.load_der_x509_certificate(credentials[name].der)
+
+
+def fetch_now(gateway):
+    gateway.signal(signal.SIGHUP)
+
+
+def test_a_list_is_fetched_and_a_newer_one_bites_on_an_open_connection(launch, web, credentials, crl):
+    web.answers["/ca.crl"] = Page(crl(1))
+    gateway = launch(web.url("/ca.crl"))
+    becomes(gateway, credentials, GOOD)
+    assert "fetched the list number 1" in gateway.errors
+
+    with Client(gateway.port, source=OUTSIDE, identity=credentials["alice"]) as client:
+        assert client.ask("GET", "/webmail").verdict == GOOD
+        web.answers["/ca.crl"] = Page(crl(2, serial_of(credentials)))
+        fetch_now(gateway)
+        until(lambda: "number 2" in gateway.errors, "the new list is fetched")
+        answer = GOOD
+
+        def is_refused():
+            nonlocal answer
+            answer = client.ask("GET", "/webmail").verdict
+            return answer == REVOKED
+
+        until(is_refused, "alice is out on her open connection", seconds=2)
+    assert verdict(gateway, credentials, "v3") == GOOD
+
+
+def test_until_a_list_was_fetched_nobody_gets_in_and_the_log_is_loud(launch, web, credentials, crl):
+    gateway = launch(web.url("/ca.crl"))
+    assert verdict(gateway, credentials) == UNKNOWN
+    until(lambda: "the server answered 404; there is no list, next try in" in gateway.errors, "a line in the log")
+    assert f"{web.url('/ca.crl')}: the revocation list has not been fetched yet" in gateway.errors
+    assert "no revocation list of" in gateway.errors
+
+    web.answers["/ca.crl"] = Page(crl(1))
+    fetch_now(gateway)
+    becomes(gateway, credentials, GOOD)
+
+
+def test_the_last_good_list_outlasts_a_restart_and_whatever_the_server_does(launch, web, credentials, crl, tmp_path):
+    web.answers["/ca.crl"] = Page(crl(5, serial_of(credentials)))
+    gateway = launch(web.url("/ca.crl"))
+    becomes(gateway, credentials, REVOKED)
+    web.answers["/ca.crl"] = Page(crl(4))  # somebody on the way plays back an older one
+    fetch_now(gateway)
+    until(lambda: "is older than the one that was fetched before" in gateway.errors, "a line in the log")
+    for body, words in ((b"rubbish", "not a readable revocation list"), (b"", "not a readable revocation list")):
+        web.answers["/ca.crl"] = Page(body)
+        fetch_now(gateway)
+        until(lambda words=words: words in gateway.errors, "a line in the log")
+    assert verdict(gateway, credentials) == REVOKED
+    assert verdict(gateway, credentials, "v3") == GOOD
+    assert gateway.stop() == 0
+    web.stop()
+
+    again = launch(web.url("/ca.crl"))
+    assert verdict(again, credentials) == REVOKED
+    assert verdict(again, credentials, "v3") == GOOD
+    assert (tmp_path / "state" / "crl").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_fetcher_that_dies_is_replaced(launch, web, credentials, crl):
+    web.answers["/ca.crl"] = Page(crl(1))
+    gateway = launch(web.url("/ca.crl"), errors_are_expected=True)
+    becomes(gateway, credentials, GOOD)
+    (fetcher,) = gateway.helpers("gateway-fetch")
+    os.kill(fetcher, signal.SIGKILL)
+    until(lambda: gateway.helpers("gateway-fetch") not in ([], [fetcher]), "another fetcher")
+    until(lambda: len(web.requests) >= 2, "it fetches")
+
+
+def test_without_urls_there_is_no_fetcher(launch, credentials, crl, tmp_path):
+    path = tmp_path / "ca.crl"
+    path.write_bytes(crl(1))
+    gateway = launch(str(path))
+    assert verdict(gateway, credentials) == GOOD
+    assert gateway.helpers("gateway-fetch") == []
+    assert not Path(tmp_path / "state").exists()
