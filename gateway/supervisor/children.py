@@ -35,6 +35,7 @@ class Role:
     name: str
     main: Callable[[Channel], None]  # in the child; the process ends when it returns
     hear: Callable[[Child, Message], None]  # in the master
+    on_started: Callable[[], None] = lambda: None  # in the master, whenever there is a new one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,10 +52,16 @@ class Child:
 class Children:
     """All of them."""
 
-    def __init__(self, selector: selectors.BaseSelector, let_go: Callable[[], None]) -> None:
-        """`let_go` runs first in every new child, to drop what is the master's alone."""
+    def __init__(
+        self, selector: selectors.BaseSelector, let_go: Callable[[], None], on_stranger: Callable[[int], object]
+    ) -> None:
+        """`let_go` runs first in every new child, to drop what is the master's alone, `Children.let_go` included.
+
+        `on_stranger` is told of a process that ended and was not started here.
+        """
         self._selector = selector
         self._let_go = let_go
+        self._on_stranger = on_stranger
         self._children: dict[int, Child] = {}
         self._delay_seconds: defaultdict[Role, float] = defaultdict(float)
         self._due: list[tuple[float, Role]] = []  # replacements: monotonic seconds
@@ -81,12 +88,11 @@ class Children:
         child = Child(role, pid, ours, clock.unix_seconds(), clock.monotonic_seconds())
         self._children[pid] = child
         self._selector.register(ours, selectors.EVENT_READ, child)
+        role.on_started()
 
     def _become(self, role: Role, channel: Channel) -> None:
         status = 1
         try:
-            for other in self:
-                other.channel.close()
             self._let_go()
             role.main(channel)
             status = 0
@@ -95,6 +101,11 @@ class Children:
         finally:
             sys.stderr.flush()
             os._exit(status)
+
+    def let_go(self) -> None:
+        """Close, in a new child, what is its siblings'."""
+        for other in self:
+            other.channel.close()
 
     # talking
 
@@ -138,6 +149,7 @@ class Children:
         for pid, status in _ended():
             child = self._children.pop(pid, None)
             if child is None:
+                self._on_stranger(pid)
                 continue
             self._forget(child)
             child.channel.close()

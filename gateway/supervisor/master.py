@@ -13,8 +13,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
-from dataclasses import dataclass, field
 from typing import Final
 
 from gateway import clock
@@ -22,7 +20,9 @@ from gateway.config.model import Listener
 from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
 from gateway.supervisor import worker
-from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.census import Census
+from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetching import FetcherKeeper
 from gateway.supervisor.lists import fetch_plan
 from gateway.supervisor.lockouts import Lockouts
@@ -30,10 +30,6 @@ from gateway.supervisor.reload import Revision, check_same_frame, read_revision,
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.warnings import Bulletin
 
-# A worker that lived this long did not die of its start.
-STEADY_SECONDS: Final = 10.0
-FIRST_DELAY_SECONDS: Final = 0.1
-MAX_DELAY_SECONDS: Final = 30.0
 # After a worker's own drain time the master stops asking.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0
 # How often files are looked at: a handful of stat calls.
@@ -42,16 +38,6 @@ WATCH_SECONDS: Final = 0.5
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 _log = logging.getLogger("gateway.master")
-
-
-@dataclass(slots=True)
-class WorkerProcess:
-    """A worker, seen from the master."""
-
-    channel: Channel
-    started_seconds: float  # monotonic
-    status: Message = field(default_factory=dict)
-    reload_error: str | None = None
 
 
 class Master:
@@ -70,19 +56,19 @@ class Master:
         self._bulletin = Bulletin()
         self._reload_error: str | None = None
         self._loaded_at = clock.unix_seconds()
-        self._workers: dict[int, WorkerProcess] = {}
-        self._delay_seconds = 0.0
         self._lockouts = None if config.lockout is None else Lockouts(config.lockout)
-        self._start_at: list[float] = []  # when replacements are due, monotonic seconds
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
+        self._children = Children(self._selector, self._let_go, self._fetcher.ended)
+        self._census = Census(self._children)
+        self._workers = Role("worker", self._work, self._hear_worker, self._send_bans)
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
         self._watch_signals()
         config = self._revision.config
         for _ in range(config.workers):
-            self._fork()
+            self._children.start(self._workers)
         addresses = ", ".join(listener.address for listener in config.listen)
         _log.info("serving on %s with %d worker(s)", addresses, config.workers)
         self._fetcher.follow(fetch_plan(config))
@@ -94,12 +80,12 @@ class Master:
                         return self._stop()
                     case signal.SIGUSR1:
                         self._access_log.reopen()
-                        self._tell(signal.SIGUSR1)
+                        self._children.signal(self._workers, signal.SIGUSR1)
                     case signal.SIGHUP:
                         self._reload(None)
                         self._fetcher.fetch_now()
-            self._reap()
-            self._replace()
+            self._census.forget(self._children.reap())
+            self._children.replace()
             self._fetcher.tick()
             self._look_at_files()
             self._bulletin.tick()
@@ -113,76 +99,46 @@ class Master:
         self._selector.register(self._signals, selectors.EVENT_READ)
 
     def _wait(self, seconds: float) -> list[int]:
-        """Hear the workers for at most so long; returns the signals that came."""
-        if self._start_at:
-            seconds = max(0.0, min(seconds, min(self._start_at) - clock.monotonic_seconds()))
+        """Hear the other processes for at most so long; returns the signals that came."""
+        if (due := self._children.due_seconds()) is not None:
+            seconds = max(0.0, min(seconds, due - clock.monotonic_seconds()))
         numbers: list[int] = []
-        for key, _ in self._selector.select(seconds):
+        for key, events in self._selector.select(seconds):
             if key.fileobj is self._signals:
                 with contextlib.suppress(BlockingIOError):
                     numbers += self._signals.recv(64)
             else:
-                self._hear(key.data)
+                self._children.on_event(key.data, events)
         return numbers
 
-    # workers
+    # the other processes
 
-    def _fork(self) -> None:
-        ours, theirs = Channel.pair()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        process = os.fork()
-        if process:
-            theirs.close()
-            self._workers[process] = WorkerProcess(ours, clock.monotonic_seconds())
-            self._selector.register(ours, selectors.EVENT_READ, process)
-            self._send_bans()
-            return
-        status = 1
-        try:
-            ours.close()
-            self._become_worker()
-            worker.serve(self._revision, self._listening, self._access_log, theirs)
-            status = 0
-        except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
-            _log.exception("worker %d failed", os.getpid())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-
-    def _become_worker(self) -> None:
-        """Let go, in the child, of what is the master's."""
+    def _let_go(self) -> None:
+        """Let go, in a child, of what is the master's."""
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         self._selector.close()
         self._signals.close()
         self._wakeup.close()
-        for other in self._workers.values():
-            other.channel.close()
+        self._children.let_go()
         self._fetcher.close()
 
     def _become_fetcher(self) -> None:
-        self._become_worker()
+        self._let_go()
         for _, listening in self._listening:
             listening.close()
         self._access_log.close()
 
-    def _hear(self, process: int) -> None:
-        known = self._workers.get(process)
-        if known is None:
-            return
-        try:
-            for message in known.channel.receive():
-                match message:
-                    case {"is": "reloaded", "error": error}:
-                        known.reload_error = error
-                    case {"is": "failures", "counts": dict(counts)}:
-                        self._count_failures(counts)
-                    case {"is": "status", **status}:
-                        known.status = status
-        except ChannelClosed:
-            self._selector.unregister(known.channel)  # its end is noticed by SIGCHLD
+    def _work(self, channel: Channel) -> None:
+        worker.serve(self._revision, self._listening, self._access_log, channel)
+
+    def _hear_worker(self, child: Child, message: Message) -> None:
+        match message:
+            case {"is": "failures", "counts": dict(counts)}:
+                self._count_failures(counts)
+            case _:
+                self._census.hear(child, message)
 
     def _count_failures(self, counts: dict[str, int]) -> None:
         """Add a worker's failed logins to the one table; tell all where that keeps somebody out."""
@@ -201,44 +157,9 @@ class Master:
 
     def _say(self, message: Message) -> None:
         """Tell every worker."""
-        for process, known in tuple(self._workers.items()):
-            try:
-                known.channel.send(message)
-            except ChannelClosed:
-                os.kill(process, signal.SIGKILL)  # it can't be told, so it must not serve on; its successor knows
-
-    def _reap(self) -> None:
-        """Note which workers ended, and when their replacements are due."""
-        for process, status in _ended():
-            known = self._forget(process)
-            if self._fetcher.ended(process) or known is None:
-                continue
-            now = clock.monotonic_seconds()
-            is_steady = now - known.started_seconds >= STEADY_SECONDS
-            self._delay_seconds = (
-                0.0 if is_steady else min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds * 2))
-            )
-            self._start_at.append(now + self._delay_seconds)
-            _log.error("worker %d ended (%s); a new one starts in %.1f s", process, _end(status), self._delay_seconds)
-
-    def _forget(self, process: int) -> WorkerProcess | None:
-        known = self._workers.pop(process, None)
-        if known is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(known.channel)
-            known.channel.close()
-        return known
-
-    def _replace(self) -> None:
-        now = clock.monotonic_seconds()
-        due = [at for at in self._start_at if at <= now]
-        self._start_at = [at for at in self._start_at if at > now]
-        for _ in due:
-            self._fork()
-
-    def _tell(self, number: signal.Signals) -> None:
-        for process in self._workers:
-            os.kill(process, number)
+        for child in self._children.of(self._workers):
+            if not self._children.send(child, message):
+                os.kill(child.pid, signal.SIGKILL)  # it can't be told, so it must not serve on; its successor knows
 
     # what changes on disk
 
@@ -286,19 +207,17 @@ class Master:
         _log.info("stopping: connections may finish for %g s", worker.DRAIN_SECONDS)
         for _, listening in self._listening:
             listening.close()
-        self._tell(signal.SIGTERM)
+        self._children.end()
+        self._children.signal(self._workers, signal.SIGTERM)
         self._fetcher.end()
         until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
-        self._start_at.clear()
-        while self._workers or self._fetcher.is_running:
+        while self._children.of(self._workers) or self._fetcher.is_running:
             numbers = self._wait(max(0.0, until - clock.monotonic_seconds()))
             if signal.SIGTERM in numbers or signal.SIGINT in numbers or clock.monotonic_seconds() >= until:
-                self._tell(signal.SIGKILL)  # out of time, or asked a second time
+                self._children.signal(self._workers, signal.SIGKILL)  # out of time, or asked a second time
                 self._fetcher.stop(signal.SIGKILL)
                 until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
-            for process, _ in _ended():
-                self._forget(process)
-                self._fetcher.ended(process)
+            self._census.forget(self._children.reap())
         self._access_log.close()
         self._revision.lists.discard_fallback()
         return 0
@@ -306,17 +225,3 @@ class Master:
 
 def _note(_number: int, _frame: object) -> None:
     """A signal is read from the wake-up socket."""
-
-
-def _ended() -> list[tuple[int, int]]:
-    """(process id, wait status) of the children that ended."""
-    ended = []
-    with contextlib.suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            ended.append(found)
-    return ended
-
-
-def _end(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
