@@ -1,0 +1,241 @@
+"""Revocation bites now: a list rewritten on disk puts its people out within two seconds, whatever they have open.
+
+Each test makes its own users, so that the one list of the one gateway only ever grows, as lists do.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from threading import Event
+
+import pytest
+from support.client import VERSIONS, Client, context_for
+from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
+from support.openssl_ca import OpensslCa
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+both_ways = pytest.mark.parametrize("in_place", [False, True], ids=["renamed", "in place"])
+
+# From the moment the file is there; what the documentation promises.
+BITE_SECONDS = 2.0
+SERVED = (200, None)
+REVOKED = (403, "certificate_revoked")
+POLL, PATIENT, SOCKET = "/webmail/poll", "/webmail/patient", "/webmail/socket"
+HELLO = b"ping"
+
+
+@dataclass
+class House:
+    """A gateway, its CA, and where the CA's list is read from."""
+
+    gateway: object
+    ca: OpensslCa
+    crl: object
+
+    def connect(self, identity, version, **options):
+        context = options.pop("context", None) or context_for(None, identity, version)
+        return Client(self.gateway.port, source=OUTSIDE, context=context, **options)
+
+    def session_of(self, context):
+        """A session that resumes, and counts as long as its certificate does."""
+        with self.connect(None, None, context=context) as client:
+            assert client.ask("GET", "/webmail").verdict == SERVED
+            session = client.socket.session
+            client.socket.unwrap()
+        return session
+
+    def again(self, context, session):
+        """(verdict, whether the session was taken)."""
+        with self.connect(None, None, context=context, session=session) as client:
+            return client.ask("GET", "/webmail").verdict, client.socket.session_reused
+
+    def revoke(self, identity, *, in_place=False, reason="keyCompromise"):
+        """Returns when the list was there, on the monotonic clock."""
+        self.ca.revoke(identity, reason)
+        self.ca.publish(self.crl, in_place=in_place)
+        return time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def house(start, credentials, mail, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("revocation")
+    ca = OpensslCa.make(folder, "Revoking CA")
+    crl = folder / "list.crl"
+    ca.publish(crl)
+    site = {**credentials.server, "client_ca": [str(ca.certificate)], "crl": [str(crl)], "crl_policy": "require"}
+    gateway = start(settings_for(site, mail.url))
+    # A list that is being written in place may be seen half-way: then the old one stays for a moment.
+    gateway.expected_errors.append(r"reload refused, the old configuration stays: .*/list\.crl ")
+    return House(gateway, ca, crl)
+
+
+@pytest.fixture
+def patience(mail):
+    """Answers at POLL never come, those at PATIENT when this is set; SOCKET echoes."""
+    may_answer = Event()
+
+    def when_asked(dialogue):
+        assert may_answer.wait(20)
+        dialogue.answer(b"patience\n")
+
+    def echo(dialogue):
+        dialogue.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while data := dialogue.read(len(HELLO)):
+            dialogue.send(data)
+
+    mail.answer(POLL, lambda dialogue: dialogue.wait_closed())
+    mail.answer(PATIENT, when_asked)
+    mail.answer(SOCKET, echo)
+    yield may_answer
+    may_answer.set()
+
+
+def upgrade(client):
+    client.send(client.request("GET", SOCKET, "Connection: Upgrade", "Upgrade: websocket"))
+    assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+    assert talk(client) == HELLO
+
+
+def talk(client):
+    client.send(HELLO)
+    return client.read(len(HELLO))
+
+
+def is_cut(client):
+    try:
+        return client.socket.recv(1) == b""
+    except OSError:
+        return True
+
+
+@both_ways
+@both_versions
+def test_everything_of_a_revoked_certificate_ends_and_nothing_of_anybody_else(house, mail, patience, version, in_place):
+    victim, other = house.ca.issue("victim"), house.ca.issue("other")
+    context, other_context = context_for(None, victim, version), context_for(None, other, version)
+    session, other_session = house.session_of(context), house.session_of(other_context)
+    idle, poll, socket, other_poll, other_socket = (
+        house.connect(identity, version) for identity in (victim, victim, victim, other, other)
+    )
+    with idle, poll, socket, other_poll, other_socket:
+        assert idle.ask("GET", "/webmail").verdict == SERVED
+        upgrade(socket)
+        upgrade(other_socket)
+        poll.send(poll.request("GET", POLL))
+        other_poll.send(other_poll.request("GET", PATIENT))
+        until(lambda: {b"/webmail/poll", b"/webmail/patient"} <= {each.target for each in mail.received}, "polls run")
+
+        published = house.revoke(victim, in_place=in_place)
+
+        answer = poll.answer()
+        assert answer.verdict == REVOKED
+        assert poll.is_at_end()
+        assert is_cut(socket)
+        assert time.monotonic() - published < BITE_SECONDS
+        refused = idle.ask("GET", "/webmail")
+        assert refused.verdict == REVOKED
+        assert refused.get("Connection") == "close"
+        assert house.again(context, session) == (REVOKED, True)
+
+        patience.set()
+        assert other_poll.answer().verdict == SERVED
+        assert talk(other_socket) == HELLO
+        assert house.again(other_context, other_session) == (SERVED, True)
+    check_records(house.gateway.log, mail, answer)
+
+
+def check_records(log, mail, answer):
+    """The requests that were cut have a record each, with the reason."""
+    ids = {each.target: each.request_id for each in mail.received}
+    assert answer.get("X-Request-Id") == ids[b"/webmail/poll"]
+    record = log.of(ids[b"/webmail/poll"])
+    assert (record["status"], record["reason"]) == REVOKED
+    assert record["cert_subject"].startswith("CN=victim")
+    sockets = [log.of(each.request_id) for each in mail.received if each.target == SOCKET.encode()]
+    reasons = {record["cert_subject"].split("-")[0]: (record["status"], record["reason"]) for record in sockets}
+    assert reasons == {"CN=victim": (101, "certificate_revoked"), "CN=other": (101, None)}
+
+
+@both_versions
+def test_an_open_connection_needs_no_event_of_its_own(house, version):
+    """Asked without a pause, it is served until the list is seen, and refused from then on, in time."""
+    victim = house.ca.issue("busy")
+    with house.connect(victim, version) as client:
+        assert client.ask("GET", "/webmail").verdict == SERVED
+        published = house.revoke(victim)
+        verdicts = [until(lambda: (v := client.ask("GET", "/webmail").verdict) != SERVED and v, "refused")]
+        assert time.monotonic() - published < BITE_SECONDS
+        assert client.is_at_end()
+    with house.connect(victim, version) as client:
+        verdicts.append(client.ask("GET", "/webmail").verdict)
+    assert verdicts == [REVOKED, REVOKED]
+
+
+@both_versions
+def test_a_request_whose_answer_has_begun_is_cut_short(house, mail, version):
+    """There is no room for another status then: the client must see that the answer is not whole."""
+    victim = house.ca.issue("reader")
+
+    def begin(dialogue):
+        dialogue.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbeginning")
+        dialogue.wait_closed()
+
+    mail.answer(POLL, begin)
+    with house.connect(victim, version) as client:
+        client.send(client.request("GET", POLL))
+        assert client.read_until(b"beginning").startswith(b"HTTP/1.1 200 OK")
+        house.revoke(victim)
+        with pytest.raises((OSError, EOFError)):
+            client.read(1000)
+    record = house.gateway.log.of(mail.only().request_id)
+    assert (record["status"], record["reason"]) == (200, "certificate_revoked")
+
+
+@both_versions
+def test_a_certificate_that_comes_off_hold_is_served_again(house, version):
+    held = house.ca.issue("held")
+    context = context_for(None, held, version)
+    session = house.session_of(context)
+    house.revoke(held, reason="certificateHold")
+    until(lambda: house.again(context, session)[0] == REVOKED, "on hold", seconds=BITE_SECONDS)
+    house.ca.unhold(held)
+    house.ca.publish(house.crl)
+    until(lambda: house.again(context, session)[0] == SERVED, "served again", seconds=BITE_SECONDS)
+
+
+@both_versions
+def test_inside_where_no_certificate_is_asked_for_revocation_matters_to_nobody(house, version):
+    victim = house.ca.issue("insider")
+    house.revoke(victim)
+    with Client(house.gateway.port, source=INSIDE, server_name=HOST, identity=victim, version=version) as client:
+        assert client.ask("GET", "/webmail").verdict == SERVED
+
+
+def test_a_list_that_is_gone_or_garbled_revokes_nobody_and_frees_nobody(house):
+    """The last good list goes on counting, with a line that says what is wrong."""
+    victim, other = house.ca.issue("out"), house.ca.issue("in")
+    house.revoke(victim)
+    contexts = {each: context_for(None, each) for each in (victim, other)}
+    until(lambda: house.again(contexts[victim], None)[0] == REVOKED, "revoked", seconds=BITE_SECONDS)
+    good = house.crl.read_bytes()
+    for break_it, word in (
+        (house.crl.unlink, "list.crl does not exist"),
+        (lambda: house.crl.write_bytes(b""), "list.crl is empty"),
+        (lambda: house.crl.write_bytes(good[:-200]), "holds no readable revocation list"),
+        (lambda: house.crl.write_bytes(b"soon"), "holds no readable revocation list"),
+    ):
+        seen = len(house.gateway.errors)
+        break_it()
+        until(lambda seen=seen: "reload refused" in house.gateway.errors[seen:], "refused", seconds=BITE_SECONDS)
+        assert word in house.gateway.errors[seen:]
+        assert re.search(r"config\.yaml:[0-9]+:[0-9]+: sites\[0\]\.crl\[0\]: ", house.gateway.errors[seen:])
+        assert house.again(contexts[victim], None)[0] == REVOKED
+        assert house.again(contexts[other], None)[0] == SERVED
+    seen = len(house.gateway.errors)
+    house.crl.write_bytes(good)
+    until(lambda: " reloaded: " in house.gateway.errors[seen:], "reloaded", seconds=BITE_SECONDS)
