@@ -26,7 +26,7 @@ from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetching import FetcherKeeper
 from gateway.supervisor.lists import fetch_plan
 from gateway.supervisor.lockouts import Lockouts
-from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps, watched_files
+from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.warnings import Bulletin
 
@@ -51,7 +51,7 @@ class Master:
         self._listening: list[tuple[Listener, socket.socket]] = []
         for listener in config.listen:
             self._listening.append((listener, open_listener(listener)))
-        self._stamps = stamps(watched_files(config, revision.lists))
+        self._stamps = revision.stamps
         self._fetcher = FetcherKeeper(revision.lists, self._become_fetcher)
         self._bulletin = Bulletin()
         self._reload_error: str | None = None
@@ -186,7 +186,7 @@ class Master:
         for warning in revision.warnings:
             _log.warning("%s", warning)
         self._revision = revision
-        self._stamps = stamps(watched_files(revision.config, revision.lists))
+        self._stamps = revision.stamps
         self._reload_error = None
         self._loaded_at = clock.unix_seconds()
         text = revision.source.decode("utf-8", "surrogateescape")

@@ -6,7 +6,7 @@ leaves the old one serving, with the reason at hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Revision:
     snapshot: Snapshot
     warnings: tuple[Problem, ...]
     lists: ListStore  # the revocation lists that were fetched
+    stamps: Mapping[Path, Stamp]  # of the files that it names, from before they were read
 
 
 def read_revision(
@@ -53,8 +54,10 @@ def read_revision(
     for upstream in loaded.config.upstreams:
         upstream_tls(upstream)
     lists = lists or ListStore.beside(path)
+    # Before the reading: a list that is replaced in the middle of it must be seen as changed.
+    seen = stamps(watched_files(loaded.config, lists))
     snapshot = build_snapshot(loaded.config, previous, stored_lists(loaded.config, lists))
-    return Revision(source, loaded.config, snapshot, loaded.warnings, lists)
+    return Revision(source, loaded.config, snapshot, loaded.warnings, lists, seen)
 
 
 def check_same_frame(old: Config, new: Config) -> None:

@@ -1,0 +1,52 @@
+"""A file that changes while it is being read is seen as changed afterwards."""
+
+from datetime import timedelta
+
+import pytest
+import yaml
+from support.openssl_ca import put
+from support.pki import Ca, server
+
+from gateway import clock
+from gateway.supervisor import reload
+
+
+@pytest.fixture
+def config(tmp_path):
+    server(tmp_path)
+    now = clock.now()
+    dates = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=99)}
+    ca = Ca.make(**dates)
+    ca.write(tmp_path, "ca")
+    put(tmp_path / "ca.crl", ca.crl(last_update=now - timedelta(days=1), next_update=now + timedelta(days=7)))
+    path = tmp_path / "config.yaml"
+    site = {"certificate": "server.crt", "key": "server.key", "client_ca": ["ca.crt"], "crl": ["ca.crl"]}
+    settings = {
+        "listen": [{"address": "127.0.0.1:0"}],
+        "sites": [{"hosts": ["mail.example.com"], "upstream": "mail", **site}],
+        "upstreams": {"mail": {"servers": ["http://127.0.0.1:1"]}},
+        "rules": [{"name": "all", "action": "require_certificate"}],
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_what_was_read_is_what_was_seen(config):
+    revision = reload.read_revision(config)
+    assert reload.stamps(revision.stamps) == revision.stamps
+    assert {path.name for path in revision.stamps} == {"server.crt", "server.key", "ca.crt", "ca.crl"}
+
+
+def test_a_list_replaced_in_the_middle_of_the_reading_is_seen_as_changed(config, monkeypatch):
+    """Else a revocation would wait for the next one."""
+    crl = config.parent / "ca.crl"
+    build = reload.build_snapshot
+
+    def slowly(*arguments):
+        snapshot = build(*arguments)
+        put(crl, crl.read_bytes())
+        return snapshot
+
+    monkeypatch.setattr(reload, "build_snapshot", slowly)
+    revision = reload.read_revision(config)
+    assert [path for path, stamp in reload.stamps(revision.stamps).items() if stamp != revision.stamps[path]] == [crl]
