@@ -29,6 +29,8 @@ COMMANDS: Final = (
     "explain",
     "serve",
     "schema",
+    "ca",
+    "cert",
 )
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it

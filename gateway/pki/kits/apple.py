@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import plistlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
 
-from gateway.pki.keys import PrivateKey
+from gateway.errors import UsageError
+from gateway.pki import pkcs8
+from gateway.pki.keys import PrivateKey, are_equal
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.words import KitKind
+
+_SUFFIX: Final = ".mobileconfig"
 
 
 def profile(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
@@ -29,13 +33,27 @@ def profile(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
         "PayloadDescription": f"Certificate and mail account for {person.host}",
         "PayloadRemovalDisallowed": False,
     }
-    return KitFile(f"{person.stem}.mobileconfig", plistlib.dumps(document, sort_keys=False), is_secret=True)
+    return KitFile(f"{person.stem}{_SUFFIX}", plistlib.dumps(document, sort_keys=False), is_secret=True)
 
 
-def signed(
-    file: KitFile, certificate: x509.Certificate, key: PrivateKey, chain: Sequence[x509.Certificate] = ()
+def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: bytes, place: str) -> list[KitFile]:
+    """The files with each profile in a CMS signature (RFC 5652), so that the device shows who it is from.
+
+    Raises `UsageError` where certificate (with its chain after it) and key can't be used.
+    """
+    try:
+        certificate, *chain = x509.load_pem_x509_certificates(certificates_pem)
+    except ValueError as error:
+        raise UsageError("the signing certificate cannot be read", "Give it in PEM, its chain after it.") from error
+    key = pkcs8.load(key_pem, None, place)
+    if not are_equal(key.public_key(), certificate.public_key()):
+        raise UsageError(f"{place}: is not the signing certificate's key", "Give the two files of one certificate.")
+    return [_signed(file, certificate, key, chain) if file.name.endswith(_SUFFIX) else file for file in files]
+
+
+def _signed(
+    file: KitFile, certificate: x509.Certificate, key: PrivateKey, chain: Sequence[x509.Certificate]
 ) -> KitFile:
-    """The profile within a CMS signature (RFC 5652), so that the device shows who it is from."""
     builder = PKCS7SignatureBuilder().set_data(file.data).add_signer(certificate, key, hashes.SHA256())
     for issuer in chain:
         builder = builder.add_certificate(issuer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -14,9 +15,14 @@ from gateway.pki.words import KitKind
 FOLDER_MODE: Final = 0o700
 
 
-def build(person: Person, kind: KitKind) -> list[KitFile]:
-    """The kit's files, the letter last."""
-    return [*_files(person, kind), letter(person, kind)]
+def build(person: Person, kind: KitKind, *, has_root: bool = True) -> list[KitFile]:
+    """The kit's files, the letter last. `has_root`: an Apple device shall trust the root."""
+    return [*_files(person, kind, has_root=has_root), letter(person, kind)]
+
+
+def with_password(person: Person, password: str) -> Person:
+    """The same with the password in the kit, which then is as good as the certificate itself."""
+    return replace(person, password=password)
 
 
 def write(files: list[KitFile], folder: Path) -> list[Path]:
@@ -27,10 +33,10 @@ def write(files: list[KitFile], folder: Path) -> list[Path]:
     return [folder / file.name for file in files]
 
 
-def _files(person: Person, kind: KitKind) -> list[KitFile]:
+def _files(person: Person, kind: KitKind, *, has_root: bool) -> list[KitFile]:
     match kind:
         case KitKind.IOS | KitKind.MACOS:
-            return [apple.profile(person, kind)]
+            return [apple.profile(person, kind, has_root=has_root)]
         case KitKind.WINDOWS:
             return windows.kit(person)
         case KitKind.ANDROID:

@@ -1,0 +1,155 @@
+"""`gateway cert`: certificates. Listed, shown and exported here; issued, revoked and packed in the modules beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gateway.cli import cert_issue, cert_profile, cert_renew, cert_state, verify
+from gateway.cli.desk import (
+    JsonOption,
+    PassphraseOption,
+    duration,
+    open_desk,
+    passphrase,
+    print_facts,
+    print_json,
+    print_table,
+    take_where,
+)
+from gateway.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gateway.pki.registry.records import CertificateRecord
+
+TargetArgument = Annotated[
+    str, typer.Argument(help="A serial, an e-mail address or a common name.", metavar="SERIAL|EMAIL")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Certificates.", no_args_is_help=True, rich_markup_mode=None)
+    group.callback()(take_where)
+    for name, command in (
+        ("issue", cert_issue.issue),
+        ("import", cert_issue.import_),
+        ("server", cert_issue.server),
+        ("list", list_),
+        ("show", show),
+        ("export", export),
+        ("renew", cert_renew.renew),
+        ("revoke", cert_state.revoke),
+        ("hold", cert_state.hold),
+        ("unhold", cert_state.unhold),
+        ("profile", cert_profile.profile),
+        ("verify", verify.verify),
+    ):
+        group.command(name)(command)
+    app.add_typer(group, name="cert")
+
+
+def list_(
+    context: typer.Context,
+    *,
+    user: Annotated[str | None, typer.Option("--user", help="Part of an address, name or UPN.")] = None,
+    authority: Annotated[str | None, typer.Option("--ca", help="Only of this authority.", metavar="NAME")] = None,
+    expiring: Annotated[
+        str | None, typer.Option("--expiring", help="Only usable ones that end within, such as 30d.")
+    ] = None,
+    is_revoked: Annotated[bool, typer.Option("--revoked", help="Only revoked and held ones.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List certificates."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.exports import describe_certificate  # noqa: PLC0415 - the same
+    from gateway.pki.registry.search import Wanted, search  # noqa: PLC0415 - the same
+
+    now = clock.now()
+    within = None if expiring is None else duration(expiring, "--expiring")
+    wanted = Wanted(user=user, authority=authority, expiring_within=within, is_revoked=is_revoked)
+    with open_desk(context) as desk, desk.registry.reading() as connection:
+        found = search(connection, wanted, now)
+    if as_json:
+        print_json([describe_certificate(record, now) for record in found])
+        return
+    print_table(("SERIAL", "STATE", "UNTIL", "CA", "E-MAIL", "NAME"), [_row(record, now) for record in found])
+
+
+def show(context: typer.Context, target: TargetArgument, *, as_json: JsonOption = False) -> None:
+    """All that is known of a certificate, with its audit trail."""
+    from dataclasses import asdict  # noqa: PLC0415 - light, but for this alone
+
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.exports import describe_certificate  # noqa: PLC0415 - the same
+    from gateway.pki.registry import audit, certificates  # noqa: PLC0415 - the same
+
+    now = clock.now()
+    with open_desk(context) as desk, desk.registry.reading() as connection:
+        found = certificates.matching(connection, target)
+        trails = [audit.entries(connection, serial=record.serial) for record in found]
+    documents = [describe_certificate(record, now) for record in found]
+    if as_json:
+        print_json(
+            [
+                document | {"trail": [asdict(entry) for entry in trail]}
+                for document, trail in zip(documents, trails, strict=True)
+            ]
+        )
+        return
+    for number, (document, trail) in enumerate(zip(documents, trails, strict=True)):
+        typer.echo("", nl=number > 0)
+        print_facts(document)
+        for entry in trail:
+            typer.echo(f"  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.action} by {entry.actor}: {entry.detail}")
+
+
+def export(
+    context: typer.Context,
+    target: TargetArgument,
+    *,
+    format_: Annotated[
+        Literal["pem", "der", "chain", "p7b", "key"],
+        typer.Option("--format", help="chain and p7b hold the authorities too; key is the one kept with --escrow."),
+    ] = "pem",
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write. [default: standard output]")] = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Write a certificate, or the key that was kept for recovery, encrypted under the authority's passphrase."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import exports  # noqa: PLC0415 - the same
+    from gateway.pki.files import write_private, write_public  # noqa: PLC0415 - the same
+    from gateway.pki.recovery import recover  # noqa: PLC0415 - the same
+    from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
+
+    now = clock.now()
+    with open_desk(context) as desk:
+        with desk.registry.reading() as connection:
+            record = search.one(certificates.matching(connection, target), now, target)
+            above = authorities.get(connection, record.authority)
+        if format_ == "key":
+            secret = passphrase(passphrase_file, f"authority '{record.authority}'")
+            data = recover(desk, record, secret, now)
+        else:
+            data = exports.certificates((record.der, above.certificate_der, *above.chain_der), format_)
+    if out is not None:
+        (write_private if format_ == "key" else write_public)(out, data)
+    elif format_ in ("der", "p7b", "key"):
+        raise UsageError(f"{format_} does not belong on a screen", "Name a file with --out.")
+    else:
+        typer.echo(data.decode(), nl=False)
+
+
+def _row(record: CertificateRecord, now: datetime) -> tuple[str, ...]:
+    return (
+        record.serial,
+        record.status(now),
+        f"{record.not_after:%Y-%m-%d}",
+        record.authority,
+        record.email or "-",
+        record.common_name,
+    )

@@ -1,0 +1,76 @@
+"""Options and files that commands for new certificates share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gateway.pki.words import KeyKind, P12Format
+
+if TYPE_CHECKING:
+    from gateway.pki.delivery import Delivery
+    from gateway.pki.issue import Issued
+    from gateway.pki.keys import PrivateKey
+
+CaOption = Annotated[str, typer.Option("--ca", help="The authority that signs.", metavar="NAME")]
+OutOption = Annotated[Path, typer.Option("--out", help="The folder for the files.", metavar="DIR")]
+KeyOption = Annotated[KeyKind, typer.Option("--key", help="Kind of key.", case_sensitive=False)]
+P12Option = Annotated[
+    P12Format,
+    typer.Option("--p12-format", help="For older Apple, Android, Windows, or AES-256.", case_sensitive=False),
+]
+DaysOption = Annotated[
+    int | None, typer.Option("--days", help="How long it is good. [default: 397, or what the authority has left]")
+]
+PasswordOption = Annotated[
+    Path | None,
+    typer.Option("--password-file", help="The password for p12 file and key. [default: a strong one is made]"),
+]
+ShowOption = Annotated[
+    bool, typer.Option("--show-password", help="Print the password that was made instead of writing it to a file.")
+]
+EscrowOption = Annotated[
+    bool, typer.Option("--escrow", help="Keep the private key in the registry, under the authority's passphrase.")
+]
+HERE: Final = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a certificate's files go and what opens them."""
+
+    out: Path
+    p12_format: P12Format
+    password_file: Path | None
+    is_shown: bool
+
+    def delivery(self, stem: str, key: PrivateKey | None) -> Delivery:
+        """The files for a key of ours; without one the certificate alone. Raises `UsageError` for a weak password."""
+        from gateway.pki import files, passwords  # noqa: PLC0415 - heavy, see app
+        from gateway.pki.delivery import Delivery  # noqa: PLC0415 - the same
+
+        if key is None:
+            return Delivery(folder=self.out, stem=stem)
+        if self.password_file is None:
+            password = passwords.make()
+        else:
+            password = passwords.check(files.read_secret(self.password_file))
+        return Delivery(
+            folder=self.out,
+            stem=stem,
+            key=key,
+            password=password,
+            p12_format=self.p12_format,
+            has_password_file=self.password_file is None and not self.is_shown,
+        )
+
+    def report(self, delivery: Delivery, issued: Issued) -> None:
+        """What was made, a line each."""
+        typer.echo(f"{issued.record.serial}  {issued.record.subject}  until {issued.record.not_after:%Y-%m-%d}")
+        for path in delivery.paths:
+            typer.echo(f"  {path}")
+        if self.is_shown and self.password_file is None and delivery.password is not None:
+            typer.echo(f"  password: {delivery.password}")

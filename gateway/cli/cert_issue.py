@@ -1,0 +1,192 @@
+"""`gateway cert issue`, `import` and `server`: new certificates."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gateway.cli.cert_files import (
+    HERE,
+    CaOption,
+    DaysOption,
+    EscrowOption,
+    Files,
+    KeyOption,
+    OutOption,
+    P12Option,
+    PasswordOption,
+    ShowOption,
+)
+from gateway.cli.desk import PassphraseOption, open_desk, unlock, unlock_with
+from gateway.errors import UsageError
+from gateway.pki.registry.records import Purpose
+from gateway.pki.words import KeyKind, P12Format
+
+if TYPE_CHECKING:
+    from gateway.pki.authority import Authority
+    from gateway.pki.batch import Progress
+    from gateway.pki.desk import Desk
+    from gateway.pki.issue import Order
+    from gateway.pki.keys import PrivateKey, PublicKey
+
+_LABELS: Final = {
+    Purpose.AUTH: "auth",
+    Purpose.SMIME: "smime",
+    Purpose.SMIME_SIGNING: "signing",
+    Purpose.SMIME_ENCRYPTION: "encryption",
+}
+
+
+def issue(  # noqa: PLR0913 - a command's options
+    context: typer.Context,
+    email: Annotated[str, typer.Argument(help="Whom it is for.", metavar="EMAIL")],
+    *,
+    authority: CaOption,
+    name: Annotated[str | None, typer.Option("--name", help="Common name. [default: the address]")] = None,
+    upn: Annotated[str | None, typer.Option("--upn", help="Windows user principal name.")] = None,
+    department: Annotated[str | None, typer.Option("--department", help="OU.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="For one of several devices.")] = None,
+    days: DaysOption = None,
+    key: KeyOption = KeyKind.RSA_2048,
+    is_auth_only: Annotated[bool, typer.Option("--auth-only", help="For logging in, not for mail.")] = False,
+    is_smime_only: Annotated[bool, typer.Option("--smime-only", help="For mail, not for logging in.")] = False,
+    is_separate: Annotated[bool, typer.Option("--separate", help="A certificate for each use.")] = False,
+    csr: Annotated[Path | None, typer.Option("--csr", help="Sign the key of this request.", metavar="FILE")] = None,
+    p12_format: P12Option = P12Format.COMPAT,
+    out: OutOption = HERE,
+    password_file: PasswordOption = None,
+    is_shown: ShowOption = False,
+    has_escrow: EscrowOption = False,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Issue a certificate to a person: certificate, key and p12 file."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.issue import Order, checked  # noqa: PLC0415 - the same
+
+    purposes = _purposes(is_auth_only=is_auth_only, is_smime_only=is_smime_only, is_separate=is_separate)
+    if csr is not None and (len(purposes) > 1 or has_escrow):
+        raise UsageError("a request has one key, and its owner has it", "Leave --separate and --escrow away.")
+    p12 = None if csr else p12_format
+    options = {"p12_format": p12, "upn": upn, "department": department, "device": device, "days": days}
+    files = Files(out, p12_format, password_file, is_shown)
+    with open_desk(context) as desk:
+        signer, secret = unlock_with(desk, authority, passphrase_file)
+        for purpose in purposes:
+            order = Order.of_person(email, name, purpose=purpose, escrow=secret if has_escrow else None, **options)
+            _issue(desk, signer, checked(signer, order, clock.now()), _key(csr, email, key), files)
+
+
+def server(  # noqa: PLR0913 - a command's options
+    context: typer.Context,
+    hosts: Annotated[list[str], typer.Argument(help="Names and addresses of the server.", metavar="HOST...")],
+    *,
+    authority: CaOption,
+    days: DaysOption = None,
+    key: KeyOption = KeyKind.ECDSA_P256,
+    out: OutOption = HERE,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Issue a certificate to a server, for tests and internal names. Its key isn't encrypted: servers start alone."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import hosts as host_names  # noqa: PLC0415 - the same
+    from gateway.pki import issue as desk_issue  # noqa: PLC0415 - the same
+    from gateway.pki import keys  # noqa: PLC0415 - the same
+    from gateway.pki.delivery import Delivery  # noqa: PLC0415 - the same
+    from gateway.pki.names import file_stem  # noqa: PLC0415 - the same
+
+    names = host_names.check(hosts)
+    order = desk_issue.Order(
+        email=None, common_name=str(names[0].value), purpose=Purpose.SERVER, days=days, hosts=tuple(names)
+    )
+    with open_desk(context) as desk:
+        signer = unlock(desk, authority, passphrase_file)
+        own = keys.make(key)
+        delivery = Delivery(folder=out, stem=file_stem(order.common_name), key=own)
+        issued = desk_issue.issue(desk, signer, order, own, clock.now(), delivery)
+        Files(out, P12Format.COMPAT, None, is_shown=False).report(delivery, issued)
+
+
+def import_(  # noqa: PLR0913 - a command's options
+    context: typer.Context,
+    csv_file: Annotated[Path, typer.Argument(help="The users: columns email, name and more.", metavar="FILE")],
+    *,
+    authority: CaOption,
+    out: Annotated[Path, typer.Option("--out", help="The folder for p12 files and passwords.csv.", metavar="DIR")],
+    key: KeyOption = KeyKind.RSA_2048,
+    p12_format: P12Option = P12Format.COMPAT,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Issue a certificate to each user of a CSV file. Run again, it makes only what is missing."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import batch  # noqa: PLC0415 - the same
+
+    wanted = batch.Batch(csv_file=csv_file, out=out, kind=key, p12_format=p12_format)
+    began = clock.monotonic_seconds()
+    with open_desk(context) as desk, _progress() as progress:
+        outcome = batch.run(desk, unlock(desk, authority, passphrase_file), wanted, clock.now, progress)
+    seconds = clock.monotonic_seconds() - began
+    typer.echo(f"{outcome.issued} issued in {seconds:.1f} s, {outcome.present} there already")
+    if outcome.issued:
+        typer.echo(f"{out / batch.PASSWORDS_FILE}: the passwords; hand each out apart from its file, then delete it")
+
+
+def _purposes(*, is_auth_only: bool, is_smime_only: bool, is_separate: bool) -> tuple[Purpose, ...]:
+    mail = (Purpose.SMIME_SIGNING, Purpose.SMIME_ENCRYPTION)
+    match is_auth_only, is_smime_only, is_separate:
+        case True, True, _:
+            raise UsageError("--auth-only and --smime-only exclude each other", "Give one of them, or neither.")
+        case True, False, _:
+            return (Purpose.AUTH,)
+        case False, True, False:
+            return (Purpose.SMIME,)
+        case False, True, True:
+            return mail
+        case False, False, True:
+            return (Purpose.AUTH, *mail)
+        case _:
+            return (Purpose.CLIENT,)
+
+
+def _key(csr: Path | None, email: str, kind: KeyKind) -> tuple[PrivateKey | None, PublicKey]:
+    """A new key, or the one of a request; what the request wanted beyond its key is told."""
+    from gateway.pki import files, keys, requests  # noqa: PLC0415 - heavy, see app
+
+    if csr is None:
+        own = keys.make(kind)
+        return own, own.public_key()
+    request = requests.read(files.read(csr), email=email, place=str(csr))
+    for line in request.ignored:
+        typer.echo(f"{csr}: ignored: {line}", err=True)
+    return None, request.key
+
+
+def _issue(desk: Desk, signer: Authority, order: Order, key: tuple[PrivateKey | None, PublicKey], files: Files) -> None:
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import issue as desk_issue  # noqa: PLC0415 - the same
+    from gateway.pki.names import file_stem  # noqa: PLC0415 - the same
+
+    own, public = key
+    delivery = files.delivery(file_stem(order.email, order.device, _LABELS.get(order.purpose)), own)
+    issued = desk_issue.issue(desk, signer, order, own or public, clock.now(), delivery)
+    files.report(delivery, issued)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - heavy, see app
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn  # noqa: PLC0415 - the same
+    from rich.progress import Progress as Bar  # noqa: PLC0415 - the same
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

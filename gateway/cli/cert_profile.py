@@ -1,0 +1,91 @@
+"""`gateway cert profile`: a device kit for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.desk import open_desk
+from gateway.errors import UsageError
+from gateway.pki.registry.records import Purpose
+from gateway.pki.words import KitKind
+
+if TYPE_CHECKING:
+    from gateway.pki.desk import Desk
+    from gateway.pki.kits.kit import KitFile, Person
+
+
+def profile(  # noqa: PLR0913 - a command's options
+    context: typer.Context,
+    email: Annotated[str, typer.Argument(help="Whom it is for.", metavar="EMAIL|SERIAL")],
+    *,
+    kind: Annotated[KitKind, typer.Option("--kind", help="What it is for.", case_sensitive=False)],
+    host: Annotated[str, typer.Option("--host", help="The gateway, as the device calls it.")],
+    p12: Annotated[Path, typer.Option("--p12", help="The person's p12 file.", metavar="FILE")],
+    password_file: Annotated[
+        Path, typer.Option("--password-file", help="What opens it; not put into the kit.", metavar="FILE")
+    ],
+    user_name: Annotated[str | None, typer.Option("--user-name", help="Mail login. [default: the address]")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The folder for the kit.", metavar="DIR")] = Path("kit"),
+    has_password: Annotated[
+        bool, typer.Option("--include-password", help="Put the password into the kit: whoever has it gets in.")
+    ] = False,
+    has_root: Annotated[bool, typer.Option("--root/--no-root", help="Let an Apple device trust the root.")] = True,
+    sign_cert: Annotated[
+        Path | None, typer.Option("--sign-cert", help="Sign the Apple profile: certificate and chain, PEM.")
+    ] = None,
+    sign_key: Annotated[Path | None, typer.Option("--sign-key", help="Sign the Apple profile: its key.")] = None,
+) -> None:
+    """Make a kit with which a person gets a certificate into a device."""
+    from gateway.pki.files import read_secret  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.kits import build  # noqa: PLC0415 - the same
+
+    password = read_secret(password_file)
+    with open_desk(context) as desk:
+        person = _person(desk, email, host, (p12, password), user_name)
+    files = build.build(build.with_password(person, password) if has_password else person, kind, has_root=has_root)
+    for path in build.write(_signed(files, sign_cert, sign_key), out):
+        typer.echo(path)
+
+
+def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name: str | None) -> Person:
+    from cryptography import x509  # noqa: PLC0415 - heavy, see app
+
+    from gateway import clock  # noqa: PLC0415 - the same
+    from gateway.pki import files, pkcs12  # noqa: PLC0415 - the same
+    from gateway.pki.kits.kit import Person  # noqa: PLC0415 - the same
+    from gateway.pki.names import check_domain  # noqa: PLC0415 - the same
+    from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
+
+    with desk.registry.reading() as connection:
+        record = search.one(certificates.matching(connection, target), clock.now(), target)
+        above = authorities.get(connection, record.authority)
+    if record.email is None:
+        raise UsageError(f"certificate {record.serial} is no person's", "Give a person's address or serial.")
+    data = files.read(p12[0])
+    certificate = pkcs12.open_(data, p12[1], str(p12[0]))[1]
+    if certificate != x509.load_der_x509_certificate(record.der):
+        raise UsageError(f"{p12[0]}: holds another certificate", f"Give the p12 file of {record.serial}.")
+    return Person(
+        email=record.email,
+        name=record.common_name,
+        host=check_domain(host),
+        user_name=user_name or record.email,
+        certificate=certificate,
+        chain=tuple(map(x509.load_der_x509_certificate, (above.certificate_der, *above.chain_der))),
+        p12=data,
+        has_mail_use=record.purpose is not Purpose.AUTH,
+    )
+
+
+def _signed(files: list[KitFile], certificate: Path | None, key: Path | None) -> list[KitFile]:
+    if certificate is None and key is None:
+        return files
+    if certificate is None or key is None:
+        raise UsageError("--sign-cert and --sign-key belong together", "Give both.")
+    from gateway.pki import files as desk_files  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.kits import apple  # noqa: PLC0415 - the same
+
+    return apple.sign_profiles(files, desk_files.read(certificate), desk_files.read(key), str(key))

@@ -1,0 +1,105 @@
+"""`gateway cert renew`: the successor of a certificate, with a new key or the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.cert_files import (
+    HERE,
+    DaysOption,
+    EscrowOption,
+    Files,
+    KeyOption,
+    OutOption,
+    P12Option,
+    PasswordOption,
+    ShowOption,
+)
+from gateway.cli.desk import PassphraseOption, duration, open_desk, unlock_with
+from gateway.errors import UsageError
+from gateway.pki.registry.records import Purpose
+from gateway.pki.words import KeyKind, P12Format
+
+if TYPE_CHECKING:
+    from gateway.pki.delivery import Delivery
+    from gateway.pki.keys import PrivateKey, PublicKey
+    from gateway.pki.registry.records import CertificateRecord
+
+
+def renew(  # noqa: PLR0913 - a command's options
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="A serial, e-mail address or name.", metavar="SERIAL|EMAIL")],
+    *,
+    days: DaysOption = None,
+    overlap: Annotated[str, typer.Option("--overlap", help="How long the old one stays good.")] = "14d",
+    key: KeyOption = KeyKind.RSA_2048,
+    is_same_key: Annotated[bool, typer.Option("--same-key", help="Keep the key; writes a certificate alone.")] = False,
+    old_p12: Annotated[
+        Path | None,
+        typer.Option("--p12", help="With --same-key: the old p12 file, which --password-file opens, to make the new."),
+    ] = None,
+    p12_format: P12Option = P12Format.COMPAT,
+    out: OutOption = HERE,
+    password_file: PasswordOption = None,
+    is_shown: ShowOption = False,
+    has_escrow: EscrowOption = False,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Issue a certificate with the same names; the old one is revoked when the overlap has passed."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import lifecycle  # noqa: PLC0415 - the same
+    from gateway.pki.registry import certificates, search  # noqa: PLC0415 - the same
+
+    if old_p12 is not None and not is_same_key:
+        raise UsageError("--p12 is for keeping the key", "Add --same-key, or leave --p12 away.")
+    files = Files(out, p12_format, password_file, is_shown)
+    gone_after = duration(overlap, "--overlap")
+    with open_desk(context) as desk:
+        with desk.registry.reading() as connection:
+            old = search.one(certificates.matching(connection, target), clock.now(), target)
+        signer, secret = unlock_with(desk, old.authority, passphrase_file)
+        own, public = _key(old, key, is_same_key=is_same_key, p12=old_p12, password_file=password_file)
+        delivery = _delivery(files, old, own)
+        renewal = lifecycle.Renewal(
+            key=own or public,
+            days=days,
+            overlap=gone_after,
+            p12_format=None if own is None or old.purpose is Purpose.SERVER else p12_format,
+            escrow=secret if has_escrow else None,
+        )
+        issued = lifecycle.renew(desk, signer, old, renewal, clock.now(), delivery)
+        files.report(delivery, issued)
+        typer.echo(f"{old.serial}  good until {clock.now() + gone_after:%Y-%m-%d %H:%M} UTC, then revoked")
+
+
+def _key(
+    old: CertificateRecord, kind: KeyKind, *, is_same_key: bool, p12: Path | None, password_file: Path | None
+) -> tuple[PrivateKey | None, PublicKey]:
+    from cryptography import x509  # noqa: PLC0415 - heavy, see app
+
+    from gateway.pki import files, keys, pkcs12  # noqa: PLC0415 - the same
+
+    if not is_same_key:
+        own = keys.make(kind)
+        return own, own.public_key()
+    public = keys.check(x509.load_der_x509_certificate(old.der).public_key(), f"certificate {old.serial}")
+    if p12 is None:
+        return None, public
+    if password_file is None:
+        raise UsageError("the old p12 file needs its password", "Give it with --password-file.")
+    own, _ = pkcs12.open_(files.read(p12), files.read_secret(password_file), str(p12))
+    if not keys.are_equal(own.public_key(), public):
+        raise UsageError(f"{p12}: holds another certificate's key", f"Give the p12 file of {old.serial}.")
+    return own, public
+
+
+def _delivery(files: Files, old: CertificateRecord, own: PrivateKey | None) -> Delivery:
+    from gateway.pki.delivery import Delivery  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.names import file_stem  # noqa: PLC0415 - the same
+
+    if old.purpose is Purpose.SERVER:
+        return Delivery(folder=files.out, stem=file_stem(old.common_name), key=own)
+    return files.delivery(file_stem(old.email, old.device), own)

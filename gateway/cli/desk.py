@@ -1,0 +1,170 @@
+"""What the commands `ca` and `cert` share: finding the registry, asking for passphrases, printing.
+
+A secret comes from a prompt, a file or the environment, never from an argument: arguments are in every process list.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import pwd
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from gateway.errors import UsageError
+
+if TYPE_CHECKING:
+    from gateway.pki.authority import Authority
+    from gateway.pki.desk import Desk
+
+PASSPHRASE_VARIABLE: Final = "GATEWAY_CA_PASSPHRASE"  # noqa: S105 - a name
+PARENT_VARIABLE: Final = "GATEWAY_CA_PARENT_PASSPHRASE"
+_DEFAULT_STORE: Final = "sqlite:///pki/registry.db"
+_SQLITE: Final = "sqlite:///"
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file", help=f"Where the authority's passphrase is; else ${PASSPHRASE_VARIABLE}, else asked for."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where the registry is, as far as the command line says."""
+
+    store: str | None = None
+    folder: Path | None = None
+    config: Path | None = None
+
+
+def take_where(
+    context: typer.Context,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", envvar="GATEWAY_PKI_STORE", help=f"The registry's URL. [default: {_DEFAULT_STORE}]"),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", envvar="GATEWAY_PKI_FOLDER", help="Where the authorities' files are. [default: pki]"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="Take pki.store from this configuration.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Remember where the registry is for the command that follows."""
+    context.obj = Where(store, folder, config)
+
+
+@contextmanager
+def open_desk(context: typer.Context) -> Iterator[Desk]:
+    """The desk over the registry that the command line, the environment or the configuration names."""
+    from gateway.pki.desk import Desk  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.registry.engine import Registry  # noqa: PLC0415 - the same
+
+    where = context.obj if isinstance(context.obj, Where) else Where()
+    store, base = where.store, Path.cwd()
+    if store is None and where.config is not None:
+        store, base = _store_of(where.config), where.config.absolute().parent
+    store = store or _DEFAULT_STORE
+    with Registry.open(store, base) as registry:
+        yield Desk(registry, where.folder or _folder(store, base), actor())
+
+
+def actor() -> str:
+    """Who is at the desk, for the audit trail: the user, and who became it with sudo."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    before = os.environ.get("SUDO_USER")
+    return f"{before} as {user}" if before and before != user else user
+
+
+def passphrase(file: Path | None, what: str, *, variable: str = PASSPHRASE_VARIABLE, is_new: bool = False) -> str:
+    """A secret from its file, the environment, or a prompt. Raises `UsageError` where there is none of them."""
+    from gateway.pki.files import read_secret  # noqa: PLC0415 - heavy, see app
+
+    if file is not None:
+        return read_secret(file)
+    if (value := os.environ.get(variable)) is not None:
+        return value
+    if not sys.stdin.isatty():
+        raise UsageError(f"the passphrase of {what} is needed", f"Give --passphrase-file FILE or set {variable}.")
+    typed = getpass.getpass(f"Passphrase of {what}: ")
+    if is_new and getpass.getpass("Once more: ") != typed:
+        raise UsageError("the two passphrases differ", "Type it again.")
+    return typed
+
+
+def unlock(desk: Desk, name: str, file: Path | None) -> Authority:
+    """An authority that can sign. Raises `UsageError`."""
+    return unlock_with(desk, name, file)[0]
+
+
+def unlock_with(desk: Desk, name: str, file: Path | None) -> tuple[Authority, str]:
+    """An authority that can sign, and its passphrase. Raises `UsageError`."""
+    from gateway.pki import authority  # noqa: PLC0415 - heavy, see app
+
+    authority.load(desk, name)  # a wrong name is told before anybody types a passphrase
+    secret = passphrase(file, f"authority '{name}'")
+    return authority.unlock(desk, name, secret), secret
+
+
+def duration(text: str, option: str) -> timedelta:
+    """A duration such as `14d`. Raises `UsageError`."""
+    from gateway.config.units import parse_duration  # noqa: PLC0415 - heavy, see app
+
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise UsageError(f"{option}: '{text[:40]}' is no duration", "Write it like 14d, 36h or 30m.")
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError as error:
+        raise UsageError(f"{option}: '{text[:40]}' is too long", "Write it like 14d, 36h or 30m.") from error
+
+
+def print_json(document: Any) -> None:
+    """JSON on stdout; times as RFC 3339."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose columns are as wide as what is in them."""
+    widths = [max(len(row[number]) for row in (columns, *rows)) for number in range(len(columns))]
+    for row in (columns, *rows):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Names and values below each other; what isn't there is left out."""
+    width = max(len(name) for name in facts) + 2
+    for name, value in facts.items():
+        if value is not None:
+            typer.echo(f"{name + ':':<{width}}{_plain(value)}")
+
+
+def _plain(value: object) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
+
+
+def _folder(store: str, base: Path) -> Path:
+    if store.startswith(_SQLITE):
+        return (base / store.removeprefix(_SQLITE)).parent
+    return base / "pki"
+
+
+def _store_of(config: Path) -> str | None:
+    from gateway.config.load import read_pki_store  # noqa: PLC0415 - heavy, see app
+
+    return read_pki_store(config)

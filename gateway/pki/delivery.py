@@ -1,0 +1,75 @@
+"""The files of one certificate: written all or none, never over others, secrets for their owner alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.pki import pkcs8, pkcs12
+from gateway.pki.files import make_folder, write_private, write_public
+from gateway.pki.issue import Issued
+from gateway.pki.keys import PrivateKey
+from gateway.pki.words import P12Format
+
+_SUFFIXES = ("crt", "key", "p12", "password")
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """What to write for a certificate; call it with what was issued. `paths` are the files, when they are written."""
+
+    folder: Path
+    stem: str
+    key: PrivateKey | None = field(default=None, repr=False)  # None: made elsewhere
+    password: str | None = field(default=None, repr=False)  # of key and p12 file; None: the key is plain, no p12 file
+    p12_format: P12Format = P12Format.COMPAT
+    has_password_file: bool = False
+    paths: list[Path] = field(default_factory=list)
+
+    def __call__(self, issued: Issued) -> None:
+        """Write the files. Raises `OperationError`, and then none of them is there."""
+        make_folder(self.folder)
+        stem = self._free_stem(issued.record.serial)
+        try:
+            for suffix, write, data in self._files(issued):
+                path = self.folder / f"{stem}.{suffix}"
+                write(path, data)
+                self.paths.append(path)
+        except BaseException:
+            for path in self.paths:
+                path.unlink(missing_ok=True)
+            raise
+
+    def _files(self, issued: Issued) -> list[tuple[str, Callable[[Path, bytes], None], bytes]]:
+        files: list[tuple[str, Callable[[Path, bytes], None], bytes]] = [("crt", write_public, served(issued))]
+        if self.key is None:
+            return files
+        if self.password is None:
+            return [*files, ("key", write_private, pkcs8.plain_pem(self.key))]
+        files.append(("key", write_private, pkcs8.encrypt(self.key, self.password)))
+        p12 = pkcs12.build(
+            key=self.key,
+            certificate=issued.certificate,
+            chain=issued.chain,
+            name=issued.record.common_name,
+            password=self.password,
+            format_=self.p12_format,
+        )
+        files.append(("p12", write_private, p12))
+        if self.has_password_file:
+            files.append(("password", write_private, f"{self.password}\n".encode()))
+        return files
+
+    def _free_stem(self, serial: str) -> str:
+        is_taken = any((self.folder / f"{self.stem}.{suffix}").exists() for suffix in _SUFFIXES)
+        return f"{self.stem}-{serial[:8]}" if is_taken else self.stem
+
+
+def served(issued: Issued) -> bytes:
+    """What is sent in a handshake, PEM: the certificate and those between it and the root."""
+    between: list[x509.Certificate] = [issuer for issuer in issued.chain if issuer.subject != issuer.issuer]
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in (issued.certificate, *between))

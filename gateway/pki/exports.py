@@ -1,0 +1,85 @@
+"""Certificates in the forms that others read, and as documents for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
+
+from gateway.pki.desk import Desk
+from gateway.pki.keys import describe
+from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
+
+
+def certificates(path_der: Sequence[bytes], format_: str) -> bytes:
+    """A certificate and those above it: `pem` and `der` the first alone, `chain` and `p7b` all of them."""
+    path = [x509.load_der_x509_certificate(der) for der in path_der]
+    match format_:
+        case "der":
+            return path[0].public_bytes(Encoding.DER)
+        case "p7b":
+            return serialize_certificates(path, Encoding.DER)
+        case "chain":
+            return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in path)
+        case _:
+            return path[0].public_bytes(Encoding.PEM)
+
+
+def describe_authority(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
+    """What there is to tell of an authority."""
+    certificate = x509.load_der_x509_certificate(record.certificate_der)
+    return {
+        "name": record.name,
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "parent": record.parent,
+        "domain": record.domain,
+        "key": describe(certificate.public_key()),
+        "fingerprint_sha256": certificate.fingerprint(hashes.SHA256()).hex(),
+        "not_before": certificate.not_valid_before_utc,
+        "not_after": certificate.not_valid_after_utc,
+        "crl_number": record.crl_number,
+        "crl_this_update": record.crl_this_update,
+        "crl_next_update": record.crl_next_update,
+        "crl_url": record.crl_url,
+        "ocsp_url": record.ocsp_url,
+        "issuer_url": record.issuer_url,
+        "certificate_file": str(desk.file(record.name, "crt")),
+        "crl_file": str(desk.file(record.name, "crl")),
+        "key_file": str(desk.file(record.name, "key")),
+        "created_at": record.created_at,
+        "created_by": record.created_by,
+    }
+
+
+def describe_certificate(record: CertificateRecord, now: datetime) -> dict[str, Any]:
+    """What there is to tell of a certificate."""
+    certificate = x509.load_der_x509_certificate(record.der)
+    return {
+        "serial": record.serial,
+        "state": record.status(now),
+        "common_name": record.common_name,
+        "email": record.email,
+        "upn": record.upn,
+        "device": record.device,
+        "purpose": record.purpose.value,
+        "authority": record.authority,
+        "subject": record.subject,
+        "key": describe(certificate.public_key()),
+        "fingerprint_sha256": record.fingerprint,
+        "not_before": record.not_before,
+        "not_after": record.not_after,
+        "p12_format": record.p12_format,
+        "created_at": record.created_at,
+        "created_by": record.created_by,
+        "renews": record.renews,
+        "supersede_at": record.supersede_at,
+        "revoked_at": record.revoked_at,
+        "reason": None if record.reason is None else record.reason.value,
+        "is_key_kept": record.escrow is not None,
+    }

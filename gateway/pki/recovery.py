@@ -1,0 +1,23 @@
+"""Giving out a private key that was kept for recovery, so that old mail can be read again. It is written down."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gateway.errors import UsageError
+from gateway.pki import pkcs8
+from gateway.pki.desk import Desk
+from gateway.pki.issue import event
+from gateway.pki.registry import audit
+from gateway.pki.registry.records import CertificateRecord
+
+
+def recover(desk: Desk, record: CertificateRecord, passphrase: str, now: datetime) -> bytes:
+    """The kept key, still encrypted under the authority's passphrase, PEM. Raises `UsageError`."""
+    if record.escrow is None:
+        raise UsageError(f"no key is kept for certificate {record.serial}", "Only 'cert issue --escrow' keeps one.")
+    # Whoever can't open it doesn't get it either.
+    pkcs8.load(record.escrow, passphrase, f"the key kept for {record.serial}")
+    with desk.registry.writing() as connection:
+        audit.add(connection, event(desk, record, "key recovered", now))
+    return record.escrow

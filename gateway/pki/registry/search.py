@@ -1,0 +1,54 @@
+"""Looking for certificates: what `gateway cert list` asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, func, or_
+
+from gateway.errors import UsageError
+from gateway.pki.registry import certificates
+from gateway.pki.registry.records import CertificateRecord, State
+from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which certificates; what isn't given doesn't narrow."""
+
+    user: str | None = None  # a part of the address, the name or the UPN
+    authority: str | None = None
+    expiring_within: timedelta | None = None  # usable ones that end this soon
+    is_revoked: bool = False  # held ones too
+
+
+def search(connection: Connection, wanted: Wanted, now: datetime) -> list[CertificateRecord]:
+    """The certificates, oldest first."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.user is not None:
+        part = wanted.user.lower()
+        columns = (CERTIFICATES.c.email, CERTIFICATES.c.common_name, CERTIFICATES.c.upn)
+        conditions.append(or_(*(func.lower(column).contains(part, autoescape=True) for column in columns)))
+    if wanted.authority is not None:
+        conditions.append(AUTHORITIES.c.name == wanted.authority)
+    if wanted.is_revoked:
+        conditions.append(CERTIFICATES.c.state.in_((State.REVOKED.value, State.HELD.value)))
+    found = certificates.find(connection, *conditions)
+    if wanted.expiring_within is None:
+        return found
+    return [record for record in found if _is_ending(record, wanted.expiring_within, now)]
+
+
+def one(found: list[CertificateRecord], now: datetime, text: str) -> CertificateRecord:
+    """The one that is meant: the only one, or the only usable one that isn't renewed. Raises `UsageError`."""
+    usable = [record for record in found if record.is_usable(now) and record.supersede_at is None]
+    meant = usable if len(found) > 1 else found
+    if len(meant) != 1:
+        raise UsageError(f"'{text}' may mean {certificates.serials(found)}", "Give the serial of one.")
+    return meant[0]
+
+
+def _is_ending(record: CertificateRecord, within: timedelta, now: datetime) -> bool:
+    # What has a successor needs no attention.
+    return record.is_usable(now) and record.supersede_at is None and record.not_after <= now + within
