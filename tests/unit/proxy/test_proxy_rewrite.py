@@ -1,0 +1,88 @@
+"""The upstream's own name, exchanged for the public one."""
+
+import pytest
+
+from gateway.config.model import Server, Upstream
+from gateway.proxy.rewrite import rewriter_for
+
+UPSTREAM = Upstream("mail", (Server("https", "ex1.internal", 443),), host="exchange.internal")
+
+
+def rewriter(upstream=UPSTREAM, host="mail.example.com"):
+    made = rewriter_for(upstream, host)
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("upstream", "is_on"),
+    [
+        (Upstream("m", (Server("http", "a", 80),)), False),
+        (Upstream("m", (Server("http", "a", 80),), rewrite_location=True), True),
+        (UPSTREAM, True),
+        (Upstream("m", (Server("http", "a", 80),), host="b", rewrite_location=False), False),
+    ],
+)
+def test_it_is_on_where_the_host_is_not_preserved_unless_said_otherwise(upstream, is_on):
+    assert (rewriter_for(upstream, "mail.example.com") is not None) is is_on
+
+
+@pytest.mark.parametrize(
+    ("location", "ours"),
+    [
+        (b"https://exchange.internal/owa/?a=b#c", b"https://mail.example.com/owa/?a=b#c"),
+        (b"http://EX1.internal:444/owa", b"https://mail.example.com/owa"),
+        (b"https://exchange.internal", b"https://mail.example.com"),
+        (b"//exchange.internal/x", b"https://mail.example.com/x"),
+        (b"/owa/", b"/owa/"),
+        (b"https://login.example.net/", b"https://login.example.net/"),
+        (b"https://exchange.internal.evil.example/", b"https://exchange.internal.evil.example/"),
+        (b"ms-outlook://exchange.internal/", b"ms-outlook://exchange.internal/"),
+        (b"https://[broken/", b"https://[broken/"),
+        (b"/caf\xe9", b"/caf\xe9"),
+    ],
+)
+def test_only_the_upstreams_own_urls_become_ours(location, ours):
+    assert rewriter().location(location) == ours
+
+
+@pytest.mark.parametrize(
+    ("cookie", "ours"),
+    [
+        (b"a=b; Domain=.exchange.internal; Path=/", b"a=b; Domain=mail.example.com; Path=/; Secure"),
+        (b"a=b; domain=internal; secure", b"a=b; Domain=mail.example.com; secure"),
+        (b"a=b; Domain=other.example; Secure; HttpOnly", b"a=b; Domain=other.example; Secure; HttpOnly"),
+        (b"a=secure", b"a=secure; Secure"),
+    ],
+)
+def test_cookies_are_for_our_host_and_secure(cookie, ours):
+    assert rewriter().cookie(cookie) == ours
+
+
+@pytest.mark.parametrize(
+    ("destination", "theirs"),
+    [
+        (b"https://mail.example.com/dav/x", b"https://exchange.internal/dav/x"),
+        (b"https://MAIL.example.com", b"https://exchange.internal"),
+        (b"https://mail.example.com.evil/x", b"https://mail.example.com.evil/x"),
+        (b"/dav/x", b"/dav/x"),
+    ],
+)
+def test_a_destination_is_told_as_the_upstream_knows_itself(destination, theirs):
+    assert rewriter().destination(destination) == theirs
+
+
+def test_a_destination_stays_where_the_host_is_preserved():
+    preserved = rewriter(Upstream("m", (Server("http", "a", 80),), rewrite_location=True))
+    assert preserved.destination(b"https://mail.example.com/x") == b"https://mail.example.com/x"
+
+
+def test_fields_that_need_nothing_are_the_same_list_and_others_a_copy():
+    plain = [b"Content-Type", b": ", b"text/html", b"\r\n"]
+    assert rewriter().response(plain) is plain
+    assert rewriter().request(plain) is plain
+    moved = [*plain, b"X-MS-Location", b": ", b"https://exchange.internal/x", b"\r\n"]
+    assert rewriter().response(moved)[6] == b"https://mail.example.com/x"
+    assert moved[6] == b"https://exchange.internal/x"
+    copied = [b"Destination", b": ", b"https://mail.example.com/x", b"\r\n"]
+    assert rewriter().request(copied)[2] == b"https://exchange.internal/x"

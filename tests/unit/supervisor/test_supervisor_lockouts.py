@@ -1,0 +1,55 @@
+"""The one table of failed logins."""
+
+import pytest
+
+from gateway.config.model import Lockout
+from gateway.supervisor import lockouts
+from gateway.supervisor.lockouts import Lockouts
+
+SETTINGS = Lockout(failures=3, window_seconds=60.0, ban_seconds=600.0)
+
+
+def test_the_last_failure_within_the_window_begins_a_ban():
+    table = Lockouts(SETTINGS)
+    assert table.failed("192.0.2.1", 1, 100.0) is None
+    assert table.failed("192.0.2.1", 1, 130.0) is None
+    assert table.failed("192.0.2.1", 1, 160.0) == 760.0
+    assert table.bans(200.0) == {"192.0.2.1": 760.0}
+    assert table.bans(760.0) == {}
+
+
+def test_failures_outside_the_window_do_not_count():
+    table = Lockouts(SETTINGS)
+    for now in (0.0, 61.0, 122.0, 183.0):
+        assert table.failed("192.0.2.1", 1, now) is None
+    assert table.bans(184.0) == {}
+
+
+def test_others_are_not_counted_along():
+    table = Lockouts(SETTINGS)
+    table.failed("192.0.2.1", 2, 0.0)
+    assert table.failed("192.0.2.2", 1, 0.0) is None
+
+
+@pytest.mark.parametrize("count", [3, 4, 10**9])
+def test_a_batch_counts_as_its_number_and_takes_no_more_memory(count):
+    table = Lockouts(SETTINGS)
+    assert table.failed("192.0.2.1", count, 0.0) == 600.0
+
+
+def test_who_is_let_in_again_begins_anew():
+    table = Lockouts(SETTINGS)
+    table.failed("192.0.2.1", 3, 0.0)
+    assert table.lift("192.0.2.1")
+    assert not table.lift("192.0.2.1")
+    assert table.bans(1.0) == {}
+    assert table.failed("192.0.2.1", 2, 1.0) is None
+
+
+def test_a_flood_of_addresses_is_forgotten_from_its_oldest(monkeypatch):
+    monkeypatch.setattr(lockouts, "MAX_TRACKED_ADDRESSES", 2)
+    table = Lockouts(SETTINGS)
+    for number in range(3):
+        table.failed(f"192.0.2.{number}", 2, 0.0)
+    assert table.failed("192.0.2.0", 1, 0.0) is None, "forgotten"
+    assert table.failed("192.0.2.2", 1, 0.0) is not None
