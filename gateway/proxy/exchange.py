@@ -89,6 +89,8 @@ class Exchange:
     def start(self) -> None:
         """Send the request on an idle connection, or make one."""
         client = self._client
+        if client.pinned is not None and (client.pinned.pool is not self.pool or client.pinned.is_closing()):
+            client.unpin()  # a reload leads elsewhere, or it is about to be lost
         try:
             connection = client.pinned or self.pool.take(client.peer.address)
         except UpstreamError as error:
@@ -148,6 +150,8 @@ class Exchange:
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         elif self._answer.response is None:
             self._client.deadline = now + self._body_idle_seconds()
+        elif not self._client.is_write_paused:  # both ways at once
+            self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         return rest
 
     def _is_too_slow(self, now: float) -> bool:
@@ -202,7 +206,7 @@ class Exchange:
             self._complete(is_clean=answer.is_clean)
         elif answer.is_upgraded:
             self._upgrade()
-        elif not self.takes_body and not client.is_write_paused:
+        elif (response is not None or not self.takes_body) and not client.is_write_paused:
             client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
 
     def _upgrade(self) -> None:
@@ -275,7 +279,8 @@ class Exchange:
         self._is_done = True
         if upstream is not None:
             response = self._answer.response
-            if not (is_clean and is_request_complete and response is not None and response.is_keep_alive):
+            is_whole = is_clean and is_request_complete and not upstream.is_write_paused
+            if not (is_whole and response is not None and response.is_keep_alive):
                 upstream.discard()
                 self._client.unpin()
             elif self._client.pins:
@@ -293,7 +298,7 @@ class Exchange:
         self._let_go()
         self.record.reason = error.reason
         self._client.unpin()
-        if self._answer.response is not None:
+        if self.record.status is not None:  # the client has the head
             self._log()
             self._client.abort_exchange()
         else:
@@ -311,6 +316,9 @@ class Exchange:
         """The client's or the upstream's time is up, whoever was to speak."""
         if self._client.is_write_paused:
             self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {READ_IDLE_SECONDS:g} s"))
+        elif self._client.is_read_paused:
+            cause = "the upstream stopped reading the request's body"
+            self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))
         elif self.takes_body and self._answer.response is None:
             self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {BODY_IDLE_SECONDS:g} s"))
         else:

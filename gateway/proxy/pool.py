@@ -54,7 +54,7 @@ class ServerState:
 class Pool:
     """The connections of one worker to one upstream."""
 
-    __slots__ = ("_checks", "_next", "servers", "tls", "upstream")
+    __slots__ = ("_checks", "_is_closed", "_next", "servers", "tls", "upstream")
 
     def __init__(self, upstream: Upstream, tls: ssl.SSLContext | None) -> None:
         """`tls` is for the https servers among the upstream's."""
@@ -62,6 +62,7 @@ class Pool:
         self.tls = tls
         self.servers = [ServerState(server) for server in upstream.servers]
         self._next = 0
+        self._is_closed = False
         self._checks: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
@@ -102,7 +103,6 @@ class Pool:
             case "client_ip":
                 return max(able, key=lambda state: _weight(client, state))
             case "round_robin":
-                self._next += 1
                 return able[self._next % len(able)]
 
     def _nobody(self) -> UpstreamError:
@@ -123,6 +123,7 @@ class Pool:
             connection = state.idle.pop()
             if not connection.is_closing():
                 state.busy += 1
+                self._next += 1
                 return connection
         return None
 
@@ -137,6 +138,7 @@ class Pool:
         except UpstreamError as error:
             exchange.fail(error)
             return
+        self._next += 1
         causes = []
         for state in [first, *(other for other in self.servers if other is not first and other.condition.is_up)]:
             state.busy += 1
@@ -188,7 +190,7 @@ class Pool:
         """Take back a connection whose exchange ended cleanly."""
         state = connection.state
         state.busy -= 1
-        if len(state.idle) >= MAX_IDLE_CONNECTIONS:
+        if self._is_closed or len(state.idle) >= MAX_IDLE_CONNECTIONS:
             connection.close()
             return
         connection.idle_since = clock.monotonic_seconds()
@@ -213,6 +215,7 @@ class Pool:
         """Stop the checks and close every idle connection; busy ones end with their exchange."""
         for check in self._checks:
             check.cancel()
+        self._is_closed = True
         self._checks.clear()
         for state in self.servers:
             while state.idle:

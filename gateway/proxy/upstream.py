@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 class UpstreamConnection(asyncio.Protocol):
     """The client side of one HTTP/1.1 connection."""
 
-    __slots__ = ("_is_lost", "_pinned_to", "exchange", "exchanges", "idle_since", "pool", "state", "transport")
+    __slots__ = (
+        "_is_lost",
+        "_pinned_to",
+        "exchange",
+        "exchanges",
+        "idle_since",
+        "is_write_paused",
+        "pool",
+        "state",
+        "transport",
+    )
 
     def __init__(self, pool: Pool, state: ServerState) -> None:
         self.pool = pool
@@ -28,6 +38,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pinned_to: ClientConnection | None = None
         self.exchanges = 0  # finished ones: whether a failure may be a stale connection's
         self.idle_since = 0.0
+        self.is_write_paused = False  # the server has yet to read what was sent
         self._is_lost = False
 
     def __repr__(self) -> str:
@@ -64,11 +75,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The server reads slower than the client sends."""
+        self.is_write_paused = True
         if self.exchange is not None:
             self.exchange.pause_request()
 
     def resume_writing(self) -> None:
         """The server has caught up."""
+        self.is_write_paused = False
         if self.exchange is not None:
             self.exchange.resume_request()
 

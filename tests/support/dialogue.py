@@ -37,6 +37,7 @@ from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.supervisor.snapshot import build_snapshot
+from gateway.tls.proxy_protocol import Endpoint
 
 HOST = "mail.example.com"
 INSIDE, OUTSIDE = "10.0.0.9", "203.0.113.9"
@@ -110,8 +111,9 @@ class Loop(asyncio.SelectorEventLoop):
 class Dial:
     """The gateway's attempt to reach a server; in place of the socket that comes of it."""
 
-    def __init__(self, loop: Loop, server: Server) -> None:
+    def __init__(self, loop: Loop, server: Server, header: bytes) -> None:
         self.server = server
+        self.header = header  # what is said before anything else, for an upstream that takes the PROXY protocol
         self.made: asyncio.Future[ServerEnd] = loop.create_future()
         self.answer: asyncio.Future[None] = loop.create_future()
         self.is_slow = False
@@ -257,6 +259,7 @@ class ClientEnd(Transport):
     group_name = "X25519MLKEM768"
     is_resumed = False
     leaves_no_session = False
+    local = Endpoint(parse_address("127.0.0.1"), 443)
 
     def __init__(self, world: World, leaf: pki.Leaf | None) -> None:
         super().__init__(world)
@@ -408,8 +411,8 @@ class World:
 
     # upstreams
 
-    async def _dial(self, server: Server) -> Dial:
-        dial = Dial(self.loop, server)
+    async def _dial(self, server: Server, header: bytes) -> Dial:
+        dial = Dial(self.loop, server, header)
         self.dials.append(dial)
         try:
             await dial.answer

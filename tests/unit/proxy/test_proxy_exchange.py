@@ -1,0 +1,611 @@
+"""One request and its answer: framing both ways, what goes wrong on the way, and the deadlines."""
+
+import pytest
+from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
+
+from gateway.proxy.answer import MAX_INTERIM_ANSWERS, MAX_RESPONSE_HEAD_BYTES
+from gateway.proxy.exchange import BODY_IDLE_SECONDS, MIN_BODY_BYTES_PER_SECOND, READ_IDLE_SECONDS
+
+
+def warm(world, client=None, path="/webmail"):
+    """An upstream connection that has served a client's request and lies idle."""
+    client = client or world.client()
+    client.says(get(path))
+    server = world.accepts()
+    server.says(response())
+    server.hears()
+    client.hears()
+    world.log.clear()
+    return server
+
+
+# framing
+
+
+def test_a_chunked_request_is_chunked_anew_with_its_trailers(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Transfer-Encoding: chunked"))
+    server = world.accepts()
+    client.says(b"3;extension=gone\r\nabc\r")
+    client.says(b"\n2\r\nde\r\n0\r\nX-Sum: 5\r\nX-Client-Email: spoofed\r\n\r\n")
+    head, _, body = server.hears().partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert body == b"3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n"
+    server.says(response())
+    assert world.record["bytes_in"] == 5
+
+
+def test_a_chunked_answer_is_chunked_anew_with_its_trailers(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", "Transfer-Encoding: chunked", body=b"3;x=y\r\nab"))
+    server.says(b"c\r\n0\r\nServer-Timing: 1\r\nKeep-Alive: 5\r\n\r\n")
+    head, _, body = client.hears().partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert body == b"2\r\nab\r\n1\r\nc\r\n0\r\nServer-Timing: 1\r\n\r\n"
+    assert world.record["bytes_out"] == 3
+    assert client.is_open
+    assert world.busy() == [(0, 1)]
+
+
+def test_an_answer_that_ends_with_its_connection_is_chunked_for_the_client(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(b"HTTP/1.1 200 OK\r\n\r\nto the ")
+    server.says(b"end")
+    server.closes()
+    assert client.hears().endswith(b"7\r\nto the \r\n3\r\nend\r\n0\r\n\r\n")
+    assert client.is_open
+    assert world.busy() == [(0, 0)]
+    assert len(world.log) == 1
+
+
+def test_an_answer_that_ends_with_its_connection_may_end_without_a_word(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(b"HTTP/1.1 200 OK\r\n\r\nall")
+    server.goes()
+    assert client.hears().endswith(b"3\r\nall\r\n0\r\n\r\n")
+    assert client.is_open
+
+
+def test_an_answer_that_ends_with_a_broken_connection_is_not_whole(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(b"HTTP/1.1 200 OK\r\n\r\npart")
+    server.goes(ConnectionResetError("reset"))
+    assert not client.hears().endswith(b"0\r\n\r\n")
+    assert client.was_aborted
+    assert world.record["reason"] == "upstream_bad_response"
+
+
+def test_an_http_1_0_client_gets_no_chunks_and_its_connection_closed(world):
+    client = world.client()
+    client.says(b"GET /webmail HTTP/1.0\r\nHost: mail.example.com\r\n\r\n")
+    server = world.accepts()
+    assert b"HTTP/1.1\r\n" in server.hears()
+    server.says(response("200 OK", "Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\r\n"))
+    answer = client.hears()
+    assert answer.endswith(b"Connection: close\r\n\r\nabc")
+    assert b"chunked" not in answer
+    assert not client.is_open
+    assert world.record["protocol"] == "HTTP/1.0"
+
+
+def test_an_http_1_0_client_may_keep_its_connection(world):
+    client = world.client()
+    client.says(b"GET /webmail HTTP/1.0\r\nHost: mail.example.com\r\nConnection: keep-alive\r\n\r\n")
+    world.accepts().says(response(body=b"abc"))
+    assert header(client.hears(), "Connection") == "keep-alive"
+    assert client.is_open
+
+
+def test_an_http_1_0_client_that_keeps_alive_is_closed_where_only_that_ends_the_answer(world):
+    client = world.client()
+    client.says(b"GET /webmail HTTP/1.0\r\nHost: mail.example.com\r\nConnection: keep-alive\r\n\r\n")
+    server = world.accepts()
+    server.says(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    server.closes()
+    assert client.hears().endswith(b"Connection: close\r\n\r\nabc")
+    assert not client.is_open
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("HEAD", response("200 OK", "Content-Length: 1000")),
+        ("HEAD", response("200 OK", "Transfer-Encoding: chunked")),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", response("304 Not Modified", "Content-Length: 1000")),
+    ],
+)
+def test_an_answer_without_a_body_ends_with_its_head(world, method, answer):
+    client = world.client()
+    client.says(request(method))
+    server = world.accepts()
+    server.says(answer)
+    heard = client.hears()
+    assert heard.endswith(b"\r\n\r\n")
+    assert b"chunked" not in heard
+    assert world.record["bytes_out"] == 0
+    assert world.busy() == [(0, 1)]
+    client.says(get())
+    server.says(response(body=b"next"))
+    assert client.hears().endswith(b"next")
+
+
+def test_bytes_behind_an_answer_cost_the_connection(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response(body=b"ok") + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+    assert client.hears().endswith(b"ok")
+    assert server.is_lost
+    assert world.busy() == [(0, 0)]
+
+
+@pytest.mark.parametrize("line", ["Connection: close", "Connection: Close, X"])
+def test_an_upstream_that_closes_is_not_used_again(world, line):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", line))
+    assert server.is_lost
+    assert client.is_open
+
+
+# interim answers
+
+
+def test_interim_answers_pass_before_the_final_one(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Expect: 100-continue", "Content-Length: 2"))
+    server = world.accepts()
+    assert header(server.hears(), "Expect") == "100-continue"
+    server.says(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+    assert client.hears() == b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    client.says(b"hi")
+    server.says(b"HTTP/1.1 102 Processing\r\n\r\n" + response())
+    assert client.hears().startswith(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert world.record["status"] == 200
+
+
+def test_an_http_1_0_client_hears_no_interim_answers(world):
+    client = world.client()
+    client.says(b"GET /webmail HTTP/1.0\r\nHost: mail.example.com\r\n\r\n")
+    world.accepts().says(b"HTTP/1.1 103 Early Hints\r\n\r\n" + response())
+    assert client.hears().startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_protocols_switched_unasked_are_a_bad_answer(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert status(client.hears()) == 502
+    assert server.is_lost
+    assert world.record["reason"] == "upstream_bad_response"
+
+
+def test_interim_answers_without_end_are_a_bad_answer(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(b"HTTP/1.1 102 Processing\r\n\r\n" * MAX_INTERIM_ANSWERS)
+    assert world.log == []
+    server.says(b"HTTP/1.1 102 Processing\r\n\r\n")
+    assert world.record["reason"] == "upstream_bad_response"
+
+
+# bad answers, and upstreams that are lost
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"220 mail ESMTP\r\n\r\n",
+        response("200 OK", "Transfer-Encoding: gzip"),
+        response("200 OK", "Content-Length: x"),
+        response("200 OK", "Content-Length: 1", "Content-Length: 2"),
+        response("200 OK", "Transfer-Encoding: chunked", body=b"no chunk\r\n"),
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_RESPONSE_HEAD_BYTES,
+    ],
+)
+def test_what_is_no_answer_is_a_502(world, answer):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(answer)
+    heard = client.hears()
+    assert (status(heard), header(heard, "X-Gateway-Reason")) == (502, "upstream_bad_response")
+    assert server.is_lost
+    assert client.is_open
+    assert world.record["status"] == 502
+
+
+def test_a_header_section_of_an_answer_may_come_in_any_pieces(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    for byte in response(body=b"slowly"):
+        server.says(bytes((byte,)))
+    assert client.hears().endswith(b"\r\n\r\nslowly")
+
+
+def test_a_body_that_breaks_later_cuts_the_answer_short(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", "Transfer-Encoding: chunked", body=b"1\r\na\r\n"))
+    server.says(b"no chunk\r\n")
+    assert client.was_aborted
+    assert (world.record["status"], world.record["reason"]) == (200, "upstream_bad_response")
+
+
+@pytest.mark.parametrize("how", ["closes", "goes"])
+def test_an_upstream_lost_before_the_head_is_a_502(world, how):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    getattr(server, how)()
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+    assert client.is_open
+    assert world.busy() == [(0, 0)]
+
+
+def test_an_upstream_lost_within_its_head_is_a_bad_answer(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(b"HTTP/1.1 200 O")
+    server.closes()
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_bad_response"
+
+
+def test_an_upstream_lost_within_its_body_cuts_the_answer_short(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", "Content-Length: 10", body=b"half "))
+    server.closes()
+    assert client.was_aborted
+    assert world.record["reason"] == "upstream_bad_response"
+    assert world.record["bytes_out"] == 5
+
+
+def test_no_server_is_reachable(world):
+    client = world.client()
+    client.says(get())
+    world.refuses()
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+    assert world.record["upstream"] is None
+    assert world.busy() == [(0, 0)]
+    assert client.is_open
+
+
+def test_a_server_that_does_not_answer_the_connection_in_time_is_unreachable(world):
+    client = world.client()
+    client.says(get())
+    world.passes(6)
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+    assert world.busy() == [(0, 0)]
+    assert world.dials == []
+
+
+# stale connections
+
+
+def test_a_request_on_a_connection_that_died_idle_is_sent_again_once(world):
+    stale = warm(world)
+    client = world.client()
+    client.says(get("/webmail/again"))
+    assert b"/webmail/again" in stale.hears()
+    stale.goes(ConnectionResetError("reset"))
+    fresh = world.accepts()
+    assert b"/webmail/again" in fresh.hears()
+    fresh.says(response(body=b"yes"))
+    assert client.hears().endswith(b"yes")
+    assert world.record["status"] == 200
+    assert world.busy() == [(0, 1)]
+
+
+def test_it_is_not_sent_a_third_time(world):
+    stale = warm(world)
+    client = world.client()
+    client.says(get())
+    stale.goes()
+    world.accepts().goes()
+    assert status(client.hears()) == 502
+    assert world.dials == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request("POST"),
+        request("POST", "/webmail", "Content-Length: 2", body=b"hi"),
+        request("PUT", "/webmail", "Content-Length: 2", body=b"hi"),
+        request("PUT", "/webmail", "Transfer-Encoding: chunked"),
+        request("PATCH"),
+    ],
+)
+def test_what_may_have_an_effect_twice_or_has_a_body_is_not_sent_again(world, data):
+    stale = warm(world)
+    client = world.client()
+    client.says(data)
+    stale.goes()
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+    assert world.dials == []
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT"])
+def test_other_repeatable_methods_are_sent_again_too(world, method):
+    stale = warm(world)
+    world.client().says(request(method))
+    stale.goes()
+    assert world.accepts().hears().startswith(method.encode())
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP"])
+def test_a_server_that_had_begun_to_answer_was_not_dead(world, begun):
+    stale = warm(world)
+    client = world.client()
+    client.says(get())
+    stale.says(begun)
+    stale.goes()
+    assert b"HTTP/1.1 502 " in client.hears()
+    assert world.dials == []
+
+
+def test_the_first_request_of_a_connection_is_not_sent_again(world):
+    client = world.client()
+    client.says(get())
+    world.accepts().goes()
+    assert status(client.hears()) == 502
+    assert world.dials == []
+
+
+# the client goes
+
+
+def test_a_client_that_goes_while_the_upstream_is_connected_ends_the_attempt(world):
+    client = world.client()
+    client.says(get())
+    client.goes()
+    assert world.dials == []
+    assert world.busy() == [(0, 0)]
+    assert world.record["status"] is None
+
+
+def test_a_client_that_goes_within_the_answer_frees_the_upstream(world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", "Content-Length: 10", body=b"half "))
+    client.goes()
+    assert server.is_lost
+    assert world.busy() == [(0, 0)]
+    assert (world.record["status"], world.record["bytes_out"]) == (200, 5)
+
+
+# limits and deadlines
+
+
+def test_a_body_may_be_as_long_as_the_limit_and_no_longer(make_world):
+    world = make_world(limits={"body": 1000})
+    announced, chunked = world.client(), world.client()
+    announced.says(request("POST", "/webmail", "Content-Length: 1001"))
+    assert header(announced.hears(), "X-Gateway-Reason") == "body_too_large"
+    chunked.says(request("POST", "/webmail", "Transfer-Encoding: chunked"))
+    server = world.accepts()
+    chunked.says(b"3e8\r\n" + b"x" * 1000 + b"\r\n")
+    assert chunked.is_open
+    chunked.says(b"1\r\nx\r\n")
+    assert header(chunked.hears(), "X-Gateway-Reason") == "body_too_large"
+    assert server.is_lost
+    assert not chunked.is_open
+
+
+def test_a_body_that_is_no_body_is_refused(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Transfer-Encoding: chunked"))
+    server = world.accepts()
+    client.says(b"no chunk\r\n")
+    assert header(client.hears(), "X-Gateway-Reason") == "bad_request"
+    assert server.is_lost
+    assert not client.is_open
+
+
+def test_a_body_that_was_held_and_is_no_body_is_refused(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Transfer-Encoding: chunked", body=b"no chunk\r\n"))
+    server = world.accepts()
+    assert header(client.hears(), "X-Gateway-Reason") == "bad_request"
+    assert server.is_lost
+
+
+def test_a_client_that_sends_nothing_of_its_body_is_refused(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 10", body=b"half "))
+    world.accepts()
+    world.passes(BODY_IDLE_SECONDS - 1)
+    client.says(b"more")
+    world.passes(BODY_IDLE_SECONDS - 1)
+    assert world.log == []
+    world.passes(3)
+    assert world.record["reason"] == "request_timeout"
+
+
+def test_a_body_that_trickles_is_refused_after_a_minute(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    world.accepts()
+    for _ in range(70):
+        client.says(b"x" * (MIN_BODY_BYTES_PER_SECOND - 1))
+        world.passes(1)
+    assert world.record["reason"] == "request_timeout"
+
+
+@pytest.mark.parametrize("method", ["RPC_IN_DATA", "RPC_OUT_DATA"])
+def test_outlook_anywhere_may_trickle(world, method):
+    client = world.client()
+    client.says(request(method, "/webmail", "Content-Length: 1073741824"))
+    world.accepts()
+    for _ in range(10):
+        world.passes(300)
+        client.says(b"ping")
+    assert client.is_open
+    assert world.log == []
+
+
+def test_an_upstream_that_does_not_answer_is_a_504(make_world):
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    world.passes(9)
+    assert world.log == []
+    world.passes(3)
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_timeout"
+    assert server.is_lost
+
+
+def test_the_time_for_an_answer_begins_when_the_body_is_complete(make_world):
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 10", body=b"half "))
+    world.accepts()
+    world.passes(30)
+    client.says(b"whole")
+    world.passes(9)
+    assert world.log == []
+    world.passes(3)
+    assert world.record["reason"] == "upstream_timeout"
+
+
+def test_an_answer_may_take_for_ever_as_long_as_something_comes(make_world):
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", "Transfer-Encoding: chunked"))
+    for _ in range(10):
+        world.passes(8)
+        server.says(b"1\r\n.\r\n")
+    assert client.is_open
+    world.passes(12)
+    assert client.was_aborted
+    assert world.record["reason"] == "upstream_timeout"
+
+
+def test_a_body_and_its_answer_may_stream_both_ways_at_once_for_hours(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    server = world.accepts()
+    server.says(response("200 OK", "Transfer-Encoding: chunked"))
+    for _ in range(20):
+        client.says(b"x" * 10_000)
+        server.says(b"1\r\n.\r\n")
+        world.passes(50)
+    assert client.is_open
+    for _ in range(3):  # and one way at a time
+        server.says(b"1\r\n.\r\n")
+        world.passes(50)
+    assert client.is_open
+    assert world.log == []
+
+
+def test_an_interim_answer_does_not_give_the_client_an_hour_for_its_body(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 10", "Expect: 100-continue"))
+    world.accepts().says(b"HTTP/1.1 100 Continue\r\n\r\n")
+    world.passes(BODY_IDLE_SECONDS + 2)
+    assert world.record["reason"] == "request_timeout"
+
+
+def test_a_client_that_stops_reading_within_an_answer_is_cut(world):
+    client = world.client()
+    client.is_slow = True
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", "Content-Length: 1000000", body=b"x" * (HIGH_WATER_BYTES + 1)))
+    server.says(b"x")  # on its way already
+    world.passes(READ_IDLE_SECONDS - 2)
+    assert world.log == []
+    world.passes(4)
+    assert client.was_aborted
+    assert world.record["reason"] == "request_timeout"
+    assert server.is_lost
+
+
+def test_sending_does_not_excuse_a_client_from_reading(world):
+    client = world.client()
+    client.is_slow = True
+    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    server = world.accepts()
+    server.says(response("200 OK", "Content-Length: 1000000", body=b"x" * (HIGH_WATER_BYTES + 1)))
+    for _ in range(7):
+        client.says(b"x" * 10_000)
+        world.passes(10)
+    assert client.was_aborted
+
+
+def test_an_upstream_that_stops_reading_the_body_is_the_one_to_blame(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    server = world.accepts(is_slow=True)
+    client.says(b"x" * (HIGH_WATER_BYTES + 1))
+    world.passes(BODY_IDLE_SECONDS + 2)
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_timeout"
+    assert server.is_lost
+
+
+def test_an_answer_before_its_upstream_has_read_the_body_costs_the_connection(world):
+    """What is still in its buffer is not what the next client's request should stand behind."""
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 100000"))
+    server = world.accepts(is_slow=True)
+    client.says(b"x" * 100_000)
+    server.says(response())
+    assert status(client.hears()) == 200
+    assert world.busy() == [(0, 0)]
+    assert server.is_lost
+    assert not client.is_paused
+    assert client.is_open
+
+
+def test_an_exchange_says_what_it_does(world):
+    client = world.client()
+    client.says(get())
+    world.accepts()
+    exchange = client.application._exchange
+    assert repr(exchange) == "<Exchange GET b'/webmail' via <UpstreamConnection http://10.0.0.5:8080 busy after 0>>"
+
+
+def test_what_comes_too_late_changes_nothing(world):
+    """Each of these may be called once more by a transport that is on its way out."""
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    exchange = client.application._exchange
+    server.says(response())
+    before = len(world.log)
+    world.does(exchange.client_gone)
+    world.does(exchange.upstream_lost, None)
+    world.does(exchange.on_deadline)
+    world.does(exchange.resume_response)
+    world.does(exchange.pause_response)
+    assert exchange.request_data(b"late") == b"late"
+    assert len(world.log) == before
+    assert world.busy() == [(0, 1)]
