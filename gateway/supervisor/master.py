@@ -16,22 +16,28 @@ import socket
 from typing import Final
 
 from gateway import clock
+from gateway.admin.state import State
 from gateway.config.model import Listener
 from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
 from gateway.supervisor import worker
+from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetching import FetcherKeeper
+from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.lists import fetch_plan
 from gateway.supervisor.lockouts import Lockouts
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
 from gateway.supervisor.sockets import open_listener
+from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
 
 # After a worker's own drain time the master stops asking.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0
+# The admin process has nothing to finish that would be missed.
+KILL_ADMIN_AFTER_SECONDS: Final = 3.0
 # How often files are looked at: a handful of stat calls.
 WATCH_SECONDS: Final = 0.5
 
@@ -54,14 +60,17 @@ class Master:
         self._stamps = revision.stamps
         self._fetcher = FetcherKeeper(revision.lists, self._become_fetcher)
         self._bulletin = Bulletin()
-        self._reload_error: str | None = None
-        self._loaded_at = clock.unix_seconds()
+        self._reloads = Reloads()
         self._lockouts = None if config.lockout is None else Lockouts(config.lockout)
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
         self._children = Children(self._selector, self._let_go, self._fetcher.ended)
         self._census = Census(self._children)
         self._workers = Role("worker", self._work, self._hear_worker, self._send_bans)
+        self._reporter = Reporter(self._children, self._census, self._workers, self._reloads, self._bulletin)
+        self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe)
+        self._admin = None if config.admin is None else open_admin(config.admin)
+        self._administration = Role("the admin process", self._administer, self._inquiries.hear)
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
@@ -71,6 +80,9 @@ class Master:
             self._children.start(self._workers)
         addresses = ", ".join(listener.address for listener in config.listen)
         _log.info("serving on %s with %d worker(s)", addresses, config.workers)
+        if config.admin is not None:
+            self._children.start(self._administration)
+            _log.info("status, health and metrics on %s", config.admin.address)
         self._fetcher.follow(fetch_plan(config))
         self._bulletin.follow(self._revision.snapshot)
         while True:
@@ -100,8 +112,9 @@ class Master:
 
     def _wait(self, seconds: float) -> list[int]:
         """Hear the other processes for at most so long; returns the signals that came."""
-        if (due := self._children.due_seconds()) is not None:
-            seconds = max(0.0, min(seconds, due - clock.monotonic_seconds()))
+        for due in (self._children.due_seconds(), self._inquiries.due_seconds()):
+            if due is not None:
+                seconds = max(0.0, min(seconds, due - clock.monotonic_seconds()))
         numbers: list[int] = []
         for key, events in self._selector.select(seconds):
             if key.fileobj is self._signals:
@@ -109,6 +122,7 @@ class Master:
                     numbers += self._signals.recv(64)
             else:
                 self._children.on_event(key.data, events)
+        self._inquiries.answer()
         return numbers
 
     # the other processes
@@ -128,10 +142,22 @@ class Master:
         self._let_go()
         for _, listening in self._listening:
             listening.close()
+        if self._admin is not None:
+            self._admin.close()
         self._access_log.close()
 
     def _work(self, channel: Channel) -> None:
+        if self._admin is not None:
+            self._admin.close()
         worker.serve(self._revision, self._listening, self._access_log, channel)
+
+    def _administer(self, channel: Channel) -> None:
+        config = self._revision.config.admin
+        if config is not None and self._admin is not None:
+            become_admin_process(channel, self._admin, config.host)
+
+    def _describe(self, asked_seconds: float) -> State:
+        return self._reporter.state(self._revision, asked_seconds)
 
     def _hear_worker(self, child: Child, message: Message) -> None:
         match message:
@@ -179,7 +205,7 @@ class Master:
             check_same_frame(old.config, revision.config)
             plan = fetch_plan(revision.config)
         except ConfigError as error:
-            self._reload_error = error.cause
+            self._reloads.refuse(error.cause)
             for line in error.cause.splitlines():
                 _log.error("reload refused, the old configuration stays: %s", line)
             return
@@ -187,8 +213,7 @@ class Master:
             _log.warning("%s", warning)
         self._revision = revision
         self._stamps = revision.stamps
-        self._reload_error = None
-        self._loaded_at = clock.unix_seconds()
+        self._reloads.succeed()
         text = revision.source.decode("utf-8", "surrogateescape")
         self._say({"do": "reload", "source": text})
         if (settings := revision.config.lockout) is None:
@@ -208,19 +233,25 @@ class Master:
         for _, listening in self._listening:
             listening.close()
         self._children.end()
-        self._children.signal(self._workers, signal.SIGTERM)
+        self._reporter.is_stopping = True
         self._fetcher.end()
-        until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
-        while self._children.of(self._workers) or self._fetcher.is_running:
-            numbers = self._wait(max(0.0, until - clock.monotonic_seconds()))
-            if signal.SIGTERM in numbers or signal.SIGINT in numbers or clock.monotonic_seconds() >= until:
-                self._children.signal(self._workers, signal.SIGKILL)  # out of time, or asked a second time
-                self._fetcher.stop(signal.SIGKILL)
-                until = clock.monotonic_seconds() + KILL_AFTER_SECONDS
-            self._census.forget(self._children.reap())
+        self._end(self._workers, KILL_AFTER_SECONDS)
+        self._end(self._administration, KILL_ADMIN_AFTER_SECONDS)
         self._access_log.close()
         self._revision.lists.discard_fallback()
         return 0
+
+    def _end(self, role: Role, seconds: float) -> None:
+        """End the processes in a role, and the fetcher: by force after so many seconds, or when asked a second time."""
+        self._children.signal(role, signal.SIGTERM)
+        until = clock.monotonic_seconds() + seconds
+        while self._children.of(role) or self._fetcher.is_running:
+            numbers = self._wait(max(0.0, until - clock.monotonic_seconds()))
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers or clock.monotonic_seconds() >= until:
+                self._children.signal(role, signal.SIGKILL)
+                self._fetcher.stop(signal.SIGKILL)
+                until = clock.monotonic_seconds() + seconds
+            self._census.forget(self._children.reap())
 
 
 def _note(_number: int, _frame: object) -> None:

@@ -47,8 +47,12 @@ class Bulletin:
         now = clock.monotonic_seconds()
         if self._snapshot is not None and now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
-            for line in self.due(warnings_of(self._snapshot, self._chains, clock.now()), now):
+            for line in self.due(self.lines(clock.now()), now):
                 _log.warning("%s", line)
+
+    def lines(self, now: datetime) -> tuple[str, ...]:
+        """All that holds at `now`."""
+        return () if self._snapshot is None else warnings_of(self._snapshot, self._chains, now)
 
     def due(self, lines: tuple[str, ...], now: float) -> tuple[str, ...]:
         """Those of `lines` that are to be told at `now`, in monotonic seconds."""

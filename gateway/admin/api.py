@@ -1,0 +1,94 @@
+"""What machines read: `/healthz`, `/status` and `/metrics`. Nothing here changes anything.
+
+Keeps true: every answer is what the master knows now, not older than `FRESH_SECONDS`; however many ask, the master is
+asked once at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from gateway import clock, tasks
+from gateway.admin import metrics
+from gateway.admin.guard import guard
+from gateway.admin.state import State, StateSource
+from gateway.errors import OperationError
+
+# Who asks again within this time gets the same answer: a loop around curl must not keep the workers from their work.
+FRESH_SECONDS: Final = 0.2
+# Nothing that is asked for here has a body.
+MAX_BODY_BYTES: Final = 1024
+_NOT_SERVING: Final = 503
+
+
+def make_app(bound_host: str, source: StateSource) -> web.Application:
+    """The application that listens on `bound_host` (an address; empty for every one)."""
+    desk = StateDesk(source)
+    app = web.Application(middlewares=[guard(bound_host)], client_max_size=MAX_BODY_BYTES)
+    app.router.add_get("/healthz", _with_state(desk, _health))
+    app.router.add_get("/status", _with_state(desk, _status))
+    app.router.add_get("/metrics", _with_state(desk, _metrics))
+    return app
+
+
+class StateDesk:
+    """Hands out the state; one question at a time, and all who wait share its answer, a failure too."""
+
+    def __init__(self, source: StateSource, monotonic_seconds: Callable[[], float] = clock.monotonic_seconds) -> None:
+        self._source = source
+        self._monotonic_seconds = monotonic_seconds
+        self._question: asyncio.Task[State | OperationError] | None = None
+        self._until_seconds = 0.0
+
+    async def state(self) -> State:
+        """The state. Raises `OperationError` where the master does not answer."""
+        question = self._question
+        if question is None or (question.done() and self._monotonic_seconds() >= self._until_seconds):
+            self._question = question = tasks.spawn(self._ask(), name="ask the master")
+        outcome = await asyncio.shield(question)  # whoever goes away takes it from nobody else
+        if isinstance(outcome, OperationError):
+            raise OperationError(outcome.cause, outcome.remedy) from outcome
+        return outcome
+
+    async def _ask(self) -> State | OperationError:
+        outcome: State | OperationError
+        try:
+            outcome = await self._source()
+        except OperationError as error:
+            outcome = error
+        self._until_seconds = self._monotonic_seconds() + FRESH_SECONDS
+        return outcome
+
+
+def _with_state(
+    desk: StateDesk, answer: Callable[[State], web.Response]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(_request: web.Request) -> web.Response:
+        try:
+            state = await desk.state()
+        except OperationError as error:
+            return web.Response(status=_NOT_SERVING, text=f"{error.cause}; {error.remedy}\n")
+        return answer(state)
+
+    return handle
+
+
+def _health(state: State) -> web.Response:
+    """200 while somebody serves: for load balancers and orchestrators."""
+    if state["is_serving"]:
+        return web.Response(text="ok\n")
+    cause = "the gateway is stopping" if state["is_stopping"] else "no worker answers"
+    return web.Response(status=_NOT_SERVING, text=f"{cause}\n")
+
+
+def _status(state: State) -> web.Response:
+    return web.Response(body=orjson.dumps(state), content_type="application/json")
+
+
+def _metrics(state: State) -> web.Response:
+    return web.Response(body=metrics.render(state), headers={"Content-Type": metrics.CONTENT_TYPE})

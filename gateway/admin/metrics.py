@@ -1,0 +1,164 @@
+"""The state as Prometheus metrics (text format 0.0.4).
+
+Keeps true: no label takes a value that a client chose, so the number of series is bounded by the configuration.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.admin.state import EndingState, State
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
+
+
+def render(state: State) -> bytes:
+    """The exposition of one state."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_StateCollector(state))
+    return generate_latest(registry)
+
+
+class _StateCollector(Collector):
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        state = self._state
+        yield InfoMetricFamily("gateway", "The program that runs.", {"version": state["version"]})
+        yield _gauge("gateway_start_time_seconds", "When the gateway was started, Unix time.", _unix(state["started"]))
+        yield _gauge("gateway_serving", "1 while at least one worker takes connections.", state["is_serving"])
+        yield from _processes(state)
+        yield from _traffic(state)
+        yield _upstreams(state)
+        yield _servers_up(state)
+        yield _endings(state)
+        yield _gauge("gateway_warnings", "What `gateway status` warns of, in lines.", len(state["warnings"]))
+        yield from _reloads(state)
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _counter(name: str, documentation: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, documentation, value=value)
+
+
+def _processes(state: State) -> Iterator[Metric]:
+    workers = state["workers"]
+    answering = sum(worker["is_answering"] for worker in workers)
+    family = GaugeMetricFamily("gateway_workers", "Worker processes.", labels=["state"])
+    for label, count in (("wanted", state["workers_wanted"]), ("running", len(workers)), ("answering", answering)):
+        family.add_metric([label], count)
+    yield family
+    restarts = state["worker_restarts"]
+    yield _counter("gateway_worker_restarts", "Worker processes that ended unasked and were replaced.", restarts)
+
+
+def _traffic(state: State) -> Iterator[Metric]:
+    yield _gauge("gateway_connections", "Open client connections.", state["connections"])
+    answers: Counter[tuple[str, str]] = Counter()
+    for answer in state["answers"]:
+        answers[_status_class(answer["status"]), answer["reason"] or ""] += answer["count"]
+    family = CounterMetricFamily(
+        "gateway_requests",
+        "Requests by class of status (none: the client had gone) and by reason where the gateway refused.",
+        labels=["status", "reason"],
+    )
+    for labels, count in sorted(answers.items()):
+        family.add_metric(list(labels), count)
+    yield family
+    family = CounterMetricFamily(
+        "gateway_handshakes",
+        "TLS handshakes; failed: every connection that ended before its handshake was finished.",
+        labels=["result"],
+    )
+    handshakes = state["handshakes"]
+    for result, count in (
+        ("full", handshakes["full"]),
+        ("resumed", handshakes["resumed"]),
+        ("failed", handshakes["failed"]),
+    ):
+        family.add_metric([result], count)
+    yield family
+    family = CounterMetricFamily("gateway_body_bytes", "Bytes of bodies.", labels=["direction"])
+    family.add_metric(["received"], state["bytes"]["received"])
+    family.add_metric(["sent"], state["bytes"]["sent"])
+    yield family
+    dropped = state["dropped_log_lines"]
+    yield _counter("gateway_access_log_dropped_lines", "Access log lines that could not be written.", dropped)
+
+
+def _status_class(status: int | None) -> str:
+    return "none" if status is None else _STATUS_CLASSES.get(status // 100, "other")
+
+
+def _upstreams(state: State) -> Metric:
+    family = GaugeMetricFamily(
+        "gateway_upstream_connections", "Connections to upstream servers.", labels=["upstream", "server", "state"]
+    )
+    for upstream, servers in state["upstreams"].items():
+        for server in servers:
+            family.add_metric([upstream, server["server"], "busy"], server["busy"])
+            family.add_metric([upstream, server["server"], "idle"], server["idle"])
+    return family
+
+
+def _servers_up(state: State) -> Metric:
+    family = GaugeMetricFamily(
+        "gateway_upstream_up", "Share of the workers that would ask the server, 0 to 1.", labels=["upstream", "server"]
+    )
+    for upstream, servers in state["upstreams"].items():
+        for server in servers:
+            family.add_metric([upstream, server["server"]], server["up_in"] / max(server["workers"], 1))
+    return family
+
+
+def _endings(state: State) -> Metric:
+    """The earliest end for each set of labels: two CAs may have one name, and two lists be in one file."""
+    ends: dict[tuple[str, str, str], float] = {}
+
+    def note(kind: str, site: str, ending: EndingState) -> None:
+        labels = kind, site, ending["name"]
+        end = _unix(ending["ends"])
+        ends[labels] = min(end, ends.get(labels, end))
+
+    for site in state["sites"]:
+        note("certificate", site["name"], site["certificate"])
+        for authority in site["client_cas"]:
+            note("client_ca", site["name"], authority)
+        for entry in site["crls"]:
+            note("crl", site["name"], entry)
+    family = GaugeMetricFamily(
+        "gateway_expiry_timestamp_seconds",
+        "When a site's certificate, a client CA or a revocation list (its nextUpdate) ends, Unix time.",
+        labels=["kind", "site", "name"],
+    )
+    for labels, end in ends.items():
+        family.add_metric(list(labels), end)
+    return family
+
+
+def _reloads(state: State) -> Iterator[Metric]:
+    reload = state["reload"]
+    family = CounterMetricFamily("gateway_reloads", "Reloads since the start.", labels=["result"])
+    family.add_metric(["succeeded"], reload["succeeded"])
+    family.add_metric(["refused"], reload["refused"])
+    yield family
+    loaded = _unix(reload["loaded"])
+    yield _gauge("gateway_config_loaded_timestamp_seconds", "When what is served by was read, Unix time.", loaded)
+    is_current = reload["error"] is None
+    yield _gauge("gateway_config_current", "0 while the newest change on disk is refused.", is_current)
+
+
+def _unix(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()

@@ -1,0 +1,114 @@
+"""What is known of the running gateway: the JSON of `/status`, from which metrics and `gateway status` are made too.
+
+Times are RFC 3339 in UTC, durations seconds. Keys are only ever added: other people's scripts read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypedDict
+
+
+class WorkerState(TypedDict):
+    """One worker process, as it said last."""
+
+    pid: int
+    started: str
+    is_answering: bool  # it answered the question that this state is the answer to
+    report_age_seconds: float | None  # of what is said here; None: it has not said anything yet
+    is_draining: bool
+    connections: int
+    reload_error: str | None  # why it serves by an older configuration than the others
+
+
+class ServerState(TypedDict):
+    """One upstream server, over all workers."""
+
+    server: str
+    busy: int  # connections that carry an exchange
+    idle: int  # connections that are kept
+    up_in: int  # workers that would ask it
+    workers: int  # workers that know it
+    cause: str | None  # of the last failure that one of them remembers
+
+
+class EndingState(TypedDict):
+    """Something with a last day: a certificate or a revocation list."""
+
+    name: str  # the subject (RFC 4514), or the list's file or URL
+    begins: str
+    ends: str
+    seconds_left: float
+
+
+class SiteState(TypedDict):
+    """One site."""
+
+    name: str
+    hosts: list[str]
+    upstream: str
+    certificate: EndingState
+    client_cas: list[EndingState]
+    crls: list[EndingState]
+
+
+class ReloadState(TypedDict):
+    """How the configuration came to be, and what stands in the way of the next."""
+
+    loaded: str  # when what is served by now was read
+    succeeded: int  # reloads since the start
+    refused: int
+    refused_at: str | None  # when the newest refused attempt was, where none has succeeded since
+    error: str | None  # why it was refused; a line for each problem
+
+
+class AnswerCount(TypedDict):
+    """How many requests ended so."""
+
+    status: int | None  # None: the client had gone before the answer
+    reason: str | None  # the reason code where the gateway refused
+    count: int
+
+
+class HandshakeCounts(TypedDict):
+    """Finished TLS handshakes, and connections that ended before theirs was."""
+
+    full: int
+    resumed: int
+    failed: int
+
+
+class ByteCounts(TypedDict):
+    """Bytes of request and answer bodies."""
+
+    received: int
+    sent: int
+
+
+class State(TypedDict):
+    """All of it."""
+
+    version: str
+    time: str
+    pid: int  # the master's
+    started: str
+    uptime_seconds: float
+    config: str
+    is_stopping: bool
+    is_serving: bool  # at least one worker answered and takes connections
+    workers_wanted: int
+    worker_restarts: int
+    workers: list[WorkerState]
+    connections: int
+    reload: ReloadState
+    sites: list[SiteState]
+    upstreams: dict[str, list[ServerState]]
+    warnings: list[str]
+    answers: list[AnswerCount]
+    handshakes: HandshakeCounts
+    bytes: ByteCounts
+    dropped_log_lines: int
+
+
+# Asks the master. Raises `OperationError` where it does not answer.
+StateSource = Callable[[], Awaitable[State]]

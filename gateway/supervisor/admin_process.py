@@ -1,0 +1,103 @@
+"""The admin process: a small HTTP server beside the workers, so that no page can slow one.
+
+Keeps true: it is a program of its own (`admin_start` says what that keeps out of it), asks the master for all that it
+shows, and ends with the master.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from itertools import count
+from typing import Final, cast
+
+from aiohttp import web
+
+from gateway.admin.api import make_app
+from gateway.admin.state import State
+from gateway.errors import OperationError
+from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.link import Link
+
+# The master answers within a little more than a second, with whatever it knows by then.
+MASTER_SECONDS: Final = 3.0
+# A scraper comes every 15 s to a minute.
+KEEPALIVE_SECONDS: Final = 75.0
+# For what is under way when the gateway stops.
+CLOSE_SECONDS: Final = 1.0
+
+
+def main() -> None:
+    """The program: descriptor of the channel, descriptor of the listening socket, the address that it listens on."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    channel, listening, bound_host = sys.argv[1:]
+    asyncio.run(
+        serve(
+            Channel(socket.socket(fileno=int(channel))),
+            socket.socket(fileno=int(listening)),
+            bound_host,
+        )
+    )
+
+
+async def serve(channel: Channel, listening: socket.socket, bound_host: str) -> None:
+    """Serve until SIGTERM, or until the master is gone."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    master = Master(channel, stopping)
+    runner = web.AppRunner(
+        make_app(bound_host, master.state),
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=CLOSE_SECONDS,
+    )
+    await runner.setup()
+    await web.SockSite(runner, listening).start()
+    await stopping.wait()
+    await runner.cleanup()
+    master.close()
+
+
+class Master:
+    """The master, as this process sees it."""
+
+    def __init__(self, channel: Channel, is_gone: asyncio.Event) -> None:
+        """`is_gone` is set when it is."""
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[State]] = {}
+        self._link = Link(channel, asyncio.get_running_loop(), self._hear, is_gone.set)
+
+    async def state(self) -> State:
+        """What it knows now. Raises `OperationError` when it says nothing."""
+        number = next(self._numbers)
+        answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        self._link.send({"do": "state", "number": number})
+        try:
+            async with asyncio.timeout(MASTER_SECONDS):
+                return await answer
+        except TimeoutError as error:
+            raise OperationError(
+                f"the master process did not answer within {MASTER_SECONDS:g} s",
+                "look at the gateway's own log; restart it if it hangs",
+            ) from error
+        finally:
+            del self._waiting[number]
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._link.close()
+
+    def _hear(self, message: Message) -> None:
+        match message:
+            case {"is": "state", "number": int(number), "state": dict(state)}:
+                if (answer := self._waiting.get(number)) is not None and not answer.done():
+                    answer.set_result(cast("State", state))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The running gateway in one `State`: what the master tells whoever asks.
+
+Keeps true: it is about what serves, not about what is on disk by now; nothing secret is in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography import x509
+from OpenSSL import SSL
+
+from gateway import __version__, clock
+from gateway.admin.state import EndingState, ReloadState, ServerState, SiteState, State, WorkerState
+from gateway.proxy import snapshot as proxy
+from gateway.proxy.snapshot import Snapshot
+from gateway.supervisor.census import Census
+from gateway.supervisor.channel import Message
+from gateway.supervisor.children import Child, Children, Role
+from gateway.supervisor.reload import Revision
+from gateway.supervisor.totals import Totals
+from gateway.supervisor.warnings import Bulletin
+
+
+@dataclass(slots=True)
+class Reloads:
+    """How reloading went so far."""
+
+    loaded: float = field(default_factory=clock.unix_seconds)  # when what serves was read, Unix seconds
+    succeeded: int = 0
+    refused: int = 0
+    refused_at: float | None = None  # Unix seconds
+    error: str | None = None  # why the newest one was refused
+
+    def succeed(self) -> None:
+        """What was read now serves."""
+        self.loaded = clock.unix_seconds()
+        self.succeeded += 1
+        self.refused_at = self.error = None
+
+    def refuse(self, error: str) -> None:
+        """What was read can't be used."""
+        self.refused += 1
+        self.refused_at = clock.unix_seconds()
+        self.error = error
+
+    def describe(self) -> ReloadState:
+        """For the state."""
+        return {
+            "loaded": _time(self.loaded),
+            "succeeded": self.succeeded,
+            "refused": self.refused,
+            "refused_at": None if self.refused_at is None else _time(self.refused_at),
+            "error": self.error,
+        }
+
+
+class Reporter:
+    """Makes the state."""
+
+    def __init__(self, children: Children, census: Census, workers: Role, reloads: Reloads, bulletin: Bulletin) -> None:
+        self._children = children
+        self._census = census
+        self._workers = workers
+        self._reloads = reloads
+        self._bulletin = bulletin
+        self._started = clock.now()
+        self._started_seconds = clock.monotonic_seconds()
+        self.is_stopping = False
+
+    def state(self, revision: Revision, asked_seconds: float) -> State:
+        """The state by what was known of the workers since `asked_seconds`, monotonic."""
+        now, config = clock.now(), revision.config
+        workers = self._children.of(self._workers)
+        states = [self._worker(worker, asked_seconds) for worker in workers]
+        reports = [self._census.of(worker).status for worker in workers]
+        totals = Totals()
+        totals.add_totals(self._census.ended)
+        for report in reports:
+            totals.add(report)
+        is_serving = any(state["is_answering"] and not state["is_draining"] for state in states)
+        return {
+            "version": __version__,
+            "time": _text(now),
+            "pid": os.getpid(),
+            "started": _text(self._started),
+            "uptime_seconds": round(clock.monotonic_seconds() - self._started_seconds, 3),
+            "config": str(config.path),
+            "is_stopping": self.is_stopping,
+            "is_serving": is_serving and not self.is_stopping,
+            "workers_wanted": config.workers,
+            "worker_restarts": self._children.replaced[self._workers],
+            "workers": states,
+            "connections": sum(state["connections"] for state in states),
+            "reload": self._reloads.describe(),
+            "sites": [_site(site, now) for site in revision.snapshot.states],
+            "upstreams": _upstreams(revision.snapshot, reports),
+            "warnings": list(self._bulletin.lines(now)),
+            "answers": [
+                {"status": status, "reason": reason, "count": count}
+                for (status, reason), count in totals.answers.items()
+            ],
+            "handshakes": {
+                "full": totals.handshakes["full"],
+                "resumed": totals.handshakes["resumed"],
+                "failed": totals.handshakes["failed"],
+            },
+            "bytes": {"received": totals.bytes["in"], "sent": totals.bytes["out"]},
+            "dropped_log_lines": totals.dropped_log_lines,
+        }
+
+    def _worker(self, worker: Child, asked_seconds: float) -> WorkerState:
+        known = self._census.of(worker)
+        heard, status = known.heard_seconds, known.status
+        return {
+            "pid": worker.pid,
+            "started": _time(worker.started),
+            "is_answering": heard is not None and heard >= asked_seconds,
+            "report_age_seconds": None if heard is None else round(clock.monotonic_seconds() - heard, 3),
+            "is_draining": status.get("is_draining", False),
+            "connections": status.get("connections", 0),
+            "reload_error": known.reload_error,
+        }
+
+
+def _site(state: proxy.SiteState, now: datetime) -> SiteState:
+    served = SSL.Connection(state.tls.silent, None).get_certificate()
+    if served is None:
+        raise AssertionError("a context without a certificate can't be made")
+    trust = state.tls.trust
+    lists = trust.revocation.lists if trust.revocation is not None else ()
+    return {
+        "name": state.site.name,
+        "hosts": list(state.site.hosts),
+        "upstream": state.site.upstream,
+        "certificate": _certificate(served.to_cryptography(), now),
+        "client_cas": [_certificate(anchor, now) for anchor in trust.anchors],
+        "crls": [_ending(entry.source, entry.this_update, entry.next_update, now) for entry in lists],
+    }
+
+
+def _certificate(certificate: x509.Certificate, now: datetime) -> EndingState:
+    name = certificate.subject.rfc4514_string()
+    return _ending(name, certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
+
+
+def _ending(name: str, begins: datetime, ends: datetime, now: datetime) -> EndingState:
+    return {
+        "name": name,
+        "begins": _text(begins),
+        "ends": _text(ends),
+        "seconds_left": round((ends - now).total_seconds(), 3),
+    }
+
+
+def _upstreams(snapshot: Snapshot, reports: Iterable[Message]) -> dict[str, list[ServerState]]:
+    """Every configured server, whether a worker has told of it yet or not."""
+    found: dict[tuple[str, str], ServerState] = {}
+    for upstream in snapshot.config.upstreams:
+        for server in upstream.servers:
+            found[upstream.name, server.url] = ServerState(
+                server=server.url, busy=0, idle=0, up_in=0, workers=0, cause=None
+            )
+    for report in reports:
+        for name, servers in report.get("upstreams", {}).items():
+            for told in servers:
+                if (known := found.get((name, told["server"]))) is not None:  # else of the configuration before
+                    _add(known, told)
+    upstreams: dict[str, list[ServerState]] = {upstream.name: [] for upstream in snapshot.config.upstreams}
+    for (name, _), known in found.items():
+        upstreams[name].append(known)
+    return upstreams
+
+
+def _add(known: ServerState, told: Message) -> None:
+    known["busy"] += told["busy"]
+    known["idle"] += told["idle"]
+    known["up_in"] += bool(told["is_up"])
+    known["workers"] += 1
+    known["cause"] = known["cause"] or told["cause"]
+
+
+def _time(unix_seconds: float) -> str:
+    return _text(datetime.fromtimestamp(unix_seconds, UTC))
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
