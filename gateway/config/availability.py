@@ -11,10 +11,6 @@ from typing import Final
 
 # The key's path, every name as `*` and every list index as `[]`; with `=pattern` only such values are refused.
 NOT_YET: Final[dict[str, str]] = {
-    "sites[].ocsp.mode=soft": "OCSP",
-    "sites[].ocsp.mode=hard": "OCSP",
-    "upstreams.*.proxy_protocol=true": "the PROXY protocol towards upstreams",
-    "admin": "the console",
     "pki": "the certificate registry",
 }
 

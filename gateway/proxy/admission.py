@@ -8,6 +8,7 @@ can be remembered for a client that repeats itself.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -23,6 +24,7 @@ from gateway.proxy.forwarding import client_address, forwarding_headers
 from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.rewrite import Rewriter, rewriter_for
 from gateway.proxy.snapshot import SiteState, Snapshot
+from gateway.proxy.status import Statuses
 
 # A certificate may expire, and its revocation list may, while the connection stays open.
 REJUDGE_SECONDS: Final = 1.0
@@ -60,17 +62,20 @@ class Admission:
         "_identity_block",
         "_judged_until",
         "_local_port",
+        "_offline",
         "_rewriter",
+        "_statuses",
         "chain_der",
         "fields",
         "judgement",
         "leaf_der",
         "peer",
+        "question",
         "site",
         "snapshot",
     )
 
-    def __init__(self, snapshot: Snapshot, site: SiteState, peer: Peer, local_port: int) -> None:
+    def __init__(self, snapshot: Snapshot, site: SiteState, peer: Peer, local_port: int, statuses: Statuses) -> None:
         self.snapshot = snapshot
         self.site = site
         self.peer = peer
@@ -78,6 +83,9 @@ class Admission:
         self.judgement: Judgement = NO_CERTIFICATE
         self.leaf_der: bytes | None = None
         self.chain_der: list[bytes] = []
+        self.question: asyncio.Task[None] | None = None  # about the certificate; requests wait for its end
+        self._offline: Judgement = NO_CERTIFICATE  # what the certificate is worth without asking anybody
+        self._statuses = statuses
         self._local_port = local_port
         self._judged_until = 0.0
         self._identity_block = b""
@@ -90,8 +98,11 @@ class Admission:
         """Judge the certificate anew; True when the verdict is another than before."""
         before = self.judgement
         if self.leaf_der is not None:
-            self.judgement = self.site.judgements.judge(self.leaf_der, self.chain_der, now)
-        self._judged_until = now.timestamp() + REJUDGE_SECONDS
+            self.judgement = self._offline = self.site.judgements.judge(self.leaf_der, self.chain_der, now)
+            self.question = None
+            if self.site.site.ocsp.mode != "off":
+                self.judgement, self.question = self._statuses.look_up(self.site, self._offline, now)
+        self._judged_until = 0.0 if self.question is not None else now.timestamp() + REJUDGE_SECONDS
         self._identity_block = self.snapshot.identity_headers.headers_for(self.judgement)
         return self.judgement is not before
 
@@ -104,6 +115,19 @@ class Admission:
     def is_due(self, unix_seconds: float) -> bool:
         """True when the certificate must be looked at again before the next request."""
         return unix_seconds >= self._judged_until
+
+    def readmit(self, head: RequestHead, record: AccessRecord) -> None:
+        """Judge a request that is under way by what counts now. Raises `RequestError`.
+
+        While the certificate's status is asked anew the answer counts that the request was let in by.
+        """
+        judgement = self.judgement
+        if self.question is not None:
+            self.judgement = self._offline
+        try:
+            self.admit(head, record)
+        finally:
+            self.judgement = judgement
 
     def admit(self, head: RequestHead, record: AccessRecord) -> Admitted:
         """Judge one request; what is known of it is in the record even where it fails. Raises `RequestError`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import clock
 from gateway.errors import RequestError
-from gateway.facts import STATUS_OF_REASON, Peer, Reason
+from gateway.facts import STATUS_OF_REASON, Endpoint, Peer, Reason
 from gateway.http.body import BodyError, BodyReader
 from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
@@ -22,8 +22,10 @@ from gateway.proxy.refusal import closes, write_refusal
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.waiting import StatusWait
 from gateway.tls.contexts import peer_certificates
 from gateway.tls.layer import TlsLayer
+from gateway.tls.proxy_protocol import encode_v2
 
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
@@ -82,14 +84,14 @@ class ClientConnection:
         self.service = service
         self.snapshot = snapshot
         self.peer = peer
-        self.admission = Admission(snapshot, site, peer, local_port)
+        self.admission = Admission(snapshot, site, peer, local_port, service.statuses)
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
         self.closes_after_exchange = False
         self._layer: TlsLayer
         self._server_name = server_name
         self._is_asked = False
         self._is_over_limit = is_over_limit
-        self._exchange: Exchange | Tunnel | None = None
+        self._exchange: Exchange | Tunnel | StatusWait | None = None
         self.pins = site.upstream.connections == "per_client" or site.upstream.proxy_protocol
         self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
         self.is_write_paused = False
@@ -184,6 +186,8 @@ class ClientConnection:
 
     def _read(self, data: bytes) -> None:
         """Take request after request out of the bytes, until one is under way or the bytes end."""
+        if self.snapshot is not self.service.snapshot:
+            self.adopt(self.service.snapshot)  # after a reload connections are judged some at a time
         if self.is_write_paused:
             self._hold(data)  # who does not read the answers gets no more of them
             return
@@ -247,9 +251,7 @@ class ClientConnection:
         """Judge one request and start its exchange, or refuse it. `admitted`: the same request's, remembered."""
         if rest:
             self._hold(rest)
-        admission = self.admission
-        request_id = new_request_id()
-        record = AccessRecord(admission.fields, clock.unix_seconds(), request_id)
+        record = AccessRecord(self.admission.fields, clock.unix_seconds(), new_request_id())
         record.duration_ms = clock.monotonic_seconds()  # when it began; `log` makes it a duration
         record.method = head.method.decode("ascii")
         record.host = head.host
@@ -257,6 +259,10 @@ class ClientConnection:
         record.protocol = _PROTOCOLS[head.minor]
         record.user_agent = head.values[USER_AGENT]
         record.referer = head.values[REFERER]
+        self._judge(head, record, admitted)
+
+    def _judge(self, head: RequestHead, record: AccessRecord, admitted: Admitted | None) -> None:
+        admission = self.admission
         try:
             if self.service.bans:
                 self.service.check_ban(record.connection.client_ip, record.now)
@@ -264,6 +270,10 @@ class ClientConnection:
                 raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")  # noqa: TRY301
             if admission.is_due(record.now) and admission.judge(clock.now()):
                 admitted = None
+            if admission.question is not None:
+                self._exchange = wait = StatusWait(self, admission.question, head, record)
+                wait.start()
+                return
             if admitted is None:
                 admitted = admission.admit(head, record)
                 self._repeated = admitted
@@ -279,6 +289,11 @@ class ClientConnection:
             self.pins = True
         self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
+
+    def status_known(self, wait: StatusWait) -> None:
+        """The question about the certificate has ended: the request goes on."""
+        self._exchange = None
+        self._judge(wait.head, wait.record, None)
 
     # what an exchange asks of its client
 
@@ -340,6 +355,11 @@ class ClientConnection:
                 self._read(rest)
         elif self._drained_bytes > MAX_DRAINED_BYTES:
             self._close(is_lingering=True)
+
+    def proxy_header(self) -> bytes:
+        """What an upstream with `proxy_protocol` is told first on each connection that is made for this client."""
+        peer = self.peer
+        return encode_v2(Endpoint(peer.address, peer.port), peer.reached or self._layer.local)
 
     def pin(self, upstream: UpstreamConnection) -> None:
         """Keep the upstream's connection for this client alone, until either side closes."""
@@ -450,6 +470,7 @@ class ClientConnection:
         """Judge anew by another snapshot: a request under way at once, later ones when they come."""
         site = snapshot.sites.find(self._server_name)
         exchange = self._exchange
+        self._repeated = self._repeated_data = None
         if site is None:
             if exchange is None:
                 self._close(is_lingering=False)
@@ -457,14 +478,13 @@ class ClientConnection:
                 exchange.fail(RequestError(Reason.HOST_MISMATCH, "the site is no longer served"))
             return
         self.snapshot = snapshot
-        self._repeated = self._repeated_data = None
         self.admission.adopt(snapshot, site)
         if not self._layer.is_established:
             return  # the certificate is looked at when the handshake is done
         self.admission.judge(clock.now())
         if exchange is not None:
             try:
-                self.admission.admit(exchange.head, AccessRecord(self.admission.fields, exchange.record.now, None))
+                self.admission.readmit(exchange.head, AccessRecord(self.admission.fields, exchange.record.now, None))
             except RequestError as error:
                 exchange.fail(error)
 
@@ -483,5 +503,6 @@ class ClientConnection:
         self.deadline = clock.monotonic_seconds() + (LINGER_SECONDS if is_read else READ_IDLE_SECONDS)
         if is_lingering:
             self._layer.close_sending()
+            self._layer.resume_reading()  # what was stopped for too much of it is thrown away now, to see the end
         else:
             self._layer.close()

@@ -23,6 +23,7 @@ from gateway.proxy.lockout import LockedOut, key_of_text
 from gateway.proxy.pool import Pool
 from gateway.proxy.rate import HandshakeRate
 from gateway.proxy.snapshot import Snapshot
+from gateway.proxy.status import Statuses
 
 # Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
 SWEEP_SECONDS: Final = 1.0
@@ -70,6 +71,7 @@ class Service:
         "on_empty",
         "on_failures",
         "snapshot",
+        "statuses",
     )
 
     def __init__(self, snapshot: Snapshot, access_log: AccessLogWriter, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,6 +81,7 @@ class Service:
         self.loop = loop
         self.connections: set[Connection] = set()
         self.counters = Counters()
+        self.statuses = Statuses()
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
         self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)
@@ -126,8 +129,13 @@ class Service:
         if snapshot is not self.snapshot:
             return  # a newer one has begun anew
         for connection in islice(connections, ADOPTED_AT_ONCE):
-            if connection in self.connections:
+            if connection not in self.connections:
+                continue
+            try:
                 connection.adopt(snapshot)
+            except Exception:  # noqa: BLE001 - one broken connection must not keep the others from being judged
+                _log.exception("judging %r anew failed", connection)
+                connection.deadline = 0.0  # it was not judged, so it ends
         if operator.length_hint(connections):
             self.loop.call_soon(self._adopt_some, connections, snapshot)
 

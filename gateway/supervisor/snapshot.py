@@ -39,6 +39,9 @@ def build_snapshot(
         if (kept := known.get(tls.fingerprint)) is not None:
             tls = replace(kept, site=site, trust=tls.trust)
         states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream]))
+    if any(site.ocsp.mode != "off" for site in config.sites):
+        # Now rather than at the first handshake: it takes a third of a second, and workers share what came before them.
+        import gateway.proxy.ocsp  # noqa: F401, PLC0415
     identity_headers = IdentityHeaderWriter(config.identity_headers)
     return Snapshot(
         config=config,

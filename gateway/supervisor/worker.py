@@ -89,6 +89,7 @@ class Worker:
                 "%d connections were still open after %g s and are cut", len(service.connections), DRAIN_SECONDS
             )
         service.stop()
+        await service.statuses.close()
 
     def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
         service = self._service

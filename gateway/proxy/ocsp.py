@@ -1,0 +1,69 @@
+"""One question to an OCSP responder, bounded in size and time.
+
+What this module keeps true: only http(s), no redirect, no proxy from anybody's environment, and never more than a few
+connections at once. The address may come from a client's certificate: one that was verified before, so its CA chose it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+
+from gateway.tls.ocsp import MAX_RESPONSE_BYTES, OcspError
+
+# A responder answers in milliseconds; the client's first request waits for it.
+TIME_LIMIT_SECONDS: Final = 5.0
+MAX_CONNECTIONS: Final = 16
+MAX_CONNECTIONS_PER_RESPONDER: Final = 8
+
+
+class OcspClient:
+    """Asks; one for a worker. To be closed."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(self, url: str, request: bytes) -> bytes:
+        """The answer's bytes, whatever they are. Raises `OcspError`."""
+        if self._session is None:
+            self._session = _open_session()
+        headers = {"Content-Type": "application/ocsp-request"}
+        try:
+            async with self._session.post(url, data=request, headers=headers, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise OcspError(f"{url} answered with status {response.status}")
+                return await _read(url, response)
+        except TimeoutError as error:
+            raise OcspError(f"{url} did not answer within {TIME_LIMIT_SECONDS:g} s") from error
+        except (aiohttp.ClientError, ValueError, OSError) as error:
+            raise OcspError(f"{url} cannot be asked ({error or type(error).__name__})") from error
+
+    async def close(self) -> None:
+        """Ask no more."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _open_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # A question now and then: an idle connection would only be closed on us.
+        connector=aiohttp.TCPConnector(
+            limit=MAX_CONNECTIONS, limit_per_host=MAX_CONNECTIONS_PER_RESPONDER, force_close=True, use_dns_cache=False
+        ),
+        timeout=aiohttp.ClientTimeout(total=TIME_LIMIT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        headers={"Accept": "application/ocsp-response", "Accept-Encoding": "identity", "User-Agent": "gateway"},
+        trust_env=False,
+    )
+
+
+async def _read(url: str, response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(MAX_RESPONSE_BYTES):
+        data += chunk
+        if len(data) > MAX_RESPONSE_BYTES:
+            raise OcspError(f"{url} answered more than {MAX_RESPONSE_BYTES} bytes")
+    return bytes(data)

@@ -1,0 +1,161 @@
+"""What is known online of client certificates: asked once for many requests, and never while others wait.
+
+What this module keeps true: where a site asks its OCSP responder, a certificate counts only with an answer that counts
+now, or under `soft` when nobody could be asked; one question a certificate is under way at most; whom a responder
+called revoked stays out until it says otherwise, whatever becomes of the responder; an older answer never replaces a
+newer one. Each worker asks for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from gateway import clock, tasks
+from gateway.facts import Identity, Judgement, Reason
+from gateway.tls import ocsp
+from gateway.tls.ocsp import OcspAnswer, OcspError
+from gateway.tls.revocation import Status
+
+if TYPE_CHECKING:
+    from gateway.proxy.snapshot import SiteState
+
+# Certificates whose status is remembered, the least recently used is forgotten first: about 1 MiB.
+MAX_REMEMBERED_STATUSES: Final = 4096
+# After nobody could be asked: under `hard` every request would ask again.
+RETRY_SECONDS: Final = 10.0
+# A responder that is down fails for every certificate: one line a minute says enough.
+LOG_SECONDS: Final = 60.0
+
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WAITING: Final = "the OCSP responder is being asked"
+
+_log = logging.getLogger("gateway.ocsp")
+Ask = Callable[[str, bytes], Awaitable[bytes]]
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One certificate on one site."""
+
+    generation: int = 0  # of the trust that the last question was asked under
+    answer: OcspAnswer | None = None  # the last that counted
+    failure: str | None = None  # why the last question had no answer that counts
+    until: datetime = _LONG_AGO  # when to ask again
+    question: asyncio.Task[None] | None = None
+
+
+class Statuses:
+    """The memory of one worker. `look_up` is all that a connection needs."""
+
+    def __init__(self, ask: Ask | None = None) -> None:
+        """`ask` sends a request to a URL and raises `OcspError`; None: over HTTP."""
+        self._ask = ask
+        self._client: object = None
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._told: dict[str, float] = {}  # responder → when its failure was last told, monotonic seconds
+
+    def look_up(
+        self, state: SiteState, judgement: Judgement, now: datetime
+    ) -> tuple[Judgement, asyncio.Task[None] | None]:
+        """What becomes of a trusted judgement; with a question under way, that is refused until it has ended."""
+        identity = judgement.identity
+        if identity is None or judgement.reason is not None:
+            return judgement, None
+        entry = self._entry(state.site.name, identity.fingerprint)
+        generation, is_soft = state.tls.trust.generation, state.site.ocsp.mode == "soft"
+        if entry.question is None and (now > entry.until or entry.generation != generation):
+            self._begin(state, identity, entry, generation)
+        if entry.question is not None and not (is_soft and entry.failure is not None):
+            return Judgement(identity, Reason.REVOCATION_UNKNOWN, _WAITING), entry.question
+        return _verdict(entry, judgement, identity, is_soft=is_soft), None
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for entry in self._entries.values():
+            if entry.question is not None:
+                entry.question.cancel()
+        from gateway.proxy.ocsp import OcspClient  # noqa: PLC0415 - see `_http`
+
+        if isinstance(self._client, OcspClient):
+            await self._client.close()
+
+    def _entry(self, site: str, fingerprint: str) -> _Entry:
+        key = site, fingerprint
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            entry = _Entry()
+            if len(self._entries) >= MAX_REMEMBERED_STATUSES:
+                del self._entries[next(iter(self._entries))]
+        self._entries[key] = entry
+        return entry
+
+    def _begin(self, state: SiteState, identity: Identity, entry: _Entry, generation: int) -> None:
+        entry.generation = generation
+        try:
+            leaf = x509.load_der_x509_certificate(identity.der)
+            issuer = x509.load_der_x509_certificate(identity.chain_der[0])
+            responder = state.site.ocsp.responder
+            url = ocsp.responder_url(leaf) if responder == "from_certificate" else responder
+            request = ocsp.request_for(leaf, issuer)
+        except (OcspError, ValueError) as error:
+            self._failed(entry, identity, state.site.name, str(error))
+            return
+
+        async def ask() -> None:
+            failure: str | None = "the question was broken off"
+            try:
+                answer = ocsp.verify_response(
+                    await (self._ask or self._http())(url, request), leaf, issuer, clock.now()
+                )
+                failure = _take(entry, answer)
+            except OcspError as error:
+                failure = error.cause
+            finally:
+                entry.question = None
+                if failure is not None:
+                    self._failed(entry, identity, url, failure)
+
+        entry.question = tasks.spawn(ask(), name=f"ocsp {identity.fingerprint[:16]}")
+
+    def _failed(self, entry: _Entry, identity: Identity, responder: str, failure: str) -> None:
+        entry.failure = failure
+        entry.until = clock.now() + timedelta(seconds=RETRY_SECONDS)
+        now = clock.monotonic_seconds()
+        if now - self._told.get(responder, -LOG_SECONDS) >= LOG_SECONDS:
+            self._told = {name: at for name, at in self._told.items() if now - at < LOG_SECONDS} | {responder: now}
+            _log.warning("the status of %s (%s) is not known: %s", identity.subject, identity.fingerprint, failure)
+
+    def _http(self) -> Ask:
+        # aiohttp takes a third of a second to import: a snapshot that needs it does so before anybody is served.
+        from gateway.proxy.ocsp import OcspClient  # noqa: PLC0415
+
+        self._client = client = self._client if isinstance(self._client, OcspClient) else OcspClient()
+        return client.ask
+
+
+def _take(entry: _Entry, answer: OcspAnswer) -> str | None:
+    """Remember an answer; returns why it doesn't count, where it is older than one that came before."""
+    known = entry.answer
+    if known is not None and answer.this_update < known.this_update:
+        return f"the responder's answer of {answer.this_update:%Y-%m-%d %H:%M:%S} UTC is older than one it gave before"
+    entry.answer, entry.failure, entry.until = answer, None, answer.until
+    return None
+
+
+def _verdict(entry: _Entry, judgement: Judgement, identity: Identity, *, is_soft: bool) -> Judgement:
+    answer = entry.answer
+    if answer is not None and answer.status is Status.REVOKED:
+        return Judgement(identity, Reason.CERTIFICATE_REVOKED, answer.detail)
+    if entry.failure is not None:
+        return judgement if is_soft else Judgement(identity, Reason.REVOCATION_UNKNOWN, entry.failure)
+    if answer is None or answer.status is not Status.GOOD:
+        detail = _WAITING if answer is None else answer.detail
+        return Judgement(identity, Reason.REVOCATION_UNKNOWN, detail)
+    return judgement

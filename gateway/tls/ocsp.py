@@ -1,0 +1,224 @@
+"""Certificate status by OCSP, as bytes: the request, and what an answer proves.
+
+What this module keeps true: an answer counts only when the certificate's own issuer signed it, or a responder whom
+that issuer certified for this; when it is about this very certificate; and when it is of now. Anything else is an
+`OcspError`, never "good". A responder's own word that it doesn't know the certificate is an answer, and not a good one.
+
+No nonce is sent: responders that make their answers in advance can't return it, and one that may be missing proves
+nothing. An old answer can be played back until its nextUpdate, as it can with a revocation list.
+
+Sources: RFC 6960 sections 2.4, 3.2, 4.1 and 4.2; RFC 5019 section 2; RFC 5280 section 4.2.2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, SignatureAlgorithmOID
+
+from gateway.errors import GatewayError
+from gateway.tls.files import tolerated_serials
+from gateway.tls.revocation import Status
+
+# A signed answer with the responder's certificate has 2 KiB, with a post-quantum one 20.
+MAX_RESPONSE_BYTES: Final = 64 * 1024
+# Certificates in an answer that are looked at: the responder's own is enough.
+MAX_RESPONDER_CERTIFICATES: Final = 4
+MAX_URL_CHARACTERS: Final = 2048
+# Clocks of responders are not always right; a mail client's user shall not pay for that.
+CLOCK_SKEW_SECONDS: Final = 300.0
+# How old an answer without nextUpdate may be: such a responder says that it always has newer information.
+MAX_AGE_SECONDS: Final = 3600.0
+# However long an answer is good, a revocation shall be known within the hour.
+MAX_REMEMBERED_SECONDS: Final = 3600.0
+# Without nextUpdate an answer is of now; asking for each request would be too much all the same.
+UNDATED_REMEMBERED_SECONDS: Final = 60.0
+
+_MIN_RSA_BITS: Final = 2048
+_DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+# In a CertID they name the issuer and prove nothing, so SHA-1 does as well.
+_ID_DIGESTS: Final = (hashes.SHA1, *_DIGESTS)
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension),
+    *(x509.UnsupportedGeneralNameType, x509.InvalidVersion),
+)
+_STATUSES: Final = {
+    ocsp.OCSPCertStatus.GOOD: Status.GOOD,
+    ocsp.OCSPCertStatus.REVOKED: Status.REVOKED,
+    ocsp.OCSPCertStatus.UNKNOWN: Status.UNKNOWN,
+}
+
+
+class OcspError(GatewayError):
+    """There is no answer that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class OcspAnswer:
+    """What a responder said of one certificate."""
+
+    status: Status
+    detail: str
+    this_update: datetime  # when it was so; of two answers the newer counts
+    until: datetime  # when to ask again
+
+
+def request_for(
+    leaf: x509.Certificate, issuer: x509.Certificate, digest: hashes.SHA1 | hashes.SHA256 | None = None
+) -> bytes:
+    """A request for one certificate, DER; SHA-1 in the CertID, which is all that some responders know (RFC 5019)."""
+    try:
+        with tolerated_serials():
+            builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, digest or hashes.SHA1())  # noqa: S303
+            return builder.build().public_bytes(Encoding.DER)
+    except _UNREADABLE as error:
+        raise OcspError(f"no request can be made for this certificate ({error})") from error
+
+
+def responder_url(leaf: x509.Certificate) -> str:
+    """The http(s) responder that the certificate names. Raises `OcspError` where it names none."""
+    try:
+        for description in leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value:
+            location = description.access_location
+            if description.access_method == AuthorityInformationAccessOID.OCSP and _is_usable(location):
+                return str(location.value)
+    except (*_UNREADABLE, x509.ExtensionNotFound):
+        pass
+    raise OcspError("the certificate names no OCSP responder", "name one: ocsp: {responder: http://…}")
+
+
+def _is_usable(location: x509.GeneralName) -> bool:
+    if not isinstance(location, x509.UniformResourceIdentifier) or len(location.value) > MAX_URL_CHARACTERS:
+        return False
+    try:
+        parts = urlsplit(location.value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
+
+
+def verify_response(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> OcspAnswer:
+    """What an answer proves of `leaf`, which `issuer` issued, at `now`. Raises `OcspError` where it doesn't count."""
+    if len(der) > MAX_RESPONSE_BYTES:
+        raise OcspError(f"the answer is longer than {MAX_RESPONSE_BYTES} bytes")
+    try:
+        with tolerated_serials():
+            return _verify(der, leaf, issuer, now)
+    except _UNREADABLE as error:
+        raise OcspError("the answer is not readable") from error
+
+
+def _verify(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> OcspAnswer:
+    response = ocsp.load_der_ocsp_response(der)
+    if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise OcspError(f"the responder answered {response.response_status.name.lower()}")
+    _check_signature(response, issuer, now)
+    if any(extension.critical for extension in response.extensions):
+        raise OcspError("the answer has a critical extension that is not known here")
+    answers = [_answer(single, now) for single in response.responses if _is_about(single, leaf, issuer)]
+    if not answers:
+        raise OcspError("the answer is about another certificate")
+    # More than one is odd; the worst of them counts.
+    return max(answers, key=lambda answer: (answer.status is Status.REVOKED, answer.status is Status.UNKNOWN))
+
+
+def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
+    for signer in _signers(response, issuer, now):
+        if _is_named(response, signer):
+            _check_key(response, signer)
+            return
+    raise OcspError("the answer was not made by the CA, nor by a responder that the CA certified")
+
+
+def _signers(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> Iterator[x509.Certificate]:
+    """Who may speak for the issuer: itself, and whom it certified with id-kp-OCSPSigning (RFC 6960 4.2.2.2)."""
+    yield issuer
+    for certificate in response.certificates[:MAX_RESPONDER_CERTIFICATES]:
+        try:
+            certificate.verify_directly_issued_by(issuer)
+            usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except (*_UNREADABLE, x509.ExtensionNotFound):
+            continue
+        is_valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+        if is_valid and ExtendedKeyUsageOID.OCSP_SIGNING in usages and _is_strongly_signed(certificate):
+            yield certificate
+
+
+def _is_strongly_signed(certificate: x509.Certificate) -> bool:
+    return isinstance(certificate.signature_hash_algorithm, (*_DIGESTS, type(None)))
+
+
+def _is_named(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
+    """The ResponderID is the signer's subject, or the SHA-1 of its key (RFC 6960 section 4.2.1)."""
+    if response.responder_name is not None:
+        return response.responder_name == signer.subject
+    return response.responder_key_hash == x509.SubjectKeyIdentifier.from_public_key(signer.public_key()).digest
+
+
+def _check_key(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
+    """Raises `OcspError` for a key or digest that can be forged, and `InvalidSignature`."""
+    key, digest = signer.public_key(), response.signature_hash_algorithm
+    signature, signed = response.signature, response.tbs_response_bytes
+    if digest is not None and not isinstance(digest, _DIGESTS):
+        raise OcspError("the answer is signed with a digest that can be forged", "let the responder use SHA-256")
+    match key:
+        case rsa.RSAPublicKey() if (
+            digest is not None
+            and key.key_size >= _MIN_RSA_BITS
+            and response.signature_algorithm_oid != SignatureAlgorithmOID.RSASSA_PSS
+        ):
+            key.verify(signature, signed, padding.PKCS1v15(), digest)
+        case ec.EllipticCurvePublicKey() if digest is not None:
+            key.verify(signature, signed, ec.ECDSA(digest))
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            key.verify(signature, signed)
+        case _:
+            raise OcspError("the responder's key or its signature is of a kind that is not taken here")
+
+
+def _is_about(single: ocsp.OCSPSingleResponse, leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """The CertID is this certificate's (RFC 6960 section 4.1.1)."""
+    digest = single.hash_algorithm
+    if single.serial_number != leaf.serial_number or not isinstance(digest, _ID_DIGESTS):
+        return False
+    asked = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, digest).build()
+    return single.issuer_name_hash == asked.issuer_name_hash and single.issuer_key_hash == asked.issuer_key_hash
+
+
+def _answer(single: ocsp.OCSPSingleResponse, now: datetime) -> OcspAnswer:
+    skew = timedelta(seconds=CLOCK_SKEW_SECONDS)
+    since, end = single.this_update_utc, single.next_update_utc
+    if since > now + skew:
+        raise OcspError(f"the answer is of the future, {since:%Y-%m-%d %H:%M:%S} UTC")
+    if end is None:
+        last, remembered = since + timedelta(seconds=MAX_AGE_SECONDS), UNDATED_REMEMBERED_SECONDS
+    else:
+        last, remembered = end, MAX_REMEMBERED_SECONDS
+    if now > last + skew:
+        raise OcspError(f"the answer is outdated since {last:%Y-%m-%d %H:%M:%S} UTC")
+    until = now + timedelta(seconds=remembered)
+    if end is not None:
+        # An answer within the skew after its end is remembered too, or every request would ask anew.
+        until = min(until, max(end, now + timedelta(seconds=UNDATED_REMEMBERED_SECONDS)))
+    status = _STATUSES[single.certificate_status]
+    return OcspAnswer(status, _words(status, single), since, until)
+
+
+def _words(status: Status, single: ocsp.OCSPSingleResponse) -> str:
+    match status:
+        case Status.REVOKED if single.revocation_time_utc is not None:
+            return f"revoked {single.revocation_time_utc:%Y-%m-%d %H:%M:%S} UTC, says the OCSP responder"
+        case Status.UNKNOWN:
+            return "the OCSP responder does not know the certificate"
+        case _:
+            return "good, says the OCSP responder"
