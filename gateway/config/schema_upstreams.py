@@ -104,6 +104,8 @@ UPSTREAM: Final = Record(
             is_nullable=True,
             default_note="only when `host` is not `preserve`",
         ),
-        optional("proxy_protocol", Flag(), False, "Send a PROXY v2 header with the client's address."),
+        optional(
+            "proxy_protocol", Flag(), False, "Send a PROXY v2 header with the client's address; implies `per_client`."
+        ),
     )
 )

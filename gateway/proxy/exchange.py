@@ -102,8 +102,10 @@ class Exchange:
             self.attach(connection)
 
     def _connect(self) -> None:
-        self._client.deadline = float("inf")  # connecting has its own limit
-        self._connect_task = self.pool.connect(self, self._client.peer.address)
+        client = self._client
+        client.deadline = float("inf")  # connecting has its own limit
+        header = client.proxy_header() if self.pool.upstream.proxy_protocol else b""
+        self._connect_task = self.pool.connect(self, client.peer.address, header)
 
     def attach(self, connection: UpstreamConnection) -> None:
         """The connection is this exchange's until it ends."""

@@ -20,6 +20,7 @@ from gateway.errors import UpstreamError
 from gateway.facts import Address, Reason
 from gateway.proxy.health import Condition, watch
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.tls.proxy_protocol import LOCAL_HEADER
 
 if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
@@ -127,11 +128,11 @@ class Pool:
                 return connection
         return None
 
-    def connect(self, exchange: Exchange, client: Address) -> asyncio.Task[None]:
-        """Make a new connection and attach the exchange to it, or fail the exchange."""
-        return tasks.spawn(self._connect(exchange, client), name=f"connect to {self.upstream.name}")
+    def connect(self, exchange: Exchange, client: Address, header: bytes) -> asyncio.Task[None]:
+        """Make a new connection, say `header` on it before anything else, and attach the exchange, or fail it."""
+        return tasks.spawn(self._connect(exchange, client, header), name=f"connect to {self.upstream.name}")
 
-    async def _connect(self, exchange: Exchange, client: Address) -> None:
+    async def _connect(self, exchange: Exchange, client: Address, header: bytes) -> None:
         """Try server after server, beginning with the chosen one; nothing was sent yet, so that is safe."""
         try:
             first = self._choose(client)
@@ -143,7 +144,7 @@ class Pool:
         for state in [first, *(other for other in self.servers if other is not first and other.condition.is_up)]:
             state.busy += 1
             try:
-                connection = await self._open(state)
+                connection = await self._open(state, header)
             except _FAILURES as error:
                 state.busy -= 1
                 cause = str(error) or f"no connection within {self.upstream.timeouts.connect_seconds:g} s"
@@ -158,9 +159,9 @@ class Pool:
                 return
         exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, "; ".join(causes)))
 
-    async def _open(self, state: ServerState) -> UpstreamConnection:
+    async def _open(self, state: ServerState, header: bytes) -> UpstreamConnection:
         async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
-            plain = await _socket_to(state.server)
+            plain = await _socket_to(state.server, header)
             tls, name = self._tls_for(state.server)
             try:
                 _, connection = await asyncio.get_running_loop().create_connection(
@@ -172,7 +173,7 @@ class Pool:
         return connection
 
     async def _open_stream(self, server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        plain = await _socket_to(server)
+        plain = await _socket_to(server, LOCAL_HEADER if self.upstream.proxy_protocol else b"")
         tls, name = self._tls_for(server)
         try:
             return await asyncio.open_connection(sock=plain, ssl=tls, server_hostname=name)
@@ -227,8 +228,11 @@ def _weight(client: Address, state: ServerState) -> bytes:
     return hashlib.blake2b(client.packed + state.url.encode(), digest_size=8).digest()
 
 
-async def _socket_to(server: Server) -> socket.socket:
-    """A connected socket; names are resolved each time, and their addresses tried as RFC 8305 has it."""
+async def _socket_to(server: Server, header: bytes) -> socket.socket:
+    """A connected socket with the PROXY header, if any, on its way, which TLS must follow.
+
+    Names are resolved each time, and their addresses tried as RFC 8305 has it.
+    """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     connected = await start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1)
@@ -236,4 +240,10 @@ async def _socket_to(server: Server) -> socket.socket:
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
+    if header:
+        try:
+            await loop.sock_sendall(connected, header)
+        except BaseException:
+            connected.close()
+            raise
     return connected

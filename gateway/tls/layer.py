@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from OpenSSL import SSL
 
+from gateway.facts import Endpoint, parse_address
 from gateway.tls.contexts import leave_no_session
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
@@ -102,6 +103,12 @@ class TlsLayer(asyncio.Protocol):
     def is_established(self) -> bool:
         """True once the handshake is finished."""
         return self._is_established
+
+    @property
+    def local(self) -> Endpoint:
+        """Where the TCP connection came in."""
+        name = self.transport.get_extra_info("sockname")
+        return Endpoint(parse_address(name[0]), name[1])
 
     @property
     def is_resumed(self) -> bool:

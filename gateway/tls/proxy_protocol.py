@@ -61,6 +61,8 @@ class Header:
 
 
 NOBODY: Final = Header(None, None)
+# What a connection says that is nobody else's: our own health checks of an upstream.
+LOCAL_HEADER: Final = _HEAD.pack(SIGNATURE, _VERSION << 4 | _LOCAL, _UNSPEC, 0)
 
 
 def parse(buffer: bytes | bytearray) -> tuple[Header, int] | None:

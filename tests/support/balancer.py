@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from support.gateway import INSIDE, free_port
@@ -15,6 +17,15 @@ from support.programs import need
 from support.waiting import until
 
 STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Listen:
+    """One `listen` section."""
+
+    server: str
+    bind: str = ""
+    lines: Sequence[str] = ()
 
 
 class Balancer:
@@ -26,7 +37,7 @@ class Balancer:
         self.ports = ports
 
     @classmethod
-    def start(cls, folder: Path, servers: dict[str, str], *, host: str = INSIDE) -> Balancer:
+    def start(cls, folder: Path, servers: dict[str, str | Listen], *, host: str = INSIDE) -> Balancer:
         """`servers`: a name → where its connections go, `address options`, as HAProxy's `server` line has it."""
         program = need("haproxy")
         ports = {name: free_port() for name in servers}
@@ -35,11 +46,9 @@ class Balancer:
             *("  timeout connect 5s", "  timeout client 30s", "  timeout server 30s"),
         ]
         for name, server in servers.items():
-            lines += [
-                f"listen {name}",
-                f"  bind [{host}]:{ports[name]}" if ":" in host else f"  bind {host}:{ports[name]}",
-            ]
-            lines += [f"  server gateway {server}"]
+            listen = server if isinstance(server, Listen) else Listen(server)
+            lines += [f"listen {name}", f"  bind {host}:{ports[name]} {listen.bind}"]
+            lines += [*(f"  {line}" for line in listen.lines), f"  server gateway {listen.server}"]
         config, output = folder / "haproxy.cfg", folder / "haproxy.txt"
         config.write_text("\n".join([*lines, ""]))
         with output.open("wb") as written:

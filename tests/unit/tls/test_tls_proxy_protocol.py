@@ -6,6 +6,7 @@ import pytest
 
 from gateway.facts import Endpoint
 from gateway.tls.proxy_protocol import (
+    LOCAL_HEADER,
     MAX_V1_BYTES,
     MAX_V2_BYTES,
     NOBODY,
@@ -251,3 +252,7 @@ def test_what_is_written_for_an_upstream(header, family, length):
 def test_the_bytes_written_for_an_upstream():
     assert encode_v2(V4.client, V4.local) == v2(V4_ADDRESSES)
     assert encode_v2(V6.client, V6.local) == v2(V6_ADDRESSES, TCP6)
+
+
+def test_a_header_of_nobodys_connection():
+    assert v2(b"", UNSPEC, LOCAL) == LOCAL_HEADER
