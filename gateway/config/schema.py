@@ -107,14 +107,14 @@ SCHEMA: Final = Record(
                     Field(
                         "address",
                         LISTEN_ADDRESS,
-                        "Where the console listens; keep it off public addresses.",
+                        "Where they are served. Nobody is asked for a password: keep it off public addresses.",
                         is_required=True,
                     ),
                 )
             ),
-            "Console, metrics and health.",
+            "Status, health and metrics over HTTP.",
             is_nullable=True,
-            default_note="off",
+            default_note="off: no port is opened",
         ),
         Field(
             "pki",

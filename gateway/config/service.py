@@ -133,7 +133,7 @@ def build_admin(root: Value, listeners: tuple[Listener, ...], problems: Problems
     if any(clash(parsed, (listener.host, listener.port)) for listener in listeners):
         problems.error(address.place, f"{quote(str(address.data))} is a listen address too", "write another port")
     if not is_loopback(parsed[0]):
-        cause = "the console is reachable from other machines"
+        cause = "everybody who reaches this address reads status and metrics, without a password"
         problems.warning(address.place, cause, 'write "127.0.0.1:9444" and reach it through SSH or VPN')
     return Admin(str(address.data), *parsed)
 
