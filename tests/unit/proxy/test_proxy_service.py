@@ -1,0 +1,341 @@
+"""What connections share: limits, the sweep, reloads, and the contexts towards upstreams."""
+
+import ssl
+
+import pytest
+from support.dialogue import UPSTREAM, get, response, status
+
+from gateway.config.model import Server, Upstream, UpstreamTls
+from gateway.errors import ConfigError
+from gateway.facts import parse_address
+from gateway.proxy.service import ADOPTED_AT_ONCE, REFUSED_CONNECTIONS, upstream_tls
+
+HERE, THERE = parse_address("10.0.0.9"), parse_address("10.0.0.10")
+
+
+class Open:
+    """A connection as the service sees it."""
+
+    def __init__(self, deadline=float("inf")):
+        self.deadline = deadline
+        self.heard = []
+
+    def on_deadline(self):
+        self.heard.append("deadline")
+
+    def drain(self):
+        self.heard.append("drain")
+
+    def adopt(self, snapshot):
+        self.heard.append(snapshot)
+
+
+class Broken(Open):
+    def on_deadline(self):
+        super().on_deadline()
+        raise RuntimeError("broken")
+
+    def adopt(self, snapshot):
+        super().adopt(snapshot)
+        raise RuntimeError("broken")
+
+
+@pytest.fixture
+def small(make_world):
+    return make_world(limits={"connections": 5, "connections_per_ip": 2}).service
+
+
+def test_an_address_may_have_so_many_connections_then_pages_then_nothing(small):
+    opened = []
+
+    def open_one():
+        opened.append(Open())
+        small.opened(opened[-1], HERE)
+
+    for _ in range(2):
+        assert small.admit(HERE) is True
+        open_one()
+    assert small.admit(THERE) is True
+    for _ in range(REFUSED_CONNECTIONS):
+        assert small.admit(HERE) is False
+        open_one()
+    assert small.admit(HERE) is None
+    small.closed(opened.pop(), HERE)
+    assert small.admit(HERE) is False
+
+
+def test_all_together_may_have_so_many_connections_then_pages_then_nothing(small):
+    for number in range(5):
+        address = parse_address(f"10.0.1.{number}")
+        assert small.admit(address) is True
+        small.opened(Open(), address)
+    assert small.admit(THERE) is False
+    assert small.admit(None) is False
+    for number in range(REFUSED_CONNECTIONS):
+        small.opened(Open(), parse_address(f"10.0.2.{number}"))
+    assert small.admit(THERE) is None
+
+
+def test_counting_addresses_leaves_nothing_behind(world):
+    service = world.service
+    before = Open()
+    service.opened(before, HERE)
+    after = Open()
+    service.replaced(before, after)
+    other = Open()
+    service.opened(other, HERE)
+    nobody = Open()
+    service.opened(nobody, None)
+    assert service._per_address == {HERE: 2}
+    for connection, address in ((after, HERE), (other, HERE), (nobody, None)):
+        service.closed(connection, address)
+    assert service._per_address == {}
+    assert service.connections == set()
+
+
+def test_asking_for_an_address_that_has_no_connection_leaves_nothing_behind(world):
+    world.service.admit(THERE)
+    assert world.service._per_address == {}
+
+
+def test_deadlines_are_seen_within_a_second_and_a_broken_connection_stops_nobody(world):
+    now = world.clock.monotonic_seconds()
+    early, broken, late = Open(now + 1), Broken(now + 1), Open(now + 5)
+    world.service.connections.update((early, broken, late))
+    world.passes(3)
+    assert early.heard
+    assert broken.heard
+    assert late.heard == []
+    assert "at its deadline failed" in world.errors.found[0]
+    world.errors.found.clear()
+    world.service.connections.clear()
+
+
+def test_every_connection_is_judged_anew_some_at_a_time(files, world):
+    connections = [Open() for _ in range(ADOPTED_AT_ONCE + 1)]
+    world.service.connections.update(connections)
+    gone = connections[0]
+    new = files.snapshot()
+    turns = []
+    world.loop.call_soon(
+        lambda: (world.service.adopt(new), turns.append(sum(bool(each.heard) for each in connections)))
+    )
+    world.loop.call_soon(lambda: turns.append(sum(bool(each.heard) for each in connections)))
+    world.settles()
+    assert turns == [ADOPTED_AT_ONCE, ADOPTED_AT_ONCE]
+    assert all(each.heard == [new] for each in connections if each is not gone)
+    world.service.connections.clear()
+
+
+def test_a_newer_snapshot_takes_over_and_a_lost_connection_is_left_out(files, world):
+    connections = [Open() for _ in range(2 * ADOPTED_AT_ONCE + 1)]
+    world.service.connections.update(connections)
+    first, second = files.snapshot(), files.snapshot()
+    lost = []
+
+    def adopt_twice():
+        world.service.adopt(first)
+        world.service.adopt(second)
+        lost.extend(each for each in connections if second not in each.heard)
+        world.service.connections.discard(lost[0])
+
+    world.does(adopt_twice)
+    assert all(each.heard[-1] is second for each in connections if each is not lost[0])
+    assert second not in lost[0].heard
+    assert sum(first in each.heard for each in connections) == ADOPTED_AT_ONCE
+    world.service.connections.clear()
+
+
+def test_a_connection_that_cannot_be_judged_anew_ends_and_the_others_are_judged(files, world):
+    broken, whole = Broken(), Open()
+    world.service.connections.update((broken, whole))
+    world.does(world.service.adopt, files.snapshot())
+    assert len(whole.heard) == 1
+    world.passes(2)
+    assert "deadline" in broken.heard
+    assert "judging" in world.errors.found[0]
+    world.errors.found.clear()
+    world.service.connections.clear()
+
+
+def test_a_request_before_its_connection_was_judged_anew_is_judged_by_the_new_rules(files, world):
+    """Between two turns of a reload: the old snapshot's upstream is gone already."""
+    client = world.client()
+    moved = files.snapshot(upstreams={"other": {"servers": [UPSTREAM]}}, sites=[files.site(upstream="other")])
+
+    def reload_and_ask():
+        world.service.connections.discard(client.application)  # as if its turn came later
+        world.service.adopt(moved)
+        world.service.connections.add(client.application)
+        client.application.data_received(get())
+
+    world.does(reload_and_ask)
+    world.accepts().says(response(body=b"moved"))
+    assert client.hears().endswith(b"moved")
+
+
+def test_a_request_for_a_site_that_has_just_gone_is_not_answered(files, world):
+    client = world.client()
+    client.says(get())
+    world.accepts().says(response())
+    client.hears()
+
+    def reload_and_ask():
+        world.service.connections.discard(client.application)
+        world.service.adopt(files.snapshot(sites=[files.site("other.example.com")]))
+        world.service.connections.add(client.application)
+        client.application.data_received(get())
+
+    world.does(reload_and_ask)
+    assert client.hears() == b""
+    assert not client.is_open
+
+
+def test_a_reload_keeps_the_connections_of_an_upstream_that_stayed(files, world):
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response())
+    world.does(world.service.adopt, files.snapshot())
+    client.says(get())
+    assert server.hears().count(b"GET ") == 2
+
+
+def test_a_reload_closes_the_connections_of_an_upstream_that_changed(files, world):
+    idle, busy = world.client(), world.client()
+    idle.says(get())
+    busy.says(get())
+    first, second = world.accepts(), world.accepts()
+    first.says(response())
+    other = {"mail": {"servers": ["http://10.0.0.6:8080"]}}
+    world.does(world.service.adopt, files.snapshot(upstreams=other))
+    assert first.is_lost
+    assert not second.is_lost
+    second.says(response(body=b"finished"))
+    assert busy.hears().endswith(b"finished")
+    assert second.is_lost  # nobody would ever sweep it
+    busy.says(get())
+    assert world.dials[0].server.host == "10.0.0.6"
+
+
+def test_a_clients_own_upstream_connection_does_not_outlive_a_reload_that_leads_elsewhere(files, make_world):
+    own = {"connections": "per_client"}
+    world = make_world(upstreams={"mail": {"servers": [UPSTREAM], **own}})
+    client = world.client()
+    client.says(get())
+    old = world.accepts()
+    old.says(response())
+    moved = files.snapshot(upstreams={"mail": {"servers": ["http://10.0.0.6:8080"], **own}})
+    world.does(world.service.adopt, moved)
+    client.hears()
+    client.says(get())
+    assert old.is_lost
+    new = world.accepts()
+    assert new.server.host == "10.0.0.6"
+    new.says(response(body=b"moved"))
+    assert client.hears().endswith(b"moved")
+
+
+def test_a_reload_to_connections_of_their_own_holds_for_open_clients_too(files, world):
+    client = world.client()
+    own = {"mail": {"servers": [UPSTREAM], "connections": "per_client"}}
+    world.does(world.service.adopt, files.snapshot(upstreams=own))
+    client.says(get())
+    server = world.accepts()
+    server.says(response())
+    assert world.busy() == [(1, 0)]  # kept for this client, not pooled
+    client.goes()
+    assert server.is_lost
+
+
+def test_a_reload_that_changes_limits_counts_handshakes_anew(files, world):
+    before = world.service.handshakes
+    world.does(world.service.adopt, files.snapshot())
+    assert world.service.handshakes is before
+    world.does(world.service.adopt, files.snapshot(limits={"connections": 7}))
+    assert world.service.handshakes is not before
+
+
+def test_a_reload_whose_upstream_files_cannot_be_read_changes_nothing(files, world):
+    snapshot = files.snapshot(upstreams={"mail": {"servers": ["https://10.0.0.5"], "tls": {"ca": "ca.pem"}}})
+    ca = files.folder / "ca.pem"
+    pem = ca.read_bytes()
+    ca.write_bytes(b"nonsense")
+    before = world.service.snapshot
+    with pytest.raises(ConfigError, match=r"upstreams\.mail\.tls"):
+        world.does(world.service.adopt, snapshot)
+    ca.write_bytes(pem)
+    assert world.service.snapshot is before
+    client = world.client()
+    client.says(get())
+    world.accepts().says(response())
+    assert status(client.hears()) == 200
+
+
+def test_draining_an_empty_service_ends_at_once(world):
+    emptied = []
+    world.service.on_empty = lambda: emptied.append(True)
+    world.does(world.service.drain)
+    assert emptied == [True]
+
+
+def test_draining_and_losing_connections_needs_no_listener(world):
+    client = world.client()
+    world.does(world.service.drain)
+    assert client.is_lost
+
+
+def test_a_service_that_was_never_started_can_be_stopped(world):
+    world.service._tick.cancel()
+    world.service._tick = None
+    world.does(world.service.stop)
+
+
+def test_the_status_tells_of_connections_and_servers(world):
+    client = world.client()
+    client.says(get())
+    world.accepts().says(response())
+    shown = world.service.status()
+    assert (shown["connections"], shown["is_draining"], shown["dropped_log_lines"]) == (1, False, 0)
+    (server,) = shown["upstreams"]["mail"]
+    assert server == {"server": UPSTREAM, "busy": 0, "idle": 1, "is_up": True, "cause": None}
+
+
+def test_combined_lines_where_they_are_asked_for(make_world):
+    world = make_world(access_log={"path": "-", "format": "combined"})
+    client = world.client()
+    client.says(get())
+    world.accepts().says(response(body=b"hi"))
+    assert world.log[0].startswith(b'10.0.0.9 - - [24/Nov/2026:12:00:00 +0000] "GET /webmail HTTP/1.1" 200 2')
+
+
+# TLS towards upstreams
+
+
+def https(**tls):
+    return Upstream("mail", (Server("https", "10.0.0.5", 443),), tls=UpstreamTls(**tls))
+
+
+def test_plain_upstreams_need_no_context():
+    assert upstream_tls(Upstream("mail", (Server("http", "10.0.0.5", 80),))) is None
+
+
+def test_upstreams_are_verified_unless_the_file_says_no(files):
+    verified = upstream_tls(https(ca=files.folder / "ca.pem"))
+    assert (verified.verify_mode, verified.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert len(verified.get_ca_certs()) == 1  # and not the system's beside it
+    unverified = upstream_tls(https(verify=False))
+    assert (unverified.verify_mode, unverified.check_hostname) == (ssl.CERT_NONE, False)
+
+
+def test_a_certificate_towards_the_upstream_must_fit_its_key(files):
+    certificate, key = files.folder / "server.crt", files.folder / "server.key"
+    assert upstream_tls(https(certificate=certificate, key=key)) is not None
+    files.ca.issue().write(files.folder, "other")
+    with pytest.raises(ConfigError, match=r"upstreams\.mail\.tls"):
+        upstream_tls(https(certificate=certificate, key=files.folder / "other.key"))
+
+
+def test_a_ca_file_that_is_missing_is_an_error_and_never_the_systems_store(tmp_path):
+    with pytest.raises(ConfigError, match=r"upstreams\.mail\.tls"):
+        upstream_tls(https(ca=tmp_path / "missing.pem"))
