@@ -92,7 +92,7 @@ class ClientConnection:
         self._is_asked = False
         self._is_over_limit = is_over_limit
         self._exchange: Exchange | Tunnel | StatusWait | None = None
-        self.pins = site.upstream.connections == "per_client" or site.upstream.proxy_protocol
+        self.pins = _is_of_one_client(site)
         self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
         self.is_write_paused = False
         self._held = b""
@@ -478,6 +478,7 @@ class ClientConnection:
                 exchange.fail(RequestError(Reason.HOST_MISMATCH, "the site is no longer served"))
             return
         self.snapshot = snapshot
+        self.pins = self.pins or _is_of_one_client(site)
         self.admission.adopt(snapshot, site)
         if not self._layer.is_established:
             return  # the certificate is looked at when the handshake is done
@@ -506,3 +507,8 @@ class ClientConnection:
             self._layer.resume_reading()  # what was stopped for too much of it is thrown away now, to see the end
         else:
             self._layer.close()
+
+
+def _is_of_one_client(site: SiteState) -> bool:
+    """True where a connection to the site's upstream is for one client alone."""
+    return site.upstream.connections == "per_client" or site.upstream.proxy_protocol

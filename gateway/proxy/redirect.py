@@ -87,8 +87,7 @@ class RedirectConnection(asyncio.Protocol):
         if self._service.snapshot.sites.find(host) is None:
             raise RequestError(Reason.HOST_MISMATCH, f"there is no site {host}")
         target = normalise(head.target)
-        authority = f"[{host}]" if ":" in host else host
-        return f"https://{authority}{target.path}{'' if target.query is None else '?' + target.query}"
+        return f"https://{host}{target.path}{'' if target.query is None else '?' + target.query}"
 
     def _answer(self, head: RequestHead | None, outcome: str | RequestError) -> None:
         peer = cast("Peer", self._peer)
