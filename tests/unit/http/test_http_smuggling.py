@@ -1,0 +1,65 @@
+"""Published request smuggling: what is accepted, how it is framed for the upstream, and what is refused.
+
+The cases are in `tests/golden`; `support.http1_stream` checks of each accepted one that the upstream reads one
+request with one Host, one framing field at most, and nothing in our name that we did not write.
+"""
+
+import pytest
+from support.http1_stream import Stream, golden, parse, pieces, written
+
+from gateway.errors import RequestError
+from gateway.proxy.answer import Answer
+
+REQUESTS = golden("smuggling_requests.txt", 3)
+RESPONSES = golden("smuggling_responses.txt", 4)
+
+
+def outcome(parts):
+    stream = Stream()
+    for part in parts:
+        stream.feed(part)
+    return stream.outcome
+
+
+def answered(method, parts):
+    """(outcome, what the client gets)."""
+    line = f"{method} / HTTP/1.1\r\nHost: a".encode()
+    answer, out = Answer(parse(line + b"\r\n\r\n", len(line)), None), b""
+    try:
+        for part in parts:
+            if answer.is_complete:
+                answer.is_clean = False
+                break
+            out += answer.feed(part, may_keep_alive=True)
+    except RequestError as error:
+        return f"refused {error.status}", out
+    if answer.response is None:
+        return "waits", out
+    marks = ("" if answer.is_complete else " waits") + ("" if answer.is_clean else " unclean")
+    return f"{answer.response.status} body={answer.bytes_out}{marks}" + (
+        "" if answer.response.is_keep_alive else " close"
+    ), out
+
+
+def test_the_corpus_is_whole():
+    assert len(REQUESTS) >= 300
+    assert len(RESPONSES) >= 80
+    for cases in (REQUESTS, RESPONSES):
+        assert len({case[0] for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize(("name", "expected", "text"), REQUESTS, ids=[case[0] for case in REQUESTS])
+def test_requests(name, expected, text):
+    data = written(text)
+    assert outcome([data]) == expected, name
+    assert outcome(pieces(data)) == expected, f"{name}, split"
+
+
+@pytest.mark.parametrize(("name", "method", "expected", "text"), RESPONSES, ids=[case[0] for case in RESPONSES])
+def test_responses(name, method, expected, text):
+    data = written(text)
+    for parts in ([data], pieces(data)):
+        found, out = answered(method, parts)
+        assert found == expected, name
+        head = out.rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")[0].lower()
+        assert head.count(b"content-length:") + head.count(b"transfer-encoding:") <= 1
