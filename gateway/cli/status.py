@@ -1,0 +1,49 @@
+"""`gateway status`: what the running gateway says of itself.
+
+Exit code 0: all is as it should be. 1: nobody answers, no worker serves, one is missing or hangs, or the newest change
+on disk was refused. Warnings and upstream servers that are down are shown, and leave the exit code alone: a restart
+would mend neither.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Final
+
+import typer
+
+from gateway.cli.check import DEFAULT_CONFIG, ConfigOption
+
+_FAILED: Final = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status)
+
+
+def status(
+    config: ConfigOption = DEFAULT_CONFIG,
+    *,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ask there, not where the file says.", metavar="HOST:PORT")
+    ] = None,
+    health: Annotated[bool, typer.Option("--health", help="Ask only whether it serves, as a health check.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the state as JSON.")] = False,
+) -> None:
+    """Show the running gateway: workers, the last reload, certificates and lists with their ends, upstream servers."""
+    from gateway.cli import status_client, status_report  # noqa: PLC0415 - heavy, see app
+
+    if health:
+        status_client.check_health(config, address)
+        typer.echo("ok")
+        return
+    state = status_client.fetch(status_client.admin_address(config, address))
+    problems = status_report.problems_of(state)
+    if as_json:
+        typer.echo(json.dumps({**state, "problems": problems}, indent=2, ensure_ascii=False))
+    else:
+        for line in status_report.lines_of(state, problems):
+            typer.secho(line.text, fg=line.colour, bold=line.is_heading)
+    if problems:
+        raise typer.Exit(_FAILED)

@@ -1,0 +1,101 @@
+"""How `gateway status` asks: one GET over plain HTTP on this machine, with a time limit.
+
+Keeps true: no proxy from the environment is used, no redirect followed, and no endless answer read.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from gateway.config.addresses import Unreadable, parse_listen
+from gateway.config.endpoints import read_endpoints
+from gateway.config.model import Admin
+from gateway.errors import ConfigError, OperationError, UsageError
+
+if TYPE_CHECKING:
+    from gateway.admin.state import State
+
+# The gateway answers within three seconds, if only to say that its master doesn't.
+ANSWER_SECONDS: Final = 5.0
+# As much as the master may tell the admin process.
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+_OK: Final = 200
+_START_IT: Final = "start it with 'gateway run'; if it ran, its log says why it ended"
+
+
+def admin_address(config: Path, address: str | None) -> Admin:
+    """Whom to ask: `address` as on the command line, or what the file says. Raises `ConfigError` or `UsageError`."""
+    if address is not None:
+        try:
+            return Admin(address, *parse_listen(address))
+        except Unreadable as error:
+            raise UsageError(f"--address: {error.cause}", error.remedy) from error
+    admin = read_endpoints(config).admin
+    if admin is None:
+        raise ConfigError(
+            f"{config}: there is no `admin` section, so the gateway opens no port for status",
+            'add `admin: {address: "127.0.0.1:9444"}` and restart it',
+        )
+    if admin.port == 0:
+        raise ConfigError(f"{config}: admin.address: the system chose the port", "name it with --address HOST:PORT")
+    return admin
+
+
+def check_health(config: Path, address: str | None) -> None:
+    """Return when the gateway serves. Raises `OperationError` where it doesn't.
+
+    Without an `admin` section: when its first listener takes connections.
+    """
+    if address is None and (found := read_endpoints(config)).admin is None and found.listeners:
+        first = found.listeners[0]
+        _connect(first.address, first.host, first.port).close()
+        return
+    _get(admin_address(config, address), "/healthz")
+
+
+def fetch(admin: Admin) -> State:
+    """The running gateway's state. Raises `OperationError`."""
+    data = _get(admin, "/status")
+    try:
+        state = json.loads(data)
+    except ValueError:
+        state = None
+    if not isinstance(state, dict) or "workers_wanted" not in state:
+        raise OperationError(f"what answers on {admin.address} is no gateway", "check admin.address in the file")
+    return cast("State", state)
+
+
+def _get(admin: Admin, path: str) -> bytes:
+    connection = http.client.HTTPConnection(_host(admin.host), admin.port, timeout=ANSWER_SECONDS)
+    connection.sock = _connect(admin.address, admin.host, admin.port)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        data = answer.read(MAX_ANSWER_BYTES + 1)
+    except (OSError, http.client.HTTPException) as error:
+        cause = f"{admin.address}: no answer within {ANSWER_SECONDS:g} s" if isinstance(error, TimeoutError) else error
+        raise OperationError(f"{cause}", "look at the gateway's log; restart it if it hangs") from error
+    finally:
+        connection.close()
+    if len(data) > MAX_ANSWER_BYTES:
+        raise OperationError(f"the answer of {admin.address} is too long", "check admin.address in the file")
+    if answer.status != _OK:
+        said = data[:200].decode("utf-8", "replace").strip()
+        raise OperationError(f"{admin.address} answers {answer.status}: {said!r}", "look at the gateway's log")
+    return data
+
+
+def _connect(address: str, host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_connection((_host(host), port), ANSWER_SECONDS)
+    except OSError as error:
+        raise OperationError(f"no gateway answers on {address}: {error.strerror or error}", _START_IT) from error
+
+
+def _host(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

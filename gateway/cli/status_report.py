@@ -1,0 +1,176 @@
+"""The state as lines for people, and what in it calls for somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from gateway.admin.state import EndingState, ServerState, State, WorkerState
+
+# As early as the warnings of the gateway itself begin.
+SOON_DAYS: Final = 30
+SHOWN_REASONS: Final = 5
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line; the colour counts on a terminal only."""
+
+    text: str
+    colour: str | None = None
+    is_heading: bool = False
+
+
+def problems_of(state: State) -> list[str]:
+    """What calls for somebody now: the cause and the remedy, a line each."""
+    found = []
+    if state["is_stopping"]:
+        found.append("the gateway is stopping; it serves what is under way and takes nothing new")
+    elif not state["is_serving"]:
+        found.append("no worker serves; the gateway's log says why they end, or restart it")
+    missing = state["workers_wanted"] - len(state["workers"])
+    if missing > 0:
+        found.append(f"{_count(missing, 'worker')} missing; new ones are started, the log says why the others ended")
+    for worker in state["workers"]:
+        if not worker["is_answering"]:
+            found.append(
+                f"worker {worker['pid']} does not answer ({_age(worker)}); end it with `kill -9 {worker['pid']}`"
+            )
+        if (error := worker["reload_error"]) is not None:
+            found.append(f"worker {worker['pid']} serves by an older configuration: {error}; reload once more")
+    if (error := state["reload"]["error"]) is not None:
+        lines = error.splitlines()
+        found.append(f"the newest reload was refused, the configuration from before serves on: {lines[0]}")
+        found += [f"  {line}" for line in lines[1:]]
+    return [_printable(line) for line in found]
+
+
+def lines_of(state: State, problems: list[str]) -> Iterator[Line]:
+    """The whole report."""
+    up = _duration(state["uptime_seconds"])
+    yield Line(f"gateway {state['version']}, up {up}, process {state['pid']}", is_heading=True)
+    yield from _reload(state)
+    yield from _workers(state)
+    yield from _traffic(state)
+    yield from _sites(state)
+    yield Line("upstreams", is_heading=True)
+    for name, servers in state["upstreams"].items():
+        for server in servers:
+            yield _server(name, server)
+    if state["warnings"]:
+        yield Line("warnings", "yellow", is_heading=True)
+        yield from (Line(f"  {_printable(line)}", "yellow") for line in state["warnings"])
+    if problems:
+        yield Line("problems", "red", is_heading=True)
+        yield from (Line(f"  {line}", "red") for line in problems)
+
+
+def _reload(state: State) -> Iterator[Line]:
+    reload = state["reload"]
+    counts = f"{_count(reload['succeeded'], 'reload')}, {reload['refused']} refused"
+    yield Line("configuration", is_heading=True)
+    yield Line(f"  {_printable(state['config'])}, read {_when(reload['loaded'])}; {counts}")
+    if reload["refused_at"] is not None:
+        yield Line(f"  the newest change was refused {_when(reload['refused_at'])}", "red")
+
+
+def _workers(state: State) -> Iterator[Line]:
+    answering = sum(worker["is_answering"] for worker in state["workers"])
+    connections = _count(state["connections"], "connection")
+    yield Line("workers", is_heading=True)
+    is_whole = answering == state["workers_wanted"]
+    yield Line(
+        f"  {answering} of {state['workers_wanted']} answer, {connections}, {state['worker_restarts']} replaced",
+        None if is_whole else "red",
+    )
+    for worker in state["workers"]:
+        text = f"  {worker['pid']:>8}  since {_when(worker['started'])}  {_count(worker['connections'], 'connection')}"
+        if not worker["is_answering"]:
+            yield Line(f"{text}, does not answer ({_age(worker)})", "red")
+        else:
+            yield Line(f"{text}, draining" if worker["is_draining"] else text)
+
+
+def _traffic(state: State) -> Iterator[Line]:
+    passed = sum(answer["count"] for answer in state["answers"] if answer["reason"] is None)
+    refusals: dict[str, int] = {}
+    for answer in state["answers"]:
+        if (reason := answer["reason"]) is not None:
+            refusals[reason] = refusals.get(reason, 0) + answer["count"]
+    often = sorted(refusals.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
+    named = ", ".join(f"{reason} {count:,}" for reason, count in often)
+    handshakes = state["handshakes"]
+    yield Line("traffic since the start", is_heading=True)
+    yield Line(f"  {passed:,} passed, {sum(refusals.values()):,} refused{f': {named}' if named else ''}")
+    yield Line(
+        f"  handshakes: {handshakes['full']:,} full, {handshakes['resumed']:,} resumed, {handshakes['failed']:,} failed"
+    )
+    if dropped := state["dropped_log_lines"]:
+        yield Line(f"  {dropped:,} lines of the access log were lost; free its disk, or move it", "red")
+
+
+def _sites(state: State) -> Iterator[Line]:
+    yield Line("sites", is_heading=True)
+    for site in state["sites"]:
+        yield Line(f"  {', '.join(site['hosts'])} to {_printable(site['upstream'])}")
+        yield _ending("certificate", site["certificate"])
+        for authority in site["client_cas"]:
+            yield _ending("client CA", authority)
+        for entry in site["crls"]:
+            yield _ending("CRL", entry)
+
+
+def _ending(kind: str, ending: EndingState) -> Line:
+    seconds = ending["seconds_left"]
+    if seconds < 0:
+        left, colour = f"ended {_duration(-seconds)} ago", "red"
+    else:
+        left, colour = f"{_duration(seconds)} left", "yellow" if seconds < SOON_DAYS * _DAY and kind != "CRL" else ""
+    return Line(f"    {kind:<11}  {_printable(ending['name'])}: ends {_when(ending['ends'])}, {left}", colour or None)
+
+
+def _server(upstream: str, server: ServerState) -> Line:
+    known, up = server["workers"], server["up_in"]
+    if not known:
+        condition, colour = "not heard of yet", None
+    elif up == known:
+        condition, colour = "up", None
+    else:
+        why = f": {_printable(server['cause'])}" if server["cause"] else ""
+        condition, colour = f"down for {known - up} of {_count(known, 'worker')}{why}", "red"
+    text = f"  {_printable(upstream)}  {_printable(server['server'])}  {server['busy']} busy, {server['idle']} idle"
+    return Line(f"{text}, {condition}", colour)
+
+
+def _age(worker: WorkerState) -> str:
+    age = worker["report_age_seconds"]
+    return "it has said nothing yet" if age is None else f"its last word is {_duration(age)} old"
+
+
+def _when(time: str) -> str:
+    return f"{datetime.fromisoformat(time):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _duration(seconds: float) -> str:
+    """The two largest units: `3 d 4 h`."""
+    whole = int(seconds)
+    if whole >= _DAY:
+        return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+    if whole >= _HOUR:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    if whole >= _MINUTE:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole} s"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _printable(text: str) -> str:
+    """Nothing in names and causes moves a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

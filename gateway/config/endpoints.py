@@ -1,0 +1,68 @@
+"""Where a gateway with this file listens, read from a file that may be wrong elsewhere.
+
+`gateway status` is asked most when the file on disk is broken: it needs no more than the addresses, no certificate and
+no key, and runs as a user who may not read those.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.config.addresses import Unreadable, parse_listen
+from gateway.config.files import read_file
+from gateway.config.marks import YamlError, decode, parse
+from gateway.config.model import Admin, Listener
+from gateway.config.problems import START, ConfigErrors, Place, Problems
+from gateway.config.reading import Reader
+from gateway.config.schema import SCHEMA
+from gateway.config.service import build_admin, build_listeners
+from gateway.errors import ConfigError
+
+# The section in a text that is no YAML (any more), as people write it: on one line, or the address on the next.
+_ADMIN: Final = re.compile(r"""(?m)^admin:[ \t]*(?:\{[ \t]*|\r?\n[ \t]+)address:[ \t]*["']?([^"'\s}#]{1,100})""")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where to ask."""
+
+    admin: Admin | None
+    listeners: tuple[Listener, ...]
+
+
+def read_endpoints(path: Path, environ: Mapping[str, str] | None = None) -> Endpoints:
+    """The addresses in the file. Raises `ConfigErrors` where they can't be told."""
+    problems = Problems(str(path))
+    try:
+        text = decode(read_file(path))
+        node = parse(text)
+    except YamlError as error:
+        return _guessed(path, error)
+    except ConfigError as error:
+        problems.error(Place(START), error.cause, error.remedy)
+        raise ConfigErrors(problems.errors) from error
+    environ = os.environ if environ is None else environ
+    root = None if node is None else Reader(problems, environ).read(SCHEMA, node, Place(node.mark))
+    if root is None:
+        return Endpoints(None, ())
+    found = Endpoints(build_admin(root, (), problems), build_listeners(root, problems))
+    if faults := tuple(each for each in problems.errors if each.place.path.split(".")[0] == "admin"):
+        raise ConfigErrors(faults)
+    return found
+
+
+def _guessed(path: Path, error: YamlError) -> Endpoints:
+    """What a file says that can't be parsed."""
+    if (found := _ADMIN.search(path.read_text("utf-8", "replace"))) is not None:
+        try:
+            return Endpoints(Admin(found[1], *parse_listen(found[1])), ())
+        except Unreadable:
+            pass  # then it is the file's own problem that counts
+    problems = Problems(str(path))
+    problems.error(Place(error.mark), error.cause, error.remedy)
+    raise ConfigErrors(problems.errors) from error
