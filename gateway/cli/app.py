@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "demo",
     "explain",
     "serve",
+    "status",
     "schema",
     "ca",
     "cert",
