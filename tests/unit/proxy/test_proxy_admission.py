@@ -1,0 +1,222 @@
+"""What a request must be to pass, and what its upstream then reads."""
+
+import pytest
+from support.dialogue import HOST, OUTSIDE, get, header, request, response, status
+
+PASSES = [{"name": "all", "action": "allow"}]
+
+
+def sent(world, *lines, address="10.0.0.9", leaf=None, data=None):
+    """The head that the upstream reads for a request with these lines."""
+    client = world.client(address, leaf)
+    client.says(data or get("/webmail", *lines))
+    head = world.accepts().hears()
+    assert head.endswith(b"\r\n\r\n")
+    return head
+
+
+def test_what_the_upstream_reads(world):
+    head = sent(world, "User-Agent: test", "Cookie: a=b", "Accept: */*")
+    lines = head.decode().split("\r\n")
+    request_id = header(head, "X-Request-Id")
+    assert lines == [
+        "GET /webmail HTTP/1.1",
+        "Host: mail.example.com",
+        "User-Agent: test",
+        "Cookie: a=b",
+        "Accept: */*",
+        "X-Forwarded-For: 10.0.0.9",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: mail.example.com",
+        "X-Forwarded-Port: 443",
+        "Forwarded: for=10.0.0.9;host=mail.example.com;proto=https",
+        "X-Client-Verified: NONE",
+        f"X-Request-Id: {request_id}",
+        "",
+        "",
+    ]
+    assert len(request_id) == 32
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X-Forwarded-For: 1.2.3.4",
+        "X_Forwarded_For: 1.2.3.4",
+        "Forwarded: for=1.2.3.4",
+        "X-Real-IP: 1.2.3.4",
+        "X-Request-Id: mine",
+        "X-Client-Email: admin@example.com",
+        "X_Client_Email: admin@example.com",
+        "x.client.email: admin@example.com",
+        "Client-Cert: :AAAA:",
+        "X-Original-URL: /admin",
+        "X-HTTP-Method-Override: DELETE",
+        "x-webobjects-remote-user: admin",
+        "Connection: X-Client-Email",
+        "Keep-Alive: timeout=5",
+        "TE: trailers",
+        "Proxy-Authorization: Basic AAAA",
+    ],
+)
+def test_what_only_the_gateway_may_say_never_passes(world, line):
+    plain, spoofed = sent(world), sent(world, line)
+    lengths = {len(head.split(b"\r\n")) for head in (plain, spoofed)}
+    assert len(lengths) == 1, spoofed
+    assert line.partition(": ")[2].encode() not in spoofed
+
+
+def test_identity_headers_cannot_be_taken_away_by_naming_them_in_connection(files, world):
+    leaf = files.ca.issue("CN=alice", email="alice@example.com")
+    head = sent(world, "Connection: X-Client-Email, Client-Cert", address=OUTSIDE, leaf=leaf)
+    assert header(head, "X-Client-Email") == "alice@example.com"
+    assert header(head, "X-Client-Verified") == "SUCCESS"
+    assert header(head, "Client-Cert")
+
+
+@pytest.mark.parametrize(
+    ("target", "forwarded"),
+    [
+        (b"/webmail", b"/webmail"),
+        (b"/Webmail//x/../y?Q=%2e%2E", b"/Webmail/y?Q=%2e%2E"),
+        (b"/%77ebmail/%7euser", b"/webmail/~user"),
+        (b"https://mail.example.com/webmail?x", b"/webmail?x"),
+    ],
+)
+def test_the_upstream_gets_the_spelling_that_was_judged(world, target, forwarded):
+    client = world.client()
+    client.says(b"GET " + target + b" HTTP/1.1\r\nHost: mail.example.com\r\n\r\n")
+    if b"/../" in target:
+        assert header(client.hears(), "X-Gateway-Reason") == "uri_rejected"
+    else:
+        assert world.accepts().hears().startswith(b"GET " + forwarded + b" HTTP/1.1\r\n")
+
+
+def test_another_host_may_be_sent_to_the_upstream(make_world):
+    upstream = {"servers": ["http://10.0.0.5:8080"], "host": "mail.internal:8080"}
+    head = sent(make_world(upstreams={"mail": upstream}))
+    assert header(head, "Host") == "mail.internal:8080"
+    assert header(head, "X-Forwarded-Host") == "mail.example.com"
+
+
+@pytest.mark.parametrize("host", ["mail.example.com:443", "MAIL.example.COM", "mail.example.com."])
+def test_other_spellings_of_the_host_are_the_same_site(world, host):
+    head = sent(world, data=get(host=host))
+    assert header(head, "Host") == host
+    assert header(head, "X-Forwarded-Host") == HOST
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "reason"),
+    [
+        (get(host="other.example.com"), 421, "host_mismatch"),
+        (get(host="-bad-"), 400, "bad_request"),
+        (b"GET /webmail HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"GET /webmail HTTP/1.1\r\nHost:\r\n\r\n", 400, "bad_request"),
+        (b"GET /webmail HTTP/1.0\r\n\r\n", 400, "bad_request"),
+        (get("/webmail/..;/x"), 400, "uri_rejected"),
+        (request("OPTIONS", "*"), 400, "uri_rejected"),
+        (request("CONNECT", "mail.example.com:25"), 400, "bad_request"),
+        (request("CONNECT"), 400, "bad_request"),
+        (request("POST", "/webmail", "Content-Length: 2147483649"), 413, "body_too_large"),
+        (get("/secret"), 403, "denied_by_rule"),
+    ],
+)
+def test_what_is_refused_reaches_no_upstream(world, data, code, reason):
+    client = world.client()
+    client.says(data)
+    answer = client.hears()
+    assert (status(answer), header(answer, "X-Gateway-Reason")) == (code, reason)
+    assert world.dials == []
+    assert world.record["reason"] == reason
+    assert world.record["decision"] == ("deny" if reason == "denied_by_rule" else None)
+
+
+def test_a_refused_request_may_be_followed_by_a_better_one(world):
+    client = world.client()
+    client.says(get("/secret"))
+    client.hears()
+    client.says(get())
+    world.accepts().says(response(body=b"better"))
+    assert client.hears().endswith(b"better")
+
+
+def test_outside_nobody_passes_without_a_certificate(files, world):
+    nobody = world.client(OUTSIDE)
+    nobody.says(get())
+    answer = nobody.hears()
+    assert header(answer, "X-Gateway-Reason") == "certificate_missing"
+    assert header(answer, "Connection") == "close"
+    assert world.records[-1]["rule"] == "Outside with a certificate"
+    leaf = files.ca.issue("CN=alice")
+    assert sent(world, address=OUTSIDE, leaf=leaf)
+
+
+def test_the_mail_login_is_in_the_record_and_the_password_is_not(world):
+    client = world.client()
+    client.says(get("/webmail", "Authorization: Basic YWxpY2U6c2VjcmV0LXBhc3N3b3Jk", "Cookie: session=1"))
+    world.accepts().says(response())
+    assert world.record["user"] == "alice"
+    assert b"c2VjcmV0" not in world.log[0]
+    assert b"secret-password" not in world.log[0]
+    assert b"session=1" not in world.log[0]
+
+
+# behind a proxy
+
+
+@pytest.fixture
+def balanced(make_world):
+    return make_world(trusted_proxies=["10.0.0.0/8"])
+
+
+def test_an_untrusted_peer_names_nobody(balanced):
+    client = balanced.client(OUTSIDE)
+    client.says(get("/webmail", "X-Forwarded-For: 10.0.0.9"))
+    assert header(client.hears(), "X-Gateway-Reason") == "certificate_missing"
+    assert balanced.record["client_ip"] == OUTSIDE
+
+
+def test_a_trusted_proxys_client_is_judged_and_told(balanced):
+    client = balanced.client()
+    client.says(get("/webmail", f"X-Forwarded-For: {OUTSIDE}"))
+    assert header(client.hears(), "X-Gateway-Reason") == "certificate_missing"
+    assert (balanced.record["client_ip"], balanced.record["client_port"]) == (OUTSIDE, None)
+    head = sent(balanced, "X-Forwarded-For: 6.6.6.6, 192.168.0.7")
+    assert header(head, "X-Forwarded-For") == "6.6.6.6, 192.168.0.7, 10.0.0.9"
+    assert header(head, "Forwarded") == "for=192.168.0.7;host=mail.example.com;proto=https"
+
+
+def test_garbage_from_a_trusted_proxy_is_refused(balanced):
+    client = balanced.client()
+    client.says(get("/webmail", "X-Forwarded-For: unknown"))
+    assert header(client.hears(), "X-Gateway-Reason") == "bad_request"
+
+
+def test_clients_behind_one_proxy_connection_are_told_apart(balanced):
+    client = balanced.client()
+    client.says(get("/webmail", "X-Forwarded-For: 192.168.0.1"))
+    server = balanced.accepts()
+    server.says(response())
+    for address in ("192.168.0.2", "192.168.0.1"):
+        client.says(get("/webmail", f"X-Forwarded-For: {address}"))
+        server.says(response())
+    assert [record["client_ip"] for record in balanced.records] == ["192.168.0.1", "192.168.0.2", "192.168.0.1"]
+
+
+def test_a_request_without_the_header_is_the_proxys_own(balanced):
+    head = sent(balanced)
+    assert header(head, "X-Forwarded-For") == "10.0.0.9"
+
+
+# judging again
+
+
+def test_a_certificate_is_looked_at_again_after_a_second(files, make_world):
+    world = make_world(rules=PASSES)
+    leaf = files.ca.issue("CN=alice")
+    admission = world.client(OUTSIDE, leaf).application.admission
+    now = world.clock.unix_seconds()
+    assert not admission.is_due(now + 0.9)
+    assert admission.is_due(now + 1.1)
+    assert admission.judge(world.clock.now()) is False
