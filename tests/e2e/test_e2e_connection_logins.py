@@ -1,0 +1,140 @@
+"""Logins that belong to a connection: an upstream connection on which one user logged in serves nobody else.
+
+The mail server here behaves as Exchange with NTLM does: whoever logged in on a connection is the user of everything
+that follows on it, until it closes (CVE-2026-88007 was a proxy that shared such connections).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+from support.client import Client
+from support.gateway import settings_for
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+REQUESTS = 5000
+
+
+class ConnectionAuthenticator:
+    """NTLM's shape without its cryptography: negotiate, challenge, authenticate; then the connection is the user's."""
+
+    def __init__(self) -> None:
+        self.users: dict[int, str] = {}
+
+    def __call__(self, dialogue) -> None:
+        request = dialogue.request
+        (credentials,) = request.values(b"Authorization") or [b""]
+        match = re.fullmatch(rb"NTLM (\w+)", credentials)
+        number = request.connection
+        if match and match[1] == b"negotiate":
+            dialogue.answer(b"", b"WWW-Authenticate: NTLM challenge", status=b"401 Unauthorized")
+        elif match:
+            self.users[number] = match[1].decode()
+            dialogue.answer(match[1])
+        elif number in self.users:
+            dialogue.answer(self.users[number].encode())
+        else:
+            dialogue.answer(b"", b"WWW-Authenticate: NTLM", b"WWW-Authenticate: Basic", status=b"401 Unauthorized")
+
+
+@pytest.fixture
+def server(mail):
+    authenticator = ConnectionAuthenticator()
+    mail.answer("/webmail", authenticator)
+    return authenticator
+
+
+def log_in(client: Client, user: str) -> None:
+    assert client.ask("GET", "/webmail").status == 401
+    assert client.ask("GET", "/webmail", "Authorization: NTLM negotiate").get("WWW-Authenticate") == "NTLM challenge"
+    assert client.ask("GET", "/webmail", f"Authorization: NTLM {user}").body == user.encode()
+
+
+@pytest.mark.usefixtures("server")
+def test_two_users_at_once_never_see_each_others_mail(gateway):
+    """Ten thousand requests of two users, and each answer is the asking user's."""
+    wrong: list[tuple[str, bytes]] = []
+
+    def work(user: str) -> None:
+        with Client(gateway.port) as client:
+            log_in(client, user)
+            for _ in range(REQUESTS):
+                body = client.ask("GET", "/webmail").body
+                if body != user.encode():
+                    wrong.append((user, body))
+
+    threads = [threading.Thread(target=work, args=(user,)) for user in ("alice", "bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.usefixtures("server")
+def test_a_connection_is_not_handed_on_when_its_user_has_gone(gateway, mail):
+    """The next client has to log in itself."""
+    with Client(gateway.port) as client:
+        log_in(client, "alice")
+    until(lambda: not mail.open_connections, "alice's connection to the mail server is closed with hers")
+    with Client(gateway.port) as client:
+        assert client.ask("GET", "/webmail").status == 401
+
+
+@pytest.mark.usefixtures("server")
+def test_credentials_sent_unasked_bind_too(gateway, mail):
+    """A pre-authenticated request needs no challenge before it."""
+    with Client(gateway.port) as client:
+        assert client.ask("GET", "/webmail", "Authorization: NTLM alice").body == b"alice"
+        assert client.ask("GET", "/webmail").body == b"alice"
+        assert len({request.connection for request in mail.received}) == 1
+    with Client(gateway.port) as client:
+        assert client.ask("GET", "/webmail").status == 401
+
+
+def test_both_sides_close_together_and_nothing_is_retried_elsewhere(gateway, mail, server):
+    """When the mail server drops the user's connection the client must log in anew, on a new one of its own."""
+    with Client(gateway.port) as client:
+        log_in(client, "alice")
+        number = mail.received[-1].connection
+        mail.answer("/webmail/drop", lambda dialogue: dialogue.reset())
+        assert client.ask("GET", "/webmail/drop").status == 502
+    assert [request.connection for request in mail.received].count(number) == 4
+    assert list(server.users.values()) == ["alice"]
+
+
+@pytest.mark.usefixtures("server")
+def test_an_idle_users_connection_closes_when_the_mail_server_closes_it(gateway, mail):
+    """A browser that asks on must not find itself logged out on a connection that looks alive."""
+    with Client(gateway.port) as client:
+        log_in(client, "alice")
+        for connection in mail._connections:
+            connection.hang_up()
+        assert client.is_at_end()
+
+
+def test_basic_logins_share_connections(gateway, mail):
+    """Only what must be kept apart is."""
+    for _ in range(3):
+        with Client(gateway.port) as client:
+            assert client.ask("GET", "/webmail", "Authorization: Basic YTpi").status == 200
+    assert len({request.connection for request in mail.received}) == 1
+
+
+def test_per_client_pins_from_the_start(start, credentials, mail):
+    """`connections: per_client`: one upstream connection for each client connection, logged in or not."""
+    settings = settings_for(credentials.site, mail.url)
+    settings["upstreams"]["mail"]["connections"] = "per_client"
+    gateway = start(settings)
+    with Client(gateway.port) as one, Client(gateway.port) as other:
+        for _ in range(3):
+            assert one.ask("GET", "/webmail").status == 200
+            assert other.ask("GET", "/webmail").status == 200
+        assert [request.connection for request in mail.received] == [
+            number for _ in range(3) for number in (mail.received[0].connection, mail.received[1].connection)
+        ]
+    until(lambda: not mail.open_connections, "both end with their clients")

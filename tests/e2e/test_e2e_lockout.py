@@ -1,0 +1,62 @@
+"""Too many failed logins from one address, whichever workers they met."""
+
+from __future__ import annotations
+
+import pytest
+from support.client import Client, ask
+from support.gateway import settings_for
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+LOGIN = "Authorization: Basic YWxpY2U6d3Jvbmc="
+
+
+@pytest.fixture(scope="module")
+def locking(start, credentials, mail):
+    lockout = {"failures": 4, "window": "1m", "ban": "1m"}
+    gateway = start(settings_for(credentials.site, mail.url, workers=2, lockout=lockout))
+    gateway.expected_errors.append(r"locked out for 60 s after too many failures")
+    return gateway
+
+
+def unauthorized(dialogue):
+    dialogue.answer(b"", b'WWW-Authenticate: Basic realm="mail"', status=b"401 Unauthorized")
+
+
+def is_locked(gateway, source, identity):
+    return ask(gateway.port, "/webmail", source=source, identity=identity).verdict == (429, "locked_out")
+
+
+def test_wrong_passwords_lock_an_address_out_on_every_worker(locking, mail, credentials, outside):
+    """Each on a connection of its own, so that both workers count some; then nobody from there gets through."""
+    mail.answer("/webmail/login", unauthorized)
+    alice = credentials["alice"]
+    for _ in range(4):
+        with Client(locking.port, source=outside, identity=alice) as client:
+            assert client.ask("GET", "/webmail/login", LOGIN).status == 401
+    until(lambda: is_locked(locking, outside, alice), "the address is locked out")
+    assert all(is_locked(locking, outside, alice) for _ in range(8))
+    with Client(locking.port, source=outside, identity=alice) as client:
+        answer = client.ask("GET", "/webmail")
+        assert 0 < int(answer.get("Retry-After") or 0) <= 60
+    assert ask(locking.port, "/webmail").status == 200, "others are served as before"
+
+
+def test_refusals_count_and_an_open_connection_is_no_way_around(locking, credentials, outside):
+    """403 without a certificate, over and over; a good keep-alive from the same address is refused then too."""
+    with Client(locking.port, source=outside, identity=credentials["alice"]) as good:
+        assert good.ask("GET", "/webmail").status == 200
+        for _ in range(4):
+            assert ask(locking.port, "/webmail", source=outside).verdict == (403, "certificate_missing")
+        until(lambda: is_locked(locking, outside, credentials["alice"]), "the address is locked out")
+        assert good.ask("GET", "/webmail").verdict == (429, "locked_out")
+
+
+def test_being_asked_for_a_password_is_no_failure(locking, mail, credentials, outside):
+    """Phones send every first request without one."""
+    mail.answer("/webmail/login", unauthorized)
+    for _ in range(8):
+        with Client(locking.port, source=outside, identity=credentials["alice"]) as client:
+            assert client.ask("GET", "/webmail/login").status == 401
+    assert ask(locking.port, "/webmail", source=outside, identity=credentials["alice"]).status == 200

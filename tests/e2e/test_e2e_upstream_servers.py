@@ -1,0 +1,116 @@
+"""Several upstream servers: who is asked, who is passed over, and what a client notices of it."""
+
+from __future__ import annotations
+
+import pytest
+from support.client import Client, ask
+from support.gateway import INSIDE, free_port, settings_for
+from support.mail import MailServer
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+HEALTH = {"path": "/health", "interval": "1s", "timeout": "1s", "rise": 2, "fall": 2}
+
+
+@pytest.fixture
+def other():
+    server = MailServer()
+    yield server
+    server.stop()
+
+
+def with_servers(credentials, *urls, **upstream):
+    settings = settings_for(credentials.site, urls[0])
+    settings["upstreams"]["mail"] = {"servers": list(urls), **upstream}
+    return settings
+
+
+def requests_of(server):
+    return [request for request in server.received if request.target != b"/health"]
+
+
+def test_round_robin_asks_one_after_the_other(start, credentials, mail, other):
+    """Clients one by one are spread evenly."""
+    gateway = start(with_servers(credentials, mail.url, other.url, balance="round_robin"))
+    mail.forget()
+    for _ in range(6):
+        assert ask(gateway.port, "/webmail").status == 200
+    assert (len(mail.received), len(other.received)) == (3, 3)
+
+
+def test_client_ip_keeps_a_client_at_its_server(start, credentials, mail, other):
+    """An address meets one server, and different addresses meet both."""
+    gateway = start(with_servers(credentials, mail.url, other.url, balance="client_ip"))
+    gateway_rules = [f"127.0.9.{number}" for number in range(1, 17)]
+    mail.forget()
+    seen = set()
+    for source in gateway_rules:
+        before = len(mail.received), len(other.received)
+        for _ in range(2):
+            ask(gateway.port, "/webmail", source=source, identity=credentials["alice"])
+        after = len(mail.received), len(other.received)
+        gained = after[0] - before[0], after[1] - before[1]
+        assert gained in ((2, 0), (0, 2))
+        seen.add(gained)
+    assert len(seen) == 2
+
+
+def test_least_connections_avoids_the_busy_one(start, credentials, mail, other):
+    """A server that holds a long poll gets the fewer new requests."""
+    gateway = start(with_servers(credentials, mail.url, other.url))
+    for server in (mail, other):
+        server.answer("/webmail/poll", lambda dialogue: dialogue.wait_closed())
+    with Client(gateway.port) as poll:
+        poll.send(poll.request("GET", "/webmail/poll"))
+        until(lambda: len(mail.received) + len(other.received) >= 1, "the poll has arrived")
+        idle = other if any(request.target == b"/webmail/poll" for request in mail.received) else mail
+        before = len(idle.received)
+        for _ in range(4):
+            assert ask(gateway.port, "/webmail").status == 200
+        assert len(idle.received) == before + 4
+
+
+def test_a_server_that_refuses_connections_costs_nobody_an_error(start, credentials, mail):
+    """Nothing was sent yet, so another server is asked."""
+    gateway = start(with_servers(credentials, f"http://{INSIDE}:{free_port()}", mail.url, balance="round_robin"))
+    assert [ask(gateway.port, "/webmail").status for _ in range(6)] == [200] * 6
+
+
+def test_health_checks_take_a_server_out_and_bring_it_back(start, credentials, mail, other):
+    """What the checks say decides, not what clients suffer."""
+    is_well = True
+
+    def health(dialogue):
+        dialogue.answer(b"", status=b"200 OK" if is_well else b"500 Broken")
+
+    mail.answer("/health", health)
+    gateway = start(with_servers(credentials, mail.url, other.url, balance="round_robin", health=HEALTH))
+    gateway.expected_errors.append(r"is down: ")  # the other one too, once its test is over
+    is_well = False
+    until(lambda: f"{mail.url} is down: status 500" in gateway.errors, "the server is found out")
+    before = len(requests_of(mail))
+    assert [ask(gateway.port, "/webmail").status for _ in range(4)] == [200] * 4
+    assert len(requests_of(mail)) == before
+    is_well = True
+    until(lambda: f"{mail.url} is up again" in gateway.errors, "the server is believed again")
+    for _ in range(4):
+        assert ask(gateway.port, "/webmail").status == 200
+    assert len(requests_of(mail)) == before + 2
+    mail.forget()
+
+
+def test_with_no_healthy_server_the_answer_says_so(start, credentials):
+    """503, at once, with the reason in the log."""
+    url = f"http://{INSIDE}:{free_port()}"
+    gateway = start(with_servers(credentials, url, health=HEALTH))
+    gateway.expected_errors.append(r"is down: ")
+    until(lambda: f"{url} is down" in gateway.errors, "the server is found out")
+    answer = ask(gateway.port, "/webmail")
+    assert answer.verdict == (503, "no_healthy_upstream")
+
+
+def test_names_are_resolved_and_addresses_tried_until_one_answers(start, credentials, mail):
+    """`localhost` may be ::1 first, where nobody listens."""
+    gateway = start(with_servers(credentials, f"http://localhost:{mail.port}"))
+    assert ask(gateway.port, "/webmail").status == 200
