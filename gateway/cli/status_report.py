@@ -43,9 +43,8 @@ def problems_of(state: State) -> list[str]:
         if (error := worker["reload_error"]) is not None:
             found.append(f"worker {worker['pid']} serves by an older configuration: {error}; reload once more")
     if (error := state["reload"]["error"]) is not None:
-        lines = error.splitlines()
-        found.append(f"the newest reload was refused, the configuration from before serves on: {lines[0]}")
-        found += [f"  {line}" for line in lines[1:]]
+        found.append("the newest reload was refused; correct this and send SIGHUP, the old configuration serves on:")
+        found += [f"  {line}" for line in error.splitlines()]
     return [_printable(line) for line in found]
 
 

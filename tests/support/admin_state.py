@@ -1,0 +1,71 @@
+"""A gateway's state as `/status` tells it: all is well, two workers, one site."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+STARTED = "2026-11-24T10:00:00.000Z"
+
+
+def worker(pid: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "pid": pid,
+        "started": STARTED,
+        "is_answering": True,
+        "report_age_seconds": 0.0,
+        "is_draining": False,
+        "connections": 3,
+        "reload_error": None,
+        **changes,
+    }
+
+
+def server(url: str = "https://10.0.0.5:443", **changes: Any) -> dict[str, Any]:
+    return {"server": url, "busy": 1, "idle": 2, "up_in": 2, "workers": 2, "cause": None, **changes}
+
+
+def ending(name: str, seconds_left: float = 31_536_000.0, ends: str = "2027-11-24T11:00:00.000Z") -> dict[str, Any]:
+    return {"name": name, "begins": "2025-01-01T00:00:00.000Z", "ends": ends, "seconds_left": seconds_left}
+
+
+_STATE: dict[str, Any] = {
+    "version": "1.2.3",
+    "time": "2026-11-24T11:00:00.000Z",
+    "pid": 100,
+    "started": STARTED,
+    "uptime_seconds": 3600.0,
+    "config": "/etc/gateway/config.yaml",
+    "is_stopping": False,
+    "is_serving": True,
+    "workers_wanted": 2,
+    "worker_restarts": 0,
+    "workers": [worker(101), worker(102)],
+    "connections": 6,
+    "reload": {"loaded": STARTED, "succeeded": 4, "refused": 0, "refused_at": None, "error": None},
+    "sites": [
+        {
+            "name": "mail.example.com",
+            "hosts": ["mail.example.com", "*.mail.example.com"],
+            "upstream": "mail",
+            "certificate": ending("CN=mail.example.com"),
+            "client_cas": [ending("CN=Root")],
+            "crls": [ending("/etc/gateway/root.crl")],
+        }
+    ],
+    "upstreams": {"mail": [server()]},
+    "warnings": [],
+    "answers": [
+        {"status": 200, "reason": None, "count": 90},
+        {"status": 304, "reason": None, "count": 9},
+        {"status": None, "reason": None, "count": 1},
+        {"status": 403, "reason": "certificate_missing", "count": 5},
+    ],
+    "handshakes": {"full": 10, "resumed": 4, "failed": 2},
+    "bytes": {"received": 1000, "sent": 2_000_000},
+    "dropped_log_lines": 0,
+}
+
+
+def a_state(**changes: Any) -> Any:
+    return {**deepcopy(_STATE), **changes}
