@@ -29,6 +29,7 @@ from gateway.tls.files import tolerated_serials
 from gateway.tls.identity import IdentityError, fingerprint, identity_of, load_certificate
 from gateway.tls.name_constraints import check_upns
 from gateway.tls.paths import PathError
+from gateway.tls.policies import check_policies
 from gateway.tls.revocation import Status
 from gateway.tls.trust import Trust, has_ca_flag
 
@@ -106,7 +107,7 @@ def _examine(
     _check_dates(identity, path, now)
     _check_authorities(path)
     _check_usage(leaf)
-    if problem := check_upns(identity.upns, path):
+    if problem := check_upns(identity.upns, path) or check_policies(leaf, path):
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, problem)
     ends = [identity.not_after, *(ca.not_valid_after_utc for ca in path), *_revocation(leaf, path, trust, now)]
     return path, min(ends)
@@ -206,19 +207,24 @@ def _extended_usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier
 
 
 def _revocation(leaf: x509.Certificate, path: Path, trust: Trust, now: datetime) -> list[datetime]:
-    """When the answers of the lists end; every certificate below the anchor is asked for. Raises `_RefusedError`."""
+    """When the answers of the lists end; every certificate below the anchor is asked for. Raises `_RefusedError`.
+
+    What is known to be revoked is revoked, whatever else isn't known: a CA that was revoked publishes no lists.
+    """
     if trust.revocation is None:
         return []
-    ends = []
-    for certificate, issuer in zip((leaf, *path), path, strict=False):
-        answer = trust.revocation.status(certificate, issuer, now)
+    ends, unknown = [], ""
+    for depth, certificate in enumerate((leaf, *path[:-1])):
+        answer = trust.revocation.status_on_path(certificate, path[depth:], now)
         if answer.status is Status.REVOKED:
             who = "" if certificate is leaf else f"the CA {_name(certificate)} is "
             raise _RefusedError(Reason.CERTIFICATE_REVOKED, who + answer.detail)
         if answer.status is Status.UNKNOWN:
-            raise _RefusedError(Reason.REVOCATION_UNKNOWN, answer.detail)
+            unknown = unknown or answer.detail
         if answer.until is not None:
             ends.append(answer.until)
+    if unknown:
+        raise _RefusedError(Reason.REVOCATION_UNKNOWN, unknown)
     return ends
 
 
