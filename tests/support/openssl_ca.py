@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
 from support.credentials import Identity
 from support.pki import openssl
+
+from gateway import clock
 
 _CONFIG = """\
 [ca]
@@ -30,6 +33,7 @@ certificate = $dir/ca.crt
 private_key = $dir/ca.key
 default_md = sha256
 default_days = 30
+preserve = no
 default_crl_days = 7
 policy = anything
 unique_subject = no
@@ -86,8 +90,13 @@ class OpensslCa:
         """The CA's own certificate, to revoke it at its parent's."""
         return Identity(self.certificate, self.folder / "ca.key")
 
-    def issue(self, name: str, *, email: str | None = None, extensions: str = "") -> Identity:
-        """A user's certificate, with the intermediates behind it; `extensions`: lines for the [user] section."""
+    def issue(
+        self, name: str, *, email: str | None = None, extensions: str = "", seconds: int | None = None
+    ) -> Identity:
+        """A user's certificate, with the intermediates behind it, for so long.
+
+        `extensions`: lines for the [user] section; one that is there already replaces the usual one.
+        """
         name = f"{name}-{next(self._numbers)}"
         san = f"subjectAltName=email:{email}\n" if email else ""
         config = self.folder / f"{name}.cnf"
@@ -98,15 +107,15 @@ class OpensslCa:
             *("ec_paramgen_curve:P-256", "-keyout", str(key), "-out", str(request), "-subj", f"/CN={name}"),
             cwd=self.folder,
         )
-        self._sign(request, certificate, "user", config)
+        end = () if seconds is None else ("-enddate", f"{clock.now() + timedelta(seconds=seconds):%Y%m%d%H%M%SZ}")
+        self._sign(request, certificate, "user", *end, config=config)
         text = [certificate.read_text(), *(path.read_text() for path in self.chain)]
         certificate.write_text("".join(text))
         return Identity(certificate, key)
 
-    def _sign(self, request: Path, certificate: Path, section: str, config: Path | None = None) -> None:
-        self._ca(
-            *("-batch", "-notext", "-in", str(request), "-out", str(certificate), "-extensions", section), config=config
-        )
+    def _sign(self, request: Path, certificate: Path, section: str, *more: str, config: Path | None = None) -> None:
+        files = ("-in", str(request), "-out", str(certificate))
+        self._ca("-batch", "-notext", *files, "-extensions", section, *more, config=config)
 
     def _ca(self, *arguments: str, config: Path | None = None) -> str:
         return openssl("ca", "-config", str(config or self.folder / "ca.cnf"), *arguments, cwd=self.folder)

@@ -1,0 +1,195 @@
+"""Every state that a revocation list can be in, each on a site of its own: what covers nobody fails closed.
+
+Where lists are required, a certificate without a word about it is `revocation_unknown`; `if_present` lets it in.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+
+import pytest
+from support.client import VERSIONS, Client, ask, context_for
+from support.gateway import OUTSIDE, settings_for
+from support.openssl_ca import OpensslCa, put
+from support.pki import openssl
+from support.waiting import until
+
+from gateway import clock
+
+pytestmark = pytest.mark.e2e
+
+both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+
+SERVED = (200, None)
+REVOKED = (403, "certificate_revoked")
+UNKNOWN = (403, "revocation_unknown")
+RULES = [{"name": "Members", "action": "require_certificate"}]
+# A list that lives so long is read at least once, and does not hold up the tests.
+BRIEF_SECONDS = 3
+
+# site → (its lists, its policy)
+SITES = {
+    "current": (["root.crl"], "require"),
+    "der": (["root.der"], "require"),
+    "outdated": (["outdated.crl"], "require"),
+    "outdated-lenient": (["outdated.crl"], "if_present"),
+    "future": (["future.crl"], "require"),
+    "none-lenient": (["other.crl"], "if_present"),
+    "none": (["other.crl"], "require"),
+    "two": (["second.crl", "first.crl"], "require"),
+    "two-in-one-file": (["both.crl"], "require"),
+    "root-only": (["root.crl"], "require"),
+    "root-only-lenient": (["root.crl"], "if_present"),
+    "whole-chain": (["root.crl", "issuing.crl"], "require"),
+    "forged": (["root.crl", "forged.crl"], "require"),
+    "brief": (["brief.crl"], "require"),
+}
+EXPECTED = [
+    ("current", "good", SERVED),
+    ("current", "revoked", REVOKED),
+    ("current", "held", REVOKED),
+    ("der", "good", SERVED),
+    ("der", "revoked", REVOKED),
+    ("outdated", "good", UNKNOWN),
+    ("outdated", "revoked", REVOKED),
+    ("outdated-lenient", "good", SERVED),
+    ("outdated-lenient", "revoked", REVOKED),
+    ("future", "good", UNKNOWN),
+    ("none", "good", UNKNOWN),
+    ("none-lenient", "good", SERVED),
+    # The second list, by number, names nobody's certificate but one; the first, which began later, names others.
+    ("two", "good", SERVED),
+    ("two", "named_by_second", REVOKED),
+    ("two-in-one-file", "named_by_second", REVOKED),
+    ("root-only", "good", SERVED),
+    ("root-only", "chained", UNKNOWN),
+    ("root-only-lenient", "chained", SERVED),
+    ("whole-chain", "good", SERVED),
+    ("whole-chain", "chained", SERVED),
+    ("whole-chain", "chained_revoked", REVOKED),
+    ("whole-chain", "under_revoked_ca", REVOKED),
+    ("forged", "good", SERVED),
+    ("forged", "chained", UNKNOWN),
+]
+
+
+def host_of(site):
+    return f"{site}.example.com"
+
+
+class World:
+    """Two roots' worth of lists in one folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.root = OpensslCa.make(folder, "Root")
+        self.issuing = OpensslCa.make(folder, "Issuing", self.root)
+        self.revoked_ca = OpensslCa.make(folder, "Revoked issuing", self.root)
+        names = ("good", "revoked", "held", "named_by_second")
+        self.people = {name: self.root.issue(name) for name in names}
+        self.people["chained"] = self.issuing.issue("chained")
+        self.people["chained_revoked"] = self.issuing.issue("chained_revoked")
+        self.people["under_revoked_ca"] = self.revoked_ca.issue("under_revoked_ca")
+        self.root.revoke(self.revoked_ca.identity())
+        self.issuing.revoke(self.people["chained_revoked"])
+        self._make_lists()
+
+    def _make_lists(self):
+        now = clock.now()
+        # What was revoked when the list with the lower number was made, which is dated later.
+        self._list("first.crl", self.root, timedelta(minutes=-1), timedelta(days=1), now)
+        self.root.revoke(self.people["revoked"])
+        self.root.revoke(self.people["held"], "certificateHold")
+        self.root.publish(self.folder / "root.crl")
+        openssl("crl", "-in", "root.crl", "-outform", "DER", "-out", "root.der", cwd=self.folder)
+        self._list("outdated.crl", self.root, timedelta(days=-9), timedelta(days=-2), now)
+        self._list("future.crl", self.root, timedelta(days=2), timedelta(days=9), now)
+        self.root.revoke(self.people["named_by_second"])
+        self._list("second.crl", self.root, timedelta(hours=-1), timedelta(days=1), now)
+        both = [self.folder / name for name in ("second.crl", "first.crl")]
+        put(self.folder / "both.crl", b"a comment\n" + b"".join(path.read_bytes() for path in both))
+        self.issuing.publish(self.folder / "issuing.crl")
+        self.root.publish(self.folder / "brief.crl")
+        stranger = self.folder / "stranger"
+        stranger.mkdir()
+        OpensslCa.make(stranger, "Issuing").publish(self.folder / "forged.crl")
+        OpensslCa.make(stranger, "Other").publish(self.folder / "other.crl")
+
+    def _list(self, name, ca, start, end, now):
+        dates = [(now + offset).strftime("%Y%m%d%H%M%SZ") for offset in (start, end)]
+        ca.publish(self.folder / name, "-crl_lastupdate", dates[0], "-crl_nextupdate", dates[1])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("lists"))
+
+
+@pytest.fixture(scope="module")
+def gateway(start, world, credentials, mail):
+    sites = [
+        {
+            **credentials.server,
+            "hosts": [host_of(site)],
+            "client_ca": [str(world.root.certificate)],
+            "crl": [str(world.folder / name) for name in lists],
+            "crl_policy": policy,
+            "upstream": "mail",
+        }
+        for site, (lists, policy) in SITES.items()
+    ]
+    return start({**settings_for({}, mail.url, rules=RULES), "sites": sites})
+
+
+@both_versions
+@pytest.mark.parametrize(("site", "name", "verdict"), EXPECTED)
+def test_what_a_list_says_and_does_not_say(gateway, world, site, name, verdict, version):
+    context = context_for(None, world.people[name], version)
+    answer = ask(gateway.port, "/webmail", source=OUTSIDE, server_name=host_of(site), context=context)
+    assert answer.verdict == verdict
+    record = gateway.log.of(answer.get("X-Request-Id")) if answer.reason else None
+    assert record is None or record["cert_subject"].startswith(f"CN={name}")
+
+
+def test_every_site_is_tried():
+    assert {site for site, _, _ in EXPECTED} | {"brief"} == set(SITES)
+
+
+@pytest.mark.parametrize(
+    ("site", "words"),
+    [
+        ("outdated", r"outdated\.crl: the revocation list is outdated since 2[0-9-]+ [0-9:]+ UTC"),
+        ("none", r"no revocation list of 'CN=Root': all its certificates are refused"),
+    ],
+)
+def test_the_log_says_which_list_is_missing_or_outdated(gateway, site, words):
+    until(lambda: re.search(words, gateway.errors), f"a warning for {site}: {words}")
+
+
+@both_versions
+def test_a_list_that_runs_out_stops_an_open_connection_until_there_is_a_new_one(gateway, world, version):
+    path = world.folder / "brief.crl"
+    context = context_for(None, world.people["good"], version)
+    options = {"source": OUTSIDE, "server_name": host_of("brief"), "context": context}
+    world.root.publish(path, "-crlsec", str(BRIEF_SECONDS))
+    began = time.monotonic()
+    with Client(gateway.port, **options) as client:
+        assert client.ask("GET", "/webmail").verdict == SERVED
+        verdict = until(lambda: (v := client.ask("GET", "/webmail").verdict) != SERVED and v, "the list runs out")
+        assert verdict == UNKNOWN
+        assert client.is_at_end()
+    assert BRIEF_SECONDS - 2 < time.monotonic() - began < BRIEF_SECONDS + 3
+    world.root.publish(path)
+    until(lambda: ask(gateway.port, "/webmail", **options).verdict == SERVED, "the new list is there", seconds=2)
+
+
+@both_versions
+def test_a_certificate_that_expires_stops_its_open_connection(gateway, world, version):
+    identity = world.root.issue("ending", seconds=BRIEF_SECONDS)
+    context = context_for(None, identity, version)
+    with Client(gateway.port, source=OUTSIDE, server_name=host_of("current"), context=context) as client:
+        assert client.ask("GET", "/webmail").verdict == SERVED
+        verdict = until(lambda: (v := client.ask("GET", "/webmail").verdict) != SERVED and v, "it expires")
+    assert verdict == (403, "certificate_expired")
