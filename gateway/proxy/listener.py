@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
 _PLAIN_HTTP_ANSWER: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 58\r\n"
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 59\r\n"
     b"X-Gateway-Reason: bad_request\r\nConnection: close\r\n\r\n"
     b"This port speaks HTTPS only; use https:// in the address.\r\n"
 )
