@@ -16,6 +16,7 @@ error of its own fails the dialogue.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from OpenSSL import crypto
+from OpenSSL import SSL, crypto
 from support import pki
 
 from gateway import clock
@@ -287,6 +288,73 @@ class ClientEnd(Transport):
     def is_open(self) -> bool:
         """True while the client may say something that is listened to."""
         return not self._is_closing
+
+
+class SocketEnd(Transport):
+    """A client at an accepted socket: what it says are the bytes on the wire."""
+
+    def __init__(self, world: World, protocol: Any, peer: tuple[str, int] | None) -> None:
+        super().__init__(world)
+        self.protocol = protocol
+        self.peer = peer
+        world.does(protocol.connection_made, self)
+
+    def _protocol(self) -> Any:
+        return self.protocol
+
+    def get_extra_info(self, name: str) -> Any:
+        return {"peername": self.peer, "sockname": ("127.0.0.1", 443)}[name]
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+
+class TlsClient:
+    """OpenSSL's client at an accepted socket."""
+
+    def __init__(self, end: SocketEnd, host: str | None = HOST, leaf: pki.Leaf | None = None) -> None:
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        if leaf is not None:
+            context.use_certificate(leaf.certificate)
+            context.use_privatekey(leaf.key)
+        self.end = end
+        self.connection = SSL.Connection(context, None)
+        if host is not None:
+            self.connection.set_tlsext_host_name(host.encode("ascii"))
+        self.connection.set_connect_state()
+        self.asked_names: list[Any] = []
+
+    def shakes_hands(self) -> None:
+        """As far as the gateway lets it. Raises `SSL.Error` at an alert."""
+        for _ in range(10):
+            try:
+                self.connection.do_handshake()
+                break
+            except SSL.WantReadError:
+                self._exchange()
+        self.asked_names = self.connection.get_client_ca_list()
+        self._exchange()
+
+    def says(self, data: bytes) -> None:
+        self.connection.send(data)
+        self._exchange()
+
+    def hears(self) -> bytes:
+        """Plaintext that has come."""
+        self._exchange()
+        found = b""
+        while True:
+            try:
+                found += self.connection.recv(65536)
+            except (SSL.WantReadError, SSL.ZeroReturnError):
+                return found
+
+    def _exchange(self) -> None:
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                self.end.says(self.connection.bio_read(65536))
+        if data := self.end.hears():
+            self.connection.bio_write(data)
 
 
 class Lines(list[bytes]):

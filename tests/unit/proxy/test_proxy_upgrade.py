@@ -1,0 +1,235 @@
+"""Upgrades: before the 101, and the two streams after it."""
+
+import pytest
+from support.dialogue import HIGH_WATER_BYTES, OUTSIDE, get, header, request, response, status
+
+ASK = get("/webmail/socket", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAA")
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+def upgraded(world, client=None):
+    client = client or world.client()
+    client.says(ASK)
+    server = world.accepts()
+    head = server.hears()
+    assert (header(head, "Connection"), header(head, "Upgrade")) == ("Upgrade", "websocket")
+    server.says(SWITCH)
+    answer = client.hears()
+    assert status(answer) == 101
+    assert header(answer, "Upgrade") == "websocket"
+    return client, server
+
+
+def test_after_the_101_both_talk_to_each_other(world):
+    client, server = upgraded(world)
+    client.says(b"\x81\x02hi")
+    assert server.hears() == b"\x81\x02hi"
+    server.says(b"\x81\x03yes")
+    assert client.hears() == b"\x81\x03yes"
+    assert world.log == []
+    client.goes()
+    assert server.is_lost
+    assert (world.record["status"], world.record["bytes_in"], world.record["bytes_out"]) == (101, 4, 5)
+    assert world.busy() == [(0, 0)]
+
+
+def test_bytes_that_come_with_the_101_are_not_lost(world):
+    client = world.client()
+    client.says(ASK)
+    client.says(b"early")
+    server = world.accepts()
+    server.hears()
+    server.says(SWITCH + b"at once")
+    assert client.hears().endswith(b"\r\n\r\nat once")
+    assert server.hears() == b"early"
+
+
+def test_an_upgrade_that_is_declined_is_an_answer_like_any_other(world):
+    client = world.client()
+    client.says(ASK)
+    server = world.accepts()
+    server.says(response(body=b"no"))
+    assert client.hears().endswith(b"no")
+    client.says(get())
+    server.says(response(body=b"next"))
+    assert client.hears().endswith(b"next")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        request("POST", "/webmail", "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 3", body=b"abc"),
+        get("/webmail", "Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AAAA"),
+        get("/webmail", "Upgrade: websocket"),
+    ],
+)
+def test_what_is_no_proper_upgrade_goes_without_one(world, ask):
+    client = world.client()
+    client.says(ask)
+    server = world.accepts()
+    head = server.hears()
+    assert header(head, "Upgrade") is None
+    server.says(SWITCH)
+    assert status(client.hears()) == 502
+
+
+def test_a_101_without_an_upgrade_is_a_bad_answer(world):
+    client = world.client()
+    client.says(ASK)
+    world.accepts().says(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    assert status(client.hears()) == 502
+
+
+def test_each_side_may_stop_the_other(world):
+    client, server = upgraded(world)
+    server.is_slow = True
+    client.says(b"x" * (HIGH_WATER_BYTES + 1))
+    assert client.is_paused
+    server.reads()
+    assert not client.is_paused
+    client.is_slow = True
+    server.says(b"x" * (HIGH_WATER_BYTES + 1))
+    assert server.is_paused
+    client.reads()
+    assert not server.is_paused
+
+
+def test_a_client_that_has_said_all_still_hears_the_rest(world):
+    client, server = upgraded(world)
+    assert world.does(client.application.eof_received) is True
+    assert server.has_said_eof
+    server.says(b"rest")
+    assert client.hears() == b"rest"
+    server.closes()
+    assert client.is_lost
+    assert len(world.log) == 1
+
+
+def test_an_upstream_that_has_said_all_still_hears_the_rest(world):
+    client, server = upgraded(world)
+    assert world.does(server.protocol.eof_received) is True
+    assert client.has_said_eof
+    client.says(b"rest")
+    assert server.hears() == b"rest"
+    assert world.does(client.application.eof_received) is False
+    client.goes()
+    assert server.is_lost
+    assert len(world.log) == 1
+
+
+def test_a_transport_that_cannot_half_close_is_closed(world):
+    client, server = upgraded(world)
+    server.can_write_eof = lambda: False
+    assert world.does(client.application.eof_received) is False
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
+def test_a_lost_upstream_ends_the_client_and_shows_whether_it_broke(world, error):
+    client, server = upgraded(world)
+    server.goes(error)
+    assert client.is_lost
+    assert client.was_aborted is (error is not None)
+    assert len(world.log) == 1
+    assert world.busy() == [(0, 0)]
+
+
+def test_silence_of_both_ends_it_and_a_word_of_either_does_not(make_world):
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client, server = upgraded(world)
+    for say in (client.says, server.says) * 3:
+        world.passes(8)
+        say(b".")
+    assert client.is_open
+    world.passes(12)
+    assert client.is_lost
+    assert server.is_lost
+    assert len(world.log) == 1
+
+
+def test_a_reload_that_refuses_it_cuts_it_at_once(files, world):
+    leaf = files.ca.issue("CN=alice")
+    client, server = upgraded(world, world.client(OUTSIDE, leaf))
+    world.does(world.service.adopt, files.snapshot())
+    assert client.is_open
+    world.does(world.service.adopt, files.snapshot(rules=[{"name": "Nobody", "action": "deny"}]))
+    assert client.was_aborted
+    assert server.is_lost
+    assert world.record["reason"] == "denied_by_rule"
+
+
+def test_what_comes_too_late_changes_nothing(world):
+    client, server = upgraded(world)
+    tunnel = client.application._exchange
+    assert repr(tunnel) == "<Tunnel b'/webmail/socket' in=0 out=0>"
+    client.goes()
+    for late in (tunnel.client_gone, tunnel.on_deadline):
+        world.does(late)
+    world.does(tunnel.upstream_lost, None)
+    world.does(tunnel.fail, None)
+    assert len(world.log) == 1
+    assert world.busy() == [(0, 0)]
+    assert server.is_lost
+
+
+def test_pinned_connections_are_one_clients_alone(make_world):
+    world = make_world(upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "connections": "per_client"}})
+    first, second = world.client(), world.client()
+    first.says(get())
+    server = world.accepts()
+    server.hears()
+    server.says(response())
+    second.says(get())
+    assert len(world.dials) == 1
+    first.says(get())
+    assert server.hears().startswith(b"GET ")
+    server.says(response())
+    assert world.busy() == [(2, 0)] or world.busy() == [(1, 0)]
+    server.closes()
+    assert first.is_lost  # both sides close together
+    second.goes()
+    assert world.busy() == [(0, 0)]
+
+
+@pytest.mark.parametrize("challenge", ["NTLM", "Negotiate", 'Basic realm="x", NTLM'])
+def test_a_login_that_belongs_to_the_connection_is_not_shared(world, challenge):
+    client, other = world.client(), world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("401 Unauthorized", f"WWW-Authenticate: {challenge}"))
+    other.says(get())
+    assert len(world.dials) == 1
+    client.says(get("/webmail", "Authorization: NTLM AAAA"))
+    assert b"Authorization: NTLM AAAA" in server.hears()
+    client.goes()
+    assert server.is_lost
+
+
+def test_a_clients_own_connection_that_fails_is_given_up(world):
+    client = world.client()
+    client.says(get("/webmail", "Authorization: Negotiate AAAA"))
+    server = world.accepts()
+    server.says(response())
+    client.hears()
+    client.says(get())
+    server.goes()
+    assert status(client.hears()) == 502  # not sent again: its login is gone
+    client.says(get())
+    world.accepts().says(response(body=b"anew"))
+    assert client.hears().endswith(b"anew")
+    assert world.busy() == [(1, 0)]
+
+
+def test_an_answer_that_ends_with_a_clients_own_connection_gives_it_up(world):
+    client = world.client()
+    client.says(get("/webmail", "Authorization: NTLM AAAA"))
+    server = world.accepts()
+    server.says(response())
+    client.says(get())
+    server.says(b"HTTP/1.1 200 OK\r\n\r\nall")
+    server.goes()
+    client.hears()
+    client.says(get())
+    world.accepts().says(response(body=b"anew"))
+    assert client.hears().endswith(b"anew")
