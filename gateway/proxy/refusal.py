@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from gateway.errors import RequestError
@@ -35,6 +36,11 @@ _ALWAYS_CLOSES: Final = ANOTHER_CERTIFICATE_COULD_HELP | {
     Reason.REQUEST_TIMEOUT,
 }
 
+# What is wrong behind the gateway, with the servers' addresses: for the error log, and no stranger's business.
+_OURS_TO_KNOW: Final = frozenset({502, 503, 504})
+
+_log = logging.getLogger("gateway.proxy")
+
 
 def closes(reason: Reason, head: RequestHead) -> bool:
     """True when the connection must end with this refusal: an unread body would be taken for a request."""
@@ -51,15 +57,17 @@ def write_refusal(
     is_closing: bool,
 ) -> bytes:
     """The whole answer; its status, reason and length are noted in the record."""
+    status = STATUS_OF_REASON[error.reason]
     headers, body = pages.render(
         error.reason,
         request_id=record.request_id or "",
         accept=None if head is None else head.values[ACCEPT],
         accept_language=None if head is None else head.values[ACCEPT_LANGUAGE],
         judgement=judgement,
-        detail=str(error),
+        detail=None if status in _OURS_TO_KNOW else str(error),
     )
-    status = STATUS_OF_REASON[error.reason]
+    if status in _OURS_TO_KNOW:
+        _log.warning("request %s: %s", record.request_id, error)
     has_body = head is None or head.method != b"HEAD"
     record.status = status
     record.reason = error.reason
