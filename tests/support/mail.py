@@ -253,5 +253,5 @@ class MailServer:
 
     def _answer_for(self, request: Received) -> Answer:
         path = request.target.partition(b"?")[0]
-        fitting = [key for key in self._answers if path == key or path.startswith(key + b"/")]
+        fitting = [key for key in self._answers if path == key or path.startswith(key.rstrip(b"/") + b"/")]
         return self._answers[max(fitting, key=len)] if fitting else default_answer

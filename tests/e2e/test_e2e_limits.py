@@ -1,0 +1,129 @@
+"""One above each limit is refused with the limit's own status and reason, and the limit itself is served."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from support.client import Client
+from support.gateway import HOST, INSIDE, settings_for
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+LIMITS = {
+    "header_bytes": 2048,
+    "headers": 10,
+    "uri_bytes": 256,
+    "body": 1000,
+    "connections_per_ip": 3,
+    "handshake": "300ms",
+    "header_time": "300ms",
+    "keepalive": "1s",
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(start, credentials, mail):
+    return start(settings_for(credentials.site, mail.url, limits=LIMITS))
+
+
+def head_of(size: int) -> bytes:
+    """A head whose fields, with their line ends, are as long as this."""
+    fields = f"Host: {HOST}\r\nX-A: \r\n"
+    return f"GET /webmail HTTP/1.1\r\nHost: {HOST}\r\nX-A: {'a' * (size - len(fields))}\r\n\r\n".encode()
+
+
+def test_at_the_limits_everything_passes(gateway, mail):
+    with Client(gateway.port) as client:
+        assert client.ask("GET", "/webmail/" + "a" * (256 - 9)).status == 200
+        assert client.ask("GET", "/webmail", *(f"X-{number}: a" for number in range(9))).status == 200
+        assert client.ask("POST", "/webmail", body=bytes(1000)).status == 200
+        client.send(client.request("POST", "/webmail", "Transfer-Encoding: chunked"))
+        client.send(b"3e8\r\n" + bytes(1000) + b"\r\n0\r\n\r\n")
+        assert client.answer().status == 200
+        client.send(head_of(2048 - 22 - 4))
+        assert client.answer().status == 200
+    assert len(mail.received) == 5
+
+
+@pytest.mark.parametrize("arrives", ["at once", "unfinished"])
+def test_a_head_that_is_too_long(gateway, mail, arrives):
+    with Client(gateway.port) as client:
+        client.send(head_of(2100) if arrives == "at once" else head_of(2100)[:-4])
+        assert client.answer().verdict == (431, "headers_too_large")
+        assert client.is_at_end()
+    assert not mail.received
+
+
+def test_too_many_fields(gateway, mail):
+    with Client(gateway.port) as client:
+        answer = client.ask("GET", "/webmail", *(f"X-{number}: a" for number in range(10)))
+        assert answer.verdict == (431, "headers_too_large")
+    assert not mail.received
+
+
+@pytest.mark.parametrize("length", [257, 500, 5000])
+def test_a_uri_that_is_too_long(gateway, mail, length):
+    with Client(gateway.port) as client:
+        answer = client.ask("GET", "/webmail/" + "a" * (length - 9))
+        assert answer.verdict == (414, "uri_too_long")
+    assert not mail.received
+
+
+def test_a_body_that_says_it_is_too_long_reaches_nobody(gateway, mail):
+    with Client(gateway.port) as client:
+        client.send(client.request("POST", "/webmail", "Content-Length: 1001"))
+        assert client.answer().verdict == (413, "body_too_large")
+        assert client.is_at_end()
+    assert not mail.received
+
+
+def test_a_body_that_turns_out_too_long_is_ended(gateway, mail):
+    mail.answer("/webmail", lambda dialogue: dialogue.wait_closed())
+    with Client(gateway.port) as client:
+        client.send(client.request("POST", "/webmail", "Transfer-Encoding: chunked"))
+        client.send(b"3e8\r\n" + bytes(1000) + b"\r\n1\r\nx\r\n")
+        answer = client.answer()
+        assert answer.verdict == (413, "body_too_large")
+        assert client.is_at_end()
+    assert gateway.log.of(answer.get("X-Request-Id"))["status"] == 413
+
+
+def test_whoever_does_not_speak_is_let_go(gateway, mail, outside):
+    """Each at once, since every one of them takes a while: no hello, half a request, nothing after an answer."""
+    silent = socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(outside, 0))
+    trickle = socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(outside, 0))
+    trickle.sendall(b"\x16\x03\x01\x02\x00\x01")
+    with silent, trickle, Client(gateway.port) as half, Client(gateway.port) as idle:
+        half.send(b"GET /webmail HTTP/1.1\r\nHost: mail")
+        assert idle.ask("GET", "/webmail").status == 200
+        assert half.answer().verdict == (408, "request_timeout")
+        assert half.is_at_end()
+        assert silent.recv(1) == b""
+        assert trickle.recv(1) == b""
+        assert idle.is_at_end()
+    for record in gateway.log.of_address(outside, 2):
+        assert (record["method"], record["status"], record["tls_version"]) == (None, None, None)
+        assert record["reason"]
+    assert len(mail.received) == 1
+
+
+def test_one_address_too_often_is_told_so_and_others_are_not_affected(gateway, outside):
+    kept = [Client(gateway.port, source=outside) for _ in range(LIMITS["connections_per_ip"])]
+    try:
+        with Client(gateway.port, source=outside) as client:
+            answer = client.ask("GET", "/webmail")
+            assert answer.verdict == (429, "too_many_connections")
+            assert client.is_at_end()
+        with Client(gateway.port) as client:
+            assert client.ask("GET", "/webmail").status == 200
+    finally:
+        for client in kept:
+            client.close()
+
+    def is_served_again():
+        with Client(gateway.port, source=outside) as again:
+            return again.ask("GET", "/webmail").verdict == (403, "certificate_missing")
+
+    until(is_served_again, "closed connections are no longer counted")
