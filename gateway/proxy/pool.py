@@ -18,7 +18,7 @@ from gateway import clock, tasks
 from gateway.config.model import Server, Upstream
 from gateway.errors import UpstreamError
 from gateway.facts import Address, Reason
-from gateway.proxy.health import Condition, watch
+from gateway.proxy.health import MAX_STATUS_LINE_BYTES, Condition, watch
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 
@@ -176,7 +176,7 @@ class Pool:
         plain = await _socket_to(server, LOCAL_HEADER if self.upstream.proxy_protocol else b"")
         tls, name = self._tls_for(server)
         try:
-            return await asyncio.open_connection(sock=plain, ssl=tls, server_hostname=name)
+            return await asyncio.open_connection(limit=MAX_STATUS_LINE_BYTES, sock=plain, ssl=tls, server_hostname=name)
         except BaseException:
             plain.close()
             raise
