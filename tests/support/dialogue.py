@@ -99,8 +99,8 @@ class Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._clock.monotonic_seconds()
 
-    async def create_connection(self, protocol_factory: Any, *, sock: Any, **options: Any) -> Any:  # type: ignore[override]
-        """What `Pool._open` asks for, on a socket that the world has given it."""
+    async def create_connection(self, protocol_factory: Any, *_: Any, sock: Any, **options: Any) -> Any:
+        """What the pool asks for, on a socket that the world has given it."""
         protocol = protocol_factory()
         end = ServerEnd(self._world, protocol, sock.server, options)
         end.is_slow = sock.is_slow
@@ -155,6 +155,9 @@ class Transport:
 
     def is_closing(self) -> bool:
         return self._is_closing
+
+    def get_extra_info(self, name: str) -> Any:  # noqa: ARG002
+        return None
 
     def pause_reading(self) -> None:
         self.is_paused = True
