@@ -20,6 +20,7 @@ from cryptography import x509
 from gateway import clock, tasks
 from gateway.facts import Identity, Judgement, Reason
 from gateway.tls import ocsp
+from gateway.tls.files import tolerated_serials
 from gateway.tls.ocsp import OcspAnswer, OcspError
 from gateway.tls.revocation import Status
 
@@ -99,8 +100,9 @@ class Statuses:
     def _begin(self, state: SiteState, identity: Identity, entry: _Entry, generation: int) -> None:
         entry.generation = generation
         try:
-            leaf = x509.load_der_x509_certificate(identity.der)
-            issuer = x509.load_der_x509_certificate(identity.chain_der[0])
+            with tolerated_serials():
+                leaf = x509.load_der_x509_certificate(identity.der)
+                issuer = x509.load_der_x509_certificate(identity.chain_der[0])
             responder = state.site.ocsp.responder
             url = ocsp.responder_url(leaf) if responder == "from_certificate" else responder
             request = ocsp.request_for(leaf, issuer)

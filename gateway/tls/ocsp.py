@@ -12,7 +12,7 @@ Sources: RFC 6960 sections 2.4, 3.2, 4.1 and 4.2; RFC 5019 section 2; RFC 5280 s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -114,6 +114,8 @@ def verify_response(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate
     try:
         with tolerated_serials():
             return _verify(der, leaf, issuer, now)
+    except InvalidSignature as error:
+        raise OcspError("the answer's signature is not that of the responder it names") from error
     except _UNREADABLE as error:
         raise OcspError("the answer is not readable") from error
 
@@ -125,10 +127,16 @@ def _verify(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: d
     _check_signature(response, issuer, now)
     if any(extension.critical for extension in response.extensions):
         raise OcspError("the answer has a critical extension that is not known here")
-    answers = [_answer(single, now) for single in response.responses if _is_about(single, leaf, issuer)]
+    return _worst(response.responses, leaf, issuer, now)
+
+
+def _worst(
+    singles: Iterable[ocsp.OCSPSingleResponse], leaf: x509.Certificate, issuer: x509.Certificate, now: datetime
+) -> OcspAnswer:
+    """What is said of `leaf`; more than one answer is odd, and the worst of them counts."""
+    answers = [_answer(single, now) for single in singles if _is_about(single, leaf, issuer)]
     if not answers:
         raise OcspError("the answer is about another certificate")
-    # More than one is odd; the worst of them counts.
     return max(answers, key=lambda answer: (answer.status is Status.REVOKED, answer.status is Status.UNKNOWN))
 
 

@@ -1,0 +1,90 @@
+"""Asking a responder over HTTP: what counts as an answer, and what is given up."""
+
+import asyncio
+import threading
+
+import pytest
+from support.gateway import free_port
+from support.web import Page, WebServer
+
+from gateway.proxy import ocsp as module
+from gateway.proxy.ocsp import OcspClient
+from gateway.proxy.status import Statuses
+from gateway.tls.ocsp import MAX_RESPONSE_BYTES, OcspError
+
+
+@pytest.fixture
+def web():
+    with WebServer() as server:
+        yield server
+
+
+def ask(url, request=b"question"):
+    async def main():
+        client = OcspClient()
+        try:
+            return await client.ask(url, request)
+        finally:
+            await client.close()
+
+    return asyncio.run(main())
+
+
+def test_the_question_is_posted_and_the_answer_comes_as_it_is(web):
+    web.answers["/"] = Page(b"answer", headers={"Content-Encoding": "gzip"})
+    assert ask(web.url("/")) == b"answer"
+    (seen,) = web.requests
+    assert (seen.method, seen.body) == ("POST", b"question")
+    assert seen.headers["Content-Type"] == "application/ocsp-request"
+    assert "Cookie" not in seen.headers
+
+
+def test_the_longest_answer_and_one_byte_more(web):
+    web.answers["/"] = Page(b"x" * MAX_RESPONSE_BYTES, has_length=False)
+    assert len(ask(web.url("/"))) == MAX_RESPONSE_BYTES
+    web.answers["/"] = Page(b"x" * (MAX_RESPONSE_BYTES + 1), has_length=False)
+    with pytest.raises(OcspError, match="more than 65536 bytes"):
+        ask(web.url("/"))
+
+
+@pytest.mark.parametrize("status", [204, 302, 404, 500])
+def test_other_statuses_are_no_answer_and_redirects_are_not_followed(web, status):
+    web.answers["/"] = Page(status=status, headers={"Location": web.url("/other")})
+    with pytest.raises(OcspError, match=f"status {status}"):
+        ask(web.url("/"))
+    assert len(web.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://127.0.0.1:{free_port()}/", "http://[::1/", "http://nobody.invalid/", "ftp://a/"]
+)
+def test_who_cannot_be_reached(url):
+    with pytest.raises(OcspError, match="cannot be asked"):
+        ask(url)
+
+
+def test_a_responder_that_drips_is_given_up(web, monkeypatch):
+    monkeypatch.setattr(module, "TIME_LIMIT_SECONDS", 0.2)
+    goes_on = threading.Event()
+    web.answers["/"] = Page(b"answer", goes_on=goes_on)
+    with pytest.raises(OcspError, match=r"did not answer within 0\.2 s"):
+        ask(web.url("/"))
+    goes_on.set()
+
+
+def test_no_proxy_from_the_environment(web, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    web.answers["/"] = Page(b"answer")
+    assert ask(web.url("/")) == b"answer"
+
+
+def test_a_worker_asks_over_http_and_closes_its_session(web):
+    web.answers["/"] = Page(b"answer")
+
+    async def main():
+        statuses = Statuses()
+        answers = [await statuses._http()(web.url("/"), b"question") for _ in range(2)]
+        await statuses.close()
+        return answers
+
+    assert asyncio.run(main()) == [b"answer"] * 2

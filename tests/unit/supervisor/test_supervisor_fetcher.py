@@ -1,0 +1,249 @@
+"""Fetching revocation lists: what a web server may do, when it is asked again, and what an administrator reads."""
+
+import asyncio
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.gateway import free_port
+from support.pki import Ca
+from support.web import Page, WebServer
+
+from gateway.supervisor import download as downloads
+from gateway.supervisor import fetcher as module
+from gateway.supervisor.channel import Channel
+from gateway.supervisor.download import DownloadError, Validators, download, open_session
+from gateway.supervisor.fetcher import Fetcher, Source, interval_seconds, retry_seconds
+from gateway.supervisor.lists import ListStore
+from gateway.tls.revocation import parse_lists
+
+BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
+ROOT = Ca.make(not_before=BEGIN)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def web():
+    with WebServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ListStore(tmp_path / "crl", tmp_path / "fallback")
+
+
+def crl(number, *revoked, lasts=8 * HOUR):
+    now = datetime.now(UTC)
+    return ROOT.crl(revoked, number=number, last_update=now - HOUR, next_update=now - HOUR + lasts)
+
+
+def get(url, known=None):
+    async def main():
+        async with open_session() as session:
+            return await download(session, url, known or Validators())
+
+    return asyncio.run(main())
+
+
+def test_a_list_comes_as_it_is_and_is_not_sent_twice(web):
+    page = Page(b"list", headers={"ETag": '"1"', "Last-Modified": "Tue, 24 Nov 2026 12:00:00 GMT"})
+    web.answers["/a"] = page
+    first = get(web.url("/a"))
+    assert first.data == b"list"
+    web.answers["/a"] = Page(status=304)
+    assert get(web.url("/a"), first.validators).data is None
+    headers = web.requests[-1].headers
+    assert headers["If-None-Match"] == '"1"'
+    assert headers["If-Modified-Since"] == "Tue, 24 Nov 2026 12:00:00 GMT"
+    with pytest.raises(DownloadError, match="answered 304"):
+        get(web.url("/a"))
+
+
+@pytest.mark.parametrize("status", [204, 206, 401, 404, 500, 503])
+def test_another_status_than_200_is_no_list(web, status):
+    web.answers["/a"] = Page(b"list" if status != 204 else b"", status=status)
+    with pytest.raises(DownloadError, match=f"answered {status}"):
+        get(web.url("/a"))
+
+
+def test_the_longest_list_and_one_byte_more(web, monkeypatch):
+    monkeypatch.setattr(downloads, "MAX_LIST_BYTES", 100_000)
+    for has_length in (True, False):
+        web.answers["/a"] = Page(b"x" * 100_000, has_length=has_length)
+        assert len(get(web.url("/a")).data) == 100_000
+        web.answers["/a"] = Page(b"x" * 100_001, has_length=has_length)
+        with pytest.raises(DownloadError, match="longer than 100000 bytes"):
+            get(web.url("/a"))
+
+
+def test_a_list_that_was_cut_short_is_none(web):
+    web.answers["/a"] = Page(b"list", headers={"Content-Length": "9"}, has_length=False)
+    with pytest.raises(DownloadError):
+        get(web.url("/a"))
+
+
+def test_a_server_that_drips_is_given_up(web, monkeypatch):
+    monkeypatch.setattr(downloads, "TOTAL_SECONDS", 0.2)
+    page = web.answers["/a"] = Page(b"list", goes_on=threading.Event())
+    with pytest.raises(DownloadError, match=r"no whole answer within 0\.2 s"):
+        get(web.url("/a"))
+    page.goes_on.set()
+
+
+def test_redirects_are_followed_three_times_and_never_to_another_scheme(web):
+    for number in range(4):
+        web.answers[f"/{number}"] = Page(status=302, headers={"Location": f"{number + 1}"})
+    web.answers["/4"] = Page(b"list")
+    assert get(web.url("/1")).data == b"list"
+    with pytest.raises(DownloadError, match="more than 3 redirects"):
+        get(web.url("/0"))
+    for location in ("ftp://a/", "file:///etc/passwd", "//", "http://", ""):
+        web.answers["/a"] = Page(status=301, headers={"Location": location})
+        with pytest.raises(DownloadError):
+            get(web.url("/a"))
+
+
+@pytest.mark.parametrize(
+    ("target", "location", "is_followed"),
+    [("http://a/", "https://b/", True), ("https://a/", "http://a/", False), ("https://a/", "/c", True)],
+)
+def test_a_redirect_leads_up_to_https_and_not_down(target, location, is_followed):
+    if is_followed:
+        assert downloads._next(target, target, location).startswith("https://")
+    else:
+        with pytest.raises(DownloadError, match="is not followed"):
+            downloads._next(target, target, location)
+
+
+def test_no_proxy_from_the_environment_and_nobody_there(web, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    web.answers["/a"] = Page(b"list")
+    assert get(web.url("/a")).data == b"list"
+    url = f"http://127.0.0.1:{free_port()}/"
+    with pytest.raises(DownloadError, match=url):
+        get(url)
+
+
+def refresh(source, times=1):
+    async def main():
+        async with open_session() as session:
+            return [await source.refresh(session) for _ in range(times)][-1]
+
+    return asyncio.run(main())
+
+
+def test_a_good_list_is_kept_and_the_next_request_is_conditional(web, store, caplog):
+    caplog.set_level(logging.INFO)
+    web.answers["/a"] = Page(crl(1, 5, 6), headers={"ETag": '"1"'})
+    source = Source(web.url("/a"), [ROOT.certificate], store)
+    seconds = refresh(source)
+    assert module.MAX_INTERVAL_SECONDS * (1 - module.JITTER_FRACTION) <= seconds <= module.MAX_INTERVAL_SECONDS
+    assert store.read(source.url) == web.answers["/a"].body
+    assert "fetched the list number 1 of 'CN=Test Root', 2 revoked, good until" in caplog.text
+    web.answers["/a"] = Page(status=304)
+    assert refresh(source) > module.MAX_RETRY_SECONDS
+    assert web.requests[-1].headers["If-None-Match"] == '"1"'
+    assert caplog.text.count("fetched the list") == 1
+
+
+def test_a_list_that_vanished_from_disk_is_fetched_whole(web, store):
+    web.answers["/a"] = Page(crl(1), headers={"ETag": '"1"'})
+    source = Source(web.url("/a"), [ROOT.certificate], store)
+    refresh(source)
+    store.files(source.url)[1].unlink()
+    refresh(source)
+    assert "If-None-Match" not in web.requests[-1].headers
+    assert store.read(source.url) == web.answers["/a"].body
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (Page(b""), "not a readable revocation list"),
+        (Page(b"<html>"), "not a readable revocation list"),
+        (Page(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"), "not a readable revocation list"),
+        (Page(Ca.make(not_before=BEGIN).crl(number=9)), "whose key did not sign it"),
+        (Page(status=404), "the server answered 404"),
+    ],
+)
+def test_what_is_of_no_use_leaves_the_last_good_list_and_is_tried_again_ever_later(web, store, caplog, page, words):
+    good = crl(1)
+    source = Source(web.url("/a"), [ROOT.certificate], store)
+    web.answers["/a"] = page
+    assert refresh(source) <= module.FIRST_RETRY_SECONDS
+    assert words in caplog.text
+    assert "there is no list, next try in" in caplog.text
+    assert store.read(source.url) is None
+    store.write(source.url, good)
+    seconds = refresh(source, times=3)
+    assert 8 * module.FIRST_RETRY_SECONDS * (1 - module.JITTER_FRACTION) <= seconds <= 8 * module.FIRST_RETRY_SECONDS
+    assert "the last good list stays, next try in" in caplog.text
+    assert store.read(source.url) == good
+
+
+def test_an_older_list_never_takes_the_place_of_a_newer(web, store, caplog):
+    source = Source(web.url("/a"), [ROOT.certificate], store)
+    web.answers["/a"] = Page(new := crl(5))
+    refresh(source)
+    web.answers["/a"] = Page(crl(4))
+    refresh(source)
+    assert "older than the one that was fetched before" in caplog.text
+    assert store.read(source.url) == new
+
+
+def test_a_folder_that_cannot_be_written_is_told_once(web, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    store = ListStore(tmp_path / "file" / "crl", tmp_path / "fallback")
+    source = Source(web.url("/a"), [ROOT.certificate], store)
+    for number in (1, 2):
+        web.answers["/a"] = Page(crl(number))
+        refresh(source)
+    assert caplog.text.count("will not outlast a restart") == 1
+    assert store.read(source.url) == web.answers["/a"].body
+
+
+def test_when_a_list_is_asked_for_again():
+    now = datetime.now(UTC)
+
+    def after(seconds, chance=0.0):
+        made = ROOT.crl(last_update=now - HOUR, next_update=now + timedelta(seconds=seconds))
+        (entry,) = parse_lists(made, "x")
+        return interval_seconds((entry,), entry.next_update.timestamp() - seconds, chance)
+
+    assert after(600) == 300
+    assert after(7200) == after(90 * 86400) == 3600
+    assert after(10) == after(-500) == 30
+    assert after(600, chance=1.0) == 240
+
+
+def test_when_a_failure_is_tried_again():
+    assert [retry_seconds(count, 0.0) for count in (1, 2, 3, 7, 8, 1000)] == [10, 20, 40, 640, 900, 900]
+    assert retry_seconds(1, 1.0) == 8
+
+
+def test_the_fetcher_asks_at_once_again_when_told_and_ends_with_its_master(web, store):
+    master, ours = Channel.pair()
+    page = Page(crl(1))
+
+    async def main():
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def answer(_seen):
+            loop.call_soon_threadsafe(asked.set)
+            return page
+
+        web.answers["/a"] = answer
+        running = asyncio.ensure_future(Fetcher({web.url("/a"): (ROOT.certificate,)}, store).run(ours))
+        await asked.wait()
+        asked.clear()
+        master.send({"do": "something else"})
+        master.send({"do": "fetch"})
+        await asked.wait()
+        master.close()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    ours.close()
+    assert store.read(web.url("/a")) == page.body
