@@ -67,13 +67,14 @@ def read(path: Path) -> bytes:
 def read_secret(path: Path) -> str:
     """The first line of a passphrase file, without its line end. Raises `UsageError`."""
     try:
-        text = read(path).decode()
-    except UnicodeDecodeError as error:
-        # The cause is cut: its text quotes the file's bytes.
-        raise UsageError(
-            f"{path}: is not UTF-8 text", "Write the passphrase on its first line."
-        ) from error.with_traceback(None)
-    return text.removeprefix("\ufeff").split("\n", 1)[0].rstrip("\r")
+        text = read(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Without its cause, whose text quotes the file's bytes.
+        raise UsageError(f"{path}: is not UTF-8 text", "Write the passphrase on its first line.") from None
+    secret = text.split("\n", 1)[0].rstrip("\r")
+    if not secret:
+        raise UsageError(f"{path}: the first line is empty", "Write the passphrase there.")
+    return secret
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:

@@ -9,7 +9,17 @@ import pytest
 from support import postgres
 from support.desk import make_authority, open_desk
 
+from gateway.pki import pkcs8
+
+QUICK_SCRYPT_COST = 2**4
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _quick_keys(request, monkeypatch):
+    """Keys are stretched for a moment only, except where that is what is looked at."""
+    if request.module.__name__ != "test_pki_keys":
+        monkeypatch.setattr(pkcs8, "SCRYPT_COST", QUICK_SCRYPT_COST)
 
 
 @pytest.fixture(scope="session")

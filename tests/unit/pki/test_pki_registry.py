@@ -148,26 +148,11 @@ def test_the_audit_trail_and_certificates_are_never_taken_out(both):
 
 
 def test_a_failed_transaction_leaves_nothing(both):
-    with pytest.raises(OperationError, match="there is an authority 'corp' already"):
-        make_authority(both)
-        both.file("corp", "key").unlink()
-        with both.registry.writing() as connection:
-            audit.add(connection, audit.Event(NOW, "tester", "never"))
-            authorities.add(connection, _again(both), NOW, "tester")
-    with both.registry.reading() as connection:
-        assert "never" not in {entry.action for entry in audit.entries(connection)}
-
-
-def _again(desk):
-    from cryptography import x509  # noqa: PLC0415 - this helper only
-
-    with desk.registry.reading() as connection:
-        record = authorities.get(connection, "corp")
-    certificate = x509.load_der_x509_certificate(record.certificate_der)
-    return authorities.NewAuthority(
+    signer = make_authority(both)
+    again = authorities.NewAuthority(
         name="corp",
         parent=None,
-        certificate=certificate,
+        certificate=signer.certificate,
         chain=(),
         domain=None,
         crl_url=None,
@@ -175,6 +160,16 @@ def _again(desk):
         issuer_url=None,
         crl_lifetime=DAY,
     )
+
+    def write_both():
+        with both.registry.writing() as connection:
+            audit.add(connection, audit.Event(NOW, "tester", "never"))
+            authorities.add(connection, again, NOW, "tester")
+
+    with pytest.raises(OperationError, match="there is an authority 'corp' already"):
+        write_both()
+    with both.registry.reading() as connection:
+        assert "never" not in {entry.action for entry in audit.entries(connection)}
 
 
 def test_a_state_changes_from_the_expected_one_only(both):

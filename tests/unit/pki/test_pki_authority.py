@@ -1,0 +1,324 @@
+"""Authorities: made, taken in, unlocked; constrained ones stay within their bounds."""
+
+from __future__ import annotations
+
+import stat
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.desk import DAY, NOW, PASSPHRASE, issue_to, make_authority
+from support.pki import Ca, build, ca_extensions, openssl, openssl_leaf, openssl_root, rsa_key
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki import authority, crl, files, intake, lifecycle, pkcs8
+from gateway.pki.registry import authorities
+from gateway.pki.registry.certificates import serial_text
+from gateway.pki.registry.records import Purpose, RevocationReason
+from gateway.pki.words import KeyKind
+
+
+def test_a_root_is_what_was_asked_for(desk):
+    made = make_authority(
+        desk, common_name="Example Root", organization="Example Ltd", country="DE", domain="Example.com", days=100
+    )
+    certificate = made.certificate
+    assert certificate.subject.rfc4514_string() == "CN=Example Root,O=Example Ltd,C=DE"
+    assert certificate.issuer == certificate.subject
+    assert certificate.not_valid_after_utc == NOW + 100 * DAY
+    extensions = {extension.oid._name: extension for extension in certificate.extensions}
+    assert extensions["basicConstraints"].critical
+    assert extensions["basicConstraints"].value == x509.BasicConstraints(ca=True, path_length=None)
+    assert extensions["keyUsage"].critical
+    assert extensions["nameConstraints"].critical
+    assert extensions["nameConstraints"].value.permitted_subtrees == [x509.RFC822Name("example.com")]
+    assert made.record.domain == "example.com"
+    assert stat.S_IMODE(desk.file("corp", "key").stat().st_mode) == 0o600
+    assert "key=" not in repr(made)
+    unlocked = authority.unlock(desk, "corp", PASSPHRASE)
+    assert unlocked.certificate == certificate
+
+
+def test_the_wrong_passphrase_opens_nothing(desk, corp):
+    with pytest.raises(UsageError, match=r"corp.key: the passphrase does not open the key"):
+        authority.unlock(desk, "corp", "another one")
+    with pytest.raises(UsageError, match="no authority 'nobody'") as refused:
+        authority.unlock(desk, "nobody", PASSPHRASE)
+    assert refused.value.remedy == "There are: corp."
+
+
+def test_without_any_authority_the_way_is_told(desk):
+    with pytest.raises(UsageError) as refused:
+        authority.load(desk, "corp")
+    assert "gateway ca init" in refused.value.remedy
+
+
+def test_another_key_is_noticed(desk, corp):
+    make_authority(desk, "other")
+    files.write_private(desk.file("corp", "key"), desk.file("other", "key").read_bytes())
+    with pytest.raises(OperationError, match="is not the key of authority 'corp'"):
+        authority.unlock(desk, "corp", PASSPHRASE)
+
+
+def test_an_intermediate_signs_within_its_parents_bounds(desk, tmp_path):
+    root = make_authority(desk, "root", domain="example.com", crl_url="http://pki.example.com/root.crl", days=1000)
+    between = make_authority(desk, "between", parent=root, days=999)
+    assert between.record.domain == "example.com"
+    assert between.record.parent == "root"
+    assert between.certificate.issuer == root.certificate.subject
+    basic = between.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    assert basic == x509.BasicConstraints(ca=True, path_length=0)
+    points = between.certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert points[0].full_name[0].value == "http://pki.example.com/root.crl"
+    leaf = issue_to(desk, between)
+    assert leaf.chain == (between.certificate, root.certificate)
+    (tmp_path / "leaf.pem").write_bytes(leaf.certificate.public_bytes(Encoding.PEM))
+    when = str(int((NOW + DAY).timestamp()))
+    openssl(
+        *("verify", "-attime", when, "-x509_strict", "-CAfile", str(desk.file("root", "crt"))),
+        *("-untrusted", str(desk.file("between", "crt")), "leaf.pem"),
+        cwd=tmp_path,
+    )
+    with pytest.raises(UsageError, match=r"'bob@example.org' is outside"):
+        issue_to(desk, between, "bob@example.org")
+    again = authority.unlock(desk, "between", PASSPHRASE)
+    assert again.chain == (root.certificate,)
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"days": 0}, "0 days cannot be"),
+        ({"days": authority.MAX_DAYS + 1}, "36501 days cannot be"),
+        ({"domain": "exa mple"}, "is no domain"),
+        ({"country": "Germany"}, "is no country code"),
+        ({"country": "de"}, "is no country code"),
+        ({"organization": " "}, "organization is empty"),
+        ({"name": "../up"}, "is no name for an authority"),
+        ({"crl_url": "https://x/y"}, "is no CRL URL"),
+        ({"crl_lifetime": timedelta(minutes=59)}, "must last an hour"),
+    ],
+)
+def test_plans_that_are_refused_leave_nothing(desk, options, cause):
+    with pytest.raises(UsageError, match=cause):
+        make_authority(desk, **options)
+    assert not desk.file("corp", "key").exists()
+
+
+def test_a_weak_passphrase_is_refused(desk):
+    with pytest.raises(UsageError, match="passphrase of fewer than 8"):
+        authority.create(desk, authority.Plan(name="corp", kind=KeyKind.ECDSA_P256), "short", NOW)
+    assert not desk.file("corp", "key").exists()
+
+
+def test_parents_bound_their_children(desk):
+    root = make_authority(desk, "root", domain="example.com", days=100)
+    with pytest.raises(UsageError, match="'example.org' is outside of example.com"):
+        make_authority(desk, parent=root, domain="example.org", days=10)
+    with pytest.raises(UsageError, match="ends in 100 days") as refused:
+        make_authority(desk, parent=root, days=101)
+    assert "--days 100" in refused.value.remedy
+    assert make_authority(desk, parent=root, domain="example.com", days=100).record.domain == "example.com"
+
+
+def test_a_key_that_is_there_is_never_overwritten(desk, corp):
+    before = desk.file("corp", "key").read_bytes()
+    with pytest.raises(OperationError, match="there is an authority 'corp' already"):
+        make_authority(desk)
+    files.make_folder(desk.file("lost", "key").parent)
+    files.write_private(desk.file("lost", "key"), b"from a run that was killed")
+    with pytest.raises(OperationError, match="there is a key already"):
+        make_authority(desk, "lost")
+    assert desk.file("corp", "key").read_bytes() == before
+
+
+def _take_in(desk, folder, name="old", **options):
+    given = {
+        "certificate_pem": (folder / "rootCA.pem").read_bytes(),
+        "key_pem": (folder / "rootCA.key").read_bytes(),
+        "key_passphrase": "hunter2",
+    }
+    now = options.pop("now", NOW)
+    return intake.take_in(desk, intake.Intake(name=name, **(given | options)), PASSPHRASE, now)
+
+
+@pytest.fixture
+def old(tmp_path):
+    """An authority as tutorials make one, with a DES3-encrypted key; and its clock."""
+    folder = tmp_path / "openssl"
+    folder.mkdir()
+    openssl_root(folder, password="hunter2")
+    return folder
+
+
+def _after(folder):
+    made = x509.load_pem_x509_certificate((folder / "rootCA.pem").read_bytes())
+    return made.not_valid_before_utc + DAY
+
+
+def test_an_authority_of_openssl_is_taken_in(desk, old):
+    now = _after(old)
+    taken = _take_in(desk, old, now=now)
+    assert taken.certificate.subject.rfc4514_string() == "CN=Example Root CA,O=Example Ltd,C=DE"
+    assert b"ENCRYPTED" in desk.file("old", "key").read_bytes()
+    issued = issue_to(desk, authority.unlock(desk, "old", PASSPHRASE), now=now)
+    issued.certificate.verify_directly_issued_by(taken.certificate)
+
+
+def test_who_was_revoked_before_stays_revoked(desk, old):
+    now = _after(old)
+    openssl_leaf(old, password="hunter2")
+    leaf = x509.load_pem_x509_certificate((old / "alice.crt").read_bytes())
+    gone = x509.RevokedCertificateBuilder().serial_number(leaf.serial_number).revocation_date(now - DAY).build()
+    key = pkcs8.load((old / "rootCA.key").read_bytes(), "hunter2", "here")
+    root = x509.load_pem_x509_certificate((old / "rootCA.pem").read_bytes())
+    list_ = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(root.subject)
+        .last_update(now - DAY)
+        .next_update(now + DAY)
+        .add_revoked_certificate(gone)
+        .add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(77)
+            .revocation_date(now - DAY)
+            .add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
+            .build()
+        )
+        .add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(78)
+            .revocation_date(now - DAY)
+            .add_extension(x509.CRLReason(x509.ReasonFlags.aa_compromise), critical=False)
+            .build()
+        )
+        .add_extension(x509.CRLNumber(41), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    taken = _take_in(desk, old, crl=list_.public_bytes(Encoding.PEM), now=now)
+    new = crl.renew(desk, taken, now)
+    assert new.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 42
+    assert new.last_update_utc > list_.last_update_utc
+    assert {entry.serial_number for entry in new} == {leaf.serial_number, 77, 78}
+    with desk.registry.reading() as connection:
+        found = {entry.serial: entry.reason for entry in authorities.foreign(connection, taken.record)}
+    assert found["4D"] is RevocationReason.KEY_COMPROMISE
+    assert found["4E"] is RevocationReason.UNSPECIFIED
+
+
+def test_a_certificate_from_before_is_revoked_by_its_serial(desk, old):
+    now = _after(old)
+    openssl_leaf(old, password="hunter2")
+    leaf = x509.load_pem_x509_certificate((old / "alice.crt").read_bytes())
+    taken = _take_in(desk, old, now=now)
+    crl.renew(desk, taken, now)
+    serial = serial_text(leaf.serial_number)
+    lifecycle.revoke_foreign(desk, taken, serial, RevocationReason.KEY_COMPROMISE, now)
+    published = x509.load_pem_x509_crl(desk.file("old", "crl").read_bytes())
+    assert published.get_revoked_certificate_by_serial_number(leaf.serial_number) is not None
+    with pytest.raises(OperationError, match="is revoked already"):
+        lifecycle.revoke_foreign(desk, taken, serial, RevocationReason.KEY_COMPROMISE, now)
+
+
+def _pem(*leaves):
+    return b"".join(leaf.certificate.public_bytes(Encoding.PEM) for leaf in leaves)
+
+
+def test_an_intermediate_is_taken_in_with_those_above_it(desk, tmp_path):
+    root = Ca.make(key=rsa_key())
+    middle = root.issue_ca("CN=Middle")
+    low = middle.issue_ca("CN=Low")
+    taken = _take(desk, _pem(low, Ca.make("CN=Stranger"), root, middle), low)
+    assert [issuer.subject.rfc4514_string() for issuer in taken.chain] == ["CN=Middle", "CN=Test Root"]
+    with pytest.raises(UsageError, match="the issuer of CN=Middle is missing"):
+        _take(desk, _pem(low, middle), low, "second")
+
+
+def _take(desk, pem, ca, name="taken", **options):
+    given = intake.Intake(name=name, certificate_pem=pem, key_pem=ca.key_pem(), key_passphrase=None, **options)
+    return intake.take_in(desk, given, PASSPHRASE, NOW)
+
+
+def test_authorities_that_go_round_in_circles(desk):
+    one, other = Ca.make("CN=One"), Ca.make("CN=Other")
+    first = build("CN=A", one.key.public_key(), "CN=B", other.key, extensions=ca_extensions())
+    second = build("CN=B", other.key.public_key(), "CN=A", one.key, extensions=ca_extensions())
+    circle = (Ca(first, one.key), Ca(second, other.key))
+    with pytest.raises(UsageError, match="is missing"):
+        _take(desk, _pem(*circle), circle[0])
+
+
+def test_what_is_not_taken_in(desk):
+    good = Ca.make()
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    no_lists = Ca.make(extensions=[*ca_extensions(), (usage, True)])
+    cases = [
+        (b"", good, "holds no certificate"),
+        (_pem(Ca.make(not_after=NOW - DAY)), good, "expired on 2026-11-23"),
+        (_pem(Ca.make(extensions=())), good, "is not an authority's certificate"),
+        (
+            _pem(Ca.make(extensions=[(x509.BasicConstraints(ca=False, path_length=None), True)])),
+            good,
+            "is not an authority's certificate",
+        ),
+        (_pem(no_lists), no_lists, "revocation lists both"),
+        (_pem(good), Ca.make(), "the key does not belong"),
+    ]
+    for pem, ca, cause in cases:
+        with pytest.raises(UsageError, match=cause):
+            _take(desk, pem, ca)
+    assert not desk.file("taken", "key").exists()
+
+
+def test_lists_that_are_not_the_authoritys_own(desk):
+    ca = Ca.make()
+    stranger = Ca.make("CN=Test Root")
+    for list_, cause in (
+        (b"no list", "cannot be read"),
+        (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "cannot be read"),
+        (stranger.crl(), "is not this authority's"),
+        (Ca.make("CN=Other").crl(), "is not this authority's"),
+    ):
+        with pytest.raises(UsageError, match=cause):
+            _take(desk, _pem(ca), ca, crl=list_)
+    der = x509.load_pem_x509_crl(ca.crl(number=None)).public_bytes(Encoding.DER)
+    assert _take(desk, _pem(ca), ca, crl=der).record.crl_number == 0
+
+
+def test_an_authority_with_keyusage_for_both_is_taken(desk):
+    made = make_authority(desk)
+    plain = pkcs8.load(desk.file("corp", "key").read_bytes(), PASSPHRASE, "here")
+    pem = made.certificate.public_bytes(Encoding.PEM)
+    given = intake.Intake(name="again", certificate_pem=pem, key_pem=pkcs8.plain_pem(plain), key_passphrase=None)
+    assert intake.take_in(desk, given, PASSPHRASE, NOW).certificate == made.certificate
+
+
+def test_a_v1_root_counts_as_an_authority(desk, tmp_path):
+    openssl("genrsa", "-out", "v1.key", "2048", cwd=tmp_path)
+    openssl("req", "-new", "-key", "v1.key", "-subj", "/CN=V1 Root", "-out", "v1.csr", cwd=tmp_path)
+    openssl("x509", "-req", "-in", "v1.csr", "-signkey", "v1.key", "-days", "99", "-out", "v1.pem", cwd=tmp_path)
+    certificate = x509.load_pem_x509_certificate((tmp_path / "v1.pem").read_bytes())
+    assert intake.is_authority(certificate) is (certificate.version is x509.Version.v1)
+    given = intake.Intake(
+        name="v1",
+        certificate_pem=(tmp_path / "v1.pem").read_bytes(),
+        key_pem=(tmp_path / "v1.key").read_bytes(),
+        key_passphrase=None,
+    )
+    now = certificate.not_valid_before_utc + DAY
+    taken = intake.take_in(desk, given, PASSPHRASE, now)
+    leaf = issue_to(desk, taken, purpose=Purpose.AUTH, now=now)
+    aki = leaf.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert aki.key_identifier == x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest

@@ -1,0 +1,278 @@
+"""Renewing, revoking, holding; and the lists that tell the world."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, reload
+from support.pki import openssl
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki import authority, crl, issue, lifecycle, profiles
+from gateway.pki.registry import authorities, certificates
+from gateway.pki.registry.claims import NameTakenError
+from gateway.pki.registry.records import Purpose, RevocationReason, State
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+SECOND = timedelta(seconds=1)
+
+
+def _listed(desk, name="corp"):
+    """Serial to reason, as the published file has it."""
+    published = x509.load_pem_x509_crl(desk.file(name, "crl").read_bytes())
+    found = {}
+    for entry in published:
+        reasons = [e.value.reason.value for e in entry.extensions]
+        found[certificates.serial_text(entry.serial_number)] = reasons[0] if reasons else None
+    return found
+
+
+def _number(desk, name="corp"):
+    published = x509.load_pem_x509_crl(desk.file(name, "crl").read_bytes())
+    return published.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+@pytest.mark.parametrize(
+    ("reason", "written"),
+    [
+        (RevocationReason.UNSPECIFIED, None),
+        (RevocationReason.KEY_COMPROMISE, "keyCompromise"),
+        (RevocationReason.AFFILIATION_CHANGED, "affiliationChanged"),
+        (RevocationReason.SUPERSEDED, "superseded"),
+        (RevocationReason.CESSATION_OF_OPERATION, "cessationOfOperation"),
+        (RevocationReason.PRIVILEGE_WITHDRAWN, "privilegeWithdrawn"),
+    ],
+)
+def test_a_revoked_certificate_is_on_the_list_at_once(both, reason, written):
+    signer = make_authority(both)
+    record = issue_to(both, signer).record
+    assert _listed(both) == {}
+    lifecycle.revoke(both, signer, [record], reason, NOW + MINUTE)
+    assert _listed(both) == {record.serial: written}
+    after = reload(both, record)
+    assert (after.state, after.reason, after.revoked_at) == (State.REVOKED, reason, NOW + MINUTE)
+    assert issue_to(both, signer).record.state is State.LIVE
+
+
+def test_openssl_refuses_the_revoked_and_accepts_the_other(desk, corp, tmp_path):
+    bad, good = issue_to(desk, corp), issue_to(desk, corp, "bob@example.com")
+    for name, issued in (("bad", bad), ("good", good)):
+        (tmp_path / name).write_bytes(issued.certificate.public_bytes(Encoding.PEM))
+    lifecycle.revoke(desk, corp, [bad.record], RevocationReason.KEY_COMPROMISE, NOW)
+    arguments = (
+        *("verify", "-x509_strict", "-crl_check", "-purpose", "sslclient", "-attime", str(int(NOW.timestamp()))),
+        *("-CAfile", str(desk.file("corp", "crt")), "-CRLfile", str(desk.file("corp", "crl"))),
+    )
+    openssl(*arguments, "good", cwd=tmp_path)
+    with pytest.raises(AssertionError, match="certificate revoked"):
+        openssl(*arguments, "bad", cwd=tmp_path)
+
+
+def test_held_and_released(both):
+    signer = make_authority(both)
+    record = issue_to(both, signer).record
+    lifecycle.hold(both, signer, [record], NOW)
+    assert _listed(both) == {record.serial: "certificateHold"}
+    held = reload(both, record)
+    assert not held.is_usable(NOW)
+    with pytest.raises(NameTakenError):
+        issue_to(both, signer)
+    with pytest.raises(UsageError, match="is held"):
+        lifecycle.hold(both, signer, [held], NOW)
+    lifecycle.release(both, signer, [held], NOW)
+    assert _listed(both) == {}
+    assert reload(both, record).is_usable(NOW)
+    with pytest.raises(OperationError, match="is not held any more"):
+        lifecycle.release(both, signer, [held], NOW)
+    lifecycle.hold(both, signer, [reload(both, record)], NOW)
+    lifecycle.revoke(both, signer, [reload(both, record)], RevocationReason.KEY_COMPROMISE, NOW)
+    assert _listed(both) == {record.serial: "keyCompromise"}
+
+
+def test_a_hold_is_no_revocation(desk, corp):
+    record = issue_to(desk, corp).record
+    with pytest.raises(UsageError, match="a hold is no revocation"):
+        lifecycle.revoke(desk, corp, [record], RevocationReason.CERTIFICATE_HOLD, NOW)
+
+
+def test_of_several_all_are_revoked_or_none(desk, corp):
+    one, other = issue_to(desk, corp).record, issue_to(desk, corp, "bob@example.com").record
+    lifecycle.hold(desk, corp, [other], NOW)
+    with pytest.raises(OperationError, match="is not live any more"):
+        lifecycle.revoke(desk, corp, [one, other], RevocationReason.UNSPECIFIED, NOW)
+    assert reload(desk, one).state is State.LIVE
+
+
+def test_a_renewal_takes_over_and_the_old_one_goes_when_the_overlap_ends(both):
+    signer = make_authority(both)
+    old = issue_to(both, signer, name="Alice", upn="a@example.com", department="Sales", device="Phone").record
+    issued = lifecycle.renew(both, signer, old, lifecycle.Renewal(key=KEY, days=30), NOW + DAY, Files())
+    new = issued.record
+    before = x509.load_der_x509_certificate(old.der)
+    assert issued.certificate.subject == before.subject
+    san = x509.SubjectAlternativeName
+    assert issued.certificate.extensions.get_extension_for_class(san) == before.extensions.get_extension_for_class(san)
+    assert (new.renews, new.device, new.purpose) == (old.serial, "Phone", Purpose.CLIENT)
+    old = reload(both, old)
+    assert old.supersede_at == NOW + 15 * DAY
+    assert old.is_usable(NOW + 14 * DAY)
+    assert new.is_usable(NOW + 14 * DAY)
+    assert old.status(NOW + 15 * DAY) == "superseded"
+    assert _listed(both) == {}
+    with both.registry.reading() as connection:
+        assert crl.due(connection, NOW + 15 * DAY - SECOND) == []
+        assert crl.due(connection, NOW + 15 * DAY) == ["corp"]
+    crl.renew(both, signer, NOW + 15 * DAY)
+    assert _listed(both) == {old.serial: "superseded"}
+    with both.registry.reading() as connection:
+        assert crl.due(connection, NOW + 15 * DAY) == []
+    with pytest.raises(NameTakenError):
+        issue_to(both, signer, name="Alice", device="Phone")
+
+
+def test_without_overlap_the_old_one_goes_at_once(desk, corp):
+    old = issue_to(desk, corp).record
+    lifecycle.renew(desk, corp, old, lifecycle.Renewal(key=KEY, overlap=timedelta(0)), NOW, Files())
+    assert _listed(desk) == {old.serial: "superseded"}
+
+
+def test_servers_are_renewed_with_their_names(desk, corp):
+    hosts = (x509.DNSName("mail.example.com"),)
+    order = issue.Order(email=None, common_name="mail.example.com", purpose=Purpose.SERVER, hosts=hosts)
+    old = issue.issue(desk, corp, order, KEY, NOW, Files()).record
+    new = lifecycle.renew(desk, corp, old, lifecycle.Renewal(key=KEY.public_key()), NOW, Files()).certificate
+    assert list(new.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == list(hosts)
+
+
+def test_a_certificate_without_alternative_names_is_renewed(desk, corp):
+    order = issue.Order(email=None, common_name="just a name", purpose=Purpose.AUTH)
+    old = issue.issue(desk, corp, order, KEY, NOW, Files()).record
+    new = lifecycle.renew(desk, corp, old, lifecycle.Renewal(key=KEY), NOW, Files()).certificate
+    assert new.subject.rfc4514_string() == "CN=just a name,O=Example Ltd"
+
+
+def test_what_cannot_be_renewed(desk, corp):
+    old = issue_to(desk, corp).record
+    with pytest.raises(UsageError, match="overlap cannot be negative"):
+        lifecycle.renew(desk, corp, old, lifecycle.Renewal(key=KEY, overlap=-DAY), NOW, Files())
+    lifecycle.renew(desk, corp, old, lifecycle.Renewal(key=KEY), NOW, Files())
+    with pytest.raises(UsageError, match="is renewed already"):
+        lifecycle.renew(desk, corp, reload(desk, old), lifecycle.Renewal(key=KEY), NOW, Files())
+    bob = issue_to(desk, corp, "bob@example.com").record
+    lifecycle.revoke(desk, corp, [bob], RevocationReason.UNSPECIFIED, NOW)
+    with pytest.raises(UsageError, match="is revoked"):
+        lifecycle.renew(desk, corp, reload(desk, bob), lifecycle.Renewal(key=KEY), NOW, Files())
+
+
+def test_of_two_renewals_at_once_one_loses_and_is_revoked(both):
+    signer = make_authority(both)
+    old = issue_to(both, signer).record
+
+    def faster(_issued):
+        lifecycle.renew(both, signer, old, lifecycle.Renewal(key=KEY), NOW, Files())
+
+    with pytest.raises(OperationError, match="was renewed or revoked meanwhile"):
+        lifecycle.renew(both, signer, old, lifecycle.Renewal(key=KEY), NOW, faster)
+    with both.registry.reading() as connection:
+        states = [record.state for record in certificates.find(connection)]
+    assert states == [State.LIVE, State.REVOKED, State.LIVE]
+
+
+def test_a_renewal_that_a_killed_desk_left_is_swept_onto_the_list(desk, corp):
+    old = issue_to(desk, corp).record
+    new = certificates.NewCertificate(
+        certificate=issue.sign(corp, issue.Order.of_person("alice@example.com"), KEY, NOW),
+        common_name=old.common_name,
+        purpose=old.purpose,
+        renews=old.serial,
+    )
+    with desk.registry.writing() as connection:
+        left = certificates.add_pending(connection, corp.record, new, NOW, "killed")
+    crl.renew(desk, corp, NOW + crl.PENDING_LEASE)
+    assert _listed(desk) == {}
+    crl.renew(desk, corp, NOW + crl.PENDING_LEASE + SECOND)
+    assert _listed(desk) == {left.serial: "cessationOfOperation"}
+    assert reload(desk, old).state is State.LIVE
+
+
+def test_numbers_and_dates_strictly_increase(both):
+    signer = make_authority(both)
+    made = [crl.renew(both, signer, NOW) for _ in range(5)]
+    numbers = [one.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for one in made]
+    assert numbers == [2, 3, 4, 5, 6]
+    dates = [one.last_update_utc for one in made]
+    assert dates == [NOW - profiles.BACKDATE + n * SECOND for n in range(1, 6)]
+    assert _number(both) == 6
+    for one in made:
+        assert one.next_update_utc - one.last_update_utc == authority.DEFAULT_CRL_LIFETIME + profiles.BACKDATE
+        key_id = one.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        own = signer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        assert key_id == own
+
+
+def test_a_list_is_never_dated_in_the_future(desk, corp):
+    crl.renew(desk, corp, NOW + DAY)
+    before = desk.file("corp", "crl").read_bytes()
+    with pytest.raises(OperationError, match="is dated 2026-11-25 11:55:00 UTC, after now"):
+        crl.renew(desk, corp, NOW)
+    assert desk.file("corp", "crl").read_bytes() == before
+    latest = NOW + DAY - profiles.BACKDATE + SECOND
+    assert crl.renew(desk, corp, latest).last_update_utc == latest
+
+
+def test_lists_made_at_once_do_not_overtake_each_other(both):
+    signer = make_authority(both)
+    threads = [threading.Thread(target=crl.renew, args=(both, signer, NOW)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert _number(both) == 5
+    with both.registry.reading() as connection:
+        assert authorities.get(connection, "corp").crl_number == 5
+
+
+def test_a_revoked_certificate_stays_until_a_list_has_shown_it_expired(desk, corp):
+    record = issue_to(desk, corp, days=10).record
+    lifecycle.revoke(desk, corp, [record], RevocationReason.UNSPECIFIED, NOW)
+    crl.renew(desk, corp, NOW + 9 * DAY)
+    assert set(_listed(desk)) == {record.serial}
+    crl.renew(desk, corp, NOW + 11 * DAY)
+    assert set(_listed(desk)) == {record.serial}
+    crl.renew(desk, corp, NOW + 12 * DAY)
+    assert _listed(desk) == {}
+
+
+def test_lists_are_due_in_their_last_fifth(desk, corp):
+    lifetime = authority.DEFAULT_CRL_LIFETIME
+    with desk.registry.reading() as connection:
+        assert crl.due(connection, NOW) == []
+        assert crl.due(connection, NOW + lifetime * 4 / 5 - SECOND) == []
+        assert crl.due(connection, NOW + lifetime * 4 / 5) == ["corp"]
+        assert crl.due(connection, NOW + lifetime * 4) == ["corp"]
+        assert crl.due(connection, corp.record.not_after) == []
+
+
+def test_an_authority_without_a_list_is_due(desk):
+    authority.create(desk, authority.Plan(name="new", kind="ecdsa-p256"), "long enough", NOW)
+    with desk.registry.reading() as connection:
+        assert crl.due(connection, NOW) == ["new"]
+    crl.publish(desk, "new")
+    assert not desk.file("new", "crl").exists()
+
+
+def test_where_the_file_cannot_be_written_the_registry_knows(desk, corp):
+    record = issue_to(desk, corp).record
+    desk.file("corp", "crl").unlink()
+    desk.file("corp", "crl").mkdir()
+    with pytest.raises(OperationError, match=r"corp.crl: cannot be written"):
+        lifecycle.revoke(desk, corp, [record], RevocationReason.UNSPECIFIED, NOW)
+    assert reload(desk, record).state is State.REVOKED
+    desk.file("corp", "crl").rmdir()
+    crl.publish(desk, "corp")
+    assert set(_listed(desk)) == {record.serial}

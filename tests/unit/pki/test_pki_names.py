@@ -1,0 +1,179 @@
+"""Names are checked once, at the door."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from support.pki import ca_extensions
+from support.pki import build as build_certificate
+
+from gateway.errors import UsageError
+from gateway.pki import constraints, hosts, names
+
+
+@pytest.mark.parametrize(
+    ("written", "email"),
+    [
+        ("alice@example.com", "alice@example.com"),
+        ("Alice.B@Example.COM", "Alice.B@example.com"),
+        ("a/b'c@x-y.example", "a/b'c@x-y.example"),
+        ("x" * 64 + "@example.com", "x" * 64 + "@example.com"),
+        ("root@localhost", "root@localhost"),
+    ],
+)
+def test_addresses(written, email):
+    assert names.check_email(written) == email
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", "alice", "@example.com", "alice@", "a b@example.com", "a@b@example.com", "ali..ce@example.com"),
+        *(".a@example.com", "a.@example.com", '"a b"@example.com', "älice@example.com", "a@exämple.com"),
+        *("a@-example.com", "a@example..com", "a@example.com\n", "a@example.com\x00", "x" * 65 + "@example.com"),
+        *("=cmd@example.com", "+a@example.com", "-rf@example.com", "a@" + "x" * 64 + ".com", "a@" + "abc." * 63 + "ab"),
+    ],
+)
+def test_what_is_no_address(written):
+    with pytest.raises(UsageError) as refused:
+        names.check_email(written)
+    assert "\n" not in refused.value.cause
+    assert "\x00" not in refused.value.cause
+    assert refused.value.remedy
+
+
+def test_a_domain_has_253_characters():
+    longest = "abc." * 63 + "a"
+    assert names.check_domain(longest + ".") == longest
+    with pytest.raises(UsageError, match="is no domain"):
+        names.check_domain(longest + "b")
+
+
+@pytest.mark.parametrize("text", ["Alice Example", "Ä", "O'Neil, Shaq", "山田太郎", "x" * 64])
+def test_lines_of_a_subject(text):
+    assert names.check_text(text, "name") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        (" Alice", "begins or ends with a space"),
+        ("x" * 65, "longer than 64"),
+        ("Ali\nce", "control character"),
+        ("Ali\u202ece", "control character"),
+        ("Ali\x00ce", "control character"),
+        ("=HYPERLINK(1)", "begins with '='"),
+        ("@SUM(1)", "begins with '@'"),
+    ],
+)
+def test_lines_that_are_refused(text, cause):
+    with pytest.raises(UsageError, match=cause) as refused:
+        names.check_text(text, "name")
+    assert refused.value.cause.isprintable()
+
+
+def test_a_name_is_composed_before_it_is_counted():
+    assert names.check_text("A\u0308" * 64, "name") == "Ä" * 64
+
+
+def test_spelling_does_not_tell_people_apart():
+    assert names.name_key("ALICE  Example") == names.name_key("alice\u00a0example") == "alice example"
+    assert names.name_key("Straße") == names.name_key("STRASSE")
+    assert names.name_key("Alice") != names.name_key("Alicia")
+
+
+@pytest.mark.parametrize("name", ["corp", "0", "a.b-c_d", "a" * 63])
+def test_names_of_authorities(name):
+    assert names.check_authority_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "Corp", "../corp", ".corp", "-corp", "a/b", "a b", "a" * 64, "corp\n"])
+def test_names_that_would_leave_the_folder(name):
+    with pytest.raises(UsageError, match="is no name for an authority"):
+        names.check_authority_name(name)
+
+
+@pytest.mark.parametrize("url", ["http://pki.example.com/a.crl", "http://pki:8080/", "http://10.0.0.1/x"])
+def test_urls_for_certificates(url):
+    assert names.check_http_url(url, "CRL URL") == url
+
+
+@pytest.mark.parametrize("url", ["https://pki.example.com/a", "ldap://x/", "http://", "http://a b/", "http://ä/", "x"])
+def test_urls_that_no_client_would_fetch(url):
+    with pytest.raises(UsageError, match="is no CRL URL"):
+        names.check_http_url(url, "CRL URL")
+
+
+@pytest.mark.parametrize(
+    ("parts", "stem"),
+    [
+        (("alice@example.com", None), "alice@example.com"),
+        (("alice@example.com", "iPhone 15"), "alice@example.com-iPhone_15"),
+        (("../../etc/x@y",), "_.._etc_x@y"),
+        (("/",), "_"),
+        (("-rf",), "rf"),
+        (("...",), "certificate"),
+    ],
+)
+def test_file_names_stay_in_their_folder(parts, stem):
+    assert names.file_stem(*parts) == stem
+    assert "/" not in stem
+
+
+def test_hosts():
+    found = hosts.check(["Mail.Example.com", "*.example.com", "127.0.0.1", "::1", "mail.example.com"])
+    assert [name.value for name in found] == [
+        "mail.example.com",
+        "*.example.com",
+        ip_address("127.0.0.1"),
+        ip_address("::1"),
+    ]
+    for wrong in ("mail_x.example.com", "*.*.example.com", "a b", ""):
+        with pytest.raises(UsageError, match="is no domain"):
+            hosts.check([wrong])
+    with pytest.raises(UsageError, match="needs a name"):
+        hosts.check([])
+
+
+def _constrained(permitted=None, excluded=None):
+    key = ec.generate_private_key(ec.SECP256R1())
+    extensions = [*ca_extensions(), (x509.NameConstraints(permitted, excluded), True)]
+    return build_certificate("CN=Bound", key.public_key(), "CN=Bound", key, extensions=extensions)
+
+
+@pytest.mark.parametrize(
+    ("tree", "within", "outside"),
+    [
+        ("example.com", "a@example.com", "a@mail.example.com"),
+        (".example.com", "a@mail.example.com", "a@example.com"),
+        ("Alice@Example.com", "alice@example.com", "bob@example.com"),
+    ],
+)
+def test_rfc822_constraints(tree, within, outside):
+    path = [_constrained([x509.RFC822Name(tree)])]
+    constraints.check(path, email=within, upn=within)
+    for names_ in ({"email": outside, "upn": None}, {"email": None, "upn": outside}):
+        with pytest.raises(UsageError, match="is outside of what CN=Bound may sign"):
+            constraints.check(path, **names_)
+    with pytest.raises(UsageError, match="everything but"):
+        constraints.check([_constrained(None, [x509.RFC822Name(tree)])], email=within, upn=None)
+
+
+def test_dns_constraints():
+    path = [_constrained([x509.DNSName("example.com")], [x509.DNSName("secret.example.com")])]
+    constraints.check(path, email="anybody@elsewhere.org", upn=None, hosts=["example.com", "mail.example.com"])
+    for host in ("example.org", "notexample.com", "x.secret.example.com"):
+        with pytest.raises(UsageError, match="is outside"):
+            constraints.check(path, email=None, upn=None, hosts=[host])
+
+
+def test_the_domain_of_a_path():
+    bound = _constrained([x509.RFC822Name("example.com")])
+    two = _constrained([x509.RFC822Name("example.com"), x509.RFC822Name("example.org")])
+    assert constraints.domain([two, bound]) == "example.com"
+    assert constraints.domain([two]) is None
