@@ -1,0 +1,104 @@
+"""A channel's end in an event loop."""
+
+import asyncio
+
+import pytest
+
+from gateway.supervisor.channel import Channel, ChannelClosed
+from gateway.supervisor.link import Link
+
+BIG = "x" * 3_000_000  # more than any socket buffer takes at once
+
+
+@pytest.fixture
+def pair():
+    channels = Channel.pair()
+    yield channels
+    for channel in channels:
+        channel.close()
+
+
+class End:
+    """A link, and what came over it."""
+
+    def __init__(self, channel):
+        self.heard = asyncio.Queue()
+        self.closed = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        self.link = Link(channel, loop, self.heard.put_nowait, lambda: self.closed.put_nowait(True))
+
+
+def run(dialogue):
+    asyncio.run(asyncio.wait_for(dialogue(), 10))
+
+
+def test_messages_pass_both_ways_however_long(pair):
+    async def dialogue():
+        ours, theirs = map(End, pair)
+        for message in ({"n": 1}, {"n": BIG}, {"n": 2}):
+            ours.link.send(message)
+        assert [await theirs.heard.get() for _ in range(3)] == [{"n": 1}, {"n": BIG}, {"n": 2}]
+        theirs.link.send({"n": BIG})
+        assert await ours.heard.get() == {"n": BIG}
+        ours.link.close()
+        theirs.link.close()
+
+    run(dialogue)
+
+
+def test_the_other_sides_end_is_told_once_and_sending_is_then_without_effect(pair):
+    async def dialogue():
+        channel, theirs = pair
+        ours = End(channel)
+        theirs.close()
+        assert await ours.closed.get()
+        ours.link.send({"n": 1})
+        ours.link.close()
+        assert (ours.closed.empty(), ours.heard.empty()) == (True, True)
+
+    run(dialogue)
+
+
+def test_an_end_noticed_while_sending_is_told_too(pair):
+    async def dialogue():
+        channel, theirs = pair
+        ours = End(channel)
+        theirs.close()
+        ours.link.send({"n": 1})
+        assert not ours.closed.empty()
+
+    run(dialogue)
+
+
+def test_an_end_noticed_while_sending_the_rest_is_told_too(pair):
+    class Breaking(Channel):
+        """Takes a message, and breaks when its rest is to be sent."""
+
+        def flush(self):
+            if self.has_unsent and self._was_tried:
+                raise ChannelClosed("gone")
+            self._was_tried = True
+
+        _was_tried = False
+
+    async def dialogue():
+        one, other = pair
+        ours = End(Breaking(one._socket))
+        ours.link.send({"n": 1})
+        assert await ours.closed.get()
+        other.close()
+
+    run(dialogue)
+
+
+def test_nothing_is_heard_after_the_close(pair):
+    async def dialogue():
+        channel, theirs = pair
+        ours = End(channel)
+        ours.link.close()
+        theirs.send({"n": 1})
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert ours.heard.empty()
+
+    run(dialogue)
