@@ -25,7 +25,8 @@ from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
-from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.link import Link
 from gateway.supervisor.reload import Revision, read_revision
 
 # Longer than any ordinary answer; a long poll is cut and made anew by its client.
@@ -55,9 +56,9 @@ class Worker:
         self._loop = loop
         self._revision = revision
         self._access_log = access_log
-        self._master = master
         self._service = Service(revision.snapshot, access_log, loop)
         self._stopping = asyncio.Event()
+        self._master = Link(master, loop, self._obey, self._stopping.set)
         self._reload: asyncio.Task[None] | None = None
         self._next_source: bytes | None = None
         self._started = clock.unix_seconds()
@@ -74,10 +75,8 @@ class Worker:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._access_log.reopen)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the master's business
-        loop.add_reader(self._master.fileno(), self._hear)
         servers = [await loop.create_server(self._factory(each), sock=its_socket) for each, its_socket in listening]
         await self._stopping.wait()
-        loop.remove_reader(self._master.fileno())
         for server in servers:
             server.close()
         service.drain()
@@ -90,6 +89,7 @@ class Worker:
             )
         service.stop()
         await service.statuses.close()
+        self._master.close()
 
     def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
         service = self._service
@@ -100,14 +100,6 @@ class Worker:
         return lambda: make(service, listener)
 
     # what the master says
-
-    def _hear(self) -> None:
-        try:
-            for message in self._master.receive():
-                self._obey(message)
-        except ChannelClosed:
-            self._loop.remove_reader(self._master.fileno())
-            self._stopping.set()
 
     def _obey(self, message: Message) -> None:
         match message:
