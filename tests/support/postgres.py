@@ -24,7 +24,7 @@ def programs() -> Path | None:
 @contextmanager
 def cluster() -> Iterator[str]:
     """A running server; its URL up to the database's name."""
-    folder = Path(tempfile.mkdtemp(prefix="gateway-pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="gateway-pg-"))
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, user)
@@ -47,7 +47,7 @@ def _run(user: str, program: str, *arguments: str) -> None:
         [*as_user, str(folder / program), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        cwd="/tmp",
+        cwd="/",  # one that the other user may be in
         check=False,
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
     )

@@ -164,7 +164,7 @@ def test_what_is_being_made_elsewhere_is_waited_for(desk, corp, run):
     assert _states(desk)[0] == ("a@example.com", State.REVOKED)
 
 
-def test_one_import_at_a_time_works_in_a_folder(desk, corp, run, tmp_path):
+def test_one_import_at_a_time_works_in_a_folder(corp, run, tmp_path):
     run(corp, TWO)
     with (tmp_path / "out/.import").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -185,7 +185,7 @@ def test_folders_that_cannot_be_used(desk, corp, run, tmp_path):
     assert _states(desk) == []
 
 
-def test_a_list_that_is_none_is_left_alone(desk, corp, run, tmp_path):
+def test_a_list_that_is_none_is_left_alone(corp, run, tmp_path):
     (tmp_path / "out").mkdir()
     for content in (b"my,own,file\n", b"\xff\n", b'email,name,file,password,serial\n"x'):
         (tmp_path / "out/passwords.csv").write_bytes(content)
@@ -197,7 +197,7 @@ def test_a_list_that_is_none_is_left_alone(desk, corp, run, tmp_path):
     assert len(_passwords(tmp_path / "out")) == 2
 
 
-def test_rsa_keys_come_from_processes(desk, corp, run, tmp_path):
+def test_rsa_keys_come_from_processes(corp, run, tmp_path):
     text = "email,name\n" + "".join(f"u{n}@example.com,User {n}\n" for n in range(6))
     assert run(corp, text, kind=KeyKind.RSA_2048, processes=2, p12_format=P12Format.MODERN).issued == 6
     line = _passwords(tmp_path / "out")[0]

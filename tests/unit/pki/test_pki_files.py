@@ -14,7 +14,7 @@ from gateway.pki import files
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777])
 def umask(request):
     before = os.umask(request.param)
-    yield request.param
+    yield
     os.umask(before)
 
 
@@ -22,7 +22,8 @@ def _mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
+@pytest.mark.usefixtures("umask")
+def test_modes_do_not_depend_on_the_umask(tmp_path):
     files.write_private(tmp_path / "a.key", b"secret")
     files.append_private(tmp_path / "b.csv", b"secret")
     files.write_public(tmp_path / "c.crt", b"public")

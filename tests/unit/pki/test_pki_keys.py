@@ -36,7 +36,7 @@ def test_a_p521_key_signs_with_sha512():
 @pytest.mark.parametrize(
     ("key", "cause"),
     [
-        (rsa.generate_private_key(65537, 1024), "RSA key of 1024 bits"),
+        (rsa.generate_private_key(65537, 1024), "RSA key of 1024 bits"),  # noqa: S505 - refused
         (rsa.generate_private_key(3, 2048), "exponent 3 is too small"),
         (ec.generate_private_key(ec.SECP192R1()), "EC key on secp192r1"),
         (ed25519.Ed25519PrivateKey.generate(), "this kind of key"),
@@ -112,7 +112,7 @@ def test_no_key_and_a_weak_one():
         pkcs8.load(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", None, "here")
     with pytest.raises(UsageError, match="holds no private key"):
         pkcs8.load(b"", "x", "here")
-    weak = rsa.generate_private_key(65537, 1024)
+    weak = rsa.generate_private_key(65537, 1024)  # noqa: S505 - refused
     pem = weak.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2"))
     with pytest.raises(UsageError, match="1024 bits"):
         pkcs8.load(pem, "hunter2", "here")

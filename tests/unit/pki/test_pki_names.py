@@ -7,8 +7,8 @@ from ipaddress import ip_address
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from support.pki import ca_extensions
 from support.pki import build as build_certificate
+from support.pki import ca_extensions
 
 from gateway.errors import UsageError
 from gateway.pki import constraints, hosts, names

@@ -1,0 +1,201 @@
+"""Device kits: what is in them, what stays the same through renewals, and what is not in them."""
+
+from __future__ import annotations
+
+import json
+import plistlib
+import re
+import stat
+import subprocess
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from support.desk import NOW, PASSPHRASE, Files, issue_to, make_authority
+from support.pki import Ca, ec_key
+
+from gateway.errors import UsageError
+from gateway.pki import authority, lifecycle
+from gateway.pki.kits import apple, build
+from gateway.pki.kits.kit import KitFile, Person
+from gateway.pki.registry import certificates
+from gateway.pki.words import KitKind
+
+PASSWORD = "it's-a-secret"
+
+
+def _person(issued, **options):
+    given = {
+        "email": "o'neil@example.com",
+        "name": "Shaq O’Neil <b>",
+        "host": "mail.example.com",
+        "user_name": "EXAMPLE\\oneil",
+        "certificate": issued.certificate,
+        "chain": issued.chain,
+        "p12": b"p12 bytes",
+    }
+    return Person(**(given | options))
+
+
+@pytest.fixture
+def issued(desk):
+    root = make_authority(desk, "root", organization="Example Ltd")
+    return issue_to(desk, make_authority(desk, "between", parent=root, days=999), "o'neil@example.com", "Shaq")
+
+
+@pytest.fixture
+def person(issued):
+    return _person(issued)
+
+
+def _profile(person, kind=KitKind.IOS, **options):
+    document = plistlib.loads(apple.profile(person, kind, **options).data)
+    return document, {payload["PayloadType"].rpartition(".")[2]: payload for payload in document["PayloadContent"]}
+
+
+def test_an_iphone_gets_certificate_root_and_account(person):
+    document, parts = _profile(person)
+    assert (document["PayloadType"], document["PayloadVersion"]) == ("Configuration", 1)
+    assert document["PayloadIdentifier"] == "com.example.mail.o_neil"
+    assert set(parts) == {"root", "pkcs1", "pkcs12", "account"}
+    assert x509.load_der_x509_certificate(parts["root"]["PayloadContent"]) == person.root
+    assert x509.load_der_x509_certificate(parts["pkcs1"]["PayloadContent"]) == person.chain[0]
+    assert parts["pkcs12"]["PayloadContent"] == b"p12 bytes"
+    assert "Password" not in parts["pkcs12"]
+    account = parts["account"]
+    identity = parts["pkcs12"]["PayloadUUID"]
+    assert account["PayloadType"] == "com.apple.eas.account"
+    assert (account["Host"], account["SSL"], account["UserName"]) == ("mail.example.com", True, "EXAMPLE\\oneil")
+    for key in ("PayloadCertificateUUID", "SMIMESigningCertificateUUID", "SMIMEEncryptionCertificateUUID"):
+        assert account[key] == identity
+    uuids = [document["PayloadUUID"], *(payload["PayloadUUID"] for payload in document["PayloadContent"])]
+    assert len(set(uuids)) == 5
+
+
+def test_a_certificate_for_logging_in_signs_no_mail(person):
+    _, parts = _profile(replace(person, has_mail_use=False))
+    assert not [key for key in parts["account"] if key.startswith("SMIME")]
+
+
+def test_a_mac_gets_exchange_and_a_preference_for_safari(person):
+    _, parts = _profile(person, KitKind.MACOS)
+    assert parts["account"]["PayloadType"] == "com.apple.ews.account"
+    assert parts["identitypreference"]["Name"] == "https://mail.example.com/"
+    assert parts["identitypreference"]["PayloadCertificateUUID"] == parts["pkcs12"]["PayloadUUID"]
+
+
+def test_a_renewal_takes_the_old_profiles_place(desk, person):
+    with desk.registry.reading() as connection:
+        old = certificates.find(connection)[0]
+    signer = authority.unlock(desk, "between", PASSPHRASE)
+    renewal = lifecycle.Renewal(key=ec.generate_private_key(ec.SECP256R1()))
+    new = _person(lifecycle.renew(desk, signer, old, renewal, NOW, Files()), p12=b"new")
+    before, after = (_profile(one)[0] for one in (person, new))
+
+    def names(document):
+        return [(p["PayloadIdentifier"], p["PayloadUUID"]) for p in (document, *document["PayloadContent"])]
+
+    assert names(before) == names(after)
+    assert names(before) != names(_profile(replace(person, email="other@example.com"))[0])
+
+
+def test_a_public_root_is_left_out(person):
+    assert "root" not in _profile(person, has_root=False)[1]
+    assert "pkcs1" in _profile(person, has_root=False)[1]
+
+
+def test_a_signed_profile_is_verified_by_openssl(person, tmp_path):
+    middle = Ca.make().issue_ca()
+    leaf = middle.issue("CN=mail.example.com")
+    kit = build.build(person, KitKind.IOS)
+    signed = apple.sign_profiles(kit, leaf.pem, leaf.key_pem(), "sign.key")
+    assert [file.name for file in signed] == [file.name for file in kit]
+    assert signed[1] is kit[1]
+    (tmp_path / "p").write_bytes(signed[0].data)
+    done = subprocess.run(
+        ["openssl", "cms", "-verify", "-inform", "DER", "-in", str(tmp_path / "p"), "-noverify"],
+        check=True,
+        capture_output=True,
+    )
+    assert plistlib.loads(done.stdout) == plistlib.loads(kit[0].data)
+
+
+def test_signing_files_that_cannot_be_used():
+    leaf = Ca.make().issue("CN=x")
+    with pytest.raises(UsageError, match="signing certificate cannot be read"):
+        apple.sign_profiles([], b"", leaf.key_pem(), "sign.key")
+    with pytest.raises(UsageError, match=r"sign.key: is not the signing certificate's key"):
+        apple.sign_profiles([], leaf.pem, Ca.make(key=ec_key()).key_pem(), "sign.key")
+
+
+def test_windows_gets_a_script_that_quotes_what_people_are_called(person):
+    files = {file.name: file for file in build.build(replace(person, email="o'neil’s@example.com"), KitKind.WINDOWS)}
+    script = files["o_neil_s@example.com.ps1"]
+    assert script.data.startswith(b"\xef\xbb\xbf")
+    text = script.data.decode("utf-8-sig")
+    assert "\n" not in text.replace("\r\n", "")
+    assert "Import-PfxCertificate -FilePath '.\\o_neil_s@example.com.p12'" in text
+    assert "Import-Certificate -FilePath '.\\root.cer'" in text
+    assert "Read-Host -AsSecureString" in text
+    assert not script.is_secret
+    assert x509.load_der_x509_certificate(files["root.cer"].data) == person.root
+    assert files["o_neil_s@example.com.p12"].is_secret
+
+
+def test_a_password_is_in_the_kit_only_when_asked_for(person):
+    for kind in KitKind:
+        for file in build.build(person, kind):
+            assert PASSWORD.encode() not in file.data
+    for kind in KitKind:
+        files = build.build(build.with_password(person, PASSWORD), kind)
+        holding = [file for file in files if b"a-secret" in file.data]
+        assert holding
+        assert all(file.is_secret for file in holding)
+    script = build.build(build.with_password(person, PASSWORD), KitKind.WINDOWS)[0].data.decode("utf-8-sig")
+    assert "-String 'it''s-a-secret'" in script
+    ios = plistlib.loads(build.build(build.with_password(person, PASSWORD), KitKind.IOS)[0].data)
+    assert [p["Password"] for p in ios["PayloadContent"] if "Password" in p] == [PASSWORD]
+
+
+def test_chrome_chooses_by_itself(person):
+    files = {file.name: file.data for file in build.build(person, KitKind.CHROME)}
+    [choice] = json.loads(files["chrome-policy.json"])["AutoSelectCertificateForUrls"]
+    assert json.loads(choice) == {"pattern": "https://mail.example.com", "filter": {"ISSUER": {"CN": "between CA"}}}
+    nameless = replace(person, chain=(Ca.make("O=No Name").certificate,))
+    [choice] = json.loads(build.build(nameless, KitKind.CHROME)[0].data)["AutoSelectCertificateForUrls"]
+    assert json.loads(choice)["filter"] == {}
+
+
+@pytest.mark.parametrize("kind", [KitKind.FIREFOX, KitKind.THUNDERBIRD])
+def test_firefox_and_thunderbird_get_policies(person, kind):
+    files = {file.name: file.data for file in build.build(person, kind)}
+    policies = json.loads(files["policies.json"])["policies"]
+    assert policies["Certificates"]["Install"] == ["root.crt"]
+    assert x509.load_pem_x509_certificate(files["root.crt"]) == person.root
+
+
+def test_android_gets_managed_settings(person):
+    files = {file.name: file.data for file in build.build(person, KitKind.ANDROID)}
+    managed = json.loads(files["gmail-managed.json"])
+    assert managed["exchange_host"] == "mail.example.com"
+    assert managed["exchange_ssl_required"] is True
+    assert {"o_neil@example.com.p12", "root.cer"} <= set(files)
+
+
+@pytest.mark.parametrize("kind", list(KitKind))
+def test_the_letter_says_who_and_how_and_escapes_names(person, kind):
+    text = build.build(person, kind)[-1].data.decode()
+    assert "Shaq O’Neil &lt;b&gt;" in text
+    assert "<b>" not in text
+    assert "<svg" in text
+    assert f"{person.certificate.serial_number:X}" in text
+    assert len(re.findall("<li>", text)) >= 3
+    assert not re.search(r"\{\w+\}", text)
+    assert "http" not in re.sub(r"https://mail\.example\.com/|http://www\.w3\.org/2000/svg", "", text)
+
+
+def test_a_kit_is_written_for_its_owner(tmp_path):
+    files = [KitFile("a.p12", b"x", is_secret=True), KitFile("root.crt", b"y")]
+    paths = build.write(files, tmp_path / "kit")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (*paths, tmp_path / "kit")] == [0o600, 0o644, 0o700]
