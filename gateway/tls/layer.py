@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from OpenSSL import SSL
 
 from gateway.facts import Endpoint, parse_address
+from gateway.tls.application import Application
 from gateway.tls.contexts import leave_no_session
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
@@ -34,36 +35,14 @@ _WANT_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
 # One TLS record's plaintext (RFC 8446 5.1). Feeding OpenSSL in such slices keeps its memory BIOs, which
 # never shrink, at about one record each.
 SLICE_BYTES: Final = 16 * 1024
+# Answers to renegotiations and key updates that one client may call for. Each is about 30 bytes, and an honest
+# client changes keys once in a hundred GiB.
+MAX_UNASKED_BYTES: Final = 64 * 1024
 # A record's ciphertext is at most 256 bytes longer; a flight of handshake messages may be several records.
 _BUFFER_BYTES: Final = 64 * 1024
 # Shared by all connections of the process: filled and copied out within one synchronous step.
 _buffer: Final[Any] = _ffi.new("char[]", _BUFFER_BYTES)
 _view: Final[Any] = _ffi.buffer(_buffer, _BUFFER_BYTES)
-
-
-class Application(Protocol):
-    """What a `TlsLayer` talks to: the HTTP side of a connection."""
-
-    def handshake_done(self) -> None:
-        """The handshake is finished; the peer certificate can be asked for."""
-
-    def handshake_failed(self, cause: str) -> None:
-        """The handshake won't finish; `connection_lost` follows."""
-
-    def data_received(self, data: bytes) -> None:
-        """Plaintext."""
-
-    def eof_received(self) -> bool:
-        """The client will send no more; True to go on writing to it."""
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The socket is gone."""
-
-    def pause_writing(self) -> None:
-        """Stop writing."""
-
-    def resume_writing(self) -> None:
-        """Write again."""
 
 
 class TlsLayer(asyncio.Protocol):
@@ -77,6 +56,7 @@ class TlsLayer(asyncio.Protocol):
         "_is_established",
         "_is_write_closed",
         "_ssl",
+        "_unasked_bytes",
         "connection",
         "leaves_no_session",
         "transport",
@@ -93,6 +73,7 @@ class TlsLayer(asyncio.Protocol):
         self._is_established = False
         self._is_closing = False
         self._is_write_closed = False
+        self._unasked_bytes = 0  # sent so far without the application's doing
         self.leaves_no_session = False  # set by the application where nobody may resume from here
 
     def __repr__(self) -> str:
@@ -146,7 +127,17 @@ class TlsLayer(asyncio.Protocol):
         if _ssl_get_error(ssl, count) != _WANT_READ:
             self._read_ended(count)
         elif (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
-            # OpenSSL answered by itself: a renegotiation is refused with an alert, which must not pile up.
+            self._send_unasked(count)
+
+    def _send_unasked(self, count: int) -> None:
+        """OpenSSL said something by itself: an alert against a renegotiation, or a KeyUpdate (RFC 8446 4.6.3).
+
+        It must not pile up in the BIO, nor in the socket of a client that calls for it and reads nothing.
+        """
+        self._unasked_bytes += count
+        if self._unasked_bytes > MAX_UNASKED_BYTES:
+            self.abort()
+        elif not self._is_write_closed:
             self.transport.write(_view[:count])
 
     def _handshake(self) -> bool:
@@ -222,8 +213,7 @@ class TlsLayer(asyncio.Protocol):
                 self._write_failed()
                 return
             count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
-            if count > 0:
-                self.transport.write(_view[:count])
+            self.transport.write(_view[: max(count, 0)])  # the buffer's last bytes are another's: never a negative end
             return
         records = []
         for start in range(0, size, SLICE_BYTES):
@@ -252,7 +242,8 @@ class TlsLayer(asyncio.Protocol):
 
     def _flush(self) -> None:
         while (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
-            self.transport.write(_view[:count])
+            if not self._is_write_closed:  # a broken record may still call for an alert then
+                self.transport.write(_view[:count])
 
     def close(self) -> None:
         """Send close_notify and close when all is written."""
@@ -275,8 +266,8 @@ class TlsLayer(asyncio.Protocol):
         """Send close_notify and a FIN, and go on reading (RFC 8446 6.1: each side closes its own direction)."""
         if self._is_closing or self._is_write_closed:
             return
-        self._is_write_closed = True
         self._say_goodbye()
+        self._is_write_closed = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -307,10 +298,10 @@ class TlsLayer(asyncio.Protocol):
         self.transport.resume_reading()
 
 
-def _words(error: Exception) -> str:
+def _words(error: SSL.Error) -> str:
     """OpenSSL's reason for a failed handshake, in one line."""
-    if isinstance(error, SSL.SysCallError):
-        return "the client closed the connection during the handshake"
-    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
-        return str(error.args[0][-1][-1]) or "TLS error"
-    return str(error) or "TLS error"
+    match error.args:
+        case ([*_, (*_, str(reason))],) if reason:
+            return reason
+        case _:  # a close_notify, which has no reason
+            return "the client closed the connection during the handshake"
