@@ -38,8 +38,11 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@\\]+)((?:/[^?]*)?)(\?.*)?", re.IGNORECASE | re.DOTALL)
 # A length of 10^18 bytes is no length; 18 digits keep it below 2^63, where servers' integers end.
 MAX_LENGTH_DIGITS: Final = 18
-# What an `Upgrade` may never ask for: h2c, HTTP/2.0 and TLS/1.0 (RFC 2817) carry requests that nobody judges.
-_CARRIES_REQUESTS: Final = re.compile(rb"h[23]c?|(?:http|tls|ssl)(?:/.*)?", re.IGNORECASE | re.DOTALL)
+# What an `Upgrade` may ask for (RFC 9110 7.8). Never h2c, HTTP/2.0, SPDY or TLS/1.0 (RFC 2817), nor anything that a
+# careless server could take for one: they carry requests that nobody judges.
+_SWITCHABLE: Final = re.compile(
+    rb"(?!h[23]|http|spdy|tls|ssl)[!#$%&'*+\-.^_`|~0-9A-Z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Z]+)?", re.IGNORECASE
+)
 # What stands in a request line beside its target: a method of 32 bytes, two spaces and the version are 42.
 _LINE_OVERHEAD_BYTES: Final = 64
 
@@ -249,8 +252,9 @@ def _tunnelled(upgrade: bytes, *, has_framing: bool) -> bytes | None:
     With a body the upstream would read it as the new protocol, or as another request.
     """
     protocols = [protocol.strip(b" \t") for protocol in upgrade.split(b",")]
-    is_refused = has_framing or any(not each or _CARRIES_REQUESTS.fullmatch(each) for each in protocols)
-    return None if is_refused else b", ".join(protocols)
+    if has_framing or not all(map(_SWITCHABLE.fullmatch, protocols)):
+        return None
+    return b", ".join(protocols)
 
 
 def _host(value: bytes) -> bytes:

@@ -199,21 +199,26 @@ def test_expectations():
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ((b"Connection: upgrade", b"Upgrade: WebSocket "), b"websocket"),
+        ((b"Connection: upgrade", b"Upgrade: WebSocket "), b"WebSocket"),
+        ((b"Connection: upgrade", b"Upgrade: websocket,echo/1.0"), b"websocket, echo/1.0"),
         ((b"Connection: keep-alive, Upgrade", b"Upgrade: websocket"), b"websocket"),
         ((b"Upgrade: websocket",), None),
         ((b"Connection: close", b"Upgrade: websocket"), None),
         ((b"Connection: upgrade",), None),
         ((b"Connection: upgrade", b"Upgrade: websocket, h2c"), None),
-        ((b"Connection: upgrade", b"Upgrade: h2c"), None),
-        ((b"Connection: upgrade", b"Upgrade: HTTP/2.0"), None),
-        ((b"Connection: upgrade", b"Upgrade: TLS/1.0"), None),
+        *(
+            ((b"Connection: upgrade", b"Upgrade: " + protocol), None)
+            for protocol in (
+                *(b"h2c", b"H2C", b"h2", b"h2c-14", b"h2c/1", b"h3", b"HTTP/2.0", b"http2", b"SPDY/3.1", b"TLS/1.0"),
+                *(b"tls", b"ssl", b"", b",", b"websocket,", b"web socket", b"websocket;h2c", b"a/b/c", b"\x80"),
+            )
+        ),
         ((b"Connection: upgrade", b"Upgrade: websocket", b"Upgrade: h2c"), None),
         ((b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 5"), None),
         ((b"Connection: upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"), None),
     ],
 )
-def test_only_a_websocket_without_a_body_is_let_out_of_http(lines, expected):
+def test_what_switches_protocols_carries_no_requests_and_has_no_body(lines, expected):
     head = get(b"Host: a", *lines)
     assert head.upgrade == expected
     assert head.passing == []
