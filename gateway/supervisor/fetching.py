@@ -19,6 +19,8 @@ from gateway.supervisor.lists import ListStore, Plan
 
 FIRST_DELAY_SECONDS: Final = 1.0
 MAX_DELAY_SECONDS: Final = 60.0
+# It ends at once when asked, unless it is reading a long list.
+KILL_AFTER_SECONDS: Final = 5.0
 # A fetcher that lived this long did not die of its start.
 STEADY_SECONDS: Final = 60.0
 
@@ -39,6 +41,7 @@ class FetcherKeeper:
         self._delay_seconds = 0.0
         self._start_at: float | None = None  # monotonic
         self._is_stopping = False
+        self._kill_at = 0.0
 
     def follow(self, plan: Plan) -> None:
         """Fetch what `plan` says from now on."""
@@ -58,8 +61,11 @@ class FetcherKeeper:
                 _log.warning("the fetcher does not listen; its end will be noticed")
 
     def tick(self) -> None:
-        """Start the fetcher when it is due."""
-        if self._start_at is not None and clock.monotonic_seconds() >= self._start_at:
+        """Start the fetcher when it is due, and end one that was asked to end and did not."""
+        now = clock.monotonic_seconds()
+        if self._is_stopping and now >= self._kill_at:
+            self.stop(signal.SIGKILL)
+        if self._start_at is not None and now >= self._start_at:
             self._start_at = None
             self._fork()
 
@@ -72,6 +78,7 @@ class FetcherKeeper:
         now = clock.monotonic_seconds()
         is_steady = now - self._started_seconds >= STEADY_SECONDS
         if self._is_stopping:
+            self._is_stopping = False
             self._delay_seconds = 0.0
         else:
             self._delay_seconds = (
@@ -90,6 +97,7 @@ class FetcherKeeper:
         """Let the process end; with SIGKILL, make it end."""
         if self._process is not None:
             self._is_stopping = True
+            self._kill_at = clock.monotonic_seconds() + KILL_AFTER_SECONDS
             os.kill(self._process, number)
 
     def end(self) -> None:
