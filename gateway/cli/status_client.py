@@ -78,7 +78,9 @@ def _get(admin: Admin, path: str) -> bytes:
         data = answer.read(MAX_ANSWER_BYTES + 1)
     except (OSError, http.client.HTTPException) as error:
         cause = f"no answer within {ANSWER_SECONDS:g} s" if isinstance(error, TimeoutError) else f"no answer: {error}"
-        raise OperationError(f"{admin.address}: {cause}", "look at the gateway's log; restart it if it hangs") from error
+        raise OperationError(
+            f"{admin.address}: {cause}", "look at the gateway's log; restart it if it hangs"
+        ) from error
     finally:
         connection.close()
     if len(data) > MAX_ANSWER_BYTES:
