@@ -19,7 +19,6 @@ Fields = list[tuple[bytes, bytes]]
 
 # A 304 has no body whatever its fields say (RFC 9110 15.4.5), so the parser is ready again after every section.
 _START_LINE: Final = b"HTTP/1.1 304 \r\n"
-_END: Final = b"\r\n\r\n"
 
 
 class FieldsError(GatewayError):
@@ -29,20 +28,23 @@ class FieldsError(GatewayError):
 class _Collector:
     """llhttp's callbacks."""
 
-    __slots__ = ("fields", "is_complete", "parser")
+    __slots__ = ("begun", "ended", "fields", "parser")
 
     def __init__(self) -> None:
         self.fields: Fields = []
-        self.is_complete = False
+        self.begun = self.ended = 0  # messages
         self.parser = httptools.HttpResponseParser(self)
         # "Connection: close" ends a message, not this parser.
         self.parser.set_dangerous_leniencies(lenient_keep_alive=True)
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields.append((name, value))
 
     def on_message_complete(self) -> None:
-        self.is_complete = True
+        self.ended += 1
 
 
 _collector = _Collector()
@@ -58,16 +60,14 @@ def parse_fields(section: bytes) -> Fields:
     collector = _collector
     fields: Fields = []
     collector.fields = fields
-    collector.is_complete = False
-    message = _START_LINE + section
+    collector.begun = collector.ended = 0
     try:
-        # What stood behind the end would be another message to the parser, and begin the next section.
-        if message.find(_END) == len(message) - len(_END):
-            collector.parser.feed_data(message)
-    except httptools.HttpParserError as error:
+        collector.parser.feed_data(_START_LINE + section)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
         _collector = _Collector()
         raise FieldsError(str(error) or "malformed header fields") from error
-    if not collector.is_complete:
+    # What stood behind the end was another message to the parser, and would go on in the next section.
+    if collector.begun != 1 or collector.ended != 1:
         _collector = _Collector()
         raise FieldsError("the field section does not end in its only empty line")
     return fields
