@@ -106,6 +106,7 @@ class Loop(asyncio.SelectorEventLoop):
         end.is_slow = sock.is_slow
         protocol.connection_made(end)
         sock.made.set_result(end)
+        self._world.ends.append(end)
         return end, protocol
 
 
@@ -428,6 +429,7 @@ class World:
         logging.getLogger("gateway").addHandler(self.errors)
         self.log = Lines()
         self.dials: list[Dial] = []
+        self.ends: list[ServerEnd] = []  # every connection to a server that was ever made
         self.clients: list[ClientEnd] = []
         self.service = Service(snapshot or files.snapshot(**settings), self.log, self.loop)  # type: ignore[arg-type]
         self.does(self.service.start)
