@@ -65,6 +65,9 @@ class Fetcher:
         loop.add_reader(master.fileno(), self._hear, master)
         async with open_session() as session:
             running = [tasks.spawn(source.keep(session), name=f"fetch {source.url}") for source in self.sources]
+            for task in running:
+                # What nobody foresaw has ended it: the master starts another fetcher, ever more slowly.
+                task.add_done_callback(lambda _: self._stopping.set())
             await self._stopping.wait()
             for task in running:
                 task.cancel()
@@ -140,7 +143,7 @@ class Source:
             number = "" if entry.number < 0 else f" number {entry.number}"
             _log.info(
                 *("%s: fetched the list%s of %r, %d revoked, good until %s UTC", self.url, number),
-                *(entry.crl.issuer.rfc4514_string(), len(entry.serials), f"{entry.next_update:%Y-%m-%d %H:%M}"),
+                *(entry.issuer.rfc4514_string(), len(entry.serials), f"{entry.next_update:%Y-%m-%d %H:%M}"),
             )
 
 

@@ -163,13 +163,13 @@ def _age(entry: RevocationList) -> tuple[int, datetime]:
 
 
 def _issuer(entry: RevocationList) -> str:
-    return repr(entry.crl.issuer.rfc4514_string())
+    return repr(entry.issuer.rfc4514_string())
 
 
 def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes | None:
     """Who made the list, told by the key; None where it was none of the anchors."""
     for anchor in anchors:
-        if anchor.subject == entry.crl.issuer and entry.is_signed_by(anchor):
+        if anchor.subject == entry.issuer and entry.is_signed_by(anchor):
             return anchor.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return None
 
@@ -180,4 +180,4 @@ def _claimed_signer(entry: RevocationList) -> bytes:
         key = entry.crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     except x509.ExtensionNotFound:
         key = None
-    return entry.crl.issuer.public_bytes() + (key or b"")
+    return entry.issuer.public_bytes() + (key or b"")

@@ -67,6 +67,7 @@ class RevocationList:
 
     source: str  # file or URL, for messages
     crl: x509.CertificateRevocationList
+    issuer: x509.Name  # of the list, read when it was loaded: `crl.issuer` of a broken one raises only when asked
     number: int  # -1 where there is none
     this_update: datetime
     next_update: datetime
@@ -123,7 +124,7 @@ def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> Revoca
         raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
     with tolerated_serials():
         serials = frozenset(entry.serial_number for entry in crl)
-    return RevocationList(source, crl, number, crl.last_update_utc, crl.next_update_utc, serials)
+    return RevocationList(source, crl, crl.issuer, number, crl.last_update_utc, crl.next_update_utc, serials)
 
 
 class Revocation:

@@ -63,7 +63,7 @@ class Trust:
         """What is to be said of lists of CAs that are no anchors: of each CA's newest."""
         newest: dict[x509.Name, RevocationList] = {}
         for entry in () if self.revocation is None else self.revocation.lists:
-            newest.setdefault(entry.crl.issuer, entry)
+            newest.setdefault(entry.issuer, entry)
         for anchor in self.anchors:
             newest.pop(anchor.subject, None)
         return [line for entry in newest.values() if (line := entry.warning(now))]
@@ -117,7 +117,7 @@ def _checked_lists(data: bytes, source: str, anchors: Sequence[x509.Certificate]
 
 def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:
     """Refuse a list that names one of the anchors and was not signed by it; others may be an intermediate's."""
-    named = [anchor for anchor in anchors if anchor.subject == entry.crl.issuer]
+    named = [anchor for anchor in anchors if anchor.subject == entry.issuer]
     if named and not any(entry.is_signed_by(anchor) for anchor in named):
         raise ConfigError(
             f"{entry.source}: the list says it is from {_name(named[0])}, whose key did not sign it",

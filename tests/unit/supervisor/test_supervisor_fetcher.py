@@ -247,3 +247,17 @@ def test_the_fetcher_asks_at_once_again_when_told_and_ends_with_its_master(web, 
     asyncio.run(asyncio.wait_for(main(), 20))
     ours.close()
     assert store.read(web.url("/a")) == page.body
+
+
+def test_a_failure_that_nobody_foresaw_ends_the_process_rather_than_one_url(web, store, monkeypatch, caplog):
+    def surprise(*_):
+        raise RuntimeError("a surprise")
+
+    monkeypatch.setattr(module, "check_successor", surprise)
+    web.answers["/a"] = Page(crl(1))
+    master, ours = Channel.pair()
+    fetcher = Fetcher({web.url("/a"): (ROOT.certificate,), web.url("/b"): (ROOT.certificate,)}, store)
+    asyncio.run(asyncio.wait_for(fetcher.run(ours), 20))
+    assert "a surprise" in caplog.text
+    master.close()
+    ours.close()
