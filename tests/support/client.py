@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from support.gateway import HOST, INSIDE
 from support.programs import run
+from support.stalling import send_patiently
 
 TIMEOUT_SECONDS = 15.0
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -192,6 +194,10 @@ class Client(Stream):
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def send_patiently(self, data: bytes, is_stalled: threading.Event, seconds: float) -> None:
+        """Send all of it, and say when nothing was taken for so long."""
+        send_patiently(self.socket, data, is_stalled, seconds)
 
     def request(
         self, method: str, target: str | bytes, *fields: str, body: bytes = b"", host: str | None = None

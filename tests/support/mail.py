@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from support.stalling import send_patiently
 from support.waiting import until
 
 IDLE_SECONDS = 30.0
@@ -69,6 +70,15 @@ class Dialogue:
         self.request.body += data
         return data
 
+    def read_some(self, count: int) -> bytes:
+        """Exactly `count` bytes that are not kept."""
+        return self._connection.read(count)
+
+    def read_chunk(self) -> bytes:
+        """A chunk's payload, not kept; nothing for the last one."""
+        size = int(self._connection.read_until(b"\r\n"), 16)
+        return self._connection.read(size + 2)[:-2]
+
     def read_body(self) -> bytes:
         """The whole body as it is framed."""
         lengths = self.request.values(b"Content-Length")
@@ -93,6 +103,10 @@ class Dialogue:
 
     def send(self, data: bytes) -> None:
         self._connection.socket.sendall(data)
+
+    def send_patiently(self, data: bytes, is_stalled: threading.Event, seconds: float) -> None:
+        """Send all of it, and say when nothing was taken for so long."""
+        send_patiently(self._connection.socket, data, is_stalled, seconds)
 
     def answer(self, body: bytes = b"", *fields: bytes, status: bytes = b"200 OK") -> None:
         """A whole answer with a Content-Length."""
