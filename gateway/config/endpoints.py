@@ -39,13 +39,14 @@ def read_endpoints(path: Path, environ: Mapping[str, str] | None = None) -> Endp
     """The addresses in the file. Raises `ConfigErrors` where they can't be told."""
     problems = Problems(str(path))
     try:
-        text = decode(read_file(path))
-        node = parse(text)
-    except YamlError as error:
-        return _guessed(path, error)
+        data = read_file(path)
     except ConfigError as error:
         problems.error(Place(START), error.cause, error.remedy)
         raise ConfigErrors(problems.errors) from error
+    try:
+        node = parse(decode(data))
+    except YamlError as error:
+        return _guessed(data.decode("utf-8", "replace"), error, problems)
     environ = os.environ if environ is None else environ
     root = None if node is None else Reader(problems, environ).read(SCHEMA, node, Place(node.mark))
     if root is None:
@@ -56,13 +57,12 @@ def read_endpoints(path: Path, environ: Mapping[str, str] | None = None) -> Endp
     return found
 
 
-def _guessed(path: Path, error: YamlError) -> Endpoints:
-    """What a file says that can't be parsed."""
-    if (found := _ADMIN.search(path.read_text("utf-8", "replace"))) is not None:
+def _guessed(text: str, error: YamlError, problems: Problems) -> Endpoints:
+    """What a text says that can't be parsed."""
+    if (found := _ADMIN.search(text)) is not None:
         try:
             return Endpoints(Admin(found[1], *parse_listen(found[1])), ())
         except Unreadable:
             pass  # then it is the file's own problem that counts
-    problems = Problems(str(path))
     problems.error(Place(error.mark), error.cause, error.remedy)
     raise ConfigErrors(problems.errors) from error

@@ -11,7 +11,9 @@ import logging
 import signal
 import socket
 import sys
+from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import Final, cast
 
 from aiohttp import web
@@ -33,6 +35,8 @@ CLOSE_SECONDS: Final = 1.0
 def main() -> None:
     """The program: descriptor of the channel, descriptor of the listening socket, the address that it listens on."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text("gateway-admin", encoding="ascii")  # what ps and top show
     channel, listening, bound_host = sys.argv[1:]
     asyncio.run(
         serve(
