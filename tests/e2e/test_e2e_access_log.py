@@ -35,7 +35,6 @@ def test_a_served_request_is_recorded_completely(gateway, mail, credentials, out
     certificate = x509.load_pem_x509_certificate(credentials["alice"].certificate.read_bytes())
     assert int(record.pop("cert_serial"), 16) == certificate.serial_number
     assert record.pop("cert_fingerprint") == certificate.fingerprint(hashes.SHA256()).hex()
-    del record["user"], record["device_id"]  # no rule here looks at them
     assert record == {
         "client_ip": outside,
         "client_port": port,
@@ -51,6 +50,8 @@ def test_a_served_request_is_recorded_completely(gateway, mail, credentials, out
         "decision": "require_certificate",
         "bytes_in": 5,
         "bytes_out": len(answer.body),
+        "user": None,
+        "device_id": None,
         "upstream": mail.url,
         "upstream_status": 200,
         "tls_version": "TLSv1.3",
@@ -65,6 +66,15 @@ def test_a_served_request_is_recorded_completely(gateway, mail, credentials, out
     }
     assert record["tls_cipher"].startswith("TLS_")
     assert record["tls_group"]
+
+
+def test_a_phone_is_recorded_with_its_user_and_device(gateway, credentials, outside):
+    target = "/Microsoft-Server-ActiveSync?Cmd=Ping&User=alice&DeviceId=ABC123&DeviceType=phone"
+    with Client(gateway.port, source=outside, identity=credentials["alice"]) as client:
+        login = base64.b64encode(b"alice:secret").decode()
+        assert client.ask("POST", target, f"Authorization: Basic {login}", body=b"x").status == 200
+    (record,) = gateway.log.of_address(outside)
+    assert (record["user"], record["device_id"]) == ("alice", "ABC123")
 
 
 def test_every_request_is_accounted_for_once(gateway, mail, credentials):
