@@ -24,6 +24,8 @@ ANSWER_SECONDS: Final = 5.0
 # As much as the master may tell the admin process.
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 _OK: Final = 200
+_CHECK_ADDRESS: Final = "check admin.address in the file"
+_LOOK: Final = "look at the gateway's log; restart it if it hangs"
 _START_IT: Final = "start it with 'gateway run'; if it ran, its log says why it ended"
 
 
@@ -65,7 +67,7 @@ def fetch(admin: Admin) -> State:
     except ValueError:
         state = None
     if not isinstance(state, dict) or "workers_wanted" not in state:
-        raise OperationError(f"what answers on {admin.address} is no gateway", "check admin.address in the file")
+        raise OperationError(f"what answers on {admin.address} is no gateway", _CHECK_ADDRESS)
     return cast("State", state)
 
 
@@ -76,18 +78,19 @@ def _get(admin: Admin, path: str) -> bytes:
         connection.request("GET", path)
         answer = connection.getresponse()
         data = answer.read(MAX_ANSWER_BYTES + 1)
-    except (OSError, http.client.HTTPException) as error:
-        cause = f"no answer within {ANSWER_SECONDS:g} s" if isinstance(error, TimeoutError) else f"no answer: {error}"
-        raise OperationError(
-            f"{admin.address}: {cause}", "look at the gateway's log; restart it if it hangs"
-        ) from error
+    except TimeoutError as error:
+        raise OperationError(f"{admin.address}: no answer within {ANSWER_SECONDS:g} s", _LOOK) from error
+    except OSError as error:
+        raise OperationError(f"{admin.address}: {error.strerror or error}", _LOOK) from error
+    except http.client.HTTPException as error:
+        raise OperationError(f"what answers on {admin.address} does not speak HTTP", _CHECK_ADDRESS) from error
     finally:
         connection.close()
     if len(data) > MAX_ANSWER_BYTES:
-        raise OperationError(f"the answer of {admin.address} is too long", "check admin.address in the file")
+        raise OperationError(f"the answer of {admin.address} is too long", _CHECK_ADDRESS)
     if answer.status != _OK:
         said = data[:200].decode("utf-8", "replace").strip()
-        raise OperationError(f"{admin.address} answers {answer.status}: {said!r}", "look at the gateway's log")
+        raise OperationError(f"{admin.address} answers {answer.status}: {said!r}", _LOOK)
     return data
 
 

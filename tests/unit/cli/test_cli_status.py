@@ -1,0 +1,268 @@
+"""`gateway status`, as a user calls it, against a server that answers what a test wants."""
+
+import json
+import socket
+import socketserver
+import threading
+
+import pytest
+from support.admin_state import a_state, ending, server, worker
+
+from gateway.cli import status_client
+from gateway.cli.app import run
+
+
+class Answering(socketserver.ThreadingTCPServer):
+    """Sends `answer` to whoever asks, and keeps what was asked."""
+
+    daemon_threads = True
+    answer = b""
+
+    def __init__(self):
+        self.asked = []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.server.asked.append(self.request.recv(65536))
+        self.request.sendall(self.server.answer)
+
+
+@pytest.fixture
+def admin():
+    with Answering() as answering:
+        thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield answering
+        answering.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def status(admin, tmp_path, monkeypatch, capsys):
+    """Runs `gateway status` where `admin` is the gateway; (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    address = f"127.0.0.1:{admin.server_address[1]}"
+    (tmp_path / "config.yaml").write_text(f'admin: {{address: "{address}"}}\n')
+
+    def call(state=None, *options, answer=None):
+        body = json.dumps(state).encode()
+        admin.answer = (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) if answer is None else answer
+        )
+        code = run(["status", *options])
+        out, err = capsys.readouterr()
+        return code, out, err.replace(address, "ADDRESS")
+
+    return call
+
+
+def test_all_is_well(status, admin):
+    code, out, err = status(a_state())
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "gateway 1.2.3, up 1 h 0 min, process 100",
+        "configuration",
+        "  /etc/gateway/config.yaml, read 2026-11-24 10:00:00 UTC; 4 reloads, 0 refused",
+        "workers",
+        "  2 of 2 answer, 6 connections, 0 replaced",
+        "       101  since 2026-11-24 10:00:00 UTC  3 connections",
+        "       102  since 2026-11-24 10:00:00 UTC  3 connections",
+        "traffic since the start",
+        "  100 passed, 5 refused: certificate_missing 5",
+        "  handshakes: 10 full, 4 resumed, 2 failed",
+        "sites",
+        "  mail.example.com, *.mail.example.com to mail",
+        "    certificate  CN=mail.example.com: ends 2027-11-24 11:00:00 UTC, 365 d 0 h left",
+        "    client CA    CN=Root: ends 2027-11-24 11:00:00 UTC, 365 d 0 h left",
+        "    CRL          /etc/gateway/root.crl: ends 2027-11-24 11:00:00 UTC, 365 d 0 h left",
+        "upstreams",
+        "  mail  https://10.0.0.5:443  1 busy, 2 idle, up",
+    ]
+    assert admin.asked[0].startswith(b"GET /status HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def test_json_is_the_state_and_the_problems(status):
+    code, out, _ = status(a_state(), "--json")
+    assert (code, json.loads(out)) == (0, {**a_state(), "problems": []})
+
+
+def refused(error):
+    return {**a_state()["reload"], "refused": 1, "refused_at": "2026-11-24T10:30:00.000Z", "error": error}
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        (
+            {"reload": refused("config.yaml:3:1: a: wrong; mend it\nconfig.yaml:9:1: b: wrong; mend it")},
+            [
+                "the newest reload was refused; correct this and send SIGHUP, the old configuration serves on:",
+                "  config.yaml:3:1: a: wrong; mend it",
+                "  config.yaml:9:1: b: wrong; mend it",
+            ],
+        ),
+        (
+            {"workers": [worker(101)]},
+            ["1 worker missing; new ones are started, the log says why the others ended"],
+        ),
+        (
+            {"workers": [worker(101), worker(102, is_answering=False, report_age_seconds=75.2)]},
+            ["worker 102 does not answer (its last word is 1 min 15 s old); end it with `kill -9 102`"],
+        ),
+        (
+            {"workers": [worker(101), worker(102, is_answering=False, report_age_seconds=None)]},
+            ["worker 102 does not answer (it has said nothing yet); end it with `kill -9 102`"],
+        ),
+        (
+            {"workers": [worker(101), worker(102, reload_error="no memory")]},
+            ["worker 102 serves by an older configuration: no memory; reload once more"],
+        ),
+        (
+            {"is_serving": False},
+            ["no worker serves; the gateway's log says why they end, or restart it"],
+        ),
+        (
+            {"is_serving": False, "is_stopping": True},
+            ["the gateway is stopping; it serves what is under way and takes nothing new"],
+        ),
+    ],
+)
+def test_what_calls_for_somebody_is_told_with_a_remedy_and_fails(status, changes, lines):
+    code, out, _ = status(a_state(**changes), "--json")
+    assert (code, json.loads(out)["problems"]) == (1, lines)
+    code, out, _ = status(a_state(**changes))
+    assert code == 1
+    assert out.endswith("\n".join(["problems", *(f"  {line}" for line in lines), ""]))
+
+
+def test_what_a_restart_would_not_mend_is_shown_and_does_not_fail(status):
+    state = a_state(
+        warnings=["CN=Root ends soon; renew it"],
+        upstreams={"mail": [server(up_in=0, cause="refused"), server(up_in=1), server(up_in=0, workers=0)]},
+        dropped_log_lines=1234,
+    )
+    state["sites"][0]["certificate"] = ending("CN=a", seconds_left=-60.0)
+    state["sites"][0]["client_cas"] = [ending("CN=b", seconds_left=86400.0)]
+    code, out, _ = status(state)
+    assert code == 0
+    assert "1,234 lines of the access log were lost; free its disk, or move it" in out
+    assert "CN=a: ends 2027-11-24 11:00:00 UTC, ended 1 min 0 s ago" in out
+    assert "CN=b: ends 2027-11-24 11:00:00 UTC, 1 d 0 h left" in out
+    assert "1 busy, 2 idle, down for 2 of 2 workers: refused" in out
+    assert "1 busy, 2 idle, down for 1 of 2 workers\n" in out
+    assert "1 busy, 2 idle, not heard of yet" in out
+    assert "warnings\n  CN=Root ends soon; renew it\n" in out
+
+
+def test_a_draining_worker_a_refused_time_and_an_idle_gateway(status):
+    quiet = {"answers": [], "uptime_seconds": 5, "reload": refused("x")}
+    code, out, _ = status(a_state(workers=[worker(101, is_draining=True), worker(102)], **quiet))
+    assert code == 1
+    assert "3 connections, draining" in out
+    assert "the newest change was refused 2026-11-24 10:30:00 UTC" in out
+    assert "  0 passed, 0 refused\n" in out
+    assert "up 5 s" in out
+
+
+def test_nothing_in_a_name_moves_the_cursor(status):
+    _, out, _ = status(a_state(config="/etc/\x1b[2J.yaml", warnings=["a\rb\u202ec"]))
+    assert "\x1b" not in out
+    assert "/etc/\\x1b[2J.yaml" in out
+    assert "a\\rb\\u202ec" in out
+
+
+def test_health_is_ok_or_not(status, admin):
+    assert status(None, "--health", answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") == (0, "ok\n", "")
+    assert admin.asked[0].startswith(b"GET /healthz ")
+    unwell = b"HTTP/1.1 503 No\r\nContent-Length: 17\r\n\r\nno worker answers"
+    assert status(None, "--health", answer=unwell) == (
+        1,
+        "",
+        "gateway: ADDRESS answers 503: 'no worker answers'\n  look at the gateway's log; restart it if it hangs\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "what answers on ADDRESS is no gateway"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "what answers on ADDRESS is no gateway"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<html", "what answers on ADDRESS is no gateway"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{", "what answers on ADDRESS is no gateway"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            "ADDRESS answers 302: ''",
+        ),
+        (b"", "ADDRESS: Remote end closed connection without response"),
+        (b"220 smtp.example.com ESMTP\r\n", "what answers on ADDRESS does not speak HTTP"),
+        (b"\n", "what answers on ADDRESS does not speak HTTP"),
+        (b"HTTP/1.1 500 \x1b[2J\r\nContent-Length: 4\r\n\r\n\x1b[2J", "ADDRESS answers 500: '\\x1b[2J'"),
+    ],
+)
+def test_what_is_no_gateway_is_told(status, answer, cause):
+    code, out, err = status(None, answer=answer)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"gateway: {cause}")
+    assert err.count("\n") == 2
+
+
+def test_an_endless_answer_is_not_read_to_its_end(status, monkeypatch):
+    monkeypatch.setattr(status_client, "MAX_ANSWER_BYTES", 100)
+    for size, said in ((100, "is no gateway"), (101, "is too long")):
+        answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * size
+        code, _, err = status(None, answer=answer)
+        assert code == 1
+        assert said in err
+
+
+def test_a_gateway_that_says_nothing_is_not_waited_for_forever(monkeypatch, capsys):
+    monkeypatch.setattr(status_client, "ANSWER_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert run(["status", "--address", address]) == 1
+    assert capsys.readouterr().err == (
+        f"gateway: {address}: no answer within 0.05 s\n  look at the gateway's log; restart it if it hangs\n"
+    )
+
+
+def test_the_environments_proxy_is_not_used(status, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert status(a_state())[0] == 0
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]"])
+def test_a_gateway_that_listens_everywhere_is_asked_on_loopback(host):
+    admin = status_client.admin_address("nowhere", f"{host}:9444")
+    assert status_client._host(admin.host) in ("127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("workers: 2\n", (), (2, "there is no `admin` section")),
+        ('admin: {address: "127.0.0.1:0"}\n', (), (2, "name it with --address HOST:PORT")),
+        ("rules: [}\n", (), (2, "not valid YAML")),
+        ("workers: 2\n", ("--address", "nowhere"), (2, "--address: 'nowhere' has no port")),
+        ("workers: 2\n", ("--health",), (2, "there is no `admin` section")),
+        ('admin: {address: "127.0.0.1:1"}\n', (), (1, "no gateway answers on 127.0.0.1:1: Connection refused")),
+        ('listen: [{address: "127.0.0.1:1"}]\n', ("--health",), (1, "no gateway answers on 127.0.0.1:1")),
+    ],
+)
+def test_where_nobody_can_be_asked_a_remedy_is_told(tmp_path, monkeypatch, capsys, text, options, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(text)
+    code, said = expected
+    assert run(["status", *options]) == code
+    out, err = capsys.readouterr()
+    assert (out, said in err) == ("", True)
+
+
+def test_without_an_admin_section_health_is_whether_the_first_listener_takes_connections(
+    admin, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(f'listen: [{{address: "127.0.0.1:{admin.server_address[1]}"}}]\n')
+    assert run(["status", "--health"]) == 0
+    assert capsys.readouterr() == ("ok\n", "")

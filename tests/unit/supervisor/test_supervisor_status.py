@@ -1,0 +1,187 @@
+"""The state that the master tells: about what serves, whatever became of the workers."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from support.openssl_ca import put
+from support.pki import Ca, server
+
+from gateway import clock
+from gateway.supervisor.census import Census
+from gateway.supervisor.reload import read_revision
+from gateway.supervisor.status import Reloads, Reporter
+from gateway.supervisor.warnings import Bulletin
+
+WORKERS = object()
+
+
+class FakeChildren:
+    def __init__(self):
+        self.workers = [SimpleNamespace(pid=pid, started=1795514400.0) for pid in (11, 12)]
+        self.replaced = {WORKERS: 3}
+
+    def of(self, _role):
+        return self.workers
+
+
+@pytest.fixture(scope="module")
+def revision(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("state")
+    server(folder)
+    now = clock.now()
+    ca = Ca.make(not_before=now - timedelta(days=1), not_after=now + timedelta(days=99))
+    ca.write(folder, "ca")
+    put(folder / "ca.crl", ca.crl(last_update=now - timedelta(days=9), next_update=now + timedelta(days=1)))
+    site = {"certificate": "server.crt", "key": "server.key", "client_ca": ["ca.crt"], "crl": ["ca.crl"]}
+    settings = {
+        "listen": [{"address": "127.0.0.1:0"}],
+        "sites": [
+            {"hosts": ["mail.example.com"], "upstream": "mail", **site},
+            {"hosts": ["*"], "upstream": "mail", "certificate": "server.crt", "key": "server.key"},
+        ],
+        "upstreams": {"mail": {"servers": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}},
+        "rules": [{"name": "all", "action": "deny"}],
+        "workers": 2,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    return read_revision(folder / "config.yaml")
+
+
+class World:
+    def __init__(self, revision, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(clock, "monotonic_seconds", lambda: self.now)
+        self.children = FakeChildren()
+        self.census = Census(self.children)
+        self.reloads = Reloads()
+        bulletin = Bulletin()
+        bulletin.follow(revision.snapshot)
+        self.revision = revision
+        self.reporter = Reporter(self.children, self.census, WORKERS, self.reloads, bulletin)
+
+    def report(self, index, server="http://127.0.0.1:1", **more):
+        status = {
+            "connections": 5,
+            "is_draining": False,
+            "dropped_log_lines": 1,
+            "counters": {
+                "answers": [[200, None, 2], [403, "no_rule", 1]],
+                "bytes": {"in": 10, "out": 20},
+                "handshakes": {"full": 3, "resumed": 2, "failed": 1},
+            },
+            "upstreams": {"mail": [{"server": server, "busy": 1, "idle": 2, "is_up": True, "cause": None}]},
+            **more,
+        }
+        self.census.hear(self.children.workers[index], {"is": "status", **status})
+
+    def state(self, asked=1000.0):
+        return self.reporter.state(self.revision, asked)
+
+
+@pytest.fixture
+def world(revision, monkeypatch):
+    return World(revision, monkeypatch)
+
+
+def test_before_anybody_has_reported(world):
+    state = world.state()
+    assert (state["is_serving"], state["connections"], state["answers"]) == (False, 0, [])
+    assert [worker["report_age_seconds"] for worker in state["workers"]] == [None, None]
+    assert [server["workers"] for server in state["upstreams"]["mail"]] == [0, 0]
+    assert (state["workers_wanted"], state["worker_restarts"]) == (2, 3)
+    assert state["workers"][0]["started"] == "2026-11-24T10:00:00.000Z"
+
+
+def test_what_all_workers_report_is_added_up(world):
+    world.report(0)
+    world.report(1)
+    world.census.ended.add(world.census.of(world.children.workers[0]).status)
+    state = world.state()
+    assert state["answers"] == [
+        {"status": 200, "reason": None, "count": 6},
+        {"status": 403, "reason": "no_rule", "count": 3},
+    ]
+    assert state["handshakes"] == {"full": 9, "resumed": 6, "failed": 3}
+    assert state["bytes"] == {"received": 30, "sent": 60}
+    assert (state["connections"], state["dropped_log_lines"], state["is_serving"]) == (10, 3, True)
+    first, second = state["upstreams"]["mail"]
+    assert first == {
+        "server": "http://127.0.0.1:1",
+        "busy": 2,
+        "idle": 4,
+        "up_in": 2,
+        "workers": 2,
+        "cause": None,
+    }
+    assert (second["server"], second["workers"]) == ("http://127.0.0.1:2", 0)
+
+
+def test_a_server_that_one_worker_finds_down(world):
+    world.report(0)
+    down = [{"server": "http://127.0.0.1:1", "busy": 0, "idle": 0, "is_up": False, "cause": "refused"}]
+    world.report(1, upstreams={"mail": down})
+    server = world.state()["upstreams"]["mail"][0]
+    assert (server["up_in"], server["workers"], server["cause"]) == (1, 2, "refused")
+
+
+def test_servers_of_the_configuration_before_are_left_out(world):
+    world.report(0, "http://127.0.0.1:9")
+    world.report(1, upstreams={"gone": [{"server": "http://127.0.0.1:1", "busy": 1}]})
+    assert sum(server["workers"] for server in world.state()["upstreams"]["mail"]) == 0
+
+
+def test_an_old_report_counts_and_says_how_old_it_is(world):
+    world.report(0)
+    world.report(1)
+    world.now += 12
+    world.report(1)
+    workers = world.state(asked=1012.0)["workers"]
+    assert [worker["is_answering"] for worker in workers] == [False, True]
+    assert [worker["report_age_seconds"] for worker in workers] == [12.0, 0.0]
+    assert world.state(asked=1012.0)["connections"] == 10
+
+
+def test_who_only_drains_or_does_not_answer_serves_nobody(world):
+    world.report(0, is_draining=True)
+    assert not world.state()["is_serving"]
+    world.report(1)
+    assert world.state()["is_serving"]
+    world.reporter.is_stopping = True
+    assert (world.state()["is_serving"], world.state()["is_stopping"]) == (False, True)
+
+
+def test_certificates_and_lists_are_those_that_serve(world, revision):
+    site, other = world.state()["sites"]
+    revision.config.sites[0].certificate.rename(revision.config.sites[0].certificate.with_suffix(".old"))
+    try:
+        assert world.state()["sites"][0]["certificate"]["name"] == site["certificate"]["name"]
+    finally:
+        revision.config.sites[0].certificate.with_suffix(".old").rename(revision.config.sites[0].certificate)
+    assert (site["name"], site["hosts"], site["upstream"]) == ("mail.example.com", ["mail.example.com"], "mail")
+    (authority,) = site["client_cas"]
+    assert 98 * 86400 < authority["seconds_left"] < 99 * 86400
+    (entry,) = site["crls"]
+    assert entry["name"].endswith("/ca.crl")
+    assert 86000 < entry["seconds_left"] < 86400
+    assert (other["client_cas"], other["crls"]) == ([], [])
+    assert any("the revocation list ends" in line for line in world.state()["warnings"])
+
+
+def test_nothing_of_a_key_is_told(world, revision):
+    key = revision.config.sites[0].key.read_text()
+    secret = key.splitlines()[2]
+    assert secret not in repr(world.state())
+    assert "server.key" not in repr(world.state())
+
+
+def test_reloads_are_counted_and_a_refusal_is_forgotten_by_the_next_success(world):
+    assert world.state()["reload"]["error"] is None
+    world.reloads.refuse("line 3")
+    told = world.state()["reload"]
+    assert (told["refused"], told["succeeded"], told["error"]) == (1, 0, "line 3")
+    assert told["refused_at"].endswith("Z")
+    world.reloads.succeed()
+    told = world.state()["reload"]
+    assert (told["refused"], told["succeeded"], told["error"], told["refused_at"]) == (1, 1, None, None)
