@@ -1,0 +1,442 @@
+"""The certificate desk as an administrator uses it: commands, exit codes, files; and what they never show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from support.pki import openssl, openssl_leaf, openssl_root
+
+from gateway.cli import app
+from gateway.pki import pkcs8
+
+pytestmark = pytest.mark.e2e
+
+PASSPHRASE = "correct horse battery"
+SERIAL = re.compile(r"^([0-9A-F]{38,40})  ", re.MULTILINE)
+
+
+@dataclass
+class Done:
+    stdout: str
+    stderr: str
+
+
+class Desk:
+    """`gateway` in a folder, with a passphrase in the environment and nobody at the keyboard."""
+
+    def __init__(self, folder, capsys, monkeypatch):
+        self.folder, self._capsys, self._monkeypatch = folder, capsys, monkeypatch
+        self.environment = {"GATEWAY_CA_PASSPHRASE": PASSPHRASE}
+
+    def run(self, *arguments, code=0, env=None):
+        with self._monkeypatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setattr(sys, "stdin", io.StringIO())
+            patch.delenv("GATEWAY_CA_PASSPHRASE", raising=False)
+            for name, value in (self.environment if env is None else env).items():
+                patch.setenv(name, value)
+            patch.setattr(pkcs8, "SCRYPT_COST", 2**4)
+            found = app.run([str(argument) for argument in arguments])
+        printed = self._capsys.readouterr()
+        assert found == code, printed.out + printed.err
+        assert PASSPHRASE not in printed.out + printed.err
+        if code:
+            assert printed.err.startswith("gateway: ")
+            assert printed.err.count("\n") >= 2, "a cause and a remedy"
+        return Done(printed.out, printed.err)
+
+    def serials(self, *arguments):
+        return SERIAL.findall(self.run(*arguments).stdout)
+
+    def json(self, *arguments):
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def password(self, name):
+        return (self.folder / f"{name}.password").read_text().strip()
+
+
+@pytest.fixture
+def make_desk(capsys, monkeypatch):
+    return lambda folder: Desk(folder, capsys, monkeypatch)
+
+
+@pytest.fixture
+def desk(tmp_path, make_desk):
+    return make_desk(tmp_path)
+
+
+@pytest.fixture
+def corp(desk):
+    desk.run("ca", "init", "corp", "--domain", "example.com", "--key", "ecdsa-p256", "--organization", "Example Ltd")
+    return desk
+
+
+def _issue(desk, email="alice@example.com", *options):
+    [serial] = desk.serials("cert", "issue", email, "--ca", "corp", "--key", "ecdsa-p256", *options)
+    return serial
+
+
+def test_a_day_at_the_desk(corp):
+    serial = _issue(corp)
+    refused = corp.run("cert", "issue", "alice@example.com", "--ca", "corp", "--key", "ecdsa-p256", code=1)
+    assert serial in refused.stderr
+    assert "gateway cert renew" in refused.stderr
+    corp.run("cert", "issue", "alice@example.org", "--ca", "corp", code=2)
+    corp.run("cert", "issue", "alice@example.com", "--ca", "nobody", code=2)
+    verify = ("verify", "-crl_check", "-CAfile", "pki/corp/corp.crt", "-CRLfile", "pki/corp/corp.crl")
+    openssl(*verify, "alice@example.com.crt", cwd=corp.folder)
+    corp.run("cert", "hold", "alice@example.com")
+    with pytest.raises(AssertionError, match="certificate revoked"):
+        openssl(*verify, "alice@example.com.crt", cwd=corp.folder)
+    corp.run("cert", "hold", "alice@example.com", code=2)
+    corp.run("cert", "unhold", serial)
+    corp.run("cert", "unhold", serial, code=2)
+    openssl(*verify, "alice@example.com.crt", cwd=corp.folder)
+    [new] = set(corp.serials("cert", "renew", "alice@example.com", "--key", "ecdsa-p256")) - {serial}
+    assert [entry["serial"] for entry in corp.json("cert", "list")] == [serial, new]
+    assert corp.json("cert", "list", "--expiring", "30d") == []
+    assert [e["serial"] for e in corp.json("cert", "list", "--expiring", "400d", "--user", "alice")] == [new]
+    corp.run("cert", "revoke", "alice@example.com", "--reason", "key-compromise")
+    assert [entry["state"] for entry in corp.json("cert", "list", "--revoked")] == ["revoked", "revoked"]
+    corp.run("cert", "revoke", "alice@example.com", code=2)
+    shown = corp.run("cert", "show", new).stdout
+    assert "revoked by" in shown
+    assert [line["action"] for line in corp.json("cert", "show", new)[0]["trail"]] == ["signed", "issued", "revoked"]
+    assert "key-compromise" in shown
+    text = openssl("crl", "-in", "pki/corp/corp.crl", "-noout", "-text", cwd=corp.folder)
+    assert text.count("Key Compromise") == 2
+
+
+def test_tables_and_exports(corp):
+    _issue(corp)
+    assert "corp CA" in corp.run("ca", "list").stdout
+    assert corp.json("ca", "list")[0]["domain"] == "example.com"
+    assert corp.json("ca", "show", "corp")["crl_number"] == 1
+    assert "crl_number" in corp.run("ca", "show", "corp").stdout
+    assert "alice@example.com" in corp.run("cert", "list").stdout
+    pem = corp.run("ca", "export", "corp").stdout
+    assert pem == (corp.folder / "pki/corp/corp.crt").read_text()
+    corp.run("ca", "export", "corp", "--format", "der", code=2)
+    corp.run("ca", "export", "corp", "--format", "der", "--out", "corp.cer")
+    openssl("x509", "-inform", "DER", "-in", "corp.cer", "-noout", cwd=corp.folder)
+    corp.run("cert", "export", "alice@example.com", "--format", "p7b", "--out", "alice.p7b")
+    listed = openssl("pkcs7", "-inform", "DER", "-in", "alice.p7b", "-print_certs", cwd=corp.folder)
+    assert listed.count("BEGIN CERTIFICATE") == 2
+    assert corp.run("cert", "export", "alice@example.com", "--format", "chain").stdout.count("BEGIN") == 2
+    corp.run("cert", "export", "alice@example.com", "--format", "der", code=2)
+    corp.run("cert", "export", "alice@example.com", "--format", "key", "--out", "k", code=2)
+    corp.run("cert", "show", "nobody@example.com", code=2)
+    corp.run("cert", "list", "--expiring", "soon", code=2)
+    corp.run("cert", "list", "--expiring", "999999999999999d", code=2)
+
+
+def test_lists_and_signers_are_renewed(corp):
+    first = (corp.folder / "pki/corp/corp.crl").read_bytes()
+    assert corp.run("ca", "crl").stdout == ""
+    assert corp.run("ca", "crl", "corp", "--due").stdout == ""
+    assert "good until" in corp.run("ca", "crl", "corp").stdout
+    assert (corp.folder / "pki/corp/corp.crl").read_bytes() != first
+    corp.run("ca", "ocsp", "corp")
+    openssl("x509", "-in", "pki/corp/corp.ocsp.crt", "-noout", "-ext", "extendedKeyUsage", cwd=corp.folder)
+
+
+def test_an_intermediate_needs_both_passphrases(corp):
+    (corp.folder / "child").write_text("another one entirely\n")
+    corp.run(
+        "ca",
+        "init",
+        "low",
+        "--parent",
+        "corp",
+        "--key",
+        "ecdsa-p256",
+        "--days",
+        "30",
+        "--passphrase-file",
+        "child",
+        env=corp.environment | {"GATEWAY_CA_PARENT_PASSPHRASE": PASSPHRASE},
+    )
+    corp.run("cert", "issue", "bob@example.com", "--ca", "low", "--key", "ecdsa-p256", code=2)
+    corp.run("cert", "issue", "bob@example.com", "--ca", "low", "--key", "ecdsa-p256", "--passphrase-file", "child")
+    chain = ("-CAfile", "pki/corp/corp.crt", "-untrusted", "pki/low/low.crt")
+    openssl("verify", *chain, "bob@example.com.crt", cwd=corp.folder)
+    assert (corp.folder / "bob@example.com.crt").read_text().count("BEGIN") == 2
+
+
+def test_an_authority_of_openssl_and_its_certificates(desk):
+    openssl_root(desk.folder, password="hunter2")
+    openssl_leaf(desk.folder, password="hunter2")
+    (desk.folder / "old").write_text("hunter2")
+    desk.run("ca", "import", "old", "--cert", "rootCA.pem", "--key", "rootCA.key", "--key-passphrase-file", "old")
+    desk.run("ca", "import", "old", "--cert", "rootCA.pem", "--key", "rootCA.key", code=2)
+    serial = f"{x509.load_pem_x509_certificate((desk.folder / 'alice.crt').read_bytes()).serial_number:X}"
+    desk.run("cert", "revoke", serial, code=2)
+    assert "not in the registry" in desk.run("cert", "revoke", serial, "--ca", "old").stdout
+    with pytest.raises(AssertionError, match="certificate revoked"):
+        openssl(
+            "verify", "-crl_check", "-CAfile", "rootCA.pem", "-CRLfile", "pki/old/old.crl", "alice.crt", cwd=desk.folder
+        )
+
+
+def test_requests_uses_and_kept_keys(corp):
+    openssl(
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "k",
+        "-out",
+        "a.csr",
+        "-subj",
+        "/CN=boss",
+        "-addext",
+        "basicConstraints=CA:TRUE",
+        cwd=corp.folder,
+    )
+    done = corp.run("cert", "issue", "alice@example.com", "--ca", "corp", "--csr", "a.csr")
+    assert "ignored: basicConstraints CA:TRUE" in done.stderr
+    assert "ignored: subject CN=boss" in done.stderr
+    assert not (corp.folder / "alice@example.com.p12").exists()
+    corp.run("cert", "issue", "bob@example.com", "--ca", "corp", "--csr", "a.csr", "--escrow", code=2)
+    for options, count in (
+        (("--auth-only",), 1),
+        (("--smime-only",), 1),
+        (("--separate",), 3),
+        (("--smime-only", "--separate"), 2),
+    ):
+        email = f"u{len(options)}{count}{options[0][2]}@example.com"
+        made = corp.serials("cert", "issue", email, "--ca", "corp", "--key", "ecdsa-p256", *options)
+        assert len(made) == count
+    corp.run("cert", "issue", "x@example.com", "--ca", "corp", "--auth-only", "--smime-only", code=2)
+    shown = corp.run(
+        "cert", "issue", "kept@example.com", "--ca", "corp", "--key", "ecdsa-p256", "--escrow", "--show-password"
+    ).stdout
+    assert re.search(r"password: [a-z-]{23}\n", shown)
+    assert not (corp.folder / "kept@example.com.password").exists()
+    corp.run("cert", "export", "kept@example.com", "--format", "key", code=2)
+    corp.run("cert", "export", "kept@example.com", "--format", "key", "--out", "kept.key")
+    (corp.folder / "pass").write_text(PASSPHRASE)
+    openssl("pkey", "-in", "kept.key", "-passin", "file:pass", "-noout", cwd=corp.folder)
+
+
+def test_renewing_with_the_same_key(corp):
+    _issue(corp)
+    (corp.folder / "pw").write_text(corp.password("alice@example.com"))
+    _issue(corp, "bob@example.com")
+    renew = ("cert", "renew", "alice@example.com", "--p12", "alice@example.com.p12")
+    corp.run(*renew, code=2)
+    corp.run(*renew, "--same-key", code=2)
+    corp.run(
+        "cert",
+        "renew",
+        "bob@example.com",
+        "--same-key",
+        "--p12",
+        "alice@example.com.p12",
+        "--password-file",
+        "pw",
+        code=2,
+    )
+    corp.run(*renew, "--same-key", "--password-file", "pw", "--overlap", "0s")
+    corp.run("cert", "renew", "bob@example.com", "--same-key", "--overlap", "nonsense", code=2)
+    corp.run("cert", "renew", "bob@example.com", "--same-key")
+    keys = {entry["email"]: set() for entry in corp.json("cert", "list")}
+    for path in corp.folder.glob("*.crt"):
+        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        keys[path.name.partition(".com")[0] + ".com"].add(certificate.public_key().public_numbers())
+    assert {email: len(found) for email, found in keys.items()} == {"alice@example.com": 1, "bob@example.com": 1}
+    states = [entry["state"] for entry in corp.json("cert", "list", "--user", "alice")]
+    assert states == ["revoked", "live"]
+
+
+def test_servers(corp):
+    [serial] = corp.serials("cert", "server", "mail.example.com", "127.0.0.1", "--ca", "corp")
+    openssl(
+        "verify",
+        "-purpose",
+        "sslserver",
+        "-verify_ip",
+        "127.0.0.1",
+        "-CAfile",
+        "pki/corp/corp.crt",
+        "mail.example.com.crt",
+        cwd=corp.folder,
+    )
+    openssl("pkey", "-in", "mail.example.com.key", "-noout", cwd=corp.folder)
+    corp.run("cert", "renew", serial)
+    corp.run("cert", "server", "a b", "--ca", "corp", code=2)
+
+
+@pytest.mark.parametrize("kind", ["ios", "macos", "windows", "android", "firefox", "chrome", "thunderbird"])
+def test_kits(corp, kind):
+    _issue(corp)
+    password = corp.password("alice@example.com")
+    files = ("--p12", "alice@example.com.p12", "--password-file", "alice@example.com.password")
+    profile = ("cert", "profile", "alice@example.com", "--kind", kind, "--host", "mail.example.com")
+    made = corp.run(*profile, *files).stdout.split()
+    assert made
+    assert all(password.encode() not in (corp.folder / name).read_bytes() for name in made)
+    made = corp.run(*profile, *files, "--include-password", "--out", "with").stdout.split()
+    holding = [name for name in made if password.encode() in (corp.folder / name).read_bytes()]
+    assert holding
+    assert all(stat.S_IMODE((corp.folder / name).stat().st_mode) == 0o600 for name in holding)
+
+
+def test_signed_kits_and_files_that_do_not_fit(corp):
+    _issue(corp)
+    _issue(corp, "bob@example.com")
+    [server] = corp.serials("cert", "server", "mail.example.com", "--ca", "corp")
+    profile = ("cert", "profile", "alice@example.com", "--kind", "ios", "--host", "mail.example.com", "--p12")
+    alice = (*profile, "alice@example.com.p12", "--password-file", "alice@example.com.password")
+    corp.run(*alice, "--sign-cert", "mail.example.com.crt", code=2)
+    corp.run(*alice, "--sign-cert", "mail.example.com.crt", "--sign-key", "mail.example.com.key")
+    openssl(
+        "cms",
+        "-verify",
+        "-inform",
+        "DER",
+        "-in",
+        "kit/alice@example.com.mobileconfig",
+        "-noverify",
+        "-out",
+        "x",
+        cwd=corp.folder,
+    )
+    corp.run(*profile, "bob@example.com.p12", "--password-file", "bob@example.com.password", code=2)
+    corp.run(*profile, "bob@example.com.p12", "--password-file", "alice@example.com.password", code=2)
+    corp.run(
+        "cert",
+        "profile",
+        server,
+        "--kind",
+        "ios",
+        "--host",
+        "x",
+        "--p12",
+        "alice@example.com.p12",
+        "--password-file",
+        "alice@example.com.password",
+        code=2,
+    )
+
+
+def test_nothing_secret_is_readable_by_others(corp):
+    code = "import os,sys; os.umask(0); os.execv(sys.executable, [sys.executable, '-m', 'gateway', *sys.argv[1:]])"
+    for arguments in (
+        ("ca", "init", "open", "--key", "ecdsa-p256"),
+        ("cert", "issue", "alice@example.com", "--ca", "open", "--key", "ecdsa-p256", "--out", "made"),
+        ("cert", "server", "mail.example.com", "--ca", "open", "--out", "made"),
+        ("ca", "ocsp", "open"),
+    ):
+        subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=corp.folder,
+            env=os.environ | corp.environment,
+            check=True,
+            capture_output=True,
+        )
+    public = {".crt", ".crl"}
+    for path in corp.folder.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert not mode & 0o022, path
+        if path.is_file() and path.suffix not in public:
+            assert mode == 0o600, path
+
+
+def test_the_registry_is_found_by_option_and_environment(corp, tmp_path, make_desk):
+    elsewhere = make_desk(tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    store = f"sqlite:///{corp.folder}/pki/registry.db"
+    assert elsewhere.json("ca", "--store", store, "list")[0]["key_file"] == str(corp.folder / "pki/corp/corp.key")
+    elsewhere.environment |= {"GATEWAY_PKI_STORE": store, "GATEWAY_PKI_FOLDER": "/nowhere"}
+    assert elsewhere.json("ca", "list")[0]["key_file"] == "/nowhere/corp/corp.key"
+    elsewhere.run("ca", "--store", "mysql://root:hush@x/y", "list", code=2)
+
+
+def _alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _children(pid):
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split()]
+
+
+@pytest.mark.parametrize(("kind", "users"), [("ecdsa-p256", 60), ("rsa-2048", 16)])
+def test_a_killed_import_is_finished_by_running_it_again(corp, kind, users):
+    """kill -9 in the middle, and again: exactly one live certificate for each user, each with file and password."""
+    rows = "".join(f"u{n}@example.com,User {n}\n" for n in range(users))
+    (corp.folder / "users.csv").write_text("email,name\n" + rows)
+    command = ("cert", "import", "users.csv", "--ca", "corp", "--out", "out", "--key", kind)
+    out = corp.folder / "out"
+    for part in (3, 2):
+        running = subprocess.Popen(
+            [sys.executable, "-m", "gateway", *command],
+            cwd=corp.folder,
+            env=os.environ | corp.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while len(list(out.glob("*.p12"))) < users // part and running.poll() is None:
+            time.sleep(0.005)
+        children = _children(running.pid)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        deadline = time.monotonic() + 10
+        while any(map(_alive, children)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not any(map(_alive, children)), "processes that make keys end with their parent"
+    done = corp.run(*command)
+    assert re.search(r"\d+ issued in [0-9.]+ s, \d+ there already", done.stdout)
+    found = corp.json("cert", "list", "--ca", "corp")
+    live = [entry for entry in found if entry["state"] == "live"]
+    assert sorted(entry["email"] for entry in live) == sorted(f"u{n}@example.com" for n in range(users))
+    assert {entry["state"] for entry in found} <= {"live", "revoked"}
+    with (out / "passwords.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert sorted(line["serial"] for line in lines) == sorted(entry["serial"] for entry in live)
+    assert {path.name for path in out.glob("*.p12")} == {line["file"] for line in lines}
+    assert not list(out.glob(".*.tmp"))
+    for line in lines[:: users // 4]:
+        (corp.folder / "pw").write_text(line["password"])
+        openssl("pkcs12", "-in", f"out/{line['file']}", "-passin", "file:pw", "-noout", "-legacy", cwd=corp.folder)
+    assert corp.run(*command).stdout.startswith("0 issued")
+
+
+def test_a_bad_csv_issues_nothing(corp):
+    (corp.folder / "users.csv").write_text("email,name\nalice@example.com,Alice\nbob@example.org,=Bob\n")
+    refused = corp.run("cert", "import", "users.csv", "--ca", "corp", "--out", "out", code=2)
+    assert "users.csv:3:2: " in refused.stderr
+    assert corp.json("cert", "list") == []
+    corp.run("cert", "import", "none.csv", "--ca", "corp", "--out", "out", code=2)
+
+
+def test_no_argument_takes_a_secret(desk):
+    """Whoever may list processes reads arguments: options for secrets take files."""
+    for command in (("ca", "init"), ("ca", "import"), ("cert", "issue"), ("cert", "renew"), ("cert", "profile")):
+        help_ = desk.run(*command, "--help").stdout
+        for option in re.findall(r"--[a-z-]*(?:password|passphrase)[a-z-]*", help_):
+            assert option.endswith("-file") or option in ("--show-password", "--include-password")
+
+
+def test_without_a_passphrase_nothing_hangs(corp):
+    refused = corp.run("ca", "crl", "corp", code=2, env={})
+    assert "--passphrase-file" in refused.stderr
