@@ -1,0 +1,89 @@
+"""Other people's programs import what the desk makes: openssl, NSS (Firefox, Chromium, Thunderbird) and Java."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.desk import Files, make_authority, open_desk
+
+from gateway.pki import issue, passwords, pkcs12
+from gateway.pki.keys import make
+from gateway.pki.words import KeyKind, P12Format
+
+pytestmark = pytest.mark.e2e
+
+
+def _needs(program):
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+
+
+def _run(*command, cwd):
+    # openssl prints names in Latin-1, whatever the locale.
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(params=[(kind, form) for kind in (KeyKind.RSA_2048, KeyKind.ECDSA_P256) for form in P12Format])
+def p12(request, tmp_path):
+    """alice.p12 with its root in the chain, and its password in `pw`."""
+    kind, form = request.param
+    desk = open_desk(tmp_path)
+    now = datetime.now(UTC).replace(microsecond=0)
+    root = make_authority(desk, "root", now=now, organization="Example Ltd")
+    signer = make_authority(desk, "between", now=now, parent=root, days=999)
+    key = make(kind)
+    order = issue.Order.of_person("alice@example.com", "Älice Example")
+    made = issue.issue(desk, signer, order, key, now, Files())
+    password = passwords.make()
+    data = pkcs12.build(
+        key=key, certificate=made.certificate, chain=made.chain, name="Älice Example", password=password, format_=form
+    )
+    (tmp_path / "alice.p12").write_bytes(data)
+    (tmp_path / "pw").write_text(password)
+    (tmp_path / "leaf.pem").write_bytes(made.certificate.public_bytes(Encoding.PEM))
+    desk.registry.close()
+    return tmp_path, form
+
+
+def test_openssl_reads_key_chain_and_name(p12):
+    folder, form = p12
+    legacy = ("-legacy",) if form is P12Format.COMPAT else ()
+    text = _run("openssl", "pkcs12", "-in", "alice.p12", "-passin", "file:pw", "-nodes", *legacy, cwd=folder)
+    assert text.count("BEGIN CERTIFICATE") == 3
+    assert text.count("BEGIN PRIVATE KEY") == 1
+    assert "friendlyName: \ufffdlice Example" in text
+    info = _run("openssl", "pkcs12", "-in", "alice.p12", "-passin", "file:pw", "-info", "-noout", *legacy, cwd=folder)
+    wanted = ("pbeWithSHA1And3-KeyTripleDES-CBC", "sha1") if legacy else ("AES-256-CBC", "sha256")
+    assert all(word in info for word in wanted), info
+
+
+@_needs("pk12util")
+@_needs("certutil")
+def test_nss_imports_it_and_trusts_the_path(p12):
+    folder, _ = p12
+    (folder / "empty").write_text("")
+    _run("certutil", "-N", "-d", "sql:.", "--empty-password", cwd=folder)
+    _run("pk12util", "-i", "alice.p12", "-d", "sql:.", "-w", "pw", "-k", "empty", cwd=folder)
+    _run("certutil", "-A", "-d", "sql:.", "-n", "root", "-t", "CT,C,C", "-i", "pki/root/root.crt", cwd=folder)
+    listed = _run("certutil", "-L", "-d", "sql:.", cwd=folder)
+    assert "Älice Example" in listed
+    assert "u,u,u" in listed
+    for usage in ("C", "S", "R"):  # TLS client, e-mail signer, e-mail recipient
+        verdict = _run("certutil", "-V", "-d", "sql:.", "-n", "Älice Example", "-u", usage, cwd=folder)
+        assert "certificate is valid" in verdict, usage
+
+
+@_needs("keytool")
+def test_java_imports_it(p12):
+    folder, _ = p12
+    listed = _run(
+        *("keytool", "-list", "-v", "-storetype", "PKCS12", "-keystore", "alice.p12", "-storepass:file", "pw"),
+        cwd=folder,
+    )
+    assert "PrivateKeyEntry" in listed
+    assert "Certificate chain length: 3" in listed

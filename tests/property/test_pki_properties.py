@@ -1,0 +1,98 @@
+"""Whatever stands in a CSV, a request or a name, the desk answers with its own errors or with what holds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from cryptography.x509 import ocsp as codec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.desk import NOW
+
+from gateway.errors import UsageError
+from gateway.pki import csv_users, names, ocsp, requests
+from gateway.pki.registry.certificates import parse_serial, serial_text
+
+TEXT = st.text(max_size=40)
+FIELDS = st.lists(TEXT, min_size=1, max_size=4)
+PLACE = re.compile(r"users\.csv:[0-9]+:[0-9]+: .+; .+")
+
+
+def _parse(data):
+    return csv_users.parse(data, "users.csv", lambda _row: ())
+
+
+def _try(function, *arguments, **options):
+    """What it gives, or the error of ours it raises; any other exception is a failure."""
+    try:
+        return function(*arguments, **options)
+    except UsageError as error:
+        return error
+
+
+@given(st.binary(max_size=200) | st.builds(lambda rows: b"email,name\n" + rows, st.binary(max_size=200)))
+@settings(max_examples=300)
+def test_bytes_are_users_or_mistakes_with_their_places(data):
+    found = _try(_parse, data)
+    if isinstance(found, list):
+        assert found
+        return
+    assert found.problems
+    lines = data.count(b"\n") + data.count(b"\r") + 2
+    assert all(1 <= problem.line <= lines and problem.column >= 1 for problem in found.problems)
+    assert all(PLACE.match(line) for line in found.cause.split("\n"))
+
+
+@given(
+    st.lists(st.tuples(st.from_regex(r"[a-z]{1,8}@[a-z]{1,8}\.org", fullmatch=True), TEXT), min_size=1, max_size=6),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.booleans(),
+)
+@settings(max_examples=200)
+def test_a_spreadsheets_own_files_come_back(users, delimiter, line_end, has_mark):
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end)
+    writer.writerow(("name", "email"))
+    writer.writerows((name, email) for email, name in users)
+    try:
+        rows = _parse(text.getvalue().encode("utf-8-sig" if has_mark else "utf-8"))
+    except csv_users.CsvError:
+        return
+    assert [row.email for row in rows] == [email for email, _ in users]
+    assert [row.name for row in rows] == [names.check_text(name.strip(), "name") for _, name in users]
+
+
+@given(TEXT)
+def test_an_address_is_clean_or_refused(text):
+    email = _try(names.check_email, text)
+    if isinstance(email, UsageError):
+        assert email.cause.isprintable()
+        return
+    assert names.check_email(email) == email
+    assert email.isascii()
+    assert not re.search(r"[\s,;\"<>]", email)
+
+
+@given(st.lists(TEXT | st.none(), max_size=3))
+def test_a_file_name_never_leaves_its_folder(parts):
+    stem = names.file_stem(*parts)
+    assert re.fullmatch(r"[A-Za-z0-9@_+][A-Za-z0-9@._+-]*", stem)
+
+
+@given(st.integers(min_value=1, max_value=2**160 - 1))
+def test_serials_are_read_as_they_are_written(number):
+    text = serial_text(number)
+    assert parse_serial(text) == text
+    assert parse_serial(f"0x{number:x}") == text
+    assert parse_serial(":".join(re.findall("..", text)).lower()) == text
+    assert len(text) % 2 == 0
+
+
+@given(st.binary(max_size=150))
+def test_noise_is_no_request(data):
+    answer = ocsp.respond(data, None, lambda _name: None, NOW)
+    assert codec.load_der_ocsp_response(answer).response_status is codec.OCSPResponseStatus.MALFORMED_REQUEST
+    assert _try(requests.read, data, email=None, place="x").cause.startswith("x: ")
