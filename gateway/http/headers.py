@@ -129,6 +129,26 @@ _RESPONSE_KINDS: Final = {
 _STRIPPED_PREFIXES: Final = (FORWARDING_PREFIX, OVERRIDE_PREFIX, *IDENTITY_PREFIXES)
 
 
+# RFC 9110 6.5.1: routing, authentication, request modifiers and what says how to read the content come before it.
+NEVER_IN_TRAILERS: Final = frozenset(
+    {
+        *(b"accept", b"accept-language", b"authorization", b"cache-control", b"content-encoding", b"content-range"),
+        *(
+            b"content-type",
+            b"cookie",
+            b"date",
+            b"expires",
+            b"location",
+            b"range",
+            b"referer",
+            b"set-cookie",
+            b"trailer",
+        ),
+        *(b"user-agent", b"vary", b"www-authenticate"),
+    }
+)
+
+
 def fold(name: bytes) -> bytes:
     """A field name as the most careless server could read it."""
     return _NOT_ALNUM.sub(b"-", name.lower())

@@ -29,7 +29,8 @@ from gateway.http.headers import (
 
 # Every method that is in use, and RPC_IN_DATA. No lower case: a server that reads `head` as HEAD ends its answer
 # where nobody else does (RFC 9110 9.1: case counts). No CONNECT: what follows a good answer to it has no framing.
-_METHOD: Final = rb"(?!CONNECT )[A-Z][A-Z0-9_-]{0,31}"
+# No TRACE: its answer would tell the client what we tell the upstream of it (RFC 9110 9.3.8).
+_METHOD: Final = rb"(?!(?:CONNECT|TRACE) )[A-Z][A-Z0-9_-]{0,31}"
 # RFC 9112 3: exactly one space each; the target's characters are judged by policy.uri, here only: no
 # controls and no space.
 _REQUEST_LINE: Final = re.compile(rb"(" + _METHOD + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n")
@@ -123,7 +124,7 @@ def check_unfinished(data: bytes, *, uri_bytes: int, header_bytes: int) -> None:
     line_end = data.find(b"\r\n")
     if (len(data) if line_end < 0 else line_end) > uri_bytes + _LINE_OVERHEAD_BYTES:
         raise _uri_too_long(uri_bytes)
-    if data.count(b"\n") != data.count(b"\r\n"):
+    if has_bare_lf(data):
         raise bad_request("a line ends in a bare LF")
     if line_end < 0:
         return
@@ -295,6 +296,11 @@ def _length(value: bytes) -> int:
     if not digits.isdigit() or len(digits) > MAX_LENGTH_DIGITS:
         raise bad_request("a malformed Content-Length")
     return int(digits)
+
+
+def has_bare_lf(data: bytes) -> bool:
+    """True where a line ends in LF alone: such a head would never come to the end that we wait for."""
+    return data.count(b"\n") != data.count(b"\r\n")
 
 
 def bad_response(cause: str) -> RequestError:

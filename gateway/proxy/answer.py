@@ -20,8 +20,9 @@ from gateway.http.body import (
     encode_chunk,
     encode_last_chunk,
 )
-from gateway.http.headers import LAST_PASSING, ResponseClassifier
-from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, parse_response
+from gateway.http.fields import Fields
+from gateway.http.headers import LAST_PASSING, NEVER_IN_TRAILERS, Classifier, ResponseClassifier, fold
+from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, has_bare_lf, parse_response
 from gateway.proxy.rewrite import Rewriter
 
 # An upstream is trusted more than a client, but not with our memory.
@@ -31,6 +32,8 @@ MAX_INTERIM_ANSWERS: Final = 32
 
 _SWITCHING_PROTOCOLS: Final = 101
 _FIRST_FINAL: Final = 200
+_NO_CONTENT: Final = 204
+_BODILESS: Final = frozenset({204, 304})
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
@@ -86,9 +89,11 @@ class Answer:
         before = b""
         while True:
             end = data.find(END_OF_HEAD)
+            if (len(data) if end < 0 else end) > MAX_RESPONSE_HEAD_BYTES:
+                raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the answer's header section is too long")
             if end < 0:
-                if len(data) > MAX_RESPONSE_HEAD_BYTES:
-                    raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the answer's header section is too long")
+                if has_bare_lf(data):
+                    raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "a line of the answer's head ends in a bare LF")
                 self._held = data
                 return before
             response = parse_response(data, end, _classify)
@@ -113,14 +118,15 @@ class Answer:
         return b"".join([b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing, _END])
 
     def _upgrade(self, response: ResponseHead, data: bytes) -> bytes:
-        if self._request.upgrade is None or response.upgrade is None:
+        asked = (self._request.upgrade or b"").lower().split(b", ")
+        if response.upgrade is None or response.upgrade.strip(b" \t").lower() not in asked:
             raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols unasked")
         self.response = response
         self.is_upgraded = True
         self.closes_client = True
         parts = [
             b"HTTP/1.1 101 %b\r\n" % response.reason,
-            *response.passing,
+            *self._passing(response),
             b"Connection: Upgrade\r\nUpgrade: ",
             response.upgrade,
             b"\r\n\r\n",
@@ -128,16 +134,18 @@ class Answer:
         ]
         return b"".join(parts)
 
+    def _passing(self, response: ResponseHead) -> list[bytes]:
+        return response.passing if self._rewriter is None else self._rewriter.response(response.passing)
+
     def _frame(self, response: ResponseHead, *, may_keep_alive: bool) -> tuple[bytes, BodyReader]:
         """The head for the client, and how long the body is."""
         request = self._request
-        passing = response.passing if self._rewriter is None else self._rewriter.response(response.passing)
-        parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *passing]
+        parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *self._passing(response)]
         length = response.content_length
-        if length is not None:
+        if length is not None and response.status != _NO_CONTENT:  # RFC 9110 8.6
             parts.append(b"Content-Length: %d\r\n" % length)
         body: BodyReader
-        if request.method == b"HEAD" or response.status in (204, 304):
+        if request.method == b"HEAD" or response.status in _BODILESS:
             body = LengthReader(0)
         elif length is not None:
             body = LengthReader(length)
@@ -174,7 +182,7 @@ class Answer:
         return head + encode_chunk(payload) + end
 
     def _last_chunk(self, body: BodyReader) -> bytes:
-        return encode_last_chunk([field for field in body.trailers if _classify[field[0]] <= LAST_PASSING])
+        return encode_last_chunk(passing_trailers(body.trailers, _classify))
 
     def end(self) -> bytes | None:
         """The upstream closed: the last bytes for the client where that ends the answer, else None."""
@@ -184,6 +192,15 @@ class Answer:
         body.is_complete = self.is_complete = True
         self.is_clean = False
         return self._last_chunk(body) if self._sends_chunked else b""
+
+
+def passing_trailers(trailers: Fields, classify: Classifier) -> Fields:
+    """The trailer fields that may go on: none that belong into a head (RFC 9110 6.5.1)."""
+    return [
+        (name, value)
+        for name, value in trailers
+        if classify[name] <= LAST_PASSING and fold(name) not in NEVER_IN_TRAILERS
+    ]
 
 
 def unexpected(error: RequestError) -> UpstreamError:

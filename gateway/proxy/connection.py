@@ -319,6 +319,10 @@ class ClientConnection:
         record.duration_ms = (clock.monotonic_seconds() - (record.duration_ms or 0.0)) * 1000
         self.service.log(record)
 
+    def release_buffers(self) -> None:
+        """Something large went through: what it needed is not held while the connection is idle."""
+        self._layer.release_buffers()
+
     def exchange_done(self, unread_body: BodyReader | None) -> None:
         """The answer is delivered whole. `unread_body`: what of the request is still to come, to be thrown away."""
         self._forget_exchange()

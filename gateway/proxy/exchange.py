@@ -14,12 +14,12 @@ from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
 from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader, encode_chunk, encode_last_chunk
-from gateway.http.fields import Fields
 from gateway.http.headers import AUTHORIZATION
 from gateway.logs.record import AccessRecord
-from gateway.proxy.answer import Answer, unexpected
+from gateway.proxy.answer import Answer, passing_trailers, unexpected
 from gateway.proxy.login_binding import binds_connection, is_failed_login
 from gateway.proxy.upgrade import Tunnel
+from gateway.tls.layer import SLICE_BYTES
 
 if TYPE_CHECKING:
     from gateway.proxy.admission import Admitted
@@ -36,7 +36,7 @@ READ_IDLE_SECONDS: Final = 60.0
 MIN_BODY_BYTES_PER_SECOND: Final = 64
 # RFC 9110 9.2.2, and WebDAV's reading methods (RFC 4918, RFC 3253): they may be sent again on a connection that
 # turned out to be dead.
-_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
+_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
 # Outlook Anywhere (MS-RPCH 2.1.2.1): a body of a gigabyte that trickles for hours while the answer waits elsewhere.
 _TRICKLING: Final = frozenset({b"RPC_IN_DATA", b"RPC_OUT_DATA"})
 
@@ -148,7 +148,9 @@ class Exchange:
             return b""
         if body.is_complete:
             if self.head.is_chunked:
-                upstream.transport.write(encode_last_chunk(self._passing_trailers(body.trailers)))
+                upstream.transport.write(
+                    encode_last_chunk(passing_trailers(body.trailers, self._client.snapshot.classify))
+                )
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         elif self._answer.response is None:
             self._client.deadline = now + self._body_idle_seconds()
@@ -165,10 +167,6 @@ class Exchange:
     def _body_idle_seconds(self) -> float:
         is_trickling = self.head.method in _TRICKLING
         return self.pool.upstream.timeouts.response_seconds if is_trickling else BODY_IDLE_SECONDS
-
-    def _passing_trailers(self, trailers: Fields) -> Fields:
-        classify = self._client.snapshot.classify
-        return [(name, value) for name, value in trailers if classify[name] == 0]
 
     def pause_request(self) -> None:
         """The upstream reads slowly: stop the client."""
@@ -290,6 +288,8 @@ class Exchange:
             else:
                 upstream.release()
         self._log()
+        if self._bytes_in > SLICE_BYTES or self._answer.bytes_out > SLICE_BYTES:
+            self._client.release_buffers()
         self._client.exchange_done(None if is_request_complete else body)
 
     def fail(self, error: RequestError) -> None:

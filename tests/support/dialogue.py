@@ -271,6 +271,7 @@ class ClientEnd(Transport):
         self.connection = FakeTls(leaf)
         self.is_established = False
         self.was_aborted = False
+        self.buffers_released = 0
         self.application: ClientConnection
 
     def _protocol(self) -> ClientConnection:
@@ -279,6 +280,9 @@ class ClientEnd(Transport):
     def write(self, data: bytes) -> None:
         if not self._is_closing and not self.has_said_eof:
             super().write(data)
+
+    def release_buffers(self) -> None:
+        self.buffers_released += 1
 
     def close_sending(self) -> None:
         """close_notify and FIN; what the client still says is thrown away by the layer."""

@@ -609,3 +609,36 @@ def test_what_comes_too_late_changes_nothing(world):
     assert exchange.request_data(b"late") == b"late"
     assert len(world.log) == before
     assert world.busy() == [(0, 1)]
+
+
+def test_an_answer_of_204_has_no_length(world):
+    """RFC 9110 8.6; a client could take the next answer for its body."""
+    client = world.client()
+    client.says(get())
+    world.accepts().says(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n")
+    assert b"Content-Length" not in client.hears()
+
+
+def test_trailers_that_belong_into_a_head_do_not_pass(world):
+    """RFC 9110 6.5.1: whoever merges them would read another message."""
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response("200 OK", "Transfer-Encoding: chunked", body=b"0\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\n\r\n"))
+    assert client.hears().endswith(b"0\r\nX-Sum: 1\r\n\r\n")
+
+
+@pytest.mark.parametrize(("size", "times"), [(16 * 1024, 0), (16 * 1024 + 1, 1)])
+def test_what_a_large_answer_needed_is_not_held_while_idle(world, size, times):
+    client = world.client()
+    client.says(get())
+    world.accepts().says(response(body=b"x" * size))
+    client.hears()
+    assert client.buffers_released == times
+
+
+def test_an_answer_with_bare_line_feeds_is_not_waited_for(world):
+    client = world.client()
+    client.says(get())
+    world.accepts().says(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+    assert status(client.hears()) == 502
