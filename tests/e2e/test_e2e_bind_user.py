@@ -1,0 +1,295 @@
+"""The mail login must belong to the certificate: real ActiveSync requests in both forms of MS-ASHTTP, and Basic's.
+
+The base64 forms are written here from the specification (2.2.1.1.1.1), field by field, and one is its own example.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import timedelta
+
+import pytest
+from support.client import VERSIONS, Client
+from support.credentials import Identity
+from support.gateway import OUTSIDE, settings_for
+from support.pki import Ca
+
+from gateway import clock
+
+pytestmark = pytest.mark.e2e
+
+both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+
+SERVED = (200, None)
+MISMATCH = (403, "user_mismatch")
+NOT_ALLOWED = (403, "certificate_not_allowed")
+EAS = "/Microsoft-Server-ActiveSync"
+DEVICE, OTHER_DEVICE = "ApplDN6GKABCDE1", "SEC1234567890ABC"
+USER_TAG = 8
+PASSWORD = "not for the log"
+# The specification's own: Sync of version 14.0, en-US, "v140Device", "SmartPhone".
+EXAMPLE = "jAAJBAp2MTQwRGV2aWNlAApTbWFydFBob25l"
+# A Windows phone's: version 12.1, the device id as 16 raw bytes, "PocketPC".
+RAW_DEVICE = "eQAJBBBFf3dJ8YtNRLVyTRNuxeMgAAhQb2NrZXRQQw=="
+
+
+def basic(login, *, encoding="utf-8"):
+    return "Authorization: Basic " + b64encode(f"{login}:{PASSWORD}".encode(encoding)).decode()
+
+
+def compact(command=0, device=DEVICE, kind="iPhone", *, user=None, policy_key=b"", tags=(), version=141):
+    """The base64 form of the query."""
+    fields = [bytes((version, command)) + (0x0409).to_bytes(2, "little")]
+    fields += [bytes((len(value),)) + value for value in (device.encode(), policy_key, kind.encode())]
+    if user is not None:
+        tags = (*tags, (USER_TAG, user.encode()))
+    fields += [bytes((tag, len(value))) + value for tag, value in tags]
+    return b64encode(b"".join(fields)).decode()
+
+
+def plain(user="alice@example.com", device=DEVICE, command="Sync", kind="iPhone"):
+    parts = {"Cmd": command, "User": user, "DeviceId": device, "DeviceType": kind}
+    return "&".join(f"{name}={value}" for name, value in parts.items() if value is not None)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logins")
+    now = clock.now()
+    dates = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=30)}
+    ca = Ca.make("CN=Mail CA", **dates)
+    ca.write(folder, "ca")
+    made = {
+        "alice": ca.issue("CN=Alice Example", email="alice@example.com", upn_name="alice@corp.example", **dates),
+        "bob": ca.issue("CN=bob", email="bob@example.com", upn_name="bob@corp.example", **dates),
+        "jörg": ca.issue("CN=jörg", upn_name="jörg@corp.example", **dates),
+        "nobody": ca.issue("CN=Somebody", dns="pc.example.com", **dates),
+    }
+    return {"ca": folder / "ca.crt", **{name: Identity(*leaf.write(folder, name)) for name, leaf in made.items()}}
+
+
+@pytest.fixture(scope="module")
+def gateway(start, people, credentials, mail):
+    def rule(bind, prefix, **more):
+        conditions = {"bind_user": bind, **more}
+        return {"name": f"{bind}{prefix}", "uri": [prefix], "action": "require_certificate", "certificate": conditions}
+
+    rules = [rule(bind, f"/{bind}") for bind in ("email", "upn", "cn", "san")]
+    devices = {"device_ids": [DEVICE, "SEC0987"]}
+    rules.append({"name": "devices", "uri": ["/devices"], "action": "require_certificate", "certificate": devices})
+    rules.append(rule("email", "/both", **devices))
+    site = {**credentials.server, "client_ca": [str(people["ca"])]}
+    return start(settings_for(site, mail.url, rules=rules))
+
+
+def sync(gateway, identity, target, *fields, method="POST", version=None, body=b"\x03\x01\x6a\x00"):
+    """One ActiveSync request."""
+    headers = ("MS-ASProtocolVersion: 14.1", "Content-Type: application/vnd.ms-sync.wbxml", *fields)
+    with Client(gateway.port, source=OUTSIDE, identity=identity, version=version) as client:
+        return client.ask(method, target, *headers, body=b"" if method == "OPTIONS" else body)
+
+
+def record_of(gateway, mail, answer):
+    return gateway.log.of(answer.get("X-Request-Id") if answer.reason else mail.received[-1].request_id)
+
+
+# target's query, Authorization, verdict, the user and the device in the log
+ALICE = "alice@example.com"
+REQUESTS = {
+    "plain, user and Basic": (plain(), basic(ALICE), SERVED, ALICE, DEVICE),
+    "plain, bare name": (plain("alice"), basic("alice"), SERVED, "alice", DEVICE),
+    "plain, DOMAIN\\user": (plain("CORP%5Calice"), basic("CORP\\alice"), SERVED, "CORP\\alice", DEVICE),
+    "plain, in other case": (plain("ALICE@Example.COM"), basic("Alice"), SERVED, "Alice", DEVICE),
+    "plain, escaped": (plain("alice%40example.com"), basic(ALICE), SERVED, ALICE, DEVICE),
+    "plain, without Basic": (plain(), None, SERVED, ALICE, DEVICE),
+    "plain, without User": (plain(None), basic(ALICE), SERVED, ALICE, DEVICE),
+    "plain, SmartReply": (plain(command="SmartReply"), basic(ALICE), SERVED, ALICE, DEVICE),
+    "plain, ItemId and more": (f"{plain()}&ItemId=7%3a3&SaveInSent=T", basic(ALICE), SERVED, ALICE, DEVICE),
+    "plain, names in other case": ("cmd=Ping&user=alice&deviceid=x1", basic("alice"), SERVED, "alice", "x1"),
+    "base64, without User": (compact(), basic(ALICE), SERVED, ALICE, DEVICE),
+    "base64, with User": (compact(user=ALICE), basic(ALICE), SERVED, ALICE, DEVICE),
+    "base64, User alone": (compact(user="CORP\\alice"), None, SERVED, "CORP\\alice", DEVICE),
+    "base64, policy key": (compact(policy_key=b"\x01\x02\x03\x04"), basic("alice"), SERVED, "alice", DEVICE),
+    "base64, Options and CollectionId": (
+        compact(2, tags=[(1, b"5"), (3, b"5:7"), (7, b"\x01")]), basic("alice"), SERVED, "alice", DEVICE,
+    ),
+    "base64, Ping": (compact(18, OTHER_DEVICE, "SAMSUNGSMG991B"), basic("alice"), SERVED, "alice", OTHER_DEVICE),
+    "base64, the specification's own": (EXAMPLE, basic("alice"), SERVED, "alice", "v140Device"),
+    "base64, raw device": (RAW_DEVICE, basic("alice"), SERVED, "alice", "457f7749f18b4d44b5724d136ec5e320"),
+    "plain, somebody else's User": (plain("bob@example.com"), basic(ALICE), MISMATCH, ALICE, DEVICE),
+    "plain, somebody else's Basic": (plain(), basic("bob@example.com"), MISMATCH, "bob@example.com", DEVICE),
+    "plain, both somebody else's": (plain("bob"), basic("bob"), MISMATCH, "bob", DEVICE),
+    "plain, same name elsewhere": (plain("alice@example.net"), basic(ALICE), MISMATCH, ALICE, DEVICE),
+    "base64, somebody else's User": (compact(user="bob@example.com"), basic(ALICE), MISMATCH, ALICE, DEVICE),
+    "base64, somebody else's Basic": (compact(user=ALICE), basic("bob"), MISMATCH, "bob", DEVICE),
+    "plain, User twice": (plain() + "&User=bob", basic(ALICE), MISMATCH, ALICE, None),
+    "plain, User twice in other case": (plain() + "&user=bob", basic(ALICE), MISMATCH, ALICE, None),
+    "plain, DeviceId twice": (plain() + "&DeviceId=x", basic(ALICE), MISMATCH, ALICE, None),
+    "plain, name escaped": (plain() + "&%55ser=bob", basic(ALICE), MISMATCH, ALICE, None),
+    "plain, ';' between": (plain() + ";User=bob", basic(ALICE), MISMATCH, ALICE, None),
+    "plain, PHP's brackets": (plain() + "&User[]=bob", basic(ALICE), MISMATCH, ALICE, None),
+    "both forms": (compact() + "&" + plain(), basic(ALICE), MISMATCH, ALICE, None),
+    "both forms the other way": (plain() + "&" + compact(), basic(ALICE), MISMATCH, ALICE, None),
+    "plain, broken escape": (plain("alice%4"), basic(ALICE), MISMATCH, ALICE, None),
+    "plain, not UTF-8": (plain("alice%ff"), basic(ALICE), MISMATCH, ALICE, None),
+    "plain, a control character": (plain("alice%0a"), basic(ALICE), MISMATCH, ALICE, None),
+    "base64, cut off": (compact()[:16], basic(ALICE), MISMATCH, ALICE, None),
+    "base64, User twice": (compact(user=ALICE, tags=[(USER_TAG, b"bob")]), basic(ALICE), MISMATCH, ALICE, None),
+    "base64, unknown tag": (compact(tags=[(9, b"x")]), basic(ALICE), MISMATCH, ALICE, None),
+    "base64, policy key of 3 bytes": (compact(policy_key=b"abc"), basic(ALICE), MISMATCH, ALICE, None),
+    "base64, broken": (compact()[:-1] + "!", basic(ALICE), MISMATCH, ALICE, None),
+}  # fmt: skip
+
+
+def test_there_are_enough_requests():
+    assert len(REQUESTS) >= 20
+    assert sum(name.startswith("base64") for name in REQUESTS) >= 10
+
+
+@both_versions
+@pytest.mark.parametrize("name", REQUESTS)
+def test_real_activesync_requests(gateway, mail, people, name, version):
+    query, authorization, verdict, user, device = REQUESTS[name]
+    fields = () if authorization is None else (authorization,)
+    answer = sync(gateway, people["alice"], f"/email{EAS}?{query}", *fields, version=version)
+    assert answer.verdict == verdict
+    record = record_of(gateway, mail, answer)
+    assert (record["status"], record["reason"]) == verdict
+    assert (record["user"], record["device_id"]) == (user, device)
+    assert record["cert_email"] == ALICE
+    assert PASSWORD not in str(record)
+    if verdict == SERVED:
+        assert mail.only().target == f"/email{EAS}?{query}".encode()
+        assert mail.only().body == b"\x03\x01\x6a\x00"
+        assert mail.only().values(b"Authorization") == [each.partition(": ")[2].encode() for each in fields]
+    else:
+        assert not mail.received
+
+
+@both_versions
+@pytest.mark.parametrize(
+    "path", ["/microsoft-server-activesync", "/MICROSOFT-SERVER-ACTIVESYNC/", "/%4dicrosoft-Server-ActiveSync"]
+)
+def test_no_spelling_of_the_path_hides_the_user(gateway, mail, people, path, version):
+    answer = sync(gateway, people["alice"], f"/email{path}?{plain('bob')}", basic("alice"), version=version)
+    assert answer.verdict == MISMATCH
+    assert not mail.received
+
+
+@both_versions
+@pytest.mark.parametrize(
+    ("bind", "who", "login", "verdict"),
+    [
+        ("email", "alice", "alice@example.com", SERVED),
+        ("email", "alice", "alice@corp.example", MISMATCH),
+        ("email", "nobody", "pc.example.com", MISMATCH),
+        ("email", "nobody", "Somebody", MISMATCH),
+        ("upn", "alice", "alice@corp.example", SERVED),
+        ("upn", "alice", "CORP\\alice", SERVED),
+        ("upn", "alice", "alice", SERVED),
+        ("upn", "alice", "alice@example.com", MISMATCH),
+        ("upn", "alice", "bob@corp.example", MISMATCH),
+        ("upn", "jörg", "jörg@corp.example", SERVED),
+        ("upn", "jörg", "JÖRG", SERVED),
+        ("upn", "jörg", "jorg", MISMATCH),
+        ("cn", "alice", "Alice Example", SERVED),
+        ("cn", "alice", "alice", MISMATCH),
+        ("cn", "bob", "CORP\\bob", SERVED),
+        ("cn", "bob", "bob@example.com", MISMATCH),
+        ("cn", "jörg", "jörg", SERVED),
+        ("san", "alice", "alice@corp.example", SERVED),
+        ("san", "alice", "alice@example.com", SERVED),
+        ("san", "alice", "Alice Example", MISMATCH),
+        ("san", "nobody", "pc.example.com", SERVED),
+        ("san", "nobody", "Somebody", MISMATCH),
+        ("email", "alice", "", MISMATCH),
+        ("email", "alice", "CORP\\", MISMATCH),
+        ("email", "alice", "A\\B\\alice", MISMATCH),
+        ("email", "alice", "alice@example.com@example.com", MISMATCH),
+        ("email", "alice", "alice\x00", MISMATCH),
+        ("email", "alice", " alice", MISMATCH),
+        ("email", "alice", "@example.com", MISMATCH),
+    ],
+)
+def test_basic_logins_against_each_kind_of_name(gateway, mail, people, bind, who, login, verdict, version):  # noqa: PLR0917
+    answer = sync(gateway, people[who], f"/{bind}/x", basic(login), version=version)
+    assert answer.verdict == verdict
+    assert len(mail.received) == (verdict == SERVED)
+    if "\x00" not in login:
+        assert record_of(gateway, mail, answer)["user"] == login
+
+
+def test_basic_in_latin_1_as_old_clients_send_it(gateway, mail, people):
+    answer = sync(gateway, people["jörg"], "/upn/x", basic("jörg", encoding="latin-1"))
+    assert answer.verdict == SERVED
+    assert record_of(gateway, mail, answer)["user"] == "jörg"
+
+
+@both_versions
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Authorization: Bearer abcdef",
+        "Authorization: NTLM TlRMTVNTUAABAAAAB4IIogAAAAAAAAAAAAAAAAAAAAAKAO5CAAAADw==",
+        "Authorization: Negotiate YIIB",
+        "Authorization: Basic !!!",
+        "Authorization: Basic YWxpY2U=",
+        "Authorization: Basic",
+    ],
+)
+def test_a_login_that_cannot_be_read_belongs_to_nobody(gateway, mail, people, authorization, version):
+    answer = sync(gateway, people["alice"], "/email/x", authorization, version=version)
+    assert answer.verdict == MISMATCH
+    assert not mail.received
+
+
+@both_versions
+def test_the_servers_challenge_reaches_the_phone_untouched(gateway, mail, people, version):
+    """Without a login there is nothing to compare yet, and a phone asks its user only after this answer."""
+    challenge = b'WWW-Authenticate: Basic realm="Mail, \xc3\xbc", charset="UTF-8"'
+    mail.answer("/email", lambda dialogue: dialogue.answer(b"who?", challenge, status=b"401 Unauthorized"))
+    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+        answer = client.ask("OPTIONS", f"/email{EAS}")
+        assert answer.verdict == (401, None)
+        assert challenge in answer.raw_head
+        assert answer.body == b"who?"
+        assert answer.get("Connection") != "close"
+        # The phone comes back on the same connection.
+        mail.answer("/email", lambda dialogue: dialogue.answer(b"welcome"))
+        assert client.ask("OPTIONS", f"/email{EAS}", basic("alice")).body == b"welcome"
+        assert client.ask("OPTIONS", f"/email{EAS}", basic("bob")).verdict == MISMATCH
+    first = gateway.log.of(mail.received[0].request_id)
+    assert (first["status"], first["reason"], first["user"]) == (401, None, None)
+
+
+@both_versions
+@pytest.mark.parametrize("rule", ["/devices", "/both"])
+@pytest.mark.parametrize(
+    ("method", "query", "verdict"),
+    [
+        ("POST", plain(), SERVED),
+        ("POST", compact(), SERVED),
+        ("POST", plain(device=DEVICE.lower()), SERVED),
+        ("POST", plain(device="SEC0987"), SERVED),
+        ("POST", plain(device=OTHER_DEVICE), NOT_ALLOWED),
+        ("POST", compact(device=OTHER_DEVICE), NOT_ALLOWED),
+        ("POST", plain(device=None), NOT_ALLOWED),
+        ("POST", plain(device=""), NOT_ALLOWED),
+        ("POST", plain(device=f"{DEVICE}x"), NOT_ALLOWED),
+        ("POST", None, NOT_ALLOWED),
+        ("OPTIONS", None, SERVED),
+    ],
+)
+def test_a_stolen_certificate_on_another_phone_is_refused(gateway, mail, people, rule, method, query, verdict, version):  # noqa: PLR0917
+    target = f"{rule}{EAS}" + ("" if query is None else f"?{query}")
+    answer = sync(gateway, people["alice"], target, basic("alice"), method=method, version=version)
+    assert answer.verdict == verdict
+    assert len(mail.received) == (verdict == SERVED)
+
+
+@both_versions
+def test_a_device_named_twice_is_no_device(gateway, mail, people, version):
+    for query in (f"{plain()}&DeviceId={OTHER_DEVICE}", f"{compact()}&{plain()}"):
+        answer = sync(gateway, people["alice"], f"/devices{EAS}?{query}", basic("alice"), version=version)
+        assert answer.verdict == NOT_ALLOWED
+    assert not mail.received
