@@ -8,6 +8,7 @@ names are compared folded: lower case, and everything that is no letter or digit
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Final
 
 # RFC 9110 7.6.1 and its predecessors: they speak of one connection and are never forwarded.
@@ -154,7 +155,7 @@ def fold(name: bytes) -> bytes:
     return _NOT_ALNUM.sub(b"-", name.lower())
 
 
-class Classifier(dict[bytes, int]):
+class Classifier(dict[bytes, int], ABC):
     """Field name → how it is treated. A dict that fills itself by spelling, and begins anew at a bound."""
 
     __slots__ = ()
@@ -167,8 +168,9 @@ class Classifier(dict[bytes, int]):
             self[name] = kind
         return kind
 
+    @abstractmethod
     def _kind_of(self, name: bytes) -> int:
-        raise NotImplementedError
+        """How a field of a name that was not seen before is treated."""
 
 
 class RequestClassifier(Classifier):
