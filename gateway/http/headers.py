@@ -8,7 +8,6 @@ names are compared folded: lower case, and everything that is no letter or digit
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from typing import Final
 
 # RFC 9110 7.6.1 and its predecessors: they speak of one connection and are never forwarded.
@@ -155,7 +154,7 @@ def fold(name: bytes) -> bytes:
     return _NOT_ALNUM.sub(b"-", name.lower())
 
 
-class Classifier(dict[bytes, int], ABC):
+class Classifier(dict[bytes, int]):
     """Field name → how it is treated. A dict that fills itself by spelling, and begins anew at a bound."""
 
     __slots__ = ()
@@ -168,9 +167,8 @@ class Classifier(dict[bytes, int], ABC):
             self[name] = kind
         return kind
 
-    @abstractmethod
     def _kind_of(self, name: bytes) -> int:
-        """How a field of a name that was not seen before is treated."""
+        raise NotImplementedError
 
 
 class RequestClassifier(Classifier):
