@@ -52,9 +52,11 @@ def _drain(pool: ProcessPoolExecutor, kind: KeyKind, count: int, workers: int) -
 
 def _key(future: Future[bytes]) -> PrivateKey:
     try:
-        return cast("PrivateKey", load_der_private_key(future.result(), None))
+        # Made by ourselves a moment ago: to look for its primes again takes longer than signing with it.
+        key = load_der_private_key(future.result(), None, unsafe_skip_rsa_key_validation=True)
     except BrokenProcessPool as error:
         raise OperationError("a process that makes keys was ended", "Run it again for the rest.") from error
+    return cast("PrivateKey", key)
 
 
 def make_der(kind: KeyKind) -> bytes:
