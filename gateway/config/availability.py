@@ -11,7 +11,6 @@ from typing import Final
 
 # The key's path, every name as `*` and every list index as `[]`; with `=pattern` only such values are refused.
 NOT_YET: Final[dict[str, str]] = {
-    "pki": "the certificate registry",
 }
 
 
