@@ -442,7 +442,8 @@ def test_without_a_passphrase_nothing_hangs(corp):
     assert "--passphrase-file" in refused.stderr
 
 
-def test_the_registry_is_where_the_configuration_says(corp, tmp_path, make_desk):
+@pytest.mark.usefixtures("corp")
+def test_the_registry_is_where_the_configuration_says(tmp_path, make_desk):
     """The certificates that the file names needn't be there: the desk makes them."""
     (tmp_path / "gateway").mkdir()
     config = tmp_path / "gateway/config.yaml"
