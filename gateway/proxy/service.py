@@ -24,6 +24,7 @@ from gateway.proxy.pool import Pool
 from gateway.proxy.rate import HandshakeRate
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
+from gateway.proxy.tally import Tally
 
 # Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
 SWEEP_SECONDS: Final = 1.0
@@ -59,6 +60,7 @@ class Service:
         "_failures",
         "_per_address",
         "_pools",
+        "_tally",
         "_tick",
         "access_log",
         "bans",
@@ -74,7 +76,14 @@ class Service:
         "statuses",
     )
 
-    def __init__(self, snapshot: Snapshot, access_log: AccessLogWriter, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        access_log: AccessLogWriter,
+        loop: asyncio.AbstractEventLoop,
+        tally: Tally | None = None,
+    ) -> None:
+        """`tally`: what all workers count together; without one this worker is alone."""
         self.snapshot = snapshot
         self.access_log = access_log
         self.log_format = snapshot.config.access_log.format
@@ -89,6 +98,7 @@ class Service:
         self.on_failures: Callable[[dict[str, int]], None] | None = None
         self._failures: dict[str, int] = {}  # lockout key → failed logins not reported yet
         self._per_address: Counter[Address] = Counter()
+        self._tally = tally
         self._pools: dict[str, Pool] = {}
         self._tick: asyncio.TimerHandle | None = None
 
@@ -147,10 +157,13 @@ class Service:
         `address` is None while only the balancer is known: then the limit for all counts alone.
         """
         limits = self.snapshot.config.limits
-        total = len(self.connections)
+        tally = self._tally
+        total = len(self.connections) if tally is None else tally.total()
         if total >= limits.connections + REFUSED_CONNECTIONS:
             return None
-        here = 0 if address is None else self._per_address[address]
+        here = 0
+        if address is not None:
+            here = self._per_address[address] if tally is None else tally.of(address)
         if here >= limits.connections_per_ip + REFUSED_CONNECTIONS:
             return None
         return total < limits.connections and here < limits.connections_per_ip
@@ -158,6 +171,8 @@ class Service:
     def opened(self, connection: Connection, address: Address | None) -> None:
         """A connection is there; `closed` must follow, with the same address."""
         self.connections.add(connection)
+        if self._tally is not None:
+            self._tally.count(address, 1)
         if address is not None:
             self._per_address[address] += 1
 
@@ -169,6 +184,8 @@ class Service:
     def closed(self, connection: Connection, address: Address | None) -> None:
         """The connection is gone."""
         self.connections.discard(connection)
+        if self._tally is not None:
+            self._tally.count(address, -1)
         if address is not None:
             self._per_address[address] -= 1
             if self._per_address[address] <= 0:

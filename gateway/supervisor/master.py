@@ -20,6 +20,7 @@ from gateway.admin.state import State
 from gateway.config.model import Listener
 from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
+from gateway.proxy.tally import Tally
 from gateway.supervisor import worker
 from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.census import Census
@@ -66,7 +67,9 @@ class Master:
         self._signals, self._wakeup = socket.socketpair()
         self._children = Children(self._selector, self._let_go, self._fetcher.ended)
         self._census = Census(self._children)
-        self._workers = Role("worker", self._work, self._hear_worker, self._send_bans)
+        self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
+        self._tally = Tally(config.workers)
+        self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
         self._reporter = Reporter(self._children, self._census, self._workers, self._reloads, self._bulletin)
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe)
         self._admin = None if config.admin is None else open_admin(config.admin)
@@ -149,7 +152,19 @@ class Master:
     def _work(self, channel: Channel) -> None:
         if self._admin is not None:
             self._admin.close()
-        worker.serve(self._revision, self._listening, self._access_log, channel)
+        self._tally.take_row(self._free_row())
+        worker.serve(self._revision, self._listening, self._access_log, channel, self._tally)
+
+    def _free_row(self) -> int:
+        """The row of a worker that is no more; the new one and the master find the same."""
+        alive = {child.pid for child in self._children.of(self._workers)}
+        taken = {row for pid, row in self._rows.items() if pid in alive}
+        return min(set(range(self._revision.config.workers)) - taken)
+
+    def _on_worker(self) -> None:
+        newest = self._children.of(self._workers)[-1].pid
+        self._rows[newest] = self._free_row()
+        self._send_bans()
 
     def _administer(self, channel: Channel) -> None:
         config = self._revision.config.admin

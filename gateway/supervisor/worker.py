@@ -25,6 +25,7 @@ from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
+from gateway.proxy.tally import Tally
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
 from gateway.supervisor.reload import Revision, read_revision
@@ -36,12 +37,14 @@ _log = logging.getLogger("gateway.worker")
 Listening = Sequence[tuple[Listener, socket.socket]]
 
 
-def serve(revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel) -> None:
-    """Serve until SIGTERM, or until the master is gone."""
+def serve(
+    revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel, tally: Tally | None = None
+) -> None:
+    """Serve until SIGTERM, or until the master is gone. `tally`: what all workers count together."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(Worker(loop, revision, access_log, master).run(listening))
+        loop.run_until_complete(Worker(loop, revision, access_log, master, tally).run(listening))
     finally:
         access_log.close()
         loop.close()
@@ -51,12 +54,17 @@ class Worker:
     """The process, seen from inside."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, revision: Revision, access_log: AccessLogWriter, master: Channel
+        self,
+        loop: asyncio.AbstractEventLoop,
+        revision: Revision,
+        access_log: AccessLogWriter,
+        master: Channel,
+        tally: Tally | None = None,
     ) -> None:
         self._loop = loop
         self._revision = revision
         self._access_log = access_log
-        self._service = Service(revision.snapshot, access_log, loop)
+        self._service = Service(revision.snapshot, access_log, loop, tally)
         self._stopping = asyncio.Event()
         self._master = Link(master, loop, self._obey, self._stopping.set)
         self._reload: asyncio.Task[None] | None = None
