@@ -498,6 +498,10 @@ class ClientConnection:
         if self._exchange is None:
             self._close(is_lingering=False)
 
+    def cut(self) -> None:
+        """Close at once; what is under way is on record as far as it went."""
+        self._layer.abort()
+
     def _close(self, *, is_lingering: bool) -> None:
         """Close; lingering where the client may still be sending, so that it reads the answer before a reset."""
         if self._layer.is_closing():

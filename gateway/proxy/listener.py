@@ -135,4 +135,8 @@ class Front(asyncio.Protocol):
 
     def drain(self) -> None:
         """Nothing is under way yet."""
+        self.cut()
+
+    def cut(self) -> None:
+        """Close at once."""
         self._transport.abort()

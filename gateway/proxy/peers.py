@@ -121,5 +121,9 @@ class BalancedConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Nothing is under way yet."""
+        self.cut()
+
+    def cut(self) -> None:
+        """Close at once."""
         self._held = b""
         self._transport.abort()

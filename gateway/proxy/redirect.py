@@ -127,3 +127,7 @@ class RedirectConnection(asyncio.Protocol):
     def drain(self) -> None:
         """Nothing here lasts."""
         self._transport.close()
+
+    def cut(self) -> None:
+        """Close at once."""
+        self._transport.abort()

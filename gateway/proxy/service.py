@@ -49,6 +49,9 @@ class Connection(Protocol):
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
 
+    def cut(self) -> None:
+        """Close at once."""
+
     def adopt(self, snapshot: Snapshot) -> None:
         """Another configuration counts from now on."""
 
@@ -263,6 +266,11 @@ class Service:
             connection.drain()
         if not self.connections and self.on_empty is not None:
             self.on_empty()
+
+    def cut(self) -> None:
+        """Wait for nobody any longer; `on_empty` follows when all connections are lost, and their records written."""
+        for connection in tuple(self.connections):
+            connection.cut()
 
     def stop(self) -> None:
         """Close what is left."""

@@ -95,6 +95,8 @@ class Worker:
             _log.warning(
                 "%d connections were still open after %g s and are cut", len(service.connections), DRAIN_SECONDS
             )
+            service.cut()
+            await empty.wait()
         service.stop()
         await service.statuses.close()
         self._master.close()
@@ -129,13 +131,17 @@ class Worker:
             error = None
             revision = self._revision
             try:
-                self._revision = await self._loop.run_in_executor(
+                revision = await self._loop.run_in_executor(
                     None, read_revision, revision.config.path, source, revision.snapshot, revision.lists
                 )
-                self._service.adopt(self._revision.snapshot)
+                self._service.adopt(revision.snapshot)
+                self._revision = revision
             except GatewayError as found:
                 error = found.cause
                 _log.error("the worker %d keeps its old configuration: %s", os.getpid(), error)
+            except Exception as found:  # noqa: BLE001 - the next reload must find somebody who listens
+                error = f"{type(found).__name__}: {found}"
+                _log.exception("the worker %d keeps its old configuration", os.getpid())
             self._master.send({"is": "reloaded", "error": error})
         self._reload = None
 

@@ -218,3 +218,9 @@ def test_closing_with_close_notify_ends_the_connection(world):
     client.hears()
     assert end.is_lost
     assert world.service.connections == set()
+
+
+def test_cutting_closes_at_once(world):
+    end = accept(world)
+    world.does(world.service.cut)
+    assert end.is_lost

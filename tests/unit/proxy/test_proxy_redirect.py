@@ -121,3 +121,9 @@ def test_draining_closes(world):
     end = accept(world)
     world.does(world.service.drain)
     assert end.is_lost
+
+
+def test_cutting_closes_at_once(world):
+    end = accept(world)
+    world.does(world.service.cut)
+    assert end.is_lost

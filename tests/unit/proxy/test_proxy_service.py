@@ -26,6 +26,9 @@ class Open:
     def drain(self):
         self.heard.append("drain")
 
+    def cut(self):
+        self.heard.append("cut")
+
     def adopt(self, snapshot):
         self.heard.append(snapshot)
 
@@ -277,6 +280,21 @@ def test_draining_an_empty_service_ends_at_once(world):
     world.service.on_empty = lambda: emptied.append(True)
     world.does(world.service.drain)
     assert emptied == [True]
+
+
+def test_cutting_ends_everything_at_once_and_on_record(world):
+    idle, busy = world.client(), world.client()
+    busy.says(get())
+    server = world.accepts()
+    emptied = []
+    world.service.on_empty = lambda: emptied.append(True)
+    world.does(world.service.drain)
+    world.does(world.service.cut)
+    assert idle.is_lost
+    assert busy.was_aborted
+    assert server.is_lost
+    assert emptied == [True]
+    assert (world.record["uri"], world.record["status"]) == ("/webmail", None)
 
 
 def test_draining_and_losing_connections_needs_no_listener(world):
