@@ -10,7 +10,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from support.client import VERSIONS, Client, ask, context_for
+from support.client import TLS_1_3, VERSIONS, Client, ask, context_for
 from support.gateway import OUTSIDE, settings_for
 from support.openssl_ca import OpensslCa, put
 from support.pki import openssl
@@ -149,8 +149,8 @@ def test_what_a_list_says_and_does_not_say(gateway, world, site, name, verdict, 
     context = context_for(None, world.people[name], version)
     answer = ask(gateway.port, "/webmail", source=OUTSIDE, server_name=host_of(site), context=context)
     assert answer.verdict == verdict
-    record = gateway.log.of(answer.get("X-Request-Id")) if answer.reason else None
-    assert record is None or record["cert_subject"].startswith(f"CN={name}")
+    if answer.reason and version == TLS_1_3:  # the log is written a tenth of a second later
+        assert gateway.log.of(answer.get("X-Request-Id"))["cert_subject"].startswith(f"CN={name}")
 
 
 def test_every_site_is_tried():
@@ -168,28 +168,37 @@ def test_the_log_says_which_list_is_missing_or_outdated(gateway, site, words):
     until(lambda: re.search(words, gateway.errors), f"a warning for {site}: {words}")
 
 
-@both_versions
-def test_a_list_that_runs_out_stops_an_open_connection_until_there_is_a_new_one(gateway, world, version):
+def until_refused(clients):
+    """Ask on open connections without a pause; what each hears when it is no longer served."""
+    return [
+        until(lambda client=client: (v := client.ask("GET", "/webmail").verdict) != SERVED and v, "refused")
+        for client in clients
+    ]
+
+
+def test_a_list_that_runs_out_stops_open_connections_until_there_is_a_new_one(gateway, world):
     path = world.folder / "brief.crl"
-    context = context_for(None, world.people["good"], version)
-    options = {"source": OUTSIDE, "server_name": host_of("brief"), "context": context}
+    options = {"source": OUTSIDE, "server_name": host_of("brief"), "identity": world.people["good"]}
     world.root.publish(path, "-crlsec", str(BRIEF_SECONDS))
     began = time.monotonic()
-    with Client(gateway.port, **options) as client:
+    clients = [Client(gateway.port, version=version, **options) for version in VERSIONS]
+    for client in clients:
         assert client.ask("GET", "/webmail").verdict == SERVED
-        verdict = until(lambda: (v := client.ask("GET", "/webmail").verdict) != SERVED and v, "the list runs out")
-        assert verdict == UNKNOWN
-        assert client.is_at_end()
+    assert until_refused(clients) == [UNKNOWN, UNKNOWN]
     assert BRIEF_SECONDS - 2 < time.monotonic() - began < BRIEF_SECONDS + 3
+    for client in clients:
+        assert client.is_at_end()
+        client.close()
     world.root.publish(path)
     until(lambda: ask(gateway.port, "/webmail", **options).verdict == SERVED, "the new list is there", seconds=2)
 
 
-@both_versions
-def test_a_certificate_that_expires_stops_its_open_connection(gateway, world, version):
+def test_a_certificate_that_expires_stops_its_open_connections(gateway, world):
     identity = world.root.issue("ending", seconds=BRIEF_SECONDS)
-    context = context_for(None, identity, version)
-    with Client(gateway.port, source=OUTSIDE, server_name=host_of("current"), context=context) as client:
+    options = {"source": OUTSIDE, "server_name": host_of("current"), "identity": identity}
+    clients = [Client(gateway.port, version=version, **options) for version in VERSIONS]
+    for client in clients:
         assert client.ask("GET", "/webmail").verdict == SERVED
-        verdict = until(lambda: (v := client.ask("GET", "/webmail").verdict) != SERVED and v, "it expires")
-    assert verdict == (403, "certificate_expired")
+    assert until_refused(clients) == [(403, "certificate_expired")] * 2
+    for client in clients:
+        client.close()
