@@ -25,15 +25,14 @@ LABEL org.opencontainers.image.title="gateway" \
 COPY --from=build /opt/gateway /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    GATEWAY_HEALTH_PORT=443
+    PYTHONUNBUFFERED=1
 # A number, so that Kubernetes can see that it isn't root. Ports below 1024 are open to it in containers.
 USER 10001:10001
 WORKDIR /etc/gateway
 EXPOSE 443
 STOPSIGNAL SIGTERM
-# Whether a worker's listener takes connections; name its port where it isn't 443.
+# Whether a worker serves, where there is an `admin` section; else whether the first listener takes connections.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "import os, socket; socket.create_connection(('127.0.0.1', int(os.environ['GATEWAY_HEALTH_PORT'])), 3).close()"]
+    CMD ["gateway", "status", "--health", "--config", "/etc/gateway/config.yaml"]
 ENTRYPOINT ["gateway"]
 CMD ["run", "--config", "/etc/gateway/config.yaml"]
