@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 # The key's path, every name as `*` and every list index as `[]`; with `=pattern` only such values are refused.
-NOT_YET: Final[dict[str, str]] = {
-}
+NOT_YET: Final[dict[str, str]] = {}
 
 
 def unavailable(shape: str, text: str | None) -> str | None:
