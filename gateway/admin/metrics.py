@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,9 +16,26 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from gateway.admin.state import EndingState, State
+from gateway.facts import STATUS_OF_REASON
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
+
+
+def _status_class(status: int | None) -> str:
+    return "none" if status is None else _STATUS_CLASSES.get(status // 100, "other")
+
+
+# Every series is there from the start, at zero: Prometheus sees no increase in one that begins at 1.
+_EVERY_ANSWER: Final = MappingProxyType(
+    dict.fromkeys(
+        (
+            *((status, "") for status in ("2xx", "3xx", "4xx", "5xx", "none")),
+            *((_status_class(status), str(reason)) for reason, status in STATUS_OF_REASON.items()),
+        ),
+        0,
+    )
+)
 
 
 def render(state: State) -> bytes:
@@ -66,7 +84,7 @@ def _processes(state: State) -> Iterator[Metric]:
 
 def _traffic(state: State) -> Iterator[Metric]:
     yield _gauge("gateway_connections", "Open client connections.", state["connections"])
-    answers: Counter[tuple[str, str]] = Counter()
+    answers = Counter(_EVERY_ANSWER)
     for answer in state["answers"]:
         answers[_status_class(answer["status"]), answer["reason"] or ""] += answer["count"]
     family = CounterMetricFamily(
@@ -96,10 +114,6 @@ def _traffic(state: State) -> Iterator[Metric]:
     yield family
     dropped = state["dropped_log_lines"]
     yield _counter("gateway_access_log_dropped_lines", "Access log lines that could not be written.", dropped)
-
-
-def _status_class(status: int | None) -> str:
-    return "none" if status is None else _STATUS_CLASSES.get(status // 100, "other")
 
 
 def _upstreams(state: State) -> Metric:

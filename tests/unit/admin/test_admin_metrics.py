@@ -4,6 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.admin_state import a_state, ending, server, worker
 
 from gateway.admin.metrics import render
+from gateway.facts import Reason
 
 
 def samples(state):
@@ -59,7 +60,20 @@ def test_every_series_of_a_healthy_gateway():
         ("gateway_config_loaded_timestamp_seconds", {}, 1795514400),
         ("gateway_config_current", {}, 1),
     ]
-    assert samples(a_state()) == {(name, tuple(sorted(labels.items()))): number for name, labels, number in expected}
+    found = samples(a_state())
+    for name, labels, number in expected:
+        assert found.pop((name, tuple(sorted(labels.items())))) == number
+    assert {name for name, _ in found} == {"gateway_requests_total"}
+    assert set(found.values()) == {0}
+
+
+def test_every_reason_has_its_series_from_the_start():
+    """Prometheus sees no increase in a series that begins at 1."""
+    found = samples(a_state(answers=[]))
+    labels = [dict(labels) for name, labels in found if name == "gateway_requests_total"]
+    assert {each["reason"] for each in labels} == {"", *Reason}
+    assert {each["status"] for each in labels if not each["reason"]} == {"2xx", "3xx", "4xx", "5xx", "none"}
+    assert {each["status"] for each in labels if each["reason"] == "upstream_timeout"} == {"5xx"}
 
 
 def test_statuses_of_one_class_are_one_series():
