@@ -7,6 +7,8 @@ another wrote. What leaves here is `OperationError` or `UsageError`; statements 
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from gateway import clock
 from gateway.errors import OperationError, UsageError
 from gateway.pki.files import PRIVATE_MODE, make_folder
 from gateway.pki.registry.migrations import migrate
@@ -24,6 +27,7 @@ from gateway.pki.registry.migrations import migrate
 DEFAULT_URL: Final = "sqlite:///pki/registry.db"
 # How long one writer waits for another: a transaction is a few milliseconds, so this is a hundred of them in a row.
 LOCK_WAIT_SECONDS: Final = 20
+RETRY_SECONDS: Final = 0.01
 _WRITES: Final = "gateway_writes"
 
 
@@ -138,8 +142,23 @@ def _make_private(path: Path) -> None:
 
 def _prepare(connection: Any, _record: object) -> None:
     # FULL: a certificate that was handed out is on the disk, whatever happens to the power.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a database to its write-ahead log. SQLite does not wait for others while it does that, so we do."""
+    until = clock.monotonic_seconds() + LOCK_WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError:
+            if clock.monotonic_seconds() >= until:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

@@ -13,7 +13,7 @@ from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, open
 from gateway.errors import OperationError, UsageError
 from gateway.pki import issue
 from gateway.pki.keys import make
-from gateway.pki.registry import audit, authorities, certificates, claims, migrations
+from gateway.pki.registry import audit, authorities, certificates, claims, engine, migrations
 from gateway.pki.registry.engine import Registry, locate
 from gateway.pki.registry.records import Purpose, RevocationReason, State
 from gateway.pki.registry.tables import CERTIFICATES, METADATA
@@ -315,3 +315,28 @@ def test_pending_certificates_of_a_killed_desk_give_their_name_back(both):
     assert reload(both, left).state is State.REVOKED
     with both.registry.reading() as connection:
         assert [r.serial for r in certificates.find(connection, CERTIFICATES.c.state == "live")] != [left.serial]
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """A fresh database that another program is just making."""
+    holder = sqlite3.connect(tmp_path / "registry.db", isolation_level=None, check_same_thread=False)
+    holder.execute("CREATE TABLE begun (x)")
+    holder.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(engine, "LOCK_WAIT_SECONDS", 0.2)
+    yield holder
+    holder.close()
+
+
+def test_a_registry_that_another_program_is_making_is_waited_for(locked, tmp_path, monkeypatch):
+    """SQLite itself does not wait while it changes to its write-ahead log."""
+    monkeypatch.setattr(engine.time, "sleep", lambda _seconds: locked.execute("COMMIT"))
+    monkeypatch.setattr(engine.clock, "monotonic_seconds", lambda: 0.0)  # there is time left
+    with Registry.open(f"sqlite:///{tmp_path}/registry.db") as registry, registry.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+@pytest.mark.usefixtures("locked")
+def test_nobody_waits_for_ever_for_a_registry(tmp_path):
+    with pytest.raises(OperationError, match="database is locked"):
+        Registry.open(f"sqlite:///{tmp_path}/registry.db")
