@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, cast
 
 from gateway import clock
 from gateway.config.model import Listener
-from gateway.errors import GatewayError, RequestError
+from gateway.errors import RequestError
 from gateway.facts import STATUS_OF_REASON, Peer, Reason
 from gateway.http.headers import REFERER, USER_AGENT
-from gateway.http.http1 import END_OF_HEAD, RequestHead, bad_request, check_unfinished, parse_request
+from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
 from gateway.policy.hosts import normalise_host
@@ -79,8 +79,6 @@ class RedirectConnection(asyncio.Protocol):
             self._answer(head, self._location(head))
         except RequestError as error:
             self._answer(head, error)
-        except GatewayError as error:
-            self._answer(head, bad_request(str(error)))
 
     def _location(self, head: RequestHead) -> str:
         host = normalise_host((head.host or b"").decode("latin-1"))
