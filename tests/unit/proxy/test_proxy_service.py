@@ -3,7 +3,7 @@
 import ssl
 
 import pytest
-from support.dialogue import UPSTREAM, get, response, status
+from support.dialogue import UPSTREAM, get, header, response, status
 
 from gateway.config.model import Server, Upstream, UpstreamTls
 from gateway.errors import ConfigError
@@ -325,6 +325,50 @@ def test_combined_lines_where_they_are_asked_for(make_world):
     client.says(get())
     world.accepts().says(response(body=b"hi"))
     assert world.log[0].startswith(b'10.0.0.9 - - [24/Nov/2026:12:00:00 +0000] "GET /webmail HTTP/1.1" 200 2')
+
+
+# lockout
+
+
+def test_failures_are_reported_together_and_only_where_somebody_counts(make_world):
+    world = make_world(lockout={"failures": 3})
+    reports = []
+    world.does(world.service.note_failure, "10.0.0.9")  # nobody listens
+    world.service.on_failures = reports.append
+    world.does(world.service.note_failure, None)
+    for address in ("10.0.0.9", "2001:db8::1", "10.0.0.9", "2001:db8::2"):
+        world.does(world.service.note_failure, address)
+    world.passes(2)
+    assert reports == [{"10.0.0.9": 2, "2001:db8::/64": 2}]
+    world.service.on_failures = None
+    world.does(world.service._report_failures)
+    assert len(reports) == 1
+
+
+def test_a_failed_login_at_the_upstream_counts(make_world):
+    world = make_world(lockout={"failures": 3})
+    reports = []
+    world.service.on_failures = reports.append
+    client = world.client()
+    client.says(get("/webmail", "Authorization: Basic YWxpY2U6eA=="))
+    world.accepts().says(response("401 Unauthorized", "WWW-Authenticate: Basic"))
+    world.passes(2)
+    assert reports == [{"10.0.0.9": 1}]
+
+
+def test_who_is_kept_out_hears_so_until_the_time_is_over(world):
+    world.service.bans = {"10.0.0.9": world.clock.unix_seconds() + 60}
+    client, other = world.client(), world.client("10.0.0.10")
+    client.says(get())
+    answer = client.hears()
+    assert (status(answer), header(answer, "X-Gateway-Reason")) == (429, "locked_out")
+    assert header(answer, "Retry-After") == "60"
+    other.says(get())
+    assert len(world.dials) == 1
+    world.accepts()
+    world.passes(61)
+    client.says(get())
+    assert len(world.dials) == 1
 
 
 # TLS towards upstreams

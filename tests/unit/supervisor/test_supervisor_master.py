@@ -1,0 +1,306 @@
+"""The master in this very process, with real workers: its dialogue goes on in a timer's signal, between its turns."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import time
+
+import pytest
+import yaml
+from support import pki
+
+from gateway.errors import ConfigError, OperationError
+from gateway.supervisor import master as master_module
+from gateway.supervisor.master import Master
+from gateway.supervisor.reload import read_revision
+
+TICK_SECONDS = 0.02
+SECONDS = 20.0
+ALLOW = {"name": "all", "action": "allow"}
+DENY = {"name": "nobody", "action": "deny"}
+HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM)
+
+
+class Dialogue:
+    """What is done to the master, and seen of it, while it runs."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.path = folder / "config.yaml"
+        pki.server(folder)
+        self.write()
+        self.master: Master
+
+    def write(self, **more):
+        settings = {
+            "listen": [{"address": "127.0.0.1:0"}],
+            "sites": [{"hosts": ["mail.example.com"], "certificate": "server.crt", "key": "server.key"}],
+            "upstreams": {"mail": {"servers": ["http://127.0.0.1:1"]}},
+            "rules": [ALLOW],
+            "access_log": {"path": "access.jsonl"},
+            "workers": 1,
+        }
+        settings["sites"][0]["upstream"] = "mail"
+        self.path.write_text(yaml.safe_dump(settings | more))
+
+    def ask(self):
+        """(status of an answer, DER of the certificate that was shown); None while nobody answers."""
+        port = self.master._listening[0][1].getsockname()[1]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=0.5) as plain,
+                context.wrap_socket(plain, server_hostname="mail.example.com") as client,
+            ):
+                client.sendall(b"GET / HTTP/1.1\r\nHost: mail.example.com\r\nConnection: close\r\n\r\n")
+                return int(client.recv(65536).split(b" ")[1]), client.getpeercert(binary_form=True)
+        except OSError:
+            return None
+
+    def status(self):
+        answer = self.ask()
+        return answer and answer[0]
+
+    def workers(self):
+        return [child.pid for child in self.master._children.of(self.master._workers)]
+
+    def signal(self, number):
+        os.kill(os.getpid(), number)
+
+    def records(self):
+        path = self.folder / "access.jsonl"
+        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def until(holds):
+    """Goes on when it holds; one look at each tick."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "not in time"
+        yield
+
+
+def close(master):
+    """What the end of its process closes."""
+    for child in master._children:
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+        child.channel.close()
+    for each in (master._selector, master._signals, master._wakeup, master._fetcher):
+        each.close()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a master while `talk`, a generator, goes on; returns its exit code."""
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    dialogue = Dialogue(tmp_path)
+
+    def run(talk, **settings):
+        dialogue.write(**settings)
+        failures = []
+
+        def steps():
+            yield from until(dialogue.status)
+            yield from talk(dialogue)
+
+        talking = steps()
+
+        def tick(*_):
+            try:
+                next(talking)
+            except StopIteration:
+                dialogue.signal(signal.SIGTERM)
+            except BaseException as error:  # noqa: BLE001 - raised again when the master has ended
+                failures.append(error)
+                dialogue.signal(signal.SIGTERM)
+            else:
+                signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS)
+
+        dialogue.master = Master(read_revision(dialogue.path))
+        signal.signal(signal.SIGALRM, tick)
+        signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS)
+        try:
+            code = dialogue.master.run()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.set_wakeup_fd(-1)
+            close(dialogue.master)
+        if failures:
+            raise failures[0]
+        return code, dialogue
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_it_serves_until_it_is_told_to_stop(run):
+    def talk(dialogue):
+        assert len(dialogue.workers()) == 2
+        assert dialogue.status() == 502
+        yield
+
+    code, dialogue = run(talk, workers=2)
+    assert code == 0
+    assert dialogue.workers() == []
+    assert dialogue.master._listening[0][1].fileno() == -1
+    assert {record["reason"] for record in dialogue.records()} == {"upstream_unreachable"}
+
+
+def test_a_hangup_brings_in_the_file_and_a_broken_one_changes_nothing(run, caplog):
+    caplog.set_level(logging.INFO)
+
+    def talk(dialogue):
+        dialogue.write(rules=[DENY])
+        dialogue.signal(signal.SIGHUP)
+        yield from until(lambda: dialogue.status() == 403)
+        dialogue.path.write_text("rules: nonsense")
+        dialogue.signal(signal.SIGHUP)
+        yield from until(lambda: "reload refused, the old configuration stays" in caplog.text)
+        assert dialogue.status() == 403
+        dialogue.write(workers=2)
+        dialogue.signal(signal.SIGHUP)
+        yield from until(lambda: "workers cannot change" in caplog.text)
+        assert dialogue.status() == 403
+
+    run(talk)
+    assert "reloaded: 1 site(s), 1 rule(s)" in caplog.text
+
+
+def test_a_warning_is_told_at_every_reload(run, caplog):
+    def talk(dialogue):
+        dialogue.write(rules=[ALLOW, DENY])  # the second can never match
+        dialogue.signal(signal.SIGHUP)
+        yield from until(lambda: "rules[1]" in caplog.text)
+
+    run(talk)
+
+
+def test_a_certificate_that_changes_on_disk_is_brought_in_and_a_half_edited_file_is_not(run, caplog):
+    caplog.set_level(logging.INFO)
+
+    def talk(dialogue):
+        before = dialogue.ask()[1]
+        dialogue.path.write_text("being edited: [")
+        pki.server(dialogue.folder)
+        yield from until(lambda: (answer := dialogue.ask()) and answer[1] != before)
+        assert dialogue.status() == 502
+
+    run(talk)
+    assert "changed on disk: " in caplog.text
+
+
+def test_a_worker_that_dies_is_replaced(run, caplog):
+    def talk(dialogue):
+        (before,) = dialogue.workers()
+        os.kill(before, signal.SIGKILL)
+        yield from until(lambda: dialogue.workers() not in ([], [before]))
+        yield from until(dialogue.status)
+
+    run(talk)
+    assert "ended (signal SIGKILL); a new one starts in 0.1 s" in caplog.text
+
+
+def test_a_replaced_worker_serves_what_was_reloaded_before(run):
+    def talk(dialogue):
+        dialogue.write(rules=[DENY])
+        dialogue.signal(signal.SIGHUP)
+        yield from until(lambda: dialogue.status() == 403)
+        os.kill(dialogue.workers()[0], signal.SIGKILL)
+        yield from until(lambda: dialogue.status() == 403)
+
+    run(talk)
+
+
+def test_the_access_log_is_opened_anew_by_all(run):
+    def talk(dialogue):
+        log, moved = dialogue.folder / "access.jsonl", dialogue.folder / "access.jsonl.1"
+        log.rename(moved)
+        dialogue.signal(signal.SIGUSR1)
+        yield from until(log.exists)
+        yield from until(dialogue.status)
+        yield from until(dialogue.records)
+
+    run(talk)
+
+
+def test_failed_logins_are_counted_together_and_told_to_all(run, caplog):
+    def talk(dialogue):
+        dialogue.master._count_failures({"127.0.0.1": 1})
+        assert dialogue.status() == 502
+        dialogue.master._count_failures({"127.0.0.1": 1})
+        yield from until(lambda: dialogue.status() == 429)
+        os.kill(dialogue.workers()[0], signal.SIGKILL)  # its successor is told
+        yield from until(lambda: dialogue.status() == 429)
+        dialogue.write()  # without any lockout
+        dialogue.signal(signal.SIGHUP)
+        yield from until(lambda: dialogue.status() == 502)
+        dialogue.master._count_failures({"127.0.0.1": 100})
+        assert dialogue.status() == 502
+        dialogue.write(lockout={"failures": 3})
+        dialogue.signal(signal.SIGHUP)
+        yield from until(lambda: dialogue.master._lockouts is not None)
+
+    run(talk, lockout={"failures": 2})
+    assert "locked out for 900 s after too many failures: 127.0.0.1" in caplog.text
+
+
+def test_workers_report_failures(run):
+    def talk(dialogue):
+        yield from until(lambda: dialogue.status() == 429)
+
+    run(talk, rules=[DENY], lockout={"failures": 2})
+
+
+def test_a_second_request_to_stop_waits_for_nobody(run):
+    def talk(dialogue):
+        os.kill(dialogue.workers()[0], signal.SIGSTOP)  # it will not drain
+        dialogue.signal(signal.SIGTERM)
+        yield from until(lambda: dialogue.master._children._is_ending)
+        yield
+
+    code, dialogue = run(talk)
+    assert code == 0
+    assert dialogue.workers() == []
+
+
+def test_a_worker_that_does_not_end_in_time_is_killed(run, monkeypatch):
+    monkeypatch.setattr(master_module, "KILL_AFTER_SECONDS", 0.2)
+
+    def talk(dialogue):
+        os.kill(dialogue.workers()[0], signal.SIGSTOP)
+        yield
+
+    assert run(talk)[0] == 0
+
+
+def test_a_worker_that_cannot_be_told_does_not_serve_on(run):
+    def talk(dialogue):
+        (child,) = dialogue.master._children.of(dialogue.master._workers)
+        child.channel._socket.shutdown(socket.SHUT_RDWR)
+        dialogue.master._say({"do": "ban", "bans": {}})
+        yield from until(lambda: dialogue.workers() not in ([], [child.pid]))
+        yield from until(dialogue.status)
+
+    run(talk)
+
+
+def test_an_address_that_is_taken_is_said_before_anything_is_forked(tmp_path):
+    dialogue = Dialogue(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        dialogue.write(listen=[{"address": f"127.0.0.1:{taken.getsockname()[1]}"}])
+        with pytest.raises(OperationError, match="already in use"):
+            Master(read_revision(dialogue.path))
+
+
+def test_a_log_that_cannot_be_written_is_said_before_anything_is_forked(tmp_path):
+    dialogue = Dialogue(tmp_path)
+    (tmp_path / "folder").mkdir()
+    dialogue.write(access_log={"path": "folder"})
+    with pytest.raises(ConfigError):
+        Master(read_revision(dialogue.path))
