@@ -22,18 +22,19 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
-    """A running server; its URL up to the database's name."""
+def cluster(listen: tuple[str, int] | None = None) -> Iterator[str]:
+    """A running server; its URL up to the database's name. `listen`: a TCP address where it is as well."""
     folder = Path(tempfile.mkdtemp(prefix="gateway-pg-"))
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, user)
     data = folder / "data"
     _run(user, "initdb", "-D", str(data), "-A", "trust", "-U", "gateway", "-E", "UTF8", "--no-sync")
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    host, port = listen or ("", 5432)
+    options = f"-c listen_addresses='{host}' -c port={port} -c unix_socket_directories={folder} -c fsync=off"
     _run(user, "pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
-        yield f"postgresql+psycopg://gateway@/{{database}}?host={folder}"
+        yield f"postgresql+psycopg://gateway@/{{database}}?host={folder}&port={port}"
     finally:
         _run(user, "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
         shutil.rmtree(folder)
