@@ -138,7 +138,7 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def wait_for(self, script: str, *, seconds: float = 30.0) -> Any:
+    def wait_for(self, script: str, *, seconds: float = ANSWER_SECONDS) -> Any:
         """The first true value of the expression."""
 
         def value() -> Any:
