@@ -29,6 +29,7 @@ MAX_SYNCS = 5
 SUBJECT = "emailAddress=alice@example.com,CN=alice,O=Example Ltd,C=DE"
 INBOX_TYPE = "2"
 HAS_CHANGED = "2"
+NO_POLICY = "2"
 EVENT = """\
 BEGIN:VCALENDAR
 VERSION:2.0
@@ -127,7 +128,7 @@ def test_a_phone_finds_its_inbox_reads_a_mail_and_is_told_of_a_new_one(groupware
 
     policy = phone.command("Provision", PROVISION)
     assert policy.findtext("Status") == "1"
-    phone.policy_key = policy.findtext("Policies/Policy/PolicyKey")
+    assert policy.findtext("Policies/Policy/Status") == NO_POLICY
 
     folders = phone.command("FolderSync", '<FolderSync xmlns="FolderHierarchy:"><SyncKey>0</SyncKey></FolderSync>')
     assert folders.findtext("Status") == "1"

@@ -47,7 +47,6 @@ class Phone:
         self._user = user
         basic = b64encode(f"{user}:{password}".encode()).decode()
         self.login = f"Authorization: Basic {basic}"
-        self.policy_key = "0"
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +62,7 @@ class Phone:
         """A command whose answer is read later, by `receive`."""
         target = f"{PATH}?Cmd={command}&User={self._user}&DeviceId={DEVICE}&DeviceType=SmartPhone"
         fields = (
-            *(self.login, "MS-ASProtocolVersion: 14.1", f"X-MS-PolicyKey: {self.policy_key}"),
+            *(self.login, "MS-ASProtocolVersion: 14.1", "X-MS-PolicyKey: 0"),
             *("User-Agent: Test-Phone/1.0", "Content-Type: application/vnd.ms-sync.wbxml"),
         )
         self.client.send(self.client.request("POST", target, *fields, body=wbxml(xml)))
