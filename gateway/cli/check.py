@@ -34,15 +34,20 @@ def check(
     Prints a line for each problem and exits with 2 where there is an error.
     """
     from gateway.config.load import load_with_warnings  # noqa: PLC0415 - heavy, see app
-    from gateway.config.problems import ConfigErrors  # noqa: PLC0415 - the same
+    from gateway.config.problems import START, ConfigErrors, Place, Problem  # noqa: PLC0415 - the same
+    from gateway.errors import ConfigError  # noqa: PLC0415 - the same
+    from gateway.supervisor.reload import prepare  # noqa: PLC0415 - the same
 
     loaded: Loaded | None = None
     errors: tuple[Problem, ...] = ()
     try:
         loaded = load_with_warnings(config)
         warnings = loaded.warnings
+        prepare(loaded.config)
     except ConfigErrors as found:
         errors, warnings = found.problems, found.warnings
+    except ConfigError as found:
+        errors, loaded = (Problem(str(config), Place(START), found.cause, found.remedy),), None
     if as_json:
         typer.echo(json.dumps(_document(loaded, errors, warnings), indent=2))
     else:

@@ -114,7 +114,8 @@ class Admission:
 
     def is_due(self, unix_seconds: float) -> bool:
         """True when the certificate must be looked at again before the next request."""
-        return unix_seconds >= self._judged_until
+        # A clock that was set back must not put that off.
+        return not self._judged_until - REJUDGE_SECONDS <= unix_seconds < self._judged_until
 
     def readmit(self, head: RequestHead, record: AccessRecord) -> None:
         """Judge a request that is under way by what counts now. Raises `RequestError`.

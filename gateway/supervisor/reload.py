@@ -51,13 +51,17 @@ def read_revision(
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", "name a readable configuration file with -c") from error
     loaded = load_with_warnings(path, source=source, is_serving=True)
-    for upstream in loaded.config.upstreams:
-        upstream_tls(upstream)
     lists = lists or ListStore.beside(path)
     # Before the reading: a list that is replaced in the middle of it must be seen as changed.
     seen = stamps(watched_files(loaded.config, lists))
-    snapshot = build_snapshot(loaded.config, previous, stored_lists(loaded.config, lists))
-    return Revision(source, loaded.config, snapshot, loaded.warnings, lists, seen)
+    return Revision(source, loaded.config, prepare(loaded.config, lists, previous), loaded.warnings, lists, seen)
+
+
+def prepare(config: Config, lists: ListStore | None = None, previous: Snapshot | None = None) -> Snapshot:
+    """All that serving this configuration needs, or `ConfigError`; the rest as for `read_revision`."""
+    for upstream in config.upstreams:
+        upstream_tls(upstream)
+    return build_snapshot(config, previous, stored_lists(config, lists or ListStore.beside(config.path)))
 
 
 def check_same_frame(old: Config, new: Config) -> None:

@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from support.config_files import BASE, fill
+from cryptography import x509
+from support.config_files import BASE, NOW, YEAR, fill
+from support.pki import Ca
 
 from gateway import clock
 from gateway.cli.app import run
@@ -19,8 +21,6 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def folder(shared, monkeypatch):
     """The files are good in the year they were made for."""
-    from support.config_files import NOW  # noqa: PLC0415
-
     monkeypatch.setattr(clock, "now", lambda: NOW)
     monkeypatch.chdir(shared)
     return shared
@@ -93,3 +93,17 @@ def test_schema_prints_json_or_markdown(capsys):
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
     assert run(["schema", "--markdown"]) == 0
     assert capsys.readouterr().out.startswith("# The configuration file\n")
+
+
+def test_what_could_not_be_served_is_found_too(folder, capsys):
+    """A list of changes only is a good list, and of no use to the gateway: `run` would refuse it."""
+    ca = Ca.make(not_before=NOW, not_after=NOW + YEAR)
+    (folder / "changes.pem").write_bytes(ca.pem)
+    (folder / "changes.crl").write_bytes(ca.crl(last_update=NOW, extensions=[(x509.DeltaCRLIndicator(1), True)]))
+    site = "client_ca: [changes.pem]\n    crl: [changes.crl]"
+    (folder / "config.yaml").write_text(BASE.replace("client_ca: [ca.pem]", site))
+    assert run(["check"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("config.yaml:1:1: ")
+    assert "changes.crl" in told.err
