@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import signal
 import socket
@@ -42,11 +43,23 @@ RULES = [
 ]
 
 
+# Below the kernel's range for outgoing connections, one of which could take a port before its server listens.
+PORTS = range(10_000, 30_000)
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((INSIDE, 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listened on a moment ago, and that was not given out before."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((INSIDE, port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def settings_for(site: dict[str, Any], upstream: str, **more: Any) -> dict[str, Any]:
