@@ -21,6 +21,7 @@ from gateway.http.headers import (
     HOST,
     KINDS,
     LAST_PASSING,
+    MAX_CACHED_NAME_BYTES,
     NEVER_HOP_BY_HOP,
     ONCE,
     Classifier,
@@ -200,10 +201,11 @@ def _sort(fields: Fields, classify: Classifier) -> tuple[list[bytes], list[bytes
     values: list[bytes | None] = [None] * KINDS
     for name, value in fields:
         kind = classify[name]
+        if not kind:
+            passing += (name, b": ", value, b"\r\n")
+            continue
         if kind <= LAST_PASSING:
             passing += (name, b": ", value, b"\r\n")
-            if not kind:
-                continue
         elif kind == DROP:
             continue
         before = values[kind]
@@ -308,21 +310,35 @@ def bad_response(cause: str) -> RequestError:
     return RequestError(Reason.UPSTREAM_BAD_RESPONSE, cause)
 
 
+# Servers have a handful of status lines; those of a broken one must not fill the memory.
+MAX_CACHED_STATUS_LINES: Final = 256
+_status_lines: Final[dict[bytes, tuple[int, int, bytes]]] = {}
+
+
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    """(minor version, status, reason phrase) of a whole status line."""
+    known = _status_lines.get(line)
+    if known is not None:
+        return known
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise bad_response("the status line is not HTTP/1.1 or HTTP/1.0")
+    minor, status, reason = found.groups()
+    read = (1 if minor == b"1" else 0, int(status), reason or b"")
+    if len(_status_lines) < MAX_CACHED_STATUS_LINES and len(line) <= MAX_CACHED_NAME_BYTES:
+        _status_lines[line] = read
+    return read
+
+
 def parse_response(data: bytes, end: int, classify: Classifier) -> ResponseHead:
     """The response head that starts at 0 and whose END_OF_HEAD stands at `end`. Raises `RequestError`."""
-    line = _STATUS_LINE.match(data)
-    if line is None:
-        raise bad_response("the status line is not HTTP/1.1 or HTTP/1.0")
-    minor, status, reason = line.groups()
-    start = line.end()
+    start = data.find(b"\r\n") + 2
+    head = ResponseHead()
+    head.minor, head.status, head.reason = _status_line(data[:start])
     try:
         fields = parse_fields(data[start : end + 4]) if start < end + 2 else []
     except FieldsError as error:
         raise bad_response(f"header fields: {error}") from error
-    head = ResponseHead()
-    head.minor = 1 if minor == b"1" else 0
-    head.status = int(status)
-    head.reason = reason or b""
     try:
         _read_response_fields(head, fields, classify)
     except RequestError as error:

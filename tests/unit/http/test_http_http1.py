@@ -4,6 +4,7 @@ import pytest
 
 from gateway.errors import RequestError
 from gateway.facts import Reason
+from gateway.http import http1
 from gateway.http.headers import ACCEPT, AUTHORIZATION, FORWARDED_FOR, USER_AGENT, RequestClassifier, ResponseClassifier
 from gateway.http.http1 import END_OF_HEAD, MAX_LENGTH_DIGITS, check_unfinished, parse_request, parse_response
 
@@ -320,3 +321,12 @@ def test_a_reason_may_be_empty_or_missing(reason):
 )
 def test_no_answers(data):
     refused(Reason.UPSTREAM_BAD_RESPONSE, response, data)
+
+
+def test_status_lines_of_a_broken_server_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(http1, "_status_lines", lines := {})
+    for number in range(http1.MAX_CACHED_STATUS_LINES + 10):
+        data = b"HTTP/1.1 200 %d\r\n\r\n" % number
+        head = http1.parse_response(data, data.find(b"\r\n\r\n"), ResponseClassifier())
+        assert (head.status, head.reason) == (200, b"%d" % number)
+    assert len(lines) == http1.MAX_CACHED_STATUS_LINES
