@@ -105,6 +105,8 @@ def run(tmp_path):
         failures = []
 
         def steps():
+            # A worker may answer before the master has come back from forking it.
+            yield from until(lambda: len(dialogue.workers()) == settings.get("workers", 1))
             yield from until(dialogue.status)
             yield from talk(dialogue)
 
