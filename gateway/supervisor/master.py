@@ -178,11 +178,6 @@ class Master:
         match message:
             case {"is": "failures", "counts": dict(counts)}:
                 self._count_failures(counts)
-            case {"is": "reloaded", "error": str(error)}:
-                # A file changed between the master's reading and the worker's. Its successor has what the master read.
-                self._census.hear(child, message)
-                _log.error("worker %d could not follow and is replaced: %s", child.pid, error)
-                os.kill(child.pid, signal.SIGTERM)
             case _:
                 self._census.hear(child, message)
 
