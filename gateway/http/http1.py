@@ -49,6 +49,9 @@ _SWITCHABLE: Final = re.compile(
 _LINE_OVERHEAD_BYTES: Final = 64
 
 END_OF_HEAD: Final = b"\r\n\r\n"
+# A field section is kept to be known again up to this length: idle connections are many.
+MAX_KNOWN_SECTION_BYTES: Final = 2048
+_SLASH: Final = 0x2F
 
 
 class RequestHead:
@@ -63,6 +66,7 @@ class RequestHead:
         "method",
         "minor",
         "passing",
+        "section",
         "target",
         "upgrade",
         "values",
@@ -73,6 +77,7 @@ class RequestHead:
     minor: int  # of the HTTP version: 0 or 1
     host: bytes | None  # as sent, from the absolute form where there was one
     passing: list[bytes]  # name, ": ", value, CRLF, … of every field that goes on to the upstream
+    section: bytes  # the field section, by which it is known again; empty where it should not be
     values: list[bytes | None]  # what was remembered, by `headers`' kinds: values[USER_AGENT]
     content_length: int | None
     is_chunked: bool
@@ -136,10 +141,21 @@ def check_unfinished(data: bytes, *, uri_bytes: int, header_bytes: int) -> None:
         raise _headers_too_large(header_bytes)
 
 
-def parse_request(
-    data: bytes, end: int, classify: Classifier, *, uri_bytes: int, headers: int, header_bytes: int
+def parse_request(  # noqa: PLR0913
+    data: bytes,
+    end: int,
+    classify: Classifier,
+    *,
+    uri_bytes: int,
+    headers: int,
+    header_bytes: int,
+    known: RequestHead | None = None,
 ) -> RequestHead:
-    """The head that starts at 0 and whose END_OF_HEAD stands at `end`. Raises `RequestError`."""
+    """The head that starts at 0 and whose END_OF_HEAD stands at `end`. Raises `RequestError`.
+
+    `known`: an earlier head that was read with the same `classify` and limits. Clients send the same fields over and
+    over; what they mean depends on their bytes and the version alone.
+    """
     line = _REQUEST_LINE.match(data)
     if line is None:
         raise _bad_request_line(data, uri_bytes)
@@ -150,20 +166,45 @@ def parse_request(
     if end - start > header_bytes:
         raise _headers_too_large(header_bytes)
     # Without any field the line's own CRLF is the first half of END_OF_HEAD.
+    section = data[start : end + 4] if start < end + 2 else b""
+    is_origin_form = target[0] == _SLASH
+    version = 1 if minor == b"1" else 0
+    if known is not None and section and known.section == section and known.minor == version and is_origin_form:
+        return _known_again(known, method, target)
     try:
-        fields = parse_fields(data[start : end + 4]) if start < end + 2 else []
+        fields = parse_fields(section) if section else []
     except FieldsError as error:
         raise bad_request(f"header fields: {error}") from error
     if len(fields) > headers:
         raise RequestError(Reason.HEADERS_TOO_LARGE, f"more than {headers} header fields")
     head = RequestHead()
     head.method = method
-    head.minor = 1 if minor == b"1" else 0
+    head.minor = version
     _read_request_fields(head, fields, classify)
-    if target[0] == 0x2F:
+    if is_origin_form:
         head.target = target
+        head.section = section if len(section) <= MAX_KNOWN_SECTION_BYTES else b""
     else:
+        head.section = b""  # its host may be the target's
         _other_form(head, target)
+    return head
+
+
+def _known_again(known: RequestHead, method: bytes, target: bytes) -> RequestHead:
+    """A head with the fields of an earlier one; nobody changes what they share."""
+    head = RequestHead()
+    head.method = method
+    head.target = target
+    head.minor = known.minor
+    head.host = known.host
+    head.passing = known.passing
+    head.section = known.section
+    head.values = known.values
+    head.content_length = known.content_length
+    head.is_chunked = known.is_chunked
+    head.is_keep_alive = known.is_keep_alive
+    head.expects_continue = known.expects_continue
+    head.upgrade = known.upgrade
     return head
 
 

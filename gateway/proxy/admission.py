@@ -56,6 +56,8 @@ class Admission:
     """Who one client is, and what it may ask for."""
 
     __slots__ = (
+        "_decided_by",
+        "_decision",
         "_forwarding",
         "_host",
         "_host_raw",
@@ -91,6 +93,8 @@ class Admission:
         self._identity_block = b""
         self._host_raw: bytes | None = None  # the last Host, and what follows from it
         self._host = ""
+        self._decided_by: tuple[object, ...] | None = None
+        self._decision: Decision
         self._forwarding = b""
         self._rewriter: Rewriter | None = None
 
@@ -186,10 +190,14 @@ class Admission:
         login = login_of(target.match, target.query, head.values[AUTHORIZATION])
         record.user = login.users[0] if login.users else None
         record.device_id = login.device_id
-        request = Request(address, self._host, method, target.match, self.judgement, login)
-        decision = self.snapshot.engine.decide(request)
+        engine = self.snapshot.engine
+        # All that a decision depends on: webmail asks for one path over and over, with another query each time.
+        facts = (method, target.match, login, address, self._host, self.judgement, engine)
+        if facts != self._decided_by:
+            self._decision = engine.decide(Request(address, self._host, method, target.match, self.judgement, login))
+            self._decided_by = facts
         forwarded = target.path if target.query is None else f"{target.path}?{target.query}"
-        return forwarded.encode("ascii"), decision
+        return forwarded.encode("ascii"), self._decision
 
     def _upstream_head(self, head: RequestHead, target: bytes, forwarding: bytes) -> tuple[bytes, bytes]:
         """The head as the upstream reads it: what passes of the client's, then what only we may say."""

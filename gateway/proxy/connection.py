@@ -54,6 +54,7 @@ class ClientConnection:
         "_is_over_limit",
         "_is_paused",
         "_is_reading",
+        "_last_head",
         "_layer",
         "_repeated",
         "_repeated_data",
@@ -103,6 +104,7 @@ class ClientConnection:
         self._drained_bytes = 0
         self._repeated_data: bytes | None = None  # the last request that passed: its bytes, and what became of them
         self._repeated: Admitted | None = None
+        self._last_head: RequestHead | None = None
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer.address} {self._exchange or 'idle'}>"
@@ -215,7 +217,7 @@ class ClientConnection:
                 end = self._find_head(data, is_new=is_new)
                 if end < 0:
                     return
-                head = self._parse(data, end)
+                self._last_head = head = self._parse(data, end)
             except RequestError as error:
                 self._refuse_unread(error, data)
                 return
@@ -245,6 +247,7 @@ class ClientConnection:
             uri_bytes=limits.uri_bytes,
             headers=limits.headers,
             header_bytes=limits.header_bytes,
+            known=self._last_head,
         )
 
     def _begin(self, head: RequestHead, rest: bytes, admitted: Admitted | None) -> None:
@@ -474,7 +477,7 @@ class ClientConnection:
         """Judge anew by another snapshot: a request under way at once, later ones when they come."""
         site = snapshot.sites.find(self._server_name)
         exchange = self._exchange
-        self._repeated = self._repeated_data = None
+        self._repeated = self._repeated_data = self._last_head = None
         if site is None:
             if exchange is None:
                 self._close(is_lingering=False)

@@ -330,3 +330,38 @@ def test_status_lines_of_a_broken_server_do_not_fill_the_memory(monkeypatch):
         head = http1.parse_response(data, data.find(b"\r\n\r\n"), ResponseClassifier())
         assert (head.status, head.reason) == (200, b"%d" % number)
     assert len(lines) == http1.MAX_CACHED_STATUS_LINES
+
+
+SECTIONS = (
+    b"Host: a\r\n",
+    b"Host: b\r\n",
+    b"Host: a\r\nContent-Length: 3\r\n",
+    b"Host: a\r\nTransfer-Encoding: chunked\r\n",
+    b"Host: a\r\nConnection: close, X-One\r\nX-One: 1\r\nExpect: 100-continue\r\nUpgrade: websocket\r\n",
+    b"Host: a\r\nX-Long: " + b"x" * http1.MAX_KNOWN_SECTION_BYTES + b"\r\n",
+)
+LINES = (b"GET /a HTTP/1.1\r\n", b"POST /b?c HTTP/1.1\r\n", b"GET /a HTTP/1.0\r\n", b"GET http://a/b HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("earlier", [line + section for line in LINES for section in SECTIONS])
+def test_a_head_means_the_same_whatever_came_before_it(earlier):
+    """Fields that are known again are read as if they were new, and only where version and target's form allow it."""
+
+    def read(data, known=None):
+        data += b"\r\n"
+        limits = {"uri_bytes": 100, "headers": 10, "header_bytes": 4096}
+        try:
+            return parse_request(data, data.index(END_OF_HEAD), RequestClassifier(), known=known, **limits)
+        except RequestError as error:
+            return error
+
+    def meaning(head):
+        if isinstance(head, RequestError):
+            return str(head)
+        return {name: getattr(head, name) for name in head.__slots__}
+
+    known = read(earlier)
+    for line in LINES:
+        for section in SECTIONS:
+            again = read(line + section, None if isinstance(known, RequestError) else known)
+            assert meaning(again) == meaning(read(line + section))
