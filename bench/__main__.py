@@ -45,6 +45,7 @@ class Scenario:
     requests: int = 6_000
     connections: int = 32
     is_new_connection_each: bool = False
+    is_varied: bool = False
     is_memory: bool = False
     nginx_ratio: float | None = None  # at most
     aiohttp_ratio: float | None = None  # at most
@@ -54,6 +55,8 @@ class Scenario:
 SCENARIOS = [
     Scenario("1k", "1 KiB, keep-alive, client certificate", "1k", nginx_ratio=2.5, aiohttp_ratio=1 / 3),
     Scenario("1k-inside", "1 KiB, keep-alive, from inside without", "1k", source=INSIDE, shows_certificate=False,
+             nginx_ratio=2.5, aiohttp_ratio=1 / 3),
+    Scenario("1k-varied", "1 KiB, keep-alive, client certificate, each URI another", "1k", is_varied=True,
              nginx_ratio=2.5, aiohttp_ratio=1 / 3),
     Scenario("64k", "64 KiB, keep-alive, client certificate", "64k", requests=3_000, nginx_ratio=1.6),
     Scenario("handshake", "full mutual TLS 1.3 handshake + 1 request", "1k", requests=400, connections=8,
@@ -162,6 +165,7 @@ class Bench:
             requests=scenario.requests,
             warm_up=0 if scenario.is_memory else max(scenario.requests // 10, scenario.connections),
             is_new_connection_each=scenario.is_new_connection_each,
+            is_varied=scenario.is_varied,
         )
 
     def _load(self, job: Job, name: str, *, is_memory: bool = False) -> tuple[float, float]:

@@ -8,6 +8,7 @@ length are checked, and the whole body of the first answer on each connection.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import select
@@ -38,6 +39,7 @@ class Job:
     requests: int
     warm_up: int
     is_new_connection_each: bool  # a full handshake for each request
+    is_varied: bool  # another URI for each request
 
 
 class Connection:
@@ -59,15 +61,22 @@ class Load:
         self.context.minimum_version = self.context.maximum_version = version
         if job.client:
             self.context.load_cert_chain(job.client, job.client_key)
-        self.request = (
-            f"GET {job.path} HTTP/1.1\r\nHost: {HOST}\r\n"
+        self.numbers = itertools.count() if job.is_varied else None
+        self.rest = (
+            f" HTTP/1.1\r\nHost: {HOST}\r\n"
             "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
             "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: en\r\n"
             "Accept-Encoding: identity\r\nCookie: session=5dba1f4e7c2f4d7a9d1b\r\n\r\n"
         ).encode()
+        self.path = b"GET " + job.path.encode()
         self.expected = b"x" * job.body_bytes
         self.epoll = select.epoll()
         self.open: dict[int, Connection] = {}
+
+    def request(self) -> bytes:
+        if self.numbers is None:
+            return self.path + self.rest
+        return b"%b?message=%d%b" % (self.path, next(self.numbers), self.rest)
 
     def connect(self) -> Connection:
         raw = socket.create_connection(
@@ -88,7 +97,7 @@ class Load:
         except ssl.SSLWantReadError:
             return False
         connection.needed = -1
-        connection.socket.write(self.request)
+        connection.socket.write(self.request())
         return True
 
     def close(self, connection: Connection) -> None:
@@ -146,7 +155,7 @@ class Load:
             idle = list(self.open.values())[:requests]
             to_start = requests - len(idle)
             for connection in idle:
-                connection.socket.write(self.request)
+                connection.socket.write(self.request())
         self.answers(requests, to_start)
 
     def answers(self, requests: int, to_start: int) -> None:
@@ -165,7 +174,7 @@ class Load:
                     if to_start:
                         self.connect()
                 elif to_start:
-                    connection.socket.write(self.request)
+                    connection.socket.write(self.request())
                 to_start -= bool(to_start)
 
     def open_all(self) -> None:
