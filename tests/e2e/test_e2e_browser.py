@@ -10,6 +10,7 @@ from support.browser import Browser, chooses_certificate
 from support.credentials import P12_PASSWORD
 from support.gateway import HOST, INSIDE, settings_for
 from support.pki import openssl
+from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -82,9 +83,9 @@ def test_a_certificate_opens_the_webmail_and_all_that_its_page_loads(gateway, cr
     assert browser.evaluate("document.querySelector('img').naturalWidth") == 40
     assert browser.keep_picture("webmail").startswith(b"\x89PNG")
     subject = "emailAddress=alice@example.com,CN=alice,O=Example Ltd,C=DE"
-    shown = answered(gateway)
-    for uri in ("/webmail", "/webmail/logo.svg", "/webmail/new"):
-        assert shown[uri] == (200, None, subject)
+    asked = {"/webmail", "/webmail/logo.svg", "/webmail/new"}
+    until(lambda: asked <= answered(gateway).keys(), "all that the page loads is logged")
+    assert {answered(gateway)[uri] for uri in asked} == {(200, None, subject)}
 
 
 def test_without_a_certificate_a_german_reads_in_german_what_is_missing(gateway, mail, browse):
@@ -98,6 +99,7 @@ def test_without_a_certificate_a_german_reads_in_german_what_is_missing(gateway,
     assert "certificate_missing" in text
     assert browser.evaluate("document.querySelector('a').href") == "mailto:helpdesk@example.com"
     assert browser.keep_picture("refusal").startswith(b"\x89PNG")
+    until(lambda: "/webmail" in answered(gateway), "the refusal is logged")
     assert answered(gateway)["/webmail"] == (403, "certificate_missing", None)
     assert not mail.received
 

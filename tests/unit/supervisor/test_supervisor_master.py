@@ -145,7 +145,7 @@ def test_it_serves_until_it_is_told_to_stop(run):
     def talk(dialogue):
         assert len(dialogue.workers()) == 2
         assert dialogue.status() == 502
-        yield
+        yield from until(dialogue.records)
 
     code, dialogue = run(talk, workers=2)
     assert code == 0
