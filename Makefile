@@ -36,9 +36,11 @@ format: .venv/.dev ## put the code into the house's format
 bench: .venv/.dev peers ## CPU and memory beside nginx, HAProxy, Caddy and aiohttp (ARGS="--only 1k --servers nginx,gateway")
 	@$(PY) -m bench $(ARGS)
 
+# Extras stay in the lists: where one package asks for another's extra, pip refuses a pin without it as soon as there is a
+# newer release than the pinned one.
 lock: .venv/.dev ## choose versions anew (ARGS=--upgrade) and write requirements/*.txt with their hashes
 	@compile() { $(PY) -m uv --quiet pip compile --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS) "$$@" >/dev/null; }; \
+		--no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command 'make lock' $(ARGS) "$$@" >/dev/null; }; \
 	compile pyproject.toml -o requirements/run.txt; \
 	compile requirements/build.in -o requirements/build.txt; \
 	compile -c requirements/run.txt pyproject.toml requirements/dev.in -o requirements/dev.txt
