@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PASSPHRASE_VARIABLE: Final = "GATEWAY_CA_PASSPHRASE"  # noqa: S105 - a name
 PARENT_VARIABLE: Final = "GATEWAY_CA_PARENT_PASSPHRASE"
 _DEFAULT_STORE: Final = "sqlite:///pki/registry.db"
-_SQLITE: Final = "sqlite:///"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PassphraseOption = Annotated[
@@ -59,7 +58,8 @@ def take_where(
         typer.Option("--folder", envvar="GATEWAY_PKI_FOLDER", help="Where the authorities' files are. [default: pki]"),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Take pki.store from this configuration.", metavar="FILE")
+        Path | None,
+        typer.Option("-c", "--config", help="Take pki.store and pki.folder from this configuration.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Remember where the registry is for the command that follows."""
@@ -73,12 +73,9 @@ def open_desk(context: typer.Context) -> Iterator[Desk]:
     from gateway.pki.registry.engine import Registry  # noqa: PLC0415 - the same
 
     where = context.obj if isinstance(context.obj, Where) else Where()
-    store, base = where.store, Path.cwd()
-    if store is None and where.config is not None:
-        store, base = _store_of(where.config), where.config.absolute().parent
-    store = store or _DEFAULT_STORE
-    with Registry.open(store, base) as registry:
-        yield Desk(registry, where.folder or _folder(store, base), actor())
+    store, folder = _located(where)
+    with Registry.open(store, Path.cwd()) as registry:
+        yield Desk(registry, folder, actor())
 
 
 def actor() -> str:
@@ -158,13 +155,15 @@ def _plain(value: object) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
 
 
-def _folder(store: str, base: Path) -> Path:
-    if store.startswith(_SQLITE):
-        return (base / store.removeprefix(_SQLITE)).parent
-    return base / "pki"
+def _located(where: Where) -> tuple[str, Path]:
+    """The registry's URL and the authorities' folder: what the command line says, then the configuration."""
+    from gateway.config.load import read_pki  # noqa: PLC0415 - heavy, see app
+    from gateway.config.pki import absolute_store, default_folder  # noqa: PLC0415 - the same
 
-
-def _store_of(config: Path) -> str | None:
-    from gateway.config.load import read_pki_store  # noqa: PLC0415 - heavy, see app
-
-    return read_pki_store(config)
+    store, base = where.store or _DEFAULT_STORE, Path.cwd()
+    if where.store is None and where.config is not None:
+        if (pki := read_pki(where.config)) is not None:
+            return pki.store, where.folder or pki.folder
+        base = where.config.absolute().parent
+        store = absolute_store(store, base)
+    return store, where.folder or default_folder(store, base)

@@ -15,8 +15,9 @@ from gateway import clock
 from gateway.config.certificates import Material
 from gateway.config.files import read_file
 from gateway.config.marks import YamlError, decode, parse
-from gateway.config.model import Config
+from gateway.config.model import Config, Pki
 from gateway.config.networks import Networks
+from gateway.config.pki import build_pki
 from gateway.config.problems import START, ConfigErrors, Place, Problem, Problems
 from gateway.config.reading import Reader, Value
 from gateway.config.rules import Rules
@@ -29,7 +30,6 @@ from gateway.config.service import (
     build_listeners,
     build_lockout,
     build_pages,
-    build_pki_store,
     read_networks,
     worker_count,
 )
@@ -116,7 +116,7 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
         pages=build_pages(root, path.parent, problems),
         workers=worker_count(root),
         admin=build_admin(root, listeners, problems),
-        pki_store=build_pki_store(root, path.parent),
+        pki=build_pki(root, path.parent),
     )
 
 
@@ -130,8 +130,8 @@ def _warn_of_unused(root: Value, problems: Problems) -> None:
             problems.warning(place, "no site uses this upstream", "remove it, or name it in a site")
 
 
-def read_pki_store(path: Path, *, environ: Mapping[str, str] | None = None) -> str | None:
-    """The registry's URL out of the file, without asking for the certificates it names: the desk makes those.
+def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | None:
+    """The registry's section out of the file, without asking for the certificates it names: the desk makes those.
 
     Raises `ConfigErrors`.
     """
@@ -143,4 +143,4 @@ def read_pki_store(path: Path, *, environ: Mapping[str, str] | None = None) -> s
         root = None
     if root is None or problems.errors:
         raise ConfigErrors(problems.errors, problems.warnings)
-    return build_pki_store(root, path.absolute().parent)
+    return build_pki(root, path.absolute().parent)

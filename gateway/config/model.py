@@ -184,6 +184,14 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
+class Pki:
+    """The certificate registry and the authorities' files."""
+
+    store: str = field(repr=False)  # a URL that may hold a password; a SQLite file's path in it is absolute
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file."""
 
@@ -201,4 +209,4 @@ class Config:
     pages: Pages = Pages()
     workers: int = 1  # `auto` is resolved by the loader
     admin: Admin | None = None
-    pki_store: str | None = field(default=None, repr=False)
+    pki: Pki | None = None

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.config.kinds import Choice, Duration, Field, ListOf, Record, TableOf, Text, Whole
 from gateway.config.schema_access import RULE, SITE
+from gateway.config.schema_pki import PKI
 from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER
 from gateway.config.schema_upstreams import UPSTREAM
 from gateway.config.schema_words import CIDR, DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, optional
@@ -118,21 +119,7 @@ SCHEMA: Final = Record(
         ),
         Field(
             "pki",
-            Record(
-                (
-                    Field(
-                        "store",
-                        Text(
-                            what="a database URL",
-                            pattern=r"(?:sqlite:///|postgresql\+psycopg://).+",
-                            is_secret=True,
-                            example="sqlite:///pki/registry.db or postgresql+psycopg://…",
-                        ),
-                        "Where issued certificates are kept.",
-                        is_required=True,
-                    ),
-                )
-            ),
+            PKI,
             "The certificate registry.",
             is_nullable=True,
             default_note="none",

@@ -1,4 +1,4 @@
-"""The sections about the service itself: listeners, limits, headers, logs, pages, workers, console, registry."""
+"""The sections about the service itself: listeners, limits, headers, logs, pages, workers, console."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ _TAKEN_HEADERS: Final = frozenset(
         *("x-gateway-reason", "x-request-id"),
     }
 )
-_SQLITE: Final = "sqlite:///"
 
 
 def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
@@ -136,14 +135,6 @@ def build_admin(root: Value, listeners: tuple[Listener, ...], problems: Problems
         cause = "everybody who reaches this address reads status and metrics, without a password"
         problems.warning(address.place, cause, 'write "127.0.0.1:9444" and reach it through SSH or VPN')
     return Admin(str(address.data), *parsed)
-
-
-def build_pki_store(root: Value, folder: Path) -> str | None:
-    """The registry's URL; a relative SQLite file is in the configuration's folder."""
-    store = root.section("pki").plain("store", None)
-    if isinstance(store, str) and store.startswith(_SQLITE):
-        return f"{_SQLITE}{folder / store.removeprefix(_SQLITE)}"
-    return None if store is None else str(store)
 
 
 def worker_count(root: Value) -> int:

@@ -454,7 +454,14 @@ def test_the_registry_is_where_the_configuration_says(tmp_path, make_desk):
     )
     elsewhere = make_desk(tmp_path / "elsewhere")
     elsewhere.folder.mkdir()
-    assert [entry["name"] for entry in elsewhere.json("ca", "-c", str(config), "list")] == ["corp"]
+    (corp,) = elsewhere.json("ca", "-c", str(config), "list")
+    assert (corp["name"], Path(corp["key_file"])) == ("corp", config.parent / "../pki/corp/corp.key")
+    config.write_text(config.read_text().replace("registry.db", 'registry.db", folder: "authorities'))
+    (corp,) = elsewhere.json("ca", "-c", str(config), "list")
+    assert Path(corp["key_file"]) == config.parent / "authorities/corp/corp.key"
+    assert (
+        elsewhere.json("ca", "-c", str(config), "--folder", "/there", "list")[0]["key_file"] == "/there/corp/corp.key"
+    )
     config.write_text("pki: [")
     elsewhere.run("ca", "-c", config, "list", code=2)
     config.write_text("pki: {stroe: x}")

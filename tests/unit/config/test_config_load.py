@@ -21,6 +21,7 @@ from gateway.config.model import (
     Lockout,
     Ocsp,
     Pages,
+    Pki,
     Server,
     Site,
     Timeouts,
@@ -86,7 +87,7 @@ access_log: {path: logs/access.jsonl, format: combined}
 pages: {contact: help, directory: folder}
 workers: 3
 admin: {address: "127.0.0.1:9444"}
-pki: {store: "sqlite:///pki/registry.db"}
+pki: {store: "sqlite:///pki/registry.db", folder: authorities}
 """.replace("AB:$HEX", ":".join(["AB"] * 32))
 
 
@@ -121,7 +122,7 @@ def test_a_small_file_gets_every_default(write, folder):
     )
     assert config.networks == {"internal": DEFAULT_INTERNAL}
     assert config.workers == len(os.sched_getaffinity(0))
-    rest = (config.trusted_proxies, config.lockout, config.admin, config.pki_store)
+    rest = (config.trusted_proxies, config.lockout, config.admin, config.pki)
     assert rest == ((), None, None, None)
     assert (config.limits, config.identity_headers) == (Limits(), IdentityHeaders())
     assert (config.access_log, config.pages) == (AccessLog(), Pages())
@@ -196,7 +197,7 @@ def test_every_key_reaches_the_model(write, folder):
     assert config.access_log == AccessLog(folder / "logs/access.jsonl", "combined")
     assert config.pages == Pages("help", folder / "folder")
     assert (config.workers, config.admin) == (3, Admin("127.0.0.1:9444", "127.0.0.1", 9444))
-    assert config.pki_store == f"sqlite:///{folder}/pki/registry.db"
+    assert config.pki == Pki(f"sqlite:///{folder}/pki/registry.db", folder / "authorities")
 
 
 @pytest.mark.usefixtures("all_available")
@@ -205,7 +206,8 @@ def test_secrets_are_not_in_a_repr(write):
         "locked.key", "mail.key"
     )
     config = load(write(text), now=NOW, environ={"PASSWORD": "hidden"})
-    assert config.pki_store == "postgresql+psycopg://u:hidden@h/d"
+    assert config.pki is not None
+    assert config.pki.store == "postgresql+psycopg://u:hidden@h/d"
     assert "hidden" not in repr(config)
 
 
