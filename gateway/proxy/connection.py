@@ -12,13 +12,15 @@ from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import STATUS_OF_REASON, Endpoint, Peer, Reason
 from gateway.http.body import BodyError, BodyReader
-from gateway.http.headers import REFERER, USER_AGENT
-from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
-from gateway.logs.record import AccessRecord, ConnectionFields
-from gateway.logs.request_id import new_request_id
+from gateway.http.http1 import RequestHead
+from gateway.logs.record import AccessRecord
 from gateway.proxy.admission import Admission, Admitted
+from gateway.proxy.body_drain import BodyDrain
 from gateway.proxy.exchange import READ_IDLE_SECONDS, Exchange
+from gateway.proxy.inlet import Inlet
+from gateway.proxy.records import begin_record, finish_record, secured_fields
 from gateway.proxy.refusal import closes, write_refusal
+from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
@@ -30,39 +32,26 @@ from gateway.tls.proxy_protocol import encode_v2
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
-# Pipelined requests, or a body for an upstream that is not connected yet; more is left in the socket.
-MAX_HELD_BYTES: Final = 64 * 1024
-# What is read and thrown away of a body whose request was already answered, so that the connection can go on.
-MAX_DRAINED_BYTES: Final = 256 * 1024
 # How long a closing connection waits for the client to read its last answer.
 LINGER_SECONDS: Final = 2.0
-# A request's bytes are kept to know it again, up to this length: polls are short, and idle connections many.
-MAX_REMEMBERED_BYTES: Final = 2048
-
-_PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
 
 
 class ClientConnection:
     """The HTTP/1.1 side of a client's TLS connection."""
 
     __slots__ = (
-        "_drained_bytes",
-        "_draining",
+        "_drain",
         "_exchange",
-        "_held",
+        "_inlet",
         "_is_asked",
         "_is_over_limit",
-        "_is_paused",
         "_is_reading",
-        "_last_head",
         "_layer",
-        "_repeated",
-        "_repeated_data",
+        "_reader",
         "_server_name",
         "admission",
         "closes_after_exchange",
         "deadline",
-        "is_read_paused",
         "is_write_paused",
         "peer",
         "pinned",
@@ -89,6 +78,8 @@ class ClientConnection:
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
         self.closes_after_exchange = False
         self._layer: TlsLayer
+        self._inlet: Inlet
+        self._reader = RequestReader()
         self._server_name = server_name
         self._is_asked = False
         self._is_over_limit = is_over_limit
@@ -96,15 +87,8 @@ class ClientConnection:
         self.pins = _is_of_one_client(site)
         self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
         self.is_write_paused = False
-        self._held = b""
-        self._is_paused = False  # more is held than should be
-        self.is_read_paused = False  # the upstream is slower than the client
         self._is_reading = False
-        self._draining: BodyReader | None = None
-        self._drained_bytes = 0
-        self._repeated_data: bytes | None = None  # the last request that passed: its bytes, and what became of them
-        self._repeated: Admitted | None = None
-        self._last_head: RequestHead | None = None
+        self._drain: BodyDrain | None = None
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer.address} {self._exchange or 'idle'}>"
@@ -114,6 +98,7 @@ class ClientConnection:
     def secured_by(self, layer: TlsLayer, *, is_asked: bool) -> None:
         """The layer below, before its first byte; `is_asked`: for a certificate."""
         self._layer = layer
+        self._inlet = Inlet(layer)
         self._is_asked = is_asked
 
     def handshake_done(self) -> None:
@@ -124,17 +109,7 @@ class ClientConnection:
         admission.judge(clock.now())
         # TLS 1.3 withholds the ticket itself; a TLS 1.2 session is forgotten when it ends.
         layer.leaves_no_session = self._is_asked and (leaf is None or not admission.site.may_resume(leaf))
-        admission.fields = ConnectionFields(
-            client_ip=str(peer.address),
-            client_port=peer.port,
-            listener=peer.listener,
-            site=admission.site.site.name,
-            tls_version=layer.connection.get_protocol_version_name(),
-            tls_cipher=layer.connection.get_cipher_name(),
-            tls_group=layer.group_name,
-            tls_resumed=layer.is_resumed,
-            identity=admission.judgement.identity,
-        )
+        admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity)
         self.service.counters.handshake_done(is_resumed=layer.is_resumed)
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
 
@@ -151,7 +126,7 @@ class ClientConnection:
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The client is gone."""
         exchange, self._exchange = self._exchange, None
-        self._held = b""
+        self._inlet.drop()
         if exchange is not None:
             exchange.client_gone()
         self.unpin()
@@ -166,39 +141,24 @@ class ClientConnection:
             if exchange.takes_body:
                 data = exchange.request_data(data)
             if data:
-                self._hold(data)
-        elif self._draining is not None:
-            self._drain_body(data)
+                self._inlet.hold(data)
+        elif self._drain is not None:
+            self._drain_body(self._drain, data)
         else:
             self._read(data)
-
-    def _hold(self, data: bytes) -> None:
-        self._held += data
-        if len(self._held) > MAX_HELD_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._layer.pause_reading()
-
-    def _release(self) -> bytes:
-        data, self._held = self._held, b""
-        if self._is_paused:
-            self._is_paused = False
-            if not self.is_read_paused:
-                self._layer.resume_reading()
-        return data
 
     def _read(self, data: bytes) -> None:
         """Take request after request out of the bytes, until one is under way or the bytes end."""
         if self.snapshot is not self.service.snapshot:
             self.adopt(self.service.snapshot)  # after a reload connections are judged some at a time
         if self.is_write_paused:
-            self._hold(data)  # who does not read the answers gets no more of them
+            self._inlet.hold(data)  # who does not read the answers gets no more of them
             return
-        is_new = not self._held
+        is_new = not self._inlet.held
         if not is_new:
-            data = self._held + data
-            self._held = b""
-        elif data == self._repeated_data and self._repeated is not None:
-            self._begin(self._repeated.head, b"", self._repeated)
+            data = self._inlet.take() + data
+        elif (admitted := self._reader.again(data)) is not None:
+            self._begin(admitted.head, b"", admitted)
             return
         self._is_reading = True
         self._read_requests(data, is_new=is_new)
@@ -206,63 +166,37 @@ class ClientConnection:
 
     def _read_requests(self, data: bytes, *, is_new: bool) -> None:
         """`is_new`: nothing of the first request was here before."""
+        reader = self._reader
         while data and self._exchange is None and not self._layer.is_closing():
             if self.is_write_paused:
-                self._hold(data)
+                self._inlet.hold(data)
                 return
             if data[0] in b"\r\n":  # RFC 9112 2.2: an empty line before a request is skipped
                 data = data.lstrip(b"\r\n")
                 continue
             try:
-                end = self._find_head(data, is_new=is_new)
+                end = reader.find_end(data, self.snapshot.config.limits)
                 if end < 0:
+                    self._await_rest(data, is_new=is_new)
                     return
-                self._last_head = head = self._parse(data, end)
+                head, rest = reader.read(data, end, self.snapshot)
             except RequestError as error:
                 self._refuse_unread(error, data)
                 return
-            rest = data[end + 4 :]
-            self._repeated_data = data if not rest and len(data) <= MAX_REMEMBERED_BYTES else None
             self._begin(head, rest, None)
-            data = self._release() if self._exchange is None else b""
+            data = self._inlet.take() if self._exchange is None else b""
             is_new = True
 
-    def _find_head(self, data: bytes, *, is_new: bool) -> int:
-        """Where the head ends; -1 where more must come, which is then held."""
-        end = data.find(END_OF_HEAD)
-        if end < 0:
-            limits = self.snapshot.config.limits
-            check_unfinished(data, uri_bytes=limits.uri_bytes, header_bytes=limits.header_bytes)
-            if is_new:  # from its first byte on, so that a byte now and then does not prolong it
-                self.deadline = clock.monotonic_seconds() + limits.header_time_seconds
-            self._held = data
-        return end
-
-    def _parse(self, data: bytes, end: int) -> RequestHead:
-        limits = self.snapshot.config.limits
-        return parse_request(
-            data,
-            end,
-            self.snapshot.classify,
-            uri_bytes=limits.uri_bytes,
-            headers=limits.headers,
-            header_bytes=limits.header_bytes,
-            known=self._last_head,
-        )
+    def _await_rest(self, data: bytes, *, is_new: bool) -> None:
+        if is_new:  # from its first byte on, so that a byte now and then does not prolong it
+            self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
+        self._inlet.put_back(data)
 
     def _begin(self, head: RequestHead, rest: bytes, admitted: Admitted | None) -> None:
         """Judge one request and start its exchange, or refuse it. `admitted`: the same request's, remembered."""
         if rest:
-            self._hold(rest)
-        record = AccessRecord(self.admission.fields, clock.unix_seconds(), new_request_id())
-        record.duration_ms = clock.monotonic_seconds()  # when it began; `log` makes it a duration
-        record.method = head.method.decode("ascii")
-        record.host = head.host
-        record.uri = head.target
-        record.protocol = _PROTOCOLS[head.minor]
-        record.user_agent = head.values[USER_AGENT]
-        record.referer = head.values[REFERER]
-        self._judge(head, record, admitted)
+            self._inlet.hold(rest)
+        self._judge(head, begin_record(self.admission.fields, head), admitted)
 
     def _judge(self, head: RequestHead, record: AccessRecord, admitted: Admitted | None) -> None:
         admission = self.admission
@@ -279,13 +213,13 @@ class ClientConnection:
                 return
             if admitted is None:
                 admitted = admission.admit(head, record)
-                self._repeated = admitted
+                self._reader.passed(admitted)
             else:
                 admitted.describe(record)
             if self.service.bans:
                 self.service.check_ban(record.connection.client_ip, record.now)
         except RequestError as error:
-            self._repeated = self._repeated_data = None
+            self._reader.refused()
             self.refuse_exchange(error, head, record)
             return
         if admitted.pins:
@@ -303,11 +237,11 @@ class ClientConnection:
     def feed_exchange(self) -> None:
         """The exchange can take the body now: hand over what came of it already."""
         exchange = self._exchange
-        data = self._release()
+        data = self._inlet.take()
         if exchange is not None and data:
             rest = exchange.request_data(data) if exchange.takes_body else data
             if rest:
-                self._hold(rest)
+                self._inlet.hold(rest)
 
     def may_keep_alive(self, head: RequestHead) -> bool:
         """True when another request may follow on this connection."""
@@ -319,7 +253,7 @@ class ClientConnection:
 
     def log(self, record: AccessRecord) -> None:
         """Write the record of an exchange that has ended."""
-        record.duration_ms = (clock.monotonic_seconds() - (record.duration_ms or 0.0)) * 1000
+        finish_record(record)
         self.service.log(record)
 
     def release_buffers(self) -> None:
@@ -330,38 +264,31 @@ class ClientConnection:
         """The answer is delivered whole. `unread_body`: what of the request is still to come, to be thrown away."""
         self._forget_exchange()
         if self.closes_after_exchange or self.service.is_draining:
-            self._close(is_lingering=unread_body is not None or bool(self._held))
+            self._close(is_lingering=unread_body is not None or bool(self._inlet.held))
             return
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.keepalive_seconds
-        data = self._release()
+        data = self._inlet.take()
         if unread_body is not None:
-            self._draining = unread_body
-            self._drained_bytes = 0
-            self._drain_body(data)
+            self._drain = drain = BodyDrain(unread_body)
+            self._drain_body(drain, data)
         elif data:
             self._read(data)
 
     def _forget_exchange(self) -> None:
         self._exchange = None
-        if self.is_read_paused:
-            self.resume_reading()
+        if self._inlet.is_stopped:
+            self._inlet.go_on()
 
-    def _drain_body(self, data: bytes) -> None:
-        body = self._draining
-        if body is None:
-            return
+    def _drain_body(self, drain: BodyDrain, data: bytes) -> None:
         try:
-            payload, rest = body.feed(data) if data else (b"", b"")
+            rest = drain.feed(data)
         except BodyError:
             self._close(is_lingering=True)
             return
-        self._drained_bytes += len(payload)
-        if body.is_complete:
-            self._draining = None
+        if rest is not None:
+            self._drain = None
             if rest:
                 self._read(rest)
-        elif self._drained_bytes > MAX_DRAINED_BYTES:
-            self._close(is_lingering=True)
 
     def proxy_header(self) -> bytes:
         """What an upstream with `proxy_protocol` is told first on each connection that is made for this client."""
@@ -411,13 +338,12 @@ class ClientConnection:
         self._refuse(error, head, record, is_closing=is_closing)
         if not is_closing:
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.keepalive_seconds
-            if not self._is_reading and (data := self._release()):
+            if not self._is_reading and (data := self._inlet.take()):
                 self._read(data)
 
     def _refuse_unread(self, error: RequestError, data: bytes) -> None:
         """Answer what is no request, and close: nothing behind it can be told apart from it."""
-        record = AccessRecord(self.admission.fields, clock.unix_seconds(), new_request_id())
-        record.duration_ms = clock.monotonic_seconds()
+        record = begin_record(self.admission.fields, None)
         record.bytes_in = len(data)
         self._refuse(error, None, record, is_closing=True)
 
@@ -434,16 +360,18 @@ class ClientConnection:
 
     # backpressure, deadlines, the end
 
+    @property
+    def is_read_paused(self) -> bool:
+        """True while the upstream is slower than the client."""
+        return self._inlet.is_stopped
+
     def pause_reading(self) -> None:
         """The upstream reads slowly."""
-        self.is_read_paused = True
-        self._layer.pause_reading()
+        self._inlet.stop()
 
     def resume_reading(self) -> None:
         """The upstream has caught up, or is gone."""
-        self.is_read_paused = False
-        if not self._is_paused:
-            self._layer.resume_reading()
+        self._inlet.go_on()
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
@@ -456,7 +384,7 @@ class ClientConnection:
         self.is_write_paused = False
         if self._exchange is not None:
             self._exchange.resume_response()
-        elif self._draining is None and (data := self._release()):
+        elif self._drain is None and (data := self._inlet.take()):
             self._read(data)
 
     def on_deadline(self) -> None:
@@ -465,10 +393,11 @@ class ClientConnection:
             self._exchange.on_deadline()
         elif not self._layer.is_established or self._layer.is_closing() or self.is_write_paused:
             self._layer.abort()
-        elif self._held:
+        elif self._inlet.held:
             seconds = self.snapshot.config.limits.header_time_seconds
             self._refuse_unread(
-                RequestError(Reason.REQUEST_TIMEOUT, f"the request was not complete within {seconds:g} s"), self._held
+                RequestError(Reason.REQUEST_TIMEOUT, f"the request was not complete within {seconds:g} s"),
+                self._inlet.held,
             )
         else:
             self._close(is_lingering=False)
@@ -477,7 +406,7 @@ class ClientConnection:
         """Judge anew by another snapshot: a request under way at once, later ones when they come."""
         site = snapshot.sites.find(self._server_name)
         exchange = self._exchange
-        self._repeated = self._repeated_data = self._last_head = None
+        self._reader.forget()
         if site is None:
             if exchange is None:
                 self._close(is_lingering=False)
@@ -509,8 +438,8 @@ class ClientConnection:
         """Close; lingering where the client may still be sending, so that it reads the answer before a reset."""
         if self._layer.is_closing():
             return
-        self._held = b""
-        self._draining = None
+        self._inlet.drop()
+        self._drain = None
         is_read = is_lingering and not self.is_write_paused
         self.deadline = clock.monotonic_seconds() + (LINGER_SECONDS if is_read else READ_IDLE_SECONDS)
         if is_lingering:

@@ -13,13 +13,12 @@ from gateway import clock
 from gateway.config.model import Listener
 from gateway.errors import RequestError
 from gateway.facts import STATUS_OF_REASON, Peer, Reason
-from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
-from gateway.logs.record import AccessRecord, ConnectionFields
-from gateway.logs.request_id import new_request_id
+from gateway.logs.record import ConnectionFields
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
 from gateway.proxy.peers import peer_of
+from gateway.proxy.records import begin_record, finish_record
 from gateway.proxy.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -89,14 +88,7 @@ class RedirectConnection(asyncio.Protocol):
 
     def _answer(self, head: RequestHead | None, outcome: str | RequestError) -> None:
         peer = cast("Peer", self._peer)
-        record = AccessRecord(ConnectionFields.of_peer(peer), clock.unix_seconds(), new_request_id())
-        if head is not None:
-            record.method = head.method.decode("ascii")
-            record.host = head.host
-            record.uri = head.target
-            record.protocol = f"HTTP/1.{head.minor}"
-            record.user_agent = head.values[USER_AGENT]
-            record.referer = head.values[REFERER]
+        record = begin_record(ConnectionFields.of_peer(peer), head)
         if isinstance(outcome, str):
             record.status = 308
             lines = ["HTTP/1.1 308 Permanent Redirect", f"Location: {outcome}"]
@@ -106,7 +98,8 @@ class RedirectConnection(asyncio.Protocol):
             lines = [f"HTTP/1.1 {record.status} Refused", f"X-Gateway-Reason: {outcome.reason}"]
         lines += [f"X-Request-Id: {record.request_id}", "Content-Length: 0", "Connection: close", "", ""]
         self._transport.write("\r\n".join(lines).encode("latin-1"))
-        record.duration_ms = record.bytes_in = record.bytes_out = 0
+        record.bytes_in = record.bytes_out = 0
+        finish_record(record)
         self._service.log(record)
         self._transport.close()
 

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.dialogue import HIGH_WATER_BYTES, INSIDE, OUTSIDE, UPSTREAM, Files, World, get, request, response
 
 from gateway.logs.request_id import new_request_id
-from gateway.proxy import connection as connection_module
-from gateway.proxy.connection import MAX_HELD_BYTES
+from gateway.proxy import records
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.inlet import MAX_HELD_BYTES
 from gateway.proxy.upgrade import Tunnel
 
 LARGE = b"x" * (HIGH_WATER_BYTES + 1000)
@@ -96,7 +96,7 @@ class Dialogues(RuleBasedStateMachine):
         files, first, self.reloads = prepared()
         self.patch = pytest.MonkeyPatch()
         self.begun = Counter()
-        self.patch.setattr(connection_module, "new_request_id", self.new_request_id)
+        self.patch.setattr(records, "new_request_id", self.new_request_id)
         self.world = World(files, self.patch, first)
 
     def new_request_id(self):
@@ -233,14 +233,14 @@ class Dialogues(RuleBasedStateMachine):
             if not client.is_open:
                 continue
             application = client.application
-            assert client.is_paused is (application._is_paused or application.is_read_paused)
+            assert client.is_paused is (application._inlet._is_full or application.is_read_paused)
             assert application._exchange is not None or not application.is_read_paused
-            if application._is_paused:
-                assert len(application._held) > MAX_HELD_BYTES
+            if application._inlet._is_full:
+                assert len(application._inlet.held) > MAX_HELD_BYTES
                 assert application._exchange is not None or application.is_write_paused
-            assert len(application._held) <= MAX_HELD_BYTES + LARGEST
+            assert len(application._inlet.held) <= MAX_HELD_BYTES + LARGEST
             if application._exchange is None and not application.is_write_paused:
-                assert b"\r\n\r\n" not in application._held  # a whole request is not left lying
+                assert b"\r\n\r\n" not in application._inlet.held  # a whole request is not left lying
         for server in self.open_servers:
             if server.is_paused and not server.is_closing():
                 assert server.protocol.exchange is not None

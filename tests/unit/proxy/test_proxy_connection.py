@@ -3,8 +3,11 @@
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, OUTSIDE, get, header, request, response, status
 
-from gateway.proxy.connection import LINGER_SECONDS, MAX_DRAINED_BYTES, MAX_HELD_BYTES, MAX_REMEMBERED_BYTES
+from gateway.proxy.body_drain import MAX_DRAINED_BYTES
+from gateway.proxy.connection import LINGER_SECONDS
 from gateway.proxy.exchange import READ_IDLE_SECONDS
+from gateway.proxy.inlet import MAX_HELD_BYTES
+from gateway.proxy.request_reader import MAX_REMEMBERED_BYTES
 
 
 def test_a_request_goes_to_the_upstream_and_its_answer_comes_back(world):
@@ -168,7 +171,7 @@ def test_what_is_sent_ahead_is_held_up_to_a_bound(world):
     server = world.accepts()
     while not client.is_paused:
         client.says(get("/webmail/2") * 10)
-    assert MAX_HELD_BYTES < len(client.application._held) <= MAX_HELD_BYTES + len(get("/webmail/2") * 10)
+    assert MAX_HELD_BYTES < len(client.application._inlet.held) <= MAX_HELD_BYTES + len(get("/webmail/2") * 10)
     server.hears()
     server.says(response())
     assert server.hears().count(b"GET ") == 1
@@ -201,7 +204,7 @@ def test_reading_goes_on_only_when_neither_held_bytes_nor_the_upstream_forbid_it
     held = []
     while client.is_paused:
         server.says(response())
-        held.append(len(client.application._held))
+        held.append(len(client.application._inlet.held))
     assert held[-2] > MAX_HELD_BYTES >= held[-1]
     assert server.hears().count(b"GET ") == len(held)
 
@@ -378,9 +381,9 @@ def test_a_long_request_is_not_remembered(world):
     client = world.client()
     client.says(get("/webmail", "X-Long: " + "a" * MAX_REMEMBERED_BYTES))
     world.accepts().says(response())
-    assert client.application._repeated_data is None
+    assert client.application._reader._data is None
     client.says(get("/webmail"))
-    assert client.application._repeated_data == get("/webmail")
+    assert client.application._reader._data == get("/webmail")
 
 
 def test_a_remembered_request_is_forgotten_with_the_judgement(files, make_world):
@@ -546,3 +549,14 @@ def test_a_client_that_closes_its_side_ends_its_exchange(world):
     assert server.is_lost
     assert world.record["status"] is None
     assert world.busy() == [(0, 0)]
+
+
+def test_a_header_may_be_longer_than_what_is_held_of_anything_else(make_world):
+    """Its own limit bounds it: reading must go on until it is whole."""
+    world = make_world(limits={"header_bytes": "512KiB"})
+    client = world.client()
+    data = get("/webmail", "X-Long: " + "a" * (3 * MAX_HELD_BYTES))
+    for start in range(0, len(data), 16_000):
+        assert not client.is_paused
+        client.says(data[start : start + 16_000])
+    assert data.split(b"\r\n")[2] in world.accepts().hears()

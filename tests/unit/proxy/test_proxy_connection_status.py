@@ -7,7 +7,7 @@ from support.dialogue import OUTSIDE, get, header, request, response, status
 from support.ocsp import GOOD, MINUTE, REVOKED, named
 from support.ocsp import response as ocsp_response
 
-from gateway.proxy.connection import MAX_HELD_BYTES
+from gateway.proxy.inlet import MAX_HELD_BYTES
 from gateway.proxy.status import Statuses
 from gateway.proxy.waiting import WAIT_SECONDS
 from gateway.tls.ocsp import OcspError

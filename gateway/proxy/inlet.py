@@ -1,0 +1,61 @@
+"""What a client sent before anybody can take it, and when the client is stopped.
+
+Keeps true: what is held is bounded by `MAX_HELD_BYTES` and one read, or by the limit of a header; reading goes on
+only when nobody wants it stopped, neither the bound nor an upstream that is slower than the client.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.tls.layer import TlsLayer
+
+# Pipelined requests, or a body for an upstream that is not connected yet; more is left in the socket.
+MAX_HELD_BYTES: Final = 64 * 1024
+
+
+class Inlet:
+    """The way in from one client's TLS layer."""
+
+    __slots__ = ("_is_full", "_layer", "held", "is_stopped")
+
+    def __init__(self, layer: TlsLayer) -> None:
+        self._layer = layer
+        self.held = b""
+        self._is_full = False
+        self.is_stopped = False  # the upstream is slower than the client
+
+    def hold(self, data: bytes) -> None:
+        """Keep bytes until they can be taken."""
+        self.held += data
+        if len(self.held) > MAX_HELD_BYTES and not self._is_full:
+            self._is_full = True
+            self._layer.pause_reading()
+
+    def put_back(self, data: bytes) -> None:
+        """Keep an unfinished head, which has a limit of its own."""
+        self.held = data
+
+    def take(self) -> bytes:
+        """What is held, which is the caller's now."""
+        data, self.held = self.held, b""
+        if self._is_full:
+            self._is_full = False
+            if not self.is_stopped:
+                self._layer.resume_reading()
+        return data
+
+    def drop(self) -> None:
+        """Forget what is held; nobody will take it."""
+        self.held = b""
+
+    def stop(self) -> None:
+        """Read no more until `go_on`."""
+        self.is_stopped = True
+        self._layer.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again, unless too much is held."""
+        self.is_stopped = False
+        if not self._is_full:
+            self._layer.resume_reading()

@@ -1,0 +1,50 @@
+"""The access records of a connection and its requests: what is known of them, under the names of the log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway import clock
+from gateway.config.model import Site
+from gateway.facts import Identity, Peer
+from gateway.http.headers import REFERER, USER_AGENT
+from gateway.http.http1 import RequestHead
+from gateway.logs.record import AccessRecord, ConnectionFields
+from gateway.logs.request_id import new_request_id
+from gateway.tls.layer import TlsLayer
+
+_PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
+
+
+def secured_fields(peer: Peer, site: Site, layer: TlsLayer, identity: Identity | None) -> ConnectionFields:
+    """The fields of a connection whose handshake is done; `identity`: of the certificate that was shown."""
+    return ConnectionFields(
+        client_ip=str(peer.address),
+        client_port=peer.port,
+        listener=peer.listener,
+        site=site.name,
+        tls_version=layer.connection.get_protocol_version_name(),
+        tls_cipher=layer.connection.get_cipher_name(),
+        tls_group=layer.group_name,
+        tls_resumed=layer.is_resumed,
+        identity=identity,
+    )
+
+
+def begin_record(fields: ConnectionFields, head: RequestHead | None) -> AccessRecord:
+    """A record that begins now; `head` is None for what is no request. `finish_record` ends it."""
+    record = AccessRecord(fields, clock.unix_seconds(), new_request_id())
+    record.duration_ms = clock.monotonic_seconds()  # when it began; `finish_record` makes it a duration
+    if head is not None:
+        record.method = head.method.decode("ascii")
+        record.host = head.host
+        record.uri = head.target
+        record.protocol = _PROTOCOLS[head.minor]
+        record.user_agent = head.values[USER_AGENT]
+        record.referer = head.values[REFERER]
+    return record
+
+
+def finish_record(record: AccessRecord) -> None:
+    """It has ended now."""
+    record.duration_ms = (clock.monotonic_seconds() - (record.duration_ms or 0.0)) * 1000
