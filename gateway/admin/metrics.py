@@ -55,6 +55,7 @@ class _StateCollector(Collector):
         yield _gauge("gateway_start_time_seconds", "When the gateway was started, Unix time.", _unix(state["started"]))
         yield _gauge("gateway_serving", "1 while at least one worker takes connections.", state["is_serving"])
         yield from _processes(state)
+        yield from _resources(state)
         yield from _traffic(state)
         yield _upstreams(state)
         yield _servers_up(state)
@@ -80,6 +81,19 @@ def _processes(state: State) -> Iterator[Metric]:
     yield family
     restarts = state["worker_restarts"]
     yield _counter("gateway_worker_restarts", "Worker processes that ended unasked and were replaced.", restarts)
+
+
+def _resources(state: State) -> Iterator[Metric]:
+    workers = state["workers"]
+    tasks, files = (sum(worker[key] for worker in workers) for key in ("tasks", "open_files"))
+    yield _gauge("gateway_tasks", "Tasks of all workers' event loops.", tasks)
+    yield _gauge("gateway_open_files", "Open file descriptors of all workers.", files)
+    shares = (worker["open_files"] / worker["open_files_limit"] for worker in workers if worker["open_files_limit"])
+    yield _gauge(
+        "gateway_open_files_used_ratio",
+        "Open file descriptors of the worker that is nearest to its limit, by that limit.",
+        max(shares, default=0.0),
+    )
 
 
 def _traffic(state: State) -> Iterator[Metric]:

@@ -18,6 +18,9 @@ class WorkerState(TypedDict):
     report_age_seconds: float | None  # of what is said here; None: it has not said anything yet
     is_draining: bool
     connections: int
+    tasks: int  # of its event loop, its own one counted
+    open_files: int  # file descriptors: of connections, and about twenty others
+    open_files_limit: int  # how many it may have; 0 before its first report
     reload_error: str | None  # why it serves by an older configuration than the others
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # As early as the warnings of the gateway itself begin.
 SOON_DAYS: Final = 30
 SHOWN_REASONS: Final = 5
+# Of the files that a worker may open; without any left nobody gets in, and nothing is fetched from upstreams.
+NEARLY_ALL_FILES: Final = 0.9
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -40,6 +42,9 @@ def problems_of(state: State) -> list[str]:
             found.append(
                 f"worker {worker['pid']} does not answer ({_age(worker)}); end it with `kill -9 {worker['pid']}`"
             )
+        used, most = worker["open_files"], worker["open_files_limit"]
+        if used > most * NEARLY_ALL_FILES:
+            found.append(f"worker {worker['pid']} has {used:,} files open of {most:,}; raise LimitNOFILE and restart")
         if (error := worker["reload_error"]) is not None:
             found.append(f"worker {worker['pid']} serves by an older configuration: {error}; reload once more")
     if (error := state["reload"]["error"]) is not None:
@@ -88,6 +93,7 @@ def _workers(state: State) -> Iterator[Line]:
     )
     for worker in state["workers"]:
         text = f"  {worker['pid']:>8}  since {_when(worker['started'])}  {_count(worker['connections'], 'connection')}"
+        text += f", {_count(worker['open_files'], 'file')}"
         if not worker["is_answering"]:
             yield Line(f"{text}, does not answer ({_age(worker)})", "red")
         else:

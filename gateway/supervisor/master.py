@@ -21,7 +21,7 @@ from gateway.config.model import Listener
 from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.tally import Tally
-from gateway.supervisor import worker
+from gateway.supervisor import open_files, worker
 from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Channel, Message
@@ -79,6 +79,9 @@ class Master:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
         self._watch_signals()
         config = self._revision.config
+        open_files.raise_limit()
+        if (line := open_files.shortage(config.limits.connections)) is not None:
+            _log.warning("%s", line)
         for _ in range(config.workers):
             self._children.start(self._workers)
         addresses = ", ".join(listener.address for listener in config.listen)

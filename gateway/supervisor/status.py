@@ -123,6 +123,9 @@ class Reporter:
             "report_age_seconds": None if heard is None else round(clock.monotonic_seconds() - heard, 3),
             "is_draining": status.get("is_draining", False),
             "connections": status.get("connections", 0),
+            "tasks": status.get("tasks", 0),
+            "open_files": status.get("open_files", 0),
+            "open_files_limit": status.get("open_files_limit", 0),
             "reload_error": known.reload_error,
         }
 

@@ -26,6 +26,7 @@ from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
 from gateway.proxy.tally import Tally
+from gateway.supervisor import open_files
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
 from gateway.supervisor.reload import Revision, read_revision
@@ -146,4 +147,11 @@ class Worker:
         self._reload = None
 
     def _status(self) -> Message:
-        return {"pid": os.getpid(), "started": self._started, **self._service.status()}
+        return {
+            "pid": os.getpid(),
+            "started": self._started,
+            "tasks": len(asyncio.all_tasks(self._loop)),
+            "open_files": open_files.count(),
+            "open_files_limit": open_files.limit(),
+            **self._service.status(),
+        }

@@ -16,6 +16,9 @@ def worker(pid: int, **changes: Any) -> dict[str, Any]:
         "report_age_seconds": 0.0,
         "is_draining": False,
         "connections": 3,
+        "tasks": 1,
+        "open_files": 30,
+        "open_files_limit": 1024,
         "reload_error": None,
         **changes,
     }

@@ -67,8 +67,8 @@ def test_all_is_well(status, admin):
         "  /etc/gateway/config.yaml, read 2026-11-24 10:00:00 UTC; 4 reloads, 0 refused",
         "workers",
         "  2 of 2 answer, 6 connections, 0 replaced",
-        "       101  since 2026-11-24 10:00:00 UTC  3 connections",
-        "       102  since 2026-11-24 10:00:00 UTC  3 connections",
+        "       101  since 2026-11-24 10:00:00 UTC  3 connections, 30 files",
+        "       102  since 2026-11-24 10:00:00 UTC  3 connections, 30 files",
         "traffic since the start",
         "  100 passed, 5 refused: certificate_missing 5",
         "  handshakes: 10 full, 4 resumed, 2 failed",
@@ -120,6 +120,10 @@ def refused(error):
             ["worker 102 serves by an older configuration: no memory; reload once more"],
         ),
         (
+            {"workers": [worker(101, open_files=921), worker(102, open_files=922)]},
+            ["worker 102 has 922 files open of 1,024; raise LimitNOFILE and restart"],
+        ),
+        (
             {"is_serving": False},
             ["no worker serves; the gateway's log says why they end, or restart it"],
         ),
@@ -160,7 +164,7 @@ def test_a_draining_worker_a_refused_time_and_an_idle_gateway(status):
     quiet = {"answers": [], "uptime_seconds": 5, "reload": refused("x")}
     code, out, _ = status(a_state(workers=[worker(101, is_draining=True), worker(102)], **quiet))
     assert code == 1
-    assert "3 connections, draining" in out
+    assert "3 connections, 30 files, draining" in out
     assert "the newest change was refused 2026-11-24 10:30:00 UTC" in out
     assert "  0 passed, 0 refused\n" in out
     assert "up 5 s" in out

@@ -14,6 +14,7 @@ from support import pki
 
 from gateway.errors import ConfigError, OperationError
 from gateway.supervisor import master as master_module
+from gateway.supervisor import open_files
 from gateway.supervisor.master import Master
 from gateway.supervisor.reload import read_revision
 
@@ -152,6 +153,19 @@ def test_it_serves_until_it_is_told_to_stop(run):
     assert dialogue.workers() == []
     assert dialogue.master._listening[0][1].fileno() == -1
     assert {record["reason"] for record in dialogue.records()} == {"upstream_unreachable"}
+
+
+def test_it_says_at_the_start_that_so_many_connections_would_run_out_of_files(run, caplog, monkeypatch):
+    monkeypatch.setattr(open_files, "limit", lambda: 1024)
+
+    def talk(dialogue):
+        yield from until(lambda: dialogue.status() == 502)
+
+    run(talk)
+    assert "a worker may open 1,024 files, and 10,000 connections" in caplog.text
+    caplog.clear()
+    run(talk, limits={"connections": 100})
+    assert "files" not in caplog.text
 
 
 def test_a_hangup_brings_in_the_file_and_a_broken_one_changes_nothing(run, caplog):

@@ -64,6 +64,9 @@ class World:
     def report(self, index, server="http://127.0.0.1:1", **more):
         status = {
             "connections": 5,
+            "tasks": 2,
+            "open_files": 25,
+            "open_files_limit": 1024,
             "is_draining": False,
             "dropped_log_lines": 1,
             "counters": {
@@ -89,6 +92,7 @@ def test_before_anybody_has_reported(world):
     state = world.state()
     assert (state["is_serving"], state["connections"], state["answers"]) == (False, 0, [])
     assert [worker["report_age_seconds"] for worker in state["workers"]] == [None, None]
+    assert [worker["open_files_limit"] for worker in state["workers"]] == [0, 0]
     assert [server["workers"] for server in state["upstreams"]["mail"]] == [0, 0]
     assert (state["workers_wanted"], state["worker_restarts"]) == (2, 3)
     assert state["workers"][0]["started"] == "2026-11-24T10:00:00.000Z"
@@ -106,6 +110,8 @@ def test_what_all_workers_report_is_added_up(world):
     assert state["handshakes"] == {"full": 9, "resumed": 6, "failed": 3}
     assert state["bytes"] == {"received": 30, "sent": 60}
     assert (state["connections"], state["dropped_log_lines"], state["is_serving"]) == (10, 3, True)
+    for worker in state["workers"]:
+        assert (worker["tasks"], worker["open_files"], worker["open_files_limit"]) == (2, 25, 1024)
     first, second = state["upstreams"]["mail"]
     assert first == {
         "server": "http://127.0.0.1:1",

@@ -136,6 +136,8 @@ def test_it_tells_how_it_is(serve):
         dialogue.tell(do="status")
         status = dialogue.hears()
         assert (status["is"], status["pid"], status["connections"]) == ("status", os.getpid(), 0)
+        assert status["tasks"] == 1
+        assert 0 < status["open_files"] < status["open_files_limit"]
 
     assert serve(talk) == []
 

@@ -1,0 +1,40 @@
+"""How many files a process may open, and how many it has."""
+
+import resource
+import socket
+import subprocess
+import sys
+
+from gateway.supervisor import open_files
+
+# In a process of its own: a limit that was lowered could not be lifted again beyond its hard one.
+LIFTS = """
+import resource
+from gateway.supervisor import open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))
+print(open_files.limit())
+for _ in range(2):
+    open_files.raise_limit()
+    print(open_files.limit(), open_files.shortage(10) is None)
+"""
+
+
+def test_the_soft_limit_is_lifted_to_the_hard_one():
+    told = subprocess.run([sys.executable, "-c", LIFTS], capture_output=True, text=True, check=True, timeout=30)
+    assert told.stdout.split("\n")[:3] == ["64", "128 False", "128 False"]
+
+
+def test_open_files_are_counted_one_by_one():
+    before = open_files.count()
+    with socket.socket(), socket.socket():
+        assert open_files.count() == before + 2
+    assert open_files.count() == before
+
+
+def test_too_few_files_for_so_many_connections_are_told_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (20_512, 20_512))
+    assert open_files.shortage(10_000) is None
+    assert open_files.shortage(10_001) == (
+        "a worker may open 20,512 files, and 10,001 connections with their upstreams' take up to 20,514; "
+        "raise the limit (LimitNOFILE, ulimit -n), or lower limits.connections"
+    )
