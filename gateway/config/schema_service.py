@@ -36,7 +36,12 @@ LIMITS: Final = Record(
         optional("headers", Whole(10, 1000), 100, "Number of header fields."),
         optional("uri_bytes", Size(256, 64 * KIB), "8KiB", "Length of the request target."),
         optional("body", Size(1, KIB**5), "2GiB", "Length of a request's body."),
-        optional("connections", Whole(1, 1_000_000), 10000, "Open client connections."),
+        optional(
+            "connections",
+            Whole(1, 1_000_000),
+            10000,
+            "Open client connections. Each may need one more to an upstream, so twice as many open files.",
+        ),
         optional("connections_per_ip", Whole(1, 1_000_000), 200, "Open connections of one client address."),
         optional(
             "handshakes_per_second_per_ip",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -52,6 +53,19 @@ def test_a_worker_that_dies_is_replaced_and_nobody_else_notices(start_one, crede
     until(lambda: len(set(gateway.workers()) - before) == len(before), "as many others have taken their place")
     until(lambda: is_served(gateway), "requests are served")
     assert gateway.errors.count(f"(signal {number.name})") == len(before)
+    assert gateway.stop() == 0
+
+
+def test_workers_may_have_as_many_files_open_as_the_system_allows(start_one, credentials, mail):
+    """Started from a shell with the usual 1,024, they would serve no more than 500 long polls."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # the gateway inherits it
+    try:
+        gateway = start_one(settings_for(credentials.site, mail.url, workers=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for pid in gateway.workers():
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
     assert gateway.stop() == 0
 
 
