@@ -32,8 +32,9 @@ from gateway.pki.registry.records import (
 )
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
 
-# The last fifth of a list's life is for renewing it: with 30 days, a desk that fails has 6 to be noticed.
-RENEW_IN_LAST: Final = 5
+# The last quarter of a list's life is for renewing it: with 30 days, a desk that fails has a week to be noticed. The
+# gateway warns in the last fifth, so that a warning tells of a renewal that did not come.
+RENEW_IN_LAST: Final = 4
 # From signing to written files is less than a second; whoever is still pending after this has crashed.
 PENDING_LEASE: Final = timedelta(minutes=15)
 
@@ -59,6 +60,15 @@ def renew(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRe
     """Make a new list, keep it in the registry and publish it. Raises `OperationError`."""
     with desk.registry.writing() as connection:
         crl = issue(connection, authority, now)
+    publish(desk, authority.name)
+    return crl
+
+
+def renew_due(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRevocationList | None:
+    """As `renew`, if it is still due once the authority is locked: of several at once, one makes the list."""
+    with desk.registry.writing() as connection:
+        is_still_due = is_due(connection, authorities.lock(connection, authority.name), now)
+        crl = issue(connection, authority, now) if is_still_due else None
     publish(desk, authority.name)
     return crl
 
@@ -106,12 +116,13 @@ def entries_of(connection: Connection, authority: AuthorityRecord, now: datetime
 
 
 def due(connection: Connection, now: datetime) -> list[str]:
-    """The authorities whose list must be made anew: it is in its last fifth, or a renewal's overlap has ended."""
-    return [
-        record.name
-        for record in authorities.all_of(connection)
-        if record.not_after > now and (_is_running_out(record, now) or _superseded(connection, record, now))
-    ]
+    """The authorities whose list must be made anew."""
+    return [record.name for record in authorities.all_of(connection) if is_due(connection, record, now)]
+
+
+def is_due(connection: Connection, record: AuthorityRecord, now: datetime) -> bool:
+    """Whether a list must be made anew: it is in its last quarter, or a renewal's overlap has ended."""
+    return record.not_after > now and (_is_running_out(record, now) or bool(_superseded(connection, record, now)))
 
 
 def _is_running_out(record: AuthorityRecord, now: datetime) -> bool:

@@ -248,14 +248,25 @@ def test_a_revoked_certificate_stays_until_a_list_has_shown_it_expired(desk, cor
     assert _listed(desk) == {}
 
 
-def test_lists_are_due_in_their_last_fifth(desk, corp):
+def test_lists_are_due_in_their_last_quarter(desk, corp):
     lifetime = authority.DEFAULT_CRL_LIFETIME
     with desk.registry.reading() as connection:
         assert crl.due(connection, NOW) == []
-        assert crl.due(connection, NOW + lifetime * 4 / 5 - SECOND) == []
-        assert crl.due(connection, NOW + lifetime * 4 / 5) == ["corp"]
+        assert crl.due(connection, NOW + lifetime * 3 / 4 - SECOND) == []
+        assert crl.due(connection, NOW + lifetime * 3 / 4) == ["corp"]
         assert crl.due(connection, NOW + lifetime * 4) == ["corp"]
         assert crl.due(connection, corp.record.not_after) == []
+
+
+def test_of_two_who_find_a_list_due_one_renews_it(desk, corp):
+    now = NOW + authority.DEFAULT_CRL_LIFETIME * 3 / 4
+    made = crl.renew_due(desk, corp, now)
+    assert made is not None
+    assert made.next_update_utc == now + authority.DEFAULT_CRL_LIFETIME
+    before = desk.file("corp", "crl").read_bytes()
+    desk.file("corp", "crl").unlink()
+    assert crl.renew_due(desk, corp, now) is None
+    assert desk.file("corp", "crl").read_bytes() == before  # the second writes its own copy
 
 
 def test_an_authority_without_a_list_is_due(desk):
