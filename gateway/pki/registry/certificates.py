@@ -118,13 +118,20 @@ def take_off_list(connection: Connection, record: CertificateRecord) -> None:
     _change(connection, record, State.HELD, state=State.LIVE.value, reason=None, revoked_at=None)
 
 
-def find(connection: Connection, *conditions: ColumnElement[bool]) -> list[CertificateRecord]:
-    """The certificates that meet every condition (on `CERTIFICATES` and `AUTHORITIES`), oldest first."""
+def find(
+    connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None, is_soonest_first: bool = False
+) -> list[CertificateRecord]:
+    """The certificates that meet every condition (on `CERTIFICATES` and `AUTHORITIES`), oldest first.
+
+    `is_soonest_first`: in the order in which they end.
+    """
+    order = (CERTIFICATES.c.not_after, CERTIFICATES.c.id) if is_soonest_first else (CERTIFICATES.c.id,)
     query = (
         select(CERTIFICATES, AUTHORITIES.c.name.label("authority"))
         .join(AUTHORITIES, AUTHORITIES.c.id == CERTIFICATES.c.authority_id)
         .where(*conditions)
-        .order_by(CERTIFICATES.c.id)
+        .order_by(*order)
+        .limit(limit)
     )
     return [_record(dict(row)) for row in connection.execute(query).mappings()]
 

@@ -60,6 +60,13 @@ _APPEND_ONLY: Final = {
     ),
 }
 
+_NOTICES: Final = (
+    """CREATE TABLE notices (
+        id {id}, kind VARCHAR(16) NOT NULL, topic VARCHAR(80) NOT NULL, threshold_seconds BIGINT NOT NULL,
+        recipient TEXT NOT NULL, attempts BIGINT NOT NULL, tried_at BIGINT, try_after BIGINT NOT NULL, sent_at BIGINT,
+        failure TEXT, UNIQUE (kind, topic, threshold_seconds))""",
+)
+
 _TYPES: Final = {
     "sqlite": {"id": "INTEGER PRIMARY KEY AUTOINCREMENT", "blob": "BLOB"},
     "postgresql": {"id": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "blob": "BYTEA"},
@@ -68,7 +75,12 @@ _TYPES: Final = {
 
 def steps(dialect: str) -> tuple[tuple[str, ...], ...]:
     """The statements of every step, the first step's first; step number n brings the schema to version n."""
-    return tuple(statement.format(**_TYPES[dialect]) for statement in _TABLES), _APPEND_ONLY[dialect]
+    types = _TYPES[dialect]
+    return (
+        tuple(statement.format(**types) for statement in _TABLES),
+        _APPEND_ONLY[dialect],
+        tuple(statement.format(**types) for statement in _NOTICES),
+    )
 
 
 def migrate(connection: Connection) -> int:

@@ -111,3 +111,19 @@ AUDIT: Final = Table(
     Column("serial", String),
     Column("detail", Text, nullable=False),
 )
+
+# Mails about what ends: one line for each certificate and threshold, and for each day's summary.
+NOTICES: Final = Table(
+    "notices",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("topic", String, nullable=False),
+    Column("threshold_seconds", BigInteger, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("tried_at", Moment),
+    Column("try_after", Moment, nullable=False),
+    Column("sent_at", Moment),
+    Column("failure", Text),
+)

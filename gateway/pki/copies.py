@@ -1,0 +1,85 @@
+"""The files of the revocation lists on one machine, kept as new as the registry: what another desk revokes counts here.
+
+Keeps true: a file never goes back to an older list. Where the registry has an older one than the file, as after a
+backup was played back, the file stays, and that is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from cryptography import x509
+from sqlalchemy import select
+
+from gateway.errors import OperationError, UsageError
+from gateway.pki import crl
+from gateway.pki.desk import Desk
+from gateway.pki.files import make_folder, read
+from gateway.pki.registry.tables import AUTHORITIES
+
+_Stamp = tuple[int, int, int] | None
+
+
+class Copies:
+    """The files of one desk. A file is read only when it has changed."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._known: dict[Path, tuple[_Stamp, int]] = {}  # file → what it looked like, the number of its list
+
+    def refresh(self, always: Collection[str]) -> list[str]:
+        """Write what is older than the registry's, for the authorities that have a folder here, and for `always`.
+
+        Returns the authorities whose list was written. Raises `OperationError` where one can't be, after the others.
+        """
+        written: list[str] = []
+        failure: OperationError | None = None
+        for name, number in self._newest():
+            file = self._desk.file(name, "crl")
+            try:
+                if (name in always or file.parent.is_dir()) and self._bring_up(file, name, number):
+                    written.append(name)
+            except OperationError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return written
+
+    def _newest(self) -> list[tuple[str, int]]:
+        query = select(AUTHORITIES.c.name, AUTHORITIES.c.crl_number).where(AUTHORITIES.c.crl_der.is_not(None))
+        with self._desk.registry.reading() as connection:
+            return [(name, number) for name, number in connection.execute(query)]
+
+    def _bring_up(self, file: Path, name: str, number: int) -> bool:
+        stamp = _stamp(file)
+        known = self._known.get(file)
+        if known is None or known[0] != stamp:
+            known = self._known[file] = stamp, _number(file)
+        if known[1] == number:
+            return False
+        if known[1] > number:
+            raise OperationError(
+                f"{file}: the list has number {known[1]}, the registry's newest is {number}: an older registry is back",
+                "Revoke in the registry whom the list names, then move the file away.",
+            )
+        make_folder(file.parent)
+        crl.publish(self._desk, name)
+        return True
+
+
+def _stamp(file: Path) -> _Stamp:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _number(file: Path) -> int:
+    """The number of the list in the file; -1 where there is none to be read."""
+    try:
+        found = x509.load_pem_x509_crl(read(file))
+        return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except (UsageError, ValueError, x509.ExtensionNotFound):
+        return -1

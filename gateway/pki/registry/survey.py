@@ -1,0 +1,54 @@
+"""How many certificates there are, and which of them end soon: numbers for status and metrics, names for people.
+
+What ends needs somebody only while it lets its holder in and has no successor: renewed certificates are left out, and
+so are the responders' own, which have a month at most and are renewed with their authority.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+
+from gateway.pki.registry import certificates
+from gateway.pki.registry.records import CertificateRecord, Purpose, State
+from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+
+
+def counts(connection: Connection, now: datetime) -> Counter[tuple[str, str]]:
+    """(authority, status) → how many certificates; the status as `CertificateRecord.status` has it."""
+    column = CERTIFICATES.c
+    status = case(
+        (and_(column.state.in_((State.LIVE.value, State.HELD.value)), column.not_after < now), "expired"),
+        (and_(column.state == State.LIVE.value, column.supersede_at <= now), "superseded"),
+        else_=column.state,
+    )
+    query = (
+        select(AUTHORITIES.c.name, status.label("status"), func.count())
+        .join(AUTHORITIES, AUTHORITIES.c.id == column.authority_id)
+        .group_by(AUTHORITIES.c.name, "status")
+    )
+    return Counter({(name, word): count for name, word, count in connection.execute(query)})
+
+
+def count_ending(connection: Connection, until: datetime, now: datetime) -> int:
+    """How many certificates end between now and then."""
+    query = select(func.count()).select_from(CERTIFICATES).where(*_ends(until, now))
+    return int(connection.execute(query).scalar_one())
+
+
+def ending(connection: Connection, until: datetime, now: datetime, limit: int) -> list[CertificateRecord]:
+    """The next `limit` certificates that end between now and then, soonest first."""
+    return certificates.find(connection, *_ends(until, now), limit=limit, is_soonest_first=True)
+
+
+def _ends(until: datetime, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    column = CERTIFICATES.c
+    return (
+        column.state == State.LIVE.value,
+        column.supersede_at.is_(None),
+        column.purpose != Purpose.OCSP.value,
+        column.not_after >= now,
+        column.not_after <= until,
+    )
