@@ -40,6 +40,8 @@ class Reason(StrEnum):
     DENIED_BY_RULE = "denied_by_rule"
     NO_RULE = "no_rule"
     REVOCATION_UNKNOWN = "revocation_unknown"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     URI_TOO_LONG = "uri_too_long"
@@ -69,6 +71,8 @@ STATUS_OF_REASON: Final = MappingProxyType(
         Reason.DENIED_BY_RULE: 403,
         Reason.NO_RULE: 403,
         Reason.REVOCATION_UNKNOWN: 403,
+        Reason.NOT_FOUND: 404,
+        Reason.METHOD_NOT_ALLOWED: 405,
         Reason.REQUEST_TIMEOUT: 408,
         Reason.BODY_TOO_LARGE: 413,
         Reason.URI_TOO_LONG: 414,

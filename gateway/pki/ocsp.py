@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -25,7 +26,7 @@ from gateway.pki.profiles import BACKDATE
 from gateway.pki.reasons import FLAGS
 from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.engine import Registry
-from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, RevocationReason, State
+from gateway.pki.registry.records import CertificateRecord, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
 
 # A request for one certificate is about 120 bytes, with a nonce and a signature below 4 KiB.
@@ -48,8 +49,17 @@ class Signer:
 Signers = Callable[[str], Signer | None]  # by the authority's name; None where it has none
 
 
-def respond(request_der: bytes, registry: Registry, signers: Signers, now: datetime) -> bytes:
-    """The DER response to a DER request. Never raises for what a client sent."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response, and whether it is worth keeping: it is where it answers everybody who asks the same."""
+
+    der: bytes = field(repr=False)
+    this_update: datetime | None = None
+    next_update: datetime | None = None  # None: it must not be kept
+
+
+def respond(request_der: bytes, registry: Registry, signers: Signers, now: datetime) -> Response:
+    """The response to a DER request. Never raises for what a client sent."""
     if len(request_der) > MAX_REQUEST_BYTES:
         return _failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
     try:
@@ -78,16 +88,16 @@ class _Status:
     status: ocsp.OCSPCertStatus
     at: datetime | None = None
     reason: x509.ReasonFlags | None = None
+    until: datetime | None = None  # when it is known to change
 
 
-def _status(connection: Connection, authority: AuthorityRecord, serial: int, now: datetime) -> _Status:
+def _status(connection: Connection, authority: authorities.Listed, serial: int, now: datetime) -> _Status:
     text = certificates.serial_text(serial)
     found = certificates.find(connection, AUTHORITIES.c.id == authority.id, CERTIFICATES.c.serial == text)
     if found and found[0].state is not State.PENDING:
         return _of_record(found[0], now)
-    for entry in authorities.foreign(connection, authority):
-        if entry.serial == text:
-            return _revoked(entry.revoked_at, entry.reason)
+    if (entry := authorities.foreign_entry(connection, authority.id, text)) is not None:
+        return _revoked(entry.revoked_at, entry.reason)
     return _Status(ocsp.OCSPCertStatus.UNKNOWN)
 
 
@@ -96,7 +106,7 @@ def _of_record(record: CertificateRecord, now: datetime) -> _Status:
         return _revoked(record.revoked_at, record.reason)
     if record.supersede_at is not None and record.supersede_at <= now:
         return _revoked(record.supersede_at, RevocationReason.SUPERSEDED)
-    return _Status(ocsp.OCSPCertStatus.GOOD)
+    return _Status(ocsp.OCSPCertStatus.GOOD, until=record.supersede_at)
 
 
 def _revoked(at: datetime, reason: RevocationReason) -> _Status:
@@ -106,16 +116,19 @@ def _revoked(at: datetime, reason: RevocationReason) -> _Status:
 
 def _answer(
     request: ocsp.OCSPRequest, status: _Status, signer: Signer, nonce: x509.OCSPNonce | None, now: datetime
-) -> bytes:
-    moment = now.replace(microsecond=0)
+) -> Response:
+    this_update = now.replace(microsecond=0) - BACKDATE  # for a client whose clock is slow, as with lists
+    next_update = now.replace(microsecond=0) + LIFETIME
+    if status.until is not None:
+        next_update = min(next_update, status.until)
     builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
         request.issuer_name_hash,
         request.issuer_key_hash,
         request.serial_number,
         request.hash_algorithm,
         status.status,
-        moment - BACKDATE,  # for a client whose clock is slow, as with lists
-        moment + LIFETIME,
+        this_update,
+        next_update,
         status.at,
         status.reason,
     )
@@ -123,11 +136,19 @@ def _answer(
     builder = builder.certificates([signer.certificate])
     if nonce is not None:
         builder = builder.add_extension(nonce, critical=False)
-    return builder.sign(signer.key, signature_hash(signer.key)).public_bytes(Encoding.DER)
+    der = builder.sign(signer.key, signature_hash(signer.key)).public_bytes(Encoding.DER)
+    # A serial that is unknown now may be handed out in a moment; a nonce is one client's.
+    is_for_all = nonce is None and status.status is not ocsp.OCSPCertStatus.UNKNOWN
+    return Response(der, this_update, next_update if is_for_all else None)
 
 
-def _failure(status: ocsp.OCSPResponseStatus) -> bytes:
-    return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+def _failure(status: ocsp.OCSPResponseStatus) -> Response:
+    return Response(ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER))
+
+
+def try_later() -> Response:
+    """The response for whoever is too many (RFC 6960 section 2.3)."""
+    return _failure(ocsp.OCSPResponseStatus.TRY_LATER)
 
 
 def _nonce(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
@@ -145,13 +166,18 @@ _HASHES: Final = MappingProxyType({algorithm.name: algorithm for algorithm in (h
 
 def _issuer(
     connection: Connection, name_hash: bytes, key_hash: bytes, algorithm: type[hashes.HashAlgorithm]
-) -> AuthorityRecord | None:
-    for record in authorities.all_of(connection):
-        certificate = x509.load_der_x509_certificate(record.certificate_der)
-        name = _digest(certificate.subject.public_bytes(), algorithm)
-        if name == name_hash and _digest(spki_bits(certificate.public_key()), algorithm) == key_hash:
+) -> authorities.Listed | None:
+    for record in authorities.listed(connection):
+        if _digests(record.certificate_der, algorithm) == (name_hash, key_hash):
             return record
     return None
+
+
+@lru_cache(maxsize=256)  # two for each authority; they are asked for with every request
+def _digests(certificate_der: bytes, algorithm: type[hashes.HashAlgorithm]) -> tuple[bytes, bytes]:
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    name = _digest(certificate.subject.public_bytes(), algorithm)
+    return name, _digest(spki_bits(certificate.public_key()), algorithm)
 
 
 def _digest(data: bytes, algorithm: type[hashes.HashAlgorithm]) -> bytes:

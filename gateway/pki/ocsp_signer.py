@@ -6,7 +6,9 @@ lie about this authority's certificates until it ends.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -24,6 +26,8 @@ from gateway.pki.words import KeyKind
 
 DAYS: Final = 30
 RENEW_BEFORE: Final = timedelta(days=10)
+
+_log = logging.getLogger("gateway.pki")
 
 
 def make_signer(desk: Desk, authority: Authority, now: datetime) -> Signer:
@@ -56,6 +60,43 @@ def load_signer(desk: Desk, name: str) -> Signer | None:
         raise UsageError(f"{key_file}: is not the key of {certificate_file}", f"Run 'gateway ca ocsp {name}'.")
     issuer = x509.load_der_x509_certificate(load(desk, name).certificate_der)
     return Signer(name, issuer, certificate, key)
+
+
+class SignerFiles:
+    """The signers of a desk, read again when their files have changed. What does not fit leaves the former one."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._known: dict[str, tuple[_Stamps, Signer | None]] = {}
+
+    def __call__(self, name: str) -> Signer | None:
+        """The authority's signer; None where it has none. Raises `UsageError` where none ever fitted."""
+        # Looked at before they are read: what changes meanwhile is seen as changed the next time.
+        stamps = tuple(_stamp(self._desk.file(name, suffix)) for suffix in ("ocsp.crt", "ocsp.key"))
+        before = self._known.get(name)
+        if before is not None and before[0] == stamps:
+            return before[1]
+        try:
+            signer = load_signer(self._desk, name)
+        except UsageError as error:
+            # Its two files are replaced one after the other, so this is normal for a moment.
+            if before is None or before[1] is None:
+                raise
+            _log.warning("%s; %s The former signer of '%s' goes on", error.cause, error.remedy, name)
+            return before[1]
+        self._known[name] = stamps, signer
+        return signer
+
+
+_Stamps = tuple[tuple[int, int, int] | None, ...]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def is_due(signer: Signer | None, now: datetime) -> bool:

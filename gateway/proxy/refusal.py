@@ -10,12 +10,15 @@ from gateway.facts import ANOTHER_CERTIFICATE_COULD_HELP, STATUS_OF_REASON, Judg
 from gateway.http.headers import ACCEPT, ACCEPT_LANGUAGE
 from gateway.http.http1 import RequestHead
 from gateway.http.pages import Pages
+from gateway.http.published import MethodNotAllowed
 from gateway.logs.record import AccessRecord
 from gateway.proxy.lockout import LockedOut
 
 _PHRASES: Final = {
     400: b"Bad Request",
     403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
     408: b"Request Timeout",
     413: b"Content Too Large",
     414: b"URI Too Long",
@@ -76,6 +79,8 @@ def write_refusal(
     parts += [b"%b: %b\r\n" % header for header in headers]
     if isinstance(error, LockedOut):
         parts.append(b"Retry-After: %d\r\n" % error.retry_after_seconds)
+    elif isinstance(error, MethodNotAllowed):
+        parts.append(b"Allow: %b\r\n" % error.allow)
     parts.append(b"Connection: close\r\n\r\n" if is_closing else b"\r\n")
     if has_body:
         parts.append(body)

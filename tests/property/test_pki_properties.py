@@ -94,5 +94,5 @@ def test_serials_are_read_as_they_are_written(number):
 @given(st.binary(max_size=150))
 def test_noise_is_no_request(data):
     answer = ocsp.respond(data, None, lambda _name: None, NOW)
-    assert codec.load_der_ocsp_response(answer).response_status is codec.OCSPResponseStatus.MALFORMED_REQUEST
+    assert codec.load_der_ocsp_response(answer.der).response_status is codec.OCSPResponseStatus.MALFORMED_REQUEST
     assert _try(requests.read, data, email=None, place="x").cause.startswith("x: ")

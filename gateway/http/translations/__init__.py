@@ -34,6 +34,8 @@ ADVICE_OF_REASON: Final[Mapping[Reason, str]] = {
     Reason.DENIED_BY_RULE: "ask",
     Reason.NO_RULE: "ask",
     Reason.REVOCATION_UNKNOWN: "later",
+    Reason.NOT_FOUND: "address",
+    Reason.METHOD_NOT_ALLOWED: "report",
     Reason.REQUEST_TIMEOUT: "again",
     Reason.BODY_TOO_LARGE: "smaller",
     Reason.URI_TOO_LONG: "address",

@@ -50,6 +50,8 @@ CZECH: Final = Language(
             "Váš certifikát nelze ověřit",
             "V tuto chvíli nelze zjistit, zda váš certifikát stále platí.",
         ),
+        Reason.NOT_FOUND: ("Nenalezeno", "Na této adrese nic není."),
+        Reason.METHOD_NOT_ALLOWED: ("To nejde", "To, co je na této adrese, nelze takto získat."),
         Reason.REQUEST_TIMEOUT: ("Příliš pomalé", "Váš požadavek nedorazil včas."),
         Reason.BODY_TOO_LARGE: ("Příliš velké", "To, co jste poslali, je větší, než je zde dovoleno."),
         Reason.URI_TOO_LONG: ("Příliš dlouhá adresa", "Adresa je delší, než je zde dovoleno."),

@@ -56,6 +56,11 @@ GERMAN: Final = Language(
             "Ihr Zertifikat kann nicht geprüft werden",
             "Ob Ihr Zertifikat noch gilt, lässt sich im Augenblick nicht feststellen.",
         ),
+        Reason.NOT_FOUND: ("Nicht gefunden", "Unter dieser Adresse gibt es nichts."),
+        Reason.METHOD_NOT_ALLOWED: (
+            "Nicht möglich",
+            "Was unter dieser Adresse ist, lässt sich so nicht abrufen.",
+        ),
         Reason.REQUEST_TIMEOUT: ("Zu langsam", "Ihre Anfrage ist nicht rechtzeitig angekommen."),
         Reason.BODY_TOO_LARGE: ("Zu groß", "Was Sie gesendet haben, ist größer als hier erlaubt."),
         Reason.URI_TOO_LONG: ("Adresse zu lang", "Die Adresse ist länger als hier erlaubt."),

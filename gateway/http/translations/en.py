@@ -47,6 +47,8 @@ ENGLISH: Final = Language(
             "Your certificate cannot be checked",
             "Whether your certificate is still good cannot be found out at the moment.",
         ),
+        Reason.NOT_FOUND: ("Not found", "There is nothing at this address."),
+        Reason.METHOD_NOT_ALLOWED: ("Not possible", "What is at this address cannot be asked for in this way."),
         Reason.REQUEST_TIMEOUT: ("Too slow", "Your request did not arrive in time."),
         Reason.BODY_TOO_LARGE: ("Too large", "What you sent is larger than is allowed here."),
         Reason.URI_TOO_LONG: ("Address too long", "The address is longer than is allowed here."),

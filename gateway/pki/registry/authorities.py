@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -81,6 +81,23 @@ def all_of(connection: Connection) -> list[AuthorityRecord]:
     return [_record(row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What is asked for with every request: little, while a record may hold a list of megabytes."""
+
+    id: int
+    name: str
+    certificate_der: bytes = field(repr=False)
+    crl_number: int  # another one whenever a certificate's state has changed
+
+
+def listed(connection: Connection) -> list[Listed]:
+    """Every authority in short, by name."""
+    table = AUTHORITIES.c
+    query = select(table.id, table.name, table.certificate_der, table.crl_number).order_by(table.name)
+    return [Listed(*row) for row in connection.execute(query)]
+
+
 def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:
     """Remember a new revocation list as the newest. The caller holds the lock."""
     connection.execute(
@@ -108,10 +125,19 @@ def foreign(connection: Connection, authority: AuthorityRecord) -> list[ListEntr
     """The revoked serials that the registry has no certificates for, oldest first."""
     table = FOREIGN_REVOCATIONS
     query = select(table).where(table.c.authority_id == authority.id).order_by(table.c.revoked_at, table.c.serial)
-    return [
-        ListEntry(serial=row["serial"], revoked_at=row["revoked_at"], reason=RevocationReason(row["reason"]))
-        for row in connection.execute(query).mappings()
-    ]
+    return [_entry(row) for row in connection.execute(query).mappings()]
+
+
+def foreign_entry(connection: Connection, authority_id: int, serial: str) -> ListEntry | None:
+    """The same for one serial; None where it is not revoked."""
+    table = FOREIGN_REVOCATIONS
+    query = select(table).where(table.c.authority_id == authority_id, table.c.serial == serial)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _entry(row)
+
+
+def _entry(row: RowMapping) -> ListEntry:
+    return ListEntry(serial=row["serial"], revoked_at=row["revoked_at"], reason=RevocationReason(row["reason"]))
 
 
 def _known(connection: Connection, record: AuthorityRecord | None, name: str) -> AuthorityRecord:

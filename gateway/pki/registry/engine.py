@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -28,6 +29,8 @@ DEFAULT_URL: Final = "sqlite:///pki/registry.db"
 # How long one writer waits for another: a transaction is a few milliseconds, so this is a hundred of them in a row.
 LOCK_WAIT_SECONDS: Final = 20
 RETRY_SECONDS: Final = 0.01
+# Whoever only reads waits for no lock; a database server that is silent for so long is away.
+CONNECT_SECONDS: Final = 5
 _WRITES: Final = "gateway_writes"
 
 
@@ -51,6 +54,14 @@ class Registry:
             registry.close()
             raise
         return registry
+
+    @classmethod
+    def open_for_reading(cls, url: str, folder: Path | None = None) -> Self:
+        """The same for who only reads: nothing is made, migrated or locked, and no statement can change anything.
+
+        A database that isn't there yet, or doesn't answer, shows when it is asked. Raises `UsageError`.
+        """
+        return cls(_reading_engine(locate(url, folder)))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -127,6 +138,25 @@ def _engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _reading_engine(url: URL) -> Engine:
+    if url.drivername != "sqlite":
+        return create_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            execution_options={"postgresql_readonly": True},
+            connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000},
+        )
+    place = f"file:{quote(str(url.database))}?mode=rw"  # not `ro`: a reader of a write-ahead log writes beside it
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(place, uri=True, timeout=CONNECT_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA query_only=ON").close()
+        return connection
+
+    return create_engine(url, hide_parameters=True, poolclass=NullPool, creator=connect)
 
 
 def _make_private(path: Path) -> None:

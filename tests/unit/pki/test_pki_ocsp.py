@@ -17,6 +17,7 @@ from support.pki import Ca
 from gateway.errors import UsageError
 from gateway.pki import authority, files, issue, lifecycle, ocsp, ocsp_signer, pkcs8
 from gateway.pki.keys import make
+from gateway.pki.profiles import BACKDATE
 from gateway.pki.registry import certificates
 from gateway.pki.registry.records import Purpose, RevocationReason
 from gateway.pki.words import KeyKind
@@ -41,7 +42,7 @@ def ask(desk, corp, signer):
         if nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
         request = builder.build().public_bytes(Encoding.DER)
-        return codec.load_der_ocsp_response(ocsp.respond(request, desk.registry, signers, now))
+        return codec.load_der_ocsp_response(ocsp.respond(request, desk.registry, signers, now).der)
 
     return ask
 
@@ -80,7 +81,8 @@ def test_a_renewed_one_is_revoked_from_the_minute_its_overlap_ends(desk, corp, a
     made = issue_to(desk, corp)
     key = make(KeyKind.ECDSA_P256)
     lifecycle.renew(desk, corp, made.record, lifecycle.Renewal(key=key, overlap=DAY), NOW, Files())
-    assert ask(made.certificate, now=NOW + DAY - timedelta(seconds=1)).certificate_status is Cert.GOOD
+    last = ask(made.certificate, now=NOW + DAY - timedelta(seconds=1))
+    assert (last.certificate_status, last.next_update_utc) == (Cert.GOOD, NOW + DAY)
     late = ask(made.certificate, now=NOW + DAY)
     assert (late.certificate_status, late.revocation_reason) == (Cert.REVOKED, x509.ReasonFlags.superseded)
 
@@ -136,7 +138,7 @@ def test_an_expired_signer_and_a_registry_that_is_away_ask_for_patience(desk, co
 
 
 def _malformed(desk, data):
-    answer = codec.load_der_ocsp_response(ocsp.respond(data, desk.registry, lambda _name: None, NOW))
+    answer = codec.load_der_ocsp_response(ocsp.respond(data, desk.registry, lambda _name: None, NOW).der)
     return answer.response_status is Status.MALFORMED_REQUEST
 
 
@@ -180,7 +182,7 @@ def test_openssl_agrees(tmp_path, desk):
         common = ["openssl", "ocsp", "-issuer", ca, "-cert", str(tmp_path / "leaf"), "-nonce"]
         subprocess.run([*common, "-reqout", str(tmp_path / "req")], check=True, capture_output=True)
         answer = ocsp.respond((tmp_path / "req").read_bytes(), desk.registry, lambda _n: signer, now)
-        (tmp_path / "resp").write_bytes(answer)
+        (tmp_path / "resp").write_bytes(answer.der)
         done = subprocess.run(
             [
                 *("openssl", "ocsp", "-issuer", ca, "-cert", str(tmp_path / "leaf"), "-CAfile", ca),
@@ -227,4 +229,50 @@ def test_an_rsa_authority_answers_too(desk):
     issued = issue_to(desk, made)
     request = codec.OCSPRequestBuilder().add_certificate(issued.certificate, made.certificate, hashes.SHA256()).build()
     data = ocsp.respond(request.public_bytes(Encoding.DER), desk.registry, lambda _name: signer, NOW)
-    assert codec.load_der_ocsp_response(data).certificate_status is Cert.GOOD
+    assert codec.load_der_ocsp_response(data.der).certificate_status is Cert.GOOD
+
+
+def test_signers_are_read_again_when_their_files_change(desk, corp, monkeypatch, caplog):
+    signers = ocsp_signer.SignerFiles(desk)
+    assert signers("corp") is None
+    made = ocsp_signer.make_signer(desk, corp, NOW)
+    assert signers("corp").certificate == made.certificate
+    with monkeypatch.context() as patch:
+        patch.setattr(ocsp_signer, "load_signer", None)
+        assert signers("corp").certificate == made.certificate
+    again = ocsp_signer.make_signer(desk, corp, NOW)
+    assert signers("corp").certificate == again.certificate
+    files.write_private(desk.file("corp", "ocsp.key"), pkcs8.plain_pem(make(KeyKind.ECDSA_P256)))
+    assert signers("corp").certificate == again.certificate
+    assert "The former signer of 'corp' goes on" in caplog.text
+    desk.file("corp", "ocsp.crt").unlink()
+    assert signers("corp") is None
+
+
+def test_signer_files_that_never_fitted_are_no_signer(desk, corp):
+    ocsp_signer.make_signer(desk, corp, NOW)
+    files.write_public(desk.file("corp", "ocsp.crt"), b"nothing")
+    signers = ocsp_signer.SignerFiles(desk)
+    with pytest.raises(UsageError, match="is no certificate"):
+        signers("corp")
+
+
+def test_only_what_answers_everybody_may_be_kept(desk, corp, signer):
+    made = issue_to(desk, corp)
+    stranger = issue.sign(corp, issue.Order.of_person("x@example.com"), make(KeyKind.ECDSA_P256), NOW)
+
+    def respond(certificate, nonce=None):
+        builder = codec.OCSPRequestBuilder().add_certificate(certificate, corp.certificate, SHA1)
+        if nonce is not None:
+            builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+        request = builder.build().public_bytes(Encoding.DER)
+        return ocsp.respond(request, desk.registry, lambda _name: signer, NOW)
+
+    kept = respond(made.certificate)
+    assert (kept.this_update, kept.next_update) == (NOW - BACKDATE, NOW + ocsp.LIFETIME)
+    assert respond(made.certificate, b"n").next_update is None
+    assert respond(stranger).next_update is None
+    assert ocsp.respond(b"", desk.registry, lambda _name: signer, NOW).next_update is None
+    later = ocsp.try_later()
+    assert codec.load_der_ocsp_response(later.der).response_status is Status.TRY_LATER
+    assert later.next_update is None

@@ -341,3 +341,27 @@ def test_a_registry_that_another_program_is_making_is_waited_for(locked, tmp_pat
 def test_nobody_waits_for_ever_for_a_registry(tmp_path):
     with pytest.raises(OperationError, match="database is locked"):
         Registry.open(f"sqlite:///{tmp_path}/registry.db")
+
+
+def test_a_reader_sees_what_others_write_and_changes_nothing(both, registry_url):
+    with Registry.open_for_reading(registry_url) as reader:
+        signer = make_authority(both)
+        with reader.reading() as connection:
+            (found,) = authorities.listed(connection)
+        assert (found.name, found.crl_number) == ("corp", 1)
+        record = issue_to(both, signer).record
+        with reader.reading() as connection:
+            assert certificates.get(connection, "corp", record.serial) == record
+        with (
+            pytest.raises(OperationError, match=r"(?i)read-?only"),
+            reader.reading() as connection,
+        ):
+            connection.execute(text("UPDATE authorities SET crl_number = 7"))
+
+
+def test_a_reader_makes_no_registry(tmp_path):
+    with Registry.open_for_reading("sqlite:///pki/re%20gistry.db", tmp_path) as reader:
+        for _ in range(2):
+            with pytest.raises(OperationError, match="unable to open"), reader.reading():
+                pass
+    assert not list(tmp_path.iterdir())
