@@ -6,6 +6,7 @@ error, never an empty list (CVE-2026-27586 was a missing CA file that meant the 
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,8 @@ from gateway.errors import ConfigError
 
 # A bundle of every public CA has 250 KiB; a CRL of 100,000 entries has 4 MiB.
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+# RFC 7292 section 4: a SEQUENCE, of any length, that begins with the INTEGER 3.
+_PKCS12: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
 
 ServerKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
@@ -51,7 +54,13 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     try:
         return parse_certificates(data)
     except ValueError as error:
-        raise ConfigError(f"{path}: not a readable certificate ({error})", "use PEM or DER certificates") from error
+        raise ConfigError(f"{path}: not a readable certificate", _remedy(data, path.name)) from error
+
+
+def _remedy(data: bytes, name: str) -> str:
+    if _PKCS12.match(data):
+        return f"it is PKCS#12; take the certificate out: openssl pkcs12 -in {name} -clcerts -nokeys -out {name}.pem"
+    return "use PEM or DER certificates"
 
 
 def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:

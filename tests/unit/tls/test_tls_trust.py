@@ -3,7 +3,8 @@
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from support.pki import NOW, Ca, build_crl, ec_key, openssl, openssl_leaf, openssl_root
 
 from gateway.config.model import Site
@@ -52,6 +53,15 @@ def test_a_key_where_a_certificate_belongs_is_an_error(tmp_path):
     (tmp_path / "x").write_bytes(ROOT.key_pem())
     with pytest.raises(ConfigError, match="not a readable certificate"):
         load_certificates(tmp_path / "x")
+
+
+def test_a_pkcs12_file_is_named_with_the_way_out_of_it(tmp_path):
+    leaf = ROOT.issue("CN=alice")
+    data = serialize_key_and_certificates(b"alice", leaf.key, leaf.certificate, [ROOT.certificate], NoEncryption())
+    (tmp_path / "alice.p12").write_bytes(data)
+    with pytest.raises(ConfigError) as error:
+        load_certificates(tmp_path / "alice.p12")
+    assert error.value.remedy.endswith("openssl pkcs12 -in alice.p12 -clcerts -nokeys -out alice.p12.pem")
 
 
 def test_der_and_bundles_of_cas_each_once(tmp_path):
