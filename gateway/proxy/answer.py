@@ -23,6 +23,7 @@ from gateway.http.body import (
 from gateway.http.fields import Fields
 from gateway.http.headers import LAST_PASSING, NEVER_IN_TRAILERS, Classifier, ResponseClassifier, fold
 from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, has_bare_lf, parse_response
+from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.rewrite import Rewriter
 
 # An upstream is trusted more than a client, but not with our memory.
@@ -52,6 +53,7 @@ class Answer:
         "_request",
         "_rewriter",
         "_sends_chunked",
+        "binds",
         "bytes_out",
         "closes_client",
         "is_clean",
@@ -68,6 +70,7 @@ class Answer:
         self._body: BodyReader | None = None
         self._sends_chunked = False
         self.response: ResponseHead | None = None  # the final one's head
+        self.binds = False  # it asks for a login that belongs to the connection
         self.bytes_out = 0  # of the body, without framing
         self.is_complete = False
         self.is_clean = True  # nothing came behind the answer
@@ -79,13 +82,17 @@ class Answer:
         """True when anything at all came."""
         return self.response is not None or bool(self._held) or self._interim > 0
 
-    def feed(self, data: bytes, *, may_keep_alive: bool) -> bytes:
-        """What the client gets for these bytes. Raises `RequestError` for what is no HTTP answer."""
+    def feed(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool = False) -> bytes:
+        """What the client gets for these bytes. Raises `RequestError` for what is no HTTP answer.
+
+        `is_pinned`: the two connections are one to whoever logs in on them, and end together.
+        """
         if self._body is None:
-            return self._head(self._held + data if self._held else data, may_keep_alive=may_keep_alive)
+            data = self._held + data if self._held else data
+            return self._head(data, may_keep_alive=may_keep_alive, is_pinned=is_pinned)
         return self._pass_on(b"", data, self._body)
 
-    def _head(self, data: bytes, *, may_keep_alive: bool) -> bytes:
+    def _head(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool) -> bytes:
         before = b""
         while True:
             end = data.find(END_OF_HEAD)
@@ -105,7 +112,8 @@ class Answer:
             before += self._pass_interim(response)
         self._held = b""
         self.response = response
-        head, body = self._frame(response, may_keep_alive=may_keep_alive)
+        self.binds = response.challenge is not None and binds_connection(response.challenge)
+        head, body = self._frame(response, may_keep_alive=may_keep_alive, is_pinned=is_pinned or self.binds)
         self._body = body
         return self._pass_on(before + head if before else head, data, body)
 
@@ -137,7 +145,7 @@ class Answer:
     def _passing(self, response: ResponseHead) -> list[bytes]:
         return response.passing if self._rewriter is None else self._rewriter.response(response.passing)
 
-    def _frame(self, response: ResponseHead, *, may_keep_alive: bool) -> tuple[bytes, BodyReader]:
+    def _frame(self, response: ResponseHead, *, may_keep_alive: bool, is_pinned: bool) -> tuple[bytes, BodyReader]:
         """The head for the client, and how long the body is."""
         request = self._request
         parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *self._passing(response)]
@@ -156,6 +164,8 @@ class Answer:
                 parts.append(_CHUNKED)
             else:
                 may_keep_alive = False
+        if is_pinned and not (response.is_keep_alive and not isinstance(body, CloseReader)):
+            may_keep_alive = False
         if not may_keep_alive:
             self.closes_client = True
             parts.append(_CLOSE)

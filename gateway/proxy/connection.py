@@ -271,8 +271,14 @@ class ClientConnection:
         if unread_body is not None:
             self._drain = drain = BodyDrain(unread_body)
             self._drain_body(drain, data)
+        elif self._has_lost_its_own():
+            self._close(is_lingering=bool(data))
         elif data:
             self._read(data)
+
+    def _has_lost_its_own(self) -> bool:
+        """True when the upstream's connection ended that was this client's alone: both sides close together."""
+        return self.pins and self.pinned is None
 
     def _forget_exchange(self) -> None:
         self._exchange = None
@@ -287,7 +293,9 @@ class ClientConnection:
             return
         if rest is not None:
             self._drain = None
-            if rest:
+            if self._has_lost_its_own():
+                self._close(is_lingering=bool(rest))
+            elif rest:
                 self._read(rest)
 
     def proxy_header(self) -> bytes:
@@ -335,6 +343,8 @@ class ClientConnection:
         """Answer with a page instead, and log it."""
         self._forget_exchange()
         is_closing = closes(error.reason, head) or not self.may_keep_alive(head)
+        if self.pins and record.upstream is not None:
+            is_closing = True  # with it went the upstream's connection that was this client's alone
         self._refuse(error, head, record, is_closing=is_closing)
         if not is_closing:
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.keepalive_seconds

@@ -17,7 +17,7 @@ from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader
 from gateway.http.headers import AUTHORIZATION
 from gateway.logs.record import AccessRecord
 from gateway.proxy.answer import Answer, passing_trailers, unexpected
-from gateway.proxy.login_binding import binds_connection, is_failed_login
+from gateway.proxy.login_binding import is_failed_login
 from gateway.proxy.upgrade import Tunnel
 from gateway.tls.layer import SLICE_BYTES
 
@@ -92,7 +92,9 @@ class Exchange:
         if client.pinned is not None and (client.pinned.pool is not self.pool or client.pinned.is_closing()):
             client.unpin()  # a reload leads elsewhere, or it is about to be lost
         try:
-            connection = client.pinned or self.pool.take(client.peer.address)
+            # A login begins on a connection that nobody had: one from the pool may be about to close, and is no place
+            # to try again from.
+            connection = client.pinned or (None if client.pins else self.pool.take(client.peer.address))
         except UpstreamError as error:
             self.fail(error)
             return
@@ -183,7 +185,7 @@ class Exchange:
         answer, client = self._answer, self._client
         is_first = answer.response is None
         try:
-            out = answer.feed(data, may_keep_alive=client.may_keep_alive(self.head))
+            out = answer.feed(data, may_keep_alive=client.may_keep_alive(self.head), is_pinned=client.pins)
         except RequestError as error:
             self.fail(unexpected(error))
             return
@@ -194,7 +196,7 @@ class Exchange:
             record.upstream_ms = (clock.monotonic_seconds() - self._sent_at) * 1000
             if answer.closes_client:
                 client.closes_after_exchange = True
-            if response.challenge is not None and binds_connection(response.challenge):
+            if answer.binds:
                 client.pins = True
             if response.status == _UNAUTHORIZED and is_failed_login(
                 self.head.values[AUTHORIZATION], response.challenge

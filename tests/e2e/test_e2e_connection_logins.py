@@ -103,6 +103,7 @@ def test_both_sides_close_together_and_nothing_is_retried_elsewhere(gateway, mai
         number = mail.received[-1].connection
         mail.answer("/webmail/drop", lambda dialogue: dialogue.reset())
         assert client.ask("GET", "/webmail/drop").status == 502
+        assert client.is_at_end()
     assert [request.connection for request in mail.received].count(number) == 4
     assert list(server.users.values()) == ["alice"]
 
