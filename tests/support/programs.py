@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,9 @@ PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"
 
 
 def need(program: str) -> str:
-    """The program's path."""
-    path = shutil.which(program, path=PATH)
+    """The program's path, or that of a file it can't do without."""
+    is_file = Path(program).is_absolute() and Path(program).exists()
+    path = program if is_file else shutil.which(program, path=PATH)
     if path is None:
         message = f"{program} is not installed; `make peers` installs it where it can"
         if os.environ.get("CI") == "true":
