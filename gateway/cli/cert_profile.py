@@ -9,7 +9,6 @@ import typer
 
 from gateway.cli.desk import open_desk
 from gateway.errors import UsageError
-from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KitKind
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
         certificate=certificate,
         chain=tuple(map(x509.load_der_x509_certificate, (above.certificate_der, *above.chain_der))),
         p12=data,
-        has_mail_use=record.purpose is not Purpose.AUTH,
+        purpose=record.purpose,
     )
 
 

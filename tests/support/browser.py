@@ -41,17 +41,21 @@ FLAGS = (
 )
 
 
+ANY_CERTIFICATE = json.dumps(
+    {"AutoSelectCertificateForUrls": [json.dumps({"pattern": f"https://{HOST}", "filter": {}})]}
+)
+
+
 @contextmanager
-def chooses_certificate() -> Iterator[None]:
-    """While this holds, Chromium shows the certificate that the gateway asks for without asking anybody."""
+def chooses_certificate(policy_text: str = ANY_CERTIFICATE) -> Iterator[None]:
+    """While this policy holds, Chromium shows the certificate that the gateway asks for without asking anybody."""
     if os.geteuid() != 0:
         message = f"only root may write the policy that chooses a certificate, in {POLICIES}"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     made = [folder for folder in (POLICIES, *POLICIES.parents) if not folder.exists()]
     POLICIES.mkdir(parents=True, exist_ok=True)
     policy = POLICIES / f"gateway-tests-{os.getpid()}.json"
-    choice = json.dumps({"pattern": f"https://{HOST}", "filter": {}})
-    policy.write_text(json.dumps({"AutoSelectCertificateForUrls": [choice]}))
+    policy.write_text(policy_text)
     try:
         yield
     finally:
@@ -175,6 +179,10 @@ class Browser:
         ARTEFACTS.mkdir(exist_ok=True)
         (ARTEFACTS / f"{name}.png").write_bytes(picture)
         return picture
+
+    def print_page(self) -> bytes:
+        """The page on paper of the size that it asks for, as a PDF file."""
+        return b64decode(self._ask("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])
 
     def stop(self) -> None:
         """End it and all its processes, which are a group of their own."""

@@ -1,7 +1,8 @@
-"""Configuration profiles for iOS and macOS (Apple, "Configuration Profile Reference").
+"""Configuration profiles for iOS and macOS.
 
 Identifiers and UUIDs stay the same through renewals: installing the new profile replaces the old one, and no second
-account appears. Without a password in it the device asks for one.
+account appears. Without a password in it the device asks for one. Keys are those of Apple's own schema of profiles
+(github.com/apple/device-management, `mdm/profiles`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.words import KitKind
 
 _SUFFIX: Final = ".mobileconfig"
+# TargetDeviceType: without it an iPhone asks whether the profile is for itself or for the watch.
+_IPHONE_OR_IPAD: Final = 1
+_MAC: Final = 5
 
 
 def profile(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
@@ -32,7 +36,10 @@ def profile(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
         "PayloadOrganization": person.host,
         "PayloadDescription": f"Certificate and mail account for {person.host}",
         "PayloadRemovalDisallowed": False,
+        "TargetDeviceType": _IPHONE_OR_IPAD if kind is KitKind.IOS else _MAC,
     }
+    if kind is KitKind.MACOS:
+        document["PayloadScope"] = "User"  # accounts and preferences are a person's, not the system's
     return KitFile(f"{person.stem}{_SUFFIX}", plistlib.dumps(document, sort_keys=False), is_secret=True)
 
 
@@ -94,6 +101,8 @@ def _identity(person: Person) -> dict[str, Any]:
 
 
 def _accounts(person: Person, kind: KitKind) -> Iterator[dict[str, Any]]:
+    if not person.is_for_login:
+        return  # the account came with the certificate that opens it
     identity = str(person.uuid("identity")).upper()
     account = {
         "EmailAddress": person.email,
@@ -103,17 +112,20 @@ def _accounts(person: Person, kind: KitKind) -> Iterator[dict[str, Any]]:
         "PayloadCertificateUUID": identity,
     }
     if kind is KitKind.IOS:
-        mail = {
-            "SMIMEEnabled": True,
-            "SMIMESigningEnabled": True,
-            "SMIMESigningCertificateUUID": identity,
-            "SMIMEEncryptionCertificateUUID": identity,
-        }
-        extra = mail if person.has_mail_use else {}
-        yield _payload(person, "com.apple.eas.account", "account", person.email) | account | extra
+        yield _payload(person, "com.apple.eas.account", "account", person.email) | account | _mail(person, identity)
         return
     yield (
         _payload(person, "com.apple.ews.account", "account", person.email) | account | {"Path": "/EWS/Exchange.asmx"}
     )
     preference = _payload(person, "com.apple.security.identitypreference", "preference", f"https://{person.host}/")
     yield preference | {"Name": f"https://{person.host}/", "PayloadCertificateUUID": identity}
+
+
+def _mail(person: Person, identity: str) -> dict[str, Any]:
+    """S/MIME as far as the certificate is for it: messages are signed, and each can be encrypted."""
+    found: dict[str, Any] = {}
+    if "signing" in person.uses:
+        found |= {"SMIMESigningEnabled": True, "SMIMESigningCertificateUUID": identity}
+    if "encryption" in person.uses:
+        found |= {"SMIMEEnableEncryptionPerMessageSwitch": True, "SMIMEEncryptionCertificateUUID": identity}
+    return found

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, assert_never
 
+from gateway.errors import UsageError
 from gateway.pki.files import make_folder, write_private, write_public
 from gateway.pki.kits import apple, programs, windows
 from gateway.pki.kits.kit import KitFile, Person
@@ -13,11 +14,24 @@ from gateway.pki.kits.letter import letter
 from gateway.pki.words import KitKind
 
 FOLDER_MODE: Final = 0o700
+_FOR_LOGIN: Final = (KitKind.ANDROID, KitKind.CHROME, KitKind.FIREFOX)
 
 
 def build(person: Person, kind: KitKind, *, has_root: bool = True) -> list[KitFile]:
-    """The kit's files, the letter last. `has_root`: an Apple device shall trust the root."""
-    return [*_files(person, kind, has_root=has_root), letter(person, kind)]
+    """The kit's files, the letter last. `has_root`: an Apple device shall trust the root.
+
+    Raises `UsageError` where the certificate is of no use to the device.
+    """
+    _check_use(person, kind)
+    return [*_files(person, kind, has_root=has_root), letter(person, kind, has_root=has_root)]
+
+
+def _check_use(person: Person, kind: KitKind) -> None:
+    serial = f"certificate {person.certificate.serial_number:X}"
+    if kind in _FOR_LOGIN and not person.is_for_login:
+        raise UsageError(f"{serial} is for mail alone, a kit for {kind} for logging in", "Give the one for logging in.")
+    if kind is KitKind.THUNDERBIRD and person.uses == ("login",):
+        raise UsageError(f"{serial} is for logging in alone, a kit for {kind} for mail", "Give the one for mail.")
 
 
 def with_password(person: Person, password: str) -> Person:

@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.pki.names import file_stem
+from gateway.pki.registry.claims import SLOTS
+from gateway.pki.registry.records import Purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,17 @@ class Person:
     chain: tuple[x509.Certificate, ...]  # the authorities, nearest first, the root last
     p12: bytes = field(repr=False)
     password: str | None = field(default=None, repr=False)  # None: typed by the person
-    has_mail_use: bool = True  # whether the certificate signs and encrypts mail
+    purpose: Purpose = Purpose.CLIENT
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """What the certificate is for: `login`, `signing`, `encryption`."""
+        return SLOTS[self.purpose]
+
+    @property
+    def is_for_login(self) -> bool:
+        """Whether it opens the gateway; otherwise it is for mail alone."""
+        return "login" in self.uses
 
     @property
     def stem(self) -> str:
@@ -42,13 +54,20 @@ class Person:
 
     @property
     def identifier(self) -> str:
-        """A name that stays through renewals, so that a new kit takes the old one's place: `com.example.mail.alice`."""
+        """A name that stays through renewals, so that a new kit takes the old one's place: `com.example.mail.alice`.
+
+        A certificate for mail alone has another, so that it stands beside the one for logging in.
+        """
         host = ".".join(reversed(self.host.split(".")))
-        return f"{host}.{file_stem(self.email.rpartition('@')[0]).lower()}"
+        return ".".join((host, file_stem(self.email.rpartition("@")[0]).lower(), *self._label))
 
     def uuid(self, part: str) -> UUID:
-        """A UUID for a part of the kit, the same in every kit for this address and host."""
-        return uuid5(NAMESPACE_URL, f"gateway:{self.host}:{self.email.lower()}:{part}")
+        """A UUID for a part of the kit, the same in every kit for this address, host and use."""
+        return uuid5(NAMESPACE_URL, ":".join(("gateway", self.host, self.email.lower(), *self._label, part)))
+
+    @property
+    def _label(self) -> tuple[str, ...]:
+        return () if self.is_for_login else ("-".join(self.uses),)
 
 
 @dataclass(frozen=True, slots=True)

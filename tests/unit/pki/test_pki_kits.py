@@ -20,6 +20,7 @@ from gateway.pki import authority, lifecycle
 from gateway.pki.kits import apple, build
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.registry import certificates
+from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KitKind
 
 PASSWORD = "it's-a-secret"
@@ -69,17 +70,49 @@ def test_an_iphone_gets_certificate_root_and_account(person):
     assert (account["Host"], account["SSL"], account["UserName"]) == ("mail.example.com", True, "EXAMPLE\\oneil")
     for key in ("PayloadCertificateUUID", "SMIMESigningCertificateUUID", "SMIMEEncryptionCertificateUUID"):
         assert account[key] == identity
+    assert account["SMIMESigningEnabled"] is True
+    assert account["SMIMEEnableEncryptionPerMessageSwitch"] is True
+    assert document["TargetDeviceType"] == 1
+    assert "PayloadScope" not in document
     uuids = [document["PayloadUUID"], *(payload["PayloadUUID"] for payload in document["PayloadContent"])]
     assert len(set(uuids)) == 5
 
 
 def test_a_certificate_for_logging_in_signs_no_mail(person):
-    _, parts = _profile(replace(person, has_mail_use=False))
+    _, parts = _profile(replace(person, purpose=Purpose.AUTH))
     assert not [key for key in parts["account"] if key.startswith("SMIME")]
 
 
+def test_a_certificate_for_mail_comes_beside_the_account(person):
+    """Its profile stands beside the one for logging in, whose account it would otherwise take the place of."""
+    login, _ = _profile(replace(person, purpose=Purpose.AUTH))
+    seen = {login["PayloadIdentifier"], login["PayloadUUID"]}
+    for purpose in (Purpose.SMIME, Purpose.SMIME_SIGNING, Purpose.SMIME_ENCRYPTION):
+        for kind in (KitKind.IOS, KitKind.MACOS):
+            document, parts = _profile(replace(person, purpose=purpose), kind)
+            assert set(parts) == {"root", "pkcs1", "pkcs12"}
+        assert not {document["PayloadIdentifier"], document["PayloadUUID"]} & seen
+        seen |= {document["PayloadIdentifier"], document["PayloadUUID"]}
+    assert _profile(person)[0]["PayloadIdentifier"] == login["PayloadIdentifier"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "purpose", "cause"),
+    [
+        (KitKind.FIREFOX, Purpose.SMIME, "is for mail alone, a kit for firefox for logging in"),
+        (KitKind.CHROME, Purpose.SMIME_SIGNING, "is for mail alone, a kit for chrome"),
+        (KitKind.ANDROID, Purpose.SMIME_ENCRYPTION, "is for mail alone, a kit for android"),
+        (KitKind.THUNDERBIRD, Purpose.AUTH, "is for logging in alone, a kit for thunderbird for mail"),
+    ],
+)
+def test_a_certificate_that_is_of_no_use_there_makes_no_kit(person, kind, purpose, cause):
+    with pytest.raises(UsageError, match=cause):
+        build.build(replace(person, purpose=purpose), kind)
+
+
 def test_a_mac_gets_exchange_and_a_preference_for_safari(person):
-    _, parts = _profile(person, KitKind.MACOS)
+    document, parts = _profile(person, KitKind.MACOS)
+    assert (document["PayloadScope"], document["TargetDeviceType"]) == ("User", 5)
     assert parts["account"]["PayloadType"] == "com.apple.ews.account"
     assert parts["identitypreference"]["Name"] == "https://mail.example.com/"
     assert parts["identitypreference"]["PayloadCertificateUUID"] == parts["pkcs12"]["PayloadUUID"]
@@ -193,6 +226,19 @@ def test_the_letter_says_who_and_how_and_escapes_names(person, kind):
     assert len(re.findall("<li>", text)) >= 3
     assert not re.search(r"\{\w+\}", text)
     assert "http" not in re.sub(r"https://mail\.example\.com/|http://www\.w3\.org/2000/svg", "", text)
+
+
+def test_the_letter_tells_what_the_certificate_is_for(person):
+    def text(purpose, kind=KitKind.IOS, **options):
+        return build.build(replace(person, purpose=purpose), kind, **options)[-1].data.decode()
+
+    assert "reach your mail from outside" in text(Purpose.AUTH)
+    assert "you sign mail" in text(Purpose.SMIME)
+    for kind in (KitKind.IOS, KitKind.MACOS, KitKind.WINDOWS):
+        assert text(Purpose.SMIME, kind).partition("<ol>")[2] != text(Purpose.CLIENT, kind).partition("<ol>")[2]
+    assert "Certificate Trust Settings" in text(Purpose.CLIENT)
+    assert "Certificate Trust Settings" not in text(Purpose.CLIENT, has_root=False)
+    assert "<li></li>" not in text(Purpose.CLIENT, has_root=False)
 
 
 def test_a_kit_is_written_for_its_owner(tmp_path):
