@@ -54,10 +54,16 @@ END:VCARD
 """.replace("\n", "\r\n").encode()
 
 
+def mail(subject: str, text: str) -> bytes:
+    """One from Bob."""
+    date = "Tue, 24 Nov 2026 09:00:00 +0000"
+    return f"From: Bob <bob@example.com>\r\nDate: {date}\r\nSubject: {subject}\r\n\r\n{text}\r\n".encode()
+
+
 @pytest.fixture(scope="module")
 def groupware():
-    with Groupware() as running:
-        running.deliver("From: Bob <bob@example.com>\r\nSubject: Quarterly figures\r\n\r\nThey are fine.\r\n")
+    with Groupware.started() as running:
+        running.dovecot.deliver(USER, mail("Quarterly figures", "They are fine."))
         yield running
 
 
@@ -94,7 +100,7 @@ def test_webmail_in_a_browser_from_the_login_to_the_inbox(gateway, credentials, 
         ) as browser,
     ):
         browser.open(f"https://{HOST}/SOGo/")
-        browser.wait_for("document.querySelector('input[type=password]')?.offsetParent && true")
+        browser.wait_until_seen("input[type=password]")
         browser.keep_picture("sogo-login")
         browser.type_into("input[type=text]", USER)
         browser.type_into("input[type=password]", PASSWORD)
@@ -134,14 +140,7 @@ def test_a_phone_finds_its_inbox_reads_a_mail_and_is_told_of_a_new_one(groupware
     assert folders.findtext("Status") == "1"
     (inbox,) = [each.findtext("ServerId") for each in folders.iter("Add") if each.findtext("Type") == INBOX_TYPE]
 
-    key, subjects = "0", []
-    for _ in range(MAX_SYNCS):
-        if (news := phone.command("Sync", sync(key, inbox))) is None:
-            break
-        key = news.findtext("Collections/Collection/SyncKey")
-        subjects += [each.text for each in news.iter("Subject")]
-    else:
-        pytest.fail("there was always something new")
+    key, subjects = synced(phone, "0", inbox)
     assert subjects == ["Quarterly figures"]
 
     phone.send("Ping", PING.format(inbox))
@@ -149,10 +148,23 @@ def test_a_phone_finds_its_inbox_reads_a_mail_and_is_told_of_a_new_one(groupware
     with pytest.raises(TimeoutError):  # nothing new: the answer waits
         phone.client.read(1)
     phone.client.socket.settimeout(60)
-    groupware.deliver("From: Bob <bob@example.com>\r\nSubject: And one more\r\n\r\nSee above.\r\n")
+    groupware.dovecot.deliver(USER, mail("And one more", "See above."))
     pinged = phone.receive()
     assert pinged.findtext("Status") == HAS_CHANGED
     assert [each.text for each in pinged.iter("Folder")] == [inbox]
+    _, subjects = synced(phone, key, inbox)
+    assert subjects == ["And one more"]
+
+
+def synced(phone: Phone, key: str, folder: str) -> tuple[str, list[str]]:
+    """The next key and the subjects of all mails that are new since `key`."""
+    subjects = []
+    for _ in range(MAX_SYNCS):
+        if (news := phone.command("Sync", sync(key, folder))) is None:
+            return key, subjects
+        key = news.findtext("Collections/Collection/SyncKey")
+        subjects += [each.text for each in news.iter("Subject")]
+    pytest.fail("there was always something new")
 
 
 PROVISION = (

@@ -23,9 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 from support.gateway import HOST, INSIDE
-from support.programs import need, run
+from support.programs import need, need_root, run
 from support.waiting import until
 
 POLICIES = Path("/etc/chromium/policies/managed")
@@ -40,6 +39,20 @@ FLAGS = (
     *("--remote-debugging-pipe", "--window-size=1280,900"),
 )
 
+# The middle of an element, which may be in a frame of the page; null while something else is seen there, or it still
+# moves or fades in.
+_MIDDLE = """((selector, frame) => {
+  const holder = frame && document.querySelector(frame);
+  const page = frame ? holder?.contentDocument : document;
+  const element = page?.querySelector(selector);
+  if (!element || page.getAnimations().some(each => each.effect?.target?.contains(element))) return null;
+  const box = element.getBoundingClientRect();
+  const x = box.x + box.width / 2, y = box.y + box.height / 2;
+  if (!element.contains(page.elementFromPoint(x, y))) return null;
+  const {x: left, y: top} = frame ? holder.getBoundingClientRect() : {x: 0, y: 0};
+  return {x: left + x, y: top + y};
+})"""
+
 
 ANY_CERTIFICATE = json.dumps(
     {"AutoSelectCertificateForUrls": [json.dumps({"pattern": f"https://{HOST}", "filter": {}})]}
@@ -49,9 +62,7 @@ ANY_CERTIFICATE = json.dumps(
 @contextmanager
 def chooses_certificate(policy_text: str = ANY_CERTIFICATE) -> Iterator[None]:
     """While this policy holds, Chromium shows the certificate that the gateway asks for without asking anybody."""
-    if os.geteuid() != 0:
-        message = f"only root may write the policy that chooses a certificate, in {POLICIES}"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    need_root(f"write the policy that chooses a certificate, in {POLICIES}")
     made = [folder for folder in (POLICIES, *POLICIES.parents) if not folder.exists()]
     POLICIES.mkdir(parents=True, exist_ok=True)
     policy = POLICIES / f"gateway-tests-{os.getpid()}.json"
@@ -157,6 +168,30 @@ class Browser:
         """As with a keyboard."""
         self.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
         self._ask("Input.insertText", text=text)
+
+    def click(self, selector: str, *, frame: str | None = None) -> None:
+        """As with a mouse, on the middle of what is seen; `frame`: the selector of the frame that it is in."""
+        at = self.wait_until_seen(selector, frame=frame)
+        for kind in ("mousePressed", "mouseReleased"):
+            self._ask("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+
+    def wait_until_seen(self, selector: str, *, frame: str | None = None) -> dict[str, float]:
+        """Where its middle is, once that rests and nothing lies over it."""
+        script = f"{_MIDDLE}({json.dumps(selector)}, {json.dumps(frame)})"
+        last = None
+        while last != (last := self.wait_for(script)):
+            pass
+        return last
+
+    def choose_files(self, selector: str, *paths: Path) -> None:
+        """What a person does in the dialogue that a file input opens."""
+        found = self._ask("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        files = [str(path) for path in paths]
+        self._ask("DOM.setFileInputFiles", objectId=found["result"]["objectId"], files=files)
+
+    def save_downloads(self, folder: Path) -> None:
+        """From now on files go there, under their own names as soon as they are whole."""
+        self._ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def press_enter(self) -> None:
         """In the field that was typed into last."""

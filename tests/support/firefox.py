@@ -24,10 +24,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 from support.browser import ARTEFACTS
 from support.gateway import HOST
-from support.programs import need, run
+from support.programs import need, need_root, run
 from support.waiting import until
 
 DISTRIBUTION = Path("/usr/lib/firefox-esr/distribution")
@@ -60,9 +59,7 @@ PREFERENCES = {
 @contextmanager
 def policies_of(kit: Path) -> Iterator[None]:
     """While this holds, every Firefox on this machine has a kit's policies: its files as the documentation says."""
-    if os.geteuid() != 0:
-        message = f"only root may put policies into {DISTRIBUTION}"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    need_root(f"put policies into {DISTRIBUTION}")
     need("firefox-esr")
     places = {"policies.json": DISTRIBUTION, "root.crt": DISTRIBUTION / "certificates"}
     folder = os.open(DISTRIBUTION, os.O_RDONLY | os.O_DIRECTORY)

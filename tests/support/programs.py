@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,15 +16,22 @@ PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"
 
 
 def need(program: str) -> str:
-    """The program's path, or that of a file it can't do without."""
-    is_file = Path(program).is_absolute() and Path(program).exists()
-    path = program if is_file else shutil.which(program, path=PATH)
-    if path is None:
-        message = f"{program} is not installed; `make peers` installs it where it can"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
+    """The path of a program on the PATH, or of the newest file that fits an absolute path with wildcards."""
+    if program.startswith("/"):
+        path = max(map(str, Path("/").glob(program.removeprefix("/"))), default=None)
+    else:
+        path = shutil.which(program, path=PATH)
+    return path or _miss(f"{program} is not installed; `make peers` installs it where it can")
+
+
+def need_root(what: str) -> None:
+    """Some servers and policies are root's business."""
+    if os.geteuid() != 0:
+        _miss(f"only root may {what}")
+
+
+def _miss(message: str) -> NoReturn:
+    pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 
 def run(program: str, arguments: Sequence[str], *, text: bytes = b"", seconds: float = 20.0) -> tuple[int, bytes]:
