@@ -1,7 +1,6 @@
 """One connection to an upstream server.
 
-Keeps true: bytes go to the one exchange that holds the connection; bytes that nobody asked for end it; the server's
-last word is told from a connection that was merely lost, and a client that reads slowly gets all that came before.
+Keeps true: bytes go to the one exchange that holds the connection; bytes that nobody asked for end it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_is_lost",
         "_pinned_to",
-        "_socket",
         "exchange",
         "exchanges",
         "idle_since",
@@ -47,12 +45,8 @@ class UpstreamConnection(asyncio.Protocol):
         return f"<UpstreamConnection {self.state.url} {'busy' if self.exchange else 'idle'} after {self.exchanges}>"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The server accepted."""
-        self.transport = self._socket = cast("asyncio.Transport", transport)
-
-    def secured_by(self, tls: asyncio.Transport) -> None:
-        """TLS is finished, and what is written from here on is encrypted."""
-        self.transport = tls
+        """The server accepted, and TLS is finished where there is any."""
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
@@ -91,17 +85,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.resume_request()
 
-    def pause_reading(self) -> None:
-        """Take nothing more from the server.
-
-        The socket is stopped, not the TLS on it: uvloop's throws away what it holds when the connection ends meanwhile.
-        """
-        self._socket.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Go on where it stopped."""
-        self._socket.resume_reading()
-
     def is_closing(self) -> bool:
         """True when it can't carry another exchange."""
         return self._is_lost or self.transport.is_closing()
@@ -112,7 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchanges += 1
         if self._is_lost:
             return
-        self.resume_reading()  # a client that was slow to the end has stopped it
+        self.transport.resume_reading()  # a client that was slow to the end has stopped it
         if self.transport.is_closing():
             self.pool.drop(self, was_busy=True)
         else:
@@ -122,7 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The exchange is over, and the next one is this client's or nobody's."""
         self.exchange = None
         self.exchanges += 1
-        self.resume_reading()
+        self.transport.resume_reading()
         self._pinned_to = client
 
     def discard(self) -> None:
