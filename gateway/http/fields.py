@@ -28,13 +28,14 @@ class FieldsError(GatewayError):
 class _Collector:
     """llhttp's callbacks."""
 
-    __slots__ = ("begun", "ended", "fields", "parser")
+    __slots__ = ("begun", "ended", "fields", "is_kept", "parser")
 
     def __init__(self) -> None:
         self.fields: Fields = []
         self.begun = self.ended = 0  # messages
+        self.is_kept = True  # there was no "Connection: close"
         self.parser = httptools.HttpResponseParser(self)
-        # "Connection: close" ends a message, not this parser.
+        # What follows "Connection: close" is an error to llhttp, and the message itself is judged by us.
         self.parser.set_dangerous_leniencies(lenient_keep_alive=True)
 
     def on_message_begin(self) -> None:
@@ -45,6 +46,7 @@ class _Collector:
 
     def on_message_complete(self) -> None:
         self.ended += 1
+        self.is_kept = self.parser.should_keep_alive()
 
 
 _collector = _Collector()
@@ -70,4 +72,8 @@ def parse_fields(section: bytes) -> Fields:
     if collector.begun != 1 or collector.ended != 1:
         _collector = _Collector()
         raise FieldsError("the field section does not end in its only empty line")
+    # After "Connection: close" llhttp goes on, but with that message's Content-Length: the next one's digits would be
+    # appended to it (llhttp 9, `llhttp__after_message_complete`).
+    if not collector.is_kept:
+        _collector = _Collector()
     return fields

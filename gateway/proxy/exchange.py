@@ -227,13 +227,13 @@ class Exchange:
         return False
 
     def upstream_lost(self, error: Exception | None) -> None:
-        """The upstream's connection is gone before the exchange ended."""
+        """The upstream's connection is gone before the exchange ended.
+
+        That ends no answer well, not even one that is to end with its connection: an upstream that has said all says
+        so, with a FIN, and over TLS with close_notify before it (RFC 9112 9.8). `upstream_eof` came first then.
+        """
         upstream, self._upstream = self._upstream, None
         if self._is_done or upstream is None:
-            return
-        if error is None and (out := self._answer.end()) is not None:
-            self._client.write(out)
-            self._complete(is_clean=False)
             return
         if self._may_retry(upstream):
             self._is_retried = True
@@ -263,13 +263,13 @@ class Exchange:
         """The client reads slowly: stop the upstream."""
         self._client.deadline = clock.monotonic_seconds() + READ_IDLE_SECONDS
         if self._upstream is not None:
-            self._upstream.transport.pause_reading()
+            self._upstream.pause_reading()
 
     def resume_response(self) -> None:
         """The client has caught up."""
         self._client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
         if self._upstream is not None:
-            self._upstream.transport.resume_reading()
+            self._upstream.resume_reading()
 
     # the end
 

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohappyeyeballs import start_connection
 
@@ -162,14 +162,20 @@ class Pool:
     async def _open(self, state: ServerState, header: bytes) -> UpstreamConnection:
         async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
             plain = await _socket_to(state.server, header)
-            tls, name = self._tls_for(state.server)
+            loop = asyncio.get_running_loop()
             try:
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: UpstreamConnection(self, state), sock=plain, ssl=tls, server_hostname=name
-                )
+                raw, connection = await loop.create_connection(lambda: UpstreamConnection(self, state), sock=plain)
             except BaseException:
                 plain.close()
                 raise
+            tls, name = self._tls_for(state.server)
+            if tls is not None:
+                try:
+                    secured = await loop.start_tls(raw, connection, tls, server_hostname=name)
+                except BaseException:
+                    raw.abort()
+                    raise
+                connection.secured_by(cast("asyncio.Transport", secured))
         return connection
 
     async def _open_stream(self, server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

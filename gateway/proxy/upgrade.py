@@ -106,11 +106,11 @@ class Tunnel:
 
     def pause_response(self) -> None:
         """The client reads slowly."""
-        self._upstream.transport.pause_reading()
+        self._upstream.pause_reading()
 
     def resume_response(self) -> None:
         """The client has caught up."""
-        self._upstream.transport.resume_reading()
+        self._upstream.resume_reading()
 
     def client_gone(self) -> None:
         """The client's connection is gone."""

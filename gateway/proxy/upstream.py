@@ -1,6 +1,7 @@
 """One connection to an upstream server.
 
-Keeps true: bytes go to the one exchange that holds the connection; bytes that nobody asked for end it.
+Keeps true: bytes go to the one exchange that holds the connection; bytes that nobody asked for end it; the server's
+last word is told from a connection that was merely lost, and a client that reads slowly gets all that came before.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_is_lost",
         "_pinned_to",
+        "_socket",
         "exchange",
         "exchanges",
         "idle_since",
@@ -45,8 +47,12 @@ class UpstreamConnection(asyncio.Protocol):
         return f"<UpstreamConnection {self.state.url} {'busy' if self.exchange else 'idle'} after {self.exchanges}>"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The server accepted, and TLS is finished where there is any."""
-        self.transport = cast("asyncio.Transport", transport)
+        """The server accepted."""
+        self.transport = self._socket = cast("asyncio.Transport", transport)
+
+    def secured_by(self, tls: asyncio.Transport) -> None:
+        """TLS is finished, and what is written from here on is encrypted."""
+        self.transport = tls
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
@@ -85,6 +91,17 @@ class UpstreamConnection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.resume_request()
 
+    def pause_reading(self) -> None:
+        """Take nothing more from the server.
+
+        The socket is stopped, not the TLS on it: uvloop's throws away what it holds when the connection ends meanwhile.
+        """
+        self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on where it stopped."""
+        self._socket.resume_reading()
+
     def is_closing(self) -> bool:
         """True when it can't carry another exchange."""
         return self._is_lost or self.transport.is_closing()
@@ -95,7 +112,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchanges += 1
         if self._is_lost:
             return
-        self.transport.resume_reading()  # a client that was slow to the end has stopped it
+        self.resume_reading()  # a client that was slow to the end has stopped it
         if self.transport.is_closing():
             self.pool.drop(self, was_busy=True)
         else:
@@ -105,7 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The exchange is over, and the next one is this client's or nobody's."""
         self.exchange = None
         self.exchanges += 1
-        self.transport.resume_reading()
+        self.resume_reading()
         self._pinned_to = client
 
     def discard(self) -> None:

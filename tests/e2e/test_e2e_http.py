@@ -97,6 +97,21 @@ def test_connection_close_is_kept_to(gateway, mail):
     assert not mail.only().values(b"Connection")
 
 
+def test_every_client_and_answer_may_end_its_connection(gateway, mail):
+    """However many did before: each with a body whose length is given."""
+
+    def answer(dialogue):
+        dialogue.answer(dialogue.read_body(), b"Connection: close")
+        dialogue.close()
+
+    mail.answer("/webmail", answer)
+    body = os.urandom(65536)
+    for _ in range(10):
+        with Client(gateway.port) as client:
+            got = client.ask("POST", "/webmail", "Connection: close", body=body)
+            assert (got.status, got.body == body) == (200, True)
+
+
 def test_many_clients_at_once_get_their_own_answers(gateway, mail):
     mail.answer("/", echo_target)
     wrong = []

@@ -167,9 +167,11 @@ class Client(Stream):
         version: ssl.TLSVersion | None = None,
         session: ssl.SSLSession | None = None,
         preamble: bytes = b"",
+        buffer_bytes: int | None = None,
     ) -> None:
+        """`buffer_bytes`: how much the kernel takes in for it, about; else as much as it likes."""
         self.host = server_name or HOST
-        plain = socket.create_connection((INSIDE, port), timeout=TIMEOUT_SECONDS, source_address=(source, 0))
+        plain = _connected(port, source, buffer_bytes)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         context = context or context_for(None, identity, version)
         plain.sendall(preamble)
@@ -218,6 +220,20 @@ class Client(Stream):
     def is_at_end(self) -> bool:
         """True when the gateway closes now, properly."""
         return self.socket.recv(1) == b""
+
+
+def _connected(port: int, source: str, buffer_bytes: int | None) -> socket.socket:
+    plain = socket.socket()
+    try:
+        if buffer_bytes is not None:  # before there is a connection, or it has no effect on its window
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        plain.settimeout(TIMEOUT_SECONDS)
+        plain.bind((source, 0))
+        plain.connect((INSIDE, port))
+    except BaseException:
+        plain.close()
+        raise
+    return plain
 
 
 def ask(port: int, target: str | bytes, *, method: str = "GET", host: str | None = None, **options: Any) -> Answer:

@@ -109,6 +109,12 @@ class Loop(asyncio.SelectorEventLoop):
         self._world.ends.append(end)
         return end, protocol
 
+    async def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **options: Any) -> Any:
+        """TLS on a connection to a server, without the TLS."""
+        assert transport.protocol is protocol
+        transport.options = {"ssl": sslcontext, **options}
+        return transport
+
 
 class Dial:
     """The gateway's attempt to reach a server; in place of the socket that comes of it."""

@@ -20,6 +20,7 @@ from support.stalling import send_patiently
 from support.waiting import until
 
 IDLE_SECONDS = 30.0
+GOODBYE_SECONDS = 0.2
 
 
 @dataclass
@@ -121,6 +122,15 @@ class Dialogue:
         """Drop the connection as a crashed server does."""
         linger = struct.pack("ii", 1, 0)
         self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._connection.close()
+
+    def finish(self) -> None:
+        """Say over TLS that this was all (close_notify), then no more."""
+        sock = self._connection.socket
+        assert isinstance(sock, ssl.SSLSocket)
+        sock.settimeout(GOODBYE_SECONDS)
+        with contextlib.suppress(OSError):  # the gateway owes no close_notify of its own
+            sock.unwrap()
         self._connection.close()
 
     def wait_closed(self) -> bytes:

@@ -38,6 +38,16 @@ def test_no_other_byte_may_stand_in_a_name(byte):
         parse_fields(b"X" + bytes([byte]) + b"Y: a\r\n\r\n")
 
 
+@pytest.mark.parametrize("connection", [b"close", b"keep-alive", b"Close, TE", b"upgrade", b"x"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 999999999999", b"Transfer-Encoding: chunked"])
+def test_sections_are_read_the_same_however_many_came_before(connection, framing):
+    """llhttp keeps the length of a message that ends its connection, and appends the next one's digits to it."""
+    section = b"Connection: " + connection + b"\r\n" + framing + b"\r\n\r\n"
+    expected = [(b"Connection", connection), tuple(framing.split(b": "))]
+    assert [parse_fields(section) for _ in range(20)] == [expected] * 20
+    assert parse_fields(GOOD) == READ
+
+
 BROKEN = [
     b"",
     b"X: y",

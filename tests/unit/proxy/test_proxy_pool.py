@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
 
 import pytest
@@ -235,11 +236,26 @@ def test_https_servers_are_asked_under_their_name(files, make_world):
     assert named.accepts().options["server_hostname"] == "mail.lan"
 
 
-def test_a_tls_handshake_that_fails_closes_the_socket(world, monkeypatch):
+def test_a_tls_handshake_that_fails_closes_the_connection(make_world, monkeypatch):
+    world = make_world(upstreams={"mail": {"servers": ["https://10.0.0.5"]}})
+
+    async def fail(*_, **__):
+        raise ssl.SSLError("handshake")
+
+    client = world.client()
+    client.says(get())
+    monkeypatch.setattr(world.loop, "start_tls", fail)
+    end = world.accepts()
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+    assert end.is_lost
+    assert world.busy() == [(0, 0)]
+
+
+def test_a_socket_that_can_t_be_used_is_closed(world, monkeypatch):
     closed = []
 
     async def fail(*_, **__):
-        raise ConnectionResetError("handshake")
+        raise ConnectionResetError("gone")
 
     client = world.client()
     client.says(get())
