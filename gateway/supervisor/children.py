@@ -11,7 +11,6 @@ import logging
 import os
 import selectors
 import signal
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.forking import fork
 
 # A child that lived this long did not die of its start.
 STEADY_SECONDS: Final = 10.0
@@ -77,30 +77,11 @@ class Children:
 
     def start(self, role: Role) -> None:
         """Fork a child; in the child this does not return."""
-        ours, theirs = Channel.pair()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if not pid:
-            ours.close()
-            self._become(role, theirs)
-        theirs.close()
+        pid, ours = fork(role.name, self._let_go, role.main)
         child = Child(role, pid, ours, clock.unix_seconds(), clock.monotonic_seconds())
         self._children[pid] = child
         self._selector.register(ours, selectors.EVENT_READ, child)
         role.on_started()
-
-    def _become(self, role: Role, channel: Channel) -> None:
-        status = 1
-        try:
-            self._let_go()
-            role.main(channel)
-            status = 0
-        except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
-            _log.exception("%s %d failed", role.name, os.getpid())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
 
     def let_go(self) -> None:
         """Close, in a new child, what is its siblings'."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Final
 
 from gateway import clock
 from gateway.supervisor.channel import Channel, ChannelClosed
+from gateway.supervisor.forking import fork
 from gateway.supervisor.lists import ListStore, Plan
 
 FIRST_DELAY_SECONDS: Final = 1.0
@@ -115,24 +115,8 @@ class FetcherKeeper:
     def _fork(self) -> None:
         from gateway.supervisor import fetcher  # noqa: PLC0415 - aiohttp, only where something is fetched
 
-        ours, theirs = Channel.pair()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        process = os.fork()
-        if process:
-            theirs.close()
-            self._process, self._channel = process, ours
-            self._started_seconds = clock.monotonic_seconds()
-            self._is_stopping = False
-            return
-        status = 1
-        try:
-            ours.close()
-            self._let_go()
-            fetcher.serve(self._plan, self._store, theirs)
-            status = 0
-        except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
-            _log.exception("the fetcher %d failed", os.getpid())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
+        self._process, self._channel = fork(
+            "the fetcher", self._let_go, lambda channel: fetcher.serve(self._plan, self._store, channel)
+        )
+        self._started_seconds = clock.monotonic_seconds()
+        self._is_stopping = False

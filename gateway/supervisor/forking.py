@@ -1,0 +1,60 @@
+"""Beginning a child process.
+
+Keeps true: a signal that is sent to a child as soon as it exists counts in the child; neither do the master's handlers
+swallow it there, nor does the master take it for its own. However the child ends, it never goes on as a second master.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from gateway.supervisor.channel import Channel
+
+_log: Final = logging.getLogger("gateway.master")
+
+
+def fork(name: str, let_go: Callable[[], None], main: Callable[[Channel], None]) -> tuple[int, Channel]:
+    """(process id, our end of the channel) of a new child that runs `main`; in the child this does not return.
+
+    `let_go` runs first in the child, to drop what is the master's, its signal handlers above all: until then signals
+    are held back. The child ends when `main` returns. `name` is what the log calls it.
+    """
+    ours, theirs = Channel.pair()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        process = os.fork()
+        if not process:
+            _become(name, let_go, main, before, (ours, theirs))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    return process, ours
+
+
+def _become(
+    name: str,
+    let_go: Callable[[], None],
+    main: Callable[[Channel], None],
+    signals: set[int],
+    channel: tuple[Channel, Channel],
+) -> None:
+    masters, own = channel
+    status = 1
+    try:
+        masters.close()
+        let_go()
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        main(own)
+        status = 0
+    except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
+        _log.exception("%s %d failed", name, os.getpid())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)

@@ -1,0 +1,43 @@
+"""A child's first moments, with real processes and signals."""
+
+import os
+import signal
+
+import pytest
+from support.waiting import until
+
+from gateway.supervisor.forking import fork
+
+
+@pytest.fixture
+def noted():
+    """Signals that the parent's handler took; in a master it writes them down for its loop."""
+    taken = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: taken.append(number))
+    yield taken
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_that_comes_before_the_child_let_go_of_the_masters_handlers_counts(noted):
+    (is_here, here), (is_told, told) = os.pipe(), os.pipe()
+
+    def let_go():
+        os.write(here, b"!")
+        os.read(is_told, 1)  # the signal has been sent
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    child, channel = fork("a helper", let_go, lambda _: signal.pause())
+    os.read(is_here, 1)
+    os.kill(child, signal.SIGTERM)
+    os.write(told, b"!")
+    try:
+        ended, status = until(lambda: (found := os.waitpid(child, os.WNOHANG))[0] and found, "the child has ended")
+    except AssertionError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    assert (ended, os.waitstatus_to_exitcode(status)) == (child, -signal.SIGTERM)
+    assert noted == []
+    channel.close()
+    for descriptor in (is_here, here, is_told, told):
+        os.close(descriptor)
