@@ -135,6 +135,8 @@ class Limits:
     handshake_seconds: float = 10.0
     header_time_seconds: float = 20.0
     keepalive_seconds: float = 75.0
+    transfer_idle_seconds: float = 60.0
+    body_bytes_per_second: int = 64
 
 
 @dataclass(frozen=True, slots=True)

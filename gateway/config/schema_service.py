@@ -52,6 +52,18 @@ LIMITS: Final = Record(
         optional("handshake", Duration(0.1, 5 * MINUTE), "10s", "How long a TLS handshake may take."),
         optional("header_time", Duration(0.1, 5 * MINUTE), "20s", "How long a request's header may take."),
         optional("keepalive", Duration(SECOND, DAY), "75s", "How long a client connection may be idle."),
+        optional(
+            "transfer_idle",
+            Duration(SECOND, 10 * MINUTE),
+            "60s",
+            "How long a client may send nothing of its body, or read nothing of its answer.",
+        ),
+        optional(
+            "body_bytes_per_second",
+            Whole(0, 1_000_000),
+            64,
+            "How fast a body must come, over each transfer_idle by itself; Outlook Anywhere's may trickle.",
+        ),
     )
 )
 

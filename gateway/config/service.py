@@ -24,6 +24,8 @@ _LIMITS: Final = {
     "handshake": "handshake_seconds",
     "header_time": "header_time_seconds",
     "keepalive": "keepalive_seconds",
+    "transfer_idle": "transfer_idle_seconds",
+    "body_bytes_per_second": "body_bytes_per_second",
 }
 _LOCKOUT: Final = {"failures": "failures", "window": "window_seconds", "ban": "ban_seconds"}
 _HEADERS: Final = ("subject", "email", "serial", "fingerprint", "verified")

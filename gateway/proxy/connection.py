@@ -16,7 +16,7 @@ from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.body_drain import BodyDrain
-from gateway.proxy.exchange import READ_IDLE_SECONDS, Exchange
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.records import begin_record, finish_record, secured_fields
 from gateway.proxy.refusal import closes, write_refusal
@@ -451,7 +451,8 @@ class ClientConnection:
         self._inlet.drop()
         self._drain = None
         is_read = is_lingering and not self.is_write_paused
-        self.deadline = clock.monotonic_seconds() + (LINGER_SECONDS if is_read else READ_IDLE_SECONDS)
+        seconds = LINGER_SECONDS if is_read else self.snapshot.config.limits.transfer_idle_seconds
+        self.deadline = clock.monotonic_seconds() + seconds
         if is_lingering:
             self._layer.close_sending()
             self._layer.resume_reading()  # what was stopped for too much of it is thrown away now, to see the end

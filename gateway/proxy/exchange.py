@@ -18,6 +18,7 @@ from gateway.http.headers import AUTHORIZATION
 from gateway.logs.record import AccessRecord
 from gateway.proxy.answer import Answer, passing_trailers, unexpected
 from gateway.proxy.login_binding import is_failed_login
+from gateway.proxy.pace import Pace
 from gateway.proxy.upgrade import Tunnel
 from gateway.tls.layer import SLICE_BYTES
 
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
     from gateway.proxy.upstream import UpstreamConnection
 
 _UNAUTHORIZED: Final = 401
-# A client that announced a body and sends nothing of it.
-BODY_IDLE_SECONDS: Final = 60.0
-# A client that does not read its answer.
-READ_IDLE_SECONDS: Final = 60.0
-# A body that comes more slowly than this after its first minute is there to hold the connection.
-MIN_BODY_BYTES_PER_SECOND: Final = 64
 # RFC 9110 9.2.2, and WebDAV's reading methods (RFC 4918, RFC 3253): they may be sent again on a connection that
 # turned out to be dead.
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
@@ -46,12 +41,13 @@ class Exchange:
 
     __slots__ = (
         "_answer",
-        "_body_limit_bytes",
         "_bytes_in",
         "_client",
         "_connect_task",
         "_is_done",
         "_is_retried",
+        "_limits",
+        "_pace",
         "_request",
         "_request_body",
         "_sent_at",
@@ -72,7 +68,8 @@ class Exchange:
             self._request_body = ChunkedReader()
         elif head.content_length:
             self._request_body = LengthReader(head.content_length)
-        self._body_limit_bytes = client.snapshot.config.limits.body_bytes
+        self._limits = limits = client.snapshot.config.limits
+        self._pace = None if self._request_body is None or head.method in _TRICKLING else Pace(limits)
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
         self._answer = Answer(head, admitted.rewriter)
@@ -120,6 +117,8 @@ class Exchange:
         if self._request_body is None:
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         else:
+            if self._pace is not None:
+                self._pace.begin(now)
             self._client.deadline = now + self._body_idle_seconds()
             self._client.feed_exchange()
 
@@ -140,13 +139,14 @@ class Exchange:
             self.fail(RequestError(Reason.BAD_REQUEST, str(error)))
             return b""
         self._bytes_in += len(payload)
-        if self._bytes_in > self._body_limit_bytes:
-            self.fail(RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {self._body_limit_bytes} bytes"))
+        if self._bytes_in > self._limits.body_bytes:
+            self.fail(RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {self._limits.body_bytes} bytes"))
             return b""
         upstream.transport.write(encode_chunk(payload) if self.head.is_chunked else payload)
         now = clock.monotonic_seconds()
-        if self._is_too_slow(now):
-            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"a body below {MIN_BODY_BYTES_PER_SECOND} bytes a second"))
+        if self._pace is not None and not self._client.is_read_paused and self._pace.is_too_slow(len(payload), now):
+            cause = f"a body below {self._limits.body_bytes_per_second} bytes a second"
+            self.fail(RequestError(Reason.REQUEST_TIMEOUT, cause))
             return b""
         if body.is_complete:
             if self.head.is_chunked:
@@ -160,22 +160,21 @@ class Exchange:
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         return rest
 
-    def _is_too_slow(self, now: float) -> bool:
-        seconds = now - self._sent_at
-        if seconds < BODY_IDLE_SECONDS or self.head.method in _TRICKLING or self._client.is_read_paused:
-            return False
-        return self._bytes_in < seconds * MIN_BODY_BYTES_PER_SECOND
-
     def _body_idle_seconds(self) -> float:
         is_trickling = self.head.method in _TRICKLING
-        return self.pool.upstream.timeouts.response_seconds if is_trickling else BODY_IDLE_SECONDS
+        return self.pool.upstream.timeouts.response_seconds if is_trickling else self._limits.transfer_idle_seconds
 
     def pause_request(self) -> None:
         """The upstream reads slowly: stop the client."""
         self._client.pause_reading()
 
     def resume_request(self) -> None:
-        """The upstream has caught up."""
+        """The upstream has caught up; what it took was not the client's time."""
+        now = clock.monotonic_seconds()
+        if self._pace is not None:
+            self._pace.begin(now)
+        if self.takes_body and self._answer.response is None:
+            self._client.deadline = now + self._body_idle_seconds()
         self._client.resume_reading()
 
     # the answer
@@ -261,7 +260,7 @@ class Exchange:
 
     def pause_response(self) -> None:
         """The client reads slowly: stop the upstream."""
-        self._client.deadline = clock.monotonic_seconds() + READ_IDLE_SECONDS
+        self._client.deadline = clock.monotonic_seconds() + self._limits.transfer_idle_seconds
         if self._upstream is not None:
             self._upstream.pause_reading()
 
@@ -318,13 +317,14 @@ class Exchange:
 
     def on_deadline(self) -> None:
         """The client's or the upstream's time is up, whoever was to speak."""
+        idle = self._limits.transfer_idle_seconds
         if self._client.is_write_paused:
-            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {READ_IDLE_SECONDS:g} s"))
+            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {idle:g} s"))
         elif self._client.is_read_paused:
             cause = "the upstream stopped reading the request's body"
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))
         elif self.takes_body and self._answer.response is None:
-            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {BODY_IDLE_SECONDS:g} s"))
+            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {idle:g} s"))
         else:
             seconds = self.pool.upstream.timeouts.response_seconds
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, f"the upstream did not answer within {seconds:g} s"))

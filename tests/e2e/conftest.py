@@ -62,6 +62,12 @@ def outside(_addresses) -> str:
     return f"127.0.{next(_addresses)}.2"
 
 
+@pytest.fixture
+def outsiders(_addresses):
+    """Makes more such addresses."""
+    return lambda: f"127.0.{next(_addresses)}.2"
+
+
 @pytest.fixture(scope="session")
 def _addresses():
     return count(1)

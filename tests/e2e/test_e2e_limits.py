@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.client import Client
+from support.client import Client, ask
 from support.gateway import HOST, INSIDE, settings_for
+from support.mail import default_answer
 from support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -88,6 +89,36 @@ def test_a_body_that_turns_out_too_long_is_ended(gateway, mail):
         assert answer.verdict == (413, "body_too_large")
         assert client.is_at_end()
     assert gateway.log.of(answer.get("X-Request-Id"))["status"] == 413
+
+
+REQUEST = f"POST /webmail HTTP/1.1\r\nHost: {HOST}\r\n"
+ABOVE = {
+    "header_bytes": (431, "headers_too_large", head_of(2100)),
+    "headers": (431, "headers_too_large", REQUEST.encode() + b"X: a\r\n" * 10 + b"\r\n"),
+    "uri_bytes": (414, "uri_too_long", f"GET /{'a' * 256} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()),
+    "body, announced": (413, "body_too_large", f"{REQUEST}Content-Length: 1001\r\n\r\n".encode()),
+    "body, chunked": (
+        *(413, "body_too_large"),
+        f"{REQUEST}Transfer-Encoding: chunked\r\n\r\n3e9\r\n{'a' * 1001}\r\n".encode(),
+    ),
+    "header_time": (408, "request_timeout", b"GET /webmail HTT"),
+}
+
+
+@pytest.mark.parametrize(("status", "reason", "data"), ABOVE.values(), ids=ABOVE)
+def test_each_refusal_is_on_record_and_concerns_nobody_else(gateway, mail, status, reason, data):
+    mail.answer("/webmail", lambda dialogue: dialogue.wait_closed())
+    mail.answer("/webmail/other", default_answer)
+    with Client(gateway.port) as client, Client(gateway.port) as other:
+        assert other.ask("GET", "/webmail/other").status == 200
+        client.send(data)
+        assert other.ask("POST", "/webmail/other", body=bytes(1000)).status == 200
+        answer = client.answer()
+        assert answer.verdict == (status, reason)
+    assert ask(gateway.port, "/webmail/other").status == 200
+    record = gateway.log.of(answer.get("X-Request-Id"))
+    assert (record["status"], record["reason"]) == (status, reason)
+    assert record["bytes_out"] == len(answer.body)
 
 
 def test_whoever_does_not_speak_is_let_go(gateway, mail, outside):

@@ -3,9 +3,9 @@
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, OUTSIDE, get, header, request, response, status
 
+from gateway.config.model import Limits
 from gateway.proxy.body_drain import MAX_DRAINED_BYTES
 from gateway.proxy.connection import LINGER_SECONDS
-from gateway.proxy.exchange import READ_IDLE_SECONDS
 from gateway.proxy.inlet import MAX_HELD_BYTES
 from gateway.proxy.request_reader import MAX_REMEMBERED_BYTES
 
@@ -312,7 +312,7 @@ def test_a_last_answer_that_is_never_read_does_not_hold_the_connection_for_ever(
     client.says(get("/webmail", "Connection: close"))
     world.accepts().says(response(body=b"x" * (HIGH_WATER_BYTES + 1)))
     assert not client.is_open
-    world.passes(READ_IDLE_SECONDS - 2)
+    world.passes(Limits().transfer_idle_seconds - 2)
     assert not client.is_lost
     world.passes(5)
     assert client.is_lost

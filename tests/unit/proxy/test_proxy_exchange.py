@@ -3,8 +3,11 @@
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
 
+from gateway.config.model import Limits
 from gateway.proxy.answer import MAX_INTERIM_ANSWERS, MAX_RESPONSE_HEAD_BYTES
-from gateway.proxy.exchange import BODY_IDLE_SECONDS, MIN_BODY_BYTES_PER_SECOND, READ_IDLE_SECONDS
+
+IDLE_SECONDS = Limits().transfer_idle_seconds
+BYTES_PER_SECOND = Limits().body_bytes_per_second
 
 
 def warm(world, client=None, path="/webmail"):
@@ -425,9 +428,9 @@ def test_a_client_that_sends_nothing_of_its_body_is_refused(world):
     client = world.client()
     client.says(request("POST", "/webmail", "Content-Length: 10", body=b"half "))
     world.accepts()
-    world.passes(BODY_IDLE_SECONDS - 1)
+    world.passes(IDLE_SECONDS - 1)
     client.says(b"more")
-    world.passes(BODY_IDLE_SECONDS - 1)
+    world.passes(IDLE_SECONDS - 1)
     assert world.log == []
     world.passes(3)
     assert world.record["reason"] == "request_timeout"
@@ -438,9 +441,58 @@ def test_a_body_that_trickles_is_refused_after_a_minute(world):
     client.says(request("POST", "/webmail", "Content-Length: 1000000"))
     world.accepts()
     for _ in range(70):
-        client.says(b"x" * (MIN_BODY_BYTES_PER_SECOND - 1))
+        client.says(b"x" * (BYTES_PER_SECOND - 2))
         world.passes(1)
     assert world.record["reason"] == "request_timeout"
+
+
+def test_a_body_at_the_least_pace_may_take_for_ever(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    world.accepts()
+    for _ in range(10 * int(IDLE_SECONDS)):
+        client.says(b"x" * BYTES_PER_SECOND)
+        world.passes(1)
+    assert world.log == []
+
+
+def test_nobody_lives_on_what_was_sent_before(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000000", body=bytes(500_000)))
+    server = world.accepts()
+    for _ in range(2 * int(IDLE_SECONDS) + 10):
+        server.hears()
+        client.says(b"x")
+        world.passes(1)
+    assert world.record["reason"] == "request_timeout"
+    assert world.record["duration_ms"] < (2 * IDLE_SECONDS + 2) * 1000
+
+
+def test_time_in_which_the_upstream_did_not_read_is_not_the_clients(make_world):
+    world = make_world(limits={"transfer_idle": "10m"})
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    server = world.accepts(is_slow=True)
+    client.says(bytes(2 * HIGH_WATER_BYTES))
+    world.passes(500)
+    server.reads()
+    world.passes(500)
+    client.says(b"x")
+    assert world.log == []
+    world.passes(500)
+    client.says(b"x")
+    assert world.record["reason"] == "request_timeout"
+
+
+def test_no_least_pace_may_be_asked_for(make_world):
+    world = make_world(limits={"body_bytes_per_second": 0})
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    world.accepts()
+    for _ in range(20):
+        client.says(b"x")
+        world.passes(IDLE_SECONDS - 2)
+    assert world.log == []
 
 
 @pytest.mark.parametrize("method", ["RPC_IN_DATA", "RPC_OUT_DATA"])
@@ -522,7 +574,7 @@ def test_an_interim_answer_does_not_give_the_client_an_hour_for_its_body(world):
     client = world.client()
     client.says(request("POST", "/webmail", "Content-Length: 10", "Expect: 100-continue"))
     world.accepts().says(b"HTTP/1.1 100 Continue\r\n\r\n")
-    world.passes(BODY_IDLE_SECONDS + 2)
+    world.passes(IDLE_SECONDS + 2)
     assert world.record["reason"] == "request_timeout"
 
 
@@ -533,7 +585,7 @@ def test_a_client_that_stops_reading_within_an_answer_is_cut(world):
     server = world.accepts()
     server.says(response("200 OK", "Content-Length: 1000000", body=b"x" * (HIGH_WATER_BYTES + 1)))
     server.says(b"x")  # on its way already
-    world.passes(READ_IDLE_SECONDS - 2)
+    world.passes(IDLE_SECONDS - 2)
     assert world.log == []
     world.passes(4)
     assert client.was_aborted
@@ -558,7 +610,7 @@ def test_an_upstream_that_stops_reading_the_body_is_the_one_to_blame(world):
     client.says(request("POST", "/webmail", "Content-Length: 1000000"))
     server = world.accepts(is_slow=True)
     client.says(b"x" * (HIGH_WATER_BYTES + 1))
-    world.passes(BODY_IDLE_SECONDS + 2)
+    world.passes(IDLE_SECONDS + 2)
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_timeout"
     assert server.is_lost
 
