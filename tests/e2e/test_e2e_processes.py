@@ -90,7 +90,7 @@ def test_a_stop_waits_for_the_answer_that_is_under_way(start_one, credentials, m
         goes_on.set()
         assert busy.read(5) == b"-last"
         assert busy.is_at_end()
-    assert gateway.process.wait(5) == 0
+    assert gateway.process.wait(20) == 0
     (record,) = [record for record in gateway.log.records() if record["uri"] == "/webmail/slow"]
     assert (record["status"], record["reason"], record["bytes_out"]) == (200, None, 10)
 
@@ -106,7 +106,7 @@ def _accepts(port):
 def test_an_idle_gateway_stops_at_once(start_one, credentials, mail, number):
     gateway = start_one(settings_for(credentials.site, mail.url, workers=2))
     gateway.signal(number)
-    assert gateway.process.wait(5) == 0
+    assert gateway.process.wait(20) == 0
 
 
 def test_workers_do_not_outlive_their_master(start_one, credentials, mail):

@@ -11,7 +11,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.01
 
 
-def until(holds: Callable[[], T], what: str, *, seconds: float = 10.0) -> T:
+def until(holds: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
     """The first true value of `holds()`; fails with `what` when none came within `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := holds()):
