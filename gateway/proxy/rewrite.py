@@ -16,6 +16,7 @@ from gateway.config.model import Upstream
 # RFC 9110 10.2.2 and 8.7; MS-ASHTTP 2.2.2.1.1.4 (451 with X-MS-Location); RFC 5842/4918 use Location too.
 _LOCATIONS: Final = frozenset({b"location", b"content-location", b"x-ms-location"})
 _DOMAIN: Final = re.compile(rb";[ \t]*domain=[ \t]*\.?([^;]*)", re.IGNORECASE)
+_PORT: Final = re.compile(r":[0-9]*$")
 _SECURE: Final = re.compile(rb";[ \t]*secure[ \t]*(?=;|$)", re.IGNORECASE)
 
 
@@ -28,7 +29,7 @@ def rewriter_for(upstream: Upstream, public_host: str) -> Rewriter | None:
 class Rewriter:
     """For one upstream and one public host."""
 
-    __slots__ = ("_names", "_public", "_public_host", "_upstream_base")
+    __slots__ = ("_authority", "_names", "_public", "_public_host", "_upstream_base")
 
     def __init__(self, upstream: Upstream, public_host: str) -> None:
         names = {server.host.lower() for server in upstream.servers}
@@ -36,7 +37,8 @@ class Rewriter:
             names.add(urlsplit(f"//{upstream.host}").hostname or "")
         self._names = names - {""}
         self._public = f"https://{public_host}"
-        self._public_host = public_host.partition(":")[0].encode("ascii")
+        self._authority = _authority(public_host)
+        self._public_host = _PORT.sub("", public_host).encode("ascii")
         scheme = upstream.servers[0].scheme
         self._upstream_base = f"{scheme}://{upstream.host}" if upstream.host != "preserve" else None
 
@@ -78,11 +80,16 @@ class Rewriter:
         """A WebDAV `Destination` (RFC 4918 10.3) with our name, as the upstream knows itself."""
         if self._upstream_base is None:
             return value
-        text = value.decode("latin-1")
-        prefix = self._public.lower()
-        if text.lower() == prefix or text.lower().startswith(prefix + "/"):
-            return (self._upstream_base + text[len(prefix) :]).encode("latin-1")
-        return value
+        scheme, _, rest = value.decode("latin-1").partition("://")
+        authority, slash, path = rest.partition("/")
+        if scheme.lower() != "https" or _authority(authority) != self._authority:
+            return value
+        return (self._upstream_base + slash + path).encode("latin-1")
+
+
+def _authority(text: str) -> str:
+    """Host and port in the one spelling that is compared: https' own port may be said or not (RFC 9110 4.2.3)."""
+    return text.lower().removesuffix(":443")
 
 
 def _replaced(passing: list[bytes], by_name: Mapping[bytes, Callable[[bytes], bytes]]) -> list[bytes]:

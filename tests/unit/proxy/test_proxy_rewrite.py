@@ -64,12 +64,29 @@ def test_cookies_are_for_our_host_and_secure(cookie, ours):
     [
         (b"https://mail.example.com/dav/x", b"https://exchange.internal/dav/x"),
         (b"https://MAIL.example.com", b"https://exchange.internal"),
+        (b"HTTPS://mail.example.com:443/dav/x", b"https://exchange.internal/dav/x"),
+        (b"https://mail.example.com:8443/x", b"https://mail.example.com:8443/x"),
+        (b"http://mail.example.com/x", b"http://mail.example.com/x"),
         (b"https://mail.example.com.evil/x", b"https://mail.example.com.evil/x"),
         (b"/dav/x", b"/dav/x"),
     ],
 )
 def test_a_destination_is_told_as_the_upstream_knows_itself(destination, theirs):
     assert rewriter().destination(destination) == theirs
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [("mail.example.com:8443", b"mail.example.com"), ("[2001:db8::1]:8443", b"[2001:db8::1]"), ("[::1]", b"[::1]")],
+)
+def test_a_cookies_domain_has_no_port(host, domain):
+    assert rewriter(host=host).cookie(b"a=b; Domain=exchange.internal") == b"a=b; Domain=" + domain + b"; Secure"
+
+
+def test_a_port_that_the_client_used_is_in_urls():
+    ours = rewriter(host="mail.example.com:8443")
+    assert ours.location(b"https://exchange.internal/x") == b"https://mail.example.com:8443/x"
+    assert ours.destination(b"https://mail.example.com:8443/x") == b"https://exchange.internal/x"
 
 
 def test_a_destination_stays_where_the_host_is_preserved():
