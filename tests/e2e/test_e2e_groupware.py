@@ -206,8 +206,13 @@ def test_a_calendar_is_listed_written_and_asked(dav):
     assert event.encode() in asked.body
     assert b"SUMMARY:Quarterly figures" in asked.body
 
-    assert dav("DELETE", event).status == 204
+    moved = f"{home}projects/meeting-1.ics"
+    assert dav("MKCALENDAR", f"{home}projects/").status == 201
+    assert dav("MOVE", event, b"", f"Destination: https://{HOST}{moved}").status in (201, 204)
     assert dav("GET", event).status == 404
+    assert b"SUMMARY:Quarterly figures" in dav("GET", moved).body
+    assert dav("DELETE", moved).status == 204
+    assert dav("GET", moved).status == 404
 
 
 def test_contacts_are_written_and_asked(dav):

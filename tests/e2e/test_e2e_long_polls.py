@@ -1,0 +1,121 @@
+"""Requests that wait for an hour: who is gone is noticed on either side, and each server has a patience of its own."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.client import Client
+from support.credentials import OTHER_HOST
+from support.gateway import INSIDE, settings_for
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+POLL = "/Microsoft-Server-ActiveSync?Cmd=Ping&User=alice&DeviceId=1&DeviceType=SmartPhone"
+KEEPALIVE_TIMER = 2
+ESTABLISHED = 1
+TICKS_PER_SECOND = 100  # as /proc/net/tcp counts
+
+
+@pytest.fixture(scope="module")
+def gateway(start, credentials, mail):
+    """Two mail servers behind two sites: one has a second to answer, the other an hour, as by default."""
+    settings = settings_for({}, mail.url)
+    settings["sites"] = [
+        {"hosts": ["mail.example.com"], "upstream": "mail", **credentials.site},
+        {"hosts": [OTHER_HOST], "upstream": "impatient", **credentials.site},
+    ]
+    settings["upstreams"]["impatient"] = {"servers": [mail.url], "timeouts": {"response": "1s"}}
+    return start(settings)
+
+
+@pytest.fixture
+def polls(mail):
+    """The dialogues of the polls that wait at the mail server, and how each ended for it."""
+    waiting, ends = [], []
+
+    def answer(dialogue):
+        waiting.append(dialogue)
+        ends.append(dialogue.wait_closed())
+
+    mail.answer("/Microsoft-Server-ActiveSync", answer)
+    return waiting, ends
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A worker's TCP socket, as the kernel shows it."""
+
+    local: tuple[str, int]
+    peer: tuple[str, int]
+    timer: int
+    seconds: float  # until the timer ends
+
+
+def sockets_of(pid: int) -> list[Socket]:
+    """The established connections of a process."""
+    inodes = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir()}
+    found = []
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, peer, state, _, timer, _, _, _, inode, *_ = line.split()
+        if f"socket:[{inode}]" in inodes and int(state, 16) == ESTABLISHED:
+            kind, when = (int(part, 16) for part in timer.split(":"))
+            found.append(Socket(_address(local), _address(peer), kind, when / TICKS_PER_SECOND))
+    return found
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, port = text.split(":")
+    return socket.inet_ntoa(struct.pack("=I", int(host, 16))), int(port, 16)
+
+
+def test_the_kernel_asks_both_sides_of_a_silent_poll_whether_they_are_still_there(gateway, mail, polls):
+    waiting, _ = polls
+    (worker,) = gateway.workers()
+    with Client(gateway.port) as phone:
+        phone.send(phone.request("POST", POLL, "Content-Length: 0"))
+        until(lambda: waiting, "the poll waits")
+
+        def watched() -> list[Socket]:
+            return [each for each in sockets_of(worker) if each.timer == KEEPALIVE_TIMER]
+
+        until(lambda: len(watched()) == 2, "both sides are watched")
+        patience = {
+            each.local[1] if each.local[1] == gateway.port else each.peer[1]: each.seconds for each in watched()
+        }
+        assert patience.keys() == {gateway.port, mail.port}
+        assert 250 < patience[gateway.port] <= 300
+        assert 30 < patience[mail.port] <= 60
+
+
+@pytest.mark.parametrize("leaves", ["says goodbye", "hangs up", "crashes"])
+def test_a_phone_that_is_gone_frees_the_mail_servers_connection_at_once(gateway, mail, polls, leaves):
+    waiting, ends = polls
+    phone = Client(gateway.port)
+    phone.send(phone.request("POST", POLL, "Content-Length: 0"))
+    until(lambda: waiting, "the poll waits")
+    match leaves:
+        case "says goodbye":
+            phone.socket.unwrap().close()
+        case "hangs up":
+            phone.close()
+        case "crashes":
+            phone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            phone.close()
+    until(lambda: ends, "the mail server's connection is closed")  # long before it must answer
+    record = gateway.log.of(mail.only().request_id)
+    assert (record["status"], record["bytes_out"], record["client_ip"]) == (None, 0, INSIDE)
+
+
+def test_each_mail_server_has_its_own_time_to_answer(gateway, polls):
+    waiting, _ = polls
+    with Client(gateway.port) as patient, Client(gateway.port, server_name=OTHER_HOST) as impatient:
+        patient.send(patient.request("POST", POLL, "Content-Length: 0"))
+        until(lambda: waiting, "the first poll waits")
+        assert impatient.ask("POST", POLL, "Content-Length: 0").verdict == (504, "upstream_timeout")
+        waiting[0].answer(b"something new")
+        assert patient.answer().body == b"something new"
