@@ -521,6 +521,21 @@ def test_an_upstream_that_does_not_answer_is_a_504(make_world):
     assert server.is_lost
 
 
+def test_a_poll_may_wait_for_59_minutes_where_nothing_is_said(world):
+    """The longest heartbeat of a phone; within the default time for an answer, of an hour."""
+    answered, forgotten = world.client(), world.client()
+    answered.says(request("POST", "/Microsoft-Server-ActiveSync"))
+    server = world.accepts()
+    forgotten.says(request("POST", "/Microsoft-Server-ActiveSync"))
+    world.accepts()
+    world.passes(59 * 60)
+    assert world.log == []
+    server.says(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew")
+    assert answered.hears().endswith(b"\r\n\r\nnew")
+    world.passes(60 + 1)
+    assert header(forgotten.hears(), "X-Gateway-Reason") == "upstream_timeout"
+
+
 def test_the_time_for_an_answer_begins_when_the_body_is_complete(make_world):
     world = make_world(
         upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
