@@ -137,8 +137,9 @@ def test_a_refusal_that_has_nothing_to_do_with_it_says_nothing_of_the_certificat
 
 
 def test_without_a_certificate_there_is_none_on_the_page() -> None:
-    _, text = page(Reason.CERTIFICATE_MISSING, judgement=NO_CERTIFICATE)
+    _, text = page(Reason.CERTIFICATE_MISSING, judgement=NO_CERTIFICATE, detail=NO_CERTIFICATE.detail)
     assert "Valid from" not in text
+    assert NO_CERTIFICATE.detail not in text  # the message says so, in the reader's language
 
 
 def test_a_detail_of_the_caller_stands_before_the_judgements() -> None:
