@@ -128,7 +128,8 @@ class Pages:
             facts += _certificate_facts(labels, judgement.identity)
             if judgement.reason is reason and detail is None:
                 detail = judgement.detail
-        if detail and reason is not Reason.CERTIFICATE_MISSING:  # whose message says all of it, in the reader's language
+        # That none was shown is in the message already, and in the reader's language.
+        if detail and reason is not Reason.CERTIFICATE_MISSING:
             facts.append((labels["detail"], _shown(detail)))
         if self._contact is not None:
             facts.append((labels["contact"], self._contact))
