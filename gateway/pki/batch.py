@@ -65,7 +65,7 @@ Progress = Callable[[int, int], None]  # done, of how many
 def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], datetime], progress: Progress) -> Outcome:
     """Import. Raises `CsvError` before anything is made, `OperationError` where it can't go on."""
     make_folder(batch.out, OUT_FOLDER_MODE)
-    with _locked(batch.out) as run_id:
+    with _locked(batch.out) as run_id, desk.registry.kept_open():
         began = now()
         rows = csv_users.parse(read(batch.csv_file), str(batch.csv_file), _row_check(desk, authority, run_id, began))
         _clear_up(desk, authority, run_id, batch.out, began)

@@ -32,7 +32,7 @@ class DeskFolder:
         """The whole environment of a command."""
         return {**os.environ, **self.environment}
 
-    def run(self, *arguments: object, code: int = 0) -> str:
+    def run(self, *arguments: object, code: int = 0, seconds: float = RUN_SECONDS) -> str:
         """Run a command; what it printed, standard error after standard output."""
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
@@ -41,7 +41,7 @@ class DeskFolder:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=RUN_SECONDS,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr

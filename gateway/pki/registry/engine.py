@@ -79,6 +79,12 @@ class Registry:
         return self._engine.url.render_as_string(hide_password=True)
 
     @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """For many transactions in a row: SQLite writes its log into the database whenever nobody has it open."""
+        with self._mapped(), self._engine.connect():
+            yield
+
+    @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises `OperationError`."""
         with self._transaction(is_writing=False) as connection:
@@ -92,12 +98,17 @@ class Registry:
 
     @contextmanager
     def _transaction(self, *, is_writing: bool) -> Iterator[Connection]:
+        with (
+            self._mapped(),
+            self._engine.connect().execution_options(**{_WRITES: is_writing}) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
         try:
-            with (
-                self._engine.connect().execution_options(**{_WRITES: is_writing}) as connection,
-                connection.begin(),
-            ):
-                yield connection
+            yield
         except SQLAlchemyError as error:
             cause = str(getattr(error, "orig", None) or type(error).__name__).strip().split("\n", 1)[0]
             raise OperationError(

@@ -268,6 +268,19 @@ def test_a_database_that_is_away_is_named_without_its_password():
     assert "gateway:***@127.0.0.1" in failed.value.cause
 
 
+def test_a_registry_that_is_kept_open_keeps_its_log(both, tmp_path):
+    """SQLite copies the log into the database when the last one closes it; others write all the while."""
+    log = tmp_path / "pki/registry.db-wal"
+    is_sqlite = both.registry._engine.dialect.name == "sqlite"
+    with both.registry.kept_open():
+        for name in ("one", "two"):
+            make_authority(both, name)
+            assert log.exists() == is_sqlite
+    assert not log.exists()
+    with both.registry.reading() as connection:
+        assert [record.name for record in authorities.all_of(connection)] == ["one", "two"]
+
+
 def test_values_are_in_no_message(desk):
     with pytest.raises(OperationError) as failed, desk.registry.writing() as connection:
         connection.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "hush-hush"})
