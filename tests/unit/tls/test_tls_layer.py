@@ -548,7 +548,7 @@ def test_a_key_update_after_our_own_end_is_not_answered(tls, leaves_no_session):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("size", [1, SLICE_BYTES - 1, SLICE_BYTES, SLICE_BYTES + 1, 3 * MIB])
+@pytest.mark.parametrize("size", [1, SLICE_BYTES - 1, SLICE_BYTES, SLICE_BYTES + 1, 4 * SLICE_BYTES, 3 * MIB + 1])
 def test_all_that_is_written_arrives(tls, version, size):
     dialogue = Dialogue(tls, version).shake_hands()
     data = bytes(range(256)) * (size // 256 + 1)
