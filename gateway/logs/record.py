@@ -90,10 +90,8 @@ def _clean(value: str | bytes | None) -> str | None:
 def _fragment(values: dict[str, Any], keys: tuple[str, ...]) -> orjson.Fragment:
     # The value of the first key, then the other keys with theirs: `"10.0.0.9","client_port":51234,…`.
     # It stands in the line's dictionary under the first key, so the keys come out in order.
-    first, *others = keys
-    return orjson.Fragment(
-        orjson.dumps(values[first]) + b"".join(b"," + orjson.dumps({key: values[key]})[1:-1] for key in others)
-    )
+    whole = orjson.dumps({key: values[key] for key in keys})
+    return orjson.Fragment(whole[len(f'{{"{keys[0]}":') : -1])
 
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
