@@ -12,73 +12,25 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import certificates, peers, processes
+from bench import bulk, certificates, peers, ping_ends, pings, processes, report, transfer
 from bench.load import Job
+from bench.report import Target
+from bench.scenarios import OUTSIDE, SCENARIOS, Measurement, Scenario
 
 SERVER_CORE, LOAD_CORE = 0, 1
-INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
 # What a server still has to do for requests that are answered: log lines are written within 100 ms.
 SETTLE_SECONDS = 0.25
-IDLE_CONNECTIONS = 1000
 TABLE_COLUMNS = 130
-
-
-@dataclass(frozen=True)
-class Scenario:
-    name: str
-    title: str
-    path: str
-    source: str = OUTSIDE
-    tls: str = "1.3"
-    shows_certificate: bool = True
-    requests: int = 6_000
-    connections: int = 32
-    is_new_connection_each: bool = False
-    is_varied: bool = False
-    is_memory: bool = False
-    nginx_ratio: float | None = None  # at most
-    aiohttp_ratio: float | None = None  # at most
-    bytes_at_most: int | None = None
-
-
-SCENARIOS = [
-    Scenario("1k", "1 KiB, keep-alive, client certificate", "1k", nginx_ratio=2.5, aiohttp_ratio=1 / 3),
-    Scenario("1k-inside", "1 KiB, keep-alive, from inside without", "1k", source=INSIDE, shows_certificate=False,
-             nginx_ratio=2.5, aiohttp_ratio=1 / 3),
-    Scenario("1k-varied", "1 KiB, keep-alive, client certificate, each URI another", "1k", is_varied=True,
-             nginx_ratio=2.5, aiohttp_ratio=1 / 3),
-    Scenario("64k", "64 KiB, keep-alive, client certificate", "64k", requests=3_000, nginx_ratio=1.6),
-    Scenario("handshake", "full mutual TLS 1.3 handshake + 1 request", "1k", requests=400, connections=8,
-             is_new_connection_each=True, nginx_ratio=1.2),
-    Scenario("handshake-1.2", "full mutual TLS 1.2 handshake + 1 request", "1k", tls="1.2", requests=400, connections=8,
-             is_new_connection_each=True),
-    Scenario("idle", "idle keep-alive connection, KiB", "1k", requests=0, connections=IDLE_CONNECTIONS, is_memory=True,
-             bytes_at_most=60 * 1024),
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Measurement:
-    scenario: str
-    server: str
-    value: float  # µs of CPU a request, or KiB a connection: the rounds' median
-    rounds: list[float]
-    requests_per_second: float | None
-
-    def ratio(self, other: Measurement) -> float:
-        """The median of this server's cost by the other's in the same round: slow phases of the machine cancel out."""
-        return statistics.median(mine / its for mine, its in zip(self.rounds, other.rounds, strict=True))
 
 
 class Bench:
@@ -91,20 +43,26 @@ class Bench:
         self.resident = 0  # bytes, with the idle connections open
 
     @contextlib.contextmanager
-    def servers(self) -> Iterator[None]:
+    def servers(self, names: Sequence[str], upstream_port: int) -> Iterator[None]:
+        """These servers, before an upstream that listens there."""
         with contextlib.ExitStack() as stack:
-            upstream_port = processes.free_port()
-            self._start(stack, "upstream", upstream_port, upstream_port, LOAD_CORE)
-            for name in self.arguments.servers:
-                self._start(stack, name, processes.free_port(), upstream_port, SERVER_CORE)
+            for name in names:
+                self._start(stack, name, processes.free_port(), upstream_port)
             yield
 
-    def _start(self, stack: contextlib.ExitStack, name: str, port: int, upstream_port: int, core: int) -> None:
-        place = peers.Place(self.folder, self.certificates, port, upstream_port)
-        start = peers.upstream(place) if name == "upstream" else peers.PEERS[name](place)
+    @contextlib.contextmanager
+    def files(self) -> Iterator[int]:
+        """The upstream with the small files; its port."""
+        port = processes.free_port()
+        start = peers.upstream(peers.Place(self.folder, self.certificates, port, port))
+        with processes.running(start.command, core=LOAD_CORE, port=port, output=self.folder / "upstream.out"):
+            yield port
+
+    def _start(self, stack: contextlib.ExitStack, name: str, port: int, upstream_port: int) -> None:
+        start = peers.PEERS[name](peers.Place(self.folder, self.certificates, port, upstream_port))
         server = processes.running(
             start.command,
-            core=core,
+            core=SERVER_CORE,
             port=port,
             output=self.folder / f"{name}.out",
             environment=start.environment,
@@ -114,6 +72,44 @@ class Bench:
         except processes.StartError as error:
             raise SystemExit(f"{name} did not start:\n{error}") from error
         self.ports[name] = port
+
+    # one connection, two gigabytes
+
+    def transfers(self) -> list[transfer.Transfer]:
+        """2 GiB each way, through the servers that stream."""
+        port = processes.free_port()
+        command = [sys.executable, "-m", "bench.bulk", "upstream", str(port)]
+        names = [name for name in self.arguments.servers if name in transfer.SERVERS]
+        with (
+            processes.running(command, core=LOAD_CORE, port=port, output=self.folder / "bulk.out"),
+            self.servers(names, port),
+        ):
+            return transfer.measure(names, self.arguments.transfers, self._bulk_job, self._family, LOAD_CORE)
+
+    def _bulk_job(self, name: str) -> bulk.Job:
+        c = self.certificates
+        return bulk.Job(self.ports[name], 0, False, OUTSIDE, str(c.ca), str(c.client), str(c.client_key))
+
+    # ten thousand connections, nothing to do
+
+    def pings(self) -> list[pings.Held]:
+        """The Pings, held by one server after the other."""
+        count = pings.possible()
+        if count < pings.PINGS:
+            print(f"{count:,} Pings instead of {pings.PINGS:,}: each takes two of the files that a worker may open")
+        return [self._hold(name, count) for name in self.arguments.servers if name in pings.SERVERS]
+
+    def _hold(self, name: str, count: int) -> pings.Held:
+        port, c = processes.free_port(), self.certificates
+        with (
+            processes.Helper("bench.ping_ends", "upstream", str(port), core=LOAD_CORE) as upstream,
+            self.servers([name], port),
+        ):
+            job = ping_ends.Job(self.ports[name], count, str(c.ca), str(c.client), str(c.client_key))
+            place = pings.Place(name, job, lambda: self._family(name), LOAD_CORE)
+            return pings.hold(place, upstream, self.arguments.ping_minutes)
+
+    # many small requests
 
     def measure(self, scenario: Scenario) -> list[Measurement]:
         values: dict[str, list[float]] = {name: [] for name in self.arguments.servers}
@@ -170,90 +166,31 @@ class Bench:
 
     def _load(self, job: Job, name: str, *, is_memory: bool = False) -> tuple[float, float]:
         """Run one load: the CPU seconds that it cost the server, and the seconds that it took."""
-        command = ["taskset", "--cpu-list", str(LOAD_CORE), sys.executable, "-m", "bench.load", json.dumps(asdict(job))]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
-            self._answer(load)
+        with processes.Helper("bench.load", json.dumps(asdict(job)), core=LOAD_CORE) as load:
+            load.read()
             time.sleep(SETTLE_SECONDS)
             family = self._family(name)  # answers have come: the workers are there
             before = processes.cpu_seconds(family)
-            line = self._answer(load, "go")
+            line = load.ask("go")
             time.sleep(SETTLE_SECONDS)
             seconds = processes.cpu_seconds(family) - before
             if is_memory:
                 self.resident = processes.resident_bytes(family)
-            load.communicate("")
         return seconds, json.loads(line)["seconds"]
-
-    @staticmethod
-    def _answer(load: subprocess.Popen[str], command: str | None = None) -> str:
-        if load.stdin is None or load.stdout is None:
-            raise TypeError("the load generator needs pipes")
-        if command:
-            print(command, file=load.stdin, flush=True)
-        line = load.stdout.readline()
-        if not line:
-            raise SystemExit("the load generator failed; its own message is above")
-        return line
-
-
-def table(scenario: Scenario, measurements: Sequence[Measurement]) -> Table:
-    unit = "KiB" if scenario.is_memory else "µs CPU"
-    result = Table(title=scenario.title, title_justify="left")
-    for column in ("server", unit, "lowest … highest", "requests/s", "÷ nginx", "÷ aiohttp", "at most"):
-        result.add_column(column, justify="left" if column in ("server", "at most") else "right", no_wrap=True)
-    of = {m.server: m for m in measurements}
-    for m in measurements:
-        by_nginx = m.ratio(of["nginx"]) if "nginx" in of else None
-        by_aiohttp = m.ratio(of["aiohttp"]) if "aiohttp" in of else None
-        result.add_row(
-            m.server,
-            f"{m.value:.1f}",
-            f"{min(m.rounds):.0f} … {max(m.rounds):.0f}",
-            f"{m.requests_per_second:.0f}" if m.requests_per_second else "",
-            f"{by_nginx:.2f}" if by_nginx else "",
-            f"{by_aiohttp:.2f}" if by_aiohttp else "",
-            _thresholds(scenario, m.value, by_nginx, by_aiohttp) if m.server == "gateway" else "",
-        )
-    return result
-
-
-def _thresholds(scenario: Scenario, value: float, by_nginx: float | None, by_aiohttp: float | None) -> str:
-    checks = [
-        (scenario.nginx_ratio, by_nginx, "{:.1f} × nginx"),
-        (scenario.aiohttp_ratio, by_aiohttp, "{:.2f} × aiohttp"),
-        (scenario.bytes_at_most and scenario.bytes_at_most / 1024, value, "{:.0f} KiB"),
-    ]
-    return ", ".join(
-        f"{text.format(limit)} {'kept' if measured <= limit else 'MISSED'}"
-        for limit, measured, text in checks
-        if limit is not None and measured is not None
-    )
-
-
-def markdown(measurements: Sequence[Measurement]) -> str:
-    """A row for each scenario and a column for each server, with the ratio to nginx where there is one."""
-    servers = list(dict.fromkeys(m.server for m in measurements))
-    lines = [f"| | {' | '.join(servers)} |", "|---" * (len(servers) + 1) + "|"]
-    for scenario in SCENARIOS:
-        of = {m.server: m for m in measurements if m.scenario == scenario.name}
-        if of:
-            unit = "" if scenario.is_memory else ", µs"
-            cells = [
-                f"{of[server].value:.0f}"
-                + (f" ({of[server].ratio(of['nginx']):.2f} ×)" if "nginx" in of and server != "nginx" else "")
-                for server in servers
-            ]
-            lines.append(f"| {scenario.title}{unit} | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = [scenario.name for scenario in SCENARIOS]
-    parser.add_argument("--only", default=",".join(names), help=f"scenarios, of {', '.join(names)}")
+    usual = [*(scenario.name for scenario in SCENARIOS), transfer.NAME]
+    names = [*usual, pings.NAME]
+    parser.add_argument(
+        "--only", default=",".join(usual), help=f"scenarios, of {', '.join(names)} (default: all but {pings.NAME})"
+    )
     parser.add_argument("--servers", default=",".join(peers.PEERS), help=f"of {', '.join(peers.PEERS)}")
     parser.add_argument("--requests", type=int, help="requests in a round, instead of each scenario's own number")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts (default 7)")
+    parser.add_argument("--transfers", type=int, default=3, help="rounds of 2 GiB each way (default 3)")
+    parser.add_argument("--ping-minutes", type=float, default=pings.MINUTES, help="how long Pings wait (default 10)")
     parser.add_argument("--json", action="store_true", help="machine-readable results on standard output")
     parser.add_argument("--markdown", action="store_true", help="one table for docs/performance.md")
     parser.add_argument("--keep", type=Path, help="folder to work in and keep, with configurations and logs")
@@ -272,29 +209,49 @@ def main() -> None:
         raise SystemExit(f"not installed: {', '.join(missing)}; install them, or name others with --servers")
     if len(os.sched_getaffinity(0)) < 2:
         raise SystemExit("two cores are needed, one for the servers and one for the load")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.ExitStack() as stack:
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(folder.resolve(), arguments)
-        stack.enter_context(bench.servers())
-        measurements: list[Measurement] = []
-        for scenario in SCENARIOS:
-            if scenario.name in arguments.only:
-                chosen = (
-                    replace(scenario, requests=arguments.requests or scenario.requests)
-                    if not scenario.is_memory
-                    else scenario
-                )
-                measured = bench.measure(chosen)
+        run(Bench(folder.resolve(), arguments), arguments)
+
+
+def run(bench: Bench, arguments: argparse.Namespace) -> None:
+    """Scenario after scenario, each with its table, and the verdicts at the end."""
+    console = Console(width=max(Console().width, TABLE_COLUMNS))
+    measurements: list[Measurement] = []
+    documents: dict[str, list[dict[str, object]]] = {}
+    targets: list[Target] = []
+
+    def show(its_table: Table, its_targets: list[Target]) -> None:
+        targets.extend(its_targets)
+        if not (arguments.json or arguments.markdown):
+            console.print(its_table)
+
+    small = [scenario for scenario in SCENARIOS if scenario.name in arguments.only]
+    if small:
+        with bench.files() as port, bench.servers(arguments.servers, port):
+            for scenario in small:
+                requests = 0 if scenario.is_memory else arguments.requests or scenario.requests
+                measured = bench.measure(replace(scenario, requests=requests))
                 measurements += measured
-                if not (arguments.json or arguments.markdown):
-                    Console(width=max(Console().width, TABLE_COLUMNS)).print(table(chosen, measured))
-        if arguments.markdown:
-            print(markdown(measurements))
-        if arguments.json:
-            print(json.dumps([asdict(m) for m in measurements], indent=2))
+                show(report.table(scenario, measured), report.targets_of(scenario, measured))
+    documents["requests"] = [asdict(each) for each in measurements]
+    if transfer.NAME in arguments.only:
+        transfers = bench.transfers()
+        documents[transfer.NAME] = [asdict(each) for each in transfers]
+        show(transfer.table(transfers), transfer.targets(transfers))
+    if pings.NAME in arguments.only:
+        held = bench.pings()
+        documents[pings.NAME] = [asdict(each) for each in held]
+        show(pings.table(held), pings.targets(held))
+    if arguments.json:
+        print(json.dumps(documents | {"targets": [asdict(each) for each in targets]}, indent=2))
+    elif arguments.markdown:
+        print(report.markdown(measurements))
+    elif targets:
+        console.print(report.verdicts(targets))
 
 
 if __name__ == "__main__":

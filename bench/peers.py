@@ -1,11 +1,13 @@
 """The servers that are measured, told the same: one worker, the same certificates, rules, forwarded headers and log.
 
 Everybody verifies the client certificate where one is shown, lets 127.0.0.1 in without, forwards two paths, sends
-X-Forwarded-For, X-Forwarded-Proto and X-Request-Id on, keeps upstream connections open, and writes a JSON access log.
+X-Forwarded-For, X-Forwarded-Proto and X-Request-Id on, keeps upstream connections open, streams bodies without storing
+them, and writes a JSON access log.
 """
 
 from __future__ import annotations
 
+import resource
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +17,7 @@ from pathlib import Path
 from bench.certificates import HOST, Certificates
 
 KEEPALIVE_CONNECTIONS = 64
+MOST_OPEN_FILES = 24_000
 PATHS = {"1k": ("/webmail/1k", 1024), "64k": ("/webmail/64k", 65536)}
 
 _HAPROXY_LOG = (
@@ -113,6 +116,10 @@ def nginx(place: Place) -> Start:
         keepalive_timeout 75s;
         keepalive_requests 1000000000;
         proxy_http_version 1.1;
+        proxy_read_timeout 60m;
+        proxy_request_buffering off;
+        proxy_max_temp_file_size 0;
+        client_max_body_size 2g;
         proxy_set_header Connection "";
         proxy_set_header Host $host;
         proxy_set_header X-Forwarded-For $remote_addr;
@@ -154,14 +161,15 @@ def _nginx(folder: Path, name: str, http: str) -> Start:
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     config = folder / f"{name}.conf"
+    open_files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_OPEN_FILES)
     config.write_text(f"""\
 daemon off;
 user root;
 worker_processes 1;
-worker_rlimit_nofile 8192;
+worker_rlimit_nofile {open_files};
 pid {folder}/{name}.pid;
 error_log {folder}/{name}-error.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {open_files}; }}
 http {{
     {temporary}{http}
 }}

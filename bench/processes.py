@@ -7,9 +7,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 STOP_SECONDS = 5.0
 READY_SECONDS = 20.0
@@ -108,3 +110,60 @@ def resident_bytes(pids: Sequence[int]) -> int:
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total
+
+
+def own_bytes(pid: int) -> int:
+    """Resident memory of one process, shared pages counted whole (RSS)."""
+    return _status_kib(pid, "VmRSS") * 1024
+
+
+def peak_bytes(pid: int) -> int:
+    """The most resident memory that a process had, since its start or since `forget_peak`."""
+    return _status_kib(pid, "VmHWM") * 1024
+
+
+def forget_peak(pid: int) -> None:
+    """Begin the peak anew, at what is resident now (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def open_files(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _status_kib(pid: int, key: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1])
+    raise StartError(f"process {pid} has no {key}: it has ended")
+
+
+class Helper:
+    """A helper process that is told things, and answers, a line each."""
+
+    def __init__(self, module: str, *arguments: str, core: int) -> None:
+        command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", module, *arguments]
+        self.module = module
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Its input ends, and with it the helper."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate("", timeout=STOP_SECONDS)
+
+    def read(self) -> str:
+        if self.process.stdout is None:
+            raise TypeError("a helper needs pipes")
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.module} failed; its own message is above")
+        return line.rstrip("\n")
+
+    def ask(self, command: str) -> str:
+        if self.process.stdin is None:
+            raise TypeError("a helper needs pipes")
+        print(command, file=self.process.stdin, flush=True)
+        return self.read()
