@@ -97,10 +97,11 @@ CONNECTION: Final = 11
 EXPECT: Final = 12
 UPGRADE: Final = 13
 FORWARDED_FOR: Final = 14
-KINDS: Final = 15
+DESTINATION: Final = 15  # it goes on in the spelling that was judged
+KINDS: Final = 16
 
 # Two of these are read differently by different servers; two of any other that we read are one list (RFC 9110 5.3).
-ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT})
+ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT, DESTINATION})
 
 _REQUEST_KINDS: Final = {
     b"host": HOST,
@@ -111,6 +112,7 @@ _REQUEST_KINDS: Final = {
     b"authorization": AUTHORIZATION,
     b"upgrade": UPGRADE,
     b"x-forwarded-for": FORWARDED_FOR,
+    b"destination": DESTINATION,
     b"user-agent": USER_AGENT,
     b"referer": REFERER,
     b"accept": ACCEPT,

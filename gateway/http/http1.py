@@ -389,7 +389,7 @@ def parse_response(data: bytes, end: int, classify: Classifier) -> ResponseHead:
 
 def _read_response_fields(head: ResponseHead, fields: Fields, classify: Classifier) -> None:
     passing, values = _sort(fields, classify)
-    (length, coding, connection, _, head.upgrade, _) = values[CONTENT_LENGTH:]
+    (length, coding, connection, _, head.upgrade) = values[CONTENT_LENGTH:FORWARDED_FOR]
     head.challenge = values[CHALLENGE]
     head.content_length = None if length is None else _length(length)
     head.is_chunked = coding is not None

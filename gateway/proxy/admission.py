@@ -14,12 +14,13 @@ from typing import Final, NamedTuple
 
 from gateway.errors import RequestError
 from gateway.facts import NO_CERTIFICATE, Address, Decision, Judgement, Peer, Reason, Request
-from gateway.http.headers import AUTHORIZATION, FORWARDED_FOR
+from gateway.http.headers import AUTHORIZATION, DESTINATION, FORWARDED_FOR
 from gateway.http.http1 import RequestHead
 from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.hosts import normalise_host
-from gateway.policy.uri import normalise
+from gateway.policy.uri import Target, normalise
+from gateway.proxy.destination import read_destination
 from gateway.proxy.forwarding import client_address, forwarding_headers
 from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.rewrite import Rewriter, rewriter_for
@@ -154,6 +155,9 @@ class Admission:
         record.decision = decision.action
         if decision.reason is not None:
             raise RequestError(decision.reason, decision.detail)
+        destination = head.values[DESTINATION]
+        if destination is not None:
+            forwarding = self._destination(head, destination, address, record) + forwarding
         before, after = self._upstream_head(head, target, forwarding)
         authorization = head.values[AUTHORIZATION]
         return Admitted(
@@ -196,8 +200,25 @@ class Admission:
         if facts != self._decided_by:
             self._decision = engine.decide(Request(address, self._host, method, target.match, self.judgement, login))
             self._decided_by = facts
-        forwarded = target.path if target.query is None else f"{target.path}?{target.query}"
-        return forwarded.encode("ascii"), self._decision
+        return _spelling(target), self._decision
+
+    def _destination(self, head: RequestHead, value: bytes, address: Address, record: AccessRecord) -> bytes:
+        """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
+        host = head.host or b""  # there is one: see `_name_host`
+        is_absolute, target = read_destination(value, host)
+        method = head.method.decode("ascii")
+        login = login_of(target.match, target.query, head.values[AUTHORIZATION])
+        decision = self.snapshot.engine.decide(
+            Request(address, self._host, method, target.match, self.judgement, login)
+        )
+        if decision.reason is not None:
+            record.rule = decision.rule
+            record.decision = decision.action
+            raise RequestError(decision.reason, f"the Destination: {decision.detail}")
+        base = b""
+        if is_absolute:
+            base = (None if self._rewriter is None else self._rewriter.base) or b"https://%b" % host
+        return b"Destination: %b%b\r\n" % (base, _spelling(target))
 
     def _upstream_head(self, head: RequestHead, target: bytes, forwarding: bytes) -> tuple[bytes, bytes]:
         """The head as the upstream reads it: what passes of the client's, then what only we may say."""
@@ -210,7 +231,7 @@ class Admission:
                 b" HTTP/1.1\r\nHost: ",
                 (head.host or b"") if host == "preserve" else host.encode("ascii"),
                 b"\r\n",
-                *(head.passing if self._rewriter is None else self._rewriter.request(head.passing)),
+                *head.passing,
                 forwarding,
                 self._identity_block,
                 b"X-Request-Id: ",
@@ -225,3 +246,8 @@ class Admission:
         else:
             after = b"\r\n"
         return before, after + (b"Expect: 100-continue\r\n\r\n" if head.expects_continue else b"\r\n")
+
+
+def _spelling(target: Target) -> bytes:
+    """The one that is forwarded."""
+    return (target.path if target.query is None else f"{target.path}?{target.query}").encode("ascii")

@@ -29,7 +29,7 @@ def rewriter_for(upstream: Upstream, public_host: str) -> Rewriter | None:
 class Rewriter:
     """For one upstream and one public host."""
 
-    __slots__ = ("_authority", "_names", "_public", "_public_host", "_upstream_base")
+    __slots__ = ("_names", "_public", "_public_host", "base")
 
     def __init__(self, upstream: Upstream, public_host: str) -> None:
         names = {server.host.lower() for server in upstream.servers}
@@ -37,18 +37,14 @@ class Rewriter:
             names.add(urlsplit(f"//{upstream.host}").hostname or "")
         self._names = names - {""}
         self._public = f"https://{public_host}"
-        self._authority = _authority(public_host)
         self._public_host = _PORT.sub("", public_host).encode("ascii")
         scheme = upstream.servers[0].scheme
-        self._upstream_base = f"{scheme}://{upstream.host}" if upstream.host != "preserve" else None
+        # How the upstream knows itself; None where it is asked under the public name.
+        self.base = f"{scheme}://{upstream.host}".encode("ascii") if upstream.host != "preserve" else None
 
     def response(self, passing: list[bytes]) -> list[bytes]:
         """The fields of an answer, flattened as `ResponseHead.passing`, with our name for the upstream's."""
         return _replaced(passing, self._of_response)
-
-    def request(self, passing: list[bytes]) -> list[bytes]:
-        """The fields of a request, flattened as `RequestHead.passing`, with the upstream's name for ours."""
-        return _replaced(passing, {b"destination": self.destination})
 
     @property
     def _of_response(self) -> Mapping[bytes, Callable[[bytes], bytes]]:
@@ -75,21 +71,6 @@ class Rewriter:
 
         value = _DOMAIN.sub(replaced, value)
         return value if _SECURE.search(value) else value + b"; Secure"
-
-    def destination(self, value: bytes) -> bytes:
-        """A WebDAV `Destination` (RFC 4918 10.3) with our name, as the upstream knows itself."""
-        if self._upstream_base is None:
-            return value
-        scheme, _, rest = value.decode("latin-1").partition("://")
-        authority, slash, path = rest.partition("/")
-        if scheme.lower() != "https" or _authority(authority) != self._authority:
-            return value
-        return (self._upstream_base + slash + path).encode("latin-1")
-
-
-def _authority(text: str) -> str:
-    """Host and port in the one spelling that is compared: https' own port may be said or not (RFC 9110 4.2.3)."""
-    return text.lower().removesuffix(":443")
 
 
 def _replaced(passing: list[bytes], by_name: Mapping[bytes, Callable[[bytes], bytes]]) -> list[bytes]:

@@ -60,22 +60,6 @@ def test_cookies_are_for_our_host_and_secure(cookie, ours):
 
 
 @pytest.mark.parametrize(
-    ("destination", "theirs"),
-    [
-        (b"https://mail.example.com/dav/x", b"https://exchange.internal/dav/x"),
-        (b"https://MAIL.example.com", b"https://exchange.internal"),
-        (b"HTTPS://mail.example.com:443/dav/x", b"https://exchange.internal/dav/x"),
-        (b"https://mail.example.com:8443/x", b"https://mail.example.com:8443/x"),
-        (b"http://mail.example.com/x", b"http://mail.example.com/x"),
-        (b"https://mail.example.com.evil/x", b"https://mail.example.com.evil/x"),
-        (b"/dav/x", b"/dav/x"),
-    ],
-)
-def test_a_destination_is_told_as_the_upstream_knows_itself(destination, theirs):
-    assert rewriter().destination(destination) == theirs
-
-
-@pytest.mark.parametrize(
     ("host", "domain"),
     [("mail.example.com:8443", b"mail.example.com"), ("[2001:db8::1]:8443", b"[2001:db8::1]"), ("[::1]", b"[::1]")],
 )
@@ -86,20 +70,11 @@ def test_a_cookies_domain_has_no_port(host, domain):
 def test_a_port_that_the_client_used_is_in_urls():
     ours = rewriter(host="mail.example.com:8443")
     assert ours.location(b"https://exchange.internal/x") == b"https://mail.example.com:8443/x"
-    assert ours.destination(b"https://mail.example.com:8443/x") == b"https://exchange.internal/x"
-
-
-def test_a_destination_stays_where_the_host_is_preserved():
-    preserved = rewriter(Upstream("m", (Server("http", "a", 80),), rewrite_location=True))
-    assert preserved.destination(b"https://mail.example.com/x") == b"https://mail.example.com/x"
 
 
 def test_fields_that_need_nothing_are_the_same_list_and_others_a_copy():
     plain = [b"Content-Type", b": ", b"text/html", b"\r\n"]
     assert rewriter().response(plain) is plain
-    assert rewriter().request(plain) is plain
     moved = [*plain, b"X-MS-Location", b": ", b"https://exchange.internal/x", b"\r\n"]
     assert rewriter().response(moved)[6] == b"https://mail.example.com/x"
     assert moved[6] == b"https://exchange.internal/x"
-    copied = [b"Destination", b": ", b"https://mail.example.com/x", b"\r\n"]
-    assert rewriter().request(copied)[2] == b"https://exchange.internal/x"

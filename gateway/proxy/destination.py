@@ -1,0 +1,36 @@
+"""WebDAV's second path: where COPY and MOVE write (RFC 4918 sections 9.8, 9.9 and 10.3).
+
+Keeps true: it is of the host that was asked, and in the one spelling that rules look at; what was judged is what the
+upstream gets.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gateway.errors import RequestError
+from gateway.facts import Reason
+from gateway.policy.uri import Target, normalise
+
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(/.*)?", re.IGNORECASE | re.DOTALL)
+_HTTPS_PORT: Final = b":443"
+
+
+def read_destination(value: bytes, host: bytes) -> tuple[bool, Target]:
+    """(whether the field names its host, its target) of a `Destination` field in a request to `host`.
+
+    Raises `RequestError`: `bad_request` for another host or scheme, `uri_rejected` for a path that can be read in two
+    ways.
+    """
+    if value.startswith(b"/") and not value.startswith(b"//"):
+        return False, normalise(value)
+    absolute = _ABSOLUTE.fullmatch(value)
+    if absolute is None or _authority(absolute[1]) != _authority(host):
+        raise RequestError(Reason.BAD_REQUEST, "Destination is not on the host that was asked")
+    return True, normalise(absolute[2] or b"/")
+
+
+def _authority(host: bytes) -> bytes:
+    """The one spelling that is compared: https' own port may be said or not (RFC 9110 4.2.3)."""
+    return host.lower().removesuffix(_HTTPS_PORT)
