@@ -20,6 +20,7 @@ from gateway.errors import UpstreamError
 from gateway.facts import Address, Reason
 from gateway.proxy.health import MAX_STATUS_LINE_BYTES, Condition, watch
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream_tls import UpstreamContext
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Pool:
 
     __slots__ = ("_checks", "_is_closed", "_next", "servers", "tls", "upstream")
 
-    def __init__(self, upstream: Upstream, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, upstream: Upstream, tls: UpstreamContext | None) -> None:
         """`tls` is for the https servers among the upstream's."""
         self.upstream = upstream
         self.tls = tls
@@ -191,7 +192,8 @@ class Pool:
         """(context, name to verify) for a server."""
         if server.scheme == "http":
             return None, None
-        return self.tls, self.upstream.tls.server_name or server.host
+        tls = cast("UpstreamContext", self.tls)  # there is one where a server is https
+        return tls.context, self.upstream.tls.server_name or server.host
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose exchange ended cleanly."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import operator
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Final, Protocol
 
 from gateway import clock
 from gateway.config.model import Upstream
-from gateway.errors import ConfigError
 from gateway.facts import Address
 from gateway.logs.record import AccessRecord
 from gateway.logs.writer import AccessLogWriter
@@ -25,6 +23,7 @@ from gateway.proxy.rate import HandshakeRate
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
 from gateway.proxy.tally import Tally
+from gateway.proxy.upstream_tls import upstream_tls
 
 # Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
 SWEEP_SECONDS: Final = 1.0
@@ -107,8 +106,8 @@ class Service:
 
     def start(self) -> None:
         """Begin to watch deadlines. Raises `ConfigError` where an upstream's TLS files can't be used."""
-        for upstream in self.snapshot.config.upstreams:
-            self._pools[upstream.name] = pool = Pool(upstream, upstream_tls(upstream))
+        self._pools = self._pools_of(self.snapshot)
+        for pool in self._pools.values():
             pool.start_checks()
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
@@ -118,25 +117,28 @@ class Service:
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Serve by another snapshot, and judge every open connection by it. Raises `ConfigError`, changing nothing."""
-        pools: dict[str, Pool] = {}
-        for upstream in snapshot.config.upstreams:
-            kept = self._pools.get(upstream.name)
-            is_same = kept is not None and kept.upstream == upstream
-            # An upstream's own CA or certificate may have changed under the same name.
-            tls = upstream_tls(upstream)
-            if kept is not None and is_same and tls is None:
-                pools[upstream.name] = kept
-            else:
-                pools[upstream.name] = Pool(upstream, tls)
-                pools[upstream.name].start_checks()
-        for name, pool in self._pools.items():
-            if pools.get(name) is not pool:
-                pool.close()
-        self._pools = pools
+        before, self._pools = self._pools, self._pools_of(snapshot)
+        kept = set(before.values()) & set(self._pools.values())
+        for pool in set(self._pools.values()) - kept:
+            pool.start_checks()
+        for pool in set(before.values()) - kept:
+            pool.close()
         if snapshot.config.limits != self.snapshot.config.limits:
             self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)
         self.snapshot = snapshot
         self._adopt_some(iter(tuple(self.connections)), snapshot)
+
+    def _pools_of(self, snapshot: Snapshot) -> dict[str, Pool]:
+        """The pools that a snapshot needs: those that are here already where nothing of theirs has changed."""
+        pools: dict[str, Pool] = {}
+        for upstream in snapshot.config.upstreams:
+            known = self._pools.get(upstream.name)
+            # An upstream's own CA or certificate may have changed under the same name.
+            tls = upstream_tls(upstream, None if known is None else known.tls)
+            if known is None or known.tls is not tls or not _is_served_alike(known.upstream, upstream):
+                known = Pool(upstream, tls)
+            pools[upstream.name] = known
+        return pools
 
     def _adopt_some(self, connections: Iterator[Connection], snapshot: Snapshot) -> None:
         if snapshot is not self.snapshot:
@@ -280,21 +282,6 @@ class Service:
             pool.close()
 
 
-def upstream_tls(upstream: Upstream) -> ssl.SSLContext | None:
-    """The TLS context towards an upstream; None where all its servers are http. Raises `ConfigError`."""
-    if all(server.scheme == "http" for server in upstream.servers):
-        return None
-    tls = upstream.tls
-    place = f"upstreams.{upstream.name}.tls"
-    try:
-        context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
-        if tls.certificate is not None:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{place}: {error}", "name readable PEM files; the key must fit the certificate") from error
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    with contextlib.suppress(NotImplementedError):
-        context.set_alpn_protocols(["http/1.1"])
-    return context
+def _is_served_alike(one: Upstream, other: Upstream) -> bool:
+    """True where a pool of one upstream can serve the other: the same but for where they stand in the file."""
+    return replace(one, line=0) == replace(other, line=0)

@@ -14,8 +14,8 @@ from gateway.config.load import load_with_warnings
 from gateway.config.model import Config
 from gateway.config.problems import Problem
 from gateway.errors import ConfigError
-from gateway.proxy.service import upstream_tls
 from gateway.proxy.snapshot import Snapshot
+from gateway.proxy.upstream_tls import upstream_tls
 from gateway.supervisor.lists import ListStore, stored_lists
 from gateway.supervisor.snapshot import build_snapshot
 from gateway.tls.trust import is_url

@@ -230,7 +230,7 @@ def test_https_servers_are_asked_under_their_name(files, make_world):
     world.client().says(get())
     options = world.accepts().options
     assert options["server_hostname"] == "10.0.0.5"
-    assert options["ssl"] is world.service._pools["mail"].tls
+    assert options["ssl"] is world.service._pools["mail"].tls.context
     named = make_world(upstreams={"mail": {"servers": ["https://10.0.0.5"], "tls": tls | {"server_name": "mail.lan"}}})
     named.client().says(get())
     assert named.accepts().options["server_hostname"] == "mail.lan"

@@ -1,14 +1,12 @@
 """What connections share: limits, the sweep, reloads, and the contexts towards upstreams."""
 
-import ssl
-
 import pytest
+from support import pki
 from support.dialogue import UPSTREAM, get, header, response, status
 
-from gateway.config.model import Server, Upstream, UpstreamTls
 from gateway.errors import ConfigError
 from gateway.facts import parse_address
-from gateway.proxy.service import ADOPTED_AT_ONCE, REFUSED_CONNECTIONS, upstream_tls
+from gateway.proxy.service import ADOPTED_AT_ONCE, REFUSED_CONNECTIONS
 
 HERE, THERE = parse_address("10.0.0.9"), parse_address("10.0.0.10")
 
@@ -204,6 +202,35 @@ def test_a_reload_keeps_the_connections_of_an_upstream_that_stayed(files, world)
     assert server.hears().count(b"GET ") == 2
 
 
+def test_a_reload_keeps_https_connections_while_their_files_hold_the_same(files, make_world):
+    ca = files.folder / "upstream-ca.pem"
+    ca.write_bytes(files.ca.pem)
+    settings = {"mail": {"servers": ["https://10.0.0.5"], "tls": {"ca": ca.name}}}
+    world = make_world(upstreams=settings)
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response())
+    ca.write_bytes(files.ca.pem)
+    world.does(world.service.adopt, files.snapshot(upstreams=settings))
+    client.says(get())
+    server.says(response())
+    ca.write_bytes(pki.Ca.make().pem)
+    world.does(world.service.adopt, files.snapshot(upstreams=settings))
+    assert server.is_lost
+    client.says(get())
+    assert world.accepts().options["ssl"].get_ca_certs() != server.options["ssl"].get_ca_certs()
+
+
+def test_where_an_upstream_stands_in_the_file_does_not_matter(files, world):
+    before = world.service._pools["mail"]
+    more = {"aaa": {"servers": ["http://10.0.0.9"]}, "mail": {"servers": [UPSTREAM]}}
+    config = files.config(upstreams=more)
+    assert next(each for each in config.upstreams if each.name == "mail").line != before.upstream.line
+    world.does(world.service.adopt, files.snapshot(upstreams=more))
+    assert world.service._pools["mail"] is before
+
+
 def test_a_reload_closes_the_connections_of_an_upstream_that_changed(files, world):
     idle, busy = world.client(), world.client()
     idle.says(get())
@@ -369,35 +396,3 @@ def test_who_is_kept_out_hears_so_until_the_time_is_over(world):
     world.passes(61)
     client.says(get())
     assert len(world.dials) == 1
-
-
-# TLS towards upstreams
-
-
-def https(**tls):
-    return Upstream("mail", (Server("https", "10.0.0.5", 443),), tls=UpstreamTls(**tls))
-
-
-def test_plain_upstreams_need_no_context():
-    assert upstream_tls(Upstream("mail", (Server("http", "10.0.0.5", 80),))) is None
-
-
-def test_upstreams_are_verified_unless_the_file_says_no(files):
-    verified = upstream_tls(https(ca=files.folder / "ca.pem"))
-    assert (verified.verify_mode, verified.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert len(verified.get_ca_certs()) == 1  # and not the system's beside it
-    unverified = upstream_tls(https(verify=False))
-    assert (unverified.verify_mode, unverified.check_hostname) == (ssl.CERT_NONE, False)
-
-
-def test_a_certificate_towards_the_upstream_must_fit_its_key(files):
-    certificate, key = files.folder / "server.crt", files.folder / "server.key"
-    assert upstream_tls(https(certificate=certificate, key=key)) is not None
-    files.ca.issue().write(files.folder, "other")
-    with pytest.raises(ConfigError, match=r"upstreams\.mail\.tls"):
-        upstream_tls(https(certificate=certificate, key=files.folder / "other.key"))
-
-
-def test_a_ca_file_that_is_missing_is_an_error_and_never_the_systems_store(tmp_path):
-    with pytest.raises(ConfigError, match=r"upstreams\.mail\.tls"):
-        upstream_tls(https(ca=tmp_path / "missing.pem"))
