@@ -9,7 +9,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
 
-from gateway.config.model import Network, Server
+from gateway.config.model import NameServer, Network, Server
 from gateway.config.problems import quote
 from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.rules import PatternError
@@ -23,6 +23,8 @@ _SERVER: Final = re.compile(
 )
 _SERVER_REMEDY: Final = "write http:// or https://, a host and a port: https://10.0.0.5:443"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DNS_PORT: Final = 53
+_NAME_SERVER_REMEDY: Final = 'write an IP address, with a port or without: 10.0.0.53 or "10.0.0.53:5353"'
 
 
 class Unreadable(Exception):  # noqa: N818 - says what the text is
@@ -112,6 +114,21 @@ def parse_server(text: str) -> Server:
     if not 0 < port <= PORT_MAXIMUM:
         raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
     return Server(scheme, _server_host(found["host"]), port)
+
+
+def parse_name_server(text: str) -> NameServer:
+    """A DNS server's address; the port may be left out."""
+    try:
+        return NameServer(str(ip_address(text)), _DNS_PORT)
+    except ValueError:
+        pass
+    try:
+        host, port = parse_listen(text)
+    except Unreadable as error:
+        raise Unreadable(f"{quote(text)} is not a DNS server's address", _NAME_SERVER_REMEDY) from error
+    if not host or not port:
+        raise Unreadable(f"{quote(text)} is not a DNS server's address", _NAME_SERVER_REMEDY)
+    return NameServer(host, port)
 
 
 def parse_server_host(host: str) -> str:

@@ -34,7 +34,7 @@ from gateway.config.service import (
     worker_count,
 )
 from gateway.config.sites import Sites
-from gateway.config.upstreams import build_upstreams
+from gateway.config.upstreams import build_name_servers, build_upstreams
 from gateway.errors import ConfigError
 
 
@@ -109,6 +109,7 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
         rules=rules,
         networks=networks.resolved,
         trusted_proxies=read_networks(root, "trusted_proxies", problems),
+        name_servers=build_name_servers(root.section("resolver"), problems),
         limits=build_limits(root, problems),
         identity_headers=build_identity_headers(root, problems),
         lockout=build_lockout(root),

@@ -59,6 +59,14 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class NameServer:
+    """A DNS server: an IP address and a port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One upstream server."""
 
@@ -204,6 +212,7 @@ class Config:
     rules: tuple[Rule, ...]
     networks: dict[str, tuple[Network, ...]]  # resolved, with the default `internal`, without `external`
     trusted_proxies: tuple[Network, ...] = ()
+    name_servers: tuple[NameServer, ...] = ()  # empty: the system's
     limits: Limits = Limits()
     identity_headers: IdentityHeaders = IdentityHeaders()
     lockout: Lockout | None = None

@@ -8,7 +8,7 @@ from gateway.config.kinds import Choice, Duration, Field, ListOf, Record, TableO
 from gateway.config.schema_access import RULE, SITE
 from gateway.config.schema_pki import PKI
 from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER
-from gateway.config.schema_upstreams import UPSTREAM
+from gateway.config.schema_upstreams import RESOLVER, UPSTREAM
 from gateway.config.schema_words import CIDR, DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, optional
 
 SCHEMA: Final = Record(
@@ -34,6 +34,7 @@ SCHEMA: Final = Record(
             "Groups of servers, by name.",
             is_required=True,
         ),
+        optional("resolver", RESOLVER, {}, "How upstream servers that are given by name are found."),
         Field(
             "rules",
             ListOf(RULE, minimum=1),

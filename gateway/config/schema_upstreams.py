@@ -109,3 +109,14 @@ UPSTREAM: Final = Record(
         ),
     )
 )
+
+RESOLVER: Final = Record(
+    (
+        Field(
+            "servers",
+            ListOf(Text(what="a DNS server", example='10.0.0.53, "10.0.0.53:5353" or "[fd00::53]:53"'), minimum=1),
+            "DNS servers to ask, by address; a name is asked for as it is written, without a search list.",
+            default_note="those in /etc/resolv.conf, with its search list",
+        ),
+    )
+)

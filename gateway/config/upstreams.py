@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.config.addresses import Unreadable, parse_server, parse_server_host
+from gateway.config.addresses import Unreadable, parse_name_server, parse_server, parse_server_host
 from gateway.config.certificates import Material
-from gateway.config.model import Health, Server, Timeouts, Upstream, UpstreamTls
-from gateway.config.problems import Problems
+from gateway.config.model import Health, NameServer, Server, Timeouts, Upstream, UpstreamTls
+from gateway.config.problems import Problems, quote
 from gateway.config.reading import Value
 
 _HEALTH = {
@@ -29,6 +29,21 @@ def build_upstreams(section: Value, material: Material, problems: Problems) -> t
     """Every upstream whose servers can be read."""
     built = (_upstream(name, value, material, problems) for name, value in section.data.items())
     return tuple(upstream for upstream in built if upstream is not None)
+
+
+def build_name_servers(section: Value, problems: Problems) -> tuple[NameServer, ...]:
+    """The DNS servers of the `resolver` section; none: the system's."""
+    found: list[NameServer] = []
+    for item in section.items("servers"):
+        try:
+            server = parse_name_server(str(item.data))
+        except Unreadable as error:
+            problems.error(item.place, error.cause, error.remedy)
+            continue
+        if server in found:
+            problems.error(item.place, f"{quote(str(item.data))} is listed twice", "remove one")
+        found.append(server)
+    return tuple(found)
 
 
 def _upstream(name: str, value: Value, material: Material, problems: Problems) -> Upstream | None:

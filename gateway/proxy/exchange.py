@@ -86,8 +86,9 @@ class Exchange:
     def start(self) -> None:
         """Send the request on an idle connection, or make one."""
         client = self._client
-        if client.pinned is not None and (client.pinned.pool is not self.pool or client.pinned.is_closing()):
-            client.unpin()  # a reload leads elsewhere, or it is about to be lost
+        pinned = client.pinned
+        if pinned is not None and (pinned.pool is not self.pool or pinned.is_closing() or pinned.is_obsolete()):
+            client.unpin()  # a reload or the server's name leads elsewhere, or it is about to be lost
         try:
             # A login begins on a connection that nobody had: one from the pool may be about to close, and is no place
             # to try again from.

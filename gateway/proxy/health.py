@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gateway import clock
-from gateway.config.model import Health, Server
+from gateway.config.model import Health
+from gateway.proxy.names import ResolveError
 
 # After so many failures in a row a server without health checks is passed over …
 PASSIVE_FALL: Final = 2
@@ -28,8 +29,8 @@ _FIRST_SERVER_ERROR: Final = 500
 
 _log = logging.getLogger("gateway.health")
 
-# Opens a connection to a server: (reader, writer). Raises `OSError`, `ssl.SSLError`, `ValueError`.
-Open = Callable[[Server], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+# Opens a connection to the server: (reader, writer). Raises `OSError`, `ssl.SSLError`, `ValueError`, `ResolveError`.
+Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 class Condition:
@@ -87,11 +88,11 @@ class Condition:
         return self.is_up is not before
 
 
-async def check(server: Server, health: Health, host: str, connect: Open) -> str | None:
-    """Ask a server once. None where it answered, with anything below 500; else why not."""
+async def check(health: Health, host: str, connect: Open) -> str | None:
+    """Ask the server that `connect` leads to once. None where it answered, with anything below 500; else why not."""
     try:
         async with asyncio.timeout(health.timeout_seconds):
-            reader, writer = await connect(server)
+            reader, writer = await connect()
             try:
                 writer.write(
                     f"GET {health.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gateway-health\r\n"
@@ -102,7 +103,7 @@ async def check(server: Server, health: Health, host: str, connect: Open) -> str
                 writer.transport.abort()
     except TimeoutError:
         return f"no answer within {health.timeout_seconds:g} s"
-    except (OSError, ssl.SSLError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
+    except (OSError, ssl.SSLError, ValueError, EOFError, asyncio.LimitOverrunError, ResolveError) as error:
         return str(error) or type(error).__name__
     status = _STATUS_LINE.match(line)
     if status is None:
@@ -110,14 +111,14 @@ async def check(server: Server, health: Health, host: str, connect: Open) -> str
     return None if int(status[1]) < _FIRST_SERVER_ERROR else f"status {int(status[1])}"
 
 
-async def watch(server: Server, condition: Condition, health: Health, host: str, connect: Open) -> None:
-    """Check a server again and again, until cancelled."""
+async def watch(url: str, condition: Condition, health: Health, host: str, connect: Open) -> None:
+    """Check the server at `url` again and again, until cancelled."""
     while True:
         started = clock.monotonic_seconds()
-        cause = await check(server, health, host, connect)
+        cause = await check(health, host, connect)
         if condition.checked(cause, health):
             if cause is None:
-                _log.warning("%s is up again", server.url)
+                _log.warning("%s is up again", url)
             else:
-                _log.error("%s is down: %s", server.url, cause)
+                _log.error("%s is down: %s", url, cause)
         await asyncio.sleep(max(0.0, health.interval_seconds - (clock.monotonic_seconds() - started)))

@@ -1,24 +1,25 @@
 """Connections to one upstream: who gets which, and when an idle one ends.
 
 Keeps true: a connection is taken and marked busy in one synchronous step, so that two exchanges can never
-hold the same; one that saw anything but a clean end of an exchange never comes back.
+hold the same; one that saw anything but a clean end of an exchange never comes back; none is used again to an address
+that the server's name has no longer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
-
-from aiohappyeyeballs import start_connection
 
 from gateway import clock, tasks
 from gateway.config.model import Server, Upstream
 from gateway.errors import UpstreamError
 from gateway.facts import Address, Reason
+from gateway.proxy import dial
 from gateway.proxy.health import MAX_STATUS_LINE_BYTES, Condition, watch
+from gateway.proxy.names import Name, Names, ResolveError
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.upstream_tls import UpstreamContext
 from gateway.tls.proxy_protocol import LOCAL_HEADER
@@ -28,19 +29,14 @@ if TYPE_CHECKING:
 
 # Idle connections kept for one server; beyond that a returned one is closed.
 MAX_IDLE_CONNECTIONS: Final = 256
-# RFC 8305 section 5: how long one address may take before the next is tried beside it.
-HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25
-# TCP keep-alive towards upstreams: a long poll is silent for an hour, and firewalls forget sooner.
-KEEPALIVE_IDLE_SECONDS: Final = 60
-KEEPALIVE_INTERVAL_SECONDS: Final = 20
 
-_FAILURES: Final = (OSError, TimeoutError, ssl.SSLError, ValueError)
+_FAILURES: Final = (OSError, TimeoutError, ssl.SSLError, ValueError, ResolveError)
 
 
 class ServerState:
     """One server of the upstream as this worker sees it."""
 
-    __slots__ = ("busy", "condition", "idle", "server", "url")
+    __slots__ = ("busy", "condition", "idle", "name", "server", "url")
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -48,6 +44,13 @@ class ServerState:
         self.idle: list[UpstreamConnection] = []  # last in, first out: the others may time out
         self.busy = 0
         self.condition = Condition()
+        self.name: Name | None = None  # None where the server is given by its address
+
+    def leave_old_addresses(self) -> None:
+        """Close what is idle and leads where the name leads no longer; what is busy ends with its exchange."""
+        for connection in [each for each in self.idle if each.is_obsolete()]:
+            self.idle.remove(connection)
+            connection.close()
 
     def __repr__(self) -> str:
         return f"<ServerState {self.url} busy={self.busy} idle={len(self.idle)} {self.condition}>"
@@ -56,12 +59,13 @@ class ServerState:
 class Pool:
     """The connections of one worker to one upstream."""
 
-    __slots__ = ("_checks", "_is_closed", "_next", "servers", "tls", "upstream")
+    __slots__ = ("_checks", "_is_closed", "_names", "_next", "servers", "tls", "upstream")
 
-    def __init__(self, upstream: Upstream, tls: UpstreamContext | None) -> None:
-        """`tls` is for the https servers among the upstream's."""
+    def __init__(self, upstream: Upstream, tls: UpstreamContext | None, names: Names) -> None:
+        """`tls` is for the https servers among the upstream's. `start` must follow."""
         self.upstream = upstream
         self.tls = tls
+        self._names = names
         self.servers = [ServerState(server) for server in upstream.servers]
         self._next = 0
         self._is_closed = False
@@ -70,8 +74,10 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.name} {self.servers}>"
 
-    def start_checks(self) -> None:
-        """Begin the active health checks, where there are any."""
+    def start(self) -> None:
+        """Begin to resolve names, and the active health checks where there are any."""
+        for state in self.servers:
+            state.name = self._names.use(state.server.host, state.leave_old_addresses)
         health = self.upstream.health
         if health is None:
             return
@@ -79,7 +85,7 @@ class Pool:
             host = self.upstream.host if self.upstream.host != "preserve" else state.server.host
             self._checks.append(
                 tasks.spawn(
-                    watch(state.server, state.condition, health, host, self._open_stream),
+                    watch(state.url, state.condition, health, host, partial(self._open_stream, state)),
                     name=f"health of {state.url}",
                 )
             )
@@ -162,10 +168,13 @@ class Pool:
 
     async def _open(self, state: ServerState, header: bytes) -> UpstreamConnection:
         async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
-            plain = await _socket_to(state.server, header)
+            plain = await dial.dial(await _addresses(state), state.server.port, header)
             loop = asyncio.get_running_loop()
             try:
-                raw, connection = await loop.create_connection(lambda: UpstreamConnection(self, state), sock=plain)
+                address = "" if state.name is None else dial.peer_address(plain)
+                raw, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self, state, address), sock=plain
+                )
             except BaseException:
                 plain.close()
                 raise
@@ -179,9 +188,10 @@ class Pool:
                 connection.secured_by(cast("asyncio.Transport", secured))
         return connection
 
-    async def _open_stream(self, server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        plain = await _socket_to(server, LOCAL_HEADER if self.upstream.proxy_protocol else b"")
-        tls, name = self._tls_for(server)
+    async def _open_stream(self, state: ServerState) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        header = LOCAL_HEADER if self.upstream.proxy_protocol else b""
+        plain = await dial.dial(await _addresses(state), state.server.port, header)
+        tls, name = self._tls_for(state.server)
         try:
             return await asyncio.open_connection(limit=MAX_STATUS_LINE_BYTES, sock=plain, ssl=tls, server_hostname=name)
         except BaseException:
@@ -199,7 +209,7 @@ class Pool:
         """Take back a connection whose exchange ended cleanly."""
         state = connection.state
         state.busy -= 1
-        if self._is_closed or len(state.idle) >= MAX_IDLE_CONNECTIONS:
+        if self._is_closed or len(state.idle) >= MAX_IDLE_CONNECTIONS or connection.is_obsolete():
             connection.close()
             return
         connection.idle_since = clock.monotonic_seconds()
@@ -221,12 +231,16 @@ class Pool:
                 state.idle.pop(0).close()
 
     def close(self) -> None:
-        """Stop the checks and close every idle connection; busy ones end with their exchange."""
+        """Stop checks and resolving, and close every idle connection; busy ones end with their exchange."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         for check in self._checks:
             check.cancel()
-        self._is_closed = True
         self._checks.clear()
         for state in self.servers:
+            if state.name is not None:
+                self._names.leave(state.name, state.leave_old_addresses)
             while state.idle:
                 state.idle.pop().close()
 
@@ -236,22 +250,5 @@ def _weight(client: Address, state: ServerState) -> bytes:
     return hashlib.blake2b(client.packed + state.url.encode(), digest_size=8).digest()
 
 
-async def _socket_to(server: Server, header: bytes) -> socket.socket:
-    """A connected socket with the PROXY header, if any, on its way, which TLS must follow.
-
-    Names are resolved each time, and their addresses tried as RFC 8305 has it.
-    """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    connected = await start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
-    if header:
-        try:
-            await loop.sock_sendall(connected, header)
-        except BaseException:
-            connected.close()
-            raise
-    return connected
+async def _addresses(state: ServerState) -> tuple[str, ...]:
+    return (state.server.host,) if state.name is None else await state.name.usable()

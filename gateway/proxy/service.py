@@ -18,6 +18,7 @@ from gateway.logs.record import AccessRecord
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.counters import Counters
 from gateway.proxy.lockout import LockedOut, key_of_text
+from gateway.proxy.names import Names
 from gateway.proxy.pool import Pool
 from gateway.proxy.rate import HandshakeRate
 from gateway.proxy.snapshot import Snapshot
@@ -60,6 +61,7 @@ class Service:
 
     __slots__ = (
         "_failures",
+        "_names",
         "_per_address",
         "_pools",
         "_tally",
@@ -101,6 +103,7 @@ class Service:
         self._failures: dict[str, int] = {}  # lockout key → failed logins not reported yet
         self._per_address: Counter[Address] = Counter()
         self._tally = tally
+        self._names = Names(snapshot.config.name_servers)
         self._pools: dict[str, Pool] = {}
         self._tick: asyncio.TimerHandle | None = None
 
@@ -108,7 +111,7 @@ class Service:
         """Begin to watch deadlines. Raises `ConfigError` where an upstream's TLS files can't be used."""
         self._pools = self._pools_of(self.snapshot)
         for pool in self._pools.values():
-            pool.start_checks()
+            pool.start()
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def pool(self, upstream: Upstream) -> Pool:
@@ -119,8 +122,9 @@ class Service:
         """Serve by another snapshot, and judge every open connection by it. Raises `ConfigError`, changing nothing."""
         before, self._pools = self._pools, self._pools_of(snapshot)
         kept = set(before.values()) & set(self._pools.values())
+        self._names.follow(snapshot.config.name_servers)
         for pool in set(self._pools.values()) - kept:
-            pool.start_checks()
+            pool.start()
         for pool in set(before.values()) - kept:
             pool.close()
         if snapshot.config.limits != self.snapshot.config.limits:
@@ -136,7 +140,7 @@ class Service:
             # An upstream's own CA or certificate may have changed under the same name.
             tls = upstream_tls(upstream, None if known is None else known.tls)
             if known is None or known.tls is not tls or not _is_served_alike(known.upstream, upstream):
-                known = Pool(upstream, tls)
+                known = Pool(upstream, tls, self._names)
             pools[upstream.name] = known
         return pools
 

@@ -23,6 +23,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_lost",
         "_pinned_to",
         "_socket",
+        "address",
         "exchange",
         "exchanges",
         "idle_since",
@@ -32,9 +33,11 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, pool: Pool, state: ServerState) -> None:
+    def __init__(self, pool: Pool, state: ServerState, address: str = "") -> None:
+        """`address`: where it leads, for a server that is given by name."""
         self.pool = pool
         self.state = state
+        self.address = address
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self.exchange: Exchange | Tunnel | None = None
         self._pinned_to: ClientConnection | None = None
@@ -105,6 +108,11 @@ class UpstreamConnection(asyncio.Protocol):
     def is_closing(self) -> bool:
         """True when it can't carry another exchange."""
         return self._is_lost or self.transport.is_closing()
+
+    def is_obsolete(self) -> bool:
+        """True when the server's name no longer leads where this connection does."""
+        name = self.state.name
+        return name is not None and self.address not in name.addresses
 
     def release(self) -> None:
         """The exchange is over and both sides agree where it ended: back to the pool."""

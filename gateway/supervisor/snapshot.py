@@ -15,6 +15,7 @@ from gateway.http.pages import Pages
 from gateway.policy.engine import Engine
 from gateway.policy.hosts import SiteIndex
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.names import is_address
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.contexts import build_site
 from gateway.tls.judgements import JudgementCache
@@ -41,7 +42,9 @@ def build_snapshot(
         states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream]))
     if any(site.ocsp.mode != "off" for site in config.sites):
         # Now rather than at the first handshake: it takes a third of a second, and workers share what came before them.
-        import gateway.proxy.ocsp  # noqa: F401, PLC0415
+        import gateway.proxy.ocsp  # noqa: PLC0415
+    if any(not is_address(server.host) for upstream in config.upstreams for server in upstream.servers):
+        import gateway.proxy.resolver  # noqa: F401, PLC0415 - the same
     identity_headers = IdentityHeaderWriter(config.identity_headers)
     return Snapshot(
         config=config,

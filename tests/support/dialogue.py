@@ -32,8 +32,9 @@ from gateway import clock
 from gateway.config.load import load_with_warnings
 from gateway.config.model import Config, Server
 from gateway.facts import Peer, parse_address
-from gateway.proxy import pool as pool_module
+from gateway.proxy import dial as dial_module
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.names import Names, Records
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream import UpstreamConnection
@@ -116,11 +117,46 @@ class Loop(asyncio.SelectorEventLoop):
         return transport
 
 
+class Dns:
+    """What is known of names, and who asked. A name that was never told of does not exist."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._found: dict[str, tuple[Records, Records]] = {}
+        self._is_heard = asyncio.Event()
+        self._is_heard.set()
+
+    def says(self, name: str, *addresses: str, ttl: float = 60.0) -> None:
+        """These addresses, IPv6 and IPv4, for so many seconds."""
+        six = tuple(address for address in addresses if ":" in address)
+        four = tuple(address for address in addresses if ":" not in address)
+        self._found[name] = Records(six, ttl, None if six else "none"), Records(four, ttl, None if four else "none")
+
+    def fails(self, name: str, cause: str = "SERVFAIL", *, six: Records | None = None) -> None:
+        """Nobody can tell, or of IPv6 only what is given."""
+        unknown = Records(cause=cause, is_answer=False)
+        self._found[name] = six or unknown, unknown
+
+    def is_silent(self) -> None:
+        """Questions stay open until it `speaks`."""
+        self._is_heard.clear()
+
+    def speaks(self) -> None:
+        self._is_heard.set()
+
+    async def look_up(self, name: str) -> tuple[Records, Records]:
+        self.asked.append(name)
+        await self._is_heard.wait()
+        nothing = Records(cause="there is no such name")
+        return self._found.get(name, (nothing, nothing))
+
+
 class Dial:
     """The gateway's attempt to reach a server; in place of the socket that comes of it."""
 
-    def __init__(self, loop: Loop, server: Server, header: bytes) -> None:
-        self.server = server
+    def __init__(self, loop: Loop, addresses: tuple[str, ...], port: int, header: bytes) -> None:
+        self.addresses = addresses  # in the order in which they would be tried
+        self.server = Server("http", addresses[0], port)
         self.header = header  # what is said before anything else, for an upstream that takes the PROXY protocol
         self.made: asyncio.Future[ServerEnd] = loop.create_future()
         self.answer: asyncio.Future[None] = loop.create_future()
@@ -128,6 +164,10 @@ class Dial:
 
     def close(self) -> None:
         """As a socket is closed."""
+
+    def getpeername(self) -> tuple[str, int]:
+        """The first address is the one that took the connection."""
+        return self.server.host, self.server.port
 
 
 class Transport:
@@ -426,12 +466,20 @@ class Files:
 class World:
     """One worker's service with the clients and servers around it."""
 
-    def __init__(self, files: Files, monkeypatch: Any, snapshot: Snapshot | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        files: Files,
+        monkeypatch: Any,
+        snapshot: Snapshot | None = None,
+        *,
+        is_started: bool = True,
+        **settings: Any,
+    ) -> None:
         self.files = files
         self.clock = Clock()
         for name in ("now", "unix_seconds", "monotonic_seconds"):
             monkeypatch.setattr(clock, name, getattr(self.clock, name))
-        monkeypatch.setattr(pool_module, "_socket_to", self._dial)
+        monkeypatch.setattr(dial_module, "dial", self._dial)
         self.loop = Loop(self)
         self.failures: list[str] = []
         self.loop.set_exception_handler(lambda _, context: self.failures.append(str(context)))
@@ -442,6 +490,13 @@ class World:
         self.ends: list[ServerEnd] = []  # every connection to a server that was ever made
         self.clients: list[ClientEnd] = []
         self.service = Service(snapshot or files.snapshot(**settings), self.log, self.loop)  # type: ignore[arg-type]
+        self.dns = Dns()
+        self.service._names = Names(look_up=self.dns.look_up)
+        if is_started:
+            self.starts()
+
+    def starts(self) -> None:
+        """The service begins; what it does of itself may be seen to from here on."""
         self.does(self.service.start)
 
     def close(self) -> None:
@@ -494,8 +549,8 @@ class World:
 
     # upstreams
 
-    async def _dial(self, server: Server, header: bytes) -> Dial:
-        dial = Dial(self.loop, server, header)
+    async def _dial(self, addresses: tuple[str, ...], port: int, header: bytes) -> Dial:
+        dial = Dial(self.loop, addresses, port, header)
         self.dials.append(dial)
         try:
             await dial.answer

@@ -192,9 +192,10 @@ def default_answer(dialogue: Dialogue) -> None:
 class MailServer:
     """Listens on loopback until `stop`."""
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
         self._context = context
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.host = host
+        self._listening = socket.create_server((host, port), backlog=128)
         self.port: int = self._listening.getsockname()[1]
         self.received: list[Received] = []
         self._answers: dict[bytes, Answer] = {}
@@ -206,7 +207,7 @@ class MailServer:
 
     @property
     def url(self) -> str:
-        return f"{'http' if self._context is None else 'https'}://127.0.0.1:{self.port}"
+        return f"{'http' if self._context is None else 'https'}://{self.host}:{self.port}"
 
     def answer(self, path: str, answer: Answer) -> None:
         """From now on requests for this path, or for paths below it, are answered by this."""

@@ -19,6 +19,7 @@ from gateway.config.model import (
     Limits,
     Listener,
     Lockout,
+    NameServer,
     Ocsp,
     Pages,
     Pki,
@@ -89,6 +90,7 @@ pages: {contact: help, directory: folder}
 workers: 3
 admin: {address: "127.0.0.1:9444"}
 pki: {store: "sqlite:///pki/registry.db", folder: authorities}
+resolver: {servers: [10.0.0.53, "[fd00::53]:5353"]}
 """.replace("AB:$HEX", ":".join(["AB"] * 32))
 
 
@@ -139,6 +141,7 @@ def test_every_key_reaches_the_model(write, folder):
     )
     assert config.networks == {"internal": (office, ten), "office": (office,)}
     assert config.trusted_proxies == (ip_network("192.0.2.1"),)
+    assert config.name_servers == (NameServer("10.0.0.53", 53), NameServer("fd00::53", 5353))
     (site,) = config.sites
     assert site == Site(
         hosts=("mail.example.com", "*.mail.example.com"),

@@ -11,6 +11,7 @@ from gateway.config.addresses import (
     looks_like_network,
     parse_host,
     parse_listen,
+    parse_name_server,
     parse_network,
     parse_server,
     parse_server_host,
@@ -108,6 +109,29 @@ def test_bounds_are_shown_in_the_shortest_exact_spelling():
 )
 def test_listen_addresses(text, parsed):
     assert parse_listen(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("10.0.0.53", ("10.0.0.53", 53)),
+        ("10.0.0.53:5353", ("10.0.0.53", 5353)),
+        ("FD00::53", ("fd00::53", 53)),
+        ("[fd00::53]:5353", ("fd00::53", 5353)),
+    ],
+)
+def test_name_servers(text, parsed):
+    server = parse_name_server(text)
+    assert (server.host, server.port) == parsed
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":53", "dns.lan", "dns.lan:53", "10.0.0.53:0", "10.0.0.53]", "[fd00::53]", "*:53"]
+)
+def test_what_is_no_name_server(text):
+    with pytest.raises(Unreadable) as raised:
+        parse_name_server(text)
+    assert raised.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ def plain_snapshot(files):
 def make_world(files, plain_snapshot, monkeypatch):
     worlds = []
 
-    def make(**settings):
+    def make(*, is_started=True, **settings):
         snapshot = files.snapshot(**settings) if settings else plain_snapshot
-        worlds.append(World(files, monkeypatch, snapshot))
+        worlds.append(World(files, monkeypatch, snapshot, is_started=is_started))
         return worlds[-1]
 
     yield make

@@ -1,19 +1,13 @@
 """Which server is asked, which connection is used, and when an idle one ends."""
 
-import asyncio
-import socket
 import ssl
 from collections import Counter
 
-import pytest
 from support.dialogue import get, header, response
 
-from gateway.config.model import Server
-from gateway.proxy import pool as pool_module
 from gateway.proxy.health import PASSIVE_FALL, PASSIVE_SECONDS
 from gateway.proxy.pool import MAX_IDLE_CONNECTIONS
 
-SOCKET_TO = pool_module._socket_to  # before a world replaces it
 SERVERS = ["http://10.0.0.5:8080", "http://10.0.0.6:8080", "http://10.0.0.7:8080"]
 
 
@@ -265,41 +259,3 @@ def test_a_socket_that_can_t_be_used_is_closed(world, monkeypatch):
     world.does(dial.answer.set_result, None)
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
     assert closed == [dial]
-
-
-async def _connect(header_bytes):
-    heard = asyncio.get_running_loop().create_future()
-
-    async def server(reader, writer):
-        heard.set_result(await reader.read())
-        writer.close()
-
-    listening = await asyncio.start_server(server, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    made = await SOCKET_TO(Server("http", "127.0.0.1", port), header_bytes)
-    with made:
-        options = [
-            made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
-            made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-        ]
-    data = await heard
-    listening.close()
-    return options, data
-
-
-def test_a_socket_says_the_proxy_header_first_and_is_kept_alive():
-    assert asyncio.run(_connect(b"PROXY")) == ([1, 1], b"PROXY")
-    assert asyncio.run(_connect(b"")) == ([1, 1], b"")
-
-
-def test_a_socket_that_cannot_say_its_header_is_closed():
-    class Loop(asyncio.SelectorEventLoop):
-        async def sock_sendall(self, sock, _):
-            self.seen = sock
-            raise ConnectionResetError("reset")
-
-    loop = Loop()
-    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(ConnectionResetError):
-        loop.run_until_complete(SOCKET_TO(Server("http", "127.0.0.1", listening.getsockname()[1]), b"PROXY"))
-    assert loop.seen.fileno() == -1
-    loop.close()
