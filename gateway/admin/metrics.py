@@ -111,7 +111,7 @@ def _traffic(state: State) -> Iterator[Metric]:
     yield family
     family = CounterMetricFamily(
         "gateway_handshakes",
-        "TLS handshakes; failed: every connection that ended before its handshake was finished.",
+        "TLS handshakes; failed: connections that ended before theirs was finished.",
         labels=["result"],
     )
     handshakes = state["handshakes"]

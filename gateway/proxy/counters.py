@@ -29,7 +29,7 @@ class Counters:
         self.bytes_out = 0  # of answers' bodies
         self.handshakes_full = 0
         self.handshakes_resumed = 0
-        self.handshakes_failed = 0  # every connection that ended before its TLS was finished
+        self.handshakes_failed = 0  # connections with a record that ended before their TLS was finished
 
     def note(self, record: AccessRecord) -> None:
         """Count what is being logged."""

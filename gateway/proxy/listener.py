@@ -113,15 +113,21 @@ class Front(asyncio.Protocol):
         layer.data_received(bytes(self._reader.received))
 
     def _fail(self, cause: str) -> None:
+        self._log(cause)
+        self._reader = ClientHelloReader()
+        self.deadline = float("inf")
+        self._transport.close()
+
+    def _log(self, cause: str) -> None:
         if self._peer is not None:
             record = AccessRecord(ConnectionFields.of_peer(self._peer), clock.unix_seconds(), None)
             record.reason = cause
             self._service.log(record)
-        self.deadline = float("inf")
-        self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """The socket is gone before TLS began."""
+        """The socket is gone before TLS began. Who said nothing at all only looked whether the port is open."""
+        if self._reader.received:
+            self._log("the connection ended in the middle of its ClientHello")
         if self._peer is not None:
             self._service.closed(self, self._peer.address)
 

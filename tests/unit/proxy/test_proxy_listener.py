@@ -129,8 +129,27 @@ def test_who_says_nothing_is_cut(world):
 def test_who_leaves_before_tls_leaves_nothing_behind(world):
     end = accept(world)
     end.goes()
+    assert world.log == []
     assert world.service.connections == set()
     assert world.service._per_address == {}
+
+
+def test_who_leaves_within_its_client_hello_is_on_record_once(world):
+    client = TlsClient(end := accept(world))
+    with pytest.raises(SSL.WantReadError):
+        client.connection.do_handshake()
+    end.says(client.connection.bio_read(65536)[:100])
+    end.goes()
+    assert world.record["reason"] == "the connection ended in the middle of its ClientHello"
+    assert world.service.status()["counters"]["handshakes"]["failed"] == 1
+    assert world.service.connections == set()
+
+
+def test_who_is_refused_for_its_client_hello_is_on_record_once(world):
+    end = accept(world)
+    end.says(b"nonsense")
+    end.goes()
+    assert len(world.log) == 1
 
 
 def test_who_is_gone_before_it_was_looked_at_leaves_nothing_behind(world):
