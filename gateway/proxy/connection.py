@@ -401,7 +401,10 @@ class ClientConnection:
         """Whoever was to speak has not, in time."""
         if self._exchange is not None:
             self._exchange.on_deadline()
-        elif not self._layer.is_established or self._layer.is_closing() or self.is_write_paused:
+        elif self._layer.is_closing() or self.is_write_paused:
+            self._layer.abort()
+        elif not self._layer.is_established:
+            self.handshake_failed(f"not finished within {self.snapshot.config.limits.handshake_seconds:g} s")
             self._layer.abort()
         elif self._inlet.held:
             seconds = self.snapshot.config.limits.header_time_seconds

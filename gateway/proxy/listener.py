@@ -108,6 +108,7 @@ class Front(asyncio.Protocol):
         tls = site.tls.connection(hello, asks=is_asking, may_resume=site.may_resume)
         layer = TlsLayer(tls, self._transport, connection)
         connection.secured_by(layer, is_asked=is_asking)
+        connection.deadline = self.deadline  # the handshake's time began when the socket was accepted
         service.replaced(self, connection)
         self._transport.set_protocol(layer)
         layer.data_received(bytes(self._reader.received))

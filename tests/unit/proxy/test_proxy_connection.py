@@ -88,6 +88,9 @@ def test_a_handshake_that_takes_too_long_is_cut(world):
     client = world.client(is_shaking_hands=True)
     world.passes(12)
     assert client.was_aborted
+    assert world.record["reason"] == "handshake_failed: not finished within 10 s"
+    client.goes()
+    assert len(world.log) == 1
 
 
 def test_an_idle_connection_ends_after_its_keepalive_time(world):

@@ -170,6 +170,19 @@ def test_a_handshake_that_breaks_is_on_record_once(world):
     assert world.service.connections == set()
 
 
+def test_all_of_a_handshake_has_one_time_limit(world):
+    client = TlsClient(end := accept(world))
+    with pytest.raises(SSL.WantReadError):
+        client.connection.do_handshake()
+    world.passes(8)
+    end.says(client.connection.bio_read(65536))
+    world.passes(1)
+    assert not end.is_lost
+    world.passes(3)
+    assert end.is_lost
+    assert world.record["reason"] == "handshake_failed: not finished within 10 s"
+
+
 def test_leaving_within_the_handshake_is_on_record_once(world):
     end = accept(world)
     client = TlsClient(end)
