@@ -14,8 +14,6 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import uvloop
-
 from gateway import clock, tasks
 from gateway.config.model import Listener
 from gateway.errors import GatewayError
@@ -29,6 +27,7 @@ from gateway.proxy.tally import Tally
 from gateway.supervisor import open_files
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
+from gateway.supervisor.loop import WorkerLoop
 from gateway.supervisor.reload import Revision, read_revision
 
 # Longer than any ordinary answer; a long poll is cut and made anew by its client.
@@ -42,7 +41,7 @@ def serve(
     revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel, tally: Tally | None = None
 ) -> None:
     """Serve until SIGTERM, or until the master is gone. `tally`: what all workers count together."""
-    loop = uvloop.new_event_loop()
+    loop = WorkerLoop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(Worker(loop, revision, access_log, master, tally).run(listening))
