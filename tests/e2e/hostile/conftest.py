@@ -59,7 +59,15 @@ def context(credentials):
 @pytest.fixture
 def connect(gateway, context, outside):
     """Makes one more connection of the test's own address, with a certificate."""
-    return lambda **options: Client(gateway.port, source=outside, context=context, **options)
+    made = []
+
+    def connects(**options):
+        made.append(Client(gateway.port, source=outside, context=context, **options))
+        return made[-1]
+
+    yield connects
+    for client in made:
+        client.close()
 
 
 @pytest.fixture(autouse=True)

@@ -23,11 +23,15 @@ ENDED = b""
 @pytest.fixture
 def knock(gateway, outside):
     """A TCP connection without TLS."""
+    made = []
 
     def knocks(port=gateway.port, source=outside):
-        return socket.create_connection((INSIDE, port), timeout=15, source_address=(source, 0))
+        made.append(socket.create_connection((INSIDE, port), timeout=15, source_address=(source, 0)))
+        return made[-1]
 
-    return knocks
+    yield knocks
+    for each in made:
+        each.close()
 
 
 def until_closed(plain) -> bytes:
