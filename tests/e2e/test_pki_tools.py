@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk import Files, make_authority, open_desk
 
-from gateway.pki import issue, passwords, pkcs12
+from gateway.pki import issue, passwords, pkcs12, profiles
 from gateway.pki.keys import make
+from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KeyKind, P12Format
 
 pytestmark = pytest.mark.e2e
@@ -87,3 +89,52 @@ def test_java_imports_it(p12):
     )
     assert "PrivateKeyEntry" in listed
     assert "Certificate chain length: 3" in listed
+
+
+@pytest.fixture
+def bound(tmp_path):
+    """An authority for one domain, and what a thief of its key signs for everybody: `own`, `foreign`, `below`."""
+    desk = open_desk(tmp_path)
+    now = datetime.now(UTC).replace(microsecond=0)
+    signer = make_authority(desk, "corp", now=now, domain="example.com")
+    desk.registry.close()
+    for name, domain in (("own", "example.com"), ("foreign", "example.org"), ("below", "sub.example.com")):
+        key = make(KeyKind.ECDSA_P256)
+        certificate = profiles.leaf_certificate(
+            purpose=Purpose.CLIENT,
+            names=profiles.Names(common_name=name, email=f"{name}@{domain}"),
+            public_key=key.public_key(),
+            validity=profiles.Validity.of_days(now, 30),
+            issuer=signer.issuer,
+        )
+        (tmp_path / f"{name}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    return tmp_path
+
+
+def test_openssl_refuses_addresses_of_other_domains(bound):
+    verify = ("openssl", "verify", "-CAfile", "pki/corp/corp.crt")
+    assert "own.crt: OK" in _run(*verify, "own.crt", cwd=bound)
+    for name in ("foreign.crt", "below.crt"):
+        with pytest.raises(AssertionError, match="permitted subtree violation"):
+            _run(*verify, name, cwd=bound)
+
+
+def test_the_gateway_refuses_addresses_of_other_domains(bound):
+    verify = (sys.executable, "-m", "gateway", "cert", "verify", "--ca", "pki/corp/corp.crt")
+    _run(*verify, "own.crt", cwd=bound)
+    for name in ("foreign.crt", "below.crt"):
+        with pytest.raises(AssertionError, match="certificate_untrusted"):
+            _run(*verify, name, cwd=bound)
+
+
+@_needs("certutil")
+def test_nss_refuses_addresses_of_other_domains(bound):
+    _run("certutil", "-N", "-d", "sql:.", "--empty-password", cwd=bound)
+    _run("certutil", "-A", "-d", "sql:.", "-n", "root", "-t", "CT,C,C", "-i", "pki/corp/corp.crt", cwd=bound)
+    for name in ("own", "foreign", "below"):
+        _run("certutil", "-A", "-d", "sql:.", "-n", name, "-t", ",,", "-i", f"{name}.crt", cwd=bound)
+    verify = ("certutil", "-V", "-d", "sql:.", "-u", "S", "-n")
+    assert "certificate is valid" in _run(*verify, "own", cwd=bound)
+    for name in ("foreign", "below"):
+        with pytest.raises(AssertionError, match="not permitted to issue a certificate with this name"):
+            _run(*verify, name, cwd=bound)
