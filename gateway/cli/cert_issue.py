@@ -126,9 +126,11 @@ def import_(  # noqa: PLR0913 - a command's options
     from gateway.pki import batch  # noqa: PLC0415 - the same
 
     wanted = batch.Batch(csv_file=csv_file, out=out, kind=key, p12_format=p12_format)
-    began = clock.monotonic_seconds()
-    with open_desk(context) as desk, _progress() as progress:
-        outcome = batch.run(desk, unlock(desk, authority, passphrase_file), wanted, clock.now, progress)
+    with open_desk(context) as desk:
+        signer = unlock(desk, authority, passphrase_file)
+        began = clock.monotonic_seconds()  # from here on nobody is waited for
+        with _progress() as progress:
+            outcome = batch.run(desk, signer, wanted, clock.now, progress)
     seconds = clock.monotonic_seconds() - began
     typer.echo(f"{outcome.issued} issued in {seconds:.1f} s, {outcome.present} there already")
     if outcome.issued:

@@ -87,7 +87,9 @@ def release(connection: Connection, certificate_id: int) -> None:
 def taken(common_name: str, serials: list[str] | None = None) -> NameTakenError:
     """The error that tells which certificate is in the way, and the ways out."""
     which = f" by certificate {', '.join(serials)}" if serials else ""
+    it = f" {serials[0]}" if serials else ""
     return NameTakenError(
         f"the common name '{common_name}' is in use{which}",
-        "Renew it with 'gateway cert renew', or revoke it with 'gateway cert revoke' first.",
+        f"Renew it with 'gateway cert renew{it}', or revoke it with 'gateway cert revoke{it}' first; "
+        "a second device is told apart with --device.",
     )
