@@ -81,6 +81,7 @@ def _processes(state: State) -> Iterator[Metric]:
     yield family
     restarts = state["worker_restarts"]
     yield _counter("gateway_worker_restarts", "Worker processes that ended unasked and were replaced.", restarts)
+    yield from _helpers(state)
 
 
 def _resources(state: State) -> Iterator[Metric]:
@@ -94,6 +95,18 @@ def _resources(state: State) -> Iterator[Metric]:
         "Open file descriptors of the worker that is nearest to its limit, by that limit.",
         max(shares, default=0.0),
     )
+
+
+def _helpers(state: State) -> Iterator[Metric]:
+    running = GaugeMetricFamily("gateway_helper_running", "1 while a process beside the workers runs.", labels=["name"])
+    restarts = CounterMetricFamily(
+        "gateway_helper_restarts", "Processes beside the workers that ended unasked and were replaced.", labels=["name"]
+    )
+    for helper in state["helpers"]:
+        running.add_metric([helper["name"]], helper["pid"] is not None)
+        restarts.add_metric([helper["name"]], helper["restarts"])
+    yield running
+    yield restarts
 
 
 def _traffic(state: State) -> Iterator[Metric]:

@@ -24,6 +24,15 @@ class WorkerState(TypedDict):
     reload_error: str | None  # why it serves by an older configuration than the others
 
 
+class HelperState(TypedDict):
+    """One process beside the workers that there should be."""
+
+    name: str  # "publisher"
+    pid: int | None  # None while a new one is about to start
+    started: str | None
+    restarts: int  # how many ended unasked
+
+
 class ServerState(TypedDict):
     """One upstream server, over all workers."""
 
@@ -102,6 +111,7 @@ class State(TypedDict):
     workers_wanted: int
     worker_restarts: int
     workers: list[WorkerState]
+    helpers: list[HelperState]
     connections: int
     reload: ReloadState
     sites: list[SiteState]

@@ -29,14 +29,12 @@ class Line:
 
 def problems_of(state: State) -> list[str]:
     """What calls for somebody now: the cause and the remedy, a line each."""
-    found = []
+    found: list[str] = []
     if state["is_stopping"]:
         found.append("the gateway is stopping; it serves what is under way and takes nothing new")
     elif not state["is_serving"]:
         found.append("no worker serves; the gateway's log says why they end, or restart it")
-    missing = state["workers_wanted"] - len(state["workers"])
-    if missing > 0:
-        found.append(f"{_count(missing, 'worker')} missing; new ones are started, the log says why the others ended")
+    found += _missing(state)
     for worker in state["workers"]:
         if not worker["is_answering"]:
             found.append(
@@ -53,12 +51,22 @@ def problems_of(state: State) -> list[str]:
     return [_printable(line) for line in found]
 
 
+def _missing(state: State) -> Iterator[str]:
+    missing = state["workers_wanted"] - len(state["workers"])
+    if missing > 0:
+        yield f"{_count(missing, 'worker')} missing; new ones are started, the log says why the others ended"
+    for helper in state["helpers"]:
+        if helper["pid"] is None:
+            yield f"the {helper['name']} is not running; a new one is started, the log says why it ended"
+
+
 def lines_of(state: State, problems: list[str]) -> Iterator[Line]:
     """The whole report."""
     up = _duration(state["uptime_seconds"])
     yield Line(f"gateway {state['version']}, up {up}, process {state['pid']}", is_heading=True)
     yield from _reload(state)
     yield from _workers(state)
+    yield from _helpers(state)
     yield from _traffic(state)
     yield from _sites(state)
     yield Line("upstreams", is_heading=True)
@@ -98,6 +106,15 @@ def _workers(state: State) -> Iterator[Line]:
             yield Line(f"{text}, does not answer ({_age(worker)})", "red")
         else:
             yield Line(f"{text}, draining" if worker["is_draining"] else text)
+
+
+def _helpers(state: State) -> Iterator[Line]:
+    for helper in state["helpers"]:
+        name, replaced = helper["name"], f"{helper['restarts']} replaced"
+        if helper["pid"] is None or helper["started"] is None:
+            yield Line(f"  {name}: not running, {replaced}", "red")
+        else:
+            yield Line(f"  {helper['pid']:>8}  since {_when(helper['started'])}  {name}, {replaced}")
 
 
 def _traffic(state: State) -> Iterator[Line]:

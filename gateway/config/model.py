@@ -27,6 +27,7 @@ class Listener:
     port: int
     redirect_to_https: bool = False
     proxy_protocol_from: tuple[Network, ...] = ()
+    pki: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,3 +222,8 @@ class Config:
     workers: int = 1  # `auto` is resolved by the loader
     admin: Admin | None = None
     pki: Pki | None = None
+
+    @property
+    def publishes(self) -> bool:
+        """True where a listener serves what authorities publish."""
+        return any(listener.pki for listener in self.listen)

@@ -22,6 +22,13 @@ LISTENER: Final = Record(
             False,
             "Plain HTTP: answers 308 to the same address with https and nothing else.",
         ),
+        optional(
+            "pki",
+            Flag(),
+            False,
+            "Plain HTTP: serves what the authorities of `pki.store` publish, revocation lists, certificates and OCSP, "
+            "below `/.well-known/gateway/`. With `redirect_to_https` everything else is redirected, else refused.",
+        ),
         Field(
             "proxy_protocol_from",
             ListOf(CIDR, minimum=1),

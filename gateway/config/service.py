@@ -59,10 +59,15 @@ def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
         if any(network.prefixlen == 0 for network in peers):
             problems.warning(value.at("proxy_protocol_from"), "anybody may name any client", "list the balancers alone")
         redirect = bool(value.plain("redirect_to_https", False))
-        found.append(Listener(str(address.data), host, port, redirect, peers))
+        is_publishing = bool(value.plain("pki", False))
+        if is_publishing and _is_missing(root, "pki"):
+            remedy = "add one with the registry's store, or remove this"
+            problems.error(value.at("pki"), "there is no pki section, so nothing could be published", remedy)
+        found.append(Listener(str(address.data), host, port, redirect, peers, is_publishing))
     listen = root.get("listen")
-    if found and listen is not None and all(listener.redirect_to_https for listener in found):
-        problems.warning(listen.place, "every listener only redirects", "add one without redirect_to_https")
+    if found and listen is not None and all(listener.redirect_to_https or listener.pki for listener in found):
+        cause = "every listener only redirects" + (" or publishes" if any(each.pki for each in found) else "")
+        problems.warning(listen.place, cause, "add one without redirect_to_https and pki")
     return tuple(found)
 
 
@@ -143,6 +148,12 @@ def worker_count(root: Value) -> int:
     """Processes to start; `auto` is one for each core that this process may use."""
     workers = root.plain("workers", "auto")
     return len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
+
+
+def _is_missing(root: Value, name: str) -> bool:
+    """True where a section is left out or null; a faulty one is there, and reported."""
+    section: Value | None = root.data.get(name)
+    return name not in root.keys if section is None else section.data is None
 
 
 def _listen(value: Value, problems: Problems) -> tuple[str, int] | None:

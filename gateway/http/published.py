@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
@@ -80,10 +82,13 @@ def check_body_type(value: bytes | None) -> None:
         raise RequestError(Reason.BAD_REQUEST, "the body of an OCSP request is application/ocsp-request")
 
 
-def is_unchanged(etag: bytes, if_none_match: bytes | None) -> bool:
-    """Whether the client has it already (RFC 9110 13.1.2, weak comparison)."""
+def is_unchanged(
+    etag: bytes, modified: datetime | None, if_none_match: bytes | None, if_modified_since: bytes | None
+) -> bool:
+    """Whether the client has it already (RFC 9110 13.1.2, weak comparison, and 13.1.3)."""
     if if_none_match is None:
-        return False
+        since = _moment(if_modified_since)
+        return modified is not None and since is not None and modified <= since
     if if_none_match.strip(b" \t") == b"*":
         return True
     return any(each.strip(b" \t").removeprefix(b"W/") == etag for each in if_none_match.split(b","))
@@ -98,6 +103,14 @@ def addresses(base: str, name: str) -> tuple[str, str, str]:
 def _check(method: bytes, allow: bytes) -> None:
     if method not in allow.split(b", "):
         raise MethodNotAllowed(allow)
+
+
+def _moment(value: bytes | None) -> datetime | None:
+    try:
+        found = None if value is None else parsedate_to_datetime(value.decode("latin-1"))
+    except ValueError:
+        return None
+    return None if found is None or found.tzinfo is None else found
 
 
 def _decoded(encoded: bytes) -> bytes:

@@ -20,6 +20,7 @@ from gateway.proxy.counters import Counters
 from gateway.proxy.lockout import LockedOut, key_of_text
 from gateway.proxy.names import Names
 from gateway.proxy.pool import Pool
+from gateway.proxy.publisher import Publisher
 from gateway.proxy.rate import HandshakeRate
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
@@ -76,6 +77,7 @@ class Service:
         "loop",
         "on_empty",
         "on_failures",
+        "publisher",
         "snapshot",
         "statuses",
     )
@@ -95,6 +97,7 @@ class Service:
         self.connections: set[Connection] = set()
         self.counters = Counters()
         self.statuses = Statuses()
+        self.publisher: Publisher | None = None
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
         self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)

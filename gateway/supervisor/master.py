@@ -30,6 +30,7 @@ from gateway.supervisor.fetching import FetcherKeeper
 from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.lists import fetch_plan
 from gateway.supervisor.lockouts import Lockouts
+from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
@@ -37,8 +38,8 @@ from gateway.supervisor.warnings import Bulletin
 
 # After a worker's own drain time the master stops asking.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0
-# The admin process has nothing to finish that would be missed.
-KILL_ADMIN_AFTER_SECONDS: Final = 3.0
+# The processes beside the workers have nothing to finish that would be missed.
+KILL_HELPER_AFTER_SECONDS: Final = 3.0
 # How often files are looked at: a handful of stat calls.
 WATCH_SECONDS: Final = 0.5
 
@@ -74,6 +75,9 @@ class Master:
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe)
         self._admin = None if config.admin is None else open_admin(config.admin)
         self._administration = Role("the admin process", self._administer, self._inquiries.hear)
+        self._publishing = None
+        if config.pki is not None and config.publishes:
+            self._publishing = Publishing(config.pki, self._children)
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
@@ -86,6 +90,9 @@ class Master:
             self._children.start(self._workers)
         addresses = ", ".join(listener.address for listener in config.listen)
         _log.info("serving on %s with %d worker(s)", addresses, config.workers)
+        if self._publishing is not None:
+            self._reporter.helpers.append(self._publishing.role)
+            self._children.start(self._publishing.role)
         if config.admin is not None:
             self._children.start(self._administration)
             _log.info("status, health and metrics on %s", config.admin.address)
@@ -150,13 +157,20 @@ class Master:
             listening.close()
         if self._admin is not None:
             self._admin.close()
+        if self._publishing is not None:
+            self._publishing.let_go()
         self._access_log.close()
 
     def _work(self, channel: Channel) -> None:
         if self._admin is not None:
             self._admin.close()
+        path = None
+        if self._publishing is not None:
+            self._publishing.let_go()
+            path = self._publishing.path
         self._tally.take_row(self._free_row())
-        worker.serve(self._revision, self._listening, self._access_log, channel, self._tally)
+        shared = worker.Shared(self._tally, path)
+        worker.serve(self._revision, self._listening, self._access_log, channel, shared)
 
     def _free_row(self) -> int:
         """The row of a worker that is no more; the new one and the master find the same."""
@@ -254,7 +268,10 @@ class Master:
         self._reporter.is_stopping = True
         self._fetcher.end()
         self._end(self._workers, KILL_AFTER_SECONDS)
-        self._end(self._administration, KILL_ADMIN_AFTER_SECONDS)
+        self._end(self._administration, KILL_HELPER_AFTER_SECONDS)
+        if self._publishing is not None:
+            self._end(self._publishing.role, KILL_HELPER_AFTER_SECONDS)
+            self._publishing.discard()
         self._access_log.close()
         self._revision.lists.discard_fallback()
         return 0

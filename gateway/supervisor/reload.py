@@ -73,6 +73,7 @@ def check_same_frame(old: Config, new: Config) -> None:
             ("workers", old.workers, new.workers),
             ("admin", old.admin, new.admin),
             ("access_log", old.access_log, new.access_log),
+            ("pki.store, pki.folder", _published(old), _published(new)),
         )
         if before != after
     ]
@@ -81,6 +82,13 @@ def check_same_frame(old: Config, new: Config) -> None:
             f"{new.path}: {', '.join(changed)} cannot change while the gateway runs",
             "restart the gateway, or put the old value back",
         )
+
+
+def _published(config: Config) -> tuple[str, Path] | None:
+    """What the publisher was told; None where there is none."""
+    if config.pki is None or not config.publishes:
+        return None
+    return config.pki.store, config.pki.folder
 
 
 def watched_files(config: Config, lists: ListStore) -> frozenset[Path]:

@@ -15,7 +15,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from gateway import __version__, clock
-from gateway.admin.state import EndingState, ReloadState, ServerState, SiteState, State, WorkerState
+from gateway.admin.state import EndingState, HelperState, ReloadState, ServerState, SiteState, State, WorkerState
 from gateway.proxy import snapshot as proxy
 from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.census import Census
@@ -71,6 +71,7 @@ class Reporter:
         self._started = clock.now()
         self._started_seconds = clock.monotonic_seconds()
         self.is_stopping = False
+        self.helpers: list[Role] = []  # the processes beside the workers that there should be
 
     def state(self, revision: Revision, asked_seconds: float) -> State:
         """The state by what was known of the workers since `asked_seconds`, monotonic."""
@@ -95,6 +96,7 @@ class Reporter:
             "workers_wanted": config.workers,
             "worker_restarts": self._children.replaced[self._workers],
             "workers": states,
+            "helpers": [self._helper(role) for role in self.helpers],
             "connections": sum(state["connections"] for state in states),
             "reload": self._reloads.describe(),
             "sites": [_site(site, now) for site in revision.snapshot.states],
@@ -111,6 +113,15 @@ class Reporter:
             },
             "bytes": {"received": totals.bytes["in"], "sent": totals.bytes["out"]},
             "dropped_log_lines": totals.dropped_log_lines,
+        }
+
+    def _helper(self, role: Role) -> HelperState:
+        running = self._children.of(role)[-1:]
+        return {
+            "name": role.name.removeprefix("the "),
+            "pid": running[0].pid if running else None,
+            "started": _time(running[0].started) if running else None,
+            "restarts": self._children.replaced[role],
         }
 
     def _worker(self, worker: Child, asked_seconds: float) -> WorkerState:

@@ -12,6 +12,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from gateway import clock, tasks
@@ -21,6 +23,8 @@ from gateway.logs.writer import AccessLogWriter
 from gateway.policy.networks import NetworkSet
 from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
+from gateway.proxy.publication import PublicationConnection
+from gateway.proxy.publisher import Publisher
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
 from gateway.proxy.tally import Tally
@@ -37,14 +41,22 @@ _log = logging.getLogger("gateway.worker")
 Listening = Sequence[tuple[Listener, socket.socket]]
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What this worker has in common with others."""
+
+    tally: Tally | None = None  # what all workers count together
+    publisher: Path | None = None  # the publisher's socket
+
+
 def serve(
-    revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel, tally: Tally | None = None
+    revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel, shared: Shared | None = None
 ) -> None:
-    """Serve until SIGTERM, or until the master is gone. `tally`: what all workers count together."""
+    """Serve until SIGTERM, or until the master is gone."""
     loop = WorkerLoop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(Worker(loop, revision, access_log, master, tally).run(listening))
+        loop.run_until_complete(Worker(loop, revision, access_log, master, shared or Shared()).run(listening))
     finally:
         access_log.close()
         loop.close()
@@ -59,12 +71,14 @@ class Worker:
         revision: Revision,
         access_log: AccessLogWriter,
         master: Channel,
-        tally: Tally | None = None,
+        shared: Shared,
     ) -> None:
         self._loop = loop
         self._revision = revision
         self._access_log = access_log
-        self._service = Service(revision.snapshot, access_log, loop, tally)
+        self._service = Service(revision.snapshot, access_log, loop, shared.tally)
+        if shared.publisher is not None:
+            self._service.publisher = Publisher(shared.publisher)
         self._stopping = asyncio.Event()
         self._master = Link(master, loop, self._obey, self._stopping.set)
         self._reload: asyncio.Task[None] | None = None
@@ -103,7 +117,11 @@ class Worker:
 
     def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
         service = self._service
-        make = RedirectConnection if listener.redirect_to_https else Front
+        make: type[Front | RedirectConnection] = Front
+        if listener.pki:
+            make = PublicationConnection
+        elif listener.redirect_to_https:
+            make = RedirectConnection
         if listener.proxy_protocol_from:
             balancers = NetworkSet(listener.proxy_protocol_from)
             return lambda: BalancedConnection(service, listener, balancers, lambda: make(service, listener))

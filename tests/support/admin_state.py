@@ -44,6 +44,7 @@ _STATE: dict[str, Any] = {
     "workers_wanted": 2,
     "worker_restarts": 0,
     "workers": [worker(101), worker(102)],
+    "helpers": [{"name": "publisher", "pid": 103, "started": STARTED, "restarts": 1}],
     "connections": 6,
     "reload": {"loaded": STARTED, "succeeded": 4, "refused": 0, "refused_at": None, "error": None},
     "sites": [

@@ -88,14 +88,15 @@ class Listed:
     id: int
     name: str
     certificate_der: bytes = field(repr=False)
-    crl_number: int  # another one whenever a certificate's state has changed
+    crl_number: int  # this one and the next are others whenever a certificate's state has changed
+    crl_this_update: datetime | None
 
 
 def listed(connection: Connection) -> list[Listed]:
     """Every authority in short, by name."""
     table = AUTHORITIES.c
-    query = select(table.id, table.name, table.certificate_der, table.crl_number).order_by(table.name)
-    return [Listed(*row) for row in connection.execute(query)]
+    columns = (table.id, table.name, table.certificate_der, table.crl_number, table.crl_this_update)
+    return [Listed(*row) for row in connection.execute(select(*columns).order_by(table.name))]
 
 
 def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:

@@ -33,6 +33,8 @@ def test_every_series_of_a_healthy_gateway():
         ("gateway_workers", {"state": "running"}, 2),
         ("gateway_workers", {"state": "answering"}, 2),
         ("gateway_worker_restarts_total", {}, 0),
+        ("gateway_helper_running", {"name": "publisher"}, 1),
+        ("gateway_helper_restarts_total", {"name": "publisher"}, 1),
         ("gateway_connections", {}, 6),
         ("gateway_tasks", {}, 2),
         ("gateway_open_files", {}, 60),

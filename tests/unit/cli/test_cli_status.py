@@ -69,6 +69,7 @@ def test_all_is_well(status, admin):
         "  2 of 2 answer, 6 connections, 0 replaced",
         "       101  since 2026-11-24 10:00:00 UTC  3 connections, 30 files",
         "       102  since 2026-11-24 10:00:00 UTC  3 connections, 30 files",
+        "       103  since 2026-11-24 10:00:00 UTC  publisher, 1 replaced",
         "traffic since the start",
         "  100 passed, 5 refused: certificate_missing 5",
         "  handshakes: 10 full, 4 resumed, 2 failed",
@@ -102,6 +103,10 @@ def refused(error):
                 "  config.yaml:3:1: a: wrong; mend it",
                 "  config.yaml:9:1: b: wrong; mend it",
             ],
+        ),
+        (
+            {"helpers": [{"name": "publisher", "pid": None, "started": None, "restarts": 3}]},
+            ["the publisher is not running; a new one is started, the log says why it ended"],
         ),
         (
             {"workers": [worker(101)]},
@@ -270,3 +275,9 @@ def test_without_an_admin_section_health_is_whether_the_first_listener_takes_con
     (tmp_path / "config.yaml").write_text(f'listen: [{{address: "127.0.0.1:{admin.server_address[1]}"}}]\n')
     assert run(["status", "--health"]) == 0
     assert capsys.readouterr() == ("ok\n", "")
+
+
+def test_a_helper_that_is_away_is_in_the_list_too(status):
+    code, out, _ = status(a_state(helpers=[{"name": "publisher", "pid": None, "started": None, "restarts": 3}]))
+    assert code == 1
+    assert "  publisher: not running, 3 replaced" in out.splitlines()

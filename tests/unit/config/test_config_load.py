@@ -38,7 +38,7 @@ FULL = """\
 listen:
   - address: "0.0.0.0:443"
     proxy_protocol_from: [10.0.0.0/8]
-  - {address: "[::1]:80", redirect_to_https: true}
+  - {address: "[::1]:80", redirect_to_https: true, pki: true}
 networks:
   internal: [office, 10.0.0.0/8]
   office: [203.0.113.0/28]
@@ -137,7 +137,7 @@ def test_every_key_reaches_the_model(write, folder):
     office, ten = ip_network("203.0.113.0/28"), ip_network("10.0.0.0/8")
     assert config.listen == (
         Listener("0.0.0.0:443", "0.0.0.0", 443, proxy_protocol_from=(ten,)),
-        Listener("[::1]:80", "::1", 80, redirect_to_https=True),
+        Listener("[::1]:80", "::1", 80, redirect_to_https=True, pki=True),
     )
     assert config.networks == {"internal": (office, ten), "office": (office,)}
     assert config.trusted_proxies == (ip_network("192.0.2.1"),)

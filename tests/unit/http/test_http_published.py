@@ -1,6 +1,7 @@
 """What is published is named in one way; base64 is read with its slashes, and nothing leads out of the folder."""
 
 import base64
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -19,6 +20,7 @@ from gateway.http.published import (
     read_target,
 )
 
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 # Their base64 holds two slashes in a row, a plus, and both kinds of padding.
 REQUESTS = (b"0\xff\xff\xfe\xfb\xef\xbe", b"0\x03\x02\x01\x05", b"0\x00", bytes(range(48, 90)))
 
@@ -137,10 +139,17 @@ def test_a_body_is_a_question_or_does_not_say_what_it_is():
 
 
 def test_who_has_it_already_is_told_so():
+    since = b"Tue, 24 Nov 2026 12:00:00 GMT"
     for value in (b"*", b'"a"', b'W/"a"', b'"b" , "a"'):
-        assert is_unchanged(b'"a"', value), value
+        assert is_unchanged(b'"a"', None, value, None), value
     for value in (None, b"", b'"b"', b"a", b'W/"b", "aa"'):
-        assert not is_unchanged(b'"a"', value), value
+        assert not is_unchanged(b'"a"', None, value, None), value
+    assert is_unchanged(b'"a"', NOON, None, since)
+    assert not is_unchanged(b'"a"', NOON, b'"b"', since), "a date counts only where no tag is given"
+    assert not is_unchanged(b'"a"', None, None, since)
+    assert not is_unchanged(b'"a"', NOON + timedelta(seconds=1), None, since)
+    for value in (b"", b"yesterday", b"\xff", b"Tue, 24 Nov 2026 12:00:00 -0000", b"Tue, 99 Nov 2026 12:00:00 GMT"):
+        assert not is_unchanged(b'"a"', NOON, None, value), value
 
 
 @pytest.mark.parametrize("base", ["http://pki.example.com", "http://pki.example.com/"])

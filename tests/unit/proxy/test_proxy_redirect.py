@@ -4,6 +4,7 @@ import pytest
 from support.dialogue import INSIDE, SocketEnd, get, header, request, status
 
 from gateway.config.model import Listener
+from gateway.proxy.plain import LINGER_SECONDS, MAX_UNWANTED_BYTES
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
 
@@ -18,7 +19,9 @@ def accept(world, address=INSIDE):
 def ask(world, data):
     end = accept(world)
     end.says(data)
-    assert end.is_lost
+    if not end.is_lost:
+        assert end.has_said_eof, "the client may still be sending"
+        end.goes()
     assert world.service.connections == set()
     return end.hears()
 
@@ -74,6 +77,23 @@ def test_a_request_may_come_in_pieces(world):
     for byte in get("/x"):
         end.says(bytes((byte,)))
     assert header(end.hears(), "Location") == "https://mail.example.com/x"
+
+
+def test_who_is_still_sending_has_a_moment_to_read_the_answer(world):
+    for more, is_lost in ((b"x" * 10, False), (b"x" * (MAX_UNWANTED_BYTES + 1), True)):
+        end = accept(world)
+        end.says(request("POST", "/webmail", "Content-Length: 500000", body=b"some"))
+        assert status(end.hears()) == 308
+        end.says(more)
+        assert end.is_lost is is_lost
+        world.passes(LINGER_SECONDS + 2)
+        assert end.is_lost
+    end = accept(world)
+    end.says(b"nonsense\r\n\r\n")
+    assert not end.protocol.eof_received()
+    assert not end.is_lost
+    assert len(world.log) == 3
+    end.goes()
 
 
 def test_one_connection_has_one_answer(world):

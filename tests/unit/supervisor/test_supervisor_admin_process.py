@@ -3,19 +3,16 @@
 import asyncio
 import os
 import signal
-import site
 import socket
-from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 from support.admin_state import a_state
 
-import gateway
 from gateway.config.model import Admin
 from gateway.errors import OperationError
 from gateway.supervisor import admin_process
-from gateway.supervisor.admin_start import become_admin_process, environment, open_admin
+from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.channel import Channel
 from gateway.supervisor.link import Link
 
@@ -104,32 +101,6 @@ def test_it_ends_when_it_is_told_to(world):
         os.kill(os.getpid(), signal.SIGTERM)
 
     world.run(dialogue)
-
-
-def test_the_environment_holds_no_password():
-    given = {
-        "PATH": "/bin",
-        "LC_ALL": "C",
-        "TZ": "UTC",
-        "PYTHONUTF8": "1",
-        "MAIL_KEY_PASSWORD": "secret",
-        "PGPASSWORD": "secret",
-        "LANGUAGE": "de",
-    }
-    kept = environment(given)
-    assert "secret" not in kept.values()
-    assert {name: kept[name] for name in ("PATH", "LC_ALL", "TZ", "PYTHONUTF8")} == {
-        name: given[name] for name in ("PATH", "LC_ALL", "TZ", "PYTHONUTF8")
-    }
-
-
-def test_it_finds_the_package_that_runs_here(monkeypatch):
-    root = str(Path(gateway.__file__).parent.parent)
-    monkeypatch.setattr(site, "getsitepackages", list)
-    assert environment({})["PYTHONPATH"] == root
-    assert environment({"PYTHONPATH": "/x"})["PYTHONPATH"] == f"{root}:/x"
-    monkeypatch.setattr(site, "getsitepackages", lambda: [root])
-    assert "PYTHONPATH" not in environment({})
 
 
 def test_only_the_channel_and_the_socket_are_handed_on(monkeypatch, world):

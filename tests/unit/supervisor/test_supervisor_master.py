@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import ssl
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -320,3 +322,35 @@ def test_a_log_that_cannot_be_written_is_said_before_anything_is_forked(tmp_path
     dialogue.write(access_log={"path": "folder"})
     with pytest.raises(ConfigError):
         Master(read_revision(dialogue.path))
+
+
+def test_the_publisher_is_started_replaced_and_cleaned_up_after(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    paths = []
+
+    def helpers(dialogue):
+        return dialogue.master._reporter.state(dialogue.master._revision, 0.0)["helpers"]
+
+    def ask(dialogue):
+        port = dialogue.master._listening[1][1].getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=15) as plain:
+            plain.sendall(b"GET /.well-known/gateway/crl/corp.crl HTTP/1.1\r\nHost: x\r\n\r\n")
+            return plain.recv(65536).split(b" ")[1]
+
+    def talk(dialogue):
+        paths.append(dialogue.master._publishing.path)
+        yield from until(lambda: helpers(dialogue)[0]["pid"])
+        (before,) = helpers(dialogue)
+        assert (before["name"], before["restarts"]) == ("publisher", 0)
+        os.kill(before["pid"], signal.SIGKILL)
+        yield from until(lambda: helpers(dialogue)[0]["pid"] not in (None, before["pid"]))
+        assert helpers(dialogue)[0]["restarts"] == 1
+        yield from until(lambda: Path(f"/proc/{helpers(dialogue)[0]['pid']}/comm").read_text() == "gateway-publish\n")
+        assert ask(dialogue) == b"503"  # there is no registry
+
+    listen = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "pki": True}]
+    code, dialogue = run(talk, listen=listen, pki={"store": "sqlite:///pki/registry.db"})
+    assert code == 0
+    assert not dialogue.master._children.of(dialogue.master._publishing.role)
+    assert not paths[0].parent.exists()
+    assert not (tmp_path / "pki").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.dialogue import Files
 
-from gateway.config.model import Site, Upstream, UpstreamTls
+from gateway.config.model import Pki, Site, Upstream, UpstreamTls
 from gateway.errors import ConfigError
 from gateway.supervisor.lists import ListStore
 from gateway.supervisor.reload import check_same_frame, read_revision, stamps, watched_files
@@ -67,6 +67,17 @@ def test_what_only_a_restart_can_change(config, key, change):
 def test_all_of_them_are_named_at_once(config):
     with pytest.raises(ConfigError, match="listen, workers cannot change"):
         check_same_frame(config, replace(config, listen=(), workers=7))
+
+
+def test_what_the_publisher_was_told_stays(config):
+    pki = Pki("sqlite:////a", Path("/a"))
+    assert check_same_frame(config, replace(config, pki=pki)) is None, "nobody serves it"
+    listener = replace(config.listen[0], pki=True)
+    publishing = replace(config, pki=pki, listen=(listener,))
+    check_same_frame(publishing, publishing)
+    for other in (Pki("sqlite:////b", Path("/a")), Pki("sqlite:////a", Path("/b"))):
+        with pytest.raises(ConfigError, match=r"pki.store, pki.folder cannot change"):
+            check_same_frame(publishing, replace(publishing, pki=other))
 
 
 def test_every_file_that_serving_depends_on_is_watched(config, tmp_path):

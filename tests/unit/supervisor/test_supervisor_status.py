@@ -1,7 +1,9 @@
 """The state that the master tells: about what serves, whatever became of the workers."""
 
+from collections import defaultdict
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -17,13 +19,18 @@ from gateway.supervisor.warnings import Bulletin
 WORKERS = object()
 
 
+class Helper(NamedTuple):
+    name: str
+
+
 class FakeChildren:
     def __init__(self):
         self.workers = [SimpleNamespace(pid=pid, started=1795514400.0) for pid in (11, 12)]
-        self.replaced = {WORKERS: 3}
+        self.helpers = []
+        self.replaced = defaultdict(int, {WORKERS: 3})
 
-    def of(self, _role):
-        return self.workers
+    def of(self, role):
+        return self.workers if role is WORKERS else self.helpers
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +198,12 @@ def test_reloads_are_counted_and_a_refusal_is_forgotten_by_the_next_success(worl
     world.reloads.succeed()
     told = world.state()["reload"]
     assert (told["refused"], told["succeeded"], told["error"], told["refused_at"]) == (1, 1, None, None)
+
+
+def test_processes_beside_the_workers_are_told_as_they_are(world):
+    assert world.state()["helpers"] == []
+    world.reporter.helpers.append(Helper("the publisher"))
+    assert world.state()["helpers"] == [{"name": "publisher", "pid": None, "started": None, "restarts": 0}]
+    world.children.helpers = [SimpleNamespace(pid=13, started=1795514400.0)]
+    (helper,) = world.state()["helpers"]
+    assert (helper["pid"], helper["started"]) == (13, "2026-11-24T10:00:00.000Z")

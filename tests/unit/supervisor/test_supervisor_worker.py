@@ -108,7 +108,7 @@ def serve(tmp_path, config):
         thread = threading.Thread(target=beside)
         thread.start()
         try:
-            worker.serve(revision, listening, log, theirs)
+            worker.serve(revision, listening, log, theirs, worker.Shared(publisher=tmp_path / "publisher"))
         finally:
             dialogue.has_ended.set()
             thread.join(SECONDS)
@@ -259,13 +259,17 @@ def test_it_listens_as_each_listener_says(serve):
             plain.sendall(GET % b"x")
             assert plain.recv(65536).startswith(b"HTTP/1.1 308 ")
         assert dialogue.ask(number=1, before=LOCAL_HEADER).startswith(b"HTTP/1.1 502 ")
+        with dialogue.connect(2) as plain:
+            plain.sendall(GET % b".well-known/gateway/crl/corp.crl")
+            assert plain.recv(65536).startswith(b"HTTP/1.1 503 ")
 
     records = serve(
         talk,
         Listener("127.0.0.1:80", "127.0.0.1", 0, redirect_to_https=True),
         Listener("127.0.0.1:8443", "127.0.0.1", 0, proxy_protocol_from=balanced),
+        Listener("127.0.0.1:8080", "127.0.0.1", 0, pki=True),
     )
-    assert [record["status"] for record in records] == [308, 502]
+    assert [record["status"] for record in records] == [308, 502, 503]
 
 
 def test_it_opens_its_log_anew(serve, tmp_path):

@@ -1,0 +1,258 @@
+"""A listener with `pki: true`: revocation lists, authorities' certificates and OCSP for everybody, over plain HTTP.
+
+Keeps true: the worker reads the request, bounds it and asks the publisher; it holds no key and signs nothing. Of an
+answer it holds what one client's socket has not taken yet, whatever the length; a client that takes nothing is cut.
+Everything else is redirected where the listener redirects, and refused where it does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from gateway import clock
+from gateway.config.model import Listener
+from gateway.errors import RequestError
+from gateway.facts import Reason
+from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader
+from gateway.http.http1 import RequestHead
+from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted, check_body_type, read_target
+from gateway.http.relay import Question, Reply
+from gateway.logs.record import AccessRecord
+from gateway.proxy.publisher import Enquiry
+from gateway.proxy.records import finish_record
+from gateway.proxy.redirect import RedirectConnection
+
+if TYPE_CHECKING:
+    from gateway.proxy.service import Service
+
+# The publisher answers within milliseconds; while one is started anew its socket lets us wait.
+ANSWER_SECONDS: Final = 10.0
+# The longest list over a slow line; whoever is slower keeps others from theirs.
+TRANSFER_SECONDS: Final = 600.0
+UPSTREAM: Final = "pki"  # in the access log
+_NOT_MODIFIED: Final = 304
+_PHRASES: Final = {200: "OK", _NOT_MODIFIED: "Not Modified"}
+
+
+class PublicationConnection(RedirectConnection):
+    """One plain connection, one answer."""
+
+    __slots__ = (
+        "_asked_seconds",
+        "_body",
+        "_enquiry",
+        "_head",
+        "_is_replied",
+        "_is_write_paused",
+        "_question",
+        "_record",
+    )
+
+    def __init__(self, service: Service, listener: Listener) -> None:
+        super().__init__(service, listener)
+        self._head: RequestHead
+        self._record: AccessRecord | None = None  # of a request that is not answered yet
+        self._body: BodyReader | None = None  # of a question that is not whole yet
+        self._question = b""
+        self._enquiry: Enquiry | None = None
+        self._asked_seconds = 0.0  # when the publisher was, monotonic
+        self._is_replied = False
+        self._is_write_paused = False
+
+    def on_request(self, head: RequestHead, rest: bytes) -> None:
+        """Answer, or begin to. Raises `RequestError`."""
+        wanted = read_target(head.method, head.target)
+        if wanted is None:
+            if not self._listener.redirect_to_https:
+                raise RequestError(
+                    Reason.NOT_FOUND, "only what authorities publish is here, below /.well-known/gateway/"
+                )
+            super().on_request(head, rest)
+            return
+        is_posted = wanted.kind is Kind.OCSP and wanted.request is None
+        if is_posted:
+            check_body_type(_field(head, b"content-type"))
+        self._head = head
+        self._record = self.begin(head)
+        if is_posted:
+            self._begin_body(head, rest)
+        else:
+            self._ask(wanted)
+
+    # the question
+
+    def on_more(self, data: bytes) -> None:
+        """Bytes behind the request's head."""
+        if self._body is None:
+            super().on_more(data)
+            return
+        try:
+            self._feed(self._body, data)
+        except RequestError as error:
+            self.refuse(self._head, error)
+
+    def _begin_body(self, head: RequestHead, rest: bytes) -> None:
+        if (head.content_length or 0) > MAX_OCSP_REQUEST_BYTES:
+            raise _too_long()
+        if head.expects_continue and not rest:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._body = ChunkedReader() if head.is_chunked else LengthReader(head.content_length or 0)
+        self._feed(self._body, rest)
+
+    def _feed(self, body: BodyReader, data: bytes) -> None:
+        try:
+            self._question += body.feed(data)[0]
+        except BodyError as error:
+            raise RequestError(Reason.BAD_REQUEST, error.cause) from error
+        if len(self._question) > MAX_OCSP_REQUEST_BYTES:
+            raise _too_long()
+        if body.is_complete:
+            self._body = None
+            self._is_sending = False
+            self._ask(Wanted(Kind.OCSP, request=self._question))
+
+    def _ask(self, wanted: Wanted) -> None:
+        if (publisher := self._service.publisher) is None:
+            raise RequestError(Reason.NO_HEALTHY_UPSTREAM, "this gateway has no publisher")
+        head = self._head
+        question = Question(
+            wanted,
+            is_head=head.method == b"HEAD",
+            is_cacheable=head.method != b"POST",
+            if_none_match=_field(head, b"if-none-match"),
+            if_modified_since=_field(head, b"if-modified-since"),
+        )
+        self._asked_seconds = clock.monotonic_seconds()
+        self.deadline = self._asked_seconds + ANSWER_SECONDS
+        self._enquiry = publisher.ask(question, self)
+
+    # the answer
+
+    def on_reply(self, reply: Reply) -> None:
+        """It begins."""
+        record = cast("AccessRecord", self._record)
+        self._is_replied = True
+        self._renew_deadline()
+        self._note_publisher(record)
+        record.status = record.upstream_status = reply.status
+        lines = [f"HTTP/1.1 {reply.status} {_PHRASES[reply.status]}"]
+        lines += [f"{name}: {value}" for name, value in reply.fields]
+        if reply.status != _NOT_MODIFIED:  # its length would be that of another answer (RFC 9110 8.6)
+            lines.append(f"Content-Length: {reply.length_bytes}")
+        lines += [f"X-Request-Id: {record.request_id}", "Connection: close", "", ""]
+        self._transport.write("\r\n".join(lines).encode("ascii"))
+
+    def on_body(self, data: bytes) -> None:
+        """A part of its body."""
+        record = cast("AccessRecord", self._record)
+        record.bytes_out = (record.bytes_out or 0) + len(data)
+        self._transport.write(data)
+        self._renew_deadline()
+
+    def on_end(self) -> None:
+        """It is whole."""
+        self._enquiry = None
+        record, self._record = cast("AccessRecord", self._record), None
+        self.end(record)
+        if not self._is_sending:  # what the client has not taken yet is written before the socket closes
+            self._renew_deadline()
+
+    def on_failure(self, error: RequestError) -> None:
+        """It is refused, or breaks off."""
+        self._enquiry = None
+        record = cast("AccessRecord", self._record)
+        if self._is_replied:
+            self._break_off(record, error.reason)
+        else:
+            self._note_publisher(record)
+            self.refuse(self._head, error)
+
+    def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:
+        """Say no."""
+        record, self._record = record or self._record, None
+        self._body = None
+        super().refuse(head, error, record)
+
+    def _break_off(self, record: AccessRecord, reason: Reason) -> None:
+        """The client must not take what it has for the whole."""
+        self._record = None
+        record.reason = reason
+        self.end(record)
+        self._transport.abort()
+
+    def _note_publisher(self, record: AccessRecord) -> None:
+        record.upstream = UPSTREAM
+        record.upstream_ms = (clock.monotonic_seconds() - self._asked_seconds) * 1000
+        record.bytes_in = len(self._question)
+
+    # the client's pace
+
+    def pause_writing(self) -> None:
+        """The client takes no more for now."""
+        self._is_write_paused = True
+        if self._enquiry is not None:
+            self._enquiry.pause()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._is_write_paused = False
+        if self._enquiry is not None:
+            self._renew_deadline()
+            self._enquiry.resume()
+
+    def _renew_deadline(self) -> None:
+        if not self._is_write_paused:
+            idle_seconds = self._service.snapshot.config.limits.transfer_idle_seconds
+            until_seconds = self._asked_seconds + TRANSFER_SECONDS
+            self.deadline = min(clock.monotonic_seconds() + idle_seconds, until_seconds)
+
+    # the end
+
+    def on_deadline(self) -> None:
+        """The question did not come in time, or the publisher's answer, or the client did not read it."""
+        enquiry, record = self._enquiry, self._record
+        self._drop_enquiry()
+        if record is None:
+            super().on_deadline()
+        elif self._is_replied:
+            self._break_off(record, Reason.REQUEST_TIMEOUT)
+        elif enquiry is None:
+            self.refuse(self._head, RequestError(Reason.REQUEST_TIMEOUT, "the question did not come in time"))
+        else:
+            self._note_publisher(record)
+            cause = f"the publisher did not answer within {ANSWER_SECONDS:g} s"
+            self.refuse(self._head, RequestError(Reason.NO_HEALTHY_UPSTREAM, cause))
+
+    def eof_received(self) -> bool:
+        """The client says no more; True where an answer is still due."""
+        return self._enquiry is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._drop_enquiry()
+        record, self._record = self._record, None
+        if record is not None:
+            finish_record(record)
+            self._service.log(record)
+        super().connection_lost(exc)
+
+    def _drop_enquiry(self) -> None:
+        enquiry, self._enquiry = self._enquiry, None
+        if enquiry is not None:
+            enquiry.drop()
+
+    def drain(self) -> None:
+        """A question that was begun is answered."""
+        if self._record is None:
+            super().drain()
+
+
+def _too_long() -> RequestError:
+    return RequestError(Reason.BODY_TOO_LARGE, f"an OCSP request has at most {MAX_OCSP_REQUEST_BYTES} bytes")
+
+
+def _field(head: RequestHead, name: bytes) -> bytes | None:
+    """The value of a field that no other part of the gateway reads; several are one list (RFC 9110 5.3)."""
+    passing = head.passing
+    found = [passing[at + 2] for at in range(0, len(passing), 4) if passing[at].lower() == name]
+    return b", ".join(found) if found else None
