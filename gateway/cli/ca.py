@@ -38,6 +38,10 @@ OcspUrlOption = Annotated[str | None, typer.Option("--ocsp-url", help="http URL 
 IssuerUrlOption = Annotated[
     str | None, typer.Option("--issuer-url", help="http URL of the authority's certificate, the same.")
 ]
+PublishAtOption = Annotated[
+    str | None,
+    typer.Option("--publish-at", help="Where a listener with `pki: true` is reached: sets all three addresses."),
+]
 CrlLifetimeOption = Annotated[str, typer.Option("--crl-lifetime", help="How long a revocation list is good.")]
 
 
@@ -77,6 +81,7 @@ def init(  # noqa: PLR0913 - a command's options
     crl_url: CrlUrlOption = None,
     ocsp_url: OcspUrlOption = None,
     issuer_url: IssuerUrlOption = None,
+    publish_at: PublishAtOption = None,
     crl_lifetime: CrlLifetimeOption = _DEFAULT_CRL_LIFETIME,
 ) -> None:
     """Make an authority and its first, empty revocation list."""
@@ -84,6 +89,7 @@ def init(  # noqa: PLR0913 - a command's options
     from gateway.pki import authority  # noqa: PLC0415 - the same
     from gateway.pki import crl as lists  # noqa: PLC0415 - the same
 
+    crl_url, ocsp_url, issuer_url = _addresses(publish_at, name, (crl_url, ocsp_url, issuer_url))
     plan = authority.Plan(
         name=name,
         common_name=common_name,
@@ -127,6 +133,7 @@ def take_in(  # noqa: PLR0913 - a command's options
     crl_url: CrlUrlOption = None,
     ocsp_url: OcspUrlOption = None,
     issuer_url: IssuerUrlOption = None,
+    publish_at: PublishAtOption = None,
     crl_lifetime: CrlLifetimeOption = _DEFAULT_CRL_LIFETIME,
 ) -> None:
     """Take in an authority that openssl made."""
@@ -134,6 +141,7 @@ def take_in(  # noqa: PLR0913 - a command's options
     from gateway.pki import crl as lists  # noqa: PLC0415 - the same
     from gateway.pki import files, intake  # noqa: PLC0415 - the same
 
+    crl_url, ocsp_url, issuer_url = _addresses(publish_at, name, (crl_url, ocsp_url, issuer_url))
     with open_desk(context) as desk:
         secret = passphrase(passphrase_file, f"authority '{name}', to keep its key under")
         old = secret if key_passphrase_file is None else files.read_secret(key_passphrase_file)
@@ -246,6 +254,19 @@ def ocsp(context: typer.Context, name: NameArgument, *, passphrase_file: Passphr
         signer = make_signer(desk, unlock(desk, name, passphrase_file), clock.now())
         until = f"{signer.certificate.not_valid_after_utc:%Y-%m-%d}"
         typer.echo(f"{desk.file(name, 'ocsp.crt')}: good until {until}")
+
+
+def _addresses(base: str | None, name: str, given: tuple[str | None, ...]) -> tuple[str | None, ...]:
+    """List, responder and certificate: as given, else on the gateway's own listener. Raises `UsageError`."""
+    from gateway.http.published import addresses  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.names import check_http_url  # noqa: PLC0415 - the same
+
+    if base is None:
+        return given
+    root = check_http_url(base, "address to publish at").rstrip("/")
+    if "/" in root.removeprefix("http://"):
+        raise UsageError(f"'{base}' has a path", "Write scheme, host and port alone, like http://pki.example.com.")
+    return tuple(own or one for own, one in zip(given, addresses(root, name), strict=True))
 
 
 def _tell(desk: Desk, name: str) -> None:

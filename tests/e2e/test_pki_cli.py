@@ -437,6 +437,20 @@ def test_no_argument_takes_a_secret(desk):
             assert option.endswith("-file") or option in ("--show-password", "--include-password")
 
 
+def test_an_authority_is_told_where_the_gateway_publishes(desk):
+    base, own = "http://pki.example.com:8080", "http://ocsp.example.com"
+    desk.run("ca", "init", "corp", "--key", "ecdsa-p256", "--publish-at", f"{base}/", "--ocsp-url", own)
+    shown = desk.json("ca", "show", "corp")
+    assert shown["crl_url"] == f"{base}/.well-known/gateway/crl/corp.crl"
+    assert shown["issuer_url"] == f"{base}/.well-known/gateway/ca/corp.crt"
+    assert shown["ocsp_url"] == own, "what is given by itself counts"
+    for wrong in (f"{base}/pki", "https://pki.example.com", "pki.example.com"):
+        desk.run("ca", "init", "other", "--publish-at", wrong, code=2)
+    openssl_root(desk.folder)
+    desk.run("ca", "import", "old", "--cert", "rootCA.pem", "--key", "rootCA.key", "--publish-at", base)
+    assert desk.json("ca", "show", "old")["ocsp_url"] == f"{base}/.well-known/gateway/ocsp"
+
+
 def test_without_a_passphrase_nothing_hangs(corp):
     refused = corp.run("ca", "crl", "corp", code=2, env={})
     assert "--passphrase-file" in refused.stderr
