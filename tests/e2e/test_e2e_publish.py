@@ -72,6 +72,8 @@ def gateway(start, credentials, mail, desk):
         {"hosts": ["list.example.com"], **common, "crl": [desk.list_url]},
     ]
     settings["listen"].append({"address": f"{INSIDE}:{desk.port}", "pki": True, "redirect_to_https": True})
+    balanced = {"address": f"{INSIDE}:{free_port()}", "pki": True, "proxy_protocol_from": [f"{INSIDE}/32"]}
+    settings["listen"].append(balanced)
     started = start(settings)
     started.expected_errors += [r"the publisher \d+ ended \(signal SIGKILL\)"]
     until(lambda: lists_of(started), "our own list was fetched", seconds=30)
@@ -277,6 +279,16 @@ def test_a_chunked_question_is_answered(desk, alice):
     pieces = [b"%x\r\n%b\r\n" % (len(der[at : at + 7]), der[at : at + 7]) for at in range(0, len(der), 7)]
     answer = desk.raw(POST % b"Transfer-Encoding: chunked", *pieces, b"0\r\n\r\n", method="POST")
     assert status_of(answer.body) is GOOD
+
+
+def test_behind_a_balancer_the_client_is_who_it_says(gateway):
+    head = f"GET {WELL_KNOWN}/crl/corp.crl HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection((INSIDE, gateway.ports[2]), timeout=15) as plain:
+        plain.sendall(f"PROXY TCP4 203.0.113.7 192.0.2.1 50000 80\r\n{head}".encode())
+        answer = Stream(plain).answer()
+    assert answer.status == 200
+    record = gateway.log.of(answer.get("X-Request-Id"))
+    assert (record["client_ip"], record["client_port"], record["upstream"]) == ("203.0.113.7", 50000, "pki")
 
 
 def test_one_connection_has_one_answer(gateway, desk):

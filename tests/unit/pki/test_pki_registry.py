@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, inspect, text
 from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, open_desk, reload
@@ -370,6 +371,19 @@ def test_a_reader_sees_what_others_write_and_changes_nothing(both, registry_url)
             reader.reading() as connection,
         ):
             connection.execute(text("UPDATE authorities SET crl_number = 7"))
+
+
+def test_a_reader_needs_no_other_right_than_to_read(postgres_url, tmp_path):
+    """What the guide says of a database user for the publisher."""
+    admin = postgres_url.format(database="postgres").replace("+psycopg", "")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE published")
+        connection.execute("CREATE USER reader")
+    url = postgres_url.format(database="published")
+    with open_desk(tmp_path, url).registry as registry, registry.writing() as connection:
+        connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"))
+    with Registry.open_for_reading(url.replace("gateway@", "reader@")) as reader, reader.reading() as connection:
+        assert authorities.listed(connection) == []
 
 
 def test_a_reader_makes_no_registry(tmp_path):
