@@ -1,17 +1,18 @@
-"""Device kits in real browsers: what `gateway cert` makes, put where the documentation says, opens the mail."""
+"""Device kits in real browsers and a real mail program: what the desk makes, where the guide says, opens the mail."""
 
 from __future__ import annotations
 
 import pytest
 from support.browser import Browser, chooses_certificate
 from support.desk_command import DeskFolder
-from support.firefox import Firefox, policies_of
 from support.gateway import HOST, settings_for
+from support.mozilla import FIREFOX, THUNDERBIRD, Mozilla, policies_of
 from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
 ALICE = "alice@example.com"
+PATIENCE_SECONDS = 60.0  # policies are applied while it starts
 SUBJECT = "CN=Alice Example,O=Example Ltd"
 PAGE = b"<!DOCTYPE html><html lang=en><title>Webmail</title><h1>Inbox</h1></html>"
 
@@ -71,7 +72,7 @@ def test_firefox_with_a_kits_policies_and_certificate_opens_the_mail(gateway, de
     folder = kit("firefox")
     p12 = folder / f"{ALICE}.p12", desk.secret(f"{ALICE}.password")
 
-    with policies_of(folder), Firefox.start(tmp_path, p12=p12) as firefox:
+    with policies_of(folder, FIREFOX), Mozilla.start(tmp_path, FIREFOX, p12=p12) as firefox:
         firefox.open(f"https://{HOST}:{gateway.port}/webmail")
 
         assert firefox.evaluate("document.title") == "Webmail"
@@ -80,12 +81,37 @@ def test_firefox_with_a_kits_policies_and_certificate_opens_the_mail(gateway, de
 
 
 def test_firefox_without_a_certificate_is_told_so(gateway, kit, mail, tmp_path):
-    with policies_of(kit("firefox")), Firefox.start(tmp_path) as firefox:
+    with policies_of(kit("firefox"), FIREFOX), Mozilla.start(tmp_path, FIREFOX) as firefox:
         firefox.open(f"https://{HOST}:{gateway.port}/webmail")
 
         assert "certificate_missing" in firefox.evaluate("document.body.innerText")
         firefox.keep_picture("refusal-firefox")
     assert not mail.received
+
+
+# What Thunderbird thinks of the certificates it has: name, and whether it is trusted for servers and for mail.
+TRUST = """(() => {
+    const found = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
+    const {TRUSTED_SSL, TRUSTED_EMAIL} = Ci.nsIX509CertDB;
+    const isTrusted = (each, use) => found.isCertTrusted(each, Ci.nsIX509Cert.CA_CERT, use);
+    return found.getCerts().map(
+        each => [each.commonName, isTrusted(each, TRUSTED_SSL), isTrusted(each, TRUSTED_EMAIL)]);
+})()"""
+
+
+def test_thunderbird_with_a_kits_policies_trusts_the_root_and_chooses_by_itself(desk, kit, tmp_path):
+    folder = kit("thunderbird")
+    p12 = folder / f"{ALICE}.p12", desk.secret(f"{ALICE}.password")
+
+    with policies_of(folder, THUNDERBIRD), Mozilla.start(tmp_path, THUNDERBIRD, p12=p12) as thunderbird:
+        choice = thunderbird.evaluate_inside('Services.prefs.getStringPref("security.default_personal_cert")')
+        assert choice == "Select Automatically"
+        until(
+            lambda: ["corp CA", True, True] in thunderbird.evaluate_inside(TRUST),
+            "the root is trusted",
+            seconds=PATIENCE_SECONDS,
+        )
+        assert "Alice Example" in {name for name, *_ in thunderbird.evaluate_inside(TRUST)}
 
 
 def test_chromium_with_a_kits_policy_and_certificate_opens_the_mail(gateway, desk, kit, tmp_path):

@@ -1,11 +1,11 @@
-"""A real browser: headless Firefox with a profile of its own, and with the policies of a device kit.
+"""Headless Firefox and Thunderbird, each with a profile of its own and with the policies of a device kit.
 
-    with policies_of(kit), Firefox.start(folder, p12=(path, password)) as firefox:
+    with policies_of(kit, FIREFOX), Mozilla.start(folder, FIREFOX, p12=(path, password)) as firefox:
         firefox.open("https://mail.example.com:12345/webmail")
         firefox.evaluate("document.title")
 
 A user's certificate is put into the profile's NSS database by `pk12util`, as Firefox itself does it. Policies are where
-an administrator puts them: beside the program, in `distribution`. The browser is spoken to in Marionette's protocol,
+an administrator puts them: beside the program, in `distribution`. Either is spoken to in Marionette's protocol,
 the one that geckodriver speaks: JSON arrays over TCP, each after its length and a colon.
 """
 
@@ -29,7 +29,8 @@ from support.gateway import HOST
 from support.programs import need, need_root, run
 from support.waiting import until
 
-DISTRIBUTION = Path("/usr/lib/firefox-esr/distribution")
+FIREFOX, THUNDERBIRD = "firefox-esr", "thunderbird"
+FLAGS = ("--headless", "--no-remote", "--marionette", "-remote-allow-system-access")
 ANSWER_SECONDS = 90.0
 STOP_SECONDS = 20.0
 READ_BYTES = 65536
@@ -57,12 +58,14 @@ PREFERENCES = {
 
 
 @contextmanager
-def policies_of(kit: Path) -> Iterator[None]:
-    """While this holds, every Firefox on this machine has a kit's policies: its files as the documentation says."""
-    need_root(f"put policies into {DISTRIBUTION}")
-    need("firefox-esr")
-    places = {"policies.json": DISTRIBUTION, "root.crt": DISTRIBUTION / "certificates"}
-    folder = os.open(DISTRIBUTION, os.O_RDONLY | os.O_DIRECTORY)
+def policies_of(kit: Path, program: str) -> Iterator[None]:
+    """While this holds, the program has a kit's policies, for everybody: its files where the documentation says."""
+    home = Path("/usr/lib") / program
+    need_root(f"put policies into {home}")
+    need(program)
+    distribution = home / "distribution"
+    places = {"policies.json": distribution, "root.crt": distribution / "certificates"}
+    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # other test runs on this machine wait
         for name, place in places.items():
@@ -72,13 +75,14 @@ def policies_of(kit: Path) -> Iterator[None]:
     finally:
         for name, place in places.items():
             (place / name).unlink(missing_ok=True)
-        with suppress(OSError):
-            places["root.crt"].rmdir()
+        for place in (distribution / "certificates", distribution):
+            with suppress(OSError):  # the distribution's own files are in it
+                place.rmdir()
         os.close(folder)
 
 
-class Firefox:
-    """One running Firefox with one tab."""
+class Mozilla:
+    """One running Firefox or Thunderbird with one tab."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self._process = process
@@ -88,18 +92,17 @@ class Firefox:
         self._last_id = 0
 
     @classmethod
-    def start(cls, folder: Path, *, p12: tuple[Path, str] | None = None) -> Firefox:
+    def start(cls, folder: Path, program: str, *, p12: tuple[Path, str] | None = None) -> Mozilla:
         """`p12`: a file with a user's certificate, and its password."""
-        program = need("firefox-esr")
         profile = folder / "profile"
         profile.mkdir()
         lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items())
         (profile / "user.js").write_text("".join(lines))
         _fill_store(profile, p12)
-        output = folder / "firefox.txt"
+        output = folder / "output.txt"
         with output.open("wb") as written:
             process = subprocess.Popen(
-                [program, "--headless", "--no-remote", "--marionette", "--profile", str(profile)],
+                [need(program), *FLAGS, "--profile", str(profile)],
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,
@@ -128,6 +131,14 @@ class Firefox:
         """What an expression of JavaScript comes to."""
         return self._ask("WebDriver:ExecuteScript", script=f"return {script}", args=[])["value"]
 
+    def evaluate_inside(self, script: str) -> Any:
+        """The same with the program's own rights, where its settings and certificates can be looked at."""
+        self._ask("Marionette:SetContext", value="chrome")
+        try:
+            return self.evaluate(script)
+        finally:
+            self._ask("Marionette:SetContext", value="content")
+
     def keep_picture(self, name: str) -> bytes:
         """What the window shows, kept as artefacts/NAME.png too."""
         picture = b64decode(self._ask("WebDriver:TakeScreenshot", full=False)["value"])
@@ -153,7 +164,7 @@ class Firefox:
             text = port_file.read_text() if port_file.exists() else ""
             return int(text) if text.strip() else 0
 
-        found = until(port, "Firefox listens to Marionette", seconds=ANSWER_SECONDS)
+        found = until(port, "it listens to Marionette", seconds=ANSWER_SECONDS)
         self._socket = socket.create_connection(("127.0.0.1", found), timeout=ANSWER_SECONDS)
         assert self._message()["marionetteProtocol"] == 3
         self._ask("WebDriver:NewSession", capabilities={})
@@ -180,7 +191,7 @@ class Firefox:
     def _read(self) -> None:
         assert self._socket is not None
         data = self._socket.recv(READ_BYTES)
-        assert data, f"Firefox ended: {self._output.read_text()}"
+        assert data, f"it ended: {self._output.read_text()}"
         self._buffer += data
 
 
