@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes
+from support.bad_users import BAD
 from support.desk import DAY, NOW, issue_to, make_authority
 
 from gateway.errors import OperationError, UsageError
@@ -112,6 +113,23 @@ def test_one_bad_row_and_nothing_is_made(desk, run, tmp_path):
     assert _states(desk) == []
     assert not list((tmp_path / "out").glob("*.p12"))
     assert "Nothing was issued" in refused.value.remedy
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_mistake_of_any_kind_and_nothing_is_made(desk, corp, tmp_path, kind):
+    """Not even for the good rows before it, of which there is one in every file here that has columns."""
+    data, places, _ = BAD[kind]
+    header, end, rest = data.partition(b"\n")
+    is_plain = header.lower() == b"email,name" and rest
+    (tmp_path / "users.csv").write_bytes(header + end + b"good@example.com,Good\n" + rest if is_plain else data)
+    wanted = batch.Batch(csv_file=tmp_path / "users.csv", out=tmp_path / "out", kind=KeyKind.ECDSA_P256)
+    with pytest.raises(CsvError) as refused:
+        batch.run(desk, corp, wanted, lambda: NOW, lambda _done, _total: None)
+    assert [(each.line, each.column) for each in refused.value.problems] == [
+        (line + bool(is_plain), column) for line, column in places
+    ]
+    assert _states(desk) == []
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {".import"}
 
 
 def test_names_that_others_hold_are_told_first(desk, corp, run):
