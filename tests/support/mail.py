@@ -122,7 +122,8 @@ class Dialogue:
         """Drop the connection as a crashed server does."""
         linger = struct.pack("ii", 1, 0)
         self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self._connection.close()
+        self._connection.is_closed = True  # without `shutdown`, which would say a FIN first
+        self._connection.socket.close()
 
     def finish(self) -> None:
         """Say over TLS that this was all (close_notify), then no more."""

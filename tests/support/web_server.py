@@ -53,6 +53,11 @@ class Nginx:
         assert self._process.poll() is None, self._errors.read_text()
         return (self.folder / "nginx.pid").exists() and bool((self.folder / "nginx.pid").read_text())
 
+    def kill(self) -> None:
+        """As a crash would."""
+        self._process.kill()
+        self._process.wait(10)
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(10)
