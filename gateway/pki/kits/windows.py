@@ -15,6 +15,12 @@ _QUOTES: Final = re.compile("['‘’‚‛]")
 _SCRIPT: Final = """\
 # Run this as {person}: right-click, 'Run with PowerShell'. No administrator is needed.
 $ErrorActionPreference = 'Stop'
+# The window that Windows opens for this closes with it: whatever happened must be read first.
+trap {{
+    Write-Host $_ -ForegroundColor Red
+    Read-Host 'It did not work. Press Enter to close' | Out-Null
+    exit 1
+}}
 Set-Location -LiteralPath $PSScriptRoot
 
 # Windows asks whether the root may be trusted. Compare the thumbprint: {thumbprint}
@@ -23,8 +29,11 @@ Import-Certificate -FilePath {root} -CertStoreLocation Cert:\\CurrentUser\\Root 
 $password = {password}
 $found = Import-PfxCertificate -FilePath {p12} -CertStoreLocation Cert:\\CurrentUser\\My -Password $password
 Write-Host 'Imported:' ($found | Where-Object HasPrivateKey).Subject
-Write-Host 'Open' {url} 'in Edge or Chrome and choose this certificate.'
+Write-Host {ready}
+Read-Host 'Press Enter to close' | Out-Null
 """
+_READY: Final = "Open {url} in Edge or Chrome and choose this certificate."
+_READY_FOR_MAIL: Final = "In Outlook: File, Options, Trust Center, Email Security, and choose this certificate."
 
 
 def kit(person: Person) -> list[KitFile]:
@@ -39,7 +48,7 @@ def kit(person: Person) -> list[KitFile]:
         root=_quoted(f".\\{root.name}"),
         p12=_quoted(f".\\{person.p12_name}"),
         password=asked,
-        url=_quoted(f"https://{person.host}/"),
+        ready=_quoted((_READY if person.is_for_login else _READY_FOR_MAIL).format(url=f"https://{person.host}/")),
     )
     # With the mark, without which Windows PowerShell 5 takes the text for the local code page.
     script = KitFile(

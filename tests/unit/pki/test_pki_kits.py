@@ -171,6 +171,11 @@ def test_windows_gets_a_script_that_quotes_what_people_are_called(person):
     assert "Import-PfxCertificate -FilePath '.\\o_neil_s@example.com.p12'" in text
     assert "Import-Certificate -FilePath '.\\root.cer'" in text
     assert "Read-Host -AsSecureString" in text
+    assert "'Open https://mail.example.com/ in Edge or Chrome" in text
+    assert text.rstrip().endswith("Read-Host 'Press Enter to close' | Out-Null"), "the window stays until it is read"
+    assert text.count("{") == text.count("}")
+    mail = build.build(replace(person, purpose=Purpose.SMIME), KitKind.WINDOWS)[0].data.decode("utf-8-sig")
+    assert "In Outlook" in mail
     assert not script.is_secret
     assert x509.load_der_x509_certificate(files["root.cer"].data) == person.root
     assert files["o_neil_s@example.com.p12"].is_secret
