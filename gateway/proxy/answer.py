@@ -31,6 +31,7 @@ MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 # Interim answers (RFC 9110 15.2) before the final one; more is a broken server.
 MAX_INTERIM_ANSWERS: Final = 32
 
+_CONTINUE: Final = 100
 _SWITCHING_PROTOCOLS: Final = 101
 _FIRST_FINAL: Final = 200
 _NO_CONTENT: Final = 204
@@ -48,11 +49,13 @@ class Answer:
 
     __slots__ = (
         "_body",
+        "_has_let_continue",
         "_held",
         "_interim",
         "_request",
         "_rewriter",
         "_sends_chunked",
+        "awaits_continue",
         "binds",
         "bytes_out",
         "closes_client",
@@ -69,6 +72,9 @@ class Answer:
         self._interim = 0
         self._body: BodyReader | None = None
         self._sends_chunked = False
+        # The client may be holding its body back until it hears a 100 (RFC 9110 10.1.1); not once any of it came.
+        self.awaits_continue = request.expects_continue and request.has_body
+        self._has_let_continue = False  # the 100 was ours
         self.response: ResponseHead | None = None  # the final one's head
         self.binds = False  # it asks for a login that belongs to the connection
         self.bytes_out = 0  # of the body, without framing
@@ -81,6 +87,12 @@ class Answer:
     def has_begun(self) -> bool:
         """True when anything at all came."""
         return self.response is not None or bool(self._held) or self._interim > 0
+
+    def let_continue(self) -> bytes:
+        """A 100 in the upstream's place, and the client gets no other."""
+        self.awaits_continue = False
+        self._has_let_continue = True
+        return b"HTTP/1.1 100 Continue\r\n\r\n"
 
     def feed(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool = False) -> bytes:
         """What the client gets for these bytes. Raises `RequestError` for what is no HTTP answer.
@@ -113,6 +125,10 @@ class Answer:
         self._held = b""
         self.response = response
         self.binds = response.challenge is not None and binds_connection(response.challenge)
+        if self.awaits_continue and not (is_pinned or self.binds):
+            # Some clients send the body now, some the next request in its place: they can't be told apart.
+            may_keep_alive = False
+        self.awaits_continue = False
         head, body = self._frame(response, may_keep_alive=may_keep_alive, is_pinned=is_pinned or self.binds)
         self._body = body
         return self._pass_on(before + head if before else head, data, body)
@@ -121,6 +137,10 @@ class Answer:
         self._interim += 1
         if self._interim > MAX_INTERIM_ANSWERS:
             raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "too many interim answers")
+        if response.status == _CONTINUE:
+            self.awaits_continue = False
+            if self._has_let_continue:
+                return b""
         if not self._request.minor:
             return b""
         return b"".join([b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing, _END])

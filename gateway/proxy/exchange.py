@@ -23,6 +23,7 @@ from gateway.proxy.upgrade import Tunnel
 from gateway.tls.layer import SLICE_BYTES
 
 if TYPE_CHECKING:
+    from gateway.http.http1 import ResponseHead
     from gateway.proxy.admission import Admitted
     from gateway.proxy.connection import ClientConnection
     from gateway.proxy.pool import Pool
@@ -34,6 +35,9 @@ _UNAUTHORIZED: Final = 401
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
 # Outlook Anywhere (MS-RPCH 2.1.2.1): a body of a gigabyte that trickles for hours while the answer waits elsewhere.
 _TRICKLING: Final = frozenset({b"RPC_IN_DATA", b"RPC_OUT_DATA"})
+# A client that waits for a 100 hears it from us when the upstream has said nothing for so long: it may be an HTTP/1.0
+# server, which never will (RFC 9110 10.1.1). Most clients wait no longer themselves.
+CONTINUE_SECONDS: Final = 1.0
 
 
 class Exchange:
@@ -122,6 +126,16 @@ class Exchange:
                 self._pace.begin(now)
             self._client.deadline = now + self._body_idle_seconds()
             self._client.feed_exchange()
+            if self._answer.awaits_continue and not self._is_done:
+                if connection.state.is_http_1_0:
+                    self._let_continue()
+                else:
+                    self._client.deadline = now + CONTINUE_SECONDS
+
+    def _let_continue(self) -> None:
+        """Ask for the body that the client holds back."""
+        self._client.write(self._answer.let_continue())
+        self._client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
 
     @property
     def takes_body(self) -> bool:
@@ -134,6 +148,7 @@ class Exchange:
         body, upstream = self._request_body, self._upstream
         if body is None or upstream is None:
             return data
+        self._answer.awaits_continue = False
         try:
             payload, rest = body.feed(data)
         except BodyError as error:
@@ -183,7 +198,7 @@ class Exchange:
     def upstream_data(self, data: bytes) -> None:
         """Bytes from the upstream."""
         answer, client = self._answer, self._client
-        is_first = answer.response is None
+        is_first, was_awaiting = answer.response is None, answer.awaits_continue
         try:
             out = answer.feed(data, may_keep_alive=client.may_keep_alive(self.head), is_pinned=client.pins)
         except RequestError as error:
@@ -191,17 +206,7 @@ class Exchange:
             return
         response = answer.response
         if is_first and response is not None:
-            record = self.record
-            record.status = record.upstream_status = response.status
-            record.upstream_ms = (clock.monotonic_seconds() - self._sent_at) * 1000
-            if answer.closes_client:
-                client.closes_after_exchange = True
-            if answer.binds:
-                client.pins = True
-            if response.status == _UNAUTHORIZED and is_failed_login(
-                self.head.values[AUTHORIZATION], response.challenge
-            ):
-                client.service.note_failure(record.connection.client_ip)
+            self._answer_has_begun(response)
         if out:
             client.write(out)
         if answer.is_complete:
@@ -210,6 +215,22 @@ class Exchange:
             self._upgrade()
         elif (response is not None or not self.takes_body) and not client.is_write_paused:
             client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
+        elif was_awaiting and not answer.awaits_continue:
+            client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
+
+    def _answer_has_begun(self, response: ResponseHead) -> None:
+        """Note what its head says, of the answer and of who gave it."""
+        answer, client, record = self._answer, self._client, self.record
+        record.status = record.upstream_status = response.status
+        record.upstream_ms = (clock.monotonic_seconds() - self._sent_at) * 1000
+        if self._upstream is not None:
+            self._upstream.state.is_http_1_0 = not response.minor
+        if answer.closes_client:
+            client.closes_after_exchange = True
+        if answer.binds:
+            client.pins = True
+        if response.status == _UNAUTHORIZED and is_failed_login(self.head.values[AUTHORIZATION], response.challenge):
+            client.service.note_failure(record.connection.client_ip)
 
     def _upgrade(self) -> None:
         """The upstream switched protocols as the client asked: both talk to each other from here."""
@@ -324,6 +345,8 @@ class Exchange:
         elif self._client.is_read_paused:
             cause = "the upstream stopped reading the request's body"
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))
+        elif self._answer.awaits_continue:
+            self._let_continue()
         elif self.takes_body and self._answer.response is None:
             self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {idle:g} s"))
         else:

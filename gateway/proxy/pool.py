@@ -36,13 +36,14 @@ _FAILURES: Final = (OSError, TimeoutError, ssl.SSLError, ValueError, ResolveErro
 class ServerState:
     """One server of the upstream as this worker sees it."""
 
-    __slots__ = ("busy", "condition", "idle", "name", "server", "url")
+    __slots__ = ("busy", "condition", "idle", "is_http_1_0", "name", "server", "url")
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.url = server.url
         self.idle: list[UpstreamConnection] = []  # last in, first out: the others may time out
         self.busy = 0
+        self.is_http_1_0 = False  # by its last answer
         self.condition = Condition()
         self.name: Name | None = None  # None where the server is given by its address
 

@@ -290,7 +290,38 @@ def test_a_client_that_waits_for_100_may_be_refused_by_the_mail_server(gateway, 
     mail.answer("/webmail", lambda dialogue: dialogue.answer(b"no", status=b"401 Unauthorized"))
     with Client(gateway.port) as client:
         got = client.ask("POST", "/webmail", "Expect: 100-continue", "Content-Length: 5")
-    assert (got.status, got.interim) == (401, [])
+        assert client.is_at_end()  # whether the body or another request came next could not be told
+    assert (got.status, got.interim, got.get("Connection")) == (401, [], "close")
+
+
+def test_a_client_that_waits_for_100_is_told_to_go_on_by_us_where_the_mail_server_says_nothing(gateway, mail):
+    """An HTTP/1.0 server never will; once it is known to be one, nobody waits for it."""
+    head = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n"
+    mail.answer("/webmail", lambda dialogue: dialogue.send(head + dialogue.read_body()))
+    with Client(gateway.port) as client:
+        for _ in range(3):
+            client.send(client.request("POST", "/webmail", "Expect: 100-continue", "Content-Length: 5"))
+            assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.send(b"hello")
+            assert client.answer().body == b"hello"
+
+
+def test_only_one_100_is_heard_where_the_mail_server_was_merely_slow(gateway, mail):
+    is_told = threading.Event()
+
+    def answer(dialogue):
+        assert is_told.wait(10)
+        dialogue.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        dialogue.answer(dialogue.read_body())
+
+    mail.answer("/webmail", answer)
+    with Client(gateway.port) as client:
+        client.send(client.request("POST", "/webmail", "Expect: 100-continue", "Content-Length: 5"))
+        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        is_told.set()
+        client.send(b"hello")
+        got = client.answer()
+    assert (got.status, got.interim, got.body) == (200, [], b"hello")
 
 
 def test_curl_uploads_with_expect(gateway, mail, credentials, tmp_path):
