@@ -1,7 +1,7 @@
-"""What machines read: `/healthz`, `/status` and `/metrics`. Nothing here changes anything.
+"""What machines read: `/healthz`, `/status` and `/metrics`; and what they may change: `/unban` alone.
 
-Keeps true: every answer is what the master knows now, not older than `FRESH_SECONDS`; however many ask, the master is
-asked once at a time.
+Keeps true: reading changes nothing; every answer is what the master knows now, not older than `FRESH_SECONDS`; however
+many ask, the master is asked once at a time.
 """
 
 from __future__ import annotations
@@ -16,23 +16,31 @@ from aiohttp import web
 from gateway import clock, tasks
 from gateway.admin import metrics
 from gateway.admin.guard import guard
-from gateway.admin.state import State, StateSource
+from gateway.admin.state import Lift, LiftAnswer, State, StateSource
+from gateway.admin.unban import unban
 from gateway.errors import OperationError
 
 # Who asks again within this time gets the same answer: a loop around curl must not keep the workers from their work.
 FRESH_SECONDS: Final = 0.2
-# Nothing that is asked for here has a body.
+# An address and a name; nothing else that is asked for here has a body.
 MAX_BODY_BYTES: Final = 1024
 _NOT_SERVING: Final = 503
 
 
-def make_app(bound_host: str, source: StateSource) -> web.Application:
+def make_app(bound_host: str, source: StateSource, lift: Lift) -> web.Application:
     """The application that listens on `bound_host` (an address; empty for every one)."""
     desk = StateDesk(source)
     app = web.Application(middlewares=[guard(bound_host)], client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/healthz", _with_state(desk, _health))
     app.router.add_get("/status", _with_state(desk, _status))
     app.router.add_get("/metrics", _with_state(desk, _metrics))
+
+    async def lift_and_forget(address: str, asked_by: str) -> LiftAnswer:
+        answer = await lift(address, asked_by)
+        desk.forget()  # who looks next sees what was done
+        return answer
+
+    app.router.add_post("/unban", unban(lift_and_forget))
     return app
 
 
@@ -54,6 +62,10 @@ class StateDesk:
         if isinstance(outcome, OperationError):
             raise OperationError(outcome.cause, outcome.remedy) from outcome
         return outcome
+
+    def forget(self) -> None:
+        """Something has changed: whoever asks from now on gets a new answer."""
+        self._question = None
 
     async def _ask(self) -> State | OperationError:
         outcome: State | OperationError

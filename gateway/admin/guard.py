@@ -2,7 +2,7 @@
 
 Keeps true: a request whose Host is a name of somebody else's choice is refused, so a web page that resolves its own
 name to our address learns nothing (DNS rebinding); what another origin's page asks for is refused too; no answer can
-be framed, cached, or read by another origin. There is no CORS.
+be framed, cached, or read by another origin. There is no CORS. What changes something asks for more (see `unban`).
 """
 
 from __future__ import annotations
@@ -49,9 +49,13 @@ def is_our_host(header: str, bound_host: str) -> bool:
 
 
 def is_from_elsewhere(request: web.Request) -> bool:
-    """True for what another origin's page makes a browser ask for; following a link is not (Fetch Metadata)."""
+    """True for what another origin's page makes a browser ask for; following a link is not, sending a form is.
+
+    Fetch Metadata (W3C), which every browser sends.
+    """
     site = request.headers.get("Sec-Fetch-Site", "none")
-    return site not in ("none", "same-origin") and request.headers.get("Sec-Fetch-Mode") != "navigate"
+    is_link = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method in ("GET", "HEAD")
+    return site not in ("none", "same-origin") and not is_link
 
 
 def guard(bound_host: str) -> Middleware:
@@ -61,9 +65,9 @@ def guard(bound_host: str) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         hosts = request.headers.getall("Host", [])
         if len(hosts) != 1 or not is_our_host(hosts[0], bound_host):
-            answer: web.StreamResponse = _refusal("this name is not the gateway's", "ask by its IP address")
+            answer: web.StreamResponse = refusal("this name is not the gateway's", "ask by its IP address")
         elif is_from_elsewhere(request):
-            answer = _refusal("another site's page asked", "open this address itself")
+            answer = refusal("another site's page asked", "open this address itself")
         else:
             answer = await _answer(request, handler)
         for name, value in _HEADERS.items():
@@ -84,5 +88,6 @@ def _allow(error: web.HTTPException) -> dict[str, str]:
     return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
 
 
-def _refusal(cause: str, remedy: str) -> web.Response:
+def refusal(cause: str, remedy: str) -> web.Response:
+    """What is not allowed, and what is."""
     return web.Response(status=403, text=f"{cause}; {remedy}\n")

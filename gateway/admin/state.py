@@ -6,7 +6,12 @@ Times are RFC 3339 in UTC, durations seconds. Keys are only ever added: other pe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypedDict
+from typing import Final, Literal, TypedDict
+
+# What `POST /unban` asks for: HTML forms, and `fetch` with `mode: "no-cors"`, can't carry either.
+COMMAND_HEADER: Final = "X-Gateway-Command"
+COMMAND: Final = "unban"
+MEDIA_TYPE: Final = "application/json"
 
 
 class WorkerState(TypedDict):
@@ -97,6 +102,14 @@ class ByteCounts(TypedDict):
     sent: int
 
 
+class LockoutState(TypedDict):
+    """One address that is kept out after too many failed logins."""
+
+    address: str  # an IPv4 address, or the /64 of an IPv6 one
+    ends: str
+    seconds_left: float
+
+
 class State(TypedDict):
     """All of it."""
 
@@ -116,6 +129,7 @@ class State(TypedDict):
     reload: ReloadState
     sites: list[SiteState]
     upstreams: dict[str, list[ServerState]]
+    lockouts: list[LockoutState]  # the first to end first
     warnings: list[str]
     answers: list[AnswerCount]
     handshakes: HandshakeCounts
@@ -123,5 +137,14 @@ class State(TypedDict):
     dropped_log_lines: int
 
 
+class LiftAnswer(TypedDict):
+    """What became of letting an address in again."""
+
+    address: str  # as in `LockoutState`; as it was given where it is none
+    outcome: Literal["lifted", "not_locked_out", "off", "no_address"]  # off: the configuration has no `lockout`
+
+
 # Asks the master. Raises `OperationError` where it does not answer.
 StateSource = Callable[[], Awaitable[State]]
+# Lets an address in again; the second argument says who wants it, for the log. Raises the same.
+Lift = Callable[[str, str], Awaitable[LiftAnswer]]

@@ -1,16 +1,20 @@
-"""How `gateway status` asks: one GET over plain HTTP on this machine, with a time limit.
+"""How `gateway status` asks: one request over plain HTTP on this machine, with a time limit.
 
 Keeps true: no proxy from the environment is used, no redirect followed, and no endless answer read.
 """
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import json
+import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from gateway.admin.state import COMMAND, COMMAND_HEADER, MEDIA_TYPE
 from gateway.config.addresses import Unreadable, parse_listen
 from gateway.config.endpoints import read_endpoints
 from gateway.config.model import Admin
@@ -71,11 +75,52 @@ def fetch(admin: Admin) -> State:
     return cast("State", state)
 
 
+def lift(admin: Admin, address: str) -> str:
+    """Let an address in again; returns it as the gateway counts it. Raises `UsageError` or `OperationError`."""
+    body = json.dumps({"address": address, "by": _user()})
+    headers = {"Content-Type": MEDIA_TYPE, COMMAND_HEADER: COMMAND}
+    status, data = _exchange(admin, "POST", "/unban", body, headers)
+    try:
+        answer = json.loads(data)
+        outcome, known_as = answer["outcome"], str(answer["address"])
+    except (ValueError, KeyError, TypeError):
+        raise _refused(admin, status, data) from None
+    match outcome:
+        case "lifted":
+            return known_as
+        case "off":
+            raise OperationError("lockout is off: nobody is kept out", "add `lockout` to the file where it is wanted")
+        case _:
+            raise OperationError(f"{known_as} is not locked out", "'gateway status' lists who is")
+
+
+def _user() -> str:
+    """Who asks, for the gateway's log; nobody checks it."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}"
+
+
 def _get(admin: Admin, path: str) -> bytes:
+    status, data = _exchange(admin, "GET", path)
+    if status != _OK:
+        raise _refused(admin, status, data)
+    return data
+
+
+def _refused(admin: Admin, status: int, data: bytes) -> OperationError:
+    said = data[:200].decode("utf-8", "replace").strip()
+    return OperationError(f"{admin.address} answers {status}: {said!r}", _LOOK)
+
+
+def _exchange(
+    admin: Admin, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(_host(admin.host), admin.port, timeout=ANSWER_SECONDS)
     connection.sock = _connect(admin.address, admin.host, admin.port)
     try:
-        connection.request("GET", path)
+        connection.request(method, path, body, dict(headers or {}))
         answer = connection.getresponse()
         data = answer.read(MAX_ANSWER_BYTES + 1)
     except TimeoutError as error:
@@ -88,10 +133,7 @@ def _get(admin: Admin, path: str) -> bytes:
         connection.close()
     if len(data) > MAX_ANSWER_BYTES:
         raise OperationError(f"the answer of {admin.address} is too long", _CHECK_ADDRESS)
-    if answer.status != _OK:
-        said = data[:200].decode("utf-8", "replace").strip()
-        raise OperationError(f"{admin.address} answers {answer.status}: {said!r}", _LOOK)
-    return data
+    return answer.status, data
 
 
 def _connect(address: str, host: str, port: int) -> socket.socket:

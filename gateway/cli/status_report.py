@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # As early as the warnings of the gateway itself begin.
 SOON_DAYS: Final = 30
 SHOWN_REASONS: Final = 5
+SHOWN_LOCKOUTS: Final = 20
 # Of the files that a worker may open; without any left nobody gets in, and nothing is fetched from upstreams.
 NEARLY_ALL_FILES: Final = 0.9
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -73,6 +74,7 @@ def lines_of(state: State, problems: list[str]) -> Iterator[Line]:
     for name, servers in state["upstreams"].items():
         for server in servers:
             yield _server(name, server)
+    yield from _lockouts(state)
     if state["warnings"]:
         yield Line("warnings", "yellow", is_heading=True)
         yield from (Line(f"  {_printable(line)}", "yellow") for line in state["warnings"])
@@ -166,6 +168,17 @@ def _server(upstream: str, server: ServerState) -> Line:
         condition, colour = f"down for {known - up} of {_count(known, 'worker')}{why}", "red"
     text = f"  {_printable(upstream)}  {_printable(server['server'])}  {server['busy']} busy, {server['idle']} idle"
     return Line(f"{text}, {condition}", colour)
+
+
+def _lockouts(state: State) -> Iterator[Line]:
+    lockouts = state["lockouts"]
+    if lockouts:
+        yield Line("locked out", is_heading=True)
+    for lockout in lockouts[:SHOWN_LOCKOUTS]:
+        left = _duration(lockout["seconds_left"])
+        yield Line(f"  {_printable(lockout['address'])}  until {_when(lockout['ends'])}, {left} left")
+    if len(lockouts) > SHOWN_LOCKOUTS:
+        yield Line(f"  and {len(lockouts) - SHOWN_LOCKOUTS:,} more, which --json lists")
 
 
 def _age(worker: WorkerState) -> str:

@@ -19,7 +19,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from gateway.admin.api import make_app
-from gateway.admin.state import State
+from gateway.admin.state import LiftAnswer, State
 from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
@@ -54,7 +54,7 @@ async def serve(channel: Channel, listening: socket.socket, bound_host: str) -> 
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     master = Master(channel, stopping)
     runner = web.AppRunner(
-        make_app(bound_host, master.state),
+        make_app(bound_host, master.state, master.lift),
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
         shutdown_timeout=CLOSE_SECONDS,
@@ -72,15 +72,22 @@ class Master:
     def __init__(self, channel: Channel, is_gone: asyncio.Event) -> None:
         """`is_gone` is set when it is."""
         self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[State]] = {}
+        self._waiting: dict[int, asyncio.Future[object]] = {}
         self._link = Link(channel, asyncio.get_running_loop(), self._hear, is_gone.set)
 
     async def state(self) -> State:
         """What it knows now. Raises `OperationError` when it says nothing."""
+        return cast("State", await self._ask({"do": "state"}))
+
+    async def lift(self, address: str, asked_by: str) -> LiftAnswer:
+        """Let an address in again. Raises `OperationError` when nothing is heard of it."""
+        return cast("LiftAnswer", await self._ask({"do": "lift", "address": address, "asked_by": asked_by}))
+
+    async def _ask(self, message: Message) -> object:
         number = next(self._numbers)
-        answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._link.send({"do": "state", "number": number})
+        self._link.send({**message, "number": number})
         try:
             async with asyncio.timeout(MASTER_SECONDS):
                 return await answer
@@ -98,9 +105,13 @@ class Master:
 
     def _hear(self, message: Message) -> None:
         match message:
-            case {"is": "state", "number": int(number), "state": dict(state)}:
+            case {"is": "state", "number": int(number), "state": dict(found)} | {
+                "is": "lift",
+                "number": int(number),
+                "answer": dict(found),
+            }:
                 if (answer := self._waiting.get(number)) is not None and not answer.done():
-                    answer.set_result(cast("State", state))
+                    answer.set_result(found)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,25 @@ configured. Keys are `proxy.lockout.key_of_text`'s.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.config.model import Lockout
 
 # About 20 MiB; the address whose last failure is the oldest goes first.
 MAX_TRACKED_ADDRESSES: Final = 100_000
+# All are told to every worker whenever one begins: half a megabyte. The one that would end first goes first.
+MAX_BANS: Final = 10_000
 
 
 class Lockouts:
     """The failures within the window, and the bans."""
 
-    def __init__(self, settings: Lockout) -> None:
+    def __init__(self, settings: Lockout, bans: Mapping[str, float] | None = None) -> None:
+        """`bans`: who is kept out from the start, until when in Unix seconds."""
         self.settings = settings
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()  # the last failure's at the end
-        self._bans: dict[str, float] = {}
+        self._bans: dict[str, float] = {} if bans is None else dict(bans)
 
     def failed(self, key: str, count: int, now: float) -> float | None:
         """Count failures; the time in Unix seconds until which the key is kept out, where that begins with these."""
@@ -36,6 +40,8 @@ class Lockouts:
                 self._failures.popitem(last=False)
             return None
         self._bans[key] = until = now + settings.ban_seconds
+        if len(self._bans) > MAX_BANS:
+            del self._bans[min(self._bans, key=self._bans.__getitem__)]
         return until
 
     def bans(self, now: float) -> dict[str, float]:

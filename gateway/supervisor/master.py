@@ -23,13 +23,13 @@ from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.tally import Tally
 from gateway.supervisor import open_files, worker
 from gateway.supervisor.admin_start import become_admin_process, open_admin
+from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetching import FetcherKeeper
 from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.lists import fetch_plan
-from gateway.supervisor.lockouts import Lockouts
 from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
 from gateway.supervisor.sockets import open_listener
@@ -63,7 +63,7 @@ class Master:
         self._fetcher = FetcherKeeper(revision.lists, self._become_fetcher)
         self._bulletin = Bulletin()
         self._reloads = Reloads()
-        self._lockouts = None if config.lockout is None else Lockouts(config.lockout)
+        self._bans = Bans(config.lockout, self._say)
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
         self._children = Children(self._selector, self._let_go, self._fetcher.ended)
@@ -72,7 +72,7 @@ class Master:
         self._tally = Tally(config.workers)
         self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
         self._reporter = Reporter(self._children, self._census, self._workers, self._reloads, self._bulletin)
-        self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe)
+        self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
         self._admin = None if config.admin is None else open_admin(config.admin)
         self._administration = Role("the admin process", self._administer, self._inquiries.hear)
         self._publishing = None
@@ -181,7 +181,7 @@ class Master:
     def _on_worker(self) -> None:
         newest = self._children.of(self._workers)[-1].pid
         self._rows[newest] = self._free_row()
-        self._send_bans()
+        self._bans.tell()
 
     def _administer(self, channel: Channel) -> None:
         config = self._revision.config.admin
@@ -189,29 +189,14 @@ class Master:
             become_admin_process(channel, self._admin, config.host)
 
     def _describe(self, asked_seconds: float) -> State:
-        return self._reporter.state(self._revision, asked_seconds)
+        return self._reporter.state(self._revision, asked_seconds, self._bans.describe())
 
     def _hear_worker(self, child: Child, message: Message) -> None:
         match message:
             case {"is": "failures", "counts": dict(counts)}:
-                self._count_failures(counts)
+                self._bans.count(counts)
             case _:
                 self._census.hear(child, message)
-
-    def _count_failures(self, counts: dict[str, int]) -> None:
-        """Add a worker's failed logins to the one table; tell all where that keeps somebody out."""
-        if self._lockouts is None:
-            return
-        now = clock.unix_seconds()
-        begun = [key for key, count in counts.items() if self._lockouts.failed(key, count, now) is not None]
-        if begun:
-            seconds = self._lockouts.settings.ban_seconds
-            _log.warning("locked out for %g s after too many failures: %s", seconds, ", ".join(begun))
-            self._send_bans()
-
-    def _send_bans(self) -> None:
-        if self._lockouts is not None:
-            self._say({"do": "ban", "bans": self._lockouts.bans(clock.unix_seconds())})
 
     def _say(self, message: Message) -> None:
         """Tell every worker."""
@@ -248,11 +233,7 @@ class Master:
         self._reloads.succeed()
         text = revision.source.decode("utf-8", "surrogateescape")
         self._say({"do": "reload", "source": text})
-        if (settings := revision.config.lockout) is None:
-            self._lockouts = None
-            self._say({"do": "ban", "bans": {}})
-        elif self._lockouts is None or self._lockouts.settings != settings:
-            self._lockouts = Lockouts(settings)  # counting begins anew; who is out already stays out
+        self._bans.follow(revision.config.lockout)
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
         self._fetcher.follow(plan)
         self._bulletin.follow(revision.snapshot)

@@ -8,20 +8,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from gateway import __version__, clock
-from gateway.admin.state import EndingState, HelperState, ReloadState, ServerState, SiteState, State, WorkerState
+from gateway.admin.state import (
+    EndingState,
+    HelperState,
+    LockoutState,
+    ReloadState,
+    ServerState,
+    SiteState,
+    State,
+    WorkerState,
+)
 from gateway.proxy import snapshot as proxy
 from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.reload import Revision
+from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
 from gateway.supervisor.warnings import Bulletin
 
@@ -51,10 +61,10 @@ class Reloads:
     def describe(self) -> ReloadState:
         """For the state."""
         return {
-            "loaded": _time(self.loaded),
+            "loaded": rfc3339(self.loaded),
             "succeeded": self.succeeded,
             "refused": self.refused,
-            "refused_at": None if self.refused_at is None else _time(self.refused_at),
+            "refused_at": None if self.refused_at is None else rfc3339(self.refused_at),
             "error": self.error,
         }
 
@@ -73,7 +83,7 @@ class Reporter:
         self.is_stopping = False
         self.helpers: list[Role] = []  # the processes beside the workers that there should be
 
-    def state(self, revision: Revision, asked_seconds: float) -> State:
+    def state(self, revision: Revision, asked_seconds: float, lockouts: list[LockoutState]) -> State:
         """The state by what was known of the workers since `asked_seconds`, monotonic."""
         now, config = clock.now(), revision.config
         workers = self._children.of(self._workers)
@@ -86,9 +96,9 @@ class Reporter:
         is_serving = any(state["is_answering"] and not state["is_draining"] for state in states)
         return {
             "version": __version__,
-            "time": _text(now),
+            "time": rfc3339(now),
             "pid": os.getpid(),
-            "started": _text(self._started),
+            "started": rfc3339(self._started),
             "uptime_seconds": round(clock.monotonic_seconds() - self._started_seconds, 3),
             "config": str(config.path),
             "is_stopping": self.is_stopping,
@@ -101,6 +111,7 @@ class Reporter:
             "reload": self._reloads.describe(),
             "sites": [_site(site, now) for site in revision.snapshot.states],
             "upstreams": _upstreams(revision.snapshot, reports),
+            "lockouts": lockouts,
             "warnings": list(self._bulletin.lines(now)),
             "answers": [
                 {"status": status, "reason": reason, "count": count}
@@ -120,7 +131,7 @@ class Reporter:
         return {
             "name": role.name.removeprefix("the "),
             "pid": running[0].pid if running else None,
-            "started": _time(running[0].started) if running else None,
+            "started": rfc3339(running[0].started) if running else None,
             "restarts": self._children.replaced[role],
         }
 
@@ -129,7 +140,7 @@ class Reporter:
         heard, status = known.heard_seconds, known.status
         return {
             "pid": worker.pid,
-            "started": _time(worker.started),
+            "started": rfc3339(worker.started),
             "is_answering": heard is not None and heard >= asked_seconds,
             "report_age_seconds": None if heard is None else round(clock.monotonic_seconds() - heard, 3),
             "is_draining": status.get("is_draining", False),
@@ -163,8 +174,8 @@ def _certificate(certificate: x509.Certificate, now: datetime) -> EndingState:
 def _ending(name: str, begins: datetime, ends: datetime, now: datetime) -> EndingState:
     return {
         "name": name,
-        "begins": _text(begins),
-        "ends": _text(ends),
+        "begins": rfc3339(begins),
+        "ends": rfc3339(ends),
         "seconds_left": round((ends - now).total_seconds(), 3),
     }
 
@@ -194,11 +205,3 @@ def _add(known: ServerState, told: Message) -> None:
     known["up_in"] += bool(told["is_up"])
     known["workers"] += 1
     known["cause"] = known["cause"] or told["cause"]
-
-
-def _time(unix_seconds: float) -> str:
-    return _text(datetime.fromtimestamp(unix_seconds, UTC))
-
-
-def _text(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

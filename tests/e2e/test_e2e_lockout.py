@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 from support.client import Client, ask
-from support.gateway import settings_for
+from support.gateway import INSIDE, free_port, settings_for
 from support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -15,7 +19,8 @@ LOGIN = "Authorization: Basic YWxpY2U6d3Jvbmc="
 @pytest.fixture(scope="module")
 def locking(start, credentials, mail):
     lockout = {"failures": 4, "window": "1m", "ban": "1m"}
-    gateway = start(settings_for(credentials.site, mail.url, workers=2, lockout=lockout))
+    admin = {"address": f"{INSIDE}:{free_port()}"}
+    gateway = start(settings_for(credentials.site, mail.url, workers=2, lockout=lockout, admin=admin))
     gateway.expected_errors.append(r"locked out for 60 s after too many failures")
     return gateway
 
@@ -51,6 +56,53 @@ def test_refusals_count_and_an_open_connection_is_no_way_around(locking, credent
             assert ask(locking.port, "/webmail", source=outside).verdict == (403, "certificate_missing")
         until(lambda: is_locked(locking, outside, credentials["alice"]), "the address is locked out")
         assert good.ask("GET", "/webmail").verdict == (429, "locked_out")
+
+
+def status(gateway, *options):
+    """(exit code, standard output, standard error) of `gateway status`."""
+    command = [sys.executable, "-m", "gateway", "status", "-c", str(gateway.config), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return done.returncode, done.stdout, done.stderr
+
+
+def fail(gateway, source, identity, times):
+    """So many wrong passwords, each on a connection of its own."""
+    for _ in range(times):
+        with Client(gateway.port, source=source, identity=identity) as client:
+            assert client.ask("GET", "/webmail/login", LOGIN).status == 401
+
+
+def test_a_lockout_is_listed_and_lifted_for_every_worker(locking, mail, credentials, outside):
+    """And the counting begins anew: it takes as many failures as the first time."""
+    mail.answer("/webmail/login", unauthorized)
+    alice = credentials["alice"]
+    fail(locking, outside, alice, 4)
+    until(lambda: is_locked(locking, outside, alice), "the address is locked out")
+    code, out, _ = status(locking)
+    assert code == 0
+    (line,) = [line for line in out.partition("locked out\n")[2].splitlines() if line.startswith(f"  {outside}  ")]
+    assert line.endswith(" s left")
+    listed = json.loads(status(locking, "--json")[1])["lockouts"]
+    (mine,) = [each for each in listed if each["address"] == outside]
+    assert 0 < mine["seconds_left"] <= 60
+
+    assert status(locking, "--unban", outside) == (0, f"{outside} may log in again\n", "")
+    assert [ask(locking.port, "/webmail", source=outside, identity=alice).status for _ in range(8)] == [200] * 8
+    assert outside not in status(locking)[1]
+    told = f"the lockout of {outside} is lifted, "
+    assert any(told in line and f" at {INSIDE}" in line for line in locking.errors.splitlines())
+
+    fail(locking, outside, alice, 3)
+    assert ask(locking.port, "/webmail", source=outside, identity=alice).status == 200
+    fail(locking, outside, alice, 1)
+    until(lambda: is_locked(locking, outside, alice), "the address is locked out again")
+
+
+def test_who_is_not_locked_out_cannot_be_let_in(locking, outside):
+    """Nothing to do is a failure, and what is no address is refused before anybody is asked."""
+    told = f"gateway: {outside} is not locked out\n  'gateway status' lists who is\n"
+    assert status(locking, "--unban", outside) == (1, "", told)
+    assert status(locking, "--unban", "everybody")[0] == 2
 
 
 def test_being_asked_for_a_password_is_no_failure(locking, mail, credentials, outside):

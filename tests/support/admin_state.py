@@ -28,6 +28,10 @@ def server(url: str = "https://10.0.0.5:443", **changes: Any) -> dict[str, Any]:
     return {"server": url, "busy": 1, "idle": 2, "up_in": 2, "workers": 2, "cause": None, **changes}
 
 
+def lockout(address: str, seconds_left: float = 723.4) -> dict[str, Any]:
+    return {"address": address, "ends": "2026-11-24T11:12:03.400Z", "seconds_left": seconds_left}
+
+
 def ending(name: str, seconds_left: float = 31_536_000.0, ends: str = "2027-11-24T11:00:00.000Z") -> dict[str, Any]:
     return {"name": name, "begins": "2025-01-01T00:00:00.000Z", "ends": ends, "seconds_left": seconds_left}
 
@@ -58,6 +62,7 @@ _STATE: dict[str, Any] = {
         }
     ],
     "upstreams": {"mail": [server()]},
+    "lockouts": [],
     "warnings": [],
     "answers": [
         {"status": 200, "reason": None, "count": 90},

@@ -12,6 +12,10 @@ from gateway.admin.api import FRESH_SECONDS, StateDesk, make_app
 from gateway.errors import OperationError
 
 
+async def never(address, asked_by):
+    raise AssertionError(address, asked_by)
+
+
 def ask(path, state):
     async def source():
         if isinstance(state, Exception):
@@ -19,7 +23,7 @@ def ask(path, state):
         return state
 
     async def dialogue():
-        async with TestClient(TestServer(make_app("127.0.0.1", source))) as client:
+        async with TestClient(TestServer(make_app("127.0.0.1", source, never))) as client:
             answer = await client.get(path)
             return answer.status, answer.headers["Content-Type"], await answer.text()
 

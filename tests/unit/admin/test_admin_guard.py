@@ -61,11 +61,15 @@ async def _source():
     return a_state()
 
 
+async def _never(address, asked_by):
+    raise AssertionError(address, asked_by)
+
+
 def ask(method="GET", path="/status", host="127.0.0.1:9444", **headers):
     """(status, headers, body) of one request to a real server."""
 
     async def dialogue():
-        async with TestServer(make_app("127.0.0.1", _source)) as server, ClientSession() as session:
+        async with TestServer(make_app("127.0.0.1", _source, _never)) as server, ClientSession() as session:
             request = session.request(method, server.make_url(path), headers={"Host": host, **headers})
             async with request as answer:
                 return answer.status, answer.headers, await answer.text()
@@ -82,7 +86,7 @@ def test_a_name_that_somebody_pointed_at_us_gets_nothing(path):
 
 def test_a_request_without_host_gets_nothing():
     async def dialogue():
-        async with TestServer(make_app("127.0.0.1", _source)) as server:
+        async with TestServer(make_app("127.0.0.1", _source, _never)) as server:
             reader, writer = await asyncio.open_connection(server.host, server.port)
             writer.write(b"GET /status HTTP/1.0\r\n\r\n")
             answer = await reader.read()

@@ -1,7 +1,7 @@
 """The metrics, read back by Prometheus' own parser."""
 
 from prometheus_client.parser import text_string_to_metric_families
-from support.admin_state import a_state, ending, server, worker
+from support.admin_state import a_state, ending, lockout, server, worker
 
 from gateway.admin.metrics import render
 from gateway.facts import Reason
@@ -59,13 +59,14 @@ def test_every_series_of_a_healthy_gateway():
         ),
         ("gateway_expiry_timestamp_seconds", {**site, "kind": "client_ca", "name": "CN=Root"}, 1827054000),
         ("gateway_expiry_timestamp_seconds", {**site, "kind": "crl", "name": "/etc/gateway/root.crl"}, 1827054000),
+        ("gateway_lockouts", {}, 1),
         ("gateway_warnings", {}, 0),
         ("gateway_reloads_total", {"result": "succeeded"}, 4),
         ("gateway_reloads_total", {"result": "refused"}, 0),
         ("gateway_config_loaded_timestamp_seconds", {}, 1795514400),
         ("gateway_config_current", {}, 1),
     ]
-    found = samples(a_state())
+    found = samples(a_state(lockouts=[lockout("192.0.2.1")]))
     for name, labels, number in expected:
         assert found.pop((name, tuple(sorted(labels.items())))) == number
     assert {name for name, _ in found} == {"gateway_requests_total"}

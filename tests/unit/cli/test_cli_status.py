@@ -1,15 +1,17 @@
 """`gateway status`, as a user calls it, against a server that answers what a test wants."""
 
 import json
+import os
 import socket
 import socketserver
 import threading
 
 import pytest
-from support.admin_state import a_state, ending, server, worker
+from support.admin_state import a_state, ending, lockout, server, worker
 
 from gateway.cli import status_client
 from gateway.cli.app import run
+from gateway.cli.status_report import SHOWN_LOCKOUTS
 
 
 class Answering(socketserver.ThreadingTCPServer):
@@ -25,7 +27,11 @@ class Answering(socketserver.ThreadingTCPServer):
 
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):
-        self.server.asked.append(self.request.recv(65536))
+        asked = self.request.recv(65536)
+        if asked.startswith(b"POST "):
+            while not asked.endswith(b"}"):  # http.client sends the body by itself
+                asked += self.request.recv(65536)
+        self.server.asked.append(asked)
         self.request.sendall(self.server.answer)
 
 
@@ -281,3 +287,90 @@ def test_a_helper_that_is_away_is_in_the_list_too(status):
     code, out, _ = status(a_state(helpers=[{"name": "publisher", "pid": None, "started": None, "restarts": 3}]))
     assert code == 1
     assert "  publisher: not running, 3 replaced" in out.splitlines()
+
+
+# lockouts
+
+
+def test_who_is_locked_out_is_listed_with_the_time_that_is_left(status):
+    shown = [lockout("192.0.2.1"), lockout("2001:db8:0:1::/64", 5000)]
+    _, out, _ = status(a_state(lockouts=shown))
+    assert out.splitlines()[-3:] == [
+        "locked out",
+        "  192.0.2.1  until 2026-11-24 11:12:03 UTC, 12 min 3 s left",
+        "  2001:db8:0:1::/64  until 2026-11-24 11:12:03 UTC, 1 h 23 min left",
+    ]
+
+
+def test_a_long_list_is_cut_short_for_people_alone(status):
+    many = [lockout(f"192.0.2.{number}") for number in range(SHOWN_LOCKOUTS + 2)]
+    _, out, _ = status(a_state(lockouts=many))
+    assert out.splitlines()[-1] == "  and 2 more, which --json lists"
+    assert sum("192.0.2." in line for line in out.splitlines()) == SHOWN_LOCKOUTS
+    assert json.loads(status(a_state(lockouts=many), "--json")[1])["lockouts"] == many
+
+
+def answered(number, outcome, address="203.0.113.9"):
+    body = json.dumps({"address": address, "outcome": outcome}).encode()
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (number, len(body), body)
+
+
+@pytest.mark.parametrize("text", ["203.0.113.9", "::ffff:203.0.113.9"])
+def test_an_address_is_let_in_again(status, admin, monkeypatch, text):
+    monkeypatch.setenv("SUDO_USER", "alice")
+    code, out, err = status(None, "--unban", text, answer=answered(200, "lifted"))
+    assert (code, out, err) == (0, "203.0.113.9 may log in again\n", "")
+    head, _, body = admin.asked[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /unban HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert b"\r\nContent-Type: application/json\r\nX-Gateway-Command: unban" in head
+    assert json.loads(body) == {"address": "203.0.113.9", "by": "alice"}
+
+
+def test_an_ipv6_address_is_let_in_with_its_network(status, admin):
+    for text in ("2001:db8:0:1::9", "2001:db8:0:1::/64"):
+        code, out, _ = status(None, "--unban", text, "--json", answer=answered(200, "lifted", "2001:db8:0:1::/64"))
+        assert (code, json.loads(out)) == (0, {"address": "2001:db8:0:1::/64", "outcome": "lifted"})
+        assert json.loads(admin.asked.pop().partition(b"\r\n\r\n")[2])["address"] == "2001:db8:0:1::/64"
+
+
+def test_who_asks_may_have_no_name(status, admin, monkeypatch):
+    def nobody():
+        raise KeyError
+
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(status_client.getpass, "getuser", nobody)
+    status(None, "--unban", "203.0.113.9", answer=answered(200, "lifted"))
+    assert json.loads(admin.asked[0].partition(b"\r\n\r\n")[2])["by"] == f"user {os.getuid()}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (answered(404, "not_locked_out"), "gateway: 203.0.113.9 is not locked out\n  'gateway status' lists who is\n"),
+        (answered(404, "off"), "gateway: lockout is off: nobody is kept out\n"),
+        (b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\nno", "gateway: ADDRESS answers 503: 'no'\n"),
+        (b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n[]", "gateway: ADDRESS answers 200: '[]'\n"),
+    ],
+)
+def test_what_could_not_be_lifted_fails_and_says_why(status, answer, message):
+    code, out, err = status(None, "--unban", "203.0.113.9", answer=answer)
+    assert (code, out) == (1, "")
+    assert err.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--unban", "mail.example.com"], "gateway: --unban: 'mail.example.com' is not an IP address\n  write one"),
+        (
+            ["--unban", "203.0.113.0/24"],
+            "gateway: --unban: '203.0.113.0/24' is not what is locked out together\n  write 203",
+        ),
+        (["--unban", "203.0.113.9", "--health"], "gateway: --unban and --health are two commands\n  give one of them"),
+    ],
+)
+def test_what_is_no_address_is_unusable(status, admin, options, message):
+    code, out, err = status(None, *options)
+    assert (code, out) == (2, "")
+    assert err.startswith(message)
+    assert admin.asked == []

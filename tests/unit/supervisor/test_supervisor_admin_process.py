@@ -34,7 +34,11 @@ class World:
                 if answers:
                     self.link.send({"is": "something else"})
                     self.link.send({"is": "state", "number": message["number"] + 1000, "state": {}})
-                    self.link.send({"is": "state", "number": message["number"], "state": a_state()})
+                    if message["do"] == "lift":
+                        answer = {"address": message["address"], "outcome": "lifted"}
+                        self.link.send({"is": "lift", "number": message["number"], "answer": answer})
+                    else:
+                        self.link.send({"is": "state", "number": message["number"], "state": a_state()})
 
             self.link = Link(self.ours, asyncio.get_running_loop(), hear, lambda: None)
             serving = asyncio.ensure_future(admin_process.serve(self.theirs, self.listening, "127.0.0.1"))
@@ -67,6 +71,18 @@ def test_it_tells_what_the_master_says_and_ends_with_it(world):
 
     world.run(dialogue)
     assert world.asked == [{"do": "state", "number": 1}]
+
+
+def test_it_hands_on_whom_to_let_in(world):
+    async def dialogue(session):
+        headers = {"X-Gateway-Command": "unban"}
+        body = {"address": "192.0.2.1", "by": "root"}
+        async with session.post(f"{world.url}/unban", json=body, headers=headers) as answer:
+            assert await answer.json() == {"address": "192.0.2.1", "outcome": "lifted"}
+
+    world.run(dialogue)
+    asked_by = "'root' at 127.0.0.1"
+    assert world.asked == [{"do": "lift", "address": "192.0.2.1", "asked_by": asked_by, "number": 1}]
 
 
 def test_a_master_that_says_nothing_is_not_waited_for_forever(world, monkeypatch):

@@ -38,7 +38,12 @@ class World:
         monkeypatch.setattr(clock, "monotonic_seconds", lambda: self.now)
         self.children = FakeChildren(*pids)
         self.census = Census(self.children)
-        self.inquiries = Inquiries(self.children, self.census, WORKERS, lambda asked: {"asked": asked})
+        self.inquiries = Inquiries(self.children, self.census, WORKERS, lambda asked: {"asked": asked}, self.lift)
+
+    def lift(self, address, asked_by):
+        for worker in self.children.workers:
+            self.children.send(worker, {"do": "ban", "bans": {}})
+        return {"address": address, "outcome": asked_by}
 
     def ask(self, number):
         self.inquiries.hear(ASKING, {"do": "state", "number": number})
@@ -117,8 +122,34 @@ def test_a_worker_that_cannot_be_told_is_one_that_does_not_answer(world):
     assert world.census.of(world.children.workers[1]).asked_seconds is None
 
 
+def test_a_lockout_is_lifted_before_workers_are_asked_and_told_of_when_they_have_answered(world):
+    lift = {"do": "lift", "number": 7, "address": "192.0.2.1", "asked_by": "lifted"}
+    world.inquiries.hear(ASKING, lift)
+    world.inquiries.answer()
+    assert world.sent() == [(11, {"do": "ban", "bans": {}}), (12, {"do": "ban", "bans": {}}), *ASK_BOTH]
+    for worker in world.children.workers:
+        world.report(worker)
+    answer = {"address": "192.0.2.1", "outcome": "lifted"}
+    assert world.sent() == [(ASKING.pid, {"is": "lift", "number": 7, "answer": answer})]
+
+
+def test_a_worker_that_hangs_holds_that_up_no_longer(world):
+    world.inquiries.hear(ASKING, {"do": "lift", "number": 7, "address": "192.0.2.1", "asked_by": "off"})
+    world.sent()
+    world.now += ANSWER_SECONDS
+    world.inquiries.answer()
+    assert world.sent() == [(1, {"is": "lift", "number": 7, "answer": {"address": "192.0.2.1", "outcome": "off"}})]
+
+
 def test_what_else_another_process_says_means_nothing(world):
-    for message in ({"do": "stop"}, {"do": "state"}, {"do": "state", "number": "1"}, {}):
+    for message in (
+        {"do": "lift", "number": 1, "address": "192.0.2.1"},
+        {"do": "lift", "number": 1, "address": 1, "asked_by": "me"},
+        {"do": "stop"},
+        {"do": "state"},
+        {"do": "state", "number": "1"},
+        {},
+    ):
         world.inquiries.hear(ASKING, message)
         world.inquiries.answer()
     assert world.sent() == []

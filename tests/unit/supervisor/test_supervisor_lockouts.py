@@ -46,6 +46,20 @@ def test_who_is_let_in_again_begins_anew():
     assert table.failed("192.0.2.1", 2, 1.0) is None
 
 
+def test_who_was_out_before_stays_out_as_long():
+    table = Lockouts(SETTINGS, {"192.0.2.1": 50.0, "192.0.2.2": 700.0})
+    assert table.bans(49.0) == {"192.0.2.1": 50.0, "192.0.2.2": 700.0}
+    assert table.bans(51.0) == {"192.0.2.2": 700.0}
+
+
+def test_a_flood_of_bans_is_bounded_and_the_first_to_end_goes(monkeypatch):
+    monkeypatch.setattr(lockouts, "MAX_BANS", 2)
+    table = Lockouts(SETTINGS)
+    for number in (2, 0, 1):
+        table.failed(f"192.0.2.{number}", 3, float(number))
+    assert set(table.bans(3.0)) == {"192.0.2.1", "192.0.2.2"}
+
+
 def test_a_flood_of_addresses_is_forgotten_from_its_oldest(monkeypatch):
     monkeypatch.setattr(lockouts, "MAX_TRACKED_ADDRESSES", 2)
     table = Lockouts(SETTINGS)

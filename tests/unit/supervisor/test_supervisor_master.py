@@ -249,20 +249,20 @@ def test_the_access_log_is_opened_anew_by_all(run):
 
 def test_failed_logins_are_counted_together_and_told_to_all(run, caplog):
     def talk(dialogue):
-        dialogue.master._count_failures({"127.0.0.1": 1})
+        dialogue.master._bans.count({"127.0.0.1": 1})
         assert dialogue.status() == 502
-        dialogue.master._count_failures({"127.0.0.1": 1})
+        dialogue.master._bans.count({"127.0.0.1": 1})
         yield from until(lambda: dialogue.status() == 429)
         os.kill(dialogue.workers()[0], signal.SIGKILL)  # its successor is told
         yield from until(lambda: dialogue.status() == 429)
         dialogue.write()  # without any lockout
         dialogue.signal(signal.SIGHUP)
         yield from until(lambda: dialogue.status() == 502)
-        dialogue.master._count_failures({"127.0.0.1": 100})
+        dialogue.master._bans.count({"127.0.0.1": 100})
         assert dialogue.status() == 502
         dialogue.write(lockout={"failures": 3})
         dialogue.signal(signal.SIGHUP)
-        yield from until(lambda: dialogue.master._lockouts is not None)
+        yield from until(lambda: dialogue.master._bans.settings is not None)
 
     run(talk, lockout={"failures": 2})
     assert "locked out for 900 s after too many failures: 127.0.0.1" in caplog.text
@@ -329,7 +329,7 @@ def test_the_publisher_is_started_replaced_and_cleaned_up_after(run, tmp_path, m
     paths = []
 
     def helpers(dialogue):
-        return dialogue.master._reporter.state(dialogue.master._revision, 0.0)["helpers"]
+        return dialogue.master._describe(0.0)["helpers"]
 
     def ask(dialogue):
         port = dialogue.master._listening[1][1].getsockname()[1]

@@ -87,7 +87,7 @@ class World:
         self.census.hear(self.children.workers[index], {"is": "status", **status})
 
     def state(self, asked=1000.0):
-        return self.reporter.state(self.revision, asked)
+        return self.reporter.state(self.revision, asked, [])
 
 
 @pytest.fixture
