@@ -38,6 +38,7 @@ class Admitted(NamedTuple):
     before: bytes
     after: bytes
     decision: Decision
+    address: Address  # the client's
     fields: ConnectionFields
     user: str | None
     device_id: str | None
@@ -165,6 +166,7 @@ class Admission:
             before,
             after,
             decision,
+            address,
             record.connection,
             record.user,
             record.device_id,

@@ -44,6 +44,7 @@ class Exchange:
     """A request that may pass, until its answer is delivered or failed."""
 
     __slots__ = (
+        "_address",
         "_answer",
         "_bytes_in",
         "_client",
@@ -66,6 +67,7 @@ class Exchange:
         self.pool = pool
         self.record = record
         self.head = head = admitted.head
+        self._address = admitted.address
         self._request = b"%b%b%b" % (admitted.before, (record.request_id or "").encode("ascii"), admitted.after)
         self._request_body: BodyReader | None = None
         if head.is_chunked:
@@ -96,7 +98,7 @@ class Exchange:
         try:
             # A login begins on a connection that nobody had: one from the pool may be about to close, and is no place
             # to try again from.
-            connection = client.pinned or (None if client.pins else self.pool.take(client.peer.address))
+            connection = client.pinned or (None if client.pins else self.pool.take(self._address))
         except UpstreamError as error:
             self.fail(error)
             return
@@ -109,7 +111,7 @@ class Exchange:
         client = self._client
         client.deadline = float("inf")  # connecting has its own limit
         header = client.proxy_header() if self.pool.upstream.proxy_protocol else b""
-        self._connect_task = self.pool.connect(self, client.peer.address, header)
+        self._connect_task = self.pool.connect(self, self._address, header)
 
     def attach(self, connection: UpstreamConnection) -> None:
         """The connection is this exchange's until it ends."""

@@ -56,6 +56,21 @@ def test_client_ip_keeps_a_client_at_its_server(start, credentials, mail, other)
     assert len(seen) == 2
 
 
+def test_client_ip_looks_behind_trusted_proxies(start, credentials, mail, other):
+    """A proxy in front has one address and many clients, who are spread all the same."""
+    settings = with_servers(credentials, mail.url, other.url, balance="client_ip")
+    gateway = start({**settings, "trusted_proxies": [f"{INSIDE}/32"], "networks": {"internal": ["127.0.0.0/8"]}})
+    mail.forget()
+    servers = {}
+    with Client(gateway.port) as proxy:
+        for number in [*range(1, 17)] * 2:
+            before = len(mail.received)
+            assert proxy.ask("GET", "/webmail", f"X-Forwarded-For: 127.0.9.{number}").status == 200
+            servers.setdefault(number, set()).add(len(mail.received) > before)
+    assert all(len(each) == 1 for each in servers.values())
+    assert set.union(*servers.values()) == {True, False}
+
+
 def test_least_connections_avoids_the_busy_one(start, credentials, mail, other):
     """A server that holds a long poll gets the fewer new requests."""
     gateway = start(with_servers(credentials, mail.url, other.url))

@@ -74,6 +74,24 @@ def test_a_client_keeps_its_server(make_world):
     assert len(set.union(*hosts.values())) == 3
 
 
+def test_behind_a_trusted_proxy_it_is_the_client_that_keeps_its_server(make_world):
+    """One connection of the proxy carries the requests of many."""
+    upstream = {"servers": SERVERS, "balance": "client_ip"}
+    world = make_world(upstreams={"mail": upstream}, trusted_proxies=["10.0.0.9"])
+    hosts = {}
+    client = world.client("10.0.0.9")
+    for last in [*range(1, 30)] * 2:
+        client.says(get("/webmail", f"X-Forwarded-For: 10.1.0.{last}"))
+        if world.dials:
+            world.accepts()
+        (server,) = [end for end in world.ends if end.hears()]
+        server.says(response())
+        hosts.setdefault(last, set()).add(server.server.host)
+    assert all(len(each) == 1 for each in hosts.values())
+    assert len(set.union(*hosts.values())) == 3
+    assert len(world.ends) == 3
+
+
 def test_a_server_that_cannot_be_reached_hands_on_to_the_next(make_world):
     world = three(make_world, "least_connections")
     client = world.client()
