@@ -152,6 +152,7 @@ class Answer:
         self.response = response
         self.is_upgraded = True
         self.closes_client = True
+        self.bytes_out = len(data)  # of the new protocol already
         parts = [
             b"HTTP/1.1 101 %b\r\n" % response.reason,
             *self._passing(response),

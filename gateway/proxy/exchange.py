@@ -239,7 +239,9 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         self._is_done = True
         if upstream is not None:
-            self._client.tunnel(Tunnel(self._client, upstream, self.head, self.record))
+            tunnel = Tunnel(self._client, upstream, self.head, self.record)
+            tunnel.bytes_out = self._answer.bytes_out  # what came with the head
+            self._client.tunnel(tunnel)
 
     def upstream_eof(self) -> bool:
         """The upstream will send no more: for some answers that is how they end. False: its socket can go."""

@@ -23,13 +23,13 @@ class Tunnel:
 
     __slots__ = (
         "_bytes_in",
-        "_bytes_out",
         "_client",
         "_idle_seconds",
         "_is_client_done",
         "_is_done",
         "_is_upstream_done",
         "_upstream",
+        "bytes_out",
         "head",
         "record",
     )
@@ -45,13 +45,13 @@ class Tunnel:
         self.head = head
         self.record = record
         self._idle_seconds = upstream.pool.upstream.timeouts.response_seconds
-        self._bytes_in = self._bytes_out = 0
+        self._bytes_in = self.bytes_out = 0
         self._is_client_done = self._is_upstream_done = self._is_done = False
         upstream.exchange = self
         self._stir()
 
     def __repr__(self) -> str:
-        return f"<Tunnel {self.record.uri!r} in={self._bytes_in} out={self._bytes_out}>"
+        return f"<Tunnel {self.record.uri!r} in={self._bytes_in} out={self.bytes_out}>"
 
     def _stir(self) -> None:
         self._client.deadline = clock.monotonic_seconds() + self._idle_seconds
@@ -65,7 +65,7 @@ class Tunnel:
 
     def upstream_data(self, data: bytes) -> None:
         """Bytes from the upstream."""
-        self._bytes_out += len(data)
+        self.bytes_out += len(data)
         self._client.write(data)
         self._stir()
 
@@ -140,5 +140,5 @@ class Tunnel:
     def _log(self) -> None:
         self._is_done = True
         self.record.bytes_in = self._bytes_in
-        self.record.bytes_out = self._bytes_out
+        self.record.bytes_out = self.bytes_out
         self._client.log(self.record)

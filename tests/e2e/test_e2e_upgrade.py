@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
+import time
 
 import pytest
 import websockets
@@ -19,6 +21,9 @@ pytestmark = pytest.mark.e2e
 SWITCH = ("Connection: Upgrade", "Upgrade: chat")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"
 MANY = 1000
+AT_ONCE = 50  # messages on their way: the peers' memory is bounded too
+MIB = 1024 * 1024
+MOST_BYTES = 256 * 1024  # of the gateway's memory for each connection, TLS and all
 
 
 def test_a_thousand_websockets_carry_a_megabyte_each_way_and_are_logged(start, credentials):
@@ -43,23 +48,29 @@ def test_a_thousand_websockets_carry_a_megabyte_each_way_and_are_logged(start, c
                     url, ssl=context, host=INSIDE, port=gateway.port, max_size=None, compression=None, open_timeout=60
                 )
 
-            async with opened() as big:
-                message = bytes(range(256)) * 4096
-                await big.send(message)
-                assert await big.recv() == message
+            async def echoes(connection, number):
+                message = number.to_bytes(2) * (MIB // 2)
+                await connection.send(message)
+                assert await connection.recv() == message
+
+            before = await asyncio.to_thread(gateway.resident_bytes)
             sockets = []
-            for _ in range(MANY // 50):
-                sockets += await asyncio.gather(*(opened() for _ in range(50)))
+            for _ in range(MANY // AT_ONCE):
+                sockets += await asyncio.gather(*(opened() for _ in range(AT_ONCE)))
             await asyncio.gather(*(each.send(str(number)) for number, each in enumerate(sockets)))
             assert await asyncio.gather(*(each.recv() for each in sockets)) == [str(n) for n in range(MANY)]
+            for first in range(0, MANY, AT_ONCE):
+                some = range(first, first + AT_ONCE)
+                await asyncio.gather(*(echoes(sockets[number], number) for number in some))
+            assert await asyncio.to_thread(gateway.resident_bytes) - before < MANY * MOST_BYTES
             await asyncio.gather(*(each.close() for each in sockets))
 
         def logged():
             return [record for record in gateway.log.records() if record["status"] == 101]
 
-        records = await asyncio.to_thread(until, lambda: len(logged()) == MANY + 1 and logged(), "all are logged")
-        assert max(record["bytes_in"] for record in records) > 1 << 20
-        assert max(record["bytes_out"] for record in records) > 1 << 20
+        records = await asyncio.to_thread(until, lambda: len(logged()) == MANY and logged(), "all are logged")
+        assert min(record["bytes_in"] for record in records) > MIB
+        assert min(record["bytes_out"] for record in records) > MIB
         assert all(record["reason"] is None and record["decision"] == "allow" for record in records)
 
     asyncio.run(run())
@@ -122,6 +133,56 @@ def test_a_side_that_is_done_is_half_closed_and_the_other_goes_on(gateway, mail)
             got += step(lambda: tls.read(65536))
         plain.shutdown(socket.SHUT_WR)
         assert step(lambda: tls.read(65536)) == b"cba"
+
+
+def test_a_mail_server_that_is_done_is_half_closed_and_the_client_goes_on(gateway, mail):
+    """The other direction, and every byte of both is in the log."""
+    rest = []
+
+    def tells(dialogue):
+        dialogue.send(SWITCHED + b"all there is")
+        dialogue.finish_sending()
+        rest.append(dialogue.wait_closed())
+
+    mail.answer("/webmail/tells", tells)
+    with Client(gateway.port) as client:
+        client.send(client.request("GET", "/webmail/tells", *SWITCH))
+        client.read_until(b"\r\n\r\n")
+        assert client.read_all() == b"all there is"
+        for _ in range(10):
+            client.send(bytes(10_000))
+    until(lambda: rest, "the mail server sees the end")
+    assert rest == [bytes(100_000)]
+    record = gateway.log.of(mail.only().request_id)
+    assert (record["status"], record["bytes_in"], record["bytes_out"]) == (101, 100_000, len("all there is"))
+
+
+def test_a_tunnel_in_which_nobody_speaks_ends_and_one_in_which_somebody_does_goes_on(start, credentials, mail):
+    """Either side's word counts."""
+    settings = settings_for(credentials.site, mail.url)
+    settings["upstreams"]["mail"]["timeouts"] = {"response": "3s"}
+    gateway = start(settings)
+    pause = threading.Event()
+
+    def chat(dialogue):
+        dialogue.send(SWITCHED)
+        dialogue.wait_closed()
+
+    mail.answer("/webmail/chat", chat)
+    with Client(gateway.port) as talkative, Client(gateway.port) as silent:
+        begun = time.monotonic()
+        for client in (talkative, silent):
+            client.send(client.request("GET", "/webmail/chat", *SWITCH))
+            client.read_until(b"\r\n\r\n")
+        while time.monotonic() - begun < 6:
+            talkative.send(b"x")
+            pause.wait(0.1)
+        assert silent.is_at_end()
+        (record,) = [record for record in gateway.log.records() if record["status"] == 101]
+        assert 3000 <= record["duration_ms"] < 6000
+        talkative.socket.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            talkative.socket.recv(1)
 
 
 def test_a_refused_upgrade_is_an_ordinary_answer(gateway, mail):

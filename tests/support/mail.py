@@ -118,6 +118,10 @@ class Dialogue:
         """Say no more."""
         self._connection.close()
 
+    def finish_sending(self) -> None:
+        """Say no more, and listen on."""
+        self._connection.socket.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Drop the connection as a crashed server does."""
         linger = struct.pack("ii", 1, 0)

@@ -42,6 +42,8 @@ def test_bytes_that_come_with_the_101_are_not_lost(world):
     server.says(SWITCH + b"at once")
     assert client.hears().endswith(b"\r\n\r\nat once")
     assert server.hears() == b"early"
+    client.goes()
+    assert (world.record["bytes_in"], world.record["bytes_out"]) == (len("early"), len("at once"))
 
 
 def test_an_upgrade_that_is_declined_is_an_answer_like_any_other(world):
