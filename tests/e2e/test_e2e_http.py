@@ -474,13 +474,15 @@ def test_what_servers_read_differently_is_refused_and_ends_the_connection(gatewa
 
 @pytest.mark.parametrize("body", [b"5\nhello\r\n0\r\n\r\n", b"5\r\nhelloX\r\n0\r\n\r\n", b"-5\r\n", b"0x5\r\nhello\r\n",
                                   b"\r\n", b"5 5\r\nhello\r\n", b"fffffffffffffffff\r\n", b"5\r\nhello0\r\n\r\n",
-                                  b"0\r\nX A: b\r\n\r\n", b"1;" + b"a" * 300 + b"\r\n"])  # fmt: skip
+                                  b"0\r\nX A: b\r\n\r\n", b"1;" + b"a" * 300 + b"\r\n", b'5;a="\r\nhello\r\n',
+                                  b"5;=\r\nhello\r\n", b"5;\r\nhello\r\n", b"5;a\nhello\r\n0\r\n\r\n",
+                                  b"5\r\nhello\r\n0\r\n b\r\n\r\n", b"0\r\nX: " + b"a" * 9000])  # fmt: skip
 def test_a_broken_chunk_ends_the_request_and_the_connection(gateway, mail, body):
     mail.answer("/webmail", lambda dialogue: dialogue.wait_closed())
     with Client(gateway.port) as client:
         client.send(client.request("POST", "/webmail", "Transfer-Encoding: chunked"))
         until(lambda: mail.received, "the head is forwarded")
-        client.send(body)
+        client.send(body + client.request("GET", "/smuggled"))
         assert client.answer().verdict == (400, "bad_request")
         assert client.is_at_end()
     assert len(mail.received) == 1

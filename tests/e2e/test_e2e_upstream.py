@@ -100,6 +100,22 @@ GARBAGE = {
     "another coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
     "a bad length": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
     "a bad field": b"HTTP/1.1 200 OK\r\nX A: b\r\n\r\n",
+    "the same length twice": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+    "a list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\na",
+    "a signed length": b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na",
+    "chunked twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "chunks in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\na",
+    "an empty name": b"HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+    "a line without a colon": b"HTTP/1.1 200 OK\r\nNothing\r\n\r\n",
+    "a NUL": b"HTTP/1.1 200 OK\r\nX-A: b\x00c\r\n\r\n",
+    "a bare carriage return": b"HTTP/1.1 200 OK\r\nX-A: b\rX-B: c\r\n\r\n",
+    "a bare line feed in the fields": b"HTTP/1.1 200 OK\r\nX-A: b\nX-B: c\r\n\r\n",
+    "a negative chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+    "a chunk of 2^64 bytes": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n",
+    "a bad chunk extension": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a="\r\nx\r\n',
+    "an endless chunk extension": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 300 + b"\r\n",
+    "a chunk size that ends in a line feed": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\r\n",
     "a folded field": b"HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\n\r\n",
     "a bare line feed": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n\r\n\r\n",
     "a switch that nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
@@ -119,6 +135,38 @@ def test_what_is_no_answer_becomes_a_page(gateway, mail, garbage):
         assert client.ask("GET", "/webmail").verdict == (502, "upstream_bad_response")
         assert client.ask("GET", "/x").status == 200
     assert mail.received[0].connection != mail.received[1].connection
+
+
+BROKEN_LATER = {
+    "a bad size": b"xyz\r\n",
+    "a chunk without its end": b"5\r\nwholeX",
+    "a bad extension": b"5;=\r\nwhole\r\n",
+    "an endless trailer": b"0\r\nX-A: " + b"a" * 9000,
+    "a bad trailer": b"0\r\nX A: b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_LATER.values(), ids=BROKEN_LATER)
+def test_what_is_no_answer_any_more_is_cut_short_and_nothing_behind_it_is_read(gateway, mail, broken):
+    may_break = threading.Event()
+
+    def answer(dialogue):
+        dialogue.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n")
+        assert may_break.wait(10)
+        dialogue.send(broken + b"0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        dialogue.wait_closed()
+
+    mail.answer("/webmail/breaks", answer)
+    with Client(gateway.port) as client:
+        client.send(client.request("GET", "/webmail/breaks"))
+        client.read_until(b"5\r\nwhole\r\n")
+        may_break.set()
+        with pytest.raises(TRUNCATED):
+            client.read(1000)
+    assert ask(gateway.port, "/webmail").body == b"mail\n"
+    assert mail.received[0].connection != mail.received[1].connection
+    record = gateway.log.of(mail.received[0].request_id)
+    assert (record["status"], record["reason"]) == (200, "upstream_bad_response")
 
 
 def test_bytes_behind_an_answer_never_become_the_next_ones_answer(gateway, mail):
