@@ -78,8 +78,17 @@ class Server:
     @property
     def url(self) -> str:
         """The server as logs name it, `https://10.0.0.5:443`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{self._bracketed}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """The server's own Host (RFC 9110 7.2): without the port where that is the scheme's."""
+        is_usual = self.port == (443 if self.scheme == "https" else 80)
+        return self._bracketed if is_usual else f"{self._bracketed}:{self.port}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Pool:
         if health is None:
             return
         for state in self.servers:
-            host = self.upstream.host if self.upstream.host != "preserve" else state.server.host
+            host = self.upstream.host if self.upstream.host != "preserve" else state.server.authority
             self._checks.append(
                 tasks.spawn(
                     watch(state.url, state.condition, health, host, partial(self._open_stream, state)),

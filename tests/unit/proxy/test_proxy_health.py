@@ -86,10 +86,22 @@ def condition(world):
 
 def test_what_is_asked(checked):
     assert answer(checked, b"HTTP/1.1 200 OK\r\n") == (
-        b"GET /alive HTTP/1.1\r\nHost: 10.0.0.5\r\nUser-Agent: gateway-health\r\nConnection: close\r\n\r\n"
+        b"GET /alive HTTP/1.1\r\nHost: 10.0.0.5:8080\r\nUser-Agent: gateway-health\r\nConnection: close\r\n\r\n"
     )
     assert condition(checked).is_checked
     assert len(checked.dials) == 1  # the next one, ten seconds later
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("http://mail.lan", b"mail.lan"), ("http://[fd00::5]", b"[fd00::5]"), ("http://[::1]:8", b"[::1]:8")],
+)
+def test_a_server_is_asked_under_its_own_name(make_world, url, host):
+    """Brackets, and a port that is not the scheme's, as RFC 9110 7.2 has them."""
+    world = make_world(upstreams={"mail": CHECKED | {"servers": [url]}}, is_started=False)
+    world.dns.says("mail.lan", "10.0.0.5")
+    world.starts()
+    assert b"\r\nHost: %b\r\n" % host in answer(world, b"HTTP/1.1 200 OK\r\n")
 
 
 def test_the_upstreams_own_host_is_asked_for(make_world):
