@@ -19,7 +19,8 @@ UPSTREAM: Final = Record(
             "balance",
             Choice(("least_connections", "round_robin", "client_ip"), "a way to balance"),
             "least_connections",
-            "`client_ip` keeps a client's address, as rules see it, on one server.",
+            "`least_connections`: of those with as few, one after the other. `client_ip` keeps a client's address, as "
+            "rules see it, on one server.",
         ),
         optional(
             "tls",

@@ -108,7 +108,8 @@ class Pool:
             raise self._nobody()
         match self.upstream.balance:
             case "least_connections":
-                return min(able, key=lambda state: state.busy)
+                turn = self._next % len(able)  # those that have as few take turns
+                return min(able[turn:] + able[:turn], key=_busy)
             case "client_ip":
                 return max(able, key=lambda state: _weight(client, state))
             case "round_robin":
@@ -244,6 +245,10 @@ class Pool:
                 self._names.leave(state.name, state.leave_old_addresses)
             while state.idle:
                 state.idle.pop().close()
+
+
+def _busy(state: ServerState) -> int:
+    return state.busy
 
 
 def _weight(client: Address, state: ServerState) -> bytes:

@@ -3,6 +3,7 @@
 import ssl
 from collections import Counter
 
+import pytest
 from support.dialogue import get, header, response
 
 from gateway.proxy.health import PASSIVE_FALL, PASSIVE_SECONDS
@@ -62,6 +63,16 @@ def test_least_connections_asks_the_server_with_the_fewest(make_world):
     assert world.busy() == [(1, 0)] * 3
 
 
+def test_servers_that_have_as_few_take_turns(make_world):
+    """One request after the other: none is the first for ever."""
+    world = three(make_world, "least_connections")
+    client = world.client()
+    for _ in SERVERS:
+        client.says(get())
+        world.accepts().says(response())
+    assert world.busy() == [(0, 1)] * 3
+
+
 def test_a_client_keeps_its_server(make_world):
     world = three(make_world, "client_ip")
     hosts = {}
@@ -117,24 +128,30 @@ def test_when_all_fail_each_is_named(make_world):
     assert causes == ["Connection refused"] * 3
 
 
-def test_a_server_that_keeps_failing_is_left_alone_for_a_while(make_world):
-    world = three(make_world, "least_connections")
-    for _ in range(PASSIVE_FALL):
-        client = world.client()
-        client.says(get())
+def first_choice(world):
+    """The server that a request begins with; it is answered by whoever takes it, and no connection is kept."""
+    client = world.client()
+    client.says(get())
+    host = world.dials[0].server.host
+    if host == "10.0.0.5":
         world.refuses()
-        world.accepts().says(response())
-        client.goes()
+    world.accepts().says(response())
+    client.goes()
     for pool in world.service._pools.values():
         pool.sweep(float("inf"))
     world.settles()
-    client = world.client()
-    client.says(get())
-    assert world.dials[0].server.host == "10.0.0.6"
-    client.goes()
+    return host
+
+
+@pytest.mark.parametrize("balance", ["least_connections", "round_robin"])
+def test_a_server_that_keeps_failing_is_left_alone_for_a_while(make_world, balance):
+    world = three(make_world, balance)
+    failed = 0
+    while failed < PASSIVE_FALL:
+        failed += first_choice(world) == "10.0.0.5"
+    assert {first_choice(world) for _ in range(6)} == {"10.0.0.6", "10.0.0.7"}
     world.passes(PASSIVE_SECONDS)
-    world.client().says(get())
-    assert world.dials[-1].server.host == "10.0.0.5"
+    assert "10.0.0.5" in {first_choice(world) for _ in range(3)}
 
 
 def test_when_every_server_is_left_alone_they_are_asked_all_the_same(make_world):
