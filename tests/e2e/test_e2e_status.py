@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from prometheus_client.parser import text_string_to_metric_families
 from support.client import Client, ask, context_for
-from support.gateway import HOST, INSIDE, OUTSIDE, Gateway, free_port, settings_for
+from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.openssl_ca import OpensslCa, put
 from support.waiting import until
+from support.watched import Watched
 
 pytestmark = pytest.mark.e2e
 
 SECRET = "correct horse"
-
-
-class Watched(Gateway):
-    """A gateway with an admin process."""
-
-    @property
-    def admin_port(self):
-        return int(self.settings["admin"]["address"].rpartition(":")[2])
-
-    def get(self, path, host=None):
-        """(status, body) of the admin process's answer."""
-        connection = http.client.HTTPConnection(INSIDE, self.admin_port, timeout=10)
-        try:
-            connection.request("GET", path, headers={} if host is None else {"Host": host})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def state(self):
-        status, body = self.get("/status")
-        assert status == 200, body
-        return json.loads(body)
-
-    def metric(self, name, **labels):
-        found = [
-            sample.value
-            for family in text_string_to_metric_families(self.get("/metrics")[1])
-            for sample in family.samples
-            if sample.name == name and sample.labels == labels
-        ]
-        assert len(found) <= 1, (name, labels, found)
-        return found[0] if found else 0  # what has not happened yet is not counted yet
-
-    def ask_status(self, *options):
-        """The finished `gateway status`."""
-        command = [sys.executable, "-m", "gateway", "status", "-c", str(self.config), *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-
-    def rewrite(self, **more):
-        self.config.write_text(yaml.safe_dump({**self.settings, **more}, sort_keys=False))
-        self.signal(signal.SIGHUP)
 
 
 @pytest.fixture(scope="module")
