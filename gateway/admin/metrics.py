@@ -15,10 +15,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.admin.state import EndingState, State
+from gateway.admin.state import EndingState, RegistryState, State
+from gateway.config.units import format_duration
 from gateway.facts import STATUS_OF_REASON
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_CERTIFICATE_STATES: Final = ("live", "expired", "superseded", "held", "revoked", "pending")
 _STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
 
 
@@ -65,6 +67,8 @@ class _StateCollector(Collector):
         )
         yield _gauge("gateway_warnings", "What `gateway status` warns of, in lines.", len(state["warnings"]))
         yield from _reloads(state)
+        if (registry := state["registry"]) is not None:
+            yield from _registry(registry)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
@@ -202,6 +206,41 @@ def _reloads(state: State) -> Iterator[Metric]:
     yield _gauge("gateway_config_loaded_timestamp_seconds", "When what is served by was read, Unix time.", loaded)
     is_current = reload["error"] is None
     yield _gauge("gateway_config_current", "0 while the newest change on disk is refused.", is_current)
+
+
+def _registry(registry: RegistryState) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "gateway_pki_certificates", "Certificates of the registry.", labels=["authority", "state"]
+    )
+    ends = GaugeMetricFamily(
+        "gateway_pki_authority_expiry_timestamp_seconds", "When an authority ends, Unix time.", labels=["authority"]
+    )
+    lists = GaugeMetricFamily(
+        "gateway_pki_list_next_update_timestamp_seconds",
+        "nextUpdate of an authority's newest revocation list, Unix time.",
+        labels=["authority"],
+    )
+    for authority in registry["authorities"]:
+        name = authority["name"]
+        for status in _CERTIFICATE_STATES:
+            family.add_metric([name, status], authority["certificates"].get(status, 0))
+        ends.add_metric([name], _unix(authority["ends"]))
+        if (list_ends := authority["list_ends"]) is not None:
+            lists.add_metric([name], _unix(list_ends))
+    yield from (family, ends, lists)
+    family = GaugeMetricFamily(
+        "gateway_pki_expiring", "Certificates that end within so long and have no successor.", labels=["within"]
+    )
+    for ending in registry["ending"]:
+        family.add_metric([format_duration(ending["within_seconds"])], ending["count"])
+    yield family
+    yield _gauge("gateway_pki_troubles", "What the keeper cannot do now.", len(registry["troubles"]))
+    looked = 0.0 if registry["looked"] is None else _unix(registry["looked"])
+    yield _gauge("gateway_pki_looked_timestamp_seconds", "When the registry was looked at last, Unix time.", looked)
+    mails = CounterMetricFamily("gateway_pki_mails", "Mails since the keeper's start.", labels=["result"])
+    mails.add_metric(["sent"], registry["mails"]["sent"])
+    mails.add_metric(["refused"], registry["mails"]["refused"])
+    yield mails
 
 
 def _unix(time: str) -> float:

@@ -110,6 +110,66 @@ class LockoutState(TypedDict):
     seconds_left: float
 
 
+class AuthorityState(TypedDict):
+    """An authority of the registry."""
+
+    name: str
+    ends: str
+    seconds_left: float
+    list_ends: str | None  # the newest revocation list's nextUpdate; None where there is no list yet
+    list_seconds_left: float | None
+    list_number: int
+    is_kept: bool  # the gateway renews its lists by itself
+    certificates: dict[str, int]  # live, expired, superseded, held, revoked, pending → how many; no zeros
+
+
+class CertificateState(TypedDict):
+    """A certificate of the registry that ends soon and has no successor."""
+
+    serial: str
+    name: str
+    email: str | None
+    authority: str
+    ends: str
+    seconds_left: float
+
+
+class EndingCount(TypedDict):
+    """How many certificates end within so long, without a successor."""
+
+    within_seconds: float
+    count: int
+
+
+class TroubleState(TypedDict):
+    """What the keeper can't do now."""
+
+    what: str
+    cause: str
+    remedy: str
+    since: str
+    retry_at: str
+
+
+class MailCounts(TypedDict):
+    """Mails since the keeper's start."""
+
+    sent: int
+    refused: int  # by their recipients' servers; tried again
+
+
+class RegistryState(TypedDict):
+    """The certificate registry, as the keeper saw it last."""
+
+    looked: str | None  # None: it could not be looked at yet
+    is_silent: bool  # the keeper has said nothing for minutes
+    authorities: list[AuthorityState]
+    ending: list[EndingCount]
+    next: list[CertificateState]  # the first that end
+    troubles: list[TroubleState]
+    mails: MailCounts
+
+
 class State(TypedDict):
     """All of it."""
 
@@ -135,6 +195,7 @@ class State(TypedDict):
     handshakes: HandshakeCounts
     bytes: ByteCounts
     dropped_log_lines: int
+    registry: RegistryState | None  # None: nothing is kept
 
 
 class LiftAnswer(TypedDict):

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from gateway.admin.state import EndingState, ServerState, State, WorkerState
+    from gateway.admin.state import AuthorityState, EndingState, RegistryState, ServerState, State, WorkerState
 
 # As early as the warnings of the gateway itself begin.
 SOON_DAYS: Final = 30
@@ -49,6 +49,8 @@ def problems_of(state: State) -> list[str]:
     if (error := state["reload"]["error"]) is not None:
         found.append("the newest reload was refused; correct this and send SIGHUP, the old configuration serves on:")
         found += [f"  {line}" for line in error.splitlines()]
+    if (registry := state.get("registry")) is not None:  # a gateway before this program has none
+        found += _registry_problems(registry)
     return [_printable(line) for line in found]
 
 
@@ -59,6 +61,15 @@ def _missing(state: State) -> Iterator[str]:
     for helper in state["helpers"]:
         if helper["pid"] is None:
             yield f"the {helper['name']} is not running; a new one is started, the log says why it ended"
+
+
+def _registry_problems(registry: RegistryState) -> Iterator[str]:
+    if registry["is_silent"]:
+        yield "nothing is heard of the keeper, so no list is renewed; the gateway's log says why, or restart it"
+    for trouble in registry["troubles"]:
+        since, again = _when(trouble["since"]), _when(trouble["retry_at"])
+        yield f"{trouble['what']}: {trouble['cause']}; {trouble['remedy']}"
+        yield f"  since {since}; tried again {again}, or at once when a reload (SIGHUP) is asked for"
 
 
 def lines_of(state: State, problems: list[str]) -> Iterator[Line]:
@@ -74,6 +85,8 @@ def lines_of(state: State, problems: list[str]) -> Iterator[Line]:
     for name, servers in state["upstreams"].items():
         for server in servers:
             yield _server(name, server)
+    if (registry := state.get("registry")) is not None:
+        yield from _registry(registry)
     yield from _lockouts(state)
     if state["warnings"]:
         yield Line("warnings", "yellow", is_heading=True)
@@ -155,6 +168,38 @@ def _ending(kind: str, ending: EndingState) -> Line:
     else:
         left, colour = f"{_duration(seconds)} left", "yellow" if seconds < SOON_DAYS * _DAY and kind != "CRL" else ""
     return Line(f"    {kind:<11}  {_printable(ending['name'])}: ends {_when(ending['ends'])}, {left}", colour or None)
+
+
+def _registry(registry: RegistryState) -> Iterator[Line]:
+    looked = registry["looked"]
+    yield Line("certificate registry", is_heading=True)
+    yield Line("  not looked at yet" if looked is None else f"  looked at {_when(looked)}")
+    for authority in registry["authorities"]:
+        yield from _authority(authority)
+    if registry["ending"]:
+        counts = ", ".join(
+            f"{each['count']:,} within {_duration(each['within_seconds'])}" for each in registry["ending"]
+        )
+        yield Line(f"  end without a successor: {counts}", "yellow" if registry["ending"][0]["count"] else None)
+    for certificate in registry["next"]:
+        who = _printable(certificate["email"] or certificate["name"])
+        left = _duration(max(certificate["seconds_left"], 0))
+        yield Line(f"    {certificate['serial']}  {who}: ends {_when(certificate['ends'])}, {left} left")
+    if any((mails := registry["mails"]).values()):
+        yield Line(f"  mails since the keeper's start: {mails['sent']:,} sent, {mails['refused']:,} refused")
+
+
+def _authority(authority: AuthorityState) -> Iterator[Line]:
+    counts = ", ".join(f"{count:,} {status}" for status, count in authority["certificates"].items())
+    yield Line(f"  {authority['name']}: {counts or 'no certificates'}")
+    left = authority["list_seconds_left"]
+    if authority["list_ends"] is None or left is None:
+        yield Line("    no revocation list yet", "red")
+        return
+    how = "renewed by the gateway" if authority["is_kept"] else "renewed by 'gateway ca crl'"
+    until = f"ended {_duration(-left)} ago" if left < 0 else f"{_duration(left)} left"
+    text = f"    list {authority['list_number']}: ends {_when(authority['list_ends'])}, {until}; {how}"
+    yield Line(text, "red" if left < 0 else None)
 
 
 def _server(upstream: str, server: ServerState) -> Line:

@@ -22,6 +22,7 @@ _SERVER: Final = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?/?(?P<rest>[^\s]*)"
 )
 _SERVER_REMEDY: Final = "write http:// or https://, a host and a port: https://10.0.0.5:443"
+_MAIL_SERVER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _DNS_PORT: Final = 53
 _NAME_SERVER_REMEDY: Final = 'write an IP address, with a port or without: 10.0.0.53 or "10.0.0.53:5353"'
@@ -129,6 +130,16 @@ def parse_name_server(text: str) -> NameServer:
     if not host or not port:
         raise Unreadable(f"{quote(text)} is not a DNS server's address", _NAME_SERVER_REMEDY)
     return NameServer(host, port)
+
+
+def parse_mail_server(text: str) -> tuple[str, int | None]:
+    """Host and port of a mail server; the port may be left out."""
+    if (found := _MAIL_SERVER.fullmatch(text)) is None:
+        raise Unreadable(f"{quote(text)} is not a mail server", "write a host and a port: smtp.example.com:587")
+    port = None if found["port"] is None else int(found["port"])
+    if port is not None and not 0 < port <= PORT_MAXIMUM:
+        raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
+    return _server_host(found["host"]), port
 
 
 def parse_server_host(host: str) -> str:

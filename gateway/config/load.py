@@ -17,7 +17,7 @@ from gateway.config.files import read_file
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Config, Pki
 from gateway.config.networks import Networks
-from gateway.config.pki import build_pki
+from gateway.config.pki import build_pki, check_pki
 from gateway.config.problems import START, ConfigErrors, Place, Problem, Problems
 from gateway.config.reading import Reader, Value
 from gateway.config.rules import Rules
@@ -100,6 +100,7 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
     sites = Sites(material, table.keys if "upstreams" in root.data else None, problems)
     views = [sites.read(value) for value in root.items("sites")]
     rules = Rules(networks, views, material, problems).read(root.get("rules"))
+    check_pki(root, material, problems)
     _warn_of_unused(root, problems)
     return Config(
         path=path,
@@ -117,7 +118,7 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
         pages=build_pages(root, path.parent, problems),
         workers=worker_count(root),
         admin=build_admin(root, listeners, problems),
-        pki=build_pki(root, path.parent),
+        pki=build_pki(root, path.parent, problems),
     )
 
 
@@ -144,4 +145,4 @@ def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | N
         root = None
     if root is None or problems.errors:
         raise ConfigErrors(problems.errors, problems.warnings)
-    return build_pki(root, path.absolute().parent)
+    return build_pki(root, path.absolute().parent, problems)

@@ -16,6 +16,7 @@ Network = IPv4Network | IPv6Network
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +205,39 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
+class Mail:
+    """How mails are sent, and to whom."""
+
+    host: str
+    port: int
+    sender: str
+    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    ca: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    admins: tuple[str, ...] = ()
+    to_users: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAuthority:
+    """An authority whose lists and OCSP signer the gateway renews by itself."""
+
+    name: str
+    passphrase_file: Path
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Pki:
     """The certificate registry and the authorities' files."""
 
     store: str = field(repr=False)  # a URL that may hold a password; a SQLite file's path in it is absolute
     folder: Path
+    authorities: tuple[KeptAuthority, ...] = ()
+    warn_before_seconds: tuple[float, ...] = (30 * DAY_SECONDS, 7 * DAY_SECONDS, DAY_SECONDS)  # the longest first
+    mail: Mail | None = None
+    is_watched: bool = False  # the gateway looks after it while it runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,31 @@
-"""The section about the certificate registry: where it is, and where the authorities' files are."""
+"""The section about the certificate registry: where it is, and what the gateway does for it by itself.
+
+What stands there is read for the desk's commands too; the files it names are looked at only where it is served by.
+"""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
-from gateway.config.model import Pki
+from gateway.config.addresses import Unreadable, parse_mail_server
+from gateway.config.certificates import Material
+from gateway.config.files import is_readable_by_all, read_file
+from gateway.config.model import KeptAuthority, Mail, Pki
+from gateway.config.problems import Problems
 from gateway.config.reading import Value
+from gateway.config.upstreams import given
+from gateway.errors import ConfigError
 
 SQLITE: Final = "sqlite:///"
 DEFAULT_FOLDER: Final = "pki"
+_WATCHED: Final = ("authorities", "warn", "mail")  # whoever writes one of these wants the registry looked after
+_PORTS: Final = MappingProxyType({"starttls": 587, "implicit": 465, "none": 25})
 
 
-def build_pki(root: Value, folder: Path) -> Pki | None:
+def build_pki(root: Value, folder: Path, problems: Problems) -> Pki | None:
     """The registry's settings, None where there is none; what is relative is in the configuration's folder."""
     section = root.get("pki")
     store = None if section is None else section.get("store")
@@ -20,7 +33,90 @@ def build_pki(root: Value, folder: Path) -> Pki | None:
         return None
     url = absolute_store(str(store.data), folder)
     files = section.plain("folder", None)
-    return Pki(store=url, folder=default_folder(url, folder) if files is None else folder / str(files))
+    before = {item.data for item in section.section("warn").items("before")}
+    warn = {"warn_before_seconds": tuple(sorted(before, reverse=True))} if before else {}
+    return Pki(
+        store=url,
+        folder=default_folder(url, folder) if files is None else folder / str(files),
+        authorities=tuple(
+            KeptAuthority(name, folder / str(file.data), value.place.mark.line)
+            for name, value in section.section("authorities").data.items()
+            if (file := value.get("passphrase_file")) is not None
+        ),
+        mail=_mail(section.get("mail"), folder, problems),
+        is_watched=any(section.get(key) is not None for key in _WATCHED),
+        **warn,
+    )
+
+
+def check_pki(root: Value, material: Material, problems: Problems) -> None:
+    """Whether the files that the section names can be used."""
+    section = root.section("pki")
+    for value in section.section("authorities").data.values():
+        if (file := value.get("passphrase_file")) is not None:
+            _check_passphrase(file, material.path(file), problems)
+    if (ca := section.section("mail").get("ca")) is not None:
+        material.certificates(ca)
+
+
+def _check_passphrase(value: Value, path: Path, problems: Problems) -> None:
+    try:
+        read_file(path)
+    except ConfigError as error:
+        problems.error(value.place, error.cause, error.remedy)
+        return
+    if is_readable_by_all(path):
+        cause = f"{path} is readable by everybody, and whoever has it and the key can sign"
+        problems.error(value.place, cause, f"chmod o= {path.name}")
+
+
+def _mail(section: Value | None, folder: Path, problems: Problems) -> Mail | None:
+    server = None if section is None else section.get("server")
+    sender = None if section is None else section.get("from")
+    if section is None or server is None or sender is None:
+        return None
+    try:
+        host, port = parse_mail_server(str(server.data))
+    except Unreadable as error:
+        problems.error(server.place, error.cause, error.remedy)
+        return None
+    ca = section.get("ca")
+    mail = Mail(
+        host=host,
+        port=port or _PORTS[section.plain("tls", "starttls")],
+        sender=str(sender.data),
+        ca=None if ca is None else folder / str(ca.data),
+        admins=tuple(dict.fromkeys(str(item.data) for item in section.items("admin"))),
+        **given(section, {"tls": "tls", "username": "username", "password": "password", "to_users": "to_users"}),
+    )
+    _check_mail(section, mail, problems)
+    return mail
+
+
+def _check_mail(section: Value, mail: Mail, problems: Problems) -> None:
+    if (mail.username is None) != (mail.password is None):
+        given_one, missing = ("username", "password") if mail.password is None else ("password", "username")
+        problems.error(section.at(given_one), f"{given_one} has no {missing}", f"add {missing}, or remove {given_one}")
+    if not mail.to_users and not mail.admins:
+        problems.error(section.place, "nobody gets a mail", "add admin, or remove to_users: false")
+    if mail.tls != "none":
+        return
+    if mail.ca is not None:
+        problems.warning(section.at("ca"), "without TLS nobody's certificate is looked at", "remove ca, or tls: none")
+    if _is_this_machine(mail.host):
+        return
+    if mail.password is not None:
+        cause = f"the password would go to {mail.host} for everybody on the way to read"
+        problems.error(section.at("tls"), cause, "write starttls or implicit")
+    else:
+        problems.warning(section.at("tls"), f"mails go to {mail.host} unencrypted", "write starttls or implicit")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def absolute_store(store: str, folder: Path) -> str:

@@ -7,6 +7,7 @@ backup was played back, the file stays, and that is told.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -21,6 +22,14 @@ from gateway.pki.registry.tables import AUTHORITIES
 _Stamp = tuple[int, int, int] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What came of it."""
+
+    written: tuple[str, ...] = ()  # authorities
+    failure: OperationError | None = None  # of one file
+
+
 class Copies:
     """The files of one desk. A file is read only when it has changed."""
 
@@ -28,10 +37,10 @@ class Copies:
         self._desk = desk
         self._known: dict[Path, tuple[_Stamp, int]] = {}  # file → what it looked like, the number of its list
 
-    def refresh(self, always: Collection[str]) -> list[str]:
+    def refresh(self, always: Collection[str]) -> Refreshed:
         """Write what is older than the registry's, for the authorities that have a folder here, and for `always`.
 
-        Returns the authorities whose list was written. Raises `OperationError` where one can't be, after the others.
+        Raises `OperationError` where the registry can't be read.
         """
         written: list[str] = []
         failure: OperationError | None = None
@@ -41,10 +50,8 @@ class Copies:
                 if (name in always or file.parent.is_dir()) and self._bring_up(file, name, number):
                     written.append(name)
             except OperationError as error:
-                failure = error
-        if failure is not None:
-            raise failure
-        return written
+                failure = error  # whatever is wrong with one stops no other
+        return Refreshed(tuple(written), failure)
 
     def _newest(self) -> list[tuple[str, int]]:
         query = select(AUTHORITIES.c.name, AUTHORITIES.c.crl_number).where(AUTHORITIES.c.crl_der.is_not(None))

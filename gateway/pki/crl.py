@@ -67,8 +67,9 @@ def renew(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRe
 def renew_due(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRevocationList | None:
     """As `renew`, if it is still due once the authority is locked: of several at once, one makes the list."""
     with desk.registry.writing() as connection:
-        is_still_due = is_due(connection, authorities.lock(connection, authority.name), now)
-        crl = issue(connection, authority, now) if is_still_due else None
+        if not is_due(connection, authorities.lock(connection, authority.name), now):
+            return None
+        crl = issue(connection, authority, now)
     publish(desk, authority.name)
     return crl
 
@@ -122,10 +123,11 @@ def due(connection: Connection, now: datetime) -> list[str]:
 
 def is_due(connection: Connection, record: AuthorityRecord, now: datetime) -> bool:
     """Whether a list must be made anew: it is in its last quarter, or a renewal's overlap has ended."""
-    return record.not_after > now and (_is_running_out(record, now) or bool(_superseded(connection, record, now)))
+    return record.not_after > now and (is_running_out(record, now) or bool(_superseded(connection, record, now)))
 
 
-def _is_running_out(record: AuthorityRecord, now: datetime) -> bool:
+def is_running_out(record: AuthorityRecord, now: datetime) -> bool:
+    """Whether its list is in its last quarter, or there is none."""
     if record.crl_next_update is None:
         return True
     return now >= record.crl_next_update - record.crl_lifetime / RENEW_IN_LAST

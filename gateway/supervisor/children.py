@@ -165,6 +165,10 @@ class Children:
         self._is_ending = True
         self._due.clear()
 
+    def is_due(self, role: Role) -> bool:
+        """True where a replacement is yet to be started."""
+        return any(waiting is role for _, waiting in self._due)
+
     def due_seconds(self) -> float | None:
         """When the next replacement starts, monotonic; None where all are there."""
         return min((at for at, _ in self._due), default=None)

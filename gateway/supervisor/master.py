@@ -17,8 +17,9 @@ from typing import Final
 
 from gateway import clock
 from gateway.admin.state import State
-from gateway.config.model import Listener
+from gateway.config.model import Config, Listener
 from gateway.errors import ConfigError
+from gateway.keeper.plan import plan_of
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.tally import Tally
 from gateway.supervisor import open_files, worker
@@ -29,6 +30,7 @@ from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetching import FetcherKeeper
 from gateway.supervisor.inquiries import Inquiries
+from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.lists import fetch_plan
 from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
@@ -61,17 +63,25 @@ class Master:
             self._listening.append((listener, open_listener(listener)))
         self._stamps = revision.stamps
         self._fetcher = FetcherKeeper(revision.lists, self._become_fetcher)
-        self._bulletin = Bulletin()
         self._reloads = Reloads()
         self._bans = Bans(config.lockout, self._say)
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
         self._children = Children(self._selector, self._let_go, self._fetcher.ended)
         self._census = Census(self._children)
+        self._keeping = Keeping(self._children)
+        self._bulletin = Bulletin(lambda: self._keeping.warnings)
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._tally = Tally(config.workers)
         self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
-        self._reporter = Reporter(self._children, self._census, self._workers, self._reloads, self._bulletin)
+        self._reporter = Reporter(
+            self._children,
+            self._census,
+            self._workers,
+            reloads=self._reloads,
+            bulletin=self._bulletin,
+            keeping=self._keeping,
+        )
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
         self._admin = None if config.admin is None else open_admin(config.admin)
         self._administration = Role("the admin process", self._administer, self._inquiries.hear)
@@ -96,6 +106,7 @@ class Master:
         if config.admin is not None:
             self._children.start(self._administration)
             _log.info("status, health and metrics on %s", config.admin.address)
+        self._keep(config)
         self._fetcher.follow(fetch_plan(config))
         self._bulletin.follow(self._revision.snapshot)
         while True:
@@ -109,6 +120,7 @@ class Master:
                     case signal.SIGHUP:
                         self._reload(None)
                         self._fetcher.fetch_now()
+                        self._keeping.retry()
             self._census.forget(self._children.reap())
             self._children.replace()
             self._fetcher.tick()
@@ -188,6 +200,12 @@ class Master:
         if config is not None and self._admin is not None:
             become_admin_process(channel, self._admin, config.host)
 
+    def _keep(self, config: Config) -> None:
+        plan = plan_of(config)
+        if plan is not None and self._keeping.role not in self._reporter.helpers:
+            self._reporter.helpers.append(self._keeping.role)
+        self._keeping.follow(plan)
+
     def _describe(self, asked_seconds: float) -> State:
         return self._reporter.state(self._revision, asked_seconds, self._bans.describe())
 
@@ -235,6 +253,7 @@ class Master:
         self._say({"do": "reload", "source": text})
         self._bans.follow(revision.config.lockout)
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
+        self._keep(revision.config)
         self._fetcher.follow(plan)
         self._bulletin.follow(revision.snapshot)
 
@@ -249,7 +268,8 @@ class Master:
         self._reporter.is_stopping = True
         self._fetcher.end()
         self._end(self._workers, KILL_AFTER_SECONDS)
-        self._end(self._administration, KILL_HELPER_AFTER_SECONDS)
+        for role in (self._administration, self._keeping.role):
+            self._end(role, KILL_HELPER_AFTER_SECONDS)
         if self._publishing is not None:
             self._end(self._publishing.role, KILL_HELPER_AFTER_SECONDS)
             self._publishing.discard()

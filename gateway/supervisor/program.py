@@ -20,6 +20,8 @@ import gateway
 # What of the environment is passed on. The rest may hold passwords, which the configuration takes with `${NAME}`.
 _KEPT_NAMES: Final = frozenset({"HOME", "LANG", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"})
 _KEPT_PREFIXES: Final = ("COVERAGE_", "LC_", "PYTHON")
+# How libpq finds the server and the password where the registry's URL leaves them out.
+_DATABASE_PREFIX: Final = "PG"
 # The master's business: the terminal sends the first two to every process in front.
 _IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -49,3 +51,8 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     if root not in (*site.getsitepackages(), site.getusersitepackages()):
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))
     return kept
+
+
+def database_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """What of the environment libpq reads: for who opens the registry, over its channel."""
+    return {name: text for name, text in variables.items() if name.startswith(_DATABASE_PREFIX)}

@@ -20,13 +20,11 @@ from gateway.config.model import Pki
 from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.children import Child, Children, Role
-from gateway.supervisor.program import become
+from gateway.supervisor.program import become, database_variables
 
 # Workers ask one question a connection.
 BACKLOG: Final = 256
 _MODULE: Final = "gateway.supervisor.publisher"
-# How libpq finds the server and the password where the URL leaves them out.
-_DATABASE_PREFIX: Final = "PG"
 
 
 class Publishing:
@@ -59,8 +57,8 @@ class Publishing:
 
 def instructions(pki: Pki, variables: Mapping[str, str]) -> Message:
     """What the publisher must know."""
-    database = {name: text for name, text in variables.items() if name.startswith(_DATABASE_PREFIX)}
-    return {"do": "publish", "store": pki.store, "folder": str(pki.folder), "environment": database}
+    known = {"store": pki.store, "folder": str(pki.folder)}
+    return {"do": "publish", **known, "environment": database_variables(variables)}
 
 
 def _hear(_child: Child, _message: Message) -> None:

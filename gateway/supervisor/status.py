@@ -30,6 +30,7 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Message
 from gateway.supervisor.children import Child, Children, Role
+from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.reload import Revision
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
@@ -72,12 +73,22 @@ class Reloads:
 class Reporter:
     """Makes the state."""
 
-    def __init__(self, children: Children, census: Census, workers: Role, reloads: Reloads, bulletin: Bulletin) -> None:
+    def __init__(
+        self,
+        children: Children,
+        census: Census,
+        workers: Role,
+        *,
+        reloads: Reloads,
+        bulletin: Bulletin,
+        keeping: Keeping,
+    ) -> None:
         self._children = children
         self._census = census
         self._workers = workers
         self._reloads = reloads
         self._bulletin = bulletin
+        self._keeping = keeping
         self._started = clock.now()
         self._started_seconds = clock.monotonic_seconds()
         self.is_stopping = False
@@ -124,6 +135,7 @@ class Reporter:
             },
             "bytes": {"received": totals.bytes["in"], "sent": totals.bytes["out"]},
             "dropped_log_lines": totals.dropped_log_lines,
+            "registry": self._keeping.describe(now),
         }
 
     def _helper(self, role: Role) -> HelperState:

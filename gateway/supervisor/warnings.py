@@ -8,7 +8,7 @@ between.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -27,9 +27,10 @@ _log = logging.getLogger("gateway.warnings")
 
 
 class Bulletin:
-    """Tells what `warnings_of` finds in the current snapshot."""
+    """Tells what `warnings_of` finds in the current snapshot, and what others find."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._others = others
         self._snapshot: Snapshot | None = None
         self._chains: tuple[tuple[str, tuple[x509.Certificate, ...]], ...] = ()
         self._told: dict[str, float] = {}  # line → when it was last told, monotonic seconds
@@ -52,7 +53,8 @@ class Bulletin:
 
     def lines(self, now: datetime) -> tuple[str, ...]:
         """All that holds at `now`."""
-        return () if self._snapshot is None else warnings_of(self._snapshot, self._chains, now)
+        own = () if self._snapshot is None else warnings_of(self._snapshot, self._chains, now)
+        return own + self._others()
 
     def due(self, lines: tuple[str, ...], now: float) -> tuple[str, ...]:
         """Those of `lines` that are to be told at `now`, in monotonic seconds."""

@@ -36,6 +36,40 @@ def ending(name: str, seconds_left: float = 31_536_000.0, ends: str = "2027-11-2
     return {"name": name, "begins": "2025-01-01T00:00:00.000Z", "ends": ends, "seconds_left": seconds_left}
 
 
+def authority(name: str = "corp", **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ends": "2027-11-24T11:00:00.000Z",
+        "seconds_left": 31_536_000.0,
+        "list_ends": "2026-12-24T11:00:00.000Z",
+        "list_seconds_left": 2_592_000.0,
+        "list_number": 7,
+        "is_kept": True,
+        "certificates": {"expired": 3, "live": 1234},
+        **changes,
+    }
+
+
+def trouble(what: str = "authority 'corp'", **changes: Any) -> dict[str, Any]:
+    since = "2026-11-24T10:58:00.000Z"
+    texts = {"what": what, "cause": "the passphrase is wrong", "remedy": "Correct it."}
+    return {**texts, "since": since, "retry_at": "2026-11-24T11:01:00.000Z", **changes}
+
+
+def registry(**changes: Any) -> dict[str, Any]:
+    """A registry that is kept, where nothing calls for anybody."""
+    return {
+        "looked": "2026-11-24T10:59:30.000Z",
+        "is_silent": False,
+        "authorities": [authority()],
+        "ending": [{"within_seconds": 2_592_000.0, "count": 0}, {"within_seconds": 86_400.0, "count": 0}],
+        "next": [],
+        "troubles": [],
+        "mails": {"sent": 0, "refused": 0},
+        **changes,
+    }
+
+
 _STATE: dict[str, Any] = {
     "version": "1.2.3",
     "time": "2026-11-24T11:00:00.000Z",
@@ -73,6 +107,7 @@ _STATE: dict[str, Any] = {
     "handshakes": {"full": 10, "resumed": 4, "failed": 2},
     "bytes": {"received": 1000, "sent": 2_000_000},
     "dropped_log_lines": 0,
+    "registry": None,
 }
 
 

@@ -98,9 +98,10 @@ def put_back(connection: Connection, notice: Notice, now: datetime) -> None:
     connection.execute(update(NOTICES).where(*_is(notice), NOTICES.c.sent_at.is_(None)).values(values))
 
 
-def is_sent(connection: Connection, notice: Notice) -> bool:
-    """Whether a mail server has taken it."""
-    return connection.execute(select(NOTICES.c.sent_at).where(*_is(notice))).scalar() is not None
+def is_due(connection: Connection, notice: Notice, now: datetime) -> bool:
+    """Whether it may be claimed."""
+    found = connection.execute(select(NOTICES.c.sent_at, NOTICES.c.try_after).where(*_is(notice))).one_or_none()
+    return found is None or (found.sent_at is None and found.try_after <= now)
 
 
 def undelivered(connection: Connection, since: datetime, limit: int) -> list[Refused]:

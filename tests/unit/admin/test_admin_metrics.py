@@ -1,7 +1,7 @@
 """The metrics, read back by Prometheus' own parser."""
 
 from prometheus_client.parser import text_string_to_metric_families
-from support.admin_state import a_state, ending, lockout, server, worker
+from support.admin_state import a_state, authority, ending, lockout, registry, server, trouble, worker
 
 from gateway.admin.metrics import render
 from gateway.facts import Reason
@@ -125,3 +125,27 @@ def test_names_with_quotes_and_newlines_break_no_line():
     state = a_state(upstreams={'a"b\\c\nd': [server()]})
     labels = {"upstream": 'a"b\\c\nd', "server": "https://10.0.0.5:443"}
     assert value(state, "gateway_upstream_up", **labels) == 1
+
+
+def test_a_kept_registry_has_every_state_of_every_authority():
+    kept = registry(
+        authorities=[authority(), authority("new", list_ends=None, list_seconds_left=None)],
+        ending=[{"within_seconds": 604_800.0, "count": 5}],
+        troubles=[trouble()],
+        mails={"sent": 9, "refused": 2},
+    )
+    found = a_state(registry=kept)
+    for status, count in (("live", 1234), ("expired", 3), ("revoked", 0), ("held", 0), ("superseded", 0)):
+        assert value(found, "gateway_pki_certificates", authority="corp", state=status) == count
+    assert value(found, "gateway_pki_authority_expiry_timestamp_seconds", authority="new") == 1827054000
+    assert value(found, "gateway_pki_list_next_update_timestamp_seconds", authority="corp") == 1798110000
+    assert ("gateway_pki_list_next_update_timestamp_seconds", (("authority", "new"),)) not in samples(found)
+    assert value(found, "gateway_pki_expiring", within="7d") == 5
+    assert value(found, "gateway_pki_troubles") == 1
+    assert value(found, "gateway_pki_looked_timestamp_seconds") == 1795517970
+    assert value(found, "gateway_pki_mails_total", result="refused") == 2
+    assert value(a_state(registry=registry(looked=None)), "gateway_pki_looked_timestamp_seconds") == 0
+
+
+def test_without_a_registry_there_are_no_series_of_one():
+    assert not [name for name, _ in samples(a_state()) if "pki" in name]

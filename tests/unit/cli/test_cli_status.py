@@ -7,7 +7,7 @@ import socketserver
 import threading
 
 import pytest
-from support.admin_state import a_state, ending, lockout, server, worker
+from support.admin_state import a_state, authority, ending, lockout, registry, server, trouble, worker
 
 from gateway.cli import status_client
 from gateway.cli.app import run
@@ -135,6 +135,20 @@ def refused(error):
             ["worker 102 has 922 files open of 1,024; raise LimitNOFILE and restart"],
         ),
         (
+            {"registry": registry(troubles=[trouble()])},
+            [
+                "authority 'corp': the passphrase is wrong; Correct it.",
+                (
+                    "  since 2026-11-24 10:58:00 UTC; tried again 2026-11-24 11:01:00 UTC, "
+                    "or at once when a reload (SIGHUP) is asked for"
+                ),
+            ],
+        ),
+        (
+            {"registry": registry(is_silent=True)},
+            ["nothing is heard of the keeper, so no list is renewed; the gateway's log says why, or restart it"],
+        ),
+        (
             {"is_serving": False},
             ["no worker serves; the gateway's log says why they end, or restart it"],
         ),
@@ -169,6 +183,47 @@ def test_what_a_restart_would_not_mend_is_shown_and_does_not_fail(status):
     assert "1 busy, 2 idle, down for 1 of 2 workers\n" in out
     assert "1 busy, 2 idle, not heard of yet" in out
     assert "warnings\n  CN=Root ends soon; renew it\n" in out
+
+
+def test_a_registry_that_is_kept_is_shown(status):
+    alice = {"serial": "0AB1", "name": "Alice", "email": "alice@example.com", "authority": "corp"}
+    alice |= {"ends": "2026-11-25T11:00:00.000Z", "seconds_left": 86400.0}
+    kept = registry(
+        authorities=[
+            authority(),
+            authority("old", is_kept=False, list_seconds_left=-60.0, certificates={}),
+            authority("new", list_ends=None, list_seconds_left=None, certificates={}),
+        ],
+        ending=[{"within_seconds": 2_592_000.0, "count": 2}, {"within_seconds": 86_400.0, "count": 1}],
+        next=[alice, {**alice, "email": None}],
+        mails={"sent": 1200, "refused": 1},
+    )
+    code, out, _ = status(a_state(registry=kept))
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[lines.index("certificate registry") :] == [
+        "certificate registry",
+        "  looked at 2026-11-24 10:59:30 UTC",
+        "  corp: 3 expired, 1,234 live",
+        "    list 7: ends 2026-12-24 11:00:00 UTC, 30 d 0 h left; renewed by the gateway",
+        "  old: no certificates",
+        "    list 7: ends 2026-12-24 11:00:00 UTC, ended 1 min 0 s ago; renewed by 'gateway ca crl'",
+        "  new: no certificates",
+        "    no revocation list yet",
+        "  end without a successor: 2 within 30 d 0 h, 1 within 1 d 0 h",
+        "    0AB1  alice@example.com: ends 2026-11-25 11:00:00 UTC, 1 d 0 h left",
+        "    0AB1  Alice: ends 2026-11-25 11:00:00 UTC, 1 d 0 h left",
+        "  mails since the keeper's start: 1,200 sent, 1 refused",
+    ]
+    code, out, _ = status(a_state(registry=registry(looked=None, authorities=[], ending=[])))
+    assert (code, "  not looked at yet\n" in out) == (0, True)
+
+
+def test_an_older_gateway_tells_of_no_registry(status):
+    state = a_state()
+    del state["registry"]
+    code, out, _ = status(state)
+    assert (code, "registry" in out) == (0, False)
 
 
 def test_a_draining_worker_a_refused_time_and_an_idle_gateway(status):

@@ -4,7 +4,7 @@ import pytest
 from support.config_files import BASE, NOW
 
 from gateway.config.load import load, load_with_warnings, read_pki
-from gateway.config.model import Pki
+from gateway.config.model import Mail, Pki
 from gateway.config.problems import ConfigErrors
 
 
@@ -57,3 +57,175 @@ def test_a_gateway_that_serves_no_site_is_warned_of(write):
     (warning,) = load_with_warnings(write(text), now=NOW, environ={}).warnings
     said = "listen: every listener only redirects or publishes; add one without redirect_to_https and pki"
     assert str(warning).endswith(said)
+
+
+KEPT = """
+pki:
+  store: "sqlite:///pki/registry.db"
+  authorities:
+    corp: {passphrase_file: corp.txt}
+    other: {passphrase_file: corp.txt}
+  warn: {before: [1d, 60d, 1d]}
+  mail:
+    server: smtp.example.com
+    ca: ca.pem
+    username: gateway
+    password: ${PASSWORD}
+    from: gateway@example.com
+    admin: [admin@example.com, admin@example.com, boss@example.com]
+    to_users: false
+"""
+
+
+@pytest.fixture
+def passphrase(folder):
+    file = folder / "corp.txt"
+    file.write_text("long enough\n")
+    file.chmod(0o600)
+    yield file
+    file.chmod(0o600)
+
+
+def _pki(write, text, *, environ=None):
+    return load(write(f"{BASE}\n{text}"), now=NOW, environ=environ or {"PASSWORD": "hidden"}).pki
+
+
+def _lines(write, text):
+    """What is said about the section: errors, or warnings where there are none."""
+    try:
+        found = load_with_warnings(write(f"{BASE}\n{text}"), now=NOW, environ={"PASSWORD": "hidden"}).warnings
+    except ConfigErrors as error:
+        found = error.problems
+    return [f"{each.place.path}: {each.cause}; {each.remedy}" for each in found if each.place.path.startswith("pki")]
+
+
+@pytest.mark.usefixtures("passphrase")
+def test_what_the_gateway_keeps_by_itself(write, folder):
+    pki = _pki(write, KEPT)
+    assert [(kept.name, kept.passphrase_file) for kept in pki.authorities] == [
+        ("corp", folder / "corp.txt"),
+        ("other", folder / "corp.txt"),
+    ]
+    assert pki.authorities[1].line == pki.authorities[0].line + 1
+    assert pki.warn_before_seconds == (60 * 86400.0, 86400.0)
+    assert pki.is_watched
+    assert pki.mail == Mail(
+        host="smtp.example.com",
+        port=587,
+        sender="gateway@example.com",
+        ca=folder / "ca.pem",
+        username="gateway",
+        password="hidden",
+        admins=("admin@example.com", "boss@example.com"),
+        to_users=False,
+    )
+    assert "hidden" not in repr(pki)
+
+
+@pytest.mark.parametrize(
+    ("section", "is_watched"),
+    [("", False), (", authorities: {}", True), (", warn: {}", True), (", folder: pki", False), (", mail: null", False)],
+)
+def test_who_names_nothing_to_keep_has_nothing_kept(write, section, is_watched):
+    pki = _pki(write, f'pki: {{store: "sqlite:///pki/registry.db"{section}}}')
+    assert pki.is_watched is is_watched
+    assert [seconds / 86400 for seconds in pki.warn_before_seconds] == [30, 7, 1]
+
+
+@pytest.mark.parametrize(
+    ("server", "place"),
+    [
+        ("smtp.example.com", ("smtp.example.com", 587)),
+        ("SMTP.example.com:2525", ("smtp.example.com", 2525)),
+        ('"[fd00::25]:26"', ("fd00::25", 26)),
+        ("smtp.example.com, tls: implicit", ("smtp.example.com", 465)),
+        ("localhost, tls: none", ("localhost", 25)),
+    ],
+)
+def test_where_the_mail_server_is(write, server, place):
+    pki = _pki(write, MAIL.replace("SERVER", server))
+    assert (pki.mail.host, pki.mail.port) == place
+
+
+MAIL = 'pki: {store: "sqlite:///pki/r.db", mail: {server: SERVER, from: g@example.com, admin: a@example.com}}'
+
+
+def _with(more):
+    return MAIL.replace("SERVER", f"smtp.example.com, {more}")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            MAIL.replace("SERVER", '"a b"'),
+            "pki.mail.server: 'a b' is not a mail server; write a host and a port: smtp.example.com:587",
+        ),
+        (
+            MAIL.replace("SERVER", '"smtp.example.com:0"'),
+            "pki.mail.server: port 0 does not exist; write a port up to 65535",
+        ),
+        (_with("username: u"), "pki.mail.username: username has no password; add password, or remove username"),
+        (_with("password: p"), "pki.mail.password: password has no username; add username, or remove password"),
+        (
+            _with("to_users: false").replace(", admin: a@example.com", ""),
+            "pki.mail: nobody gets a mail; add admin, or remove to_users: false",
+        ),
+        (
+            _with("tls: none"),
+            "pki.mail.tls: mails go to smtp.example.com unencrypted; write starttls or implicit",
+        ),
+        (
+            _with("tls: none, username: u, password: p"),
+            (
+                "pki.mail.tls: the password would go to smtp.example.com for everybody on the way to read; "
+                "write starttls or implicit"
+            ),
+        ),
+        (
+            MAIL.replace("SERVER", "127.0.0.1, tls: none, ca: ca.pem"),
+            "pki.mail.ca: without TLS nobody's certificate is looked at; remove ca, or tls: none",
+        ),
+        (
+            _with("ca: nowhere.pem"),
+            "pki.mail.ca: {here}/nowhere.pem does not exist; put the file there, or correct the name",
+        ),
+        (
+            MAIL.replace("SERVER", "smtp.example.com").replace("a@example.com", '"a@example.com, b@example.com"'),
+            "pki.mail.admin: 'a@example.com, b@example.com' is not an e-mail address; write admin@example.com",
+        ),
+        (
+            MAIL.replace("SERVER", "smtp.example.com").replace("from: g@example.com", 'from: "g@example.com\\nBcc: x"'),
+            "pki.mail.from: 'g@example.com\\nBcc: x' is not an e-mail address; write admin@example.com",
+        ),
+        (
+            'pki: {store: "sqlite:///pki/r.db", authorities: {corp: {passphrase_file: nowhere.txt}}}',
+            (
+                "pki.authorities.corp.passphrase_file: {here}/nowhere.txt does not exist; "
+                "put the file there, or correct the name"
+            ),
+        ),
+    ],
+)
+def test_each_mistake_is_told_at_its_place(write, folder, text, line):
+    assert _lines(write, text) == [line.replace("{here}", str(folder))]
+
+
+def test_a_mail_server_on_this_machine_may_go_without_tls(write):
+    for host in ("localhost", "127.0.0.1", '"[::1]"'):
+        assert _lines(write, MAIL.replace("SERVER", f"{host}, tls: none, username: u, password: p")) == []
+
+
+def test_a_passphrase_that_everybody_may_read_is_refused(write, passphrase):
+    passphrase.chmod(0o604)
+    (line,) = _lines(write, 'pki: {store: "sqlite:///r.db", authorities: {corp: {passphrase_file: corp.txt}}}')
+    assert line.endswith("is readable by everybody, and whoever has it and the key can sign; chmod o= corp.txt")
+    passphrase.chmod(0o640)
+    assert _lines(write, 'pki: {store: "sqlite:///r.db", authorities: {corp: {passphrase_file: corp.txt}}}') == []
+
+
+def test_the_desks_commands_need_none_of_these_files(write):
+    path = write(f"{BASE}\n{KEPT}".replace("corp.txt", "nowhere.txt").replace("ca.pem", "nowhere.pem"))
+    pki = read_pki(path, environ={"PASSWORD": "hidden"})
+    assert pki is not None
+    assert len(pki.authorities) == 2

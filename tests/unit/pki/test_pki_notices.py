@@ -33,8 +33,13 @@ def _due(desk, now, limit=10):
 
 
 def test_a_notice_is_claimed_once_until_the_claim_ends(both):
+    with both.registry.reading() as connection:
+        assert notices.is_due(connection, NOTICE, NOW)
     assert _claim(both)
     assert not _claim(both)
+    with both.registry.reading() as connection:
+        assert not notices.is_due(connection, NOTICE, NOW)
+        assert notices.is_due(connection, NOTICE, NOW + CLAIM)
     assert not _claim(both, now=NOW + CLAIM - SECOND)
     assert _claim(both, now=NOW + CLAIM)
     assert _claim(both, Notice(Kind.HOLDER, NOTICE.topic, NOTICE.recipient, DAY))
@@ -44,10 +49,9 @@ def test_a_notice_is_claimed_once_until_the_claim_ends(both):
 def test_what_was_sent_is_never_claimed_again(both):
     assert _claim(both)
     with both.registry.writing() as connection:
-        assert not notices.is_sent(connection, NOTICE)
         notices.sent(connection, NOTICE, NOW)
         notices.put_back(connection, NOTICE, NOW)  # of one who thought that it could not be sent
-        assert notices.is_sent(connection, NOTICE)
+        assert not notices.is_due(connection, NOTICE, NOW + 100 * DAY)
     assert not _claim(both, now=NOW + 100 * DAY)
 
 

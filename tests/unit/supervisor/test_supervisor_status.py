@@ -12,6 +12,7 @@ from support.pki import Ca, server
 
 from gateway import clock
 from gateway.supervisor.census import Census
+from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.reload import read_revision
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
@@ -66,7 +67,8 @@ class World:
         bulletin = Bulletin()
         bulletin.follow(revision.snapshot)
         self.revision = revision
-        self.reporter = Reporter(self.children, self.census, WORKERS, self.reloads, bulletin)
+        kept = {"reloads": self.reloads, "bulletin": bulletin, "keeping": Keeping(self.children)}
+        self.reporter = Reporter(self.children, self.census, WORKERS, **kept)
 
     def report(self, index, server="http://127.0.0.1:1", **more):
         status = {
@@ -101,7 +103,7 @@ def test_before_anybody_has_reported(world):
     assert [worker["report_age_seconds"] for worker in state["workers"]] == [None, None]
     assert [worker["open_files_limit"] for worker in state["workers"]] == [0, 0]
     assert [server["workers"] for server in state["upstreams"]["mail"]] == [0, 0]
-    assert (state["workers_wanted"], state["worker_restarts"]) == (2, 3)
+    assert (state["workers_wanted"], state["worker_restarts"], state["registry"]) == (2, 3, None)
     assert state["workers"][0]["started"] == "2026-11-24T10:00:00.000Z"
 
 

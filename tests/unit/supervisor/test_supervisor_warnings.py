@@ -72,6 +72,17 @@ def test_a_line_is_told_at_once_and_every_hour_while_it_holds(time, caplog, cert
     assert lines(caplog) == ["site0: http://a/: not fetched yet"]
 
 
+def test_what_others_find_is_told_beside_it(time, caplog, certificate):
+    found = ["the list of 'x' ends"]
+    bulletin = Bulletin(lambda: tuple(found))
+    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    assert lines(caplog) == ["the list of 'x' ends"]
+    found.append("and that of 'y'")
+    time.passes(module.CHECK_SECONDS)
+    bulletin.tick()
+    assert lines(caplog) == ["and that of 'y'"]
+
+
 def test_a_list_in_its_last_fifth_is_noticed_within_a_minute(time, caplog, certificate):
     trust = make_trust(
         [ROOT.certificate], parse_lists(ROOT.crl(last_update=NOW - DAY, next_update=NOW + DAY), "a.crl"), "require"

@@ -1,0 +1,57 @@
+"""Lines in the log about certificates that end: one for each certificate and threshold that it reaches.
+
+What was reached before the keeper started is told in one line, so that a restart does not fill the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from gateway.config.units import format_duration
+from gateway.keeper.findings import Findings
+from gateway.keeper.renewal import text
+
+_log = logging.getLogger("gateway.keeper")
+
+
+class Announcer:
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, timedelta] | None = None  # serial → the last threshold; None before the first look
+
+    def tell(self, findings: Findings) -> None:
+        """Tell what is new."""
+        thresholds = sorted(within for within, _ in findings.ending)
+        reached = {
+            record.fingerprint: next(each for each in thresholds if record.not_after - findings.at <= each)
+            for record in findings.next
+        }
+        if self._told is None:
+            self._tell_all(findings)
+        else:
+            for record in findings.next:
+                within = reached[record.fingerprint]
+                if self._told.get(record.fingerprint) != within:
+                    _log.warning(
+                        "certificate %s of %s under '%s' ends %s, within %s; renew it with 'gateway cert renew %s'",
+                        record.serial,
+                        record.email or record.common_name,
+                        record.authority,
+                        text(record.not_after),
+                        format_duration(within.total_seconds()),
+                        record.serial,
+                    )
+        self._told = reached
+
+    @staticmethod
+    def _tell_all(findings: Findings) -> None:
+        numbers = [
+            f"{count:,} within {format_duration(each.total_seconds())}" for each, count in findings.ending if count
+        ]
+        if numbers:
+            longest = format_duration(findings.ending[0][0].total_seconds())
+            _log.warning(
+                "certificates that end: %s; 'gateway cert list --expiring %s' names them", ", ".join(numbers), longest
+            )

@@ -1,0 +1,112 @@
+"""What there is in the registry and what of it ends soon, looked at once a round: for status, metrics, log and mails.
+
+Keeps true: what the gateway itself warns of, because a site names the file, is not said a second time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from sqlalchemy import Connection
+
+from gateway.config.units import format_duration
+from gateway.keeper.plan import Plan, canonical
+from gateway.keeper.renewal import signer_end, text
+from gateway.pki import crl, ocsp_signer
+from gateway.pki.desk import Desk
+from gateway.pki.registry import authorities, notices, survey
+from gateway.pki.registry.notices import Refused
+from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
+
+# As many certificates as the administrators' mail names; the command line lists all.
+NAMED: Final = 200
+UNDELIVERED_SHOWN: Final = 20
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityFinding:
+    """One authority."""
+
+    name: str
+    ends: datetime
+    list_ends: datetime | None
+    list_number: int
+    is_kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that one look found."""
+
+    at: datetime
+    authorities: tuple[AuthorityFinding, ...]
+    counts: Counter[tuple[str, str]]  # (authority, status)
+    ending: tuple[tuple[timedelta, int], ...]  # within so long, so many
+    next: tuple[CertificateRecord, ...]  # the first that end, at most `NAMED`
+    warnings: tuple[str, ...]
+    undelivered: tuple[Refused, ...]  # mails of the last day that their recipients' server refused
+
+
+def look(desk: Desk, plan: Plan, now: datetime) -> Findings:
+    """Look at the registry. Raises `OperationError`."""
+    with desk.registry.reading() as connection:
+        records = authorities.all_of(connection)
+        due = {record.name for record in records if crl.is_due(connection, record, now)}
+        return Findings(
+            at=now,
+            authorities=tuple(_authority(record, plan) for record in records),
+            counts=survey.counts(connection, now),
+            ending=tuple((within, survey.count_ending(connection, now + within, now)) for within in plan.before),
+            next=tuple(survey.ending(connection, now + plan.horizon, now, NAMED)),
+            warnings=tuple(line for record in records for line in _warnings(desk, plan, record, due, now)),
+            undelivered=_undelivered(connection, now),
+        )
+
+
+def _undelivered(connection: Connection, now: datetime) -> tuple[Refused, ...]:
+    return tuple(notices.undelivered(connection, now - _DAY, UNDELIVERED_SHOWN))
+
+
+def _authority(record: AuthorityRecord, plan: Plan) -> AuthorityFinding:
+    is_kept = record.name in plan.passphrase_files
+    return AuthorityFinding(record.name, record.not_after, record.crl_next_update, record.crl_number, is_kept)
+
+
+def _warnings(desk: Desk, plan: Plan, record: AuthorityRecord, due: set[str], now: datetime) -> Iterator[str]:
+    name = record.name
+    if canonical(desk.file(name, "crt")) not in plan.watched and (line := _end_of(record, plan, now)) is not None:
+        yield line
+    if record.not_after <= now or name in plan.passphrase_files:
+        return
+    is_told = canonical(desk.file(name, "crl")) in plan.watched and crl.is_running_out(record, now)
+    if name in due and not is_told:
+        until = "there is none yet" if record.crl_next_update is None else f"it ends {text(record.crl_next_update)}"
+        yield (
+            f"the revocation list of authority '{name}' is due, {until}; run 'gateway ca crl {name}', or name its "
+            "passphrase file under pki.authorities"
+        )
+    end = signer_end(desk, name)
+    if end is not None and now >= end - ocsp_signer.RENEW_BEFORE:
+        yield (
+            f"the OCSP signer of authority '{name}' ends {text(end)}; run 'gateway ca ocsp {name}', or name its "
+            "passphrase file under pki.authorities"
+        )
+
+
+def _end_of(record: AuthorityRecord, plan: Plan, now: datetime) -> str | None:
+    """The same line until the next threshold is reached."""
+    subject = x509.load_der_x509_certificate(record.certificate_der).subject.rfc4514_string()
+    who = f"authority '{record.name}' ({subject})"
+    if record.not_after <= now:
+        return None  # what it issued has ended too, and nobody can renew it
+    reached = [within for within in plan.before if record.not_after - now <= within]
+    if not reached:
+        return None
+    within = format_duration(reached[-1].total_seconds())
+    return f"{who} ends {text(record.not_after)}, within {within}; make another one with 'gateway ca init'"

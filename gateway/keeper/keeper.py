@@ -1,0 +1,91 @@
+"""The keeper's loop: a round a minute, the files of lists every few seconds, mails beside both.
+
+Keeps true: no mail server and no database that hangs keeps the loop from hearing the master; at most one mailing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from gateway import clock, tasks
+from gateway.keeper.plan import ROUND_SECONDS, Plan
+from gateway.keeper.told import Report
+from gateway.keeper.watch import Watch
+
+# How soon another desk's revocation is in this machine's file: for one short query.
+REFRESH_SECONDS: Final = 5.0
+# For the mail that is under way when the gateway stops.
+CLOSE_SECONDS: Final = 2.0
+
+
+class Keeper:
+    """Looks after a registry as the newest plan says."""
+
+    def __init__(self, tell: Callable[[Report], None]) -> None:
+        """`tell` gets a report after every round and every mailing."""
+        self._tell = tell
+        self._plan: Plan | None = None
+        self._watch: Watch | None = None
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+        self._round_at = 0.0  # monotonic
+        self._mailing: asyncio.Task[None] | None = None
+
+    def follow(self, plan: Plan | None) -> None:
+        """Another plan from now on; None: nothing is looked after. The same plan again: try at once what failed."""
+        if self._watch is not None:
+            self._watch.retry() if plan == self._watch.plan else self._watch.end()
+        self._plan = plan
+        self._round_at = 0.0
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the mail that is under way."""
+        self._is_stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        while not self._is_stopping:
+            self._wake.clear()
+            if (watch := self._current()) is not None:
+                if clock.monotonic_seconds() >= self._round_at:
+                    self._round_at = clock.monotonic_seconds() + ROUND_SECONDS
+                    await self._round(watch)
+                await asyncio.to_thread(watch.refresh, clock.now())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    await self._wake.wait()
+        self._plan = None
+        self._current()
+        if self._mailing is not None:
+            await asyncio.wait([self._mailing], timeout=CLOSE_SECONDS)
+
+    def _current(self) -> Watch | None:
+        """The watch by the newest plan. Nothing is under way in the former one but perhaps a mail."""
+        if self._watch is not None and self._watch.plan != self._plan:
+            self._watch.end()
+            self._watch.close()
+            self._watch = None
+        if self._watch is None and self._plan is not None:
+            self._watch = Watch(self._plan)
+        return self._watch
+
+    async def _round(self, watch: Watch) -> None:
+        now = clock.now()
+        await asyncio.to_thread(watch.round, now)
+        self._tell_of(watch)
+        if self._mailing is None or self._mailing.done():
+            self._mailing = tasks.spawn(self._mail(watch, now), name="mail")
+
+    async def _mail(self, watch: Watch, now: datetime) -> None:
+        await watch.mail(now)
+        self._tell_of(watch)
+
+    def _tell_of(self, watch: Watch) -> None:
+        if watch is self._watch:
+            self._tell(watch.report)

@@ -1,0 +1,90 @@
+"""What the keeper is to do, as the master tells it: over the channel, for nothing of it may stand in a process list.
+
+The master imports this module: nothing is imported here that a worker, its fork, must not hold.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.config.model import Config, Mail
+
+# A revocation list has hours or days left when it is due, and whoever is told of an end has a day at least.
+ROUND_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The part of the configuration that concerns the keeper."""
+
+    store: str = field(repr=False)
+    folder: Path
+    passphrase_files: dict[str, Path]  # of the authorities that are kept, by name
+    before: tuple[timedelta, ...]  # the longest first
+    mail: Mail | None
+    contact: str | None
+    watched: frozenset[Path]  # files of CAs and lists that sites name: the gateway itself warns of those
+
+    @property
+    def horizon(self) -> timedelta:
+        """How far ahead somebody is told."""
+        return self.before[0]
+
+
+def plan_of(config: Config) -> Plan | None:
+    """The plan in a configuration; None where there is nothing to keep."""
+    pki = config.pki
+    if pki is None or not pki.is_watched:
+        return None
+    files = [path for site in config.sites for path in (*site.client_ca, *map(Path, site.crl))]
+    return Plan(
+        store=pki.store,
+        folder=pki.folder,
+        passphrase_files={kept.name: kept.passphrase_file for kept in pki.authorities},
+        before=tuple(timedelta(seconds=seconds) for seconds in pki.warn_before_seconds),
+        mail=pki.mail,
+        contact=config.pages.contact,
+        watched=frozenset(map(canonical, files)),
+    )
+
+
+def canonical(path: Path) -> Path:
+    """One spelling for each file."""
+    return Path(os.path.realpath(path))
+
+
+def to_message(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON has it."""
+    mail = None if plan.mail is None else asdict(plan.mail)
+    if mail is not None:
+        mail["ca"] = None if mail["ca"] is None else str(mail["ca"])
+    return {
+        "store": plan.store,
+        "folder": str(plan.folder),
+        "passphrase_files": {name: str(path) for name, path in plan.passphrase_files.items()},
+        "before": [each.total_seconds() for each in plan.before],
+        "mail": mail,
+        "contact": plan.contact,
+        "watched": sorted(map(str, plan.watched)),
+    }
+
+
+def from_message(message: dict[str, Any]) -> Plan:
+    """The plan out of JSON."""
+    mail = message["mail"]
+    if mail is not None:
+        ca = mail["ca"]
+        mail = Mail(**{**mail, "ca": None if ca is None else Path(ca), "admins": tuple(mail["admins"])})
+    return Plan(
+        store=message["store"],
+        folder=Path(message["folder"]),
+        passphrase_files={name: Path(path) for name, path in message["passphrase_files"].items()},
+        before=tuple(timedelta(seconds=seconds) for seconds in message["before"]),
+        mail=mail,
+        contact=message["contact"],
+        watched=frozenset(map(Path, message["watched"])),
+    )

@@ -1,0 +1,141 @@
+"""The mail server: one connection for a batch of mails.
+
+Keeps true: the server is known by its certificate before anything is said to it, unless the configuration says `none`;
+a password never leaves the machine without TLS, which the configuration sees to, and is in no message of ours, not
+even where a server repeats it; nothing takes longer than its limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from email.message import EmailMessage
+from typing import Final
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPDataError,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+)
+
+from gateway.config.model import Mail
+from gateway.errors import OperationError
+from gateway.keeper.letters import UndeliverableError
+
+# For the connection, TLS and the login together.
+CONNECT_SECONDS: Final = 30.0
+# For one mail. A server that scans what it takes may need half a minute.
+MAIL_SECONDS: Final = 60.0
+QUIT_SECONDS: Final = 5.0
+# As much of a server's answer as is shown.
+ANSWER_CHARACTERS: Final = 200
+_TRY_LATER: Final = 421  # RFC 5321 section 3.8: the server closes the connection
+
+
+class Post:
+    """A connection that mails are sent over."""
+
+    def __init__(self, client: SMTP, mail: Mail) -> None:
+        self._client = client
+        self._mail = mail
+
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> dict[str, str]:
+        """Hand one mail to the server; returns the recipients that it refused, where it took it for others.
+
+        Raises `UndeliverableError` for this mail alone, `OperationError` where the server can't be used any more.
+        """
+        try:
+            async with asyncio.timeout(MAIL_SECONDS):
+                refused, _ = await self._client.sendmail(self._mail.sender, list(recipients), message.as_bytes())
+        except SMTPRecipientsRefused as error:
+            raise UndeliverableError(_answer(error.recipients[0]), "Correct the address.") from error
+        except SMTPDataError as error:
+            if error.code == _TRY_LATER:
+                raise _unusable(self._mail, error) from _harmless(error)
+            raise UndeliverableError(_answer(error), "Ask who runs the mail server.") from error
+        except (SMTPException, OSError, ValueError) as error:
+            raise _unusable(self._mail, error) from _harmless(error)
+        return {address: _shown(f"{answer.code} {answer.message}") for address, answer in refused.items()}
+
+
+@asynccontextmanager
+async def connected(mail: Mail) -> AsyncIterator[Post]:
+    """A connection to the mail server, logged in where the configuration has a user. Raises `OperationError`."""
+    client = SMTP(
+        hostname=mail.host,
+        port=mail.port,
+        username=mail.username,
+        password=mail.password,
+        timeout=CONNECT_SECONDS,
+        use_tls=mail.tls == "implicit",
+        start_tls=mail.tls == "starttls",
+        tls_context=None if mail.tls == "none" else _context(mail),
+    )
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await client.connect()
+    except (SMTPException, OSError, ValueError) as error:
+        raise _unusable(mail, error) from _harmless(error)
+    try:
+        yield Post(client, mail)
+    finally:
+        with suppress(SMTPException, OSError):
+            async with asyncio.timeout(QUIT_SECONDS):
+                await client.quit()
+        client.close()
+
+
+def _context(mail: Mail) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=mail.ca)
+    except (OSError, ValueError) as error:
+        raise OperationError(f"{mail.ca}: cannot be used: {error}", "Name a PEM file of CA certificates.") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _unusable(mail: Mail, error: Exception) -> OperationError:
+    place = f"the mail server {mail.host}:{mail.port}"
+    match error:
+        case SMTPAuthenticationError():
+            # Without the answer's text: some servers repeat what they were told.
+            cause, remedy = f"does not take our login: {error.code}", "Correct pki.mail.username and password."
+        case TimeoutError():
+            cause, remedy = "does not answer in time", "See that it runs and can be reached."
+        case SMTPResponseException():
+            cause, remedy = f"answers {_answer(error)}", "Ask who runs it; is pki.mail.from an address it takes?"
+        case _ if _is_about_certificates(error):
+            cause, remedy = (
+                f"cannot be trusted: {_shown(str(error))}",
+                "Name its CA with pki.mail.ca, and its own name.",
+            )
+        case _:
+            cause, remedy = f"cannot be used: {_shown(str(error))}", "See that it runs, and that pki.mail.tls is right."
+    return OperationError(f"{place} {cause}", remedy)
+
+
+def _harmless(error: Exception) -> Exception | None:
+    """The cause to keep: whatever prints it must not print an answer to a login."""
+    return None if isinstance(error, SMTPAuthenticationError) else error
+
+
+def _is_about_certificates(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _answer(error: SMTPResponseException) -> str:
+    return _shown(f"{error.code} {error.message}")
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())[:ANSWER_CHARACTERS]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

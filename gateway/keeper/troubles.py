@@ -1,0 +1,68 @@
+"""What does not work now, why, and when it is tried again.
+
+Keeps true: what failed is tried again ever more slowly, so that a wrong passphrase does not keep a core busy; every
+failure is in the log when it happens and in the status for as long as it lasts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.errors import GatewayError
+
+FIRST_RETRY_SECONDS: Final = 60
+MAX_RETRY_SECONDS: Final = 1800
+_MAX_DOUBLINGS: Final = 8
+
+_log = logging.getLogger("gateway.keeper")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that does not work."""
+
+    what: str  # "the revocation list of 'corp'"
+    cause: str
+    remedy: str
+    since: datetime
+    retry_at: datetime
+    attempts: int = 1
+
+
+class Troubles:
+    """All that does not work now, by what it is."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Trouble] = {}
+
+    def __iter__(self) -> Iterator[Trouble]:
+        return iter(tuple(self._known.values()))
+
+    def may_try(self, what: str, now: datetime) -> bool:
+        """Whether it is time to try (again)."""
+        known = self._known.get(what)
+        return known is None or now >= known.retry_at
+
+    def failed(self, what: str, error: GatewayError, now: datetime, *, max_seconds: int = MAX_RETRY_SECONDS) -> None:
+        """It did not work; it is tried again after `max_seconds` at the latest."""
+        known = self._known.get(what)
+        attempts = 1 if known is None else known.attempts + 1
+        seconds = min(FIRST_RETRY_SECONDS * 2 ** min(attempts - 1, _MAX_DOUBLINGS), max_seconds)
+        since = now if known is None else known.since
+        retry_at = now + timedelta(seconds=seconds)
+        self._known[what] = Trouble(what, error.cause, error.remedy, since, retry_at, attempts)
+        if known is None or known.cause != error.cause or attempts.bit_count() == 1:  # ever more rarely
+            _log.error("%s: %s; %s", what, error.cause, error.remedy)
+
+    def works(self, what: str) -> None:
+        """It works."""
+        if self._known.pop(what, None) is not None:
+            _log.info("%s: works again", what)
+
+    def retry(self) -> None:
+        """Let everything be tried at once."""
+        self._known = {what: replace(trouble, retry_at=trouble.since) for what, trouble in self._known.items()}

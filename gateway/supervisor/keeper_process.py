@@ -1,0 +1,52 @@
+"""The keeper as a process: it renews lists, warns and mails, and is reached by nobody.
+
+Keeps true: it is a program of its own (`program` says what that keeps out of it) and listens on no socket; what it
+is to do, with its passwords, comes over the channel alone; no core file holds its memory; it ends with the master.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from gateway.keeper.keeper import Keeper
+from gateway.keeper.plan import from_message
+from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.link import Link
+
+
+def main() -> None:
+    """The program: descriptor of the channel."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text("gateway-keeper", encoding="ascii")  # what ps and top show
+    asyncio.run(serve(Channel(socket.socket(fileno=int(sys.argv[1])))))
+
+
+async def serve(channel: Channel) -> None:
+    """Work until SIGTERM, or until the master is gone."""
+    loop = asyncio.get_running_loop()
+    keeper = Keeper(lambda report: link.send({"is": "kept", "report": report}))
+
+    def hear(message: Message) -> None:
+        match message:
+            case {"do": "keep", "plan": None | dict() as plan, "environment": dict(variables)}:
+                os.environ.update(variables)  # libpq reads them there; /proc shows what there was at the start
+                keeper.follow(None if plan is None else from_message(plan))
+
+    link = Link(channel, loop, hear, keeper.stop)
+    loop.add_signal_handler(signal.SIGTERM, keeper.stop)
+    await keeper.run()
+    link.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The keeper, seen from the master: it runs where there is something to keep, and tells what it found.
+
+Keeps true: what it is to do goes over the channel, and anew to each successor; one that says nothing is noticed.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Final, NoReturn, cast
+
+from gateway import clock
+from gateway.admin.state import AuthorityState, CertificateState, RegistryState, TroubleState
+from gateway.keeper.plan import ROUND_SECONDS, Plan, to_message
+from gateway.keeper.told import AuthorityReport, CertificateReport, Report, TroubleReport
+from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.children import Child, Children, Role
+from gateway.supervisor.program import become, database_variables
+
+_MODULE: Final = "gateway.supervisor.keeper_process"
+# Three rounds: a database or a key may take a while.
+SILENT_SECONDS: Final = 3 * ROUND_SECONDS
+
+
+class Keeping:
+    """Starts the keeper, briefs it, and remembers its last report."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self.role = Role("the keeper", become_keeper, self._hear, self._brief)
+        self._plan: Plan | None = None
+        self._report: Report | None = None
+        self._heard_seconds = 0.0  # monotonic; of the report, or of the beginning
+
+    def follow(self, plan: Plan | None) -> None:
+        """Keep what this plan says from now on."""
+        if plan == self._plan:
+            return
+        self._plan, self._report = plan, None
+        self._heard_seconds = clock.monotonic_seconds()
+        if self._children.of(self.role):
+            self._brief()
+        elif plan is not None and not self._children.is_due(self.role):
+            self._children.start(self.role)
+
+    def retry(self) -> None:
+        """Try at once what failed: somebody may have mended it."""
+        self._brief()
+
+    def _brief(self) -> None:
+        plan = None if self._plan is None else to_message(self._plan)
+        for child in self._children.of(self.role):
+            self._children.send(child, {"do": "keep", "plan": plan, "environment": database_variables(os.environ)})
+
+    def _hear(self, _child: Child, message: Message) -> None:
+        match message:
+            case {"is": "kept", "report": dict(report)} if self._plan is not None:
+                self._report = cast("Report", report)
+                self._heard_seconds = clock.monotonic_seconds()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody should do before it is late."""
+        return () if self._report is None else tuple(self._report["warnings"])
+
+    def describe(self, now: datetime) -> RegistryState | None:
+        """For the state; None where nothing is kept."""
+        if self._plan is None:
+            return None
+        report = self._report or _NOTHING
+        return {
+            "looked": None if report["looked"] is None else _text(report["looked"]),
+            "is_silent": clock.monotonic_seconds() - self._heard_seconds > SILENT_SECONDS,
+            "authorities": [_authority(each, now) for each in report["authorities"]],
+            "ending": [{"within_seconds": seconds, "count": count} for seconds, count in report["ending"]],
+            "next": [_certificate(each, now) for each in report["next"]],
+            "troubles": [_trouble(each) for each in report["troubles"]],
+            "mails": {"sent": report["mails"]["sent"], "refused": report["mails"]["refused"]},
+        }
+
+
+def become_keeper(channel: Channel) -> NoReturn:
+    """Let this process, a fresh fork, be the keeper. Raises `OSError` where there is no Python to run."""
+    become(_MODULE, (channel,))
+
+
+_NOTHING: Final = Report(
+    looked=None, authorities=[], ending=[], next=[], warnings=[], troubles=[], mails={"sent": 0, "refused": 0}
+)
+
+
+def _authority(known: AuthorityReport, now: datetime) -> AuthorityState:
+    list_ends = known["list_ends"]
+    return {
+        "name": known["name"],
+        "ends": _text(known["ends"]),
+        "seconds_left": _left(known["ends"], now),
+        "list_ends": None if list_ends is None else _text(list_ends),
+        "list_seconds_left": None if list_ends is None else _left(list_ends, now),
+        "list_number": known["list_number"],
+        "is_kept": known["is_kept"],
+        "certificates": known["certificates"],
+    }
+
+
+def _certificate(known: CertificateReport, now: datetime) -> CertificateState:
+    return {
+        "serial": known["serial"],
+        "name": known["name"],
+        "email": known["email"],
+        "authority": known["authority"],
+        "ends": _text(known["ends"]),
+        "seconds_left": _left(known["ends"], now),
+    }
+
+
+def _trouble(known: TroubleReport) -> TroubleState:
+    return {
+        "what": known["what"],
+        "cause": known["cause"],
+        "remedy": known["remedy"],
+        "since": _text(known["since"]),
+        "retry_at": _text(known["retry_at"]),
+    }
+
+
+def _left(unix_seconds: float, now: datetime) -> float:
+    return round(unix_seconds - now.timestamp(), 3)
+
+
+def _text(unix_seconds: float) -> str:
+    time = datetime.fromtimestamp(unix_seconds, UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
