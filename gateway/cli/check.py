@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -44,6 +45,9 @@ def check(
         loaded = load_with_warnings(config)
         warnings = loaded.warnings
         prepare(loaded.config)
+        errors, more = _in_registry(loaded, config)
+        warnings += more
+        loaded = None if errors else replace(loaded, warnings=warnings)
     except ConfigErrors as found:
         errors, warnings = found.problems, found.warnings
     except ConfigError as found:
@@ -57,6 +61,16 @@ def check(
             typer.echo(f"{config}: {summary(loaded)}")
     if loaded is None:
         raise typer.Exit(_UNUSABLE)
+
+
+def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Errors and warnings of what shall be kept there."""
+    if loaded.config.pki is None or not loaded.config.pki.authorities:
+        return (), ()
+    from gateway.cli.check_registry import registry_problems  # noqa: PLC0415 - SQLAlchemy, where there is a registry
+
+    found = tuple(registry_problems(loaded.config.pki, str(config)))
+    return tuple(each for each in found if not each.is_warning), tuple(each for each in found if each.is_warning)
 
 
 def summary(loaded: Loaded) -> str:

@@ -138,7 +138,7 @@ def locate(url: str, folder: Path | None = None) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.drivername != "sqlite":
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=_patience(url))
     _make_private(Path(str(url.database)))
     engine = create_engine(
         url,
@@ -158,7 +158,7 @@ def _reading_engine(url: URL) -> Engine:
             hide_parameters=True,
             pool_pre_ping=True,
             execution_options={"postgresql_readonly": True},
-            connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000},
+            connect_args=_patience(url),
         )
     place = f"file:{quote(str(url.database))}?mode=rw"  # not `ro`: a reader of a write-ahead log writes beside it
 
@@ -168,6 +168,12 @@ def _reading_engine(url: URL) -> Engine:
         return connection
 
     return create_engine(url, hide_parameters=True, poolclass=NullPool, creator=connect)
+
+
+def _patience(url: URL) -> dict[str, int]:
+    """How long libpq waits for a server that is away, as far as the URL doesn't say; it would be minutes."""
+    limits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000}
+    return {name: limit for name, limit in limits.items() if name not in url.query}
 
 
 def _make_private(path: Path) -> None:

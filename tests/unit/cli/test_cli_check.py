@@ -5,10 +5,12 @@ import json
 import pytest
 from cryptography import x509
 from support.config_files import BASE, NOW, YEAR, fill
+from support.desk import PASSPHRASE, make_authority, open_desk
 from support.pki import Ca
 
 from gateway import clock
 from gateway.cli.app import run
+from gateway.pki import pkcs8
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +109,68 @@ def test_what_could_not_be_served_is_found_too(folder, capsys):
     assert told.out == ""
     assert told.err.startswith("config.yaml:1:1: ")
     assert "changes.crl" in told.err
+
+
+KEPT = """
+pki:
+  store: "sqlite:///pki/registry.db"
+  authorities:
+    corp: {passphrase_file: good.txt}
+    nobody: {passphrase_file: good.txt}
+    other: {passphrase_file: wrong.txt}
+"""
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A folder with two authorities, where the configuration names three."""
+    fill(tmp_path)
+    monkeypatch.setattr(clock, "now", lambda: NOW)
+    monkeypatch.setattr(pkcs8, "SCRYPT_COST", 2**4)
+    monkeypatch.chdir(tmp_path)
+    desk = open_desk(tmp_path)
+    for name in ("corp", "other"):
+        make_authority(desk, name)
+    desk.registry.close()
+    for name, text in (("good.txt", PASSPHRASE), ("wrong.txt", "not this one")):
+        (tmp_path / name).write_text(f"{text}\n")
+        (tmp_path / name).chmod(0o600)
+    return tmp_path
+
+
+def test_authorities_that_could_not_be_kept_are_errors(kept, capsys):
+    (kept / "config.yaml").write_text(f"{BASE}{KEPT}", encoding="utf-8")
+    assert run(["check"]) == 2
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert len(lines) == 2
+    first = len(BASE.splitlines()) + 5
+    expected = f"config.yaml:{first + 1}:1: pki.authorities.nobody: the registry has no authority 'nobody'"
+    assert lines[0] == f"{expected}; there are corp, other"
+    assert lines[1].startswith(f"config.yaml:{first + 2}:1: pki.authorities.other: ")
+    assert "passphrase" in lines[1]
+    assert "not this one" not in err
+
+
+def test_authorities_that_are_there_and_open_are_good(kept, capsys):
+    text = KEPT.replace("    nobody: {passphrase_file: good.txt}\n", "").replace("wrong.txt", "good.txt")
+    (kept / "config.yaml").write_text(f"{BASE}{text}", encoding="utf-8")
+    assert run(["check"]) == 0
+    assert capsys.readouterr() == ("config.yaml: good: 1 site, 2 rules, 1 listener\n", "")
+
+
+def test_a_registry_that_is_not_there_is_a_warning_and_is_not_made(kept, capsys):
+    (kept / "config.yaml").write_text(f"{BASE}{KEPT}".replace("pki/registry.db", "nowhere/r.db"), encoding="utf-8")
+    assert run(["check"]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("1 warning\n")
+    assert "warning: pki.authorities: the registry sqlite" in err
+    assert not (kept / "nowhere").exists()
+
+
+def test_an_empty_registry_has_no_authority(tmp_path, kept, capsys):
+    open_desk(tmp_path / "empty").registry.close()
+    (kept / "config.yaml").write_text(f"{BASE}{KEPT}".replace("pki/registry.db", "empty/pki/registry.db"))
+    assert run(["check"]) == 2
+    assert "has no authority 'corp'; make it with 'gateway ca init'" in capsys.readouterr().err

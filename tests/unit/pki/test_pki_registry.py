@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import stat
 import threading
@@ -395,3 +396,16 @@ def test_a_reader_makes_no_registry(tmp_path):
             with pytest.raises(OperationError, match="unable to open"), reader.reading():
                 pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("open_it", [Registry.open, Registry.open_for_reading])
+def test_a_database_that_says_nothing_is_not_waited_for_forever(open_it, monkeypatch):
+    monkeypatch.setattr(engine, "CONNECT_SECONDS", 2)  # libpq knows no less
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://gateway@127.0.0.1:{silent.getsockname()[1]}/registry"
+        with pytest.raises(OperationError, match="timeout expired"), open_it(url) as registry, registry.reading():
+            pass
+
+
+def test_the_url_may_say_how_long_to_wait():
+    assert engine._patience(locate("postgresql://h/d?connect_timeout=9")) == {"tcp_user_timeout": 5000}
