@@ -211,7 +211,8 @@ class Pool:
         """Take back a connection whose exchange ended cleanly."""
         state = connection.state
         state.busy -= 1
-        if self._is_closed or len(state.idle) >= MAX_IDLE_CONNECTIONS or connection.is_obsolete():
+        is_obsolete = state.name is not None and connection.is_obsolete()
+        if self._is_closed or len(state.idle) >= MAX_IDLE_CONNECTIONS or is_obsolete:
             connection.close()
             return
         connection.idle_since = clock.monotonic_seconds()
