@@ -42,6 +42,7 @@ class ServerState(TypedDict):
     """One upstream server, over all workers."""
 
     server: str
+    addresses: list[str]  # where its name leads now; none where it is given by address, or its name leads nowhere
     busy: int  # connections that carry an exchange
     idle: int  # connections that are kept
     up_in: int  # workers that would ask it

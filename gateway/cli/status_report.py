@@ -211,7 +211,8 @@ def _server(upstream: str, server: ServerState) -> Line:
     else:
         why = f": {_printable(server['cause'])}" if server["cause"] else ""
         condition, colour = f"down for {known - up} of {_count(known, 'worker')}{why}", "red"
-    text = f"  {_printable(upstream)}  {_printable(server['server'])}  {server['busy']} busy, {server['idle']} idle"
+    at = f" ({', '.join(map(_printable, server['addresses']))})" if server["addresses"] else ""
+    text = f"  {_printable(upstream)}  {_printable(server['server'])}{at}  {server['busy']} busy, {server['idle']} idle"
     return Line(f"{text}, {condition}", colour)
 
 

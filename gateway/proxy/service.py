@@ -243,6 +243,7 @@ class Service:
                 name: [
                     {
                         "server": state.url,
+                        "addresses": [] if state.name is None else state.name.addresses,
                         "busy": state.busy,
                         "idle": len(state.idle),
                         "is_up": state.condition.may_be_asked(clock.monotonic_seconds()),

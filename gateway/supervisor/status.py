@@ -198,7 +198,7 @@ def _upstreams(snapshot: Snapshot, reports: Iterable[Message]) -> dict[str, list
     for upstream in snapshot.config.upstreams:
         for server in upstream.servers:
             found[upstream.name, server.url] = ServerState(
-                server=server.url, busy=0, idle=0, up_in=0, workers=0, cause=None
+                server=server.url, addresses=[], busy=0, idle=0, up_in=0, workers=0, cause=None
             )
     for report in reports:
         for name, servers in report.get("upstreams", {}).items():
@@ -212,6 +212,7 @@ def _upstreams(snapshot: Snapshot, reports: Iterable[Message]) -> dict[str, list
 
 
 def _add(known: ServerState, told: Message) -> None:
+    known["addresses"] += [address for address in told["addresses"] if address not in known["addresses"]]
     known["busy"] += told["busy"]
     known["idle"] += told["idle"]
     known["up_in"] += bool(told["is_up"])

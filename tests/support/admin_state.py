@@ -25,7 +25,7 @@ def worker(pid: int, **changes: Any) -> dict[str, Any]:
 
 
 def server(url: str = "https://10.0.0.5:443", **changes: Any) -> dict[str, Any]:
-    return {"server": url, "busy": 1, "idle": 2, "up_in": 2, "workers": 2, "cause": None, **changes}
+    return {"server": url, "addresses": [], "busy": 1, "idle": 2, "up_in": 2, "workers": 2, "cause": None, **changes}
 
 
 def lockout(address: str, seconds_left: float = 723.4) -> dict[str, Any]:

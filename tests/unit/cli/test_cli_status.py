@@ -226,6 +226,12 @@ def test_an_older_gateway_tells_of_no_registry(status):
     assert (code, "registry" in out) == (0, False)
 
 
+def test_where_a_servers_name_leads_is_shown(status):
+    named = server("https://mail.lan:443", addresses=["10.0.0.5", "fd00::5"])
+    _, out, _ = status(a_state(upstreams={"mail": [named]}))
+    assert out.endswith("  mail  https://mail.lan:443 (10.0.0.5, fd00::5)  1 busy, 2 idle, up\n")
+
+
 def test_a_draining_worker_a_refused_time_and_an_idle_gateway(status):
     quiet = {"answers": [], "uptime_seconds": 5, "reload": refused("x")}
     code, out, _ = status(a_state(workers=[worker(101, is_draining=True), worker(102)], **quiet))

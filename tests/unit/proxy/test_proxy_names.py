@@ -359,6 +359,12 @@ def test_a_clients_own_connection_is_not_used_again_either(named):
     assert client.hears().endswith(b"moved")
 
 
+def test_the_status_says_where_the_name_leads(named):
+    world = named("fd00::5", OLD)
+    (server,) = world.service.status()["upstreams"]["mail"]
+    assert server["addresses"] == ("fd00::5", OLD)
+
+
 def test_stopping_ends_the_questions(named):
     world = named(OLD, ttl=10)
     world.does(world.service.stop)

@@ -343,7 +343,7 @@ def test_the_status_tells_of_connections_and_servers(world):
     shown = world.service.status()
     assert (shown["connections"], shown["is_draining"], shown["dropped_log_lines"]) == (1, False, 0)
     (server,) = shown["upstreams"]["mail"]
-    assert server == {"server": UPSTREAM, "busy": 0, "idle": 1, "is_up": True, "cause": None}
+    assert server == {"server": UPSTREAM, "addresses": [], "busy": 0, "idle": 1, "is_up": True, "cause": None}
 
 
 def test_combined_lines_where_they_are_asked_for(make_world):

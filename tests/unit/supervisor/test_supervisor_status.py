@@ -83,7 +83,11 @@ class World:
                 "bytes": {"in": 10, "out": 20},
                 "handshakes": {"full": 3, "resumed": 2, "failed": 1},
             },
-            "upstreams": {"mail": [{"server": server, "busy": 1, "idle": 2, "is_up": True, "cause": None}]},
+            "upstreams": {
+                "mail": [
+                    {"server": server, "addresses": ["10.0.0.5"], "busy": 1, "idle": 2, "is_up": True, "cause": None}
+                ]
+            },
             **more,
         }
         self.census.hear(self.children.workers[index], {"is": "status", **status})
@@ -124,6 +128,7 @@ def test_what_all_workers_report_is_added_up(world):
     first, second = state["upstreams"]["mail"]
     assert first == {
         "server": "http://127.0.0.1:1",
+        "addresses": ["10.0.0.5"],
         "busy": 2,
         "idle": 4,
         "up_in": 2,
@@ -135,10 +140,20 @@ def test_what_all_workers_report_is_added_up(world):
 
 def test_a_server_that_one_worker_finds_down(world):
     world.report(0)
-    down = [{"server": "http://127.0.0.1:1", "busy": 0, "idle": 0, "is_up": False, "cause": "refused"}]
+    down = [
+        {
+            "server": "http://127.0.0.1:1",
+            "addresses": ["10.0.0.5", "10.0.0.6"],
+            "busy": 0,
+            "idle": 0,
+            "is_up": False,
+            "cause": "refused",
+        }
+    ]
     world.report(1, upstreams={"mail": down})
     server = world.state()["upstreams"]["mail"][0]
     assert (server["up_in"], server["workers"], server["cause"]) == (1, 2, "refused")
+    assert server["addresses"] == ["10.0.0.5", "10.0.0.6"]  # workers ask for themselves
 
 
 def test_servers_of_the_configuration_before_are_left_out(world):
