@@ -211,13 +211,14 @@ def _server(upstream: str, server: ServerState) -> Line:
     else:
         why = f": {_printable(server['cause'])}" if server["cause"] else ""
         condition, colour = f"down for {known - up} of {_count(known, 'worker')}{why}", "red"
-    at = f" ({', '.join(map(_printable, server['addresses']))})" if server["addresses"] else ""
+    addresses = server.get("addresses", [])  # an older gateway tells of none
+    at = f" ({', '.join(map(_printable, addresses))})" if addresses else ""
     text = f"  {_printable(upstream)}  {_printable(server['server'])}{at}  {server['busy']} busy, {server['idle']} idle"
     return Line(f"{text}, {condition}", colour)
 
 
 def _lockouts(state: State) -> Iterator[Line]:
-    lockouts = state["lockouts"]
+    lockouts = state.get("lockouts", [])  # an older gateway tells of none
     if lockouts:
         yield Line("locked out", is_heading=True)
     for lockout in lockouts[:SHOWN_LOCKOUTS]:

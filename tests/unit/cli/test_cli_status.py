@@ -232,6 +232,12 @@ def test_where_a_servers_name_leads_is_shown(status):
     assert out.endswith("  mail  https://mail.lan:443 (10.0.0.5, fd00::5)  1 busy, 2 idle, up\n")
 
 
+def test_an_older_gateway_tells_of_neither_addresses_nor_lockouts(status):
+    older = a_state()
+    del older["lockouts"], older["upstreams"]["mail"][0]["addresses"]
+    assert status(older) == status(a_state())
+
+
 def test_a_draining_worker_a_refused_time_and_an_idle_gateway(status):
     quiet = {"answers": [], "uptime_seconds": 5, "reload": refused("x")}
     code, out, _ = status(a_state(workers=[worker(101, is_draining=True), worker(102)], **quiet))
