@@ -10,13 +10,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
 from sqlalchemy import select
 
-from gateway.errors import OperationError, UsageError
+from gateway.errors import OperationError
 from gateway.pki import crl
 from gateway.pki.desk import Desk
-from gateway.pki.files import make_folder, read
+from gateway.pki.files import make_folder
 from gateway.pki.registry.tables import AUTHORITIES
 
 _Stamp = tuple[int, int, int] | None
@@ -62,14 +61,10 @@ class Copies:
         stamp = _stamp(file)
         known = self._known.get(file)
         if known is None or known[0] != stamp:
-            known = self._known[file] = stamp, _number(file)
+            known = self._known[file] = stamp, crl.number_in(file)
         if known[1] == number:
             return False
-        if known[1] > number:
-            raise OperationError(
-                f"{file}: the list has number {known[1]}, the registry's newest is {number}: an older registry is back",
-                "Revoke in the registry whom the list names, then move the file away.",
-            )
+        crl.check_not_newer(file, known[1], number)
         make_folder(file.parent)
         crl.publish(self._desk, name)
         return True
@@ -81,12 +76,3 @@ def _stamp(file: Path) -> _Stamp:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _number(file: Path) -> int:
-    """The number of the list in the file; -1 where there is none to be read."""
-    try:
-        found = x509.load_pem_x509_crl(read(file))
-        return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (UsageError, ValueError, x509.ExtensionNotFound):
-        return -1

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection
 
-from gateway.errors import OperationError
+from gateway.errors import OperationError, UsageError
 from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
-from gateway.pki.files import write_public
+from gateway.pki.files import read, write_public
 from gateway.pki.keys import signature_hash
 from gateway.pki.profiles import BACKDATE, authority_key_identifier
 from gateway.pki.reasons import FLAGS
@@ -91,12 +92,36 @@ def issue(connection: Connection, authority: Authority, now: datetime) -> x509.C
 
 
 def publish(desk: Desk, name: str) -> None:
-    """Write the registry's newest list to its file. Under the lock, or an older one could follow a newer."""
+    """Write the registry's newest list to its file. Under the lock, or an older one could follow a newer.
+
+    Raises `OperationError`, and leaves the file, where that has a newer one: a backup of the registry was played back,
+    and who was revoked since would get in again.
+    """
+    file = desk.file(name, "crl")
     with desk.registry.writing() as connection:
         record = authorities.lock(connection, name)
         if record.crl_der is not None:
+            check_not_newer(file, number_in(file), record.crl_number)
             crl = x509.load_der_x509_crl(record.crl_der)
-            write_public(desk.file(name, "crl"), crl.public_bytes(Encoding.PEM))
+            write_public(file, crl.public_bytes(Encoding.PEM))
+
+
+def number_in(file: Path) -> int:
+    """The number of the list in the file; -1 where there is none to be read."""
+    try:
+        found = x509.load_pem_x509_crl(read(file))
+        return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except (UsageError, ValueError, x509.ExtensionNotFound):
+        return -1
+
+
+def check_not_newer(file: Path, number: int, newest: int) -> None:
+    """`number` is the file's list's, `newest` the registry's. Raises `OperationError`."""
+    if number > newest:
+        raise OperationError(
+            f"{file}: the list has number {number}, the registry's newest is {newest}: an older registry is back",
+            "Revoke in the registry whom the list names, then move the file away.",
+        )
 
 
 def entries_of(connection: Connection, authority: AuthorityRecord, now: datetime) -> list[ListEntry]:

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import update
 from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, reload
 from support.pki import openssl
 
@@ -17,6 +18,7 @@ from gateway.pki import authority, crl, issue, lifecycle, profiles
 from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.claims import NameTakenError
 from gateway.pki.registry.records import Purpose, RevocationReason, State
+from gateway.pki.registry.tables import AUTHORITIES
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 SECOND = timedelta(seconds=1)
@@ -286,3 +288,22 @@ def test_where_the_file_cannot_be_written_the_registry_knows(desk, corp):
     desk.file("corp", "crl").rmdir()
     crl.publish(desk, "corp")
     assert set(_listed(desk)) == {record.serial}
+
+
+def test_a_registry_from_a_backup_brings_no_older_list_back(desk, corp):
+    """Whoever was revoked since would get in again."""
+    with desk.registry.reading() as connection:
+        before = {"crl_number": 1, "crl_der": authorities.get(connection, "corp").crl_der}
+    for who in ("alice", "bob"):
+        lifecycle.revoke(
+            desk, corp, [issue_to(desk, corp, f"{who}@example.com").record], RevocationReason.KEY_COMPROMISE, NOW
+        )
+    published = desk.file("corp", "crl").read_bytes()
+    with desk.registry.writing() as connection:
+        connection.execute(update(AUTHORITIES).values(before))
+    with pytest.raises(OperationError, match=r"number 3, the registry's newest is 2: an older registry is back"):
+        crl.renew(desk, corp, NOW)
+    assert desk.file("corp", "crl").read_bytes() == published
+    desk.file("corp", "crl").unlink()  # the remedy
+    crl.publish(desk, "corp")
+    assert _number(desk) == 2
