@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from cryptography import x509
 
@@ -48,6 +48,7 @@ REPEAT_SECONDS: Final = 60.0
 
 Answer = tuple[Reply, bytes]
 _T = TypeVar("_T")
+_NUMBERS: Final = "the lists' numbers"
 
 _log = logging.getLogger("gateway.publisher")
 
@@ -88,7 +89,7 @@ class Publications:
         self._waiting = 0
         self._numbers: _Numbers = {}
         self._numbers_seconds = float("-inf")  # when they were asked for
-        self._asking: asyncio.Task[_Numbers | OperationError] | None = None
+        self._going: dict[Hashable, asyncio.Task[Any]] = {}  # what is being found out, by what it is
         self._lists: dict[str, tuple[authorities.Listed, _File]] = {}
         self._answers: dict[bytes, _Kept] = {}
         self._said: dict[str, float] = {}
@@ -120,13 +121,17 @@ class Publications:
         listed = await self._known(wanted)
         kept = self._lists.get(wanted.name)
         if kept is None or kept[0] != listed:
-            kept = listed, await self._run(lambda: self._read_list(wanted.name))
-            self._keep_list(wanted.name, kept)
+            kept = await self._once(listed, lambda: self._new_list(listed))
         file = kept[1]
         if file.until is not None and file.until <= clock.now():
             # Whoever uses it sees that; without it, some would take everybody for good.
             self._say(f"the revocation list of '{wanted.name}' ended {file.until:%Y-%m-%d %H:%M} UTC; renew it")
         return file
+
+    async def _new_list(self, listed: authorities.Listed) -> tuple[authorities.Listed, _File]:
+        kept = listed, await self._run(lambda: self._read_list(listed.name))
+        self._keep_list(listed.name, kept)
+        return kept
 
     def _read_list(self, name: str) -> _File:
         with self._registry.reading() as connection:
@@ -201,19 +206,11 @@ class Publications:
         """The numbers of all lists. The very same object means that nothing has changed. Raises `OperationError`."""
         if clock.monotonic_seconds() - self._numbers_seconds < FRESH_SECONDS:
             return self._numbers
-        if self._asking is None or self._asking.done():
-            self._asking = tasks.spawn(self._ask_numbers(), name="look at the lists' numbers")
-        outcome = await asyncio.shield(self._asking)  # whoever goes away takes it from nobody else
-        if isinstance(outcome, OperationError):
-            raise OperationError(outcome.cause, outcome.remedy) from outcome
-        return outcome
+        return await self._once(_NUMBERS, self._ask_numbers)
 
-    async def _ask_numbers(self) -> _Numbers | OperationError:
+    async def _ask_numbers(self) -> _Numbers:
         began = clock.monotonic_seconds()  # what changes while we ask is seen the next time
-        try:
-            found = await self._run(self._read_numbers)
-        except OperationError as error:
-            return error
+        found = await self._run(self._read_numbers)
         if found != self._numbers:
             self._numbers = found
             self._answers.clear()
@@ -223,6 +220,25 @@ class Publications:
     def _read_numbers(self) -> _Numbers:
         with self._registry.reading() as connection:
             return {listed.name: listed for listed in authorities.listed(connection)}
+
+    async def _once(self, what: Hashable, find_out: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Find it out; whoever wants it meanwhile gets the same. Raises `GatewayError`."""
+        going = self._going.get(what)
+        if going is None:
+            going = tasks.spawn(self._outcome(what, find_out), name=f"look for {what}")
+            self._going[what] = going
+        outcome = await asyncio.shield(going)  # whoever goes away takes it from nobody else
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        return cast("_T", outcome)
+
+    async def _outcome(self, what: Hashable, find_out: Callable[[], Coroutine[Any, Any, _T]]) -> _T | GatewayError:
+        try:
+            return await find_out()
+        except GatewayError as error:  # those who wait are told; as a failed task's it would be logged as well
+            return error
+        finally:
+            del self._going[what]
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         """Do it in a thread. Raises `OperationError` where too many wait for one."""

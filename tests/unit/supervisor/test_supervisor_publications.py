@@ -320,6 +320,38 @@ def test_many_who_ask_at_once_are_one_look_at_the_numbers(world, monkeypatch):
     assert len(looks) == 1
 
 
+def test_a_new_list_is_read_once_however_many_want_it(world, monkeypatch):
+    reads = []
+    original = world.publications._read_list
+    monkeypatch.setattr(world.publications, "_read_list", lambda name: reads.append(name) or original(name))
+    for count in (1, 2):
+        answers = world.run(*[LIST] * (2 * module.MAX_WAITING))
+        assert {reply.status for reply, _ in answers} == {200}
+        assert len({id(body) for _, body in answers}) == 1
+        assert reads == ["corp"] * count
+        lists.renew(world.desk, world.corp, NOW)
+
+
+def test_who_goes_away_takes_a_new_list_from_nobody(world, monkeypatch):
+    reading, goes_on, original = threading.Event(), threading.Event(), world.publications._read_list
+
+    def slow(name):
+        reading.set()
+        assert goes_on.wait(10)
+        return original(name)
+
+    monkeypatch.setattr(world.publications, "_read_list", slow)
+
+    async def ask():
+        one, other = (asyncio.ensure_future(world.publications.answer(LIST)) for _ in range(2))
+        assert await asyncio.to_thread(reading.wait, 10)
+        one.cancel()
+        goes_on.set()
+        return await other
+
+    assert asyncio.run(ask())[0].status == 200
+
+
 @pytest.mark.usefixtures("signer")
 def test_more_than_can_wait_are_asked_to_come_again(world, monkeypatch, caplog):
     monkeypatch.setattr(module, "MAX_WAITING", 3)
