@@ -1,7 +1,8 @@
 """The master's child processes: forked, heard over a channel, and replaced when they end.
 
 Keeps true: the master never waits for a child, nor for room in a channel; a child that ends is replaced at once if it
-had run steadily, and ever more slowly if it keeps dying; in the child nothing of its siblings stays open.
+had run steadily, and ever more slowly if it keeps dying or can't be started; in the child nothing of its siblings stays
+open.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway import clock
+from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
 from gateway.supervisor.forking import fork
 
@@ -76,7 +78,7 @@ class Children:
         return [child for child in self if child.role is role]
 
     def start(self, role: Role) -> None:
-        """Fork a child; in the child this does not return."""
+        """Fork a child; in the child this does not return. Raises `OperationError`."""
         pid, ours = fork(role.name, self._let_go, role.main)
         child = Child(role, pid, ours, clock.unix_seconds(), clock.monotonic_seconds())
         self._children[pid] = child
@@ -146,19 +148,27 @@ class Children:
     def _note_end(self, child: Child, status: int) -> None:
         role, now = child.role, clock.monotonic_seconds()
         is_steady = now - child.started_seconds >= STEADY_SECONDS
-        delay = 0.0 if is_steady else min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds[role] * 2))
-        self._delay_seconds[role] = delay
-        self._due.append((now + delay, role))
+        delay = self._put_off(role, now, is_steady=is_steady)
         self.replaced[role] += 1
         _log.error("%s %d ended (%s); a new one starts in %.1f s", role.name, child.pid, _end(status), delay)
 
+    def _put_off(self, role: Role, now: float, *, is_steady: bool = False) -> float:
+        """After how many seconds the next one starts."""
+        delay = 0.0 if is_steady else min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds[role] * 2))
+        self._delay_seconds[role] = delay
+        self._due.append((now + delay, role))
+        return delay
+
     def replace(self) -> None:
-        """Start those whose time has come."""
+        """Start those whose time has come; a machine that has no process left now may have one later."""
         now = clock.monotonic_seconds()
         due = [role for at, role in self._due if at <= now]
         self._due = [(at, role) for at, role in self._due if at > now]
         for role in due:
-            self.start(role)
+            try:
+                self.start(role)
+            except OperationError as error:
+                _log.error("%s; %s; it is tried again in %.1f s", error.cause, error.remedy, self._put_off(role, now))
 
     def end(self) -> None:
         """From now on nobody who ends is replaced."""

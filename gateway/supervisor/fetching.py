@@ -1,7 +1,7 @@
 """The fetcher, seen from the master: it runs while there is something to fetch.
 
-What this module keeps true: there is at most one; one that dies is replaced, ever more slowly if it keeps dying; it
-holds no listening socket and no log file, so that it stands in nobody's way.
+What this module keeps true: there is at most one; one that dies is replaced, ever more slowly if it keeps dying or
+can't be started; it holds no listening socket and no log file, so that it stands in nobody's way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway import clock
+from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel, ChannelClosed
 from gateway.supervisor.forking import fork
 from gateway.supervisor.lists import ListStore, Plan
@@ -67,7 +68,11 @@ class FetcherKeeper:
             self.stop(signal.SIGKILL)
         if self._start_at is not None and now >= self._start_at:
             self._start_at = None
-            self._fork()
+            try:
+                self._fork()
+            except OperationError as error:
+                self._start_at = now + self._slower()
+                _log.error("%s; %s; it is tried again in %.0f s", error.cause, error.remedy, self._delay_seconds)
 
     def ended(self, process: int) -> bool:
         """True when it was the fetcher that ended; another is started where one is needed."""
@@ -81,12 +86,14 @@ class FetcherKeeper:
             self._is_stopping = False
             self._delay_seconds = 0.0
         else:
-            self._delay_seconds = (
-                0.0 if is_steady else min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds * 2))
-            )
+            self._delay_seconds = 0.0 if is_steady else self._slower()
             _log.error("the fetcher %d ended; a new one starts in %.0f s", process, self._delay_seconds)
         self._start_at = now + self._delay_seconds if self._plan else None
         return True
+
+    def _slower(self) -> float:
+        self._delay_seconds = min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds * 2))
+        return self._delay_seconds
 
     @property
     def is_running(self) -> bool:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel
 
 _log: Final = logging.getLogger("gateway.master")
@@ -22,9 +23,13 @@ def fork(name: str, let_go: Callable[[], None], main: Callable[[Channel], None])
     """(process id, our end of the channel) of a new child that runs `main`; in the child this does not return.
 
     `let_go` runs first in the child, to drop what is the master's, its signal handlers above all: until then signals
-    are held back. The child ends when `main` returns. `name` is what the log calls it.
+    are held back. The child ends when `main` returns. `name` is what the log calls it. Raises `OperationError` where
+    there can be no more processes or files.
     """
-    ours, theirs = Channel.pair()
+    try:
+        ours, theirs = Channel.pair()
+    except OSError as error:
+        raise _cannot(name, error) from error
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -32,10 +37,19 @@ def fork(name: str, let_go: Callable[[], None], main: Callable[[Channel], None])
         process = os.fork()
         if not process:
             _become(name, let_go, main, before, (ours, theirs))
+    except OSError as error:
+        ours.close()
+        raise _cannot(name, error) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()
+        theirs.close()
     return process, ours
+
+
+def _cannot(name: str, error: OSError) -> OperationError:
+    return OperationError(
+        f"{name} cannot be started: {error.strerror}", "free memory, or raise the limits of processes and open files"
+    )
 
 
 def _become(

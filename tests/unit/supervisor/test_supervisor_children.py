@@ -1,6 +1,7 @@
 """Real children: forked, heard, ended and replaced."""
 
 import contextlib
+import errno
 import logging
 import os
 import selectors
@@ -177,6 +178,26 @@ def test_nobody_is_replaced_before_the_time(parent, monkeypatch):
     parent.children.replace()
     assert (parent.started, parent.children.due_seconds()) == (0, now[0] + 1)
     now[0] += 1
+    parent.children.replace()
+    assert (parent.started, parent.children.due_seconds()) == (1, None)
+
+
+def test_who_cannot_be_started_is_tried_again_and_the_master_goes_on(parent, monkeypatch, caplog):
+    def no_process():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    now = [1000.0]
+    monkeypatch.setattr(clock, "monotonic_seconds", lambda: now[0])
+    role = parent.role(echo)
+    parent.children._due.append((now[0], role))
+    with monkeypatch.context() as full:
+        full.setattr(os, "fork", no_process)
+        for delay in (0.1, 0.2):
+            parent.children.replace()
+            assert parent.children.due_seconds() == now[0] + delay
+            now[0] += delay
+    assert "helper cannot be started: Resource temporarily unavailable" in caplog.messages[0]
+    assert "it is tried again in 0.1 s" in caplog.messages[0]
     parent.children.replace()
     assert (parent.started, parent.children.due_seconds()) == (1, None)
 

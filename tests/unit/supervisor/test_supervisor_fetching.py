@@ -1,5 +1,6 @@
 """The fetcher as the master sees it: real processes that run, are told, die and are replaced."""
 
+import errno
 import os
 import signal
 
@@ -119,6 +120,24 @@ def test_one_that_keeps_dying_is_replaced_ever_later(world, caplog):
         world.seconds += 0.5
         world.keeper.tick()
         assert world.keeper.is_running
+
+
+def test_one_that_cannot_be_started_is_tried_again_and_the_master_goes_on(world, monkeypatch, caplog):
+    def no_process():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fork", no_process)
+        world.keeper.follow(PLAN)
+        for delay in (1, 2):
+            assert "the fetcher cannot be started: Resource temporarily unavailable" in caplog.text
+            assert f"it is tried again in {delay} s" in caplog.text
+            world.seconds += delay
+            world.keeper.tick()
+    assert not world.keeper.is_running
+    world.seconds += 4
+    world.keeper.tick()
+    world.running(1)
 
 
 def test_one_that_ran_for_long_is_replaced_at_once(world):

@@ -1,11 +1,15 @@
 """A child's first moments, with real processes and signals."""
 
+import errno
 import os
 import signal
 
 import pytest
 from support.waiting import until
 
+from gateway.errors import OperationError
+from gateway.supervisor import open_files
+from gateway.supervisor.channel import Channel
 from gateway.supervisor.forking import fork
 
 
@@ -41,3 +45,25 @@ def test_a_signal_that_comes_before_the_child_let_go_of_the_masters_handlers_cou
     channel.close()
     for descriptor in (is_here, here, is_told, told):
         os.close(descriptor)
+
+
+def test_a_machine_without_another_process_is_told_and_nothing_is_left_open(monkeypatch):
+    def no_process():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", no_process)
+    before = open_files.count()
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with pytest.raises(OperationError, match=r"a helper cannot be started: Resource temporarily unavailable"):
+        fork("a helper", lambda: None, lambda _: None)
+    assert open_files.count() == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == signals
+
+
+def test_a_process_without_another_descriptor_is_told(monkeypatch):
+    def no_descriptor():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Channel, "pair", no_descriptor)
+    with pytest.raises(OperationError, match=r"a helper cannot be started: Too many open files"):
+        fork("a helper", lambda: None, lambda _: None)
