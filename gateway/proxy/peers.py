@@ -88,7 +88,7 @@ class BalancedConnection(asyncio.Protocol):
         if header.client is not None:
             peer = Peer(header.client.address, header.client.port, peer.listener, header.local)
         connection = self._make()
-        self._service.connections.discard(self)  # before the client's limits are asked for
+        self._service.closed(self, None)  # before the client's limits are asked for
         self._transport.set_protocol(connection)
         connection.accepted(self._transport, peer)
         if rest:

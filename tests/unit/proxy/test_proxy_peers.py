@@ -15,6 +15,7 @@ from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
+from gateway.proxy.tally import Tally
 from gateway.tls.proxy_protocol import LOCAL_HEADER, encode_v2
 
 BALANCER, STRANGER = "10.0.0.2", "10.0.0.3"
@@ -86,6 +87,19 @@ def test_it_counts_for_the_client_alone_until_it_ends(world, accept):
     socket.goes()
     assert not counted
     assert not world.service.connections
+
+
+@pytest.mark.parametrize("make", [Front, RedirectConnection])
+@pytest.mark.parametrize("header", [HEADER, LOCAL_HEADER], ids=["proxy", "local"])
+def test_among_all_workers_it_counts_once_and_no_longer_than_it_is_open(world, accept, make, header):
+    tally = world.service._tally = Tally(1)
+    for _ in range(3):
+        socket = accept(make)
+        assert tally.total() == 1
+        socket.says(header)
+        assert tally.total() == 1
+        socket.goes()
+        assert tally.total() == 0
 
 
 def test_a_balancers_own_connection_counts_for_itself(world, accept):
