@@ -68,6 +68,7 @@ class SignerFiles:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._known: dict[str, tuple[_Stamps, Signer | None]] = {}
+        self._told: dict[str, _Stamps] = {}  # files that did not fit: with each question they are read, but told once
 
     def __call__(self, name: str) -> Signer | None:
         """The authority's signer; None where it has none. Raises `UsageError` where none ever fitted."""
@@ -82,7 +83,9 @@ class SignerFiles:
             # Its two files are replaced one after the other, so this is normal for a moment.
             if before is None or before[1] is None:
                 raise
-            _log.warning("%s; %s The former signer of '%s' goes on", error.cause, error.remedy, name)
+            if self._told.get(name) != stamps:
+                self._told[name] = stamps
+                _log.warning("%s; %s The former signer of '%s' goes on", error.cause, error.remedy, name)
             return before[1]
         self._known[name] = stamps, signer
         return signer

@@ -243,8 +243,12 @@ def test_signers_are_read_again_when_their_files_change(desk, corp, monkeypatch,
     again = ocsp_signer.make_signer(desk, corp, NOW)
     assert signers("corp").certificate == again.certificate
     files.write_private(desk.file("corp", "ocsp.key"), pkcs8.plain_pem(make(KeyKind.ECDSA_P256)))
+    for _ in range(3):  # with every question
+        assert signers("corp").certificate == again.certificate
+    assert caplog.text.count("The former signer of 'corp' goes on") == 1
+    files.write_private(desk.file("corp", "ocsp.key"), b"nothing")
     assert signers("corp").certificate == again.certificate
-    assert "The former signer of 'corp' goes on" in caplog.text
+    assert caplog.text.count("The former signer of 'corp' goes on") == 2
     desk.file("corp", "ocsp.crt").unlink()
     assert signers("corp") is None
 
