@@ -153,7 +153,12 @@ class PlainConnection(asyncio.Protocol):
 
     def on_deadline(self) -> None:
         """The request did not come in time, or its answer was not read."""
-        self._transport.abort()
+        if not self._held:
+            self._transport.abort()
+            return
+        seconds = self._service.snapshot.config.limits.header_time_seconds
+        cause = f"the request was not complete within {seconds:g} s"
+        self.refuse(None, RequestError(Reason.REQUEST_TIMEOUT, cause))
 
     def adopt(self, snapshot: Snapshot) -> None:
         """The answer, when the request is complete, follows what counts then."""

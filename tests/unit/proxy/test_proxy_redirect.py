@@ -5,10 +5,12 @@ from support.dialogue import INSIDE, SocketEnd, get, header, request, status
 
 from gateway.config.model import Listener
 from gateway.proxy.plain import LINGER_SECONDS, MAX_UNWANTED_BYTES
+from gateway.proxy.publication import PublicationConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
 
 LISTENER = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True)
+PUBLISHING = Listener("127.0.0.1:80", "127.0.0.1", 80, pki=True)
 
 
 def accept(world, address=INSIDE):
@@ -96,6 +98,31 @@ def test_who_is_still_sending_has_a_moment_to_read_the_answer(world):
     end.goes()
 
 
+@pytest.mark.parametrize("listener", [LISTENER, PUBLISHING])
+@pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\nHost: mail.example.com\r\nX: "])
+def test_a_request_that_is_not_whole_in_time_is_told_so_and_on_record(world, listener, begun):
+    make = PublicationConnection if listener.pki else RedirectConnection
+    end = SocketEnd(world, make(world.service, listener), (INSIDE, 40000))
+    for _ in range(12):  # a byte now and then
+        end.says(begun[:1])
+        begun = begun[1:]
+        world.passes(1.9)
+    assert not end.is_lost
+    assert status(end.hears()) == 408
+    assert (world.record["status"], world.record["reason"], world.record["method"]) == (408, "request_timeout", None)
+    world.passes(LINGER_SECONDS + 2)
+    assert end.is_lost
+    assert len(world.log) == 1
+    assert world.service.connections == set()
+
+
+def test_who_says_nothing_is_cut(world):
+    end = accept(world)
+    world.passes(22)
+    assert end.is_lost
+    assert (end.hears(), world.log) == (b"", [])
+
+
 def test_one_connection_has_one_answer(world):
     end = accept(world)
     end.is_slow = True
@@ -117,12 +144,6 @@ def test_over_the_limit_there_is_an_answer_and_then_none(make_world):
     assert accept(world).is_lost
     world.service._per_address.clear()
     world.service._per_address.update({kept[0].protocol._peer.address: 1})
-
-
-def test_who_says_nothing_is_cut(world):
-    end = accept(world)
-    world.passes(22)
-    assert end.is_lost
 
 
 def test_who_is_gone_before_it_was_looked_at_leaves_nothing_behind(world):
