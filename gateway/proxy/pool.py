@@ -8,6 +8,7 @@ that the server's name has no longer.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import ssl
 from functools import partial
@@ -180,14 +181,16 @@ class Pool:
             except BaseException:
                 plain.close()
                 raise
-            tls, name = self._tls_for(state.server)
-            if tls is not None:
-                try:
+            try:
+                _check_open(connection)
+                tls, name = self._tls_for(state.server)
+                if tls is not None:
                     secured = await loop.start_tls(raw, connection, tls, server_hostname=name)
-                except BaseException:
-                    raw.abort()
-                    raise
-                connection.secured_by(cast("asyncio.Transport", secured))
+                    connection.secured_by(cast("asyncio.Transport", secured))
+                    _check_open(connection)
+            except BaseException:
+                raw.abort()
+                raise
         return connection
 
     async def _open_stream(self, state: ServerState) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -255,6 +258,12 @@ def _busy(state: ServerState) -> int:
 def _weight(client: Address, state: ServerState) -> bytes:
     """Rendezvous hashing: a client keeps its server whatever happens to the others."""
     return hashlib.blake2b(client.packed + state.url.encode(), digest_size=8).digest()
+
+
+def _check_open(connection: UpstreamConnection) -> None:
+    """Raise `OSError` where it ended before anybody held it who would be told: uvloop begins TLS on it all the same."""
+    if connection.is_closing():
+        raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection at once")
 
 
 async def _addresses(state: ServerState) -> tuple[str, ...]:

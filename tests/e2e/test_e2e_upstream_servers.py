@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+
 import pytest
 from support.client import Client, ask
 from support.gateway import INSIDE, free_port, settings_for
@@ -90,6 +94,39 @@ def test_a_server_that_refuses_connections_costs_nobody_an_error(start, credenti
     """Nothing was sent yet, so another server is asked."""
     gateway = start(with_servers(credentials, f"http://{INSIDE}:{free_port()}", mail.url, balance="round_robin"))
     assert [ask(gateway.port, "/webmail").status for _ in range(6)] == [200] * 6
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("last_word", [b"", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"])
+def test_a_server_that_closes_whatever_connects_keeps_nobody_waiting(start, credentials, mail, scheme, last_word):
+    """As balancers do whose own servers are away."""
+    with closing_at_once(last_word) as port:
+        closing = f"{scheme}://{INSIDE}:{port}"
+        alone = start(with_servers(credentials, closing))
+        answers = {ask(alone.port, "/webmail").verdict for _ in range(20)}
+        assert answers <= {(502, "upstream_unreachable"), (503, None)}
+        if scheme == "https":  # nothing is asked before TLS is finished, so another server can be
+            beside = start(with_servers(credentials, closing, mail.url, balance="round_robin"))
+            assert [ask(beside.port, "/webmail").status for _ in range(20)] == [200] * 20
+
+
+@contextlib.contextmanager
+def closing_at_once(last_word):
+    """A port whose server speaks before it is asked, or not at all, and closes."""
+    with socket.create_server((INSIDE, 0)) as listening:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.sendall(last_word)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 def test_health_checks_take_a_server_out_and_bring_it_back(start, credentials, mail, other):
