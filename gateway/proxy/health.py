@@ -103,7 +103,11 @@ async def check(health: Health, host: str, connect: Open) -> str | None:
                 writer.transport.abort()
     except TimeoutError:
         return f"no answer within {health.timeout_seconds:g} s"
-    except (OSError, ssl.SSLError, ValueError, EOFError, asyncio.LimitOverrunError, ResolveError) as error:
+    except EOFError:
+        return "the server closed the connection before it answered"
+    except asyncio.LimitOverrunError:
+        return f"the answer's first line is longer than {MAX_STATUS_LINE_BYTES} bytes"
+    except (OSError, ssl.SSLError, ValueError, ResolveError) as error:
         return str(error) or type(error).__name__
     status = _STATUS_LINE.match(line)
     if status is None:
