@@ -17,10 +17,14 @@ KEEPALIVE_IDLE_SECONDS: Final = 60
 KEEPALIVE_INTERVAL_SECONDS: Final = 20
 
 
+# uvloop has RuntimeError where others have OSError, for a descriptor that it has not let go of, say.
+FAILURES: Final = (OSError, RuntimeError)
+
+
 async def dial(addresses: Iterable[str], port: int, header: bytes) -> socket.socket:
     """A socket to one of these IP addresses, with the PROXY header, if any, on its way, which TLS must follow.
 
-    Raises `OSError`.
+    Raises `FAILURES`.
     """
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # so that nothing is looked up
     found = [

@@ -15,6 +15,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.config.model import Health
+from gateway.proxy.dial import FAILURES
 from gateway.proxy.names import ResolveError
 
 # After so many failures in a row a server without health checks is passed over …
@@ -29,7 +30,7 @@ _FIRST_SERVER_ERROR: Final = 500
 
 _log = logging.getLogger("gateway.health")
 
-# Opens a connection to the server: (reader, writer). Raises `OSError`, `ssl.SSLError`, `ValueError`, `ResolveError`.
+# Opens a connection to the server: (reader, writer). Raises `FAILURES`, `ssl.SSLError`, `ValueError`, `ResolveError`.
 Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
@@ -107,7 +108,7 @@ async def check(health: Health, host: str, connect: Open) -> str | None:
         return "the server closed the connection before it answered"
     except asyncio.LimitOverrunError:
         return f"the answer's first line is longer than {MAX_STATUS_LINE_BYTES} bytes"
-    except (OSError, ssl.SSLError, ValueError, ResolveError) as error:
+    except (*FAILURES, ssl.SSLError, ValueError, ResolveError) as error:
         return str(error) or type(error).__name__
     status = _STATUS_LINE.match(line)
     if status is None:

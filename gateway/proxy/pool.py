@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Idle connections kept for one server; beyond that a returned one is closed.
 MAX_IDLE_CONNECTIONS: Final = 256
 
-_FAILURES: Final = (OSError, TimeoutError, ssl.SSLError, ValueError, ResolveError)
+_FAILURES: Final = (*dial.FAILURES, TimeoutError, ssl.SSLError, ValueError, ResolveError)
 
 
 class ServerState:

@@ -152,6 +152,14 @@ def test_a_server_that_is_silent_is_ill(checked):
     assert condition(checked).cause == "no answer within 3 s"
 
 
+def test_whatever_fails_the_next_check_is_made(checked):
+    checked.refuses(RuntimeError("File descriptor 9 is used by transport"))
+    assert condition(checked).cause == "File descriptor 9 is used by transport"
+    checked.passes(10)
+    answer(checked, b"HTTP/1.1 200 OK\r\n")
+    assert condition(checked).is_up
+
+
 def test_a_server_that_goes_down_and_comes_back(checked):
     for _ in range(3):
         checked.refuses()

@@ -103,12 +103,13 @@ def test_behind_a_trusted_proxy_it_is_the_client_that_keeps_its_server(make_worl
     assert len(world.ends) == 3
 
 
-def test_a_server_that_cannot_be_reached_hands_on_to_the_next(make_world):
+@pytest.mark.parametrize("error", [TimeoutError(), RuntimeError("File descriptor 9 is used by transport")])
+def test_a_server_that_cannot_be_reached_hands_on_to_the_next(make_world, error):
     world = three(make_world, "least_connections")
     client = world.client()
     client.says(get())
     world.refuses()
-    world.refuses(TimeoutError())
+    world.refuses(error)
     server = world.accepts()
     assert server.server.host == "10.0.0.7"
     server.says(response(body=b"third"))
