@@ -45,6 +45,7 @@ def start(running, tmp_path_factory):
     codes = [gateway.stop() for gateway in running]
     for gateway in running:
         gateway.check_errors()
+        assert gateway.log.is_whole
         ids = [record["request_id"] for record in gateway.log.records() if record["method"] is not None]
         assert len(ids) == len(set(ids))
     assert not any(codes)

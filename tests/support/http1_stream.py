@@ -196,7 +196,7 @@ _SHORT = {
 
 
 def written(text: str) -> bytes:
-    """The bytes of a line in `tests/golden/smuggling_*.txt`."""
+    """The bytes of a case in `tests/golden/smuggling_*.txt`."""
     for name, meaning in _SHORT.items():
         text = text.replace("{" + name + "}", meaning)
     text = re.sub(r"\{([^{}]*)\*(\d+)\}", lambda found: found[1] * int(found[2]), text)
@@ -205,8 +205,17 @@ def written(text: str) -> bytes:
 
 def golden(name: str, columns: int) -> list[list[str]]:
     """The cases of a file in `tests/golden`, split into their columns."""
-    lines = (Path(__file__).parents[1] / "golden" / name).read_text("utf-8").splitlines()
-    return [line.split(" | ", columns - 1) for line in lines if line and not line.startswith("#")]
+    return [line.split(" | ", columns - 1) for line in _golden_lines(name) if line and not line.startswith("#")]
+
+
+def legend(name: str) -> set[str]:
+    """The words that the opening comment of a file in `tests/golden` explains: `#   word   explanation`."""
+    found = (re.match(r"#   (\S.*?) {2,}\S", line) for line in _golden_lines(name))
+    return {match[1] for match in found if match}
+
+
+def _golden_lines(name: str) -> list[str]:
+    return (Path(__file__).parents[1] / "golden" / name).read_text("utf-8").splitlines()
 
 
 def pieces(data: bytes) -> list[bytes]:

@@ -4,13 +4,16 @@ The cases are in `tests/golden`; `support.http1_stream` checks of each accepted 
 request with one Host, one framing field at most, and nothing in our name that we did not write.
 """
 
+import re
+
 import pytest
-from support.http1_stream import Stream, golden, parse, pieces, written
+from support.http1_stream import Stream, golden, legend, parse, pieces, written
 
 from gateway.errors import RequestError
 from gateway.proxy.answer import Answer
 
 REQUESTS = golden("smuggling_requests.txt", 3)
+PUBLISHED = golden("smuggling_published.txt", 4)
 RESPONSES = golden("smuggling_responses.txt", 4)
 
 
@@ -43,13 +46,33 @@ def answered(method, parts):
 
 def test_the_corpus_is_whole():
     assert len(REQUESTS) >= 300
+    assert len(PUBLISHED) >= 400
     assert len(RESPONSES) >= 80
-    for cases in (REQUESTS, RESPONSES):
+    for cases in (REQUESTS, PUBLISHED, RESPONSES):
         assert len({case[0] for case in cases}) == len(cases)
+    assert len({text for _, _, _, text in PUBLISHED}) == len(PUBLISHED)
+
+
+def test_each_published_payload_names_its_source():
+    known = legend("smuggling_published.txt")
+    for name, source, _, _ in PUBLISHED:
+        for each in source.split(", "):
+            assert each in known or re.fullmatch(r"CVE-\d{4}-\d{4,}", each), name
 
 
 @pytest.mark.parametrize(("name", "expected", "text"), REQUESTS, ids=[case[0] for case in REQUESTS])
 def test_requests(name, expected, text):
+    data = written(text)
+    assert outcome([data]) == expected, name
+    assert outcome(pieces(data)) == expected, f"{name}, split"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "text"),
+    [(name, expected, text) for name, _, expected, text in PUBLISHED],
+    ids=[case[0] for case in PUBLISHED],
+)
+def test_published_requests(name, expected, text):
     data = written(text)
     assert outcome([data]) == expected, name
     assert outcome(pieces(data)) == expected, f"{name}, split"
