@@ -162,5 +162,5 @@ def test_ocsp_answers(house):
         request = builder.add_extension(x509.OCSPNonce(b"n" * 32), critical=False).build()
         answer = ocsp.respond(request.public_bytes(Encoding.DER), house.desk.registry, lambda _name: signer, house.now)
         path = house.desk.folder / "answer.der"
-        path.write_bytes(answer)
+        path.write_bytes(answer.der)
         assert lint(lint_ocsp_response, path) == set()
