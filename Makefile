@@ -11,6 +11,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip -qq --disable-pip-version-check
+# The suite is shared out by files, the slow end-to-end ones first, over at most four processes.
+SHARED := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Arguments for the program behind a target: make demo ARGS=--once
 ARGS ?=
 
@@ -21,7 +23,7 @@ demo: .venv/.run ## a CA, a user, a mail server and the gateway on loopback, to 
 	@$(PY) -m gateway demo $(ARGS)
 
 test: .venv/.dev peers ## the whole suite, with the coverage each room must have (ARGS=tests/unit/policy: only that)
-	@$(PY) -m pytest $(or $(ARGS),-p tests.coverage_gate --cov --cov-report=)
+	@$(PY) -m pytest $(or $(ARGS),$(SHARED) -p tests.coverage_gate --cov --cov-report=)
 
 check: .venv/.dev ## format, lint, types, import contracts
 	@$(PY) -m ruff format --check .

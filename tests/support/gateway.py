@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from support.waiting import until
 
@@ -43,23 +45,25 @@ RULES = [
 ]
 
 
-# Below the kernel's range for outgoing connections, one of which could take a port before its server listens.
-PORTS = range(10_000, 30_000)
-_given: set[int] = set()
+# Below the kernel's range for outgoing connections, one of which could take a port before its server listens. Each of
+# the processes that share the suite (pytest-xdist names and counts them) has a part to itself.
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(10_000 + _PROCESS, 30_000, _PROCESSES)
+_left = random.sample(PORTS, len(PORTS))
 
 
 def free_port() -> int:
     """A loopback port that nobody listened on a moment ago, and that was not given out before."""
-    while True:
-        port = random.choice(PORTS)
+    while _left:
+        port = _left.pop()
         with socket.socket() as probe:
             try:
                 probe.bind((INSIDE, port))
             except OSError:
                 continue
-        if port not in _given:
-            _given.add(port)
-            return port
+        return port
+    pytest.fail(f"no port from {PORTS.start} to {PORTS.stop} is free")
 
 
 def settings_for(site: dict[str, Any], upstream: str, **more: Any) -> dict[str, Any]:
