@@ -141,7 +141,7 @@ class ClientConnection:
             if exchange.takes_body:
                 data = exchange.request_data(data)
             if data:
-                self._inlet.hold(data)
+                self.hold(data)
         elif self._drain is not None:
             self._drain_body(self._drain, data)
         else:
@@ -241,7 +241,11 @@ class ClientConnection:
         if exchange is not None and data:
             rest = exchange.request_data(data) if exchange.takes_body else data
             if rest:
-                self._inlet.hold(rest)
+                self.hold(rest)
+
+    def hold(self, data: bytes) -> None:
+        """Keep what stands behind a request's body until its exchange has ended."""
+        self._inlet.hold(data)
 
     def may_keep_alive(self, head: RequestHead) -> bool:
         """True when another request may follow on this connection."""

@@ -2,7 +2,8 @@
 
 Keeps true: what the upstream reads was written here from parsed values; neither body is ever held whole,
 and a side that reads slowly stops the other (backpressure); an answer that was cut short is cut short for
-the client too, never ended as if it were complete; the access record is written exactly once.
+the client too, never ended as if it were complete; connections that belong together for a login outlast an answer
+that came before the request's end; the access record is written exactly once.
 """
 
 from __future__ import annotations
@@ -171,12 +172,25 @@ class Exchange:
                 upstream.transport.write(
                     encode_last_chunk(passing_trailers(body.trailers, self._client.snapshot.classify))
                 )
+            if self._is_over(upstream):
+                self._client.hold(rest)
+                self._complete(is_clean=True)
+                return b""
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
-        elif self._answer.response is None:
+        elif self._awaits_body:
             self._client.deadline = now + self._body_idle_seconds()
         elif not self._client.is_write_paused:  # both ways at once
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         return rest
+
+    @property
+    def _awaits_body(self) -> bool:
+        """True when the client is to speak, and nobody else."""
+        return self.takes_body and (self._answer.response is None or self._answer.is_complete)
+
+    def _is_over(self, upstream: UpstreamConnection) -> bool:
+        """True when both sides have had all there is."""
+        return self._answer.is_complete and not self.takes_body and not upstream.is_write_paused
 
     def _body_idle_seconds(self) -> float:
         is_trickling = self.head.method in _TRICKLING
@@ -191,14 +205,19 @@ class Exchange:
         now = clock.monotonic_seconds()
         if self._pace is not None:
             self._pace.begin(now)
-        if self.takes_body and self._answer.response is None:
+        if self._awaits_body:
             self._client.deadline = now + self._body_idle_seconds()
         self._client.resume_reading()
+        if self._upstream is not None and self._is_over(self._upstream):
+            self._complete(is_clean=True)
 
     # the answer
 
     def upstream_data(self, data: bytes) -> None:
         """Bytes from the upstream."""
+        if self._answer.is_complete:
+            self._complete(is_clean=False)  # behind its answer there is nothing to say
+            return
         answer, client = self._answer, self._client
         is_first, was_awaiting = answer.response is None, answer.awaits_continue
         try:
@@ -212,13 +231,26 @@ class Exchange:
         if out:
             client.write(out)
         if answer.is_complete:
-            self._complete(is_clean=answer.is_clean)
+            if answer.is_clean and self._owes_a_login_the_rest():
+                client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
+            else:
+                self._complete(is_clean=answer.is_clean)
         elif answer.is_upgraded:
             self._upgrade()
         elif (response is not None or not self.takes_body) and not client.is_write_paused:
             client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
         elif was_awaiting and not answer.awaits_continue:
             client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
+
+    def _owes_a_login_the_rest(self) -> bool:
+        """True where the answer came early, and the connections belong together for a login.
+
+        To leave out the rest of the body would end the upstream's connection, and the login with it.
+        """
+        client, response, upstream = self._client, self._answer.response, self._upstream
+        if not client.pins or client.closes_after_exchange or response is None or not response.is_keep_alive:
+            return False
+        return upstream is not None and not self._is_over(upstream)
 
     def _answer_has_begun(self, response: ResponseHead) -> None:
         """Note what its head says, of the answer and of who gave it."""
@@ -260,6 +292,9 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if self._is_done or upstream is None:
             return
+        if self._answer.is_complete:
+            self._complete(is_clean=False)
+            return
         if self._may_retry(upstream):
             self._is_retried = True
             self._connect()
@@ -292,7 +327,9 @@ class Exchange:
 
     def resume_response(self) -> None:
         """The client has caught up."""
-        self._client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
+        is_clients_turn = self._awaits_body
+        seconds = self._body_idle_seconds() if is_clients_turn else self.pool.upstream.timeouts.response_seconds
+        self._client.deadline = clock.monotonic_seconds() + seconds
         if self._upstream is not None:
             self._upstream.resume_reading()
 
@@ -304,16 +341,16 @@ class Exchange:
         is_request_complete = body is None or body.is_complete
         upstream, self._upstream = self._upstream, None
         self._is_done = True
-        if upstream is not None:
-            response = self._answer.response
-            is_whole = is_clean and is_request_complete and not upstream.is_write_paused
-            if not (is_whole and response is not None and response.is_keep_alive):
+        response = self._answer.response
+        is_kept = is_clean and is_request_complete and response is not None and response.is_keep_alive
+        if upstream is None or upstream.is_write_paused or not is_kept:
+            if upstream is not None:
                 upstream.discard()
-                self._client.unpin()
-            elif self._client.pins:
-                self._client.pin(upstream)
-            else:
-                upstream.release()
+            self._client.unpin()
+        elif self._client.pins:
+            self._client.pin(upstream)
+        else:
+            upstream.release()
         self._log()
         if self._bytes_in > SLICE_BYTES or self._answer.bytes_out > SLICE_BYTES:
             self._client.release_buffers()
@@ -322,6 +359,10 @@ class Exchange:
     def fail(self, error: RequestError) -> None:
         """End without a whole answer: with an error page where nothing was sent yet, else by cutting it short."""
         if self._is_done:
+            return
+        if self._answer.is_complete:  # it is only the rest of the request that failed
+            self._client.closes_after_exchange = True
+            self._complete(is_clean=False)
             return
         self._is_done = True
         self._let_go()

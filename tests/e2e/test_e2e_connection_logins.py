@@ -17,6 +17,7 @@ from support.waiting import until
 pytestmark = pytest.mark.e2e
 
 REQUESTS = 5000
+BODY_BYTES = 2 * 1024 * 1024
 
 
 class ConnectionAuthenticator:
@@ -94,6 +95,30 @@ def test_credentials_sent_unasked_bind_too(gateway, mail):
         assert len({request.connection for request in mail.received}) == 1
     with Client(gateway.port) as client:
         assert client.ask("GET", "/webmail").status == 401
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("expect", [(), ("Expect: 100-continue",)])
+def test_a_login_that_is_answered_before_its_request_is_whole(gateway, mail, expect):
+    """The server says who it wants at once, and reads the body to its end, as Exchange does."""
+
+    def answer_first(dialogue):
+        dialogue.answer(b"", b"WWW-Authenticate: NTLM", status=b"401 Unauthorized")
+        dialogue.read_body()
+
+    mail.answer("/webmail/send", answer_first)
+    body = bytes(BODY_BYTES)
+    with Client(gateway.port) as client:
+        client.send(client.request("POST", "/webmail/send", f"Content-Length: {len(body)}", *expect) + body[:1000])
+        got = client.answer()
+        assert (got.status, got.interim, got.get("Connection")) == (401, [], None)
+        client.send(body[1000:])
+        log_in(client, "alice")
+        assert client.ask("POST", "/webmail", body=body).body == b"alice"
+    assert len({request.connection for request in mail.received}) == 1
+    assert mail.received[0].body == body
+    (request_id,) = mail.received[0].values(b"X-Request-Id")
+    assert gateway.log.of(request_id.decode())["bytes_in"] == len(body)
 
 
 def test_both_sides_close_together_and_nothing_is_retried_elsewhere(gateway, mail, server):
