@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Final
 from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
-from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader, encode_chunk, encode_last_chunk
 from gateway.http.headers import AUTHORIZATION
 from gateway.logs.record import AccessRecord
-from gateway.proxy.answer import Answer, passing_trailers, unexpected
+from gateway.proxy.answer import Answer, unexpected
 from gateway.proxy.login_binding import is_failed_login
-from gateway.proxy.pace import Pace
+from gateway.proxy.request_body import RequestBody
 from gateway.proxy.upgrade import Tunnel
 from gateway.tls.layer import SLICE_BYTES
 
@@ -34,8 +33,6 @@ _UNAUTHORIZED: Final = 401
 # RFC 9110 9.2.2, and WebDAV's reading methods (RFC 4918, RFC 3253): they may be sent again on a connection that
 # turned out to be dead.
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
-# Outlook Anywhere (MS-RPCH 2.1.2.1): a body of a gigabyte that trickles for hours while the answer waits elsewhere.
-_TRICKLING: Final = frozenset({b"RPC_IN_DATA", b"RPC_OUT_DATA"})
 # A client that waits for a 100 hears it from us when the upstream has said nothing for so long: it may be an HTTP/1.0
 # server, which never will (RFC 9110 10.1.1). Most clients wait no longer themselves.
 CONTINUE_SECONDS: Final = 1.0
@@ -47,15 +44,13 @@ class Exchange:
     __slots__ = (
         "_address",
         "_answer",
-        "_bytes_in",
+        "_body",
         "_client",
         "_connect_task",
         "_is_done",
         "_is_retried",
         "_limits",
-        "_pace",
         "_request",
-        "_request_body",
         "_sent_at",
         "_upstream",
         "head",
@@ -70,17 +65,12 @@ class Exchange:
         self.head = head = admitted.head
         self._address = admitted.address
         self._request = b"%b%b%b" % (admitted.before, (record.request_id or "").encode("ascii"), admitted.after)
-        self._request_body: BodyReader | None = None
-        if head.is_chunked:
-            self._request_body = ChunkedReader()
-        elif head.content_length:
-            self._request_body = LengthReader(head.content_length)
-        self._limits = limits = client.snapshot.config.limits
-        self._pace = None if self._request_body is None or head.method in _TRICKLING else Pace(limits)
+        snapshot = client.snapshot
+        self._limits = snapshot.config.limits
+        self._body = RequestBody(head, self._limits, snapshot.classify) if head.has_body else None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
         self._answer = Answer(head, admitted.rewriter)
-        self._bytes_in = 0
         self._sent_at = 0.0
         self._is_retried = False
         self._is_done = False
@@ -122,11 +112,10 @@ class Exchange:
         self.record.upstream = connection.state.url
         self._sent_at = now = clock.monotonic_seconds()
         connection.transport.write(self._request)
-        if self._request_body is None:
+        if self._body is None:
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         else:
-            if self._pace is not None:
-                self._pace.begin(now)
+            self._body.begin(now)
             self._client.deadline = now + self._body_idle_seconds()
             self._client.feed_exchange()
             if self._answer.awaits_continue and not self._is_done:
@@ -143,44 +132,32 @@ class Exchange:
     @property
     def takes_body(self) -> bool:
         """True when bytes from the client belong to the request's body and can be sent on."""
-        body = self._request_body
-        return body is not None and not body.is_complete and self._upstream is not None
+        body = self._body
+        return body is not None and not body.reader.is_complete and self._upstream is not None
 
     def request_data(self, data: bytes) -> bytes:
         """Bytes from the client; returns those that stand behind the body."""
-        body, upstream = self._request_body, self._upstream
+        body, upstream, client = self._body, self._upstream, self._client
         if body is None or upstream is None:
             return data
         self._answer.awaits_continue = False
-        try:
-            payload, rest = body.feed(data)
-        except BodyError as error:
-            self.fail(RequestError(Reason.BAD_REQUEST, str(error)))
-            return b""
-        self._bytes_in += len(payload)
-        if self._bytes_in > self._limits.body_bytes:
-            self.fail(RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {self._limits.body_bytes} bytes"))
-            return b""
-        upstream.transport.write(encode_chunk(payload) if self.head.is_chunked else payload)
         now = clock.monotonic_seconds()
-        if self._pace is not None and not self._client.is_read_paused and self._pace.is_too_slow(len(payload), now):
-            cause = f"a body below {self._limits.body_bytes_per_second} bytes a second"
-            self.fail(RequestError(Reason.REQUEST_TIMEOUT, cause))
+        try:
+            out, rest = body.feed(data, now, is_held_up=client.is_read_paused)
+        except RequestError as error:
+            self.fail(error)
             return b""
-        if body.is_complete:
-            if self.head.is_chunked:
-                upstream.transport.write(
-                    encode_last_chunk(passing_trailers(body.trailers, self._client.snapshot.classify))
-                )
+        upstream.transport.write(out)
+        if body.reader.is_complete:
             if self._is_over(upstream):
-                self._client.hold(rest)
+                client.hold(rest)
                 self._complete(is_clean=True)
                 return b""
-            self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
+            client.deadline = now + self.pool.upstream.timeouts.response_seconds
         elif self._awaits_body:
-            self._client.deadline = now + self._body_idle_seconds()
-        elif not self._client.is_write_paused:  # both ways at once
-            self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
+            client.deadline = now + self._body_idle_seconds()
+        elif not client.is_write_paused:  # both ways at once
+            client.deadline = now + self.pool.upstream.timeouts.response_seconds
         return rest
 
     @property
@@ -193,7 +170,7 @@ class Exchange:
         return self._answer.is_complete and not self.takes_body and not upstream.is_write_paused
 
     def _body_idle_seconds(self) -> float:
-        is_trickling = self.head.method in _TRICKLING
+        is_trickling = self._body is not None and self._body.is_trickling
         return self.pool.upstream.timeouts.response_seconds if is_trickling else self._limits.transfer_idle_seconds
 
     def pause_request(self) -> None:
@@ -203,8 +180,8 @@ class Exchange:
     def resume_request(self) -> None:
         """The upstream has caught up; what it took was not the client's time."""
         now = clock.monotonic_seconds()
-        if self._pace is not None:
-            self._pace.begin(now)
+        if self._body is not None:
+            self._body.begin(now)
         if self._awaits_body:
             self._client.deadline = now + self._body_idle_seconds()
         self._client.resume_reading()
@@ -311,7 +288,7 @@ class Exchange:
             and not self._answer.has_begun
             and not self._is_retried
             and not self._client.pins
-            and self._request_body is None
+            and self._body is None
             and self.head.method in _REPEATABLE
         )
 
@@ -337,8 +314,8 @@ class Exchange:
 
     def _complete(self, *, is_clean: bool) -> None:
         """The answer is delivered; the connections go on where both sides agree on where it ended."""
-        body = self._request_body
-        is_request_complete = body is None or body.is_complete
+        body = self._body
+        is_request_complete = body is None or body.reader.is_complete
         upstream, self._upstream = self._upstream, None
         self._is_done = True
         response = self._answer.response
@@ -352,9 +329,9 @@ class Exchange:
         else:
             upstream.release()
         self._log()
-        if self._bytes_in > SLICE_BYTES or self._answer.bytes_out > SLICE_BYTES:
+        if self._answer.bytes_out > SLICE_BYTES or (body is not None and body.bytes_in > SLICE_BYTES):
             self._client.release_buffers()
-        self._client.exchange_done(None if is_request_complete else body)
+        self._client.exchange_done(None if body is None or is_request_complete else body.reader)
 
     def fail(self, error: RequestError) -> None:
         """End without a whole answer: with an error page where nothing was sent yet, else by cutting it short."""
@@ -405,6 +382,10 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.discard()
+
+    @property
+    def _bytes_in(self) -> int:
+        return 0 if self._body is None else self._body.bytes_in
 
     def _log(self) -> None:
         record = self.record

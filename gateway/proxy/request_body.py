@@ -1,0 +1,63 @@
+"""A request's body, from the bytes that come to the bytes that the upstream gets. Knows no socket.
+
+Keeps true: it is framed as the head that the upstream read says, and ends where the client's framing ends it; it is no
+longer and comes no slower than the limits allow.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.config.model import Limits
+from gateway.errors import RequestError
+from gateway.facts import Reason
+from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader, encode_chunk, encode_last_chunk
+from gateway.http.headers import Classifier
+from gateway.http.http1 import RequestHead
+from gateway.proxy.answer import passing_trailers
+from gateway.proxy.pace import Pace
+
+# Outlook Anywhere (MS-RPCH 2.1.2.1): a body of a gigabyte that trickles for hours while the answer waits elsewhere.
+_TRICKLING: Final = frozenset({b"RPC_IN_DATA", b"RPC_OUT_DATA"})
+
+
+class RequestBody:
+    """The body of one request that has any."""
+
+    __slots__ = ("_classify", "_is_chunked", "_limits", "_pace", "bytes_in", "is_trickling", "reader")
+
+    def __init__(self, head: RequestHead, limits: Limits, classify: Classifier) -> None:
+        self.reader: BodyReader = ChunkedReader() if head.is_chunked else LengthReader(head.content_length or 0)
+        self.is_trickling = head.method in _TRICKLING
+        self.bytes_in = 0  # without framing
+        self._classify = classify
+        self._is_chunked = head.is_chunked
+        self._limits = limits
+        self._pace = None if self.is_trickling else Pace(limits)
+
+    def begin(self, now: float) -> None:
+        """Its pace is counted from here; what was before was not the client's time."""
+        if self._pace is not None:
+            self._pace.begin(now)
+
+    def feed(self, data: bytes, now: float, *, is_held_up: bool) -> tuple[bytes, bytes]:
+        """(bytes for the upstream, what stands behind the body). Raises `RequestError`.
+
+        `is_held_up`: the upstream is slower than the client, whose pace says nothing then.
+        """
+        reader, limits = self.reader, self._limits
+        try:
+            payload, rest = reader.feed(data)
+        except BodyError as error:
+            raise RequestError(Reason.BAD_REQUEST, str(error)) from error
+        self.bytes_in += len(payload)
+        if self.bytes_in > limits.body_bytes:
+            raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
+        if self._pace is not None and not is_held_up and self._pace.is_too_slow(len(payload), now):
+            cause = f"a body below {limits.body_bytes_per_second} bytes a second"
+            raise RequestError(Reason.REQUEST_TIMEOUT, cause)
+        if not self._is_chunked:
+            return payload, rest
+        if not reader.is_complete:
+            return encode_chunk(payload), rest
+        return encode_chunk(payload) + encode_last_chunk(passing_trailers(reader.trailers, self._classify)), rest
