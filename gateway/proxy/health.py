@@ -1,7 +1,8 @@
 """Which upstream servers are asked: active checks, and what connecting to them has taught.
 
 Keeps true: a server that fails its checks gets no request until it has passed them again; without checks a
-server that could not be reached is left alone for a while, as long as there is another.
+server that could not be reached is left alone for a while, as long as there is another. That we had no socket to ask
+with counts against no server.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.config.model import Health
-from gateway.proxy.dial import FAILURES
+from gateway.proxy.dial import FAILURES, ExhaustedError
 from gateway.proxy.names import ResolveError
 
 # After so many failures in a row a server without health checks is passed over …
@@ -30,7 +31,8 @@ _FIRST_SERVER_ERROR: Final = 500
 
 _log = logging.getLogger("gateway.health")
 
-# Opens a connection to the server: (reader, writer). Raises `FAILURES`, `ssl.SSLError`, `ValueError`, `ResolveError`.
+# Opens a connection to the server: (reader, writer). Raises `FAILURES`, `ssl.SSLError`, `ValueError`, `ResolveError`,
+# `ExhaustedError`.
 Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
@@ -90,7 +92,10 @@ class Condition:
 
 
 async def check(health: Health, host: str, connect: Open) -> str | None:
-    """Ask the server that `connect` leads to once. None where it answered, with anything below 500; else why not."""
+    """Ask the server that `connect` leads to once. None where it answered, with anything below 500; else why not.
+
+    Raises `ExhaustedError` where it could not be asked.
+    """
     try:
         async with asyncio.timeout(health.timeout_seconds):
             reader, writer = await connect()
@@ -120,10 +125,14 @@ async def watch(url: str, condition: Condition, health: Health, host: str, conne
     """Check the server at `url` again and again, until cancelled."""
     while True:
         started = clock.monotonic_seconds()
-        cause = await check(health, host, connect)
-        if condition.checked(cause, health):
-            if cause is None:
-                _log.warning("%s is up again", url)
-            else:
-                _log.error("%s is down: %s", url, cause)
+        try:
+            cause = await check(health, host, connect)
+        except ExhaustedError as error:
+            _log.warning("%s is not checked: %s", url, error)
+        else:
+            if condition.checked(cause, health):
+                if cause is None:
+                    _log.warning("%s is up again", url)
+                else:
+                    _log.error("%s is down: %s", url, cause)
         await asyncio.sleep(max(0.0, health.interval_seconds - (clock.monotonic_seconds() - started)))

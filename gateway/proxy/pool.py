@@ -155,6 +155,10 @@ class Pool:
             state.busy += 1
             try:
                 connection = await self._open(state, header)
+            except dial.ExhaustedError as error:
+                state.busy -= 1  # it is no fault of the server, and the next would fare the same
+                exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, f"{state.url}: {error}"))
+                return
             except _FAILURES as error:
                 state.busy -= 1
                 cause = str(error) or f"no connection within {self.upstream.timeouts.connect_seconds:g} s"

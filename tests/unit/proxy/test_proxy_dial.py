@@ -1,11 +1,13 @@
 """The socket towards an upstream server."""
 
 import asyncio
+import os
+import resource
 import socket
 
 import pytest
 
-from gateway.proxy.dial import dial, peer_address
+from gateway.proxy.dial import ExhaustedError, dial, peer_address
 
 
 async def _connect(header_bytes):
@@ -68,3 +70,20 @@ def test_when_no_address_answers_the_cause_is_told():
 def test_nothing_is_looked_up():
     with pytest.raises(socket.gaierror):
         asyncio.run(dial(["localhost"], 80, b""))
+
+
+async def _dial_without_a_descriptor(*addresses):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_free = os.dup(0)
+    os.close(next_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, hard))
+    try:
+        await dial(addresses, 9, b"")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["::1", "127.0.0.1"]])
+def test_having_no_descriptor_left_is_told_from_a_server_that_cannot_be_reached(addresses):
+    with pytest.raises(ExhaustedError, match="Too many open files"):
+        asyncio.run(_dial_without_a_descriptor(*addresses))

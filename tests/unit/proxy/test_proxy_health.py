@@ -4,6 +4,7 @@ import pytest
 from support.dialogue import get, header, response
 
 from gateway.config.model import Health
+from gateway.proxy.dial import ExhaustedError
 from gateway.proxy.health import MAX_STATUS_LINE_BYTES, PASSIVE_FALL, PASSIVE_SECONDS, Condition
 
 HEALTH = Health(path="/alive", interval_seconds=10, timeout_seconds=3, rise=2, fall=3)
@@ -156,6 +157,15 @@ def test_whatever_fails_the_next_check_is_made(checked):
     checked.refuses(RuntimeError("File descriptor 9 is used by transport"))
     assert condition(checked).cause == "File descriptor 9 is used by transport"
     checked.passes(10)
+    answer(checked, b"HTTP/1.1 200 OK\r\n")
+    assert condition(checked).is_up
+
+
+def test_a_check_that_had_no_socket_says_nothing_of_the_server(checked):
+    for _ in range(3):
+        checked.refuses(ExhaustedError("no socket is left"))
+        checked.passes(10)
+    assert not condition(checked).is_checked
     answer(checked, b"HTTP/1.1 200 OK\r\n")
     assert condition(checked).is_up
 

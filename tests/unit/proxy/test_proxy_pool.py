@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from support.dialogue import get, header, response
 
+from gateway.proxy.dial import ExhaustedError
 from gateway.proxy.health import PASSIVE_FALL, PASSIVE_SECONDS
 from gateway.proxy.pool import MAX_IDLE_CONNECTIONS
 
@@ -127,6 +128,20 @@ def test_when_all_fail_each_is_named(make_world):
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
     causes = [state.condition.cause for state in world.service._pools["mail"].servers]
     assert causes == ["Connection refused"] * 3
+
+
+def test_having_no_socket_left_counts_against_no_server(make_world):
+    """The next server is not tried either: it would take a socket too."""
+    world = three(make_world, "round_robin")
+    for _ in range(3 * PASSIVE_FALL):
+        client = world.client()
+        client.says(get())
+        world.refuses(ExhaustedError("no socket is left"))
+        assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+        assert client.is_open
+    assert world.dials == []
+    assert world.busy() == [(0, 0)] * 3
+    assert {first_choice(world) for _ in range(3)} == {"10.0.0.5", "10.0.0.6", "10.0.0.7"}
 
 
 def first_choice(world):
