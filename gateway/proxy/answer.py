@@ -146,7 +146,7 @@ class Answer:
         return b"".join([b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing, _END])
 
     def _upgrade(self, response: ResponseHead, data: bytes) -> bytes:
-        asked = (self._request.upgrade or b"").lower().split(b", ")
+        asked = () if self._request.upgrade is None else self._request.upgrade.lower().split(b", ")
         if response.upgrade is None or response.upgrade.strip(b" \t").lower() not in asked:
             raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols unasked")
         self.response = response

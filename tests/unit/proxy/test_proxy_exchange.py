@@ -176,11 +176,12 @@ def test_an_http_1_0_client_hears_no_interim_answers(world):
     assert client.hears().startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_protocols_switched_unasked_are_a_bad_answer(world):
+@pytest.mark.parametrize("protocol", [b"websocket", b""])
+def test_protocols_switched_unasked_are_a_bad_answer(world, protocol):
     client = world.client()
     client.says(get())
     server = world.accepts()
-    server.says(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    server.says(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
     assert status(client.hears()) == 502
     assert server.is_lost
     assert world.record["reason"] == "upstream_bad_response"
