@@ -81,7 +81,13 @@ def write_refusal(
         parts.append(b"Retry-After: %d\r\n" % error.retry_after_seconds)
     elif isinstance(error, MethodNotAllowed):
         parts.append(b"Allow: %b\r\n" % error.allow)
-    parts.append(b"Connection: close\r\n\r\n" if is_closing else b"\r\n")
+    if is_closing:
+        parts.append(b"Connection: close\r\n")
+    elif (
+        head is not None and not head.minor
+    ):  # who is not told so takes the end of the connection for the end of the page
+        parts.append(b"Connection: keep-alive\r\n")
+    parts.append(b"\r\n")
     if has_body:
         parts.append(body)
     return b"".join(parts)

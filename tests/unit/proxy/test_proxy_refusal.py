@@ -54,6 +54,12 @@ def test_a_closing_refusal_says_so():
     assert header(refuse(Reason.NO_RULE)[0], "Connection") is None
 
 
+def test_an_http_1_0_client_is_told_that_its_connection_is_kept():
+    head = head_of(b"GET /secret HTTP/1.0\r\nHost: mail.example.com\r\nConnection: keep-alive\r\n\r\n")
+    assert header(refuse(Reason.NO_RULE, head)[0], "Connection") == "keep-alive"
+    assert header(refuse(Reason.NO_RULE, head, is_closing=True)[0], "Connection") == "close"
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_the_connection_ends_where_it_is_of_no_use(reason):
     is_useless = reason in ANOTHER_CERTIFICATE_COULD_HELP or reason in {
