@@ -149,8 +149,7 @@ class ClientConnection:
 
     def _read(self, data: bytes) -> None:
         """Take request after request out of the bytes, until one is under way or the bytes end."""
-        if self.snapshot is not self.service.snapshot:
-            self.adopt(self.service.snapshot)  # after a reload connections are judged some at a time
+        self.catch_up()
         if self.is_write_paused:
             self._inlet.hold(data)  # who does not read the answers gets no more of them
             return
@@ -418,6 +417,11 @@ class ClientConnection:
             )
         else:
             self._close(is_lingering=False)
+
+    def catch_up(self) -> None:
+        """After a reload connections are judged some at a time: where that is still to come, now."""
+        if self.snapshot is not self.service.snapshot:
+            self.adopt(self.service.snapshot)
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Judge anew by another snapshot: a request under way at once, later ones when they come."""

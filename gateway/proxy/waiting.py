@@ -48,7 +48,8 @@ class StatusWait:
 
     def _answered(self, _: asyncio.Task[None]) -> None:
         if self._question is not None:
-            self._question = None
+            self._client.catch_up()  # which may end the wait with a refusal
+        if self._leave():
             self._client.status_known(self)
 
     def request_data(self, data: bytes) -> bytes:

@@ -8,6 +8,7 @@ from support.ocsp import GOOD, MINUTE, REVOKED, named
 from support.ocsp import response as ocsp_response
 
 from gateway.proxy.inlet import MAX_HELD_BYTES
+from gateway.proxy.service import Service
 from gateway.proxy.status import Statuses
 from gateway.proxy.waiting import WAIT_SECONDS
 from gateway.tls.ocsp import OcspError
@@ -30,9 +31,11 @@ class Responder:
         return await question
 
     def answers(self, leaf, says=GOOD, lasts=5 * MINUTE):
+        self.world.does(self.waiting.pop(0).set_result, self.says(leaf, says, lasts))
+
+    def says(self, leaf, says=GOOD, lasts=5 * MINUTE):
         now = self.world.clock.now()
-        der = ocsp_response(leaf, self.files.ca, says, this_update=now, next_update=now + lasts)
-        self.world.does(self.waiting.pop(0).set_result, der)
+        return ocsp_response(leaf, self.files.ca, says, this_update=now, next_update=now + lasts)
 
     def fails(self):
         self.world.does(self.waiting.pop(0).set_exception, OcspError("it is down"))
@@ -215,6 +218,40 @@ def test_a_reload_during_the_wait_waits_for_the_newer_question_too(world, respon
     world.accepts().says(response())
     assert status(client.hears()) == 200
     assert len(world.log) == 1
+
+
+@pytest.fixture
+def reload_and_answer(world, responder, files, bob, monkeypatch):
+    """A reload, and the responder's answer before the connection's turn to be judged anew has come."""
+    monkeypatch.setattr(Service, "_adopt_some", lambda *_: None)
+
+    def act(**settings):
+        world.does(world.service.adopt, files.snapshot(**settings))
+        while responder.waiting:
+            responder.answers(bob)
+
+    return act
+
+
+def test_an_answer_just_after_a_reload_is_used_by_what_counts_now(world, files, bob, reload_and_answer):
+    client = world.client(OUTSIDE, bob)
+    client.says(get())
+    other = files.site(upstream="other", ocsp={"mode": "hard"})
+    reload_and_answer(upstreams={"other": {"servers": ["http://10.0.0.7:8080"]}}, sites=[other])
+    server = world.accepts()
+    assert server.server.host == "10.0.0.7"
+    server.says(response(body=b"mail"))
+    assert client.hears().endswith(b"mail")
+    assert len(world.log) == 1
+
+
+def test_an_answer_just_after_its_site_is_gone_ends_the_wait_with_a_refusal(world, files, bob, reload_and_answer):
+    client = world.client(OUTSIDE, bob)
+    client.says(get())
+    reload_and_answer(sites=[files.site("other.example.com")])
+    assert header(client.hears(), "X-Gateway-Reason") == "host_mismatch"
+    assert not client.is_open
+    assert [record["reason"] for record in world.records] == ["host_mismatch"]
 
 
 def test_a_list_still_cuts_at_once(world, responder, files, bob):
