@@ -125,6 +125,16 @@ STEPS = {
     ),
     "a request in two parts": ("GET /early HTTP/1.1\r\nHost: a\r\nX: y", False, b"\r\n\r\n" + SMUGGLED),
 }
+# In a login that belongs to the connection the rest of the body still goes to the server that has answered.
+STEPS |= {
+    f"{name}, in a login": (STEPS[name][0].replace(EARLY, f"{EARLY}Authorization: NTLM AAAA\r\n"), *STEPS[name][1:])
+    for name in (
+        "a body behind the answer, and a request",
+        "half a body, and a request behind the answer",
+        "the last chunk behind the answer, and a request",
+        "a body that is expected, behind the answer",
+    )
+}
 
 
 @pytest.mark.parametrize("step", STEPS)
