@@ -25,6 +25,7 @@ from gateway.tls.ocsp import OcspAnswer, OcspError
 from gateway.tls.revocation import Status
 
 if TYPE_CHECKING:
+    from gateway.proxy.ocsp import OcspClient
     from gateway.proxy.snapshot import SiteState
 
 # Certificates whose status is remembered, the least recently used is forgotten first: about 1 MiB.
@@ -58,7 +59,7 @@ class Statuses:
     def __init__(self, ask: Ask | None = None) -> None:
         """`ask` sends a request to a URL and raises `OcspError`; None: over HTTP."""
         self._ask = ask
-        self._client: object = None
+        self._client: OcspClient | None = None
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._told: dict[str, float] = {}  # responder → when its failure was last told, monotonic seconds
 
@@ -82,9 +83,7 @@ class Statuses:
         for entry in self._entries.values():
             if entry.question is not None:
                 entry.question.cancel()
-        from gateway.proxy.ocsp import OcspClient  # noqa: PLC0415 - see `_http`
-
-        if isinstance(self._client, OcspClient):
+        if self._client is not None:
             await self._client.close()
 
     def _entry(self, site: str, fingerprint: str) -> _Entry:
@@ -135,11 +134,12 @@ class Statuses:
             _log.warning("the status of %s (%s) is not known: %s", identity.subject, identity.fingerprint, failure)
 
     def _http(self) -> Ask:
-        # aiohttp takes a third of a second to import: a snapshot that needs it does so before anybody is served.
-        from gateway.proxy.ocsp import OcspClient  # noqa: PLC0415
+        if self._client is None:
+            # aiohttp takes a third of a second to import: a snapshot that needs it does so before anybody is served.
+            from gateway.proxy.ocsp import OcspClient  # noqa: PLC0415
 
-        self._client = client = self._client if isinstance(self._client, OcspClient) else OcspClient()
-        return client.ask
+            self._client = OcspClient()
+        return self._client.ask
 
 
 def _take(entry: _Entry, answer: OcspAnswer) -> str | None:
