@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway import __version__
+from gateway import __version__, garbage
 from gateway.config.problems import ConfigErrors
 from gateway.errors import GatewayError, exit_code
 
@@ -53,8 +53,13 @@ def build_app() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; `arguments` default to the process's own."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    """Run the command line and exit; `arguments` default to those of the process, which is then the command's own."""
+    if arguments is not None:
+        sys.exit(run(arguments))
+    garbage.look_rarely()
+    code = run(sys.argv[1:])
+    garbage.look_no_more()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

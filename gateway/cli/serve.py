@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from gateway import garbage
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -22,6 +24,7 @@ def run(
     from gateway.supervisor.master import Master  # noqa: PLC0415 - OpenSSL and uvloop, for this command only
     from gateway.supervisor.reload import read_revision  # noqa: PLC0415
 
+    garbage.look_as_usual()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     revision = read_revision(config)
     for warning in revision.warnings:
