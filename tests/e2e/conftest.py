@@ -6,12 +6,26 @@ SIGTERM with exit code 0, and have reported nothing that it didn't expect.
 
 from __future__ import annotations
 
+import os
 from itertools import count
 
 import pytest
 from support.credentials import Credentials
 from support.gateway import Gateway, settings_for
 from support.mail import MailServer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _measuring(request):
+    """Coverage doubles what a process costs: of those that tests start it is taken in files marked `measured`.
+
+    Those are for what runs in processes of its own only. All else has its tests, line by line, in `tests/unit`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("measured") is None:
+            for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

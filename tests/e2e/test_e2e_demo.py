@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli.demo_requests import ATTEMPTS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 # A second and a half on an idle machine.
 SECONDS = 60

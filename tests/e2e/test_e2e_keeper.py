@@ -27,7 +27,7 @@ from gateway.pki.desk import Desk
 from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.records import RevocationReason
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 LIFETIME = HOUR  # the shortest that an authority may have

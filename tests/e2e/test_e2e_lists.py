@@ -17,7 +17,7 @@ from support.pki import build_crl
 from support.waiting import until
 from support.web import Page, WebServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 UNKNOWN = (403, "revocation_unknown")
 REVOKED = (403, "certificate_revoked")

@@ -11,7 +11,7 @@ from support.client import Client, ask
 from support.gateway import INSIDE, free_port, settings_for
 from support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 LOGIN = "Authorization: Basic YWxpY2U6d3Jvbmc="
 

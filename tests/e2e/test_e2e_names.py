@@ -10,7 +10,7 @@ from support.gateway import INSIDE, free_port, settings_for
 from support.mail import MailServer
 from support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 NAME = "mail.lan"
 ELSEWHERE = "127.0.0.3"

@@ -18,7 +18,7 @@ from support.pki import Leaf
 from support.waiting import until
 from support.web import Page, WebServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 PASSES = (200, None)
 IS_REVOKED = (403, "certificate_revoked")

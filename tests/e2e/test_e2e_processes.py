@@ -18,7 +18,7 @@ from support.client import Client, ask
 from support.gateway import INSIDE, Gateway, settings_for
 from support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from gateway.pki import crl as lists
 from gateway.pki import pkcs8
 from gateway.pki.registry.tables import AUTHORITIES
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 WELL_KNOWN = "/.well-known/gateway"
 GOOD, REVOKED, UNKNOWN = (getattr(codec.OCSPCertStatus, name) for name in ("GOOD", "REVOKED", "UNKNOWN"))

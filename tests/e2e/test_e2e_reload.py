@@ -20,7 +20,7 @@ from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
 from support.openssl_ca import put
 from support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
 

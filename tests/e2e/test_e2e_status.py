@@ -14,7 +14,7 @@ from support.openssl_ca import OpensslCa, put
 from support.waiting import until
 from support.watched import Watched
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 SECRET = "correct horse"
 

@@ -13,7 +13,7 @@ from support.crowd import Bystander, gather
 from support.gateway import INSIDE, free_port, settings_for
 from support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 SOME = 50
 TRUNCATED = (EOFError, ConnectionResetError, ssl.SSLEOFError)

@@ -22,7 +22,7 @@ from support.pki import openssl, openssl_leaf, openssl_root
 from gateway.cli import app
 from gateway.pki import pkcs8
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 PASSPHRASE = "correct horse battery"
 SERIAL = re.compile(r"^([0-9A-F]{38,40})  ", re.MULTILINE)

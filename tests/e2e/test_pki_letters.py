@@ -15,7 +15,7 @@ from gateway.pki.names import MAX_COMMON_NAME_CHARACTERS, MAX_LOCAL_PART_CHARACT
 from gateway.pki.passwords import make as make_password
 from gateway.pki.words import KitKind
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 LONG_HOST = "mail-gateway.subsidiary-of-a-holding.example.com"
 PEOPLE = {
