@@ -23,7 +23,7 @@ from gateway.pki.files import read, write_public
 from gateway.pki.keys import signature_hash
 from gateway.pki.profiles import BACKDATE, authority_key_identifier
 from gateway.pki.reasons import FLAGS
-from gateway.pki.registry import authorities, certificates
+from gateway.pki.registry import audit, authorities, certificates
 from gateway.pki.registry.records import (
     AuthorityRecord,
     CertificateRecord,
@@ -60,7 +60,7 @@ def build(
 def renew(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRevocationList:
     """Make a new list, keep it in the registry and publish it. Raises `OperationError`."""
     with desk.registry.writing() as connection:
-        crl = issue(connection, authority, now)
+        crl = issue(connection, authority, desk.actor, now)
     publish(desk, authority.name)
     return crl
 
@@ -70,15 +70,18 @@ def renew_due(desk: Desk, authority: Authority, now: datetime) -> x509.Certifica
     with desk.registry.writing() as connection:
         if not is_due(connection, authorities.lock(connection, authority.name), now):
             return None
-        crl = issue(connection, authority, now)
+        crl = issue(connection, authority, desk.actor, now)
     publish(desk, authority.name)
     return crl
 
 
-def issue(connection: Connection, authority: Authority, now: datetime) -> x509.CertificateRevocationList:
-    """Make a new list within the caller's transaction. Raises `OperationError`."""
+def issue(connection: Connection, authority: Authority, actor: str, now: datetime) -> x509.CertificateRevocationList:
+    """Make a new list within the caller's transaction; `actor` is written beside what comes onto it by its date.
+
+    Raises `OperationError`.
+    """
     record = authorities.lock(connection, authority.name)
-    _sweep(connection, record, now)
+    _sweep(connection, record, actor, now)
     this_update = _next_moment(record, now)
     crl = build(
         authority,
@@ -177,11 +180,14 @@ def _left_behind(connection: Connection, authority: AuthorityRecord, now: dateti
     )
 
 
-def _sweep(connection: Connection, authority: AuthorityRecord, now: datetime) -> None:
-    for record in _superseded(connection, authority, now):
-        certificates.put_on_list(connection, record, State.REVOKED, RevocationReason.SUPERSEDED, now)
-    for record in _left_behind(connection, authority, now):
-        certificates.put_on_list(connection, record, State.REVOKED, RevocationReason.CESSATION_OF_OPERATION, now)
+def _sweep(connection: Connection, authority: AuthorityRecord, actor: str, now: datetime) -> None:
+    for action, reason, records in (
+        ("superseded", RevocationReason.SUPERSEDED, _superseded(connection, authority, now)),
+        ("abandoned", RevocationReason.CESSATION_OF_OPERATION, _left_behind(connection, authority, now)),
+    ):
+        for record in records:
+            certificates.put_on_list(connection, record, State.REVOKED, reason, now)
+            audit.add(connection, audit.about(record, action, actor, now))
 
 
 def _next_moment(record: AuthorityRecord, now: datetime) -> datetime:

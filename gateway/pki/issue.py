@@ -179,13 +179,13 @@ def abandon(desk: Desk, authority: Authority, pending: list[CertificateRecord], 
             reason = RevocationReason.CESSATION_OF_OPERATION
             certificates.put_on_list(connection, record, State.REVOKED, reason, now)
             audit.add(connection, event(desk, record, "abandoned", now))
-        crl.issue(connection, authority, now)
+        crl.issue(connection, authority, desk.actor, now)
     crl.publish(desk, authority.name)
 
 
 def event(desk: Desk, record: CertificateRecord, action: str, now: datetime) -> audit.Event:
     """A line of the audit trail about a certificate."""
-    return audit.Event(now, desk.actor, action, record.authority, record.serial, record.subject)
+    return audit.about(record, action, desk.actor, now)
 
 
 def sign(authority: Authority, order: Order, key: PrivateKey | PublicKey, now: datetime) -> x509.Certificate:

@@ -90,7 +90,7 @@ def release(desk: Desk, authority: Authority, records: Sequence[CertificateRecor
         for record in records:
             certificates.take_off_list(connection, record)
             audit.add(connection, issue.event(desk, record, "released", now))
-        crl.issue(connection, authority, now)
+        crl.issue(connection, authority, desk.actor, now)
     crl.publish(desk, authority.name)
 
 
@@ -104,7 +104,7 @@ def revoke_foreign(desk: Desk, authority: Authority, serial: str, reason: Revoca
         authorities.add_foreign(connection, authority.record, entry)
         detail = f"not in the registry; {reason}"
         audit.add(connection, audit.Event(now, desk.actor, "revoked", authority.name, serial, detail))
-        crl.issue(connection, authority, now)
+        crl.issue(connection, authority, desk.actor, now)
     crl.publish(desk, authority.name)
 
 
@@ -121,7 +121,7 @@ def _put(
             certificates.put_on_list(connection, record, state, reason, now)
             detail = f"{reason}: {record.subject}"
             audit.add(connection, replace(issue.event(desk, record, action, now), detail=detail))
-        crl.issue(connection, authority, now)
+        crl.issue(connection, authority, desk.actor, now)
     # The registry has it: where the file can't be written, OCSP and `gateway ca crl` still know.
     crl.publish(desk, authority.name)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from gateway.pki.registry.records import AuditEntry
+from gateway.pki.registry.records import AuditEntry, CertificateRecord
 from gateway.pki.registry.tables import AUDIT
 
 
@@ -21,6 +21,11 @@ class Event:
     authority: str | None = None
     serial: str | None = None
     detail: str = ""
+
+
+def about(record: CertificateRecord, action: str, actor: str, now: datetime) -> Event:
+    """What is written down about a certificate."""
+    return Event(now, actor, action, record.authority, record.serial, record.subject)
 
 
 def add(connection: Connection, event: Event) -> None:

@@ -99,7 +99,7 @@ def test_what_another_desk_did_is_in_this_machines_file_without_a_round(running,
         await until(desk.file("corp", "crl").exists)
         assert desk.file("corp", "crl").read_bytes() == before
         with desk.registry.writing() as connection:
-            crl.issue(connection, signer, clock.now())  # as on another machine
+            crl.issue(connection, signer, "another desk", clock.now())  # as on another machine
         await until(lambda: desk.file("corp", "crl").read_bytes() != before)
 
     running(dialogue)

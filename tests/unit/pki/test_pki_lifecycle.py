@@ -15,7 +15,7 @@ from support.pki import openssl
 
 from gateway.errors import OperationError, UsageError
 from gateway.pki import authority, crl, issue, lifecycle, profiles
-from gateway.pki.registry import authorities, certificates
+from gateway.pki.registry import audit, authorities, certificates
 from gateway.pki.registry.claims import NameTakenError
 from gateway.pki.registry.records import Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES
@@ -32,6 +32,11 @@ def _listed(desk, name="corp"):
         reasons = [e.value.reason.value for e in entry.extensions]
         found[certificates.serial_text(entry.serial_number)] = reasons[0] if reasons else None
     return found
+
+
+def _trail(desk, record):
+    with desk.registry.reading() as connection:
+        return [(entry.action, entry.actor, entry.at) for entry in audit.entries(connection, serial=record.serial)]
 
 
 def _number(desk, name="corp"):
@@ -133,6 +138,7 @@ def test_a_renewal_takes_over_and_the_old_one_goes_when_the_overlap_ends(both):
     assert _listed(both) == {old.serial: "superseded"}
     with both.registry.reading() as connection:
         assert crl.due(connection, NOW + 15 * DAY) == []
+    assert _trail(both, old)[-1] == ("superseded", "tester", NOW + 15 * DAY)
     with pytest.raises(NameTakenError):
         issue_to(both, signer, name="Alice", device="Phone")
 
@@ -199,6 +205,7 @@ def test_a_renewal_that_a_killed_desk_left_is_swept_onto_the_list(desk, corp):
     assert _listed(desk) == {}
     crl.renew(desk, corp, NOW + crl.PENDING_LEASE + SECOND)
     assert _listed(desk) == {left.serial: "cessationOfOperation"}
+    assert _trail(desk, left) == [("abandoned", "tester", NOW + crl.PENDING_LEASE + SECOND)]
     assert reload(desk, old).state is State.LIVE
 
 
