@@ -31,7 +31,7 @@ from gateway.pki.names import check_text, file_stem, name_key
 from gateway.pki.password_list import PasswordLine, PasswordList
 from gateway.pki.registry import certificates
 from gateway.pki.registry.records import CertificateRecord, Purpose, State
-from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
+from gateway.pki.registry.tables import AUDIT, AUTHORITIES, CERTIFICATES, NAME_CLAIMS
 from gateway.pki.words import KeyKind, P12Format
 
 OUT_FOLDER_MODE: Final = 0o700
@@ -120,16 +120,21 @@ def _order(row: UserRow) -> issue.Order:
 
 
 def _clear_up(desk: Desk, authority: Authority, run_id: str, out: Path, now: datetime) -> None:
-    """Take away what a killed import left: its certificates are revoked, their files and passwords go."""
+    """Take away what an import left that was killed or interrupted: certificates, their files and passwords.
+
+    Somebody's list may have been made since, with which such a certificate is revoked already.
+    """
+    issued = select(AUDIT.c.serial).where(AUDIT.c.action == "issued", AUDIT.c.authority == authority.name)
     with desk.registry.reading() as connection:
         left = certificates.find(
             connection,
             AUTHORITIES.c.id == authority.record.id,
             CERTIFICATES.c.run == run_id,
-            CERTIFICATES.c.state == State.PENDING.value,
+            CERTIFICATES.c.state.in_((State.PENDING.value, State.REVOKED.value)),
+            CERTIFICATES.c.serial.not_in(issued),
         )
-    if left:
-        issue.abandon(desk, authority, left, now)
+    if pending := [record for record in left if record.state is State.PENDING]:
+        issue.abandon(desk, authority, pending, now)
     serials = {record.serial for record in left}
     list_ = PasswordList(out / PASSWORDS_FILE)
     try:

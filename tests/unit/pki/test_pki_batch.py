@@ -13,7 +13,7 @@ from support.bad_users import BAD
 from support.desk import DAY, NOW, issue_to, make_authority
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import batch, issue, keys, lifecycle, password_list, pkcs12
+from gateway.pki import batch, crl, issue, keys, lifecycle, password_list, pkcs12
 from gateway.pki.csv_users import CsvError
 from gateway.pki.registry import certificates
 from gateway.pki.registry.records import Purpose, RevocationReason, State
@@ -172,6 +172,37 @@ def test_what_a_killed_run_left_is_cleared_away(desk, corp, run, tmp_path):
     ann = _passwords(out)[1]
     assert pkcs12.open_((out / ann.file).read_bytes(), ann.password, "here")
     assert ann.file == "a@example.com.p12"
+
+
+def test_what_a_killed_run_left_goes_though_a_list_was_made_since(desk, corp, run, tmp_path):
+    run(corp, "email,name\nz@example.com,Zoe\n")
+    out = tmp_path / "out"
+    left = _leave_pending(desk, corp, (out / ".import").read_text())
+    list_ = password_list.PasswordList(out / "passwords.csv")
+    list_.add(password_list.PasswordLine("a@example.com", "Ann", "a@example.com.p12", "x", left.serial))
+    (out / "a@example.com.p12").write_bytes(b"of nobody")
+    with desk.registry.reading() as connection:
+        zoe = certificates.find(connection)[0]
+    later = NOW + crl.PENDING_LEASE + timedelta(seconds=1)
+    lifecycle.revoke(desk, corp, [zoe], RevocationReason.CESSATION_OF_OPERATION, later)
+    assert run(corp, TWO, now=later) == batch.Outcome(2, 0)
+    files = [(line.email, line.file) for line in _passwords(out)]
+    assert files == [("z@example.com", "z@example.com.p12")] + [
+        (f"{n}@example.com", f"{n}@example.com.p12") for n in "ab"
+    ]
+
+
+def test_an_interrupted_run_leaves_no_password_of_what_it_took_back(desk, corp, run, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "write_private", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(corp, TWO)
+    assert _states(desk) == [("a@example.com", State.REVOKED)]
+    assert run(corp, TWO) == batch.Outcome(2, 0)
+    assert [line.file for line in _passwords(tmp_path / "out")] == ["a@example.com.p12", "b@example.com.p12"]
 
 
 def test_what_is_being_made_elsewhere_is_waited_for(desk, corp, run):
