@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certifi
 
 from gateway.pki.desk import Desk
 from gateway.pki.keys import describe
+from gateway.pki.registry.certificates import serial_text
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
 
 
@@ -35,6 +36,7 @@ def describe_authority(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
     certificate = x509.load_der_x509_certificate(record.certificate_der)
     return {
         "name": record.name,
+        "serial": serial_text(certificate.serial_number),
         "subject": certificate.subject.rfc4514_string(),
         "issuer": certificate.issuer.rfc4514_string(),
         "parent": record.parent,

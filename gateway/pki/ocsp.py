@@ -98,6 +98,8 @@ def _status(connection: Connection, authority: authorities.Listed, serial: int, 
         return _of_record(found[0], now)
     if (entry := authorities.foreign_entry(connection, authority.id, text)) is not None:
         return _revoked(entry.revoked_at, entry.reason)
+    if authorities.has_below(connection, authority.name, serial):
+        return _Status(ocsp.OCSPCertStatus.GOOD)
     return _Status(ocsp.OCSPCertStatus.UNKNOWN)
 
 

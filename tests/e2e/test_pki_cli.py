@@ -174,6 +174,9 @@ def test_an_intermediate_needs_both_passphrases(corp):
     chain = ("-CAfile", "pki/corp/corp.crt", "-untrusted", "pki/low/low.crt")
     openssl("verify", *chain, "bob@example.com.crt", cwd=corp.folder)
     assert (corp.folder / "bob@example.com.crt").read_text().count("BEGIN") == 2
+    serial = corp.json("ca", "show", "low")["serial"]
+    corp.run("cert", "revoke", serial, "--ca", "corp")
+    assert f"Serial Number: {serial}" in openssl("crl", "-in", "pki/corp/corp.crl", "-noout", "-text", cwd=corp.folder)
 
 
 def test_an_authority_of_openssl_and_its_certificates(desk):

@@ -99,6 +99,13 @@ def listed(connection: Connection) -> list[Listed]:
     return [Listed(*row) for row in connection.execute(select(*columns).order_by(table.name))]
 
 
+def has_below(connection: Connection, name: str, serial: int) -> bool:
+    """Whether the authority has signed another one's certificate with this serial."""
+    query = select(AUTHORITIES.c.certificate_der).where(AUTHORITIES.c.parent == name)
+    found = connection.execute(query).scalars()
+    return any(x509.load_der_x509_certificate(der).serial_number == serial for der in found)
+
+
 def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:
     """Remember a new revocation list as the newest. The caller holds the lock."""
     connection.execute(

@@ -96,6 +96,16 @@ def test_never_issued_and_never_handed_out_are_unknown(desk, corp, ask):
     assert ask(stranger).certificate_status is Cert.UNKNOWN
 
 
+def test_an_authority_below_is_good_until_it_is_revoked(desk, corp, ask):
+    below = make_authority(desk, "sales", parent=corp)
+    make_authority(desk, "apart")
+    assert ask(below.certificate).certificate_status is Cert.GOOD
+    assert ask(corp.certificate).certificate_status is Cert.UNKNOWN
+    serial = certificates.serial_text(below.certificate.serial_number)
+    lifecycle.revoke_foreign(desk, corp, serial, RevocationReason.CESSATION_OF_OPERATION, NOW)
+    assert ask(below.certificate).certificate_status is Cert.REVOKED
+
+
 def test_a_foreign_serial_that_was_revoked(desk, corp, ask):
     stranger = issue.sign(corp, issue.Order.of_person("x@example.com"), make(KeyKind.ECDSA_P256), NOW)
     other = issue.sign(corp, issue.Order.of_person("y@example.com"), make(KeyKind.ECDSA_P256), NOW)
