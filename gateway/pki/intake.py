@@ -19,7 +19,7 @@ from gateway.pki.files import make_folder, write_private
 from gateway.pki.names import check_authority_name
 from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
-from gateway.pki.registry.certificates import serial_text
+from gateway.pki.registry.certificates import can_be_listed, serial_text
 from gateway.pki.registry.records import ListEntry
 
 
@@ -53,6 +53,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
         raise UsageError("the key does not belong to the certificate", "Give the two files of the same authority.")
     chain = _chain(certificate, others)
     old = None if intake.crl is None else _old_list(intake.crl, certificate)
+    revoked = () if old is None else _entries(old)
     key_file = authority.free_place(desk, check_authority_name(intake.name))
     make_folder(key_file.parent)
     write_private(key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
@@ -69,7 +70,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
         crl_number=0 if old is None else _number(old),
         crl_this_update=None if old is None else old.last_update_utc,
     )
-    record = authority.register(desk, new, now, "ca import", () if old is None else _entries(old))
+    record = authority.register(desk, new, now, "ca import", revoked)
     return authority.Authority(record, certificate, chain, key)
 
 
@@ -153,6 +154,11 @@ def _number(crl: x509.CertificateRevocationList) -> int:
 
 
 def _entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
+    if wrong := [entry.serial_number for entry in crl if not can_be_listed(entry.serial_number)]:
+        raise UsageError(
+            f"the revocation list names the serial {wrong[0]:X}, which is longer than 20 bytes or not positive",
+            "No list of ours could name it, and its holder would get in: make a new one with 'gateway ca init'.",
+        )
     return tuple(
         ListEntry(
             serial=serial_text(entry.serial_number), revoked_at=entry.revocation_date_utc, reason=reason_of(entry)

@@ -19,7 +19,7 @@ from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, Pur
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
 
 _SERIAL: Final = re.compile(r"(?:0x)?[0-9A-Fa-f:]{1,60}")
-MAX_SERIAL_DIGITS: Final = 40  # 20 bytes, RFC 5280 section 4.1.2.2
+MAX_SERIAL_BITS: Final = 159  # 20 bytes of a signed number, RFC 5280 section 4.1.2.2; a list can name no other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,14 @@ def parse_serial(text: str) -> str | None:
     """A serial as people write it, `0x`, colons and case aside; None where it is none."""
     if _SERIAL.fullmatch(text) is None:
         return None
-    digits = text.removeprefix("0x").replace(":", "").lstrip("0")
-    return serial_text(int(digits, 16)) if 0 < len(digits) <= MAX_SERIAL_DIGITS else None
+    digits = text.removeprefix("0x").replace(":", "")
+    number = int(digits, 16) if digits else 0
+    return serial_text(number) if can_be_listed(number) else None
+
+
+def can_be_listed(number: int) -> bool:
+    """Whether a revocation list can name this serial."""
+    return number > 0 and number.bit_length() <= MAX_SERIAL_BITS
 
 
 def add_pending(

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk import DAY, NOW, PASSPHRASE, issue_to, make_authority
+from support.openssl_ca import OpensslCa
 from support.pki import Ca, build, ca_extensions, openssl, openssl_leaf, openssl_root, rsa_key
 
 from gateway.errors import OperationError, UsageError
@@ -209,6 +210,18 @@ def test_who_was_revoked_before_stays_revoked(desk, old):
         found = {entry.serial: entry.reason for entry in authorities.foreign(connection, taken.record)}
     assert found["4D"] is RevocationReason.KEY_COMPROMISE
     assert found["4E"] is RevocationReason.UNSPECIFIED
+
+
+def test_a_list_with_a_serial_that_no_list_may_name_is_not_taken_over(desk, tmp_path):
+    ca = OpensslCa.make(tmp_path, "root")
+    line = "R\t301231000000Z\t261101000000Z\t{}\tunknown\t/CN=old\n"
+    (ca.folder / "index.txt").write_text(line.format("1F") + line.format("FF" * 20))
+    ca.publish(tmp_path / "root.crl")
+    files_ = (ca.certificate.read_bytes(), (ca.folder / "ca.key").read_bytes(), (tmp_path / "root.crl").read_bytes())
+    asked = intake.Intake(name="old", certificate_pem=files_[0], key_pem=files_[1], key_passphrase=None, crl=files_[2])
+    with pytest.raises(UsageError, match=r"names the serial F{40}, which is longer"):
+        intake.take_in(desk, asked, PASSPHRASE, NOW)
+    assert not desk.file("old", "key").exists()
 
 
 def test_a_certificate_from_before_is_revoked_by_its_serial(desk, old):

@@ -56,7 +56,10 @@ def test_a_person_is_found_by_serial_address_and_name(both):
         ("0", None),
         ("x", None),
         ("a" * 41, None),
-        ("f" * 40, "F" * 40),
+        ("7" + "f" * 39, "7" + "F" * 39),
+        ("0" * 9 + "7f", "7F"),
+        ("8" + "0" * 39, None),
+        (":", None),
     ],
 )
 def test_serials_have_one_spelling(written, serial):
