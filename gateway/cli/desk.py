@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PASSPHRASE_VARIABLE: Final = "GATEWAY_CA_PASSPHRASE"  # noqa: S105 - a name
 PARENT_VARIABLE: Final = "GATEWAY_CA_PARENT_PASSPHRASE"
+_MAX_DURATION: Final = timedelta(days=36_500)  # as long as any certificate; dates end in the year 9999
 _DEFAULT_STORE: Final = "sqlite:///pki/registry.db"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -119,16 +120,17 @@ def unlock_with(desk: Desk, name: str, file: Path | None) -> tuple[Authority, st
 
 
 def duration(text: str, option: str) -> timedelta:
-    """A duration such as `14d`. Raises `UsageError`."""
+    """A duration such as `14d`, of a hundred years at most. Raises `UsageError`."""
     from gateway.config.units import parse_duration  # noqa: PLC0415 - heavy, see app
 
     seconds = parse_duration(text)
     if seconds is None:
         raise UsageError(f"{option}: '{text[:40]}' is no duration", "Write it like 14d, 36h or 30m.")
-    try:
-        return timedelta(seconds=seconds)
-    except OverflowError as error:
-        raise UsageError(f"{option}: '{text[:40]}' is too long", "Write it like 14d, 36h or 30m.") from error
+    if seconds > _MAX_DURATION.total_seconds():
+        raise UsageError(
+            f"{option}: '{text[:40]}' is more than {_MAX_DURATION.days}d", "Write it like 14d, 36h or 30m."
+        )
+    return timedelta(seconds=seconds)
 
 
 def print_json(document: Any) -> None:

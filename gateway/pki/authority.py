@@ -28,6 +28,7 @@ DEFAULT_DAYS: Final = 2048
 # Long enough for a weekend and holidays without the desk, short enough that a stolen old list ends.
 DEFAULT_CRL_LIFETIME: Final = timedelta(days=30)
 MIN_CRL_LIFETIME: Final = timedelta(hours=1)
+MAX_CRL_LIFETIME: Final = timedelta(days=3660)  # ten years, for a root that is kept in a safe
 MAX_DAYS: Final = 36_500  # a hundred years; what X.509 clients read without trouble
 
 
@@ -148,6 +149,11 @@ def check_settings(
             check_http_url(url, what)
     if crl_lifetime < MIN_CRL_LIFETIME:
         raise UsageError("a revocation list must last an hour at least", "Give a longer --crl-lifetime, such as 30d.")
+    if crl_lifetime > MAX_CRL_LIFETIME:
+        raise UsageError(
+            f"a revocation list must not last more than {MAX_CRL_LIFETIME.days} days",
+            "Give a shorter --crl-lifetime, such as 30d: whoever has an old list lets in whom a newer one names.",
+        )
 
 
 def _subject(plan: Plan) -> x509.Name:

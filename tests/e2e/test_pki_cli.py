@@ -140,7 +140,13 @@ def test_tables_and_exports(corp):
     corp.run("cert", "export", "alice@example.com", "--format", "key", "--out", "k", code=2)
     corp.run("cert", "show", "nobody@example.com", code=2)
     corp.run("cert", "list", "--expiring", "soon", code=2)
-    corp.run("cert", "list", "--expiring", "999999999999999d", code=2)
+    for more in ("36501d", "9000000d", "999999999999999d"):
+        refused = corp.run("cert", "list", "--expiring", more, code=2)
+        assert f"--expiring: '{more}' is more than 36500d" in refused.stderr
+        corp.run("cert", "renew", "alice@example.com", "--overlap", more, code=2)
+        corp.run("ca", "init", "long", "--key", "ecdsa-p256", "--crl-lifetime", more, code=2)
+    corp.json("cert", "list", "--expiring", "36500d")
+    assert [each["name"] for each in corp.json("ca", "list")] == ["corp"]
 
 
 def test_lists_and_signers_are_renewed(corp):

@@ -102,6 +102,7 @@ def test_an_intermediate_signs_within_its_parents_bounds(desk, tmp_path):
         ({"name": "../up"}, "is no name for an authority"),
         ({"crl_url": "https://x/y"}, "is no CRL URL"),
         ({"crl_lifetime": timedelta(minutes=59)}, "must last an hour"),
+        ({"crl_lifetime": timedelta(days=3661)}, "must not last more than 3660 days"),
     ],
 )
 def test_plans_that_are_refused_leave_nothing(desk, options, cause):
