@@ -63,7 +63,16 @@ def take_where(
         typer.Option("-c", "--config", help="Take pki.store and pki.folder from this configuration.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Remember where the registry is for the command that follows."""
+    """Remember where the registry is for the command that follows. Raises `UsageError` for a password in the option."""
+    source = context.get_parameter_source("store")
+    if store is not None and source is not None and source.name == "COMMANDLINE":
+        from gateway.pki.registry.engine import has_password  # noqa: PLC0415 - heavy, see app
+
+        if has_password(store):
+            raise UsageError(
+                "--store: a password in an argument is in every process list",
+                "Set GATEWAY_PKI_STORE or PGPASSWORD, or name the configuration that has it with -c.",
+            )
     context.obj = Where(store, folder, config)
 
 

@@ -374,7 +374,17 @@ def test_the_registry_is_found_by_option_and_environment(corp, tmp_path, make_de
     assert elsewhere.json("ca", "--store", store, "list")[0]["key_file"] == str(corp.folder / "pki/corp/corp.key")
     elsewhere.environment |= {"GATEWAY_PKI_STORE": store, "GATEWAY_PKI_FOLDER": "/nowhere"}
     assert elsewhere.json("ca", "list")[0]["key_file"] == "/nowhere/corp/corp.key"
-    elsewhere.run("ca", "--store", "mysql://root:hush@x/y", "list", code=2)
+    elsewhere.run("ca", "--store", "mysql://root@x/y", "list", code=2)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hush@127.0.0.1:1/d", "postgresql://127.0.0.1:1/d?password=hush"])
+def test_a_password_of_the_registry_is_no_argument(desk, url):
+    refused = desk.run("ca", "--store", url, "list", code=2).stderr
+    assert "every process list" in refused
+    desk.environment |= {"GATEWAY_PKI_STORE": url}
+    refused = desk.run("ca", "list", code=1).stderr
+    assert "127.0.0.1:1/d cannot be used" in refused
+    assert "hush" not in refused
 
 
 def _alive(pid):

@@ -75,8 +75,8 @@ class Registry:
 
     @property
     def place(self) -> str:
-        """The registry's URL without its password, for messages."""
-        return self._engine.url.render_as_string(hide_password=True)
+        """The registry's URL without its password, for messages; a query may hold one too (`?password=`)."""
+        return self._engine.url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -115,6 +115,15 @@ class Registry:
                 f"the registry {self.place} cannot be used: {cause}",
                 "Check that the database runs, is not full, and may be written by this user.",
             ) from error
+
+
+def has_password(url: str) -> bool:
+    """Whether a password stands in a registry's URL. One that can't be read may hold anything."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return "password" in url
+    return parsed.password is not None or any("password" in name for name in parsed.query)
 
 
 def locate(url: str, folder: Path | None = None) -> URL:

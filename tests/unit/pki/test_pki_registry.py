@@ -16,7 +16,7 @@ from gateway.errors import OperationError, UsageError
 from gateway.pki import issue
 from gateway.pki.keys import make
 from gateway.pki.registry import audit, authorities, certificates, claims, engine, migrations
-from gateway.pki.registry.engine import Registry, locate
+from gateway.pki.registry.engine import Registry, has_password, locate
 from gateway.pki.registry.records import Purpose, RevocationReason, State
 from gateway.pki.registry.tables import CERTIFICATES, METADATA
 from gateway.pki.words import KeyKind
@@ -264,6 +264,22 @@ def test_urls_that_cannot_be_used(url, cause):
     assert "sqlite:///" in refused.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("url", "is_secret"),
+    [
+        ("postgresql://u:p@h/d", True),
+        ("postgresql://u@h/d?password=p", True),
+        ("postgresql://h/d?sslpassword=p", True),
+        ("password", True),
+        ("nonsense", False),
+        ("postgresql://u@h/d?sslmode=verify-full", False),
+        ("sqlite:///pki/registry.db", False),
+    ],
+)
+def test_a_password_in_a_url_is_seen(url, is_secret):
+    assert has_password(url) is is_secret
+
+
 def test_urls_are_made_absolute(tmp_path):
     assert locate("sqlite:///a/b.db", tmp_path).database == str(tmp_path / "a/b.db")
     assert locate("postgresql://h/d").drivername == "postgresql+psycopg"
@@ -274,6 +290,10 @@ def test_a_database_that_is_away_is_named_without_its_password():
         Registry.open("postgresql://gateway:hush-hush@127.0.0.1:1/registry?connect_timeout=2")
     assert "hush-hush" not in f"{failed.value.cause} {failed.value.remedy}"
     assert "gateway:***@127.0.0.1" in failed.value.cause
+    with pytest.raises(OperationError) as failed:
+        Registry.open("postgresql://gateway@127.0.0.1:1/registry?connect_timeout=2&password=hush-hush")
+    assert "hush-hush" not in f"{failed.value.cause} {failed.value.remedy}"
+    assert "gateway@127.0.0.1:1/registry cannot be used" in failed.value.cause
 
 
 def test_a_registry_that_is_kept_open_keeps_its_log(both, tmp_path):
