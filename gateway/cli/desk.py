@@ -105,6 +105,8 @@ def passphrase(file: Path | None, what: str, *, variable: str = PASSPHRASE_VARIA
     if file is not None:
         return read_secret(file)
     if (value := os.environ.get(variable)) is not None:
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise UsageError(f"{variable} is not UTF-8 text", "Set it in UTF-8, or give --passphrase-file FILE.")
         return value
     if not sys.stdin.isatty():
         raise UsageError(f"the passphrase of {what} is needed", f"Give --passphrase-file FILE or set {variable}.")

@@ -475,6 +475,13 @@ def test_without_a_passphrase_nothing_hangs(corp):
     assert "--passphrase-file" in refused.stderr
 
 
+def test_what_is_no_utf_8_is_told_as_such(corp):
+    environment = {"GATEWAY_CA_PASSPHRASE": "\udcff" * 9}
+    refused = corp.run("cert", "issue", "bob@example.com", "--ca", "corp", code=2, env=environment)
+    assert "GATEWAY_CA_PASSPHRASE is not UTF-8" in refused.stderr
+    assert "in UTF-8" in corp.run("cert", "show", "\udcff", code=2).stderr
+
+
 @pytest.mark.usefixtures("corp")
 def test_the_registry_is_where_the_configuration_says(tmp_path, make_desk):
     """The certificates that the file names needn't be there: the desk makes them."""

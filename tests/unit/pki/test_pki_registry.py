@@ -47,6 +47,11 @@ def test_a_person_is_found_by_serial_address_and_name(both):
             certificates.get(connection, "corp", "00FF")
 
 
+def test_what_is_no_text_is_told_as_such(both):
+    with pytest.raises(UsageError, match="UTF-8"), both.registry.reading() as connection:
+        certificates.matching(connection, "\udcff")
+
+
 @pytest.mark.parametrize(
     ("written", "serial"),
     [
