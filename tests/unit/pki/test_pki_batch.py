@@ -73,6 +73,14 @@ def test_each_user_gets_a_file_that_the_password_opens(desk, corp, run, tmp_path
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
 
 
+def test_the_longest_address_has_a_file(corp, run, tmp_path):
+    longest = f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 59}.de"
+    assert run(corp, f"email,name\n{longest},Ann\n") == batch.Outcome(1, 0)
+    [line] = _passwords(tmp_path / "out")
+    assert line.email == longest
+    assert pkcs12.open_((tmp_path / "out" / line.file).read_bytes(), line.password, "here")
+
+
 def test_again_makes_only_what_is_missing(desk, corp, run, tmp_path):
     run(corp, TWO)
     before = _passwords(tmp_path / "out")
