@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, or_
+from sqlalchemy import ColumnElement, Connection
 
 from gateway.errors import UsageError
+from gateway.pki.names import name_key
 from gateway.pki.registry import certificates
 from gateway.pki.registry.records import CertificateRecord, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
@@ -26,18 +27,17 @@ class Wanted:
 def search(connection: Connection, wanted: Wanted, now: datetime) -> list[CertificateRecord]:
     """The certificates, oldest first."""
     conditions: list[ColumnElement[bool]] = []
-    if wanted.user is not None:
-        part = wanted.user.lower()
-        columns = (CERTIFICATES.c.email, CERTIFICATES.c.common_name, CERTIFICATES.c.upn)
-        conditions.append(or_(*(func.lower(column).contains(part, autoescape=True) for column in columns)))
     if wanted.authority is not None:
         conditions.append(AUTHORITIES.c.name == wanted.authority)
     if wanted.is_revoked:
         conditions.append(CERTIFICATES.c.state.in_((State.REVOKED.value, State.HELD.value)))
     found = certificates.find(connection, *conditions)
-    if wanted.expiring_within is None:
-        return found
-    return [record for record in found if _is_ending(record, wanted.expiring_within, now)]
+    if wanted.user is not None:
+        part = name_key(wanted.user)
+        found = [record for record in found if _is_named(record, part)]
+    if wanted.expiring_within is not None:
+        found = [record for record in found if _is_ending(record, wanted.expiring_within, now)]
+    return found
 
 
 def one(found: list[CertificateRecord], now: datetime, text: str) -> CertificateRecord:
@@ -47,6 +47,11 @@ def one(found: list[CertificateRecord], now: datetime, text: str) -> Certificate
     if len(meant) != 1:
         raise UsageError(f"'{text}' may mean {certificates.serials(found)}", "Give the serial of one.")
     return meant[0]
+
+
+def _is_named(record: CertificateRecord, part: str) -> bool:
+    # Not in SQL: of letters beyond ASCII, SQLite knows no case and PostgreSQL what its locale says.
+    return any(part in name_key(name) for name in (record.email, record.common_name, record.upn) if name is not None)
 
 
 def _is_ending(record: CertificateRecord, within: timedelta, now: datetime) -> bool:

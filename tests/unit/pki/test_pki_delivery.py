@@ -146,6 +146,8 @@ def test_searching(both):
 
     assert found() == [alice.id, bob.id, carol.id]
     assert found(user="ALICE@") == [alice.id]
+    zoe = issue_to(both, signer, "zoe@example.com", "Zoë ÖZTÜRK").record
+    assert found(user="zoë öztürk") == found(user="ZOË") == found(user="Zoe\u0308 O\u0308z") == [zoe.id]
     assert found(user="alice ex") == [alice.id]
     assert found(user="robert") == [bob.id]
     assert found(user="0%_o") == [bob.id]
