@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.errors import OperationError, UsageError
 from gateway.pki import keys, pkcs8, profiles
 from gateway.pki.desk import Desk
-from gateway.pki.files import make_folder, read, write_private, write_public
+from gateway.pki.files import make_folder, read, write_new_private, write_public
 from gateway.pki.names import check_authority_name, check_domain, check_http_url, check_text
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import AuthorityRecord, ListEntry
@@ -90,7 +90,7 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
     )
     chain = () if parent is None else parent.path
     make_folder(key_file.parent)
-    write_private(key_file, pkcs8.encrypt(new_key, pkcs8.check_passphrase(passphrase)))
+    write_new_private(key_file, pkcs8.encrypt(new_key, pkcs8.check_passphrase(passphrase)))
     new = authorities.NewAuthority(
         name=plan.name,
         parent=None if parent is None else parent.name,

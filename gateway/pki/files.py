@@ -25,6 +25,19 @@ def write_private(path: Path, data: bytes) -> None:
     _replace(path, data, PRIVATE_MODE)
 
 
+def write_new_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read; of several at once, one does. Raises `OperationError`."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
+    except OSError as error:
+        raise _cannot("written", path, error) from error
+    try:
+        _replace(path, data, PRIVATE_MODE)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def write_public(path: Path, data: bytes) -> None:
     """Write or replace a file that everybody may read. Raises `OperationError`."""
     _replace(path, data, PUBLIC_MODE)

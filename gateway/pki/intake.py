@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from gateway.errors import UsageError
 from gateway.pki import authority, constraints, keys, pkcs8
 from gateway.pki.desk import Desk
-from gateway.pki.files import make_folder, write_private
+from gateway.pki.files import make_folder, write_new_private
 from gateway.pki.names import check_authority_name
 from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
@@ -56,7 +56,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     revoked = () if old is None else _entries(old)
     key_file = authority.free_place(desk, check_authority_name(intake.name))
     make_folder(key_file.parent)
-    write_private(key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
+    write_new_private(key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
     new = authorities.NewAuthority(
         name=intake.name,
         parent=None,

@@ -14,7 +14,7 @@ from support.openssl_ca import OpensslCa
 from support.pki import Ca, build, ca_extensions, openssl, openssl_leaf, openssl_root, rsa_key
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import authority, crl, files, intake, lifecycle, pkcs8
+from gateway.pki import authority, crl, files, intake, keys, lifecycle, pkcs8
 from gateway.pki.registry import authorities
 from gateway.pki.registry.certificates import serial_text
 from gateway.pki.registry.records import Purpose, RevocationReason
@@ -137,6 +137,20 @@ def test_a_key_that_is_there_is_never_overwritten(desk):
     with pytest.raises(OperationError, match="there is a key already"):
         make_authority(desk, "lost")
     assert desk.file("corp", "key").read_bytes() == before
+
+
+def test_of_two_that_make_one_authority_at_once_the_first_keeps_its_key(desk, monkeypatch):
+    make = keys.make
+
+    def make_while_another_is_faster(kind):
+        monkeypatch.setattr(keys, "make", make)
+        make_authority(desk)
+        return make(kind)
+
+    monkeypatch.setattr(keys, "make", make_while_another_is_faster)
+    with pytest.raises(OperationError, match=r"File exists|already"):
+        make_authority(desk)
+    assert authority.unlock(desk, "corp", PASSPHRASE).name == "corp"
 
 
 def _take_in(desk, folder, name="old", **options):

@@ -34,6 +34,25 @@ def test_modes_do_not_depend_on_the_umask(tmp_path):
     ]
 
 
+def test_a_new_secret_takes_no_files_place(tmp_path):
+    path = tmp_path / "a.key"
+    files.write_new_private(path, b"first")
+    assert _mode(path) == 0o600
+    with pytest.raises(OperationError, match="File exists"):
+        files.write_new_private(path, b"second")
+    assert path.read_bytes() == b"first"
+
+
+def test_a_new_secret_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", no_space)
+    with pytest.raises(OperationError, match="No space left"):
+        files.write_new_private(tmp_path / "a.key", b"secret")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_secret_takes_a_public_files_place(tmp_path):
     path = tmp_path / "a"
     files.write_public(path, b"public")
