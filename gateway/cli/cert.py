@@ -126,6 +126,8 @@ def export(
     from gateway.pki.recovery import recover  # noqa: PLC0415 - the same
     from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
 
+    if out is None and format_ in ("der", "p7b", "key"):
+        raise UsageError(f"{format_} does not belong on a screen", "Name a file with --out.")
     now = clock.now()
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:
@@ -138,8 +140,6 @@ def export(
             data = exports.certificates((record.der, above.certificate_der, *above.chain_der), format_)
     if out is not None:
         (write_private if format_ == "key" else write_public)(out, data)
-    elif format_ in ("der", "p7b", "key"):
-        raise UsageError(f"{format_} does not belong on a screen", "Name a file with --out.")
     else:
         typer.echo(data.decode(), nl=False)
 

@@ -84,6 +84,11 @@ def corp(desk):
     return desk
 
 
+def _trail(desk, email):
+    [shown] = desk.json("cert", "show", email)
+    return [entry["action"] for entry in shown["trail"]]
+
+
 def _issue(desk, email="alice@example.com", *options):
     [serial] = desk.serials("cert", "issue", email, "--ca", "corp", "--key", "ecdsa-p256", *options)
     return serial
@@ -238,7 +243,9 @@ def test_requests_uses_and_kept_keys(corp):
     assert re.search(r"password: [a-z-]{23}\n", shown)
     assert not (corp.folder / "kept@example.com.password").exists()
     corp.run("cert", "export", "kept@example.com", "--format", "key", code=2)
+    assert _trail(corp, "kept@example.com") == ["signed", "issued"], "it was not given out"
     corp.run("cert", "export", "kept@example.com", "--format", "key", "--out", "kept.key")
+    assert _trail(corp, "kept@example.com") == ["signed", "issued", "key recovered"]
     (corp.folder / "pass").write_text(PASSPHRASE)
     openssl("pkey", "-in", "kept.key", "-passin", "file:pass", "-noout", cwd=corp.folder)
 
