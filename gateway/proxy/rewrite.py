@@ -59,7 +59,10 @@ class Rewriter:
             return value
         if parts.scheme not in ("http", "https", "") or not parts.netloc or host not in self._names:
             return value
-        return (self._public + value.decode("ascii").partition("//")[2][len(parts.netloc) :]).encode("ascii")
+        rest = value.decode("ascii").partition("//")[2]
+        if not rest.startswith(parts.netloc):  # `urlsplit` passes over tabs; what is left of such a name is no path
+            return value
+        return (self._public + rest[len(parts.netloc) :]).encode("ascii")
 
     def cookie(self, value: bytes) -> bytes:
         """A cookie for the upstream's domain becomes one for our host, and `Secure`: clients speak https with us."""

@@ -39,6 +39,7 @@ def test_it_is_on_where_the_host_is_not_preserved_unless_said_otherwise(upstream
         (b"https://exchange.internal.evil.example/", b"https://exchange.internal.evil.example/"),
         (b"ms-outlook://exchange.internal/", b"ms-outlook://exchange.internal/"),
         (b"https://[broken/", b"https://[broken/"),
+        (b"https://exchange.int\ternal/x", b"https://exchange.int\ternal/x"),
         (b"/caf\xe9", b"/caf\xe9"),
     ],
 )
