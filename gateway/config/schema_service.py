@@ -69,7 +69,8 @@ LIMITS: Final = Record(
             "body_bytes_per_second",
             Whole(0, 1_000_000),
             64,
-            "How fast a body must come, over each transfer_idle by itself; Outlook Anywhere's may trickle.",
+            "How fast a body must come and an answer be read, over each transfer_idle by itself; the bodies of"
+            " Outlook Anywhere may trickle.",
         ),
     )
 )

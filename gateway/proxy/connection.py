@@ -24,6 +24,7 @@ from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.uptake import Uptake
 from gateway.proxy.waiting import StatusWait
 from gateway.tls.contexts import peer_certificates
 from gateway.tls.layer import TlsLayer
@@ -49,6 +50,7 @@ class ClientConnection:
         "_layer",
         "_reader",
         "_server_name",
+        "_uptake",
         "admission",
         "closes_after_exchange",
         "deadline",
@@ -79,6 +81,7 @@ class ClientConnection:
         self.closes_after_exchange = False
         self._layer: TlsLayer
         self._inlet: Inlet
+        self._uptake: Uptake
         self._reader = RequestReader()
         self._server_name = server_name
         self._is_asked = False
@@ -99,6 +102,7 @@ class ClientConnection:
         """The layer below, before its first byte; `is_asked`: for a certificate."""
         self._layer = layer
         self._inlet = Inlet(layer)
+        self._uptake = Uptake(layer)
         self._is_asked = is_asked
 
     def handshake_done(self) -> None:
@@ -253,6 +257,12 @@ class ClientConnection:
     def write(self, data: bytes) -> None:
         """Send plaintext to the client."""
         self._layer.write(data)
+        if self.is_write_paused:
+            self._uptake.begin(clock.monotonic_seconds())
+
+    def takes_more(self) -> bool:
+        """True where a client that reads slowly has taken some since it was written to, or since this was asked."""
+        return self._uptake.goes_on(self.snapshot.config.limits, clock.monotonic_seconds())
 
     def log(self, record: AccessRecord) -> None:
         """Write the record of an exchange that has ended."""
@@ -405,7 +415,10 @@ class ClientConnection:
         if self._exchange is not None:
             self._exchange.on_deadline()
         elif self._layer.is_closing() or self.is_write_paused:
-            self._layer.abort()
+            if self.takes_more():
+                self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.transfer_idle_seconds
+            else:
+                self._layer.abort()
         elif not self._layer.is_established:
             self.handshake_failed(f"not finished within {self.snapshot.config.limits.handshake_seconds:g} s")
             self._layer.abort()
@@ -463,7 +476,9 @@ class ClientConnection:
         self._drain = None
         is_read = is_lingering and not self.is_write_paused
         seconds = LINGER_SECONDS if is_read else self.snapshot.config.limits.transfer_idle_seconds
-        self.deadline = clock.monotonic_seconds() + seconds
+        now = clock.monotonic_seconds()
+        self.deadline = now + seconds
+        self._uptake.begin(now)
         if is_lingering:
             self._layer.close_sending()
             self._layer.resume_reading()  # what was stopped for too much of it is thrown away now, to see the end

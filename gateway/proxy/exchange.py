@@ -363,7 +363,10 @@ class Exchange:
         """The client's or the upstream's time is up, whoever was to speak."""
         idle = self._limits.transfer_idle_seconds
         if self._client.is_write_paused:
-            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {idle:g} s"))
+            if self._client.takes_more():
+                self._client.deadline = clock.monotonic_seconds() + idle
+            else:
+                self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {idle:g} s"))
         elif self._client.is_read_paused:
             cause = "the upstream stopped reading the request's body"
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))

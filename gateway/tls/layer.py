@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import sys
+import termios
 from typing import Any, Final
 
 from OpenSSL import SSL
@@ -44,6 +47,7 @@ _RECORD_OVERHEAD_BYTES: Final = 1024
 # memory that the allocator has at hand, and that is still in the processor's cache.
 _RECORDS_AT_ONCE: Final = 4
 _BUFFER_BYTES: Final = _RECORDS_AT_ONCE * (SLICE_BYTES + _RECORD_OVERHEAD_BYTES)
+_C_INT_BYTES: Final = 4  # what tcp(7)'s SIOCOUTQ fills in
 # Shared by all connections of the process: filled and copied out within one synchronous step.
 _buffer: Final[Any] = _ffi.new("char[]", _BUFFER_BYTES)
 _view: Final[Any] = _ffi.buffer(_buffer, _BUFFER_BYTES)
@@ -300,6 +304,14 @@ class TlsLayer(asyncio.Protocol):
     def is_closing(self) -> bool:
         """True from the first close on."""
         return self._is_closing
+
+    def untaken_bytes(self) -> int:
+        """The ciphertext that the client has not acknowledged yet: what waits here, and what the kernel has of it."""
+        kernels = b""
+        with contextlib.suppress(OSError, ValueError):  # the socket is gone
+            raw = self.transport.get_extra_info("socket")
+            kernels = fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(_C_INT_BYTES))
+        return self.transport.get_write_buffer_size() + int.from_bytes(kernels, sys.byteorder)
 
     def pause_reading(self) -> None:
         """Stop taking ciphertext from the socket."""

@@ -150,6 +150,18 @@ def test_an_answer_that_is_read_without_a_break_may_take_its_time(mail, client):
     assert time.monotonic() - begun >= 6
 
 
+def test_an_answer_that_is_read_slowly_without_a_break_is_not_cut(gateway, mail, client, outside):
+    """The gateway's kernel holds megabytes of it, so its socket takes nothing more for longer than the limit."""
+    mail.answer("/webmail", lambda dialogue: dialogue.answer(bytes(64 * MIB)))
+    client.send(client.request("GET", "/webmail"))
+    client.read_until(b"\r\n\r\n")
+    begun, pause = time.monotonic(), threading.Event()
+    while time.monotonic() - begun < 7:
+        pause.wait(0.05)
+        client.read(6000)
+    assert [record for record in gateway.log.records() if record["client_ip"] == outside] == []
+
+
 def test_handshakes_that_come_too_fast_are_broken_off_and_the_others_are_not(gateway, outside, nobody_else_notices):
     """There is no page without a handshake: the line in the log says why."""
 

@@ -330,6 +330,13 @@ class ClientEnd(Transport):
     def release_buffers(self) -> None:
         self.buffers_released += 1
 
+    def untaken_bytes(self) -> int:
+        return self.unread_bytes
+
+    def takes(self, count: int) -> None:
+        """It reads so much, which is not enough for anybody to be told so."""
+        self.unread_bytes -= count
+
     def close_sending(self) -> None:
         """close_notify and FIN; what the client still says is thrown away by the layer."""
         self._is_closing = True

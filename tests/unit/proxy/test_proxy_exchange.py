@@ -609,6 +609,51 @@ def test_a_client_that_stops_reading_within_an_answer_is_cut(world):
     assert server.is_lost
 
 
+ENOUGH_BYTES = int((IDLE_SECONDS + 2) * Limits().body_bytes_per_second)  # for a span of time, and its end
+
+
+def slow_reader(world, *more, size=1_000_000):
+    client = world.client()
+    client.is_slow = True
+    client.says(get("/webmail"))
+    server = world.accepts()
+    server.says(response("200 OK", f"Content-Length: {size}", *more, body=b"x" * (HIGH_WATER_BYTES + 1)))
+    return client, server
+
+
+def test_a_client_that_reads_slowly_and_never_stops_is_not_cut(world):
+    """Its socket takes nothing more for minutes, since the kernel still has so much for it."""
+    client, server = slow_reader(world)
+    for _ in range(5):
+        client.takes(ENOUGH_BYTES)
+        world.passes(IDLE_SECONDS + 1)
+        assert world.log == []
+    world.passes(IDLE_SECONDS + 1)
+    assert client.was_aborted
+    assert world.record["reason"] == "request_timeout"
+    assert server.is_lost
+
+
+def test_a_client_that_reads_a_byte_now_and_then_is_cut(world):
+    client, server = slow_reader(world)
+    client.takes(ENOUGH_BYTES // 2)
+    world.passes(IDLE_SECONDS + 2)
+    assert client.was_aborted
+    assert server.is_lost
+
+
+@pytest.mark.parametrize("last", [(), ("Connection: close",)])
+def test_the_end_of_an_answer_may_be_read_as_slowly_as_its_beginning(world, last):
+    client, _ = slow_reader(world, *last, size=HIGH_WATER_BYTES + 1)
+    assert world.record["status"] == 200
+    for _ in range(5):
+        client.takes(2 * ENOUGH_BYTES)
+        world.passes(Limits().keepalive_seconds + 1)
+        assert not client.was_aborted
+    world.passes(2 * Limits().keepalive_seconds)
+    assert client.was_aborted
+
+
 def test_sending_does_not_excuse_a_client_from_reading(world):
     client = world.client()
     client.is_slow = True
