@@ -44,7 +44,7 @@ def android(person: Person) -> list[KitFile]:
         "exchange_trust_all_certificates": False,
         "exchange_login_certificate_alias": person.name,
     }
-    return [_json("gmail-managed.json", managed), p12_file(person), root_file(person, is_pem=False)]
+    return [_json(f"{person.stem}-gmail.json", managed), p12_file(person), root_file(person, is_pem=False)]
 
 
 def _json(name: str, document: Any) -> KitFile:

@@ -215,10 +215,12 @@ def test_firefox_and_thunderbird_get_policies(person, kind):
 
 def test_android_gets_managed_settings(person):
     files = {file.name: file.data for file in build.build(person, KitKind.ANDROID)}
-    managed = json.loads(files["gmail-managed.json"])
+    managed = json.loads(files["o_neil@example.com-gmail.json"])
     assert managed["exchange_host"] == "mail.example.com"
     assert managed["exchange_ssl_required"] is True
     assert {"o_neil@example.com.p12", "root.cer"} <= set(files)
+    other = {file.name for file in build.build(replace(person, email="other@example.com"), KitKind.ANDROID)}
+    assert other & set(files) == {"root.cer"}, "kits may lie in one folder"
 
 
 @pytest.mark.parametrize("kind", list(KitKind))
