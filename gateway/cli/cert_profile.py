@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from gateway.cli.desk import open_desk
 from gateway.errors import UsageError
 from gateway.pki.words import KitKind
+
+_MAX_LOGIN_CHARACTERS: Final = 320  # an address' 64, '@' and 255; Windows' own are shorter
 
 if TYPE_CHECKING:
     from gateway.pki.desk import Desk
@@ -55,7 +57,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
     from gateway import clock  # noqa: PLC0415 - the same
     from gateway.pki import files, pkcs12  # noqa: PLC0415 - the same
     from gateway.pki.kits.kit import Person  # noqa: PLC0415 - the same
-    from gateway.pki.names import check_domain  # noqa: PLC0415 - the same
+    from gateway.pki.names import check_domain, check_text  # noqa: PLC0415 - the same
     from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
 
     with desk.registry.reading() as connection:
@@ -71,7 +73,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
         email=record.email,
         name=record.common_name,
         host=check_domain(host),
-        user_name=user_name or record.email,
+        user_name=record.email if user_name is None else check_text(user_name, "mail login", _MAX_LOGIN_CHARACTERS),
         certificate=certificate,
         chain=tuple(map(x509.load_der_x509_certificate, (above.certificate_der, *above.chain_der))),
         p12=data,

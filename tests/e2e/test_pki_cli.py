@@ -333,6 +333,13 @@ def test_signed_kits_and_files_that_do_not_fit(corp):
         "x",
         cwd=corp.folder,
     )
+    openssl(
+        "pkey", "-in", "mail.example.com.key", "-aes256", "-passout", "pass:x123", "-out", "locked", cwd=corp.folder
+    )
+    refused = corp.run(*alice, "--sign-cert", "mail.example.com.crt", "--sign-key", "locked", code=2)
+    assert "'openssl pkey -in FILE'" in refused.stderr
+    refused = corp.run(*alice, "--user-name", "alice\x01", code=2)
+    assert "mail login 'alice\ufffd' holds a control character" in refused.stderr
     corp.run(*profile, "bob@example.com.p12", "--password-file", "bob@example.com.password", code=2)
     corp.run(*profile, "bob@example.com.p12", "--password-file", "alice@example.com.password", code=2)
     corp.run(

@@ -52,6 +52,8 @@ def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: by
         certificate, *chain = x509.load_pem_x509_certificates(certificates_pem)
     except ValueError as error:
         raise UsageError("the signing certificate cannot be read", "Give it in PEM, its chain after it.") from error
+    if b"ENCRYPTED" in key_pem:
+        raise UsageError(f"{place}: the signing key is encrypted", "Give it as 'openssl pkey -in FILE' writes it.")
     key = pkcs8.load(key_pem, None, place)
     if not are_equal(key.public_key(), certificate.public_key()):
         raise UsageError(f"{place}: is not the signing certificate's key", "Give the two files of one certificate.")
