@@ -14,7 +14,7 @@ from support.client import Client, ask
 from support.credentials import CA_PASSWORD
 from support.gateway import OUTSIDE, Gateway, settings_for
 from support.pki import build_crl
-from support.waiting import until
+from support.waiting import AT_ONCE_SECONDS, until
 from support.web import Page, WebServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
@@ -71,7 +71,7 @@ def verdict(gateway, credentials, name="alice"):
     return ask(gateway.port, "/webmail", source=OUTSIDE, identity=credentials[name]).verdict
 
 
-def becomes(gateway, credentials, expected, name="alice", seconds=5.0):
+def becomes(gateway, credentials, expected, name="alice", seconds=AT_ONCE_SECONDS):
     until(lambda: verdict(gateway, credentials, name) == expected, f"{name}: {expected}", seconds=seconds)
 
 
@@ -101,7 +101,7 @@ def test_a_list_is_fetched_and_a_newer_one_bites_on_an_open_connection(launch, w
             answer = client.ask("GET", "/webmail").verdict
             return answer == REVOKED
 
-        until(is_refused, "alice is out on her open connection", seconds=2)
+        until(is_refused, "alice is out on her open connection", seconds=AT_ONCE_SECONDS)
     assert verdict(gateway, credentials, "v3") == GOOD
 
 

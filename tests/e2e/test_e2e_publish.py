@@ -18,7 +18,7 @@ from support.client import Stream, ask
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.programs import run
 from support.published import PublishedDesk, fresh_database, rows
-from support.waiting import until
+from support.waiting import AT_ONCE_SECONDS, until
 
 from gateway import clock
 from gateway.pki import crl as lists
@@ -123,7 +123,7 @@ def test_openssl_sees_a_revocation_in_the_next_answer(desk):
     assert ": good" in desk.openssl_ocsp(*which)
     assert ": good" in desk.openssl_ocsp(*which)
     desk.revoke(carol)
-    until(lambda: ": revoked" in desk.openssl_ocsp(*which), "the revocation is told", seconds=2)
+    until(lambda: ": revoked" in desk.openssl_ocsp(*which), "the revocation is told", seconds=AT_ONCE_SECONDS)
 
 
 @pytest.mark.parametrize("wanted", ["/", "+", "//", "=", "+/"])
@@ -164,7 +164,7 @@ def test_the_list_is_the_newest_and_openssl_verifies_it(desk, tmp_path):
         return body if is_there else b""
 
     path = tmp_path / "corp.crl"
-    path.write_bytes(until(fetched, "the newest list is served", seconds=2))
+    path.write_bytes(until(fetched, "the newest list is served", seconds=AT_ONCE_SECONDS))
     code, output = run("openssl", ["crl", "-inform", "DER", "-in", str(path), "-CAfile", str(desk.ca), "-noout"])
     assert (code, output) == (0, b"verify OK\n")
     answer, _ = desk.curl(f"{WELL_KNOWN}/crl/corp.crl")

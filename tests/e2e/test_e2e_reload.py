@@ -18,7 +18,7 @@ from support.client import VERSIONS, Client, ask, context_for
 from support.credentials import OTHER_HOST
 from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
 from support.openssl_ca import put
-from support.waiting import until
+from support.waiting import AT_ONCE_SECONDS, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
@@ -28,7 +28,6 @@ SERVED = (200, None)
 DENIED = (403, "denied_by_rule")
 UNTRUSTED = (403, "certificate_untrusted")
 # Reading the file takes a tenth of it; the machine may be busy.
-RELOAD_SECONDS = 5.0
 CLIENTS, RELOADS = 8, 12
 # Workers → answers in a row; with two, one of them is left out once in a thousand times.
 IN_A_ROW = {1: 1, 2: 11}
@@ -79,7 +78,7 @@ class Editor:
         self.gateway.config.write_text(text)
         seen = len(self.gateway.errors)
         self.gateway.signal(signal.SIGHUP)
-        said = until(lambda: self._said(seen), "a word about the reload", seconds=RELOAD_SECONDS)
+        said = until(lambda: self._said(seen), "a word about the reload", seconds=AT_ONCE_SECONDS)
         if REFUSED in said:
             self.gateway.expected_errors += [re.escape(line[24:]) for line in said.splitlines() if REFUSED in line]
         return said
@@ -174,7 +173,7 @@ def test_a_file_that_is_gone_changes_nothing(gateway, editor, credentials):
     try:
         seen = len(gateway.errors)
         gateway.signal(signal.SIGHUP)
-        until(lambda: "No such file" in gateway.errors[seen:], "a word about the file", seconds=RELOAD_SECONDS)
+        until(lambda: "No such file" in gateway.errors[seen:], "a word about the file", seconds=AT_ONCE_SECONDS)
         gateway.expected_errors.append(r"config\.yaml: No such file")
         assert ask(gateway.port, "/webmail", source=OUTSIDE, identity=credentials["alice"]).verdict == SERVED
     finally:
@@ -208,7 +207,7 @@ def test_an_edited_file_is_not_read_before_it_is_asked_for(gateway, editor, cred
     gateway.config.write_text(yaml.safe_dump(settings))
     seen = len(gateway.errors)
     put(credentials.root, credentials.root.read_bytes())
-    until(lambda: " reloaded: " in gateway.errors[seen:], "the CA's file was seen", seconds=RELOAD_SECONDS)
+    until(lambda: " reloaded: " in gateway.errors[seen:], "the CA's file was seen", seconds=AT_ONCE_SECONDS)
     assert ask(gateway.port, "/webmail", source=OUTSIDE, identity=credentials["alice"]).verdict == SERVED
 
 
@@ -256,11 +255,17 @@ def test_a_ca_file_that_changes_on_disk_counts_without_a_signal(gateway, credent
         assert client.ask("GET", "/webmail").verdict == SERVED
         put(path, credentials.root.read_bytes())
         try:
-            until(lambda: client.ask("GET", "/webmail").verdict == UNTRUSTED, "the new CA counts", seconds=2)
+            until(
+                lambda: client.ask("GET", "/webmail").verdict == UNTRUSTED, "the new CA counts", seconds=AT_ONCE_SECONDS
+            )
             assert again(gateway, context, session, OTHER_HOST) == (UNTRUSTED, False)
         finally:
             put(path, good)
-    until(lambda: ask(gateway.port, "/webmail", **options).verdict == SERVED, "the old CA is back", seconds=2)
+    until(
+        lambda: ask(gateway.port, "/webmail", **options).verdict == SERVED,
+        "the old CA is back",
+        seconds=AT_ONCE_SECONDS,
+    )
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n\n", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
@@ -277,7 +282,7 @@ def test_a_broken_ca_file_on_disk_lets_nobody_else_in_and_nobody_out(gateway, cr
     else:
         path.write_bytes(content)
     try:
-        until(lambda: REFUSED in gateway.errors[seen:], "the file is refused", seconds=2)
+        until(lambda: REFUSED in gateway.errors[seen:], "the file is refused", seconds=AT_ONCE_SECONDS)
         assert re.search(r"config\.yaml:[0-9]+:[0-9]+: sites\[1\]\.client_ca\[0\]: ", gateway.errors[seen:])
         options = {"source": OUTSIDE, "server_name": OTHER_HOST}
         for name, verdict in (("stranger", SERVED), ("alice", UNTRUSTED), (None, (403, "certificate_missing"))):
@@ -285,7 +290,7 @@ def test_a_broken_ca_file_on_disk_lets_nobody_else_in_and_nobody_out(gateway, cr
             assert ask(gateway.port, "/webmail", context=context, **options).verdict == verdict
     finally:
         path.write_bytes(good)
-    until(lambda: " reloaded: " in gateway.errors[seen:], "the good file is back", seconds=2)
+    until(lambda: " reloaded: " in gateway.errors[seen:], "the good file is back", seconds=AT_ONCE_SECONDS)
 
 
 # under load
@@ -345,8 +350,10 @@ def test_both_workers_take_a_reload_in(busy, credentials, version):
         said = time.monotonic()
         editor.reload(settings)
         for client in clients:
-            until(lambda client=client: client.ask("GET", "/webmail").verdict == DENIED, "shut", seconds=2)
-        assert time.monotonic() - said < RELOAD_SECONDS
+            until(
+                lambda client=client: client.ask("GET", "/webmail").verdict == DENIED, "shut", seconds=AT_ONCE_SECONDS
+            )
+        assert time.monotonic() - said < AT_ONCE_SECONDS
     finally:
         for client in clients:
             client.close()

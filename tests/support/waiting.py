@@ -9,6 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_SECONDS = 0.01
+# What happens by itself within a second, on a machine that does much else: far less than any limit that would end it.
+AT_ONCE_SECONDS = 10.0
 
 
 def until(holds: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:

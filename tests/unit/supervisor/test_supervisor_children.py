@@ -137,7 +137,7 @@ def test_a_child_that_ends_is_told_and_replaced(parent, caplog, main, status):
     assert caplog.messages == [f"helper {ended.pid} ended ({status}); a new one starts in 0.1 s"]
     assert parent.children.replaced[role] == 1
     assert not list(parent.children)
-    until(lambda: parent.children.replace() or list(parent.children), "a new one", seconds=2)
+    until(lambda: parent.children.replace() or list(parent.children), "a new one")
     assert parent.started == 2
 
 
