@@ -138,8 +138,7 @@ def test_an_idle_users_connection_closes_when_the_mail_server_closes_it(gateway,
     """A browser that asks on must not find itself logged out on a connection that looks alive."""
     with Client(gateway.port) as client:
         log_in(client, "alice")
-        for connection in mail._connections:
-            connection.hang_up()
+        mail.hang_up()
         assert client.is_at_end()
 
 

@@ -204,8 +204,7 @@ class MailServer:
         self.port: int = self._listening.getsockname()[1]
         self.received: list[Received] = []
         self._answers: dict[bytes, Answer] = {}
-        self._connections: list[Connection] = []
-        self._threads: list[threading.Thread] = []
+        self._serving: dict[Connection, threading.Thread] = {}
         self.failures: list[BaseException] = []
         self._accepting = threading.Thread(target=self._accept, name="mail accepts")
         self._accepting.start()
@@ -226,17 +225,25 @@ class MailServer:
 
     @property
     def open_connections(self) -> int:
-        return sum(not connection.is_closed for connection in self._connections)
+        return sum(not connection.is_closed for connection in tuple(self._serving))
+
+    def hang_up(self) -> None:
+        """Close every connection, as an idle server does."""
+        for connection in tuple(self._serving):
+            connection.hang_up()
 
     def forget(self) -> None:
-        """Between tests: no connections, no records, no special answers."""
-        for connection in tuple(self._connections):
+        """Between tests: no connection from before, no records, no special answers.
+
+        Whoever connects by himself, as health checks do, may have done so again.
+        """
+        before = self._serving.copy()
+        for connection in before:
             connection.hang_up()
-        until(lambda: not self.open_connections, "the mail server's connections end")
-        for thread in self._threads:
+        until(lambda: all(connection.is_closed for connection in before), "the mail server's connections end")
+        for connection, thread in before.items():
             thread.join(5)
-        self._threads.clear()
-        self._connections.clear()
+            del self._serving[connection]
         self.received.clear()
         self._answers.clear()
         failures, self.failures = self.failures, []
@@ -261,10 +268,9 @@ class MailServer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(IDLE_SECONDS)
             connection = Connection(sock, number)
-            self._connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), name="mail serves")
-            self._threads.append(thread)
             thread.start()
+            self._serving[connection] = thread
 
     def _serve(self, connection: Connection) -> None:
         try:
