@@ -270,8 +270,8 @@ class MailServer:
             sock.settimeout(IDLE_SECONDS)
             connection = Connection(sock, number)
             thread = threading.Thread(target=self._serve, args=(connection,), name="mail serves")
+            self._serving[connection] = thread  # before it answers, or a test may end without it
             thread.start()
-            self._serving[connection] = thread
 
     def _serve(self, connection: Connection) -> None:
         try:
