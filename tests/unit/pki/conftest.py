@@ -34,26 +34,20 @@ def postgres_url():
 def registry_url(request, tmp_path):
     """A fresh registry's URL, in each database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/pki/registry.db"
+        yield f"sqlite:///{tmp_path}/pki/registry.db"
+        return
     template = request.getfixturevalue("postgres_url")
     name = f"registry_{next(_numbers)}"
     with psycopg.connect(template.format(database="postgres").replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return template.format(database=name)
+        yield template.format(database=name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def both(tmp_path, registry_url):
+def desk(tmp_path, registry_url):
     """A desk, once over each database."""
     desk = open_desk(tmp_path, registry_url)
-    yield desk
-    desk.registry.close()
-
-
-@pytest.fixture
-def desk(tmp_path):
-    """A desk over SQLite."""
-    desk = open_desk(tmp_path)
     yield desk
     desk.registry.close()
 

@@ -133,20 +133,20 @@ def test_a_kept_key_is_given_out_and_that_is_written_down(desk, corp):
         recovery.recover(desk, issue_to(desk, corp, "b@example.com").record, PASSPHRASE, NOW)
 
 
-def test_searching(both):
-    signer, other = make_authority(both), make_authority(both, "other")
-    alice = issue_to(both, signer, "Alice@example.com", "Alice Example", days=10).record
-    bob = issue_to(both, signer, "bob@example.com", "50%_off", upn="robert@example.com").record
-    carol = issue_to(both, other, "carol@example.com").record
-    lifecycle.hold(both, other, [carol], NOW)
+def test_searching(desk):
+    signer, other = make_authority(desk), make_authority(desk, "other")
+    alice = issue_to(desk, signer, "Alice@example.com", "Alice Example", days=10).record
+    bob = issue_to(desk, signer, "bob@example.com", "50%_off", upn="robert@example.com").record
+    carol = issue_to(desk, other, "carol@example.com").record
+    lifecycle.hold(desk, other, [carol], NOW)
 
     def found(**wanted):
-        with both.registry.reading() as connection:
+        with desk.registry.reading() as connection:
             return [record.id for record in search(connection, Wanted(**wanted), NOW)]
 
     assert found() == [alice.id, bob.id, carol.id]
     assert found(user="ALICE@") == [alice.id]
-    zoe = issue_to(both, signer, "zoe@example.com", "Zoë ÖZTÜRK").record
+    zoe = issue_to(desk, signer, "zoe@example.com", "Zoë ÖZTÜRK").record
     assert found(user="zoë öztürk") == found(user="ZOË") == found(user="Zoe\u0308 O\u0308z") == [zoe.id]
     assert found(user="alice ex") == [alice.id]
     assert found(user="robert") == [bob.id]
@@ -156,7 +156,7 @@ def test_searching(both):
     assert found(is_revoked=True) == [carol.id]
     assert found(expiring_within=10 * DAY) == [alice.id]
     assert found(expiring_within=10 * DAY - timedelta(seconds=1)) == []
-    lifecycle.renew(both, signer, alice, lifecycle.Renewal(key=KEY, days=20), NOW, Files())
+    lifecycle.renew(desk, signer, alice, lifecycle.Renewal(key=KEY, days=20), NOW, Files())
     assert found(expiring_within=10 * DAY) == []
 
 

@@ -135,9 +135,8 @@ def test_nobody_is_older_than_the_authority(desk):
     ],
 )
 def test_orders_that_are_refused_leave_nothing(desk, corp, options, cause):
-    email = options.pop("email", "alice@example.com")
     with pytest.raises(UsageError, match=cause):
-        issue_to(desk, corp, email, options.pop("name", None), **options)
+        issue_to(desk, corp, **options)
     with desk.registry.reading() as connection:
         assert certificates.find(connection) == []
 

@@ -55,15 +55,15 @@ def _number(desk, name="corp"):
         (RevocationReason.PRIVILEGE_WITHDRAWN, "privilegeWithdrawn"),
     ],
 )
-def test_a_revoked_certificate_is_on_the_list_at_once(both, reason, written):
-    signer = make_authority(both)
-    record = issue_to(both, signer).record
-    assert _listed(both) == {}
-    lifecycle.revoke(both, signer, [record], reason, NOW + MINUTE)
-    assert _listed(both) == {record.serial: written}
-    after = reload(both, record)
+def test_a_revoked_certificate_is_on_the_list_at_once(desk, reason, written):
+    signer = make_authority(desk)
+    record = issue_to(desk, signer).record
+    assert _listed(desk) == {}
+    lifecycle.revoke(desk, signer, [record], reason, NOW + MINUTE)
+    assert _listed(desk) == {record.serial: written}
+    after = reload(desk, record)
     assert (after.state, after.reason, after.revoked_at) == (State.REVOKED, reason, NOW + MINUTE)
-    assert issue_to(both, signer).record.state is State.LIVE
+    assert issue_to(desk, signer).record.state is State.LIVE
 
 
 def test_openssl_refuses_the_revoked_and_accepts_the_other(desk, corp, tmp_path):
@@ -80,25 +80,25 @@ def test_openssl_refuses_the_revoked_and_accepts_the_other(desk, corp, tmp_path)
         openssl(*arguments, "bad", cwd=tmp_path)
 
 
-def test_held_and_released(both):
-    signer = make_authority(both)
-    record = issue_to(both, signer).record
-    lifecycle.hold(both, signer, [record], NOW)
-    assert _listed(both) == {record.serial: "certificateHold"}
-    held = reload(both, record)
+def test_held_and_released(desk):
+    signer = make_authority(desk)
+    record = issue_to(desk, signer).record
+    lifecycle.hold(desk, signer, [record], NOW)
+    assert _listed(desk) == {record.serial: "certificateHold"}
+    held = reload(desk, record)
     assert not held.is_usable(NOW)
     with pytest.raises(NameTakenError):
-        issue_to(both, signer)
+        issue_to(desk, signer)
     with pytest.raises(UsageError, match="is held"):
-        lifecycle.hold(both, signer, [held], NOW)
-    lifecycle.release(both, signer, [held], NOW)
-    assert _listed(both) == {}
-    assert reload(both, record).is_usable(NOW)
+        lifecycle.hold(desk, signer, [held], NOW)
+    lifecycle.release(desk, signer, [held], NOW)
+    assert _listed(desk) == {}
+    assert reload(desk, record).is_usable(NOW)
     with pytest.raises(OperationError, match="is not held any more"):
-        lifecycle.release(both, signer, [held], NOW)
-    lifecycle.hold(both, signer, [reload(both, record)], NOW)
-    lifecycle.revoke(both, signer, [reload(both, record)], RevocationReason.KEY_COMPROMISE, NOW)
-    assert _listed(both) == {record.serial: "keyCompromise"}
+        lifecycle.release(desk, signer, [held], NOW)
+    lifecycle.hold(desk, signer, [reload(desk, record)], NOW)
+    lifecycle.revoke(desk, signer, [reload(desk, record)], RevocationReason.KEY_COMPROMISE, NOW)
+    assert _listed(desk) == {record.serial: "keyCompromise"}
 
 
 def test_a_hold_is_no_revocation(desk, corp):
@@ -115,32 +115,32 @@ def test_of_several_all_are_revoked_or_none(desk, corp):
     assert reload(desk, one).state is State.LIVE
 
 
-def test_a_renewal_takes_over_and_the_old_one_goes_when_the_overlap_ends(both):
-    signer = make_authority(both)
-    old = issue_to(both, signer, name="Alice", upn="a@example.com", department="Sales", device="Phone").record
-    issued = lifecycle.renew(both, signer, old, lifecycle.Renewal(key=KEY, days=30), NOW + DAY, Files())
+def test_a_renewal_takes_over_and_the_old_one_goes_when_the_overlap_ends(desk):
+    signer = make_authority(desk)
+    old = issue_to(desk, signer, name="Alice", upn="a@example.com", department="Sales", device="Phone").record
+    issued = lifecycle.renew(desk, signer, old, lifecycle.Renewal(key=KEY, days=30), NOW + DAY, Files())
     new = issued.record
     before = x509.load_der_x509_certificate(old.der)
     assert issued.certificate.subject == before.subject
     san = x509.SubjectAlternativeName
     assert issued.certificate.extensions.get_extension_for_class(san) == before.extensions.get_extension_for_class(san)
     assert (new.renews, new.device, new.purpose) == (old.serial, "Phone", Purpose.CLIENT)
-    old = reload(both, old)
+    old = reload(desk, old)
     assert old.supersede_at == NOW + 15 * DAY
     assert old.is_usable(NOW + 14 * DAY)
     assert new.is_usable(NOW + 14 * DAY)
     assert old.status(NOW + 15 * DAY) == "superseded"
-    assert _listed(both) == {}
-    with both.registry.reading() as connection:
+    assert _listed(desk) == {}
+    with desk.registry.reading() as connection:
         assert crl.due(connection, NOW + 15 * DAY - SECOND) == []
         assert crl.due(connection, NOW + 15 * DAY) == ["corp"]
-    crl.renew(both, signer, NOW + 15 * DAY)
-    assert _listed(both) == {old.serial: "superseded"}
-    with both.registry.reading() as connection:
+    crl.renew(desk, signer, NOW + 15 * DAY)
+    assert _listed(desk) == {old.serial: "superseded"}
+    with desk.registry.reading() as connection:
         assert crl.due(connection, NOW + 15 * DAY) == []
-    assert _trail(both, old)[-1] == ("superseded", "tester", NOW + 15 * DAY)
+    assert _trail(desk, old)[-1] == ("superseded", "tester", NOW + 15 * DAY)
     with pytest.raises(NameTakenError):
-        issue_to(both, signer, name="Alice", device="Phone")
+        issue_to(desk, signer, name="Alice", device="Phone")
 
 
 def test_without_overlap_the_old_one_goes_at_once(desk, corp):
@@ -177,16 +177,16 @@ def test_what_cannot_be_renewed(desk, corp):
         lifecycle.renew(desk, corp, reload(desk, bob), lifecycle.Renewal(key=KEY), NOW, Files())
 
 
-def test_of_two_renewals_at_once_one_loses_and_is_revoked(both):
-    signer = make_authority(both)
-    old = issue_to(both, signer).record
+def test_of_two_renewals_at_once_one_loses_and_is_revoked(desk):
+    signer = make_authority(desk)
+    old = issue_to(desk, signer).record
 
     def faster(_issued):
-        lifecycle.renew(both, signer, old, lifecycle.Renewal(key=KEY), NOW, Files())
+        lifecycle.renew(desk, signer, old, lifecycle.Renewal(key=KEY), NOW, Files())
 
     with pytest.raises(OperationError, match="was renewed or revoked meanwhile"):
-        lifecycle.renew(both, signer, old, lifecycle.Renewal(key=KEY), NOW, faster)
-    with both.registry.reading() as connection:
+        lifecycle.renew(desk, signer, old, lifecycle.Renewal(key=KEY), NOW, faster)
+    with desk.registry.reading() as connection:
         states = [record.state for record in certificates.find(connection)]
     assert states == [State.LIVE, State.REVOKED, State.LIVE]
 
@@ -209,14 +209,14 @@ def test_a_renewal_that_a_killed_desk_left_is_swept_onto_the_list(desk, corp):
     assert reload(desk, old).state is State.LIVE
 
 
-def test_numbers_and_dates_strictly_increase(both):
-    signer = make_authority(both)
-    made = [crl.renew(both, signer, NOW) for _ in range(5)]
+def test_numbers_and_dates_strictly_increase(desk):
+    signer = make_authority(desk)
+    made = [crl.renew(desk, signer, NOW) for _ in range(5)]
     numbers = [one.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for one in made]
     assert numbers == [2, 3, 4, 5, 6]
     dates = [one.last_update_utc for one in made]
     assert dates == [NOW - profiles.BACKDATE + n * SECOND for n in range(1, 6)]
-    assert _number(both) == 6
+    assert _number(desk) == 6
     for one in made:
         assert one.next_update_utc - one.last_update_utc == authority.DEFAULT_CRL_LIFETIME + profiles.BACKDATE
         key_id = one.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
@@ -234,15 +234,15 @@ def test_a_list_is_never_dated_in_the_future(desk, corp):
     assert crl.renew(desk, corp, latest).last_update_utc == latest
 
 
-def test_lists_made_at_once_do_not_overtake_each_other(both):
-    signer = make_authority(both)
-    threads = [threading.Thread(target=crl.renew, args=(both, signer, NOW)) for _ in range(4)]
+def test_lists_made_at_once_do_not_overtake_each_other(desk):
+    signer = make_authority(desk)
+    threads = [threading.Thread(target=crl.renew, args=(desk, signer, NOW)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert _number(both) == 5
-    with both.registry.reading() as connection:
+    assert _number(desk) == 5
+    with desk.registry.reading() as connection:
         assert authorities.get(connection, "corp").crl_number == 5
 
 

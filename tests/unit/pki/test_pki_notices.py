@@ -32,32 +32,32 @@ def _due(desk, now, limit=10):
         ]
 
 
-def test_a_notice_is_claimed_once_until_the_claim_ends(both):
-    with both.registry.reading() as connection:
+def test_a_notice_is_claimed_once_until_the_claim_ends(desk):
+    with desk.registry.reading() as connection:
         assert notices.is_due(connection, NOTICE, NOW)
-    assert _claim(both)
-    assert not _claim(both)
-    with both.registry.reading() as connection:
+    assert _claim(desk)
+    assert not _claim(desk)
+    with desk.registry.reading() as connection:
         assert not notices.is_due(connection, NOTICE, NOW)
         assert notices.is_due(connection, NOTICE, NOW + CLAIM)
-    assert not _claim(both, now=NOW + CLAIM - SECOND)
-    assert _claim(both, now=NOW + CLAIM)
-    assert _claim(both, Notice(Kind.HOLDER, NOTICE.topic, NOTICE.recipient, DAY))
-    assert _claim(both, Notice(Kind.SUMMARY, "2026-11-24", "admin@example.com"))
+    assert not _claim(desk, now=NOW + CLAIM - SECOND)
+    assert _claim(desk, now=NOW + CLAIM)
+    assert _claim(desk, Notice(Kind.HOLDER, NOTICE.topic, NOTICE.recipient, DAY))
+    assert _claim(desk, Notice(Kind.SUMMARY, "2026-11-24", "admin@example.com"))
 
 
-def test_what_was_sent_is_never_claimed_again(both):
-    assert _claim(both)
-    with both.registry.writing() as connection:
+def test_what_was_sent_is_never_claimed_again(desk):
+    assert _claim(desk)
+    with desk.registry.writing() as connection:
         notices.sent(connection, NOTICE, NOW)
         notices.put_back(connection, NOTICE, NOW)  # of one who thought that it could not be sent
         assert not notices.is_due(connection, NOTICE, NOW + 100 * DAY)
-    assert not _claim(both, now=NOW + 100 * DAY)
+    assert not _claim(desk, now=NOW + 100 * DAY)
 
 
-def test_of_many_at_once_one_gets_it(both):
+def test_of_many_at_once_one_gets_it(desk):
     got = []
-    threads = [threading.Thread(target=lambda: got.append(_claim(both))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: got.append(_claim(desk))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -65,49 +65,49 @@ def test_of_many_at_once_one_gets_it(both):
     assert sorted(got) == [False, False, False, True]
 
 
-def test_what_could_not_be_tried_is_free_at_once(both):
-    _claim(both)
-    with both.registry.writing() as connection:
+def test_what_could_not_be_tried_is_free_at_once(desk):
+    _claim(desk)
+    with desk.registry.writing() as connection:
         notices.put_back(connection, NOTICE, NOW)
-    assert _claim(both)
+    assert _claim(desk)
 
 
-def test_a_refused_mail_is_tried_ever_more_slowly_and_shown(both):
+def test_a_refused_mail_is_tried_ever_more_slowly_and_shown(desk):
     now = NOW
     for seconds in (60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600):
-        assert _claim(both, now=now)
-        with both.registry.writing() as connection:
+        assert _claim(desk, now=now)
+        with desk.registry.writing() as connection:
             notices.refused(connection, NOTICE, f"550 no such user {'x' * 300}", now)
         tried, now = now, now + timedelta(seconds=seconds)
-        assert not _claim(both, now=now - SECOND)
-    with both.registry.reading() as connection:
+        assert not _claim(desk, now=now - SECOND)
+    with desk.registry.reading() as connection:
         (refused,) = notices.undelivered(connection, tried, 10)
         assert refused.recipient == "alice@example.com"
         assert (refused.failure[:16], len(refused.failure)) == ("550 no such user", notices.FAILURE_CHARACTERS)
         assert notices.undelivered(connection, now, 10) == []
-    _claim(both, now=now)
-    with both.registry.writing() as connection:
+    _claim(desk, now=now)
+    with desk.registry.writing() as connection:
         notices.sent(connection, NOTICE, now)
         assert notices.undelivered(connection, NOW, 10) == []
 
 
-def test_each_holder_is_told_once_for_each_threshold(both):
-    corp = make_authority(both)
-    alice = issue_to(both, corp, days=90).record
+def test_each_holder_is_told_once_for_each_threshold(desk):
+    corp = make_authority(desk)
+    alice = issue_to(desk, corp, days=90).record
     end = alice.not_after
-    assert _due(both, end - 30 * DAY - SECOND) == []
+    assert _due(desk, end - 30 * DAY - SECOND) == []
     for threshold in BEFORE:
         now = end - threshold
-        assert _due(both, now) == [("alice@example.com", threshold)]
-        with both.registry.reading() as connection:
+        assert _due(desk, now) == [("alice@example.com", threshold)]
+        with desk.registry.reading() as connection:
             ((_, notice),) = notices.holders_due(connection, BEFORE, now, 10)
-        assert _claim(both, notice, now)
-        assert _due(both, now) == []  # somebody is at it
-        assert _due(both, now + CLAIM) == [("alice@example.com", threshold)]
-        with both.registry.writing() as connection:
+        assert _claim(desk, notice, now)
+        assert _due(desk, now) == []  # somebody is at it
+        assert _due(desk, now + CLAIM) == [("alice@example.com", threshold)]
+        with desk.registry.writing() as connection:
             notices.sent(connection, notice, now)
-        assert _due(both, now + CLAIM) == []
-    assert _due(both, end) == []
+        assert _due(desk, now + CLAIM) == []
+    assert _due(desk, end) == []
 
 
 def test_of_several_thresholds_that_are_reached_the_last_one_counts(desk, corp):

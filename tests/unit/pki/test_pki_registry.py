@@ -22,21 +22,21 @@ from gateway.pki.registry.tables import CERTIFICATES, METADATA
 from gateway.pki.words import KeyKind
 
 
-def test_what_goes_in_comes_out(both):
-    signer = make_authority(both, domain="example.com")
-    made = issue_to(both, signer, "Alice@Example.com", "Alice Ä. Example", upn="alice@example.com", device="iPhone")
-    record = reload(both, made.record)
+def test_what_goes_in_comes_out(desk):
+    signer = make_authority(desk, domain="example.com")
+    made = issue_to(desk, signer, "Alice@Example.com", "Alice Ä. Example", upn="alice@example.com", device="iPhone")
+    record = reload(desk, made.record)
     assert record == made.record
     assert (record.common_name, record.email) == ("Alice Ä. Example (iPhone)", "Alice@example.com")
     assert (record.created_at, record.created_by, record.state) == (NOW, "tester", State.LIVE)
     assert "der=" not in repr(record)
 
 
-def test_a_person_is_found_by_serial_address_and_name(both):
-    signer = make_authority(both)
-    record = issue_to(both, signer, "Alice@example.com", "Alice Example").record
+def test_a_person_is_found_by_serial_address_and_name(desk):
+    signer = make_authority(desk)
+    record = issue_to(desk, signer, "Alice@example.com", "Alice Example").record
     colons = ":".join(record.serial[i : i + 2] for i in range(0, len(record.serial), 2)).lower()
-    with both.registry.reading() as connection:
+    with desk.registry.reading() as connection:
         for text_ in (record.serial, f"0x{record.serial.lower()}", colons, "alice@EXAMPLE.com", "Alice Example"):
             assert certificates.matching(connection, text_, authority="corp") == [record]
         with pytest.raises(UsageError, match="no certificate has"):
@@ -47,8 +47,8 @@ def test_a_person_is_found_by_serial_address_and_name(both):
             certificates.get(connection, "corp", "00FF")
 
 
-def test_what_is_no_text_is_told_as_such(both):
-    with pytest.raises(UsageError, match="UTF-8"), both.registry.reading() as connection:
+def test_what_is_no_text_is_told_as_such(desk):
+    with pytest.raises(UsageError, match="UTF-8"), desk.registry.reading() as connection:
         certificates.matching(connection, "\udcff")
 
 
@@ -71,19 +71,19 @@ def test_serials_have_one_spelling(written, serial):
     assert certificates.parse_serial(written) == serial
 
 
-def test_a_common_name_is_held_once(both):
-    signer = make_authority(both)
-    first = issue_to(both, signer, name="Alice").record
+def test_a_common_name_is_held_once(desk):
+    signer = make_authority(desk)
+    first = issue_to(desk, signer, name="Alice").record
     with pytest.raises(claims.NameTakenError) as refused:
-        issue_to(both, signer, "other@example.com", "  ALICE".strip())
+        issue_to(desk, signer, "other@example.com", "  ALICE".strip())
     assert first.serial in refused.value.cause
     assert "renew" in refused.value.remedy
     assert "revoke" in refused.value.remedy
-    assert issue_to(both, make_authority(both, "other"), name="Alice").record.state is State.LIVE
+    assert issue_to(desk, make_authority(desk, "other"), name="Alice").record.state is State.LIVE
 
 
-def test_two_issuers_at_once_make_one_certificate(both):
-    signer = make_authority(both)
+def test_two_issuers_at_once_make_one_certificate(desk):
+    signer = make_authority(desk)
     key = make(KeyKind.ECDSA_P256)
     start = threading.Barrier(4)
     made, refused = [], []
@@ -91,7 +91,7 @@ def test_two_issuers_at_once_make_one_certificate(both):
     def work():
         start.wait()
         try:
-            made.append(issue.issue(both, signer, issue.Order.of_person("alice@example.com"), key, NOW, Files()))
+            made.append(issue.issue(desk, signer, issue.Order.of_person("alice@example.com"), key, NOW, Files()))
         except claims.NameTakenError as error:
             refused.append(error)
 
@@ -101,13 +101,13 @@ def test_two_issuers_at_once_make_one_certificate(both):
     for thread in threads:
         thread.join()
     assert (len(made), len(refused)) == (1, 3)
-    with both.registry.reading() as connection:
+    with desk.registry.reading() as connection:
         assert len(certificates.find(connection)) == 1
 
 
-def test_the_database_itself_refuses_a_second_claim(both):
+def test_the_database_itself_refuses_a_second_claim(desk):
     """Even an issuer that looked before the other wrote is told no."""
-    signer = make_authority(both)
+    signer = make_authority(desk)
     order = issue.Order.of_person("alice@example.com")
     pending = []
     for _ in range(2):
@@ -117,51 +117,51 @@ def test_the_database_itself_refuses_a_second_claim(both):
                 certificate=certificate, common_name=order.common_name, purpose=Purpose.CLIENT, email=order.email
             )
         )
-    with both.registry.writing() as connection:
+    with desk.registry.writing() as connection:
         certificates.add_pending(connection, signer.record, pending[0], NOW, "one")
-    with pytest.raises(claims.NameTakenError), both.registry.writing() as connection:
+    with pytest.raises(claims.NameTakenError), desk.registry.writing() as connection:
         certificates.add_pending(connection, signer.record, pending[1], NOW, "two")
-    with both.registry.reading() as connection:
+    with desk.registry.reading() as connection:
         assert [record.created_by for record in certificates.find(connection)] == ["one"]
 
 
-def test_one_for_logging_in_and_one_for_signing_stand_side_by_side(both):
-    signer = make_authority(both)
-    issue_to(both, signer, purpose=Purpose.AUTH)
-    issue_to(both, signer, purpose=Purpose.SMIME_SIGNING)
-    issue_to(both, signer, purpose=Purpose.SMIME_ENCRYPTION)
+def test_one_for_logging_in_and_one_for_signing_stand_side_by_side(desk):
+    signer = make_authority(desk)
+    issue_to(desk, signer, purpose=Purpose.AUTH)
+    issue_to(desk, signer, purpose=Purpose.SMIME_SIGNING)
+    issue_to(desk, signer, purpose=Purpose.SMIME_ENCRYPTION)
     for purpose in (Purpose.CLIENT, Purpose.SMIME, Purpose.AUTH):
         with pytest.raises(claims.NameTakenError):
-            issue_to(both, signer, purpose=purpose)
+            issue_to(desk, signer, purpose=purpose)
 
 
-def test_an_expired_certificate_lets_go_of_its_name(both):
-    signer = make_authority(both)
-    old = issue_to(both, signer, days=1).record
+def test_an_expired_certificate_lets_go_of_its_name(desk):
+    signer = make_authority(desk)
+    old = issue_to(desk, signer, days=1).record
     later = NOW + 2 * DAY
-    new = issue_to(both, signer, now=later).record
-    assert reload(both, old).status(later) == "expired"
+    new = issue_to(desk, signer, now=later).record
+    assert reload(desk, old).status(later) == "expired"
     assert new.is_usable(later)
 
 
-def test_the_audit_trail_and_certificates_are_never_taken_out(both):
-    signer = make_authority(both)
-    record = issue_to(both, signer).record
-    with both.registry.reading() as connection:
+def test_the_audit_trail_and_certificates_are_never_taken_out(desk):
+    signer = make_authority(desk)
+    record = issue_to(desk, signer).record
+    with desk.registry.reading() as connection:
         trail = audit.entries(connection)
         assert [entry.action for entry in trail] == ["ca init", "signed", "issued"]
         assert {entry.actor for entry in trail} == {"tester"}
         assert audit.entries(connection, serial=record.serial) == trail[1:]
     statements = ["DELETE FROM audit", "UPDATE audit SET actor = 'nobody'", "DELETE FROM certificates"]
-    if both.registry._engine.dialect.name == "postgresql":  # SQLite knows no other way to empty a table
+    if desk.registry._engine.dialect.name == "postgresql":  # SQLite knows no other way to empty a table
         statements += ["TRUNCATE audit", "TRUNCATE certificates CASCADE"]
     for statement in statements:
-        with pytest.raises(OperationError, match="nothing is ever taken out of"), both.registry.writing() as connection:
+        with pytest.raises(OperationError, match="nothing is ever taken out of"), desk.registry.writing() as connection:
             connection.execute(text(statement))
 
 
-def test_a_failed_transaction_leaves_nothing(both):
-    signer = make_authority(both)
+def test_a_failed_transaction_leaves_nothing(desk):
+    signer = make_authority(desk)
     again = authorities.NewAuthority(
         name="corp",
         parent=None,
@@ -175,31 +175,31 @@ def test_a_failed_transaction_leaves_nothing(both):
     )
 
     def write_both():
-        with both.registry.writing() as connection:
+        with desk.registry.writing() as connection:
             audit.add(connection, audit.Event(NOW, "tester", "never"))
             authorities.add(connection, again, NOW, "tester")
 
     with pytest.raises(OperationError, match="there is an authority 'corp' already"):
         write_both()
-    with both.registry.reading() as connection:
+    with desk.registry.reading() as connection:
         assert "never" not in {entry.action for entry in audit.entries(connection)}
 
 
-def test_a_state_changes_from_the_expected_one_only(both):
-    signer = make_authority(both)
-    record = issue_to(both, signer).record
-    with pytest.raises(OperationError, match="is not pending any more"), both.registry.writing() as connection:
+def test_a_state_changes_from_the_expected_one_only(desk):
+    signer = make_authority(desk)
+    record = issue_to(desk, signer).record
+    with pytest.raises(OperationError, match="is not pending any more"), desk.registry.writing() as connection:
         certificates.make_live(connection, record)
-    with pytest.raises(OperationError, match="is not held any more"), both.registry.writing() as connection:
+    with pytest.raises(OperationError, match="is not held any more"), desk.registry.writing() as connection:
         certificates.take_off_list(connection, record)
-    with both.registry.writing() as connection:
+    with desk.registry.writing() as connection:
         certificates.put_on_list(connection, record, State.REVOKED, RevocationReason.UNSPECIFIED, NOW)
-    with pytest.raises(OperationError, match="is not live any more"), both.registry.writing() as connection:
+    with pytest.raises(OperationError, match="is not live any more"), desk.registry.writing() as connection:
         certificates.put_on_list(connection, record, State.HELD, RevocationReason.CERTIFICATE_HOLD, NOW)
 
 
-def test_the_tables_are_what_the_queries_name(both):
-    engine = create_engine(both.registry._engine.url)
+def test_the_tables_are_what_the_queries_name(desk):
+    engine = create_engine(desk.registry._engine.url)
     found = inspect(engine)
     for table in METADATA.tables.values():
         columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
@@ -207,10 +207,10 @@ def test_the_tables_are_what_the_queries_name(both):
     engine.dispose()
 
 
-def test_an_older_registry_is_brought_up_to_date(both, registry_url):
-    make_authority(both)
-    dialect = both.registry._engine.dialect.name
-    with both.registry.writing() as connection:
+def test_an_older_registry_is_brought_up_to_date(desk, registry_url):
+    make_authority(desk)
+    dialect = desk.registry._engine.dialect.name
+    with desk.registry.writing() as connection:
         connection.execute(text("UPDATE schema_version SET version = 1"))
         if dialect == "sqlite":
             for name in ("audit_update", "audit_delete", "certificates_delete"):
@@ -221,12 +221,12 @@ def test_an_older_registry_is_brought_up_to_date(both, registry_url):
     with Registry.open(registry_url) as again, again.reading() as connection:
         assert [record.name for record in authorities.all_of(connection)] == ["corp"]
         assert connection.execute(text("SELECT version FROM schema_version")).scalars().all() == [3]
-    with pytest.raises(OperationError, match="taken out"), both.registry.writing() as connection:
+    with pytest.raises(OperationError, match="taken out"), desk.registry.writing() as connection:
         connection.execute(text("DELETE FROM audit"))
 
 
-def test_a_newer_registry_is_left_alone(both, registry_url):
-    with both.registry.writing() as connection:
+def test_a_newer_registry_is_left_alone(desk, registry_url):
+    with desk.registry.writing() as connection:
         connection.execute(text("UPDATE schema_version SET version = 99"))
     with pytest.raises(OperationError, match="schema version 99, this program knows 3"):
         Registry.open(registry_url)
@@ -301,16 +301,16 @@ def test_a_database_that_is_away_is_named_without_its_password():
     assert "gateway@127.0.0.1:1/registry cannot be used" in failed.value.cause
 
 
-def test_a_registry_that_is_kept_open_keeps_its_log(both, tmp_path):
+def test_a_registry_that_is_kept_open_keeps_its_log(desk, tmp_path):
     """SQLite copies the log into the database when the last one closes it; others write all the while."""
     log = tmp_path / "pki/registry.db-wal"
-    is_sqlite = both.registry._engine.dialect.name == "sqlite"
-    with both.registry.kept_open():
+    is_sqlite = desk.registry._engine.dialect.name == "sqlite"
+    with desk.registry.kept_open():
         for name in ("one", "two"):
-            make_authority(both, name)
+            make_authority(desk, name)
             assert log.exists() == is_sqlite
     assert not log.exists()
-    with both.registry.reading() as connection:
+    with desk.registry.reading() as connection:
         assert [record.name for record in authorities.all_of(connection)] == ["one", "two"]
 
 
@@ -345,8 +345,8 @@ def test_the_registry_is_its_owners_alone(tmp_path):
     desk.registry.close()
 
 
-def test_pending_certificates_of_a_killed_desk_give_their_name_back(both):
-    signer = make_authority(both)
+def test_pending_certificates_of_a_killed_desk_give_their_name_back(desk):
+    signer = make_authority(desk)
     order = issue.Order.of_person("alice@example.com")
     new = certificates.NewCertificate(
         certificate=issue.sign(signer, order, make(KeyKind.ECDSA_P256), NOW),
@@ -354,13 +354,13 @@ def test_pending_certificates_of_a_killed_desk_give_their_name_back(both):
         purpose=Purpose.CLIENT,
         email=order.email,
     )
-    with both.registry.writing() as connection:
+    with desk.registry.writing() as connection:
         left = certificates.add_pending(connection, signer.record, new, NOW, "killed")
     with pytest.raises(claims.NameTakenError):
-        issue_to(both, signer, now=NOW + 14 * MINUTE)
-    assert issue_to(both, signer, now=NOW + 16 * MINUTE).record.state is State.LIVE
-    assert reload(both, left).state is State.REVOKED
-    with both.registry.reading() as connection:
+        issue_to(desk, signer, now=NOW + 14 * MINUTE)
+    assert issue_to(desk, signer, now=NOW + 16 * MINUTE).record.state is State.LIVE
+    assert reload(desk, left).state is State.REVOKED
+    with desk.registry.reading() as connection:
         assert [r.serial for r in certificates.find(connection, CERTIFICATES.c.state == "live")] != [left.serial]
 
 
@@ -389,13 +389,13 @@ def test_nobody_waits_for_ever_for_a_registry(tmp_path):
         Registry.open(f"sqlite:///{tmp_path}/registry.db")
 
 
-def test_a_reader_sees_what_others_write_and_changes_nothing(both, registry_url):
+def test_a_reader_sees_what_others_write_and_changes_nothing(desk, registry_url):
     with Registry.open_for_reading(registry_url) as reader:
-        signer = make_authority(both)
+        signer = make_authority(desk)
         with reader.reading() as connection:
             (found,) = authorities.listed(connection)
         assert (found.name, found.crl_number) == ("corp", 1)
-        record = issue_to(both, signer).record
+        record = issue_to(desk, signer).record
         with reader.reading() as connection:
             assert certificates.get(connection, "corp", record.serial) == record
         with (

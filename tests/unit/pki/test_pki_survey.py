@@ -28,10 +28,10 @@ def _populate(desk):
     return kept, short
 
 
-def test_counts_say_what_each_record_says_of_itself(both):
-    _populate(both)
+def test_counts_say_what_each_record_says_of_itself(desk):
+    _populate(desk)
     for now in (NOW, NOW + 7 * DAY, NOW + 12 * DAY, NOW + 50 * DAY):
-        with both.registry.reading() as connection:
+        with desk.registry.reading() as connection:
             expected = {}
             for record in certificates.find(connection):
                 key = record.authority, record.status(now)
@@ -39,9 +39,9 @@ def test_counts_say_what_each_record_says_of_itself(both):
             assert survey.counts(connection, now) == expected
 
 
-def test_what_ends_is_named_soonest_first(both):
-    kept, short = _populate(both)
-    with both.registry.reading() as connection:
+def test_what_ends_is_named_soonest_first(desk):
+    kept, short = _populate(desk)
+    with desk.registry.reading() as connection:
         ending = survey.ending(connection, NOW + 60 * DAY, NOW, 10)
         assert [record.email for record in ending] == ["short@example.com", "alice@example.com", "kept@example.com"]
         assert survey.ending(connection, NOW + 60 * DAY, NOW, 1) == [short]
