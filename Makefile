@@ -25,7 +25,8 @@ demo: .venv/.run ## a CA, a user, a mail server and the gateway on loopback, to 
 	@$(PY) -m gateway demo $(ARGS)
 
 test: .venv/.dev peers ## the whole suite, with the coverage each room must have (ARGS=tests/unit/policy: only that)
-	@$(PY) -m pytest $(or $(ARGS),$(SHARED) -p tests.coverage_gate --cov --cov-report=)
+	@data=$$(mktemp -d); trap 'rm -rf "$$data"' EXIT; COVERAGE_FILE=$$data/coverage \
+		$(PY) -m pytest $(or $(ARGS),$(SHARED) -p tests.coverage_gate --cov --cov-report=)
 
 check: .venv/.dev ## format, lint, types, import contracts
 	@$(PY) -m ruff format --check .
