@@ -154,7 +154,8 @@ def test_it_serves_until_it_is_told_to_stop(run):
     assert code == 0
     assert dialogue.workers() == []
     assert dialogue.master._listening[0][1].fileno() == -1
-    assert {record["reason"] for record in dialogue.records()} == {"upstream_unreachable"}
+    # On a busy machine a look before may have given up during its handshake.
+    assert {record["reason"] for record in dialogue.records() if record["method"]} == {"upstream_unreachable"}
 
 
 def test_it_says_at_the_start_that_so_many_connections_would_run_out_of_files(run, caplog, monkeypatch):
