@@ -11,10 +11,18 @@ from gateway.errors import UsageError
 from gateway.pki.registry.records import CertificateRecord, RevocationReason, State
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.pki.authority import Authority
     from gateway.pki.desk import Desk
 
 TargetsArgument = Annotated[
     list[str], typer.Argument(help="Serials, or e-mail addresses: all of that person's.", metavar="SERIAL|EMAIL...")
+]
+
+AuthorityOption = Annotated[
+    str | None,
+    typer.Option("--ca", help="Only this authority's; needed for serials the registry has not.", metavar="NAME"),
 ]
 
 
@@ -25,10 +33,7 @@ def revoke(
     reason: Annotated[RevocationReason, typer.Option("--reason", help="Why.", case_sensitive=False)] = (
         RevocationReason.UNSPECIFIED
     ),
-    authority: Annotated[
-        str | None,
-        typer.Option("--ca", help="Only this authority's; needed for serials the registry has not.", metavar="NAME"),
-    ] = None,
+    authority: AuthorityOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Revoke certificates for good and write the list at once."""
@@ -41,39 +46,58 @@ def revoke(
         chosen = [record for record in known if record.state is not State.REVOKED]
         if not chosen and not foreign:
             raise UsageError(f"{certificates.serials(known)} is revoked already", "See 'gateway cert show'.")
-        signers = {name: unlock(desk, name, passphrase_file) for name in _authorities(chosen, foreign, authority)}
+        signers = _signers(desk, chosen, foreign, authority, passphrase_file)
         for name, records in _by_authority(chosen).items():
             lifecycle.revoke(desk, signers[name], records, reason, clock.now())
             _tell(records, "revoked")
         for serial in foreign:
             lifecycle.revoke_foreign(desk, signers[str(authority)], serial, reason, clock.now())
-            typer.echo(f"{serial}  revoked  (not in the registry)")
+            _tell_foreign(serial, "revoked")
 
 
-def hold(context: typer.Context, targets: TargetsArgument, *, passphrase_file: PassphraseOption = None) -> None:
+def hold(
+    context: typer.Context,
+    targets: TargetsArgument,
+    *,
+    authority: AuthorityOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
     """Refuse certificates until they are released, as for a device that may be found again."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, State.LIVE, "Only a live certificate can be held.")
-        signers = {name: unlock(desk, name, passphrase_file) for name in chosen}
-        for name, records in chosen.items():
+        chosen, foreign = _in_state(desk, targets, authority, State.LIVE, "Only a live certificate can be held.")
+        signers = _signers(desk, chosen, foreign, authority, passphrase_file)
+        for name, records in _by_authority(chosen).items():
             lifecycle.hold(desk, signers[name], records, clock.now())
             _tell(records, "held")
+        for serial in foreign:
+            hold_ = RevocationReason.CERTIFICATE_HOLD
+            lifecycle.revoke_foreign(desk, signers[str(authority)], serial, hold_, clock.now())
+            _tell_foreign(serial, "held")
 
 
-def unhold(context: typer.Context, targets: TargetsArgument, *, passphrase_file: PassphraseOption = None) -> None:
+def unhold(
+    context: typer.Context,
+    targets: TargetsArgument,
+    *,
+    authority: AuthorityOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
     """Release held certificates."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, State.HELD, "Only a held certificate can be released.")
-        signers = {name: unlock(desk, name, passphrase_file) for name in chosen}
-        for name, records in chosen.items():
+        chosen, foreign = _in_state(desk, targets, authority, State.HELD, "Only a held certificate can be released.")
+        signers = _signers(desk, chosen, foreign, authority, passphrase_file)
+        for name, records in _by_authority(chosen).items():
             lifecycle.release(desk, signers[name], records, clock.now())
             _tell(records, "released")
+        for serial in foreign:
+            lifecycle.release_foreign(desk, signers[str(authority)], serial, clock.now())
+            _tell_foreign(serial, "released")
 
 
 def _find(desk: Desk, targets: list[str], authority: str | None) -> tuple[list[CertificateRecord], list[str]]:
@@ -96,13 +120,28 @@ def _find(desk: Desk, targets: list[str], authority: str | None) -> tuple[list[C
     return list(known.values()), foreign
 
 
-def _in_state(desk: Desk, targets: list[str], state: State, remedy: str) -> dict[str, list[CertificateRecord]]:
-    found, _ = _find(desk, targets, None)
+def _in_state(
+    desk: Desk, targets: list[str], authority: str | None, state: State, remedy: str
+) -> tuple[list[CertificateRecord], list[str]]:
+    """The same as `_find`, of the known ones only those in a state."""
+    found, foreign = _find(desk, targets, authority)
     chosen = [record for record in found if record.state is state]
-    if not chosen:
+    if not chosen and not foreign:
         states = ", ".join(f"{record.serial} is {record.state}" for record in found)
         raise UsageError(states, remedy)
-    return _by_authority(chosen)
+    return chosen, foreign
+
+
+def _signers(
+    desk: Desk,
+    chosen: list[CertificateRecord],
+    foreign: list[str],
+    authority: str | None,
+    passphrase_file: Path | None,
+) -> dict[str, Authority]:
+    """The authorities of all that is chosen, unlocked, by name."""
+    names = {*_by_authority(chosen), *([authority] if foreign and authority is not None else [])}
+    return {name: unlock(desk, name, passphrase_file) for name in names}
 
 
 def _by_authority(records: list[CertificateRecord]) -> dict[str, list[CertificateRecord]]:
@@ -112,10 +151,10 @@ def _by_authority(records: list[CertificateRecord]) -> dict[str, list[Certificat
     return found
 
 
-def _authorities(chosen: list[CertificateRecord], foreign: list[str], authority: str | None) -> set[str]:
-    return {*_by_authority(chosen), *([authority] if foreign and authority is not None else [])}
-
-
 def _tell(records: list[CertificateRecord], what: str) -> None:
     for record in records:
         typer.echo(f"{record.serial}  {what}  {record.subject}")
+
+
+def _tell_foreign(serial: str, what: str) -> None:
+    typer.echo(f"{serial}  {what}  (not in the registry)")

@@ -10,7 +10,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from gateway.errors import UsageError
+from gateway.errors import OperationError, UsageError
 from gateway.pki import crl, issue
 from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
@@ -97,13 +97,25 @@ def release(desk: Desk, authority: Authority, records: Sequence[CertificateRecor
 def revoke_foreign(desk: Desk, authority: Authority, serial: str, reason: RevocationReason, now: datetime) -> None:
     """Put a serial on the list that the registry has no certificate for: one made before the authority was taken in.
 
-    Raises `OperationError` where it is on the list already.
+    A `certificateHold` lasts until it is released. Raises `OperationError` where it is on the list already.
     """
     entry = ListEntry(serial=serial, revoked_at=now.replace(microsecond=0), reason=reason)
+    action = "held" if reason is RevocationReason.CERTIFICATE_HOLD else "revoked"
     with desk.registry.writing() as connection:
         authorities.add_foreign(connection, authority.record, entry)
         detail = f"not in the registry; {reason}"
-        audit.add(connection, audit.Event(now, desk.actor, "revoked", authority.name, serial, detail))
+        audit.add(connection, audit.Event(now, desk.actor, action, authority.name, serial, detail))
+        crl.issue(connection, authority, desk.actor, now)
+    crl.publish(desk, authority.name)
+
+
+def release_foreign(desk: Desk, authority: Authority, serial: str, now: datetime) -> None:
+    """Take such a serial off the list again. Raises `OperationError` where it isn't held."""
+    with desk.registry.writing() as connection:
+        if not authorities.take_off_hold(connection, authority.record, serial):
+            raise OperationError(f"{serial} is not held", "Only a held certificate can be released.")
+        detail = "not in the registry"
+        audit.add(connection, audit.Event(now, desk.actor, "released", authority.name, serial, detail))
         crl.issue(connection, authority, desk.actor, now)
     crl.publish(desk, authority.name)
 

@@ -197,12 +197,18 @@ def test_an_authority_of_openssl_and_its_certificates(desk):
     desk.run("ca", "import", "old", "--cert", "rootCA.pem", "--key", "rootCA.key", "--key-passphrase-file", "old")
     desk.run("ca", "import", "old", "--cert", "rootCA.pem", "--key", "rootCA.key", code=2)
     serial = f"{x509.load_pem_x509_certificate((desk.folder / 'alice.crt').read_bytes()).serial_number:X}"
-    desk.run("cert", "revoke", serial, code=2)
-    assert "not in the registry" in desk.run("cert", "revoke", serial, "--ca", "old").stdout
+    verify = ("verify", "-crl_check", "-CAfile", "rootCA.pem", "-CRLfile", "pki/old/old.crl", "alice.crt")
+    desk.run("cert", "hold", serial, code=2)
+    assert f"{serial}  held  (not in the registry)" in desk.run("cert", "hold", serial, "--ca", "old").stdout
     with pytest.raises(AssertionError, match="certificate revoked"):
-        openssl(
-            "verify", "-crl_check", "-CAfile", "rootCA.pem", "-CRLfile", "pki/old/old.crl", "alice.crt", cwd=desk.folder
-        )
+        openssl(*verify, cwd=desk.folder)
+    assert f"{serial}  released  (not in" in desk.run("cert", "unhold", serial, "--ca", "old").stdout
+    openssl(*verify, cwd=desk.folder)
+    assert "is not held" in desk.run("cert", "unhold", serial, "--ca", "old", code=1).stderr
+    desk.run("cert", "revoke", serial, code=2)
+    assert f"{serial}  revoked  (not in the registry)" in desk.run("cert", "revoke", serial, "--ca", "old").stdout
+    with pytest.raises(AssertionError, match="certificate revoked"):
+        openssl(*verify, cwd=desk.folder)
 
 
 def test_requests_uses_and_kept_keys(corp):
@@ -328,7 +334,10 @@ def test_signed_kits_and_files_that_do_not_fit(corp):
         "DER",
         "-in",
         "kit/alice@example.com.mobileconfig",
-        "-noverify",
+        "-CAfile",
+        "pki/corp/corp.crt",
+        "-purpose",
+        "sslserver",
         "-out",
         "x",
         cwd=corp.folder,

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import Connection, RowMapping, Select, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import OperationError, UsageError
@@ -121,12 +121,28 @@ def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationL
 
 
 def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListEntry) -> None:
-    """Revoke a serial that the registry has no certificate for. Raises `OperationError` where it is revoked already."""
+    """Put a serial on the list that the registry has no certificate for; one on hold can be revoked.
+
+    Raises `OperationError` where it is on the list already.
+    """
     values = {"serial": entry.serial, "revoked_at": entry.revoked_at, "reason": entry.reason.value}
     try:
+        if entry.reason is not RevocationReason.CERTIFICATE_HOLD:
+            take_off_hold(connection, authority, entry.serial)
         connection.execute(insert(FOREIGN_REVOCATIONS).values(authority_id=authority.id, **values))
     except IntegrityError as error:
-        raise OperationError(f"{entry.serial} is revoked already", "Nothing is left to do.") from error
+        raise OperationError(f"{entry.serial} is on the list already", "Nothing is left to do.") from error
+
+
+def take_off_hold(connection: Connection, authority: AuthorityRecord, serial: str) -> bool:
+    """Take a serial off the list that the registry has no certificate for; whether it was on hold."""
+    table = FOREIGN_REVOCATIONS
+    conditions = (
+        table.c.authority_id == authority.id,
+        table.c.serial == serial,
+        table.c.reason == RevocationReason.CERTIFICATE_HOLD.value,
+    )
+    return connection.execute(delete(table).where(*conditions)).rowcount == 1
 
 
 def foreign(connection: Connection, authority: AuthorityRecord) -> list[ListEntry]:

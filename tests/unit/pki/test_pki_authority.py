@@ -9,13 +9,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from support.desk import DAY, NOW, PASSPHRASE, issue_to, make_authority
+from support.desk import DAY, MINUTE, NOW, PASSPHRASE, issue_to, make_authority
 from support.openssl_ca import OpensslCa
 from support.pki import Ca, build, ca_extensions, openssl, openssl_leaf, openssl_root, rsa_key
 
+from gateway import clock
 from gateway.errors import OperationError, UsageError
 from gateway.pki import authority, crl, files, intake, keys, lifecycle, pkcs8
-from gateway.pki.registry import authorities
+from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.certificates import serial_text
 from gateway.pki.registry.records import Purpose, RevocationReason
 from gateway.pki.words import KeyKind
@@ -249,8 +250,43 @@ def test_a_certificate_from_before_is_revoked_by_its_serial(desk, old):
     lifecycle.revoke_foreign(desk, taken, serial, RevocationReason.KEY_COMPROMISE, now)
     published = x509.load_pem_x509_crl(desk.file("old", "crl").read_bytes())
     assert published.get_revoked_certificate_by_serial_number(leaf.serial_number) is not None
-    with pytest.raises(OperationError, match="is revoked already"):
+    with pytest.raises(OperationError, match="is on the list already"):
         lifecycle.revoke_foreign(desk, taken, serial, RevocationReason.KEY_COMPROMISE, now)
+    with pytest.raises(OperationError, match="is not held"):
+        lifecycle.release_foreign(desk, taken, serial, now)
+
+
+def test_a_certificate_from_before_that_was_on_hold_is_released_or_revoked(desk, tmp_path):
+    ca = OpensslCa.make(tmp_path, "root")
+    line = "R\t301231000000Z\t261101000000Z,certificateHold\t{}\tunknown\t/CN=old\n"
+    (ca.folder / "index.txt").write_text(line.format("1F") + line.format("2F"))
+    ca.publish(tmp_path / "root.crl")
+    files_ = (ca.certificate.read_bytes(), (ca.folder / "ca.key").read_bytes(), (tmp_path / "root.crl").read_bytes())
+    asked = intake.Intake(name="old", certificate_pem=files_[0], key_pem=files_[1], key_passphrase=None, crl=files_[2])
+    now = clock.now() + MINUTE
+    taken = intake.take_in(desk, asked, PASSPHRASE, now)
+
+    def listed():
+        published = x509.load_pem_x509_crl(desk.file("old", "crl").read_bytes())
+        reasons = (
+            (entry, entry.extensions.get_extension_for_class(x509.CRLReason).value.reason) for entry in published
+        )
+        return {entry.serial_number: reason for entry, reason in reasons}
+
+    crl.renew(desk, taken, now)
+    assert listed() == {0x1F: x509.ReasonFlags.certificate_hold, 0x2F: x509.ReasonFlags.certificate_hold}
+    with pytest.raises(OperationError, match="is on the list already"):
+        lifecycle.revoke_foreign(desk, taken, "1F", RevocationReason.CERTIFICATE_HOLD, now)
+    lifecycle.release_foreign(desk, taken, "1F", now)
+    lifecycle.revoke_foreign(desk, taken, "2F", RevocationReason.KEY_COMPROMISE, now)
+    assert listed() == {0x2F: x509.ReasonFlags.key_compromise}
+    with pytest.raises(OperationError, match="is not held"):
+        lifecycle.release_foreign(desk, taken, "1F", now)
+    lifecycle.revoke_foreign(desk, taken, "1F", RevocationReason.CERTIFICATE_HOLD, now)
+    assert listed()[0x1F] is x509.ReasonFlags.certificate_hold
+    with desk.registry.reading() as connection:
+        trail = [entry.action for entry in audit.entries(connection, serial="1F")]
+    assert trail == ["released", "held"]
 
 
 def _pem(*leaves):

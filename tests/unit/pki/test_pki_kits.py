@@ -139,17 +139,20 @@ def test_a_public_root_is_left_out(person):
 
 
 def test_a_signed_profile_is_verified_by_openssl(person, tmp_path):
-    middle = Ca.make().issue_ca()
+    root = Ca.make()
+    middle = root.issue_ca()
     leaf = middle.issue("CN=mail.example.com")
     kit = build.build(person, KitKind.IOS)
     signed = apple.sign_profiles(kit, leaf.pem, leaf.key_pem(), "sign.key")
     assert [file.name for file in signed] == [file.name for file in kit]
     assert signed[1] is kit[1]
     (tmp_path / "p").write_bytes(signed[0].data)
+    (tmp_path / "root").write_bytes(root.pem)
     done = subprocess.run(
-        ["openssl", "cms", "-verify", "-inform", "DER", "-in", str(tmp_path / "p"), "-noverify"],
+        ["openssl", "cms", "-verify", "-inform", "DER", "-in", "p", "-CAfile", "root", "-purpose", "any"],
         check=True,
         capture_output=True,
+        cwd=tmp_path,
     )
     assert plistlib.loads(done.stdout) == plistlib.loads(kit[0].data)
 
