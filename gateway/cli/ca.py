@@ -103,7 +103,7 @@ def init(  # noqa: PLR0913 - a command's options
         issuer_url=issuer_url,
         crl_lifetime=duration(crl_lifetime, "--crl-lifetime"),
     )
-    with open_desk(context) as desk:
+    with open_desk(context, may_make=True) as desk:
         above = None
         if parent is not None:
             authority.load(desk, parent)
@@ -142,7 +142,7 @@ def take_in(  # noqa: PLR0913 - a command's options
     from gateway.pki import files, intake  # noqa: PLC0415 - the same
 
     crl_url, ocsp_url, issuer_url = _addresses(publish_at, name, (crl_url, ocsp_url, issuer_url))
-    with open_desk(context) as desk:
+    with open_desk(context, may_make=True) as desk:
         secret = passphrase(passphrase_file, f"authority '{name}', to keep its key under")
         old = secret if key_passphrase_file is None else files.read_secret(key_passphrase_file)
         asked = intake.Intake(

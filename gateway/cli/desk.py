@@ -77,14 +77,17 @@ def take_where(
 
 
 @contextmanager
-def open_desk(context: typer.Context) -> Iterator[Desk]:
-    """The desk over the registry that the command line, the environment or the configuration names."""
+def open_desk(context: typer.Context, *, may_make: bool = False) -> Iterator[Desk]:
+    """The desk over the registry that the command line, the environment or the configuration names.
+
+    Only what makes an authority may make a registry: elsewhere a wrong folder would look like an empty desk.
+    """
     from gateway.pki.desk import Desk  # noqa: PLC0415 - heavy, see app
     from gateway.pki.registry.engine import Registry  # noqa: PLC0415 - the same
 
     where = context.obj if isinstance(context.obj, Where) else Where()
     store, folder = _located(where)
-    with Registry.open(store, Path.cwd()) as registry:
+    with Registry.open(store, Path.cwd(), may_make=may_make) as registry:
         yield Desk(registry, folder, actor())
 
 

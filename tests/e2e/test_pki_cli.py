@@ -125,6 +125,14 @@ def test_a_day_at_the_desk(corp):
     assert text.count("Key Compromise") == 2
 
 
+@pytest.mark.parametrize("command", [("cert", "list"), ("ca", "show", "corp"), ("cert", "revoke", "a@example.com")])
+def test_a_wrong_folder_is_no_empty_desk(desk, command):
+    refused = desk.run(*command, code=2)
+    assert f"{desk.folder}/pki/registry.db: there is no registry" in refused.stderr
+    assert "--store" in refused.stderr
+    assert list(desk.folder.iterdir()) == []
+
+
 def test_tables_and_exports(corp):
     _issue(corp)
     assert "corp CA" in corp.run("ca", "list").stdout

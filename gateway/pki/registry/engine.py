@@ -41,12 +41,16 @@ class Registry:
         self._engine = engine
 
     @classmethod
-    def open(cls, url: str, folder: Path | None = None) -> Self:
+    def open(cls, url: str, folder: Path | None = None, *, may_make: bool = True) -> Self:
         """Open or make the registry at an SQLAlchemy URL; SQLite paths are relative to `folder`.
 
-        Raises `UsageError` for a URL that can't be used, `OperationError` where the database doesn't answer.
+        Without `may_make` no file is made where there is none. Raises `UsageError` for that and for a URL that can't
+        be used, `OperationError` where the database doesn't answer.
         """
-        registry = cls(_engine(locate(url, folder)))
+        located = locate(url, folder)
+        if not may_make:
+            _check_made(located)
+        registry = cls(_engine(located))
         try:
             with registry.writing() as connection:
                 migrate(connection)
@@ -145,6 +149,15 @@ def locate(url: str, folder: Path | None = None) -> URL:
             return parsed.set(drivername="postgresql+psycopg")
         case driver:
             raise UsageError(f"a registry cannot be kept in '{driver}'", remedy)
+
+
+def _check_made(url: URL) -> None:
+    if url.drivername == "sqlite" and not Path(str(url.database)).exists():
+        raise UsageError(
+            f"{url.database}: there is no registry",
+            "Work in the folder that has it, name it with --store or the configuration with -c; "
+            "'gateway ca init' makes one.",
+        )
 
 
 def _engine(url: URL) -> Engine:

@@ -333,6 +333,17 @@ def test_a_folder_in_the_place_of_the_registry(tmp_path):
         Registry.open(f"sqlite:///{tmp_path}")
 
 
+def test_a_registry_is_made_only_where_one_may_be(registry_url, tmp_path):
+    if registry_url.startswith("sqlite"):
+        with pytest.raises(UsageError, match=r"registry\.db: there is no registry") as refused:
+            Registry.open(registry_url, may_make=False)
+        assert "gateway ca init" in refused.value.remedy
+        assert list(tmp_path.iterdir()) == []
+    Registry.open(registry_url).close()
+    with Registry.open(registry_url, may_make=False) as registry, registry.reading() as connection:
+        assert authorities.all_of(connection) == []
+
+
 def test_the_registry_is_its_owners_alone(tmp_path):
     desk = open_desk(tmp_path)
     with desk.registry.writing() as connection:
