@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from gateway.errors import GatewayError, OperationError
@@ -23,7 +22,7 @@ from gateway.keeper.told import Report
 from gateway.keeper.troubles import FIRST_RETRY_SECONDS, Troubles
 from gateway.pki.copies import Copies, Refreshed
 from gateway.pki.desk import Desk
-from gateway.pki.registry.engine import Registry, locate
+from gateway.pki.registry.engine import Registry
 
 ACTOR: Final = "gateway"  # who did it, in the audit trail
 REGISTRY: Final = "the registry"
@@ -121,7 +120,4 @@ class Watch:
 
 def _open(plan: Plan) -> Desk:
     """The desk over a registry that is there. Raises `UsageError`, `OperationError`."""
-    url = locate(plan.store)
-    if url.drivername == "sqlite" and not Path(str(url.database)).exists():
-        raise OperationError(f"{url.database}: there is no registry yet", "Make it with 'gateway ca init NAME'.")
-    return Desk(Registry.open(plan.store), plan.folder, ACTOR)
+    return Desk(Registry.open(plan.store, may_make=False), plan.folder, ACTOR)

@@ -225,7 +225,7 @@ def test_the_process_does_what_it_is_told_and_ends_when_it_is_asked(monkeypatch)
 
     heard = _converse(dialogue)
     assert heard[0]["is"] == "kept"
-    assert "there is no registry yet" in heard[0]["report"]["troubles"][0]["cause"]
+    assert "there is no registry" in heard[0]["report"]["troubles"][0]["cause"]
     assert "secret" not in str(heard)
 
 
