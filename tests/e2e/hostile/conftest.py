@@ -17,9 +17,9 @@ MANY = 1000
 LIMITS = {
     "connections_per_ip": 2 * MANY,
     "handshakes_per_second_per_ip": 100_000,
-    "handshake": "2s",
-    "header_time": "2s",
-    "transfer_idle": "2s",
+    "handshake": "6s",
+    "header_time": "6s",
+    "transfer_idle": "6s",
     "body_bytes_per_second": 1000,
 }
 BACK_SECONDS = 20.0

@@ -109,7 +109,7 @@ def test_heads_that_trickle(gateway, outside, crowd_of, bystander):
         for client in crowd:
             with contextlib.suppress(OSError):
                 client.send(bytes((byte,)))
-        pause.wait(0.1)
+        pause.wait(0.3)
     bystander.is_served()
     for client in crowd:
         with client, contextlib.suppress(ConnectionResetError):  # it wrote on after it had been told
@@ -127,7 +127,7 @@ def test_bodies_that_trickle(gateway, outside, crowd_of, held, framing):
         for client in crowd:
             with contextlib.suppress(OSError):
                 client.send(piece)
-        pause.wait(0.1)
+        pause.wait(0.3)
     for client in crowd:
         with client, contextlib.suppress(ConnectionResetError):
             assert client.answer().verdict == (408, "request_timeout")

@@ -176,7 +176,7 @@ def test_a_client_hello_that_trickles(gateway, outside, context, knock, bystande
         for each in crowd:
             with contextlib.suppress(OSError):
                 each.sendall(bytes((byte,)))
-        pause.wait(0.1)
+        pause.wait(0.3)
     assert {until_closed(each) for each in crowd} == {ENDED}
     assert reasons_of(gateway, outside, 50) == {"no ClientHello within the handshake time": 50}
     bystander.is_served()
