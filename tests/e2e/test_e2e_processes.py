@@ -156,7 +156,7 @@ def run(folder, settings) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "gateway", "run", "-c", str(config)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 

@@ -350,6 +350,7 @@ def publisher_of(gateway) -> int:
 def test_a_publisher_that_is_killed_comes_back(gateway, desk, alice):
     before = publisher_of(gateway)
     os.kill(before, signal.SIGKILL)
+    until(lambda: desk.curl(f"{WELL_KNOWN}/crl/corp.crl")[0].status == 200, "the next one serves")
     assert ": good" in desk.openssl_ocsp("-cert", str(alice.identity.certificate), "-timeout", "15")
     after = publisher_of(gateway)
     assert after != before

@@ -275,7 +275,7 @@ def test_a_broken_ca_file_on_disk_lets_nobody_else_in_and_nobody_out(gateway, cr
     good = path.read_bytes()
     gateway.expected_errors.append(re.escape(REFUSED) + r".*otherCA\.crt ")
     # Where the file breaks between the master's reading and the worker's.
-    gateway.expected_errors.append(r"the worker [0-9]+ keeps its old configuration: .*otherCA\.crt: ")
+    gateway.expected_errors.append(r"the worker [0-9]+ keeps its old configuration: .*otherCA\.crt")
     seen = len(gateway.errors)
     if content is None:
         path.unlink()

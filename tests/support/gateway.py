@@ -270,4 +270,5 @@ class Gateway:
         assert "Traceback" not in self.errors
         assert "Exception ignored" not in self.errors
         failures = [line for line in self.errors.splitlines() if " ERROR " in line]
-        assert not [line for line in failures if not any(re.search(each, line) for each in self.expected_errors)]
+        unexpected = [line for line in failures if not any(re.search(each, line) for each in self.expected_errors)]
+        assert not unexpected, unexpected
