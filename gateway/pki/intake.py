@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,7 +21,17 @@ from gateway.pki.names import check_authority_name
 from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
 from gateway.pki.registry.certificates import can_be_listed, serial_text
-from gateway.pki.registry.records import ListEntry
+from gateway.pki.registry.records import ListEntry, RevocationReason
+from gateway.pki.unreadable import UNREADABLE
+
+MAX_CRL_NUMBER: Final = 2**62  # the registry's numbers have 63 bits, and it goes on from here
+# Extensions with which a list is a whole one all the same, critical or not (RFC 5280 section 5.2).
+_HARMLESS: Final = (
+    *(x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName, x509.FreshestCRL),
+    *(x509.CRLReason, x509.InvalidityDate),
+)
+# Extensions that make a list cover only a part, or other authorities too.
+_PARTIAL: Final = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint, x509.CertificateIssuer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +65,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     chain = _chain(certificate, others)
     old = None if intake.crl is None else _old_list(intake.crl, certificate)
     revoked = () if old is None else _entries(old)
+    number = 0 if old is None else _number(old)
     key_file = authority.free_place(desk, check_authority_name(intake.name))
     make_folder(key_file.parent)
     write_new_private(key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
@@ -67,7 +79,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
         ocsp_url=intake.ocsp_url,
         issuer_url=intake.issuer_url,
         crl_lifetime=intake.crl_lifetime,
-        crl_number=0 if old is None else _number(old),
+        crl_number=number,
         crl_this_update=None if old is None else old.last_update_utc,
     )
     record = authority.register(desk, new, now, "ca import", revoked)
@@ -76,9 +88,12 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
 
 def _certificates(pem: bytes) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+        found = x509.load_pem_x509_certificates(pem)
+        for certificate in found:  # what can't be read shows when it is asked for: here, and not at signing
+            _ = certificate.subject, certificate.issuer, certificate.extensions
+    except UNREADABLE as error:
         raise UsageError("the certificate file holds no certificate that can be read", "Give it in PEM.") from error
+    return found
 
 
 def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
@@ -139,18 +154,31 @@ def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocati
     try:
         crl = load(data)
         is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-    except (ValueError, TypeError) as error:
+        extensions = [*crl.extensions, *(extension for entry in crl for extension in entry.extensions)]
+    except UNREADABLE as error:
         raise UsageError("the revocation list cannot be read", "Give it in PEM or DER.") from error
     if not is_ours:
         raise UsageError("the revocation list is not this authority's", "Give the list that it has signed.")
+    for extension in extensions:
+        if isinstance(extension.value, _PARTIAL) or (extension.critical and not isinstance(extension.value, _HARMLESS)):
+            raise UsageError(
+                f"the revocation list has the extension {extension.oid.dotted_string}, so it is not a whole one",
+                "Give the full list: whoever is missing on it would get in again.",
+            )
     return crl
 
 
 def _number(crl: x509.CertificateRevocationList) -> int:
     try:
-        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
         return 0
+    if not 0 <= number <= MAX_CRL_NUMBER:
+        raise UsageError(
+            f"the revocation list has the number {number}, which is negative or above {MAX_CRL_NUMBER}",
+            "No list of ours could follow it: make a new one with 'gateway ca init'.",
+        )
+    return number
 
 
 def _entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
@@ -159,9 +187,9 @@ def _entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
             f"the revocation list names the serial {wrong[0]:X}, which is longer than 20 bytes or not positive",
             "No list of ours could name it, and its holder would get in: make a new one with 'gateway ca init'.",
         )
-    return tuple(
-        ListEntry(
-            serial=serial_text(entry.serial_number), revoked_at=entry.revocation_date_utc, reason=reason_of(entry)
-        )
-        for entry in crl
-    )
+    found: dict[str, ListEntry] = {}
+    for entry in crl:
+        serial = serial_text(entry.serial_number)
+        if serial not in found or found[serial].reason is RevocationReason.CERTIFICATE_HOLD:
+            found[serial] = ListEntry(serial=serial, revoked_at=entry.revocation_date_utc, reason=reason_of(entry))
+    return tuple(found.values())

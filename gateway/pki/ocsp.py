@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
@@ -28,6 +27,7 @@ from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.engine import Registry
 from gateway.pki.registry.records import CertificateRecord, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+from gateway.pki.unreadable import UNREADABLE
 
 # A request for one certificate is about 120 bytes, with a nonce and a signature below 4 KiB.
 MAX_REQUEST_BYTES: Final = 8 * 1024
@@ -67,7 +67,7 @@ def respond(request_der: bytes, registry: Registry, signers: Signers, now: datet
         nonce = _nonce(request)
         asked = (request.issuer_name_hash, request.issuer_key_hash, _HASHES[request.hash_algorithm.name])
         serial = request.serial_number
-    except (ValueError, TypeError, KeyError, NotImplementedError, UnsupportedAlgorithm):
+    except (*UNREADABLE, KeyError, NotImplementedError):
         return _failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
     try:
         with registry.reading() as connection:

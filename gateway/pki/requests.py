@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from gateway.errors import UsageError
 from gateway.pki.keys import PublicKey, check
+from gateway.pki.unreadable import UNREADABLE
 
 _ASKED_BY_ANYBODY: Final = (x509.SubjectKeyIdentifier,)
 
@@ -36,7 +36,7 @@ def read(data: bytes, *, email: str | None, place: str) -> SigningRequest:
         has_key = request.is_signature_valid
         key = request.public_key()
         ignored = tuple(_ignored(request, email))
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{place}: holds no signing request that can be read", "Give a PKCS#10 file.") from error
     if not has_key:
         raise UsageError(f"{place}: the request is not signed by its own key", "Make it again.")
@@ -47,7 +47,7 @@ def _ignored(request: x509.CertificateSigningRequest, email: str | None) -> Iter
     for attribute in request.subject:
         if attribute.oid == NameOID.EMAIL_ADDRESS and _is_same(str(attribute.value), email):
             continue
-        yield f"subject {attribute.rfc4514_string()}"
+        yield f"subject {_shown(attribute.rfc4514_string())}"
     for extension in request.extensions:
         yield from _ignored_extension(extension.value, email)
 
@@ -60,7 +60,7 @@ def _ignored_extension(value: x509.ExtensionType, email: str | None) -> Iterator
         case x509.SubjectAlternativeName():
             for name in value:
                 if not (isinstance(name, x509.RFC822Name) and _is_same(name.value, email)):
-                    yield f"name {_shown(name)}"
+                    yield f"name {_shown(str(name.value))}"
         case x509.ExtendedKeyUsage():
             yield f"extendedKeyUsage {', '.join(oid._name for oid in value)}"
         case x509.SubjectKeyIdentifier():
@@ -69,8 +69,7 @@ def _ignored_extension(value: x509.ExtensionType, email: str | None) -> Iterator
             yield f"extension {value.oid.dotted_string}"
 
 
-def _shown(name: x509.GeneralName) -> str:
-    text = str(name.value)
+def _shown(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text[:200])
 
 

@@ -364,6 +364,64 @@ def test_lists_that_are_not_the_authoritys_own(desk):
     assert _take(desk, _pem(ca), ca, crl=der).record.crl_number == 0
 
 
+def _raw(oid, value, *, critical=False):
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), critical
+
+
+def test_an_authority_that_cannot_be_read_is_not_taken_in(desk):
+    ca = Ca.make()
+    name, public = "CN=Test Root", ca.key.public_key()
+    for extension in (
+        _raw("2.5.29.30", bytes.fromhex("3006a0043002a300")),  # a name constraint for an x400Address
+        _raw("2.5.29.15", b"\x05\x00"),
+        _raw("2.5.29.17", bytes.fromhex("30058703313233")),  # an address of three bytes
+    ):
+        broken = Ca(build(name, public, name, ca.key, extensions=[*ca_extensions(), extension]), ca.key)
+        with pytest.raises(UsageError, match="no certificate that can be read"):
+            _take(desk, _pem(broken), ca)
+    assert not desk.file("taken", "key").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"extensions": [(x509.DeltaCRLIndicator(1), True)]}, "not a whole one"),
+        ({"extensions": [(x509.DeltaCRLIndicator(1), False)]}, "not a whole one"),
+        ({"extensions": [_raw("1.2.3", b"\x05\x00", critical=True)]}, "not a whole one"),
+        ({"number": None, "extensions": [_raw("2.5.29.20", b"\x05\x00")]}, "cannot be read"),
+        ({"number": intake.MAX_CRL_NUMBER + 1}, "negative or above"),
+    ],
+)
+def test_a_list_on_which_somebody_may_be_missing_is_not_taken_over(desk, options, cause):
+    ca = Ca.make()
+    with pytest.raises(UsageError, match=cause):
+        _take(desk, _pem(ca), ca, crl=ca.crl([5], **options))
+    assert not desk.file("taken", "key").exists()
+
+
+def test_harmless_extensions_and_great_numbers_are_taken_over(desk):
+    ca = Ca.make()
+    list_ = ca.crl([5], number=intake.MAX_CRL_NUMBER, extensions=[_raw("1.2.3", b"\x05\x00")])
+    taken = _take(desk, _pem(ca), ca, crl=list_)
+    new = crl.renew(desk, taken, NOW)
+    assert new.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == intake.MAX_CRL_NUMBER + 1
+
+
+def test_of_two_entries_for_one_serial_the_one_for_good_counts(desk):
+    ca = Ca.make()
+    list_ = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+    list_ = list_.last_update(NOW - DAY).next_update(NOW + DAY)
+    hold, gone = x509.ReasonFlags.certificate_hold, x509.ReasonFlags.key_compromise
+    for serial, reason in ((5, hold), (5, gone), (6, gone), (6, hold)):
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(NOW - DAY)
+        list_ = list_.add_revoked_certificate(entry.add_extension(x509.CRLReason(reason), critical=False).build())
+    pem = list_.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    taken = _take(desk, _pem(ca), ca, crl=pem)
+    with desk.registry.reading() as connection:
+        found = {entry.serial: entry.reason for entry in authorities.foreign(connection, taken.record)}
+    assert found == {"05": RevocationReason.KEY_COMPROMISE, "06": RevocationReason.KEY_COMPROMISE}
+
+
 def test_an_authority_with_keyusage_for_both_is_taken(desk):
     made = make_authority(desk)
     plain = pkcs8.load(desk.file("corp", "key").read_bytes(), PASSPHRASE, "here")

@@ -158,6 +158,10 @@ def test_noise_is_malformed(desk, corp):
     assert _malformed(desk, b"\x30" * ocsp.MAX_REQUEST_BYTES)
     assert _malformed(desk, b"\x30" * (ocsp.MAX_REQUEST_BYTES + 1))
     certificate = issue_to(desk, corp).certificate
+    twice = codec.OCSPRequestBuilder().add_certificate(certificate, corp.certificate, SHA1)
+    for oid in ("1.2.3.1", "1.2.3.2"):
+        twice = twice.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x05\x00"), critical=False)
+    assert _malformed(desk, twice.build().public_bytes(Encoding.DER).replace(b"\x2a\x03\x02", b"\x2a\x03\x01"))
     sha512 = codec.OCSPRequestBuilder().add_certificate(certificate, corp.certificate, hashes.SHA512()).build()
     assert _malformed(desk, sha512.public_bytes(Encoding.DER))
 

@@ -97,6 +97,33 @@ def test_what_is_no_request(data):
         _read(data)
 
 
+def _unknown(oid, value=b"\x05\x00"):
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # One extension twice: the builder makes none, so the second one's last digit is changed.
+        _request(_unknown("1.2.3.1"), _unknown("1.2.3.2"), encoding=Encoding.DER).replace(
+            b"\x2a\x03\x02", b"\x2a\x03\x01"
+        ),
+        _request(_unknown("2.5.29.17", b"\x30\x02\xa3\x00"), encoding=Encoding.DER),  # an x400Address
+        _request(encoding=Encoding.DER).replace(b"\x02\x01\x00", b"\x02\x01\x09", 1),  # version 10
+    ],
+    ids=["duplicate extension", "unsupported name", "version"],
+)
+def test_a_hostile_request_is_told_of_in_our_own_words(data):
+    with pytest.raises(UsageError, match=r"a.csr: holds no signing request"):
+        _read(data)
+
+
+def test_what_a_request_asks_for_moves_no_cursor():
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "boss\x1b[1A\r\nall is well")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(KEY, hashes.SHA256())
+    assert _read(request.public_bytes(Encoding.PEM)).ignored == ("subject CN=boss\ufffd[1A\ufffd\ufffdall is well",)
+
+
 def test_a_key_we_do_not_sign():
     with pytest.raises(UsageError, match=r"a.csr: this kind of key is not used"):
         _read(_request(key=ed25519.Ed25519PrivateKey.generate()))
