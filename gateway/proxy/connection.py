@@ -279,7 +279,7 @@ class ClientConnection:
         if self.closes_after_exchange or self.service.is_draining:
             self._close(is_lingering=unread_body is not None or bool(self._inlet.held))
             return
-        self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.keepalive_seconds
+        self._expect_next()
         data = self._inlet.take()
         if unread_body is not None:
             self._drain = drain = BodyDrain(unread_body)
@@ -360,9 +360,15 @@ class ClientConnection:
             is_closing = True  # with it went the upstream's connection that was this client's alone
         self._refuse(error, head, record, is_closing=is_closing)
         if not is_closing:
-            self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.keepalive_seconds
+            self._expect_next()
             if not self._is_reading and (data := self._inlet.take()):
                 self._read(data)
+
+    def _expect_next(self) -> None:
+        """From here on time runs for the next request, or first for the client to take what it was answered."""
+        limits = self.snapshot.config.limits
+        seconds = limits.transfer_idle_seconds if self.is_write_paused else limits.keepalive_seconds
+        self.deadline = clock.monotonic_seconds() + seconds
 
     def _refuse_unread(self, error: RequestError, data: bytes) -> None:
         """Answer what is no request, and close: nothing behind it can be told apart from it."""
@@ -407,8 +413,10 @@ class ClientConnection:
         self.is_write_paused = False
         if self._exchange is not None:
             self._exchange.resume_response()
-        elif self._drain is None and (data := self._inlet.take()):
-            self._read(data)
+        elif self._drain is None and self._layer.is_established and not self._layer.is_closing():
+            self._expect_next()
+            if data := self._inlet.take():
+                self._read(data)
 
     def on_deadline(self) -> None:
         """Whoever was to speak has not, in time."""

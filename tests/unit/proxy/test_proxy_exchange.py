@@ -647,11 +647,20 @@ def test_the_end_of_an_answer_may_be_read_as_slowly_as_its_beginning(world, last
     client, _ = slow_reader(world, *last, size=HIGH_WATER_BYTES + 1)
     assert world.record["status"] == 200
     for _ in range(5):
-        client.takes(2 * ENOUGH_BYTES)
-        world.passes(Limits().keepalive_seconds + 1)
+        client.takes(ENOUGH_BYTES)
+        world.passes(IDLE_SECONDS + 1)
         assert not client.was_aborted
-    world.passes(2 * Limits().keepalive_seconds)
+    world.passes(IDLE_SECONDS + 1)
     assert client.was_aborted
+
+
+def test_who_has_read_the_end_of_an_answer_may_be_idle_as_long_as_anybody(world):
+    client, _ = slow_reader(world, size=HIGH_WATER_BYTES + 1)
+    client.reads()
+    world.passes(Limits().keepalive_seconds - 1)
+    assert client.is_open
+    world.passes(2)
+    assert not client.is_open
 
 
 def test_sending_does_not_excuse_a_client_from_reading(world):
