@@ -74,7 +74,8 @@ UPSTREAM: Final = Record(
                         "response",
                         Duration(SECOND, DAY),
                         "60m",
-                        "Until the answer begins. ActiveSync phones wait up to 59 minutes for it.",
+                        "How long a server may be silent, before or within an answer, or both sides of a WebSocket. "
+                        "ActiveSync phones wait up to 59 minutes for it.",
                     ),
                     optional("idle", Duration(SECOND, DAY), "60s", "How long an unused connection is kept."),
                 )

@@ -1,7 +1,8 @@
 """After a 101: two raw streams, each way as it comes.
 
 Keeps true: neither side is read faster than the other is written; a side that says it is done is half
-closed and the other goes on; silence of both for the upstream's response time ends it; one access record.
+closed and the other goes on, and all that it said arrives; silence of both for the upstream's response time ends it;
+one access record.
 """
 
 from __future__ import annotations
@@ -70,21 +71,23 @@ class Tunnel:
         self._stir()
 
     def client_eof(self) -> bool:
-        """The client has said all; True to keep its connection for what the upstream still says."""
+        """The client has said all; True: its connection is kept until the upstream has had that, and said the rest."""
         self._is_client_done = True
-        if self._is_upstream_done or not self._upstream.transport.can_write_eof():
-            return False
-        self._upstream.transport.write_eof()
+        transport = self._upstream.transport
+        if self._is_upstream_done or not transport.can_write_eof():  # uvloop's TLS can't close one direction alone
+            transport.close()  # when all is written; `upstream_lost` follows
+        else:
+            transport.write_eof()
         return True
 
     def upstream_eof(self) -> bool:
-        """The upstream has said all; True to keep its connection for what the client still says."""
+        """The upstream has said all; True to keep its connection for what the client still says.
+
+        False: it is closed when all that the client said is written, and `upstream_lost` follows.
+        """
         self._is_upstream_done = True
-        if self._is_client_done:
-            self._end()
-            return False
         self._client.write_eof()
-        return True
+        return not self._is_client_done
 
     def upstream_lost(self, error: Exception | None) -> None:
         """The upstream's connection is gone."""

@@ -113,16 +113,61 @@ def test_an_upstream_that_has_said_all_still_hears_the_rest(world):
     assert client.has_said_eof
     client.says(b"rest")
     assert server.hears() == b"rest"
-    assert world.does(client.application.eof_received) is False
-    client.goes()
+    assert world.does(client.application.eof_received) is True
     assert server.is_lost
+    assert client.is_lost
     assert len(world.log) == 1
 
 
 def test_a_transport_that_cannot_half_close_is_closed(world):
     client, server = upgraded(world)
     server.can_write_eof = lambda: False
-    assert world.does(client.application.eof_received) is False
+    assert world.does(client.application.eof_received) is True
+    assert server.is_lost
+    assert client.is_lost
+    assert not client.was_aborted
+    assert world.busy() == [(0, 0)]
+
+
+@pytest.mark.parametrize("first", ["client", "server", "tls"])
+def test_what_the_client_said_is_written_before_the_end(world, first):
+    """Both have ended, and the upstream has yet to read."""
+    client, server = upgraded(world)
+    server.is_slow = True
+    client.says(b"x" * HIGH_WATER_BYTES)
+    if first == "tls":
+        server.can_write_eof = lambda: False
+    if first == "server":
+        assert world.does(server.protocol.eof_received) is True
+    assert world.does(client.application.eof_received) is True
+    if first == "client":
+        assert world.does(server.protocol.eof_received) is False
+        server.close()  # as the loop does then
+        assert client.has_said_eof
+    assert not server.is_lost
+    assert not client.is_lost
+    assert world.log == []
+    server.reads()
+    assert server.is_lost
+    assert client.is_lost
+    assert not client.was_aborted
+    assert world.record["bytes_in"] == HIGH_WATER_BYTES
+    assert world.busy() == [(0, 0)]
+
+
+def test_an_upstream_that_never_reads_the_rest_is_not_waited_for_without_end(make_world):
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client, server = upgraded(world)
+    server.is_slow = True
+    client.says(b"x")
+    world.does(server.protocol.eof_received)
+    world.does(client.application.eof_received)
+    world.passes(12)
+    assert server.is_lost
+    assert client.is_lost
+    assert len(world.log) == 1
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
