@@ -123,6 +123,15 @@ class Admission:
         # A clock that was set back must not put that off.
         return not self._judged_until - REJUDGE_SECONDS <= unix_seconds < self._judged_until
 
+    def name_client(self, head: RequestHead, record: AccessRecord) -> Address | None:
+        """Write down whom a trusted proxy names; None where the peer speaks for itself. Raises `RequestError`."""
+        proxies, forwarded_for = self.snapshot.trusted_proxies, head.values[FORWARDED_FOR]
+        if forwarded_for is None or not proxies.contains(self.peer.address):
+            return None
+        address = client_address(self.peer.address, forwarded_for, proxies)
+        record.connection = self.fields.with_client(address)
+        return address
+
     def readmit(self, head: RequestHead, record: AccessRecord) -> None:
         """Judge a request that is under way by what counts now. Raises `RequestError`.
 
@@ -143,13 +152,10 @@ class Admission:
             raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
         if head.host is None or head.host != self._host_raw:
             self._name_host(head.host)
-        forwarding = self._forwarding
-        address = self.peer.address
-        forwarded_for = head.values[FORWARDED_FOR]
-        if forwarded_for is not None and self.snapshot.trusted_proxies.contains(address):
-            address = client_address(address, forwarded_for, self.snapshot.trusted_proxies)
-            record.connection = self.fields.with_client(address)
-            chain = b"%b, %b" % (forwarded_for, str(self.peer.address).encode("ascii"))
+        address, forwarding = self.peer.address, self._forwarding
+        if (named := self.name_client(head, record)) is not None:
+            address = named
+            chain = b"%b, %b" % (head.values[FORWARDED_FOR] or b"", str(self.peer.address).encode("ascii"))
             forwarding = self._forwarding_headers(address, chain)
         target, decision = self._decide(head, address, record)
         record.rule = decision.rule

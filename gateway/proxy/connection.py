@@ -205,6 +205,7 @@ class ClientConnection:
         admission = self.admission
         try:
             if self.service.bans:
+                admission.name_client(head, record)  # a proxy's own lockout is not that of everybody behind it
                 self.service.check_ban(record.connection.client_ip, record.now)
             if self._is_over_limit:
                 raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")  # noqa: TRY301
@@ -219,8 +220,6 @@ class ClientConnection:
                 self._reader.passed(admitted)
             else:
                 admitted.describe(record)
-            if self.service.bans:
-                self.service.check_ban(record.connection.client_ip, record.now)
         except RequestError as error:
             self._reader.refused()
             self.refuse_exchange(error, head, record)

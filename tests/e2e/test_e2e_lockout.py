@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from support.client import Client, ask
-from support.gateway import INSIDE, free_port, settings_for
+from support.gateway import INSIDE, OUTSIDE, free_port, settings_for
 from support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
@@ -112,3 +112,24 @@ def test_being_asked_for_a_password_is_no_failure(locking, mail, credentials, ou
         with Client(locking.port, source=outside, identity=credentials["alice"]) as client:
             assert client.ask("GET", "/webmail/login").status == 401
     assert ask(locking.port, "/webmail", source=outside, identity=credentials["alice"]).status == 200
+
+
+def test_a_proxys_own_lockout_is_not_that_of_everybody_behind_it(start, credentials, mail):
+    """It looks now and then whether the gateway is there, without a certificate, and is refused."""
+    lockout = {"failures": 4, "window": "1m", "ban": "1m"}
+    settings = settings_for(credentials.site, mail.url, lockout=lockout, trusted_proxies=[OUTSIDE])
+    gateway = start(settings)
+    alice = credentials["alice"]
+    for _ in range(4):
+        assert ask(gateway.port, "/webmail", source=OUTSIDE).verdict == (403, "certificate_missing")
+    until(lambda: is_locked(gateway, OUTSIDE, alice), "the proxy is locked out")
+    with Client(gateway.port, source=OUTSIDE, identity=alice) as proxy:
+        assert proxy.ask("GET", "/webmail", "X-Forwarded-For: 203.0.113.1").status == 200
+        for _ in range(4):
+            assert proxy.ask("GET", "/webmail/admin", "X-Forwarded-For: 203.0.113.2").status == 403
+
+        def is_locked_out():
+            return proxy.ask("GET", "/webmail", "X-Forwarded-For: 203.0.113.2").verdict == (429, "locked_out")
+
+        until(is_locked_out, "a client behind it is locked out")
+        assert proxy.ask("GET", "/webmail", "X-Forwarded-For: 203.0.113.1").status == 200

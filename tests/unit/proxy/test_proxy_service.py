@@ -383,6 +383,27 @@ def test_a_failed_login_at_the_upstream_counts(make_world):
     assert reports == [{"10.0.0.9": 1}]
 
 
+@pytest.mark.parametrize("path", ["/webmail", "/secret"])
+def test_behind_a_trusted_proxy_the_client_is_kept_out_and_not_the_proxy_nor_others(make_world, path):
+    """Its own checks, say, were refused too often; and one connection carries the requests of many."""
+    world = make_world(trusted_proxies=["10.0.0.9"])
+    until = world.clock.unix_seconds() + 60
+    client = world.client("10.0.0.9")
+    world.service.bans = {"10.0.0.9": until, "10.1.0.1": until}
+    for forwarded in [], ["X-Forwarded-For: 10.1.0.1"]:
+        client.says(get(path, *forwarded))
+        assert status(client.hears()) == 429
+    assert [record["client_ip"] for record in world.records] == ["10.0.0.9", "10.1.0.1"]
+    client.says(get(path, "X-Forwarded-For: 10.1.0.2"))
+    if path == "/secret":
+        assert status(client.hears()) == 403
+    else:
+        world.accepts().says(response())
+        assert status(client.hears()) == 200
+        client.says(get(path, "X-Forwarded-For: 10.1.0.1"))
+        assert status(client.hears()) == 429
+
+
 def test_who_is_kept_out_hears_so_until_the_time_is_over(world):
     world.service.bans = {"10.0.0.9": world.clock.unix_seconds() + 60}
     client, other = world.client(), world.client("10.0.0.10")
