@@ -1,8 +1,8 @@
 """Which upstream servers are asked: active checks, and what connecting to them has taught.
 
-Keeps true: a server that fails its checks gets no request until it has passed them again; without checks a
-server that could not be reached is left alone for a while, as long as there is another. That we had no socket to ask
-with counts against no server.
+Keeps true: a server that fails its checks gets no request until it has passed them again; one that could not be
+reached is passed over for a while, as long as there is another, and then one request alone finds out whether it is
+back. That we had no socket to ask with counts against no server.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from gateway.config.model import Health
 from gateway.proxy.dial import FAILURES, ExhaustedError
 from gateway.proxy.names import ResolveError
 
-# After so many failures in a row a server without health checks is passed over …
+# After so many failures to connect in a row a server is passed over, whatever its checks have said …
 PASSIVE_FALL: Final = 2
-# … for this long; then the next request tries it again.
+# … for this long; then the next request tries it again, and the others wait as long for what becomes of it.
 PASSIVE_SECONDS: Final = 10.0
 # Enough for any status line; nothing behind it is read.
 MAX_STATUS_LINE_BYTES: Final = 1024
@@ -39,14 +39,15 @@ Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 class Condition:
     """What is known of one server."""
 
-    __slots__ = ("_failures", "_passes", "_until_seconds", "cause", "is_checked", "is_up")
+    __slots__ = ("_failures", "_misses", "_passes", "_until_seconds", "cause", "is_checked", "is_up")
 
     def __init__(self) -> None:
         self.is_up = True  # by the active checks; until the first fails, a server is believed in
         self.is_checked = False
         self.cause: str | None = None  # of the last failure
-        self._failures = 0
+        self._failures = 0  # checks, in a row
         self._passes = 0
+        self._misses = 0  # requests that could not connect, in a row
         self._until_seconds = 0.0  # passed over until then, monotonic; by what connecting has taught
 
     def __repr__(self) -> str:
@@ -56,21 +57,27 @@ class Condition:
         """True for a server that should get requests."""
         return self.is_up and now_seconds >= self._until_seconds
 
-    def connected(self) -> None:
-        """A connection for a request was made."""
-        if not self.is_checked:
-            self._failures = 0
-            self.cause = None
-        self._until_seconds = 0.0
-
-    def unreachable(self, now_seconds: float, cause: str) -> None:
-        """A connection for a request could not be made."""
-        self.cause = cause
-        if self.is_checked:
-            return  # the checks will say
-        self._failures += 1
-        if self._failures >= PASSIVE_FALL:
+    def tried(self, now_seconds: float) -> None:
+        """A request is about to connect: where that kept failing, the others wait for how this one fares."""
+        if self._misses >= PASSIVE_FALL:
             self._until_seconds = now_seconds + PASSIVE_SECONDS
+
+    def connected(self) -> bool:
+        """A connection for a request was made; True where that had kept failing."""
+        is_back = self._misses >= PASSIVE_FALL
+        self._misses = 0
+        self._until_seconds = 0.0
+        if not self.is_checked:  # else the checks will say
+            self.cause = None
+        return is_back
+
+    def unreachable(self, now_seconds: float, cause: str) -> bool:
+        """A connection for a request could not be made; True where the server is passed over from now on."""
+        self.cause = cause
+        self._misses += 1
+        if self._misses >= PASSIVE_FALL:
+            self._until_seconds = now_seconds + PASSIVE_SECONDS
+        return self._misses == PASSIVE_FALL
 
     def checked(self, cause: str | None, health: Health) -> bool:
         """Note the outcome of an active check, None for a good one; True where the server went up or down by it."""
@@ -80,8 +87,12 @@ class Condition:
             self._failures = 0
             self._passes += 1
             if self._passes >= health.rise:
-                self.is_up = True
-                self.cause = None
+                if not self.is_up:
+                    self.is_up = True
+                    self._misses = 0
+                    self._until_seconds = 0.0
+                if not self._misses:
+                    self.cause = None
         else:
             self.cause = cause
             self._passes = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import logging
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # Idle connections kept for one server; beyond that a returned one is closed.
 MAX_IDLE_CONNECTIONS: Final = 256
+
+_log = logging.getLogger("gateway.health")
 
 _FAILURES: Final = (*dial.FAILURES, TimeoutError, ssl.SSLError, ValueError, ResolveError)
 
@@ -151,8 +154,9 @@ class Pool:
             return
         self._next += 1
         causes = []
-        for state in [first, *(other for other in self.servers if other is not first and other.condition.is_up)]:
+        for state in [first, *self._others(first)]:
             state.busy += 1
+            state.condition.tried(clock.monotonic_seconds())
             try:
                 connection = await self._open(state, header)
             except dial.ExhaustedError as error:
@@ -162,16 +166,24 @@ class Pool:
             except _FAILURES as error:
                 state.busy -= 1
                 cause = str(error) or f"no connection within {self.upstream.timeouts.connect_seconds:g} s"
-                state.condition.unreachable(clock.monotonic_seconds(), cause)
+                if state.condition.unreachable(clock.monotonic_seconds(), cause):
+                    _log.warning("%s can't be reached: %s", state.url, cause)
                 causes.append(f"{state.url}: {cause}")
             except asyncio.CancelledError:
                 state.busy -= 1
                 raise
             else:
-                state.condition.connected()
+                if state.condition.connected():
+                    _log.warning("%s is reached again", state.url)
                 exchange.attach(connection)
                 return
         exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, "; ".join(causes)))
+
+    def _others(self, first: ServerState) -> list[ServerState]:
+        """Whom to try after the first; those that could not be reached lately come last."""
+        now = clock.monotonic_seconds()
+        others = [state for state in self.servers if state is not first and state.condition.is_up]
+        return sorted(others, key=lambda state: not state.condition.may_be_asked(now))
 
     async def _open(self, state: ServerState, header: bytes) -> UpstreamConnection:
         async with asyncio.timeout(self.upstream.timeouts.connect_seconds):

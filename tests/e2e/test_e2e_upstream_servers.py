@@ -96,6 +96,24 @@ def test_a_server_that_refuses_connections_costs_nobody_an_error(start, credenti
     assert [ask(gateway.port, "/webmail").status for _ in range(6)] == [200] * 6
 
 
+def test_a_server_that_cannot_be_reached_is_told_of_once_and_comes_back_by_itself(start, credentials, mail):
+    """Clients notice nothing of either, so the log is where it is found out; this needs no checks."""
+    port = free_port()
+    url = f"http://{INSIDE}:{port}"
+    gateway = start(with_servers(credentials, url, mail.url, balance="round_robin"))
+    for _ in range(8):
+        assert ask(gateway.port, "/webmail").status == 200
+    told = f"{url} can't be reached: "
+    assert gateway.errors.count(told) == 1
+    late = MailServer(port=port)
+    try:
+        until(lambda: ask(gateway.port, "/webmail").status == 200 and late.received, "it is asked again")
+        until(lambda: f"{url} is reached again" in gateway.errors, "that is told")
+        assert gateway.errors.count(told) == 1
+    finally:
+        late.stop()
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("last_word", [b"", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"])
 def test_a_server_that_closes_whatever_connects_keeps_nobody_waiting(start, credentials, mail, scheme, last_word):

@@ -40,27 +40,53 @@ def test_failures_and_passes_count_in_a_row():
     assert condition.checked(None, HEALTH) is True
 
 
-def test_without_checks_connecting_teaches():
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_connecting_teaches(is_checked):
     condition = Condition()
+    if is_checked:
+        condition.checked(None, HEALTH)
     for _ in range(PASSIVE_FALL - 1):
-        condition.unreachable(100.0, "refused")
+        assert not condition.unreachable(100.0, "refused")
         assert condition.may_be_asked(100.0)
-    condition.unreachable(100.0, "refused")
+    assert condition.unreachable(100.0, "refused")
+    assert not condition.unreachable(100.0, "refused")  # that was known
     assert not condition.may_be_asked(100.0 + PASSIVE_SECONDS - 0.1)
     assert condition.may_be_asked(100.0 + PASSIVE_SECONDS)
-    condition.connected()
+    assert condition.connected()
+    assert not condition.connected()
     assert condition.may_be_asked(100.0)
+    assert condition.cause == ("refused" if is_checked else None)  # the checks will say more
+    condition.checked(None, HEALTH)
+    condition.checked(None, HEALTH)
     assert condition.cause is None
 
 
-def test_with_checks_they_alone_teach():
+def test_one_request_tries_a_server_that_was_passed_over():
     condition = Condition()
-    condition.checked(None, HEALTH)
-    for _ in range(10):
+    condition.tried(100.0)
+    assert condition.may_be_asked(100.0)  # nothing speaks against it
+    for _ in range(PASSIVE_FALL):
         condition.unreachable(100.0, "refused")
+    later = 100.0 + PASSIVE_SECONDS
+    condition.tried(later)
+    assert not condition.may_be_asked(later)
+    assert condition.may_be_asked(later + PASSIVE_SECONDS)  # whoever tried has gone, perhaps
+
+
+def test_what_connecting_has_taught_is_forgotten_when_the_checks_bring_it_back():
+    condition = Condition()
+    for _ in range(PASSIVE_FALL):
+        condition.unreachable(100.0, "refused")
+    for _ in range(HEALTH.rise):
+        condition.checked(None, HEALTH)
+    assert not condition.may_be_asked(100.0)
+    assert condition.cause == "refused"  # for the status: why it is passed over
+    for _ in range(HEALTH.fall):
+        condition.checked("no", HEALTH)
+    for _ in range(HEALTH.rise):
+        condition.checked(None, HEALTH)
     assert condition.may_be_asked(100.0)
-    condition.connected()
-    assert condition.cause == "refused"  # for the status page: the checks will say more
+    assert condition.cause is None
 
 
 # asking

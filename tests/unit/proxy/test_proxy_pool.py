@@ -170,6 +170,52 @@ def test_a_server_that_keeps_failing_is_left_alone_for_a_while(make_world, balan
     assert "10.0.0.5" in {first_choice(world) for _ in range(3)}
 
 
+def miss(world, host):
+    """Requests fail to reach this server until it is passed over."""
+    (state,) = [state for state in world.service._pools["mail"].servers if state.server.host == host]
+    for _ in range(PASSIVE_FALL):
+        state.condition.unreachable(world.clock.monotonic_seconds(), "refused")
+
+
+def test_one_request_alone_tries_a_server_that_was_left_alone(make_world):
+    """It may take the whole of the connect timeout; the others do not wait with it."""
+    world = three(make_world, "round_robin")
+    miss(world, "10.0.0.5")
+    world.passes(PASSIVE_SECONDS)
+    for _ in range(9):
+        world.client().says(get())
+    assert [dial.server.host for dial in world.dials].count("10.0.0.5") == 1
+
+
+def test_after_a_failure_those_that_could_not_be_reached_lately_come_last(make_world):
+    world = three(make_world, "round_robin")
+    miss(world, "10.0.0.5")
+    client = world.client()
+    client.says(get())
+    asked = []
+    for _ in SERVERS:
+        asked.append(world.dials[0].server.host)
+        world.refuses()
+    assert sorted(asked[:2]) == ["10.0.0.6", "10.0.0.7"]
+    assert asked[2] == "10.0.0.5"
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+
+
+def test_it_is_said_once_that_a_server_cannot_be_reached_and_once_that_it_can_again(world, caplog):
+    client = world.client()
+    for _ in range(PASSIVE_FALL + 2):
+        client.says(get())
+        world.refuses()
+    for _ in range(2):
+        client.says(get())
+        world.accepts().says(response("200 OK", "Connection: close"))
+    told = [record.getMessage() for record in caplog.records if record.name == "gateway.health"]
+    assert told == [
+        "http://10.0.0.5:8080 can't be reached: Connection refused",
+        "http://10.0.0.5:8080 is reached again",
+    ]
+
+
 def test_when_every_server_is_left_alone_they_are_asked_all_the_same(make_world):
     world = three(make_world, "least_connections")
     for state in world.service._pools["mail"].servers:
