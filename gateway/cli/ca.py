@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gateway.pki.desk import Desk
     from gateway.pki.registry.records import AuthorityRecord
 
-_DEFAULT_DAYS: Final = 2048
 _DEFAULT_CRL_LIFETIME: Final = "30d"
 
 NameArgument = Annotated[str, typer.Argument(help="What the authority is called.", metavar="NAME")]
@@ -71,7 +70,9 @@ def init(  # noqa: PLR0913 - a command's options
     country: Annotated[str | None, typer.Option("--country", help="C, two letters.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", help="The one mail domain it may sign for.")] = None,
     key: Annotated[KeyKind, typer.Option("--key", help="Kind of key.", case_sensitive=False)] = KeyKind.RSA_4096,
-    days: Annotated[int, typer.Option("--days", help="How long it is good.")] = _DEFAULT_DAYS,
+    days: Annotated[
+        int | None, typer.Option("--days", help="How long it is good. [default: 2048, or what the parent has left]")
+    ] = None,
     parent: Annotated[str | None, typer.Option("--parent", help="The authority above; none: a root.")] = None,
     passphrase_file: PassphraseOption = None,
     parent_passphrase_file: Annotated[

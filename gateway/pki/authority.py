@@ -67,7 +67,7 @@ class Plan:
     country: str | None = None
     domain: str | None = None
     kind: KeyKind = KeyKind.RSA_4096
-    days: int = DEFAULT_DAYS
+    days: int | None = None  # None: 2048, or what the parent has left
     crl_url: str | None = None
     ocsp_url: str | None = None
     issuer_url: str | None = None
@@ -79,6 +79,8 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
     subject = _subject(plan)
     domain = _domain(plan.domain, parent)
     validity = _validity(plan.days, now, parent)
+    if parent is not None:
+        _check_depth(parent)
     key_file = free_place(desk, plan.name)
     new_key = keys.make(plan.kind)
     certificate = profiles.authority_certificate(
@@ -179,12 +181,31 @@ def _domain(domain: str | None, parent: Authority | None) -> str | None:
     return wanted or inherited
 
 
-def _validity(days: int, now: datetime, parent: Authority | None) -> profiles.Validity:
-    if not 1 <= days <= MAX_DAYS:
-        raise UsageError(f"{days} days cannot be", f"Give 1 to {MAX_DAYS}.")
-    validity = profiles.Validity.of_days(now, days)
+def _check_depth(parent: Authority) -> None:
+    """Refuse an authority whose certificates no verifier would accept (RFC 5280 section 6.1.4 m)."""
+    for below, above in enumerate(parent.path, 1):
+        allowed = _path_length(above)
+        if allowed is not None and allowed < below:
+            raise UsageError(
+                f"{above.subject.rfc4514_string()} may have {allowed or 'no'} authorities below it in a row",
+                "Give a --parent further up, such as the root.",
+            )
+
+
+def _path_length(certificate: x509.Certificate) -> int | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    except x509.ExtensionNotFound:  # a root of X.509v1
+        return None
+
+
+def _validity(days: int | None, now: datetime, parent: Authority | None) -> profiles.Validity:
+    left = MAX_DAYS if parent is None else (parent.record.not_after - now).days
+    wanted = max(1, min(DEFAULT_DAYS, left)) if days is None else days
+    if not 1 <= wanted <= MAX_DAYS:
+        raise UsageError(f"{wanted} days cannot be", f"Give 1 to {MAX_DAYS}.")
+    validity = profiles.Validity.of_days(now, wanted)
     if parent is not None and validity.not_after > parent.record.not_after:
-        left = (parent.record.not_after - now).days
         raise UsageError(f"the parent '{parent.name}' ends in {left} days", f"Give --days {max(left, 1)} or fewer.")
     return validity
 

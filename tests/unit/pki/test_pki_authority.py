@@ -128,6 +128,31 @@ def test_parents_bound_their_children(desk):
     assert make_authority(desk, parent=root, domain="example.com", days=100).record.domain == "example.com"
 
 
+def test_a_child_ends_with_its_parent_unless_told_otherwise(desk):
+    root = make_authority(desk, "root")
+    later = NOW + timedelta(minutes=5)
+    child = make_authority(desk, "child", parent=root, now=later)
+    assert root.record.not_after - DAY < child.record.not_after <= root.record.not_after
+
+
+def test_below_an_intermediate_there_is_no_authority(desk, tmp_path):
+    root = make_authority(desk, "root")
+    between = make_authority(desk, "between", parent=root)
+    with pytest.raises(UsageError, match=r"CN=between CA may have no authorities below it"):
+        make_authority(desk, "below", parent=between)
+    assert not desk.file("below", "key").exists()
+    openssl_root(tmp_path)  # its certificate names no bound
+    old = intake.Intake(
+        name="old",
+        certificate_pem=(tmp_path / "rootCA.pem").read_bytes(),
+        key_pem=(tmp_path / "rootCA.key").read_bytes(),
+        key_passphrase=None,
+    )
+    now = _after(tmp_path)
+    taken = intake.take_in(desk, old, PASSPHRASE, now)
+    assert make_authority(desk, "below", parent=taken, now=now).record.parent == "old"
+
+
 @pytest.mark.usefixtures("corp")
 def test_a_key_that_is_there_is_never_overwritten(desk):
     before = desk.file("corp", "key").read_bytes()
@@ -444,6 +469,7 @@ def test_a_v1_root_counts_as_an_authority(desk, tmp_path):
     )
     now = certificate.not_valid_before_utc + DAY
     taken = intake.take_in(desk, given, PASSPHRASE, now)
+    assert make_authority(desk, "below", parent=taken, now=now).chain == (certificate,)
     leaf = issue_to(desk, taken, purpose=Purpose.AUTH, now=now)
     aki = leaf.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert aki.key_identifier == x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
