@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from sqlalchemy import select
 
 from gateway.errors import UsageError
 from gateway.pki import constraints, crl, pkcs8, profiles
@@ -20,7 +23,7 @@ from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.names import check_email, check_text, name_key
-from gateway.pki.registry import audit, certificates, claims
+from gateway.pki.registry import audit, authorities, certificates, claims
 from gateway.pki.registry.records import CertificateRecord, Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
 
@@ -87,6 +90,21 @@ def checked(authority: Authority, order: Order, now: datetime) -> Order:
     return clean
 
 
+def check_not_revoked(desk: Desk, authority: Authority) -> None:
+    """Refuse an authority that one above it took back or holds: nobody would get in. Raises `UsageError`."""
+    with desk.registry.reading() as connection:
+        for below, above in pairwise(authority.path):
+            der = above.public_bytes(Encoding.DER)
+            found = connection.execute(select(AUTHORITIES.c.id).where(AUTHORITIES.c.certificate_der == der)).scalars()
+            serial = certificates.serial_text(below.serial_number)
+            if any(authorities.foreign_entry(connection, id_, serial) for id_ in found.all()):
+                raise UsageError(
+                    f"the authority {below.subject.rfc4514_string()} is on the list of "
+                    f"{above.subject.rfc4514_string()}: it was revoked or is held",
+                    "Use another authority, or make a new one with 'gateway ca init'.",
+                )
+
+
 def validity(authority: Authority, days: int | None, now: datetime) -> profiles.Validity:
     """From when to when a certificate is good. Raises `UsageError` for more days than the authority has left."""
     left = (authority.record.not_after - now).days
@@ -109,6 +127,8 @@ def issue(
     Raises `UsageError`, `NameTakenError`, `OperationError`.
     """
     clean = checked(authority, order, now)
+    if clean.purpose is not Purpose.OCSP:  # who asks about certificates from before gets an answer
+        check_not_revoked(desk, authority)
     reclaim(desk, authority, clean, now)
     with desk.registry.reading() as connection:
         serials = claims.holders(connection, authority.record.id, clean.common_name, clean.purpose, now)

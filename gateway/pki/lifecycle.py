@@ -40,11 +40,11 @@ def renew(
     Raises `UsageError` where the old one can't be renewed, `OperationError` where somebody was faster.
     """
     if old.state is not State.LIVE or old.supersede_at is not None:
-        status = "renewed already" if old.supersede_at is not None else str(old.state)
-        raise UsageError(f"certificate {old.serial} of '{old.common_name}' is {status}", "Issue a new one.")
+        raise _not_renewable(old)
     if renewal.overlap < timedelta(0):
         raise UsageError("the overlap cannot be negative", "Give a duration such as 14d.")
     order = issue.checked(authority, _order_of(old, renewal.days), now)
+    issue.check_not_revoked(desk, authority)
     certificate = issue.sign(authority, order, renewal.key, now)
     new = certificates.NewCertificate(
         certificate=certificate,
@@ -65,6 +65,15 @@ def renew(
     if not renewal.overlap:
         crl.renew(desk, authority, now)
     return issued
+
+
+def _not_renewable(old: CertificateRecord) -> UsageError:
+    status, remedy = str(old.state), "Issue a new one."
+    if old.supersede_at is not None:
+        status, remedy = "renewed already", "Renew the one that took its place: see 'gateway cert list'."
+    elif old.state is State.HELD:
+        remedy = f"Release it first: 'gateway cert unhold {old.serial}'."
+    return UsageError(f"certificate {old.serial} of '{old.common_name}' is {status}", remedy)
 
 
 def revoke(

@@ -14,7 +14,7 @@ from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, relo
 from support.pki import openssl
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import authority, crl, issue, lifecycle, profiles
+from gateway.pki import authority, crl, issue, lifecycle, ocsp_signer, profiles
 from gateway.pki.registry import audit, authorities, certificates
 from gateway.pki.registry.claims import NameTakenError
 from gateway.pki.registry.records import Purpose, RevocationReason, State
@@ -169,12 +169,36 @@ def test_what_cannot_be_renewed(desk, corp):
     with pytest.raises(UsageError, match="overlap cannot be negative"):
         lifecycle.renew(desk, corp, old, lifecycle.Renewal(key=KEY, overlap=-DAY), NOW, Files())
     lifecycle.renew(desk, corp, old, lifecycle.Renewal(key=KEY), NOW, Files())
-    with pytest.raises(UsageError, match="is renewed already"):
+    with pytest.raises(UsageError, match="is renewed already") as refused:
         lifecycle.renew(desk, corp, reload(desk, old), lifecycle.Renewal(key=KEY), NOW, Files())
+    assert refused.value.remedy.startswith("Renew the one that took its place")
+    carol = issue_to(desk, corp, "carol@example.com").record
+    lifecycle.hold(desk, corp, [carol], NOW)
+    with pytest.raises(UsageError, match="is held") as refused:
+        lifecycle.renew(desk, corp, reload(desk, carol), lifecycle.Renewal(key=KEY), NOW, Files())
+    assert refused.value.remedy == f"Release it first: 'gateway cert unhold {carol.serial}'."
     bob = issue_to(desk, corp, "bob@example.com").record
     lifecycle.revoke(desk, corp, [bob], RevocationReason.UNSPECIFIED, NOW)
     with pytest.raises(UsageError, match="is revoked"):
         lifecycle.renew(desk, corp, reload(desk, bob), lifecycle.Renewal(key=KEY), NOW, Files())
+
+
+def test_an_authority_that_was_revoked_signs_nobody(desk, corp):
+    below = make_authority(desk, "below", parent=corp)
+    other = make_authority(desk, "other", parent=corp)
+    alice = issue_to(desk, below).record
+    serial = certificates.serial_text(below.certificate.serial_number)
+    lifecycle.revoke_foreign(desk, corp, serial, RevocationReason.CERTIFICATE_HOLD, NOW)
+    with pytest.raises(UsageError, match=r"CN=below CA is on the list of CN=corp CA"):
+        issue_to(desk, below, "bob@example.com")
+    with pytest.raises(UsageError, match=r"CN=below CA is on the list of CN=corp CA"):
+        lifecycle.renew(desk, below, alice, lifecycle.Renewal(key=KEY), NOW, Files())
+    assert reload(desk, alice).supersede_at is None
+    assert issue_to(desk, other, "bob@example.com").record.authority == "other"
+    ocsp_signer.make_signer(desk, below, NOW)  # it still tells who was revoked
+    lifecycle.revoke(desk, below, [alice], RevocationReason.SUPERSEDED, NOW)
+    lifecycle.release_foreign(desk, corp, serial, NOW)
+    assert issue_to(desk, below).record.authority == "below"
 
 
 def test_of_two_renewals_at_once_one_loses_and_is_revoked(desk):
