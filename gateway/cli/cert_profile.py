@@ -60,9 +60,14 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
     from gateway.pki.names import check_domain, check_text  # noqa: PLC0415 - the same
     from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
 
+    now = clock.now()
     with desk.registry.reading() as connection:
-        record = search.one(certificates.matching(connection, target), clock.now(), target)
+        record = search.one(certificates.matching(connection, target), now, target)
         above = authorities.get(connection, record.authority)
+    if not record.is_usable(now):
+        raise UsageError(
+            f"certificate {record.serial} is {record.status(now)}", "Issue or renew one: with this nobody gets in."
+        )
     if record.email is None:
         raise UsageError(f"certificate {record.serial} is no person's", "Give a person's address or serial.")
     data = files.read(p12[0])

@@ -24,6 +24,8 @@ from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KeyKind, P12Format
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from gateway.pki.delivery import Delivery
     from gateway.pki.keys import PrivateKey, PublicKey
     from gateway.pki.registry.records import CertificateRecord
@@ -70,9 +72,19 @@ def renew(  # noqa: PLR0913 - a command's options
             p12_format=None if own is None or old.purpose is Purpose.SERVER else p12_format,
             escrow=secret if has_escrow else None,
         )
-        issued = lifecycle.renew(desk, signer, old, renewal, clock.now(), delivery)
+        now = clock.now()
+        issued = lifecycle.renew(desk, signer, old, renewal, now, delivery)
         files.report(delivery, issued)
-        typer.echo(f"{old.serial}  good until {clock.now() + gone_after:%Y-%m-%d %H:%M} UTC, then revoked")
+        typer.echo(f"{old.serial}  {_fate(old, now, now + gone_after)}")
+
+
+def _fate(old: CertificateRecord, now: datetime, revoked_at: datetime) -> str:
+    """What becomes of the old certificate."""
+    if old.not_after <= now:
+        return f"expired {old.not_after:%Y-%m-%d}"
+    if old.not_after <= revoked_at:
+        return f"good until {old.not_after:%Y-%m-%d %H:%M} UTC, when it expires"
+    return "revoked" if revoked_at <= now else f"good until {revoked_at:%Y-%m-%d %H:%M} UTC, then revoked"
 
 
 def _key(

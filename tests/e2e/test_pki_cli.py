@@ -294,6 +294,30 @@ def test_renewing_with_the_same_key(corp):
     assert states == ["revoked", "live"]
 
 
+def test_a_renewal_says_what_becomes_of_the_old_one(corp):
+    ends = {}
+    for email, days in (("alice@example.com", 5), ("bob@example.com", 30), ("carol@example.com", 30)):
+        serial = _issue(corp, email, "--days", days)
+        [shown] = corp.json("cert", "show", serial)
+        ends[email] = shown["not_after"].replace("T", " ")[:16]
+    renew = ("cert", "renew", "--same-key")
+    assert (
+        f"good until {ends['alice@example.com']} UTC, when it expires" in corp.run(*renew, "alice@example.com").stdout
+    )
+    assert corp.run(*renew, "bob@example.com").stdout.endswith("UTC, then revoked\n")
+    assert corp.run(*renew, "carol@example.com", "--overlap", "0s").stdout.endswith("  revoked\n")
+
+
+def test_a_certificate_that_opens_nothing_goes_into_no_kit(corp):
+    serial = _issue(corp)
+    files = ("--p12", "alice@example.com.p12", "--password-file", "alice@example.com.password")
+    profile = ("cert", "profile", serial, "--kind", "ios", "--host", "mail.example.com", *files)
+    corp.run(*profile)
+    corp.run("cert", "revoke", serial)
+    assert f"certificate {serial} is revoked" in corp.run(*profile, "--out", "late", code=2).stderr
+    assert not (corp.folder / "late").exists()
+
+
 def test_servers(corp):
     [serial] = corp.serials("cert", "server", "mail.example.com", "127.0.0.1", "--ca", "corp")
     openssl(

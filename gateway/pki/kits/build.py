@@ -11,6 +11,7 @@ from gateway.pki.files import make_folder, write_private, write_public
 from gateway.pki.kits import apple, programs, windows
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.kits.letter import letter
+from gateway.pki.registry.certificates import serial_text
 from gateway.pki.words import KitKind
 
 FOLDER_MODE: Final = 0o700
@@ -27,7 +28,7 @@ def build(person: Person, kind: KitKind, *, has_root: bool = True) -> list[KitFi
 
 
 def _check_use(person: Person, kind: KitKind) -> None:
-    serial = f"certificate {person.certificate.serial_number:X}"
+    serial = f"certificate {serial_text(person.certificate.serial_number)}"
     if kind in _FOR_LOGIN and not person.is_for_login:
         raise UsageError(f"{serial} is for mail alone, a kit for {kind} for logging in", "Give the one for logging in.")
     if kind is KitKind.THUNDERBIRD and person.uses == ("login",):

@@ -10,6 +10,7 @@ from typing import Final
 import segno
 
 from gateway.pki.kits.kit import KitFile, Person
+from gateway.pki.registry.certificates import serial_text
 from gateway.pki.words import KitKind
 
 _BY_HAND: Final = "Type the password that you were given separately."
@@ -124,7 +125,7 @@ def letter(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
         code=_qr(url),
         steps="\n".join(f"<li>{step}</li>" for step in _steps(person, kind, has_root=has_root)),
         until=f"{person.certificate.not_valid_after_utc:%Y-%m-%d}",
-        serial=f"{person.certificate.serial_number:X}",
+        serial=serial_text(person.certificate.serial_number),
     )
     return KitFile(f"{person.stem}.html", page.encode(), person.password is not None)
 

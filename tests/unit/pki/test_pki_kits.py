@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.desk import NOW, PASSPHRASE, Files, issue_to, make_authority
 from support.pki import Ca, ec_key
+from support.pki import build as make_certificate
 
 from gateway.errors import UsageError
 from gateway.pki import authority, lifecycle
@@ -232,10 +233,16 @@ def test_the_letter_says_who_and_how_and_escapes_names(person, kind):
     assert "Shaq O’Neil &lt;b&gt;" in text
     assert "<b>" not in text
     assert "<svg" in text
-    assert f"{person.certificate.serial_number:X}" in text
+    assert certificates.serial_text(person.certificate.serial_number) in text
     assert len(re.findall("<li>", text)) >= 3
     assert not re.search(r"\{\w+\}", text)
     assert "http" not in re.sub(r"https://mail\.example\.com/|http://www\.w3\.org/2000/svg", "", text)
+
+
+def test_a_letter_writes_the_serial_as_the_registry_does(person):
+    key = ec_key()
+    odd = replace(person, certificate=make_certificate("CN=x", key.public_key(), "CN=y", key, serial=0xABC))
+    assert "<code>0ABC</code>" in build.build(odd, KitKind.IOS)[-1].data.decode()
 
 
 def test_the_letter_tells_what_the_certificate_is_for(person):
