@@ -99,16 +99,16 @@ def test_main_exits_with_the_commands_code(arguments, code):
     assert done.returncode == code
 
 
-def test_a_command_does_not_look_for_garbage_among_what_it_imports():
-    """Thorough looks, each through everything there is, took a third of the time of `gateway check`."""
+def test_a_command_hardly_looks_for_garbage_among_what_it_imports():
+    """The dozens of looks that Python would take were a third of the time of `gateway check`."""
     code = (
-        "import atexit, gc, sys; from gateway.cli.app import main; looks = []; gc.callbacks.append("
-        "lambda phase, info: phase == 'start' and info['generation'] and looks.append(info));"
-        "atexit.register(lambda: print(looks, gc.get_freeze_count() > 10_000));"
+        "import atexit, gc, sys; from gateway.cli.app import main; looks = [];"
+        "gc.callbacks.append(lambda phase, info: phase == 'start' and looks.append(info));"
+        "atexit.register(lambda: print(len(looks) <= 3, gc.get_freeze_count() > 10_000));"
         "sys.argv[1:] = ['check', '--config', 'nowhere.yaml']; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
-    assert (done.returncode, done.stdout) == (2, "[] True\n")
+    assert (done.returncode, done.stdout) == (2, "True True\n")
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly():
