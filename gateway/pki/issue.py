@@ -164,7 +164,10 @@ def finish(
                 certificates.supersede(connection, old.record, issued.record, old.at)
             audit.add(connection, event(desk, issued.record, "issued", now))
     except BaseException:
-        abandon(desk, authority, [issued.record], now)
+        with desk.registry.reading() as connection:
+            left = certificates.get(connection, authority.name, issued.record.serial)
+        if left.state is State.PENDING:  # Ctrl-C may come when it is live already: its files are there, and it stays
+            abandon(desk, authority, [left], now)
         raise
     return replace(issued, record=replace(issued.record, state=State.LIVE))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -155,6 +157,24 @@ def test_what_is_not_delivered_is_revoked_and_its_name_is_free(desk, corp):
     published = x509.load_pem_x509_crl(desk.file("corp", "crl").read_bytes())
     assert published.get_revoked_certificate_by_serial_number(int(left.serial, 16)) is not None
     assert issue_to(desk, corp).record.state is State.LIVE
+
+
+def test_an_interrupt_after_the_last_commit_leaves_a_live_certificate(desk, corp, monkeypatch):
+    writing = type(desk.registry).writing
+
+    @contextmanager
+    def interrupted(registry):
+        with writing(registry) as connection:
+            yield connection
+        with registry.reading() as connection:
+            if any(record.state is State.LIVE for record in certificates.find(connection)):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(desk.registry), "writing", interrupted)
+    files = Files()
+    with pytest.raises(KeyboardInterrupt):
+        issue.issue(desk, corp, issue.Order.of_person("alice@example.com"), EC, NOW, files)
+    assert reload(desk, files.issued[0].record).state is State.LIVE
 
 
 def test_a_pending_certificate_is_nobodys(desk, corp):
