@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Final
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is not None:
         sys.exit(run(arguments))
     garbage.look_rarely()
+    if not sys.warnoptions:
+        # What cryptography has to say of strangers' certificates: it names our code, and we say what is wrong.
+        warnings.filterwarnings("ignore", category=UserWarning)
     code = run(sys.argv[1:])
     garbage.look_no_more()
     sys.exit(code)

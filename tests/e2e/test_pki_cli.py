@@ -17,7 +17,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from support.pki import openssl, openssl_leaf, openssl_root
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.desk_command import DeskFolder
+from support.pki import ec_key, openssl, openssl_leaf, openssl_root
 
 from gateway.cli import app
 from gateway.pki import pkcs8
@@ -262,6 +265,21 @@ def test_requests_uses_and_kept_keys(corp):
     assert _trail(corp, "kept@example.com") == ["signed", "issued", "key recovered"]
     (corp.folder / "pass").write_text(PASSPHRASE)
     openssl("pkey", "-in", "kept.key", "-passin", "file:pass", "-noout", cwd=corp.folder)
+
+
+def test_a_request_with_too_long_a_name_makes_no_noise(tmp_path):
+    key = ec_key()
+    with pytest.warns(UserWarning, match="but it was 65"):
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "C" * 65, _validate=False)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    (tmp_path / "a.csr").write_bytes(request.public_bytes(Encoding.PEM))
+    desk = DeskFolder(tmp_path)
+    desk.run("ca", "init", "corp", "--key", "ecdsa-p256")
+    made = desk.run("cert", "issue", "alice@example.com", "--ca", "corp", "--csr", "a.csr")
+    assert [line for line in made.splitlines() if not SERIAL.match(line)] == [
+        "  alice@example.com.crt",
+        f"a.csr: ignored: subject CN={'C' * 65}",
+    ]
 
 
 def test_renewing_with_the_same_key(corp):
