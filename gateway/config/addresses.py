@@ -22,6 +22,7 @@ _SERVER: Final = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?/?(?P<rest>[^\s]*)"
 )
 _SERVER_REMEDY: Final = "write http:// or https://, a host and a port: https://10.0.0.5:443"
+_BRACKETS_REMEDY: Final = "write an IPv6 address in brackets: https://[fd00::5]:443"
 _MAIL_SERVER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _DNS_PORT: Final = 53
@@ -107,6 +108,8 @@ def parse_server(text: str) -> Server:
     """An upstream server's URL; the port may be left out."""
     if (found := _SERVER.fullmatch(text)) is None:
         raise Unreadable(f"{quote(text)} is not a server's URL", _SERVER_REMEDY)
+    if found["rest"].startswith(":"):
+        raise Unreadable(f"{quote(text)} has a colon too many", _BRACKETS_REMEDY)
     scheme: Literal["http", "https"] = "https" if found["scheme"].lower() == "https" else "http"
     if found["user"] or found["rest"]:
         authority = found["host"] + (f":{found['port']}" if found["port"] else "")
@@ -147,7 +150,10 @@ def parse_server_host(host: str) -> str:
     try:
         return str(ip_address(host))
     except ValueError:
-        name = parse_host(host)
+        try:
+            name = parse_host(host)
+        except Unreadable as error:
+            raise Unreadable(error.cause, "write one host's name, or its IP address") from error
     if "*" in name:
         raise Unreadable(f"{quote(host)} is not one host", "write its name without '*'")
     return name

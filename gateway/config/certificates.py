@@ -90,10 +90,12 @@ class Material:
                 )
         return found
 
-    def identity(self, certificate: Value, key: Value | None, password: str | None) -> Certificates | None:
+    def identity(
+        self, certificate: Value, key: Value | None, password: str | None, *, may_be_encrypted: bool = True
+    ) -> Certificates | None:
         """A certificate with its key, as shown in a TLS handshake; None (and reported) where they don't fit."""
         chain = self.certificates(certificate)
-        public_key = self._public_key(key, password) if key is not None else None
+        public_key = self._public_key(key, password, may_be_encrypted=may_be_encrypted) if key is not None else None
         if chain is None:
             return None
         if key is None or public_key is None or public_key == _spki(chain[0]):
@@ -145,10 +147,10 @@ class Material:
                 cause = f"{name_of(issuer)} did not issue {name_of(issued)}, which stands before it"
                 self._problems.warning(place, cause, "put the leaf first and every issuer after what it issued")
 
-    def _public_key(self, value: Value, password: str | None) -> bytes | None:
+    def _public_key(self, value: Value, password: str | None, *, may_be_encrypted: bool) -> bytes | None:
         path = self.path(value)
         try:
-            key = load_private_key(path, password)
+            key = load_private_key(path, password, may_be_encrypted=may_be_encrypted)
         except ConfigError as error:
             self._problems.error(value.place, error.cause, error.remedy)
             return None

@@ -63,12 +63,17 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
         return tuple(_readable(_parse_certificates, data))
 
 
-def load_private_key(path: Path, password: str | None = None) -> PrivateKeyTypes:
-    """The PEM file's private key; a password that isn't needed is ignored. Raises `ConfigError`."""
+def load_private_key(path: Path, password: str | None = None, *, may_be_encrypted: bool = True) -> PrivateKeyTypes:
+    """The PEM file's private key; a password that isn't needed is ignored. Raises `ConfigError`.
+
+    `may_be_encrypted`: there is a setting for the password.
+    """
     data = read_file(path)
     if b"PRIVATE KEY-----" not in data:
         raise ConfigError(f"{path} holds no PEM private key", "name a file that holds -----BEGIN … PRIVATE KEY-----")
     is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
+    if is_encrypted and not may_be_encrypted:
+        raise ConfigError(f"{path} is encrypted", f"decrypt it: openssl pkey -in {path.name} -out …")
     if is_encrypted and not password:
         raise ConfigError(f"{path} is encrypted", "give its password with key_password: ${NAME}")
     try:

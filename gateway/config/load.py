@@ -30,7 +30,7 @@ from gateway.config.service import (
     build_listeners,
     build_lockout,
     build_pages,
-    read_networks,
+    read_peers,
     worker_count,
 )
 from gateway.config.sites import Sites
@@ -109,7 +109,7 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
         upstreams=upstreams,
         rules=rules,
         networks=networks.resolved,
-        trusted_proxies=read_networks(root, "trusted_proxies", problems),
+        trusted_proxies=read_peers(root, "trusted_proxies", "list the proxies alone", problems),
         name_servers=build_name_servers(root.section("resolver"), problems),
         limits=build_limits(root, problems),
         identity_headers=build_identity_headers(root, problems),

@@ -55,9 +55,7 @@ def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
                 problems.error(address.place, cause, "remove one of the two")
                 break
         host, port = parsed
-        peers = read_networks(value, "proxy_protocol_from", problems)
-        if any(network.prefixlen == 0 for network in peers):
-            problems.warning(value.at("proxy_protocol_from"), "anybody may name any client", "list the balancers alone")
+        peers = read_peers(value, "proxy_protocol_from", "list the balancers alone", problems)
         redirect = bool(value.plain("redirect_to_https", False))
         is_publishing = bool(value.plain("pki", False))
         if is_publishing and _is_missing(root, "pki"):
@@ -75,6 +73,14 @@ def read_networks(value: Value, key: str, problems: Problems) -> tuple[Network, 
     """The CIDRs of a list key."""
     found = (read_network(item, problems) for item in value.items(key))
     return tuple(network for network in found if network is not None)
+
+
+def read_peers(value: Value, key: str, remedy: str, problems: Problems) -> tuple[Network, ...]:
+    """The CIDRs of those who are believed when they name a client; a warning where that is anybody."""
+    peers = read_networks(value, key, problems)
+    if any(network.prefixlen == 0 for network in peers):
+        problems.warning(value.at(key), "anybody may name any client", remedy)
+    return peers
 
 
 def build_limits(root: Value, problems: Problems) -> Limits:

@@ -86,7 +86,7 @@ def _tls(section: Value, material: Material, problems: Problems) -> UpstreamTls:
     if ca is not None:
         material.certificates(ca)
     if certificate is not None:
-        material.identity(certificate, key, None)
+        material.identity(certificate, key, None, may_be_encrypted=False)
     if "key" not in section.keys and certificate is not None:
         problems.error(certificate.place, "the certificate has no key", "add key")
     if "certificate" not in section.keys and key is not None:
