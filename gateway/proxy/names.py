@@ -94,7 +94,7 @@ class Name:
         self.listeners: list[Callable[[], None]] = []  # told when `addresses` are others than before
         self._look_up = look_up
         self._kinds = (_Kind(), _Kind())
-        self._answered = asyncio.Event()  # the last question has ended, however
+        self._answered = asyncio.Event()  # there is an answer to go by, or why there is none
         self._due = asyncio.Event()  # set: ask now
         self._told_seconds: float | None = None  # monotonic; when a failure was told last, None where all is well
         self._watch = tasks.spawn(self._keep(), name=f"resolve {host}")
@@ -103,7 +103,7 @@ class Name:
         return f"<Name {self.host} {' '.join(self.addresses) or self.cause}>"
 
     async def usable(self) -> tuple[str, ...]:
-        """The addresses; waits only where there are none and somebody is being asked. Raises `ResolveError`."""
+        """The addresses; waits only for the first answer, or the first of other servers. Raises `ResolveError`."""
         if not self.addresses:
             await self._answered.wait()
         if not self.addresses:
@@ -112,6 +112,7 @@ class Name:
 
     def ask_now(self) -> None:
         """Another server is to be asked: do not wait for the old answer's end."""
+        self._answered.clear()
         self._due.set()
 
     def close(self) -> None:
@@ -121,7 +122,6 @@ class Name:
     async def _keep(self) -> None:
         while True:
             self._due.clear()
-            self._answered.clear()
             try:
                 found = await self._look_up(self.host)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next question may have an answer

@@ -153,6 +153,36 @@ def test_the_first_request_waits_until_somebody_has_answered(make_world):
     assert client.hears().endswith(b"here")
 
 
+def test_a_request_does_not_wait_again_where_nobody_could_tell(make_world):
+    """A server that says nothing is asked half of the time."""
+    world = make_world(upstreams={"mail": {"servers": [f"http://{HOST}:8080"]}}, is_started=False)
+    world.dns.fails(HOST, "no answer in time")
+    world.starts()
+    world.dns.is_silent()
+    world.passes(RETRY_SECONDS)
+    assert len(world.dns.asked) == 2
+    client = world.client()
+    client.says(get())
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
+    assert world.service._pools["mail"].servers[0].condition.cause == f"{HOST}: no answer in time"
+
+
+def test_a_request_waits_for_other_servers_answer(make_world):
+    upstreams = {"mail": {"servers": [f"http://{HOST}:8080"]}}
+    world = make_world(upstreams=upstreams, is_started=False)
+    world.dns.fails(HOST)
+    world.starts()
+    name_of(world).ask_now()
+    world.dns.says(HOST, OLD)
+    world.dns.is_silent()
+    client = world.client()
+    client.says(get())
+    assert world.dials == []
+    world.does(world.dns.speaks)
+    world.accepts().says(response(body=b"here"))
+    assert client.hears().endswith(b"here")
+
+
 def test_a_name_that_leads_nowhere_is_an_unreachable_server(named):
     world = named()
     client = world.client()
