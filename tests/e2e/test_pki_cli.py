@@ -116,6 +116,7 @@ def test_a_day_at_the_desk(corp):
     [new] = set(corp.serials("cert", "renew", "alice@example.com", "--key", "ecdsa-p256")) - {serial}
     assert [entry["serial"] for entry in corp.json("cert", "list")] == [serial, new]
     assert corp.json("cert", "list", "--expiring", "30d") == []
+    assert "no authority 'crop'" in corp.run("cert", "list", "--ca", "crop", "--expiring", "30d", code=2).stderr
     assert [e["serial"] for e in corp.json("cert", "list", "--expiring", "400d", "--user", "alice")] == [new]
     corp.run("cert", "revoke", "alice@example.com", "--reason", "key-compromise")
     assert [entry["state"] for entry in corp.json("cert", "list", "--revoked")] == ["revoked", "revoked"]

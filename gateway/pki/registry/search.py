@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from gateway.errors import UsageError
 from gateway.pki.names import name_key
-from gateway.pki.registry import certificates
+from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.records import CertificateRecord, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
 
@@ -25,10 +25,10 @@ class Wanted:
 
 
 def search(connection: Connection, wanted: Wanted, now: datetime) -> list[CertificateRecord]:
-    """The certificates, oldest first."""
+    """The certificates, oldest first. Raises `UsageError` where there is no such authority."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.authority is not None:
-        conditions.append(AUTHORITIES.c.name == wanted.authority)
+        conditions.append(AUTHORITIES.c.id == authorities.get(connection, wanted.authority).id)
     if wanted.is_revoked:
         conditions.append(CERTIFICATES.c.state.in_((State.REVOKED.value, State.HELD.value)))
     found = certificates.find(connection, *conditions)
