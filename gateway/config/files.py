@@ -125,7 +125,7 @@ def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: b
 def _mapped(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise ConfigError(f"{path} holds {what}", "put the right file there, whole and in PEM") from error
 
 

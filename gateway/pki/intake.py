@@ -59,7 +59,8 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     )
     certificate, *others = _certificates(intake.certificate_pem)
     _check_authority(certificate, now)
-    key = pkcs8.load(intake.key_pem, intake.key_passphrase, "the key file")
+    remedy = "Give the one that it has now with --key-passphrase-file."
+    key = pkcs8.load(intake.key_pem, intake.key_passphrase, "the key file", remedy=remedy)
     if not keys.are_equal(key.public_key(), certificate.public_key()):
         raise UsageError("the key does not belong to the certificate", "Give the two files of the same authority.")
     chain = _chain(certificate, others)

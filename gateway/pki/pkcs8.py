@@ -106,8 +106,11 @@ def encrypt(key: PrivateKey, passphrase: str) -> bytes:
     return _pem(asn1.encode_der(_envelope(salt, iv, sealed)))
 
 
-def load(data: bytes, passphrase: str | None, place: str) -> PrivateKey:
-    """The key in a PEM file, also as openssl encrypts it. Raises `UsageError` that names `place`."""
+def load(data: bytes, passphrase: str | None, place: str, *, remedy: str = "Try again.") -> PrivateKey:
+    """The key in a PEM file, also as openssl encrypts it. Raises `UsageError` that names `place`.
+
+    `remedy` is for a passphrase that does not fit.
+    """
     is_encrypted = b"ENCRYPTED" in data
     # A passphrase for a key that has none is no mistake: the environment may hold one for the others.
     secret = passphrase.encode() if passphrase is not None and is_encrypted else None
@@ -119,7 +122,7 @@ def load(data: bytes, passphrase: str | None, place: str) -> PrivateKey:
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         if is_encrypted:
-            raise UsageError(f"{place}: the passphrase does not open the key", "Try again.") from error
+            raise UsageError(f"{place}: the passphrase does not open the key", remedy) from error
         raise UsageError(f"{place}: holds no private key that can be read", "Give a key in PEM.") from error
     check(key.public_key(), place)
     return cast("PrivateKey", key)

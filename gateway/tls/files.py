@@ -66,9 +66,12 @@ def _remedy(data: bytes, name: str) -> str:
 def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     """Certificates from PEM text or one DER certificate. Raises `ValueError`."""
     with tolerated_serials():
-        if b"-----BEGIN" in data:
-            return tuple(x509.load_pem_x509_certificates(data))
-        return (x509.load_der_x509_certificate(data),)
+        try:
+            if b"-----BEGIN" in data:
+                return tuple(x509.load_pem_x509_certificates(data))
+            return (x509.load_der_x509_certificate(data),)
+        except x509.InvalidVersion as error:  # is no ValueError
+            raise ValueError(str(error)) from error
 
 
 def load_private_key(path: Path, password: str | None) -> ServerKey:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ def utf8(text: str) -> bytes:
 def upn(text: str) -> x509.OtherName:
     """The otherName in which Windows keeps a user principal name."""
     return x509.OtherName(UPN_OID, utf8(text))
+
+
+def of_version_six(certificate: x509.Certificate) -> bytes:
+    """The certificate as PEM with a version that there is not; `cryptography` raises no ValueError for it."""
+    der = certificate.public_bytes(serialization.Encoding.DER).replace(
+        b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1
+    )
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
 
 
 @dataclass(frozen=True)

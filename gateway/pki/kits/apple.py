@@ -20,6 +20,7 @@ from gateway.errors import UsageError
 from gateway.pki import pkcs8
 from gateway.pki.keys import PrivateKey, are_equal
 from gateway.pki.kits.kit import KitFile, Person
+from gateway.pki.unreadable import UNREADABLE
 from gateway.pki.words import KitKind
 
 _SUFFIX: Final = ".mobileconfig"
@@ -50,7 +51,7 @@ def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: by
     """
     try:
         certificate, *chain = x509.load_pem_x509_certificates(certificates_pem)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise UsageError("the signing certificate cannot be read", "Give it in PEM, its chain after it.") from error
     if b"ENCRYPTED" in key_pem:
         raise UsageError(f"{place}: the signing key is encrypted", "Give it as 'openssl pkey -in FILE' writes it.")

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
 from support.config_files import BASE, NOW, YEAR, Maker, name
+from support.pki import Ca, of_version_six
 
 from gateway.config.certificates import (
     descends,
@@ -83,6 +84,12 @@ def test_keys_in_the_ways_openssl_writes_them(by_hand):
 def test_a_wrong_password_is_an_error(by_hand, file, password):
     with pytest.raises(ConfigError, match=r"encrypted|decrypted"):
         load_private_key(by_hand / file, password)
+
+
+def test_a_certificate_of_no_known_version_is_a_broken_one(tmp_path):
+    (tmp_path / "six.pem").write_bytes(of_version_six(Ca.make().certificate))
+    with pytest.raises(ConfigError, match=r"six.pem holds a broken certificate"):
+        load_certificates(tmp_path / "six.pem")
 
 
 def test_a_file_one_byte_above_the_bound_is_refused(tmp_path):

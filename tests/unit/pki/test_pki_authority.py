@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk import DAY, MINUTE, NOW, PASSPHRASE, issue_to, make_authority
 from support.openssl_ca import OpensslCa
-from support.pki import Ca, build, ca_extensions, openssl, openssl_leaf, openssl_root, rsa_key
+from support.pki import Ca, build, ca_extensions, of_version_six, openssl, openssl_leaf, openssl_root, rsa_key
 
 from gateway import clock
 from gateway.errors import OperationError, UsageError
@@ -404,7 +404,15 @@ def test_an_authority_that_cannot_be_read_is_not_taken_in(desk):
         broken = Ca(build(name, public, name, ca.key, extensions=[*ca_extensions(), extension]), ca.key)
         with pytest.raises(UsageError, match="no certificate that can be read"):
             _take(desk, _pem(broken), ca)
+    with pytest.raises(UsageError, match="no certificate that can be read"):
+        _take(desk, of_version_six(ca.certificate), ca)
     assert not desk.file("taken", "key").exists()
+
+
+def test_the_old_keys_passphrase_has_an_option_of_its_own(desk, old):
+    with pytest.raises(UsageError, match="passphrase does not open the key") as refused:
+        _take_in(desk, old, key_passphrase="hunter3", now=_after(old))
+    assert "--key-passphrase-file" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.desk import NOW, PASSPHRASE, Files, issue_to, make_authority
-from support.pki import Ca, ec_key
+from support.pki import Ca, ec_key, of_version_six
 from support.pki import build as make_certificate
 
 from gateway.errors import UsageError
@@ -162,6 +162,8 @@ def test_signing_files_that_cannot_be_used():
     leaf = Ca.make().issue("CN=x")
     with pytest.raises(UsageError, match="signing certificate cannot be read"):
         apple.sign_profiles([], b"", leaf.key_pem(), "sign.key")
+    with pytest.raises(UsageError, match="signing certificate cannot be read"):
+        apple.sign_profiles([], of_version_six(leaf.certificate), leaf.key_pem(), "sign.key")
     with pytest.raises(UsageError, match=r"sign.key: is not the signing certificate's key"):
         apple.sign_profiles([], leaf.pem, Ca.make(key=ec_key()).key_pem(), "sign.key")
 

@@ -1,11 +1,23 @@
 """Files of CAs, keys and revocation lists: what is taken, and what is a configuration error."""
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
-from support.pki import NOW, Ca, build_crl, ec_key, openssl, openssl_leaf, openssl_root
+from support.pki import (
+    NOW,
+    Ca,
+    build,
+    build_crl,
+    ca_extensions,
+    ec_key,
+    of_version_six,
+    openssl,
+    openssl_leaf,
+    openssl_root,
+)
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
@@ -156,3 +168,13 @@ def test_a_list_of_an_intermediate_is_kept_for_later(tmp_path):
 def test_a_leaf_that_openssl_cannot_read_has_no_path():
     with pytest.raises(PathError, match="OpenSSL cannot read"):
         Paths([ROOT.certificate]).find(b"rubbish", [], NOW)
+
+
+def test_an_authority_of_a_version_or_with_names_that_nobody_knows(tmp_path):
+    (tmp_path / "six.pem").write_bytes(of_version_six(Ca.make().certificate))
+    with pytest.raises(ConfigError, match=r"six.pem: not a readable certificate"):
+        load_anchors([tmp_path / "six.pem"])
+    names = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.30"), bytes.fromhex("3006a0043002a300"))
+    key = ec_key()
+    broken = build("CN=x", key.public_key(), "CN=x", key, extensions=[*ca_extensions(), (names, True)])
+    assert not is_ca(broken)
