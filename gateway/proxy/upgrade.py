@@ -131,8 +131,12 @@ class Tunnel:
         self._client.abort_exchange()
 
     def on_deadline(self) -> None:
-        """Nobody said anything for too long."""
-        if not self._is_done:
+        """Nobody said anything for too long, unless a client that reads slowly still takes what was said before."""
+        if self._is_done:
+            return
+        if self._client.is_write_paused and self._client.takes_more():
+            self._stir()
+        else:
             self._end()
 
     def _end(self) -> None:

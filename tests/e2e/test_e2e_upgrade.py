@@ -185,6 +185,28 @@ def test_a_tunnel_in_which_nobody_speaks_ends_and_one_in_which_somebody_does_goe
             talkative.socket.recv(1)
 
 
+def test_a_client_that_reads_slowly_without_a_break_is_not_cut(start, credentials, mail):
+    """The gateway's kernel holds megabytes for it, so for longer than the idle time nothing more is said."""
+    settings = settings_for(credentials.site, mail.url)
+    settings["upstreams"]["mail"]["timeouts"] = {"response": "2s"}
+    gateway = start(settings)
+    size = 64 * MIB
+
+    def tells(dialogue):
+        dialogue.send(SWITCHED + bytes(size))
+        dialogue.wait_closed()
+
+    mail.answer("/webmail/tells", tells)
+    with Client(gateway.port, buffer_bytes=4096) as client:
+        client.send(client.request("GET", "/webmail/tells", *SWITCH))
+        client.read_until(b"\r\n\r\n")
+        begun, pause = time.monotonic(), threading.Event()
+        while time.monotonic() - begun < 7:
+            pause.wait(0.05)
+            client.read(6000)
+        assert [record for record in gateway.log.records() if record["status"] == 101] == []
+
+
 def test_a_refused_upgrade_is_an_ordinary_answer(gateway, mail):
     """The mail server may say no, and the connection goes on with HTTP."""
     mail.answer("/webmail/no", lambda dialogue: dialogue.answer(b"no", status=b"426 Upgrade Required"))

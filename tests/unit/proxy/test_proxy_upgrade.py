@@ -195,6 +195,25 @@ def test_silence_of_both_ends_it_and_a_word_of_either_does_not(make_world):
     assert len(world.log) == 1
 
 
+def test_a_client_that_reads_slowly_without_a_break_is_not_silent(make_world):
+    """The upstream may say no more until it has caught up; who stops reading is silent all the same."""
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client, server = upgraded(world)
+    client.is_slow = True
+    server.says(b"x" * 2 * HIGH_WATER_BYTES)
+    assert server.is_paused
+    for _ in range(4):
+        world.passes(8)
+        client.takes(8 * 1024)
+    assert not client.is_closing()
+    assert world.log == []
+    world.passes(24)
+    assert server.is_lost
+    assert len(world.log) == 1
+
+
 def test_a_reload_that_refuses_it_cuts_it_at_once(files, world):
     leaf = files.ca.issue("CN=alice")
     client, server = upgraded(world, world.client(OUTSIDE, leaf))
