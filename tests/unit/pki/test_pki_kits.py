@@ -164,6 +164,8 @@ def test_signing_files_that_cannot_be_used():
         apple.sign_profiles([], b"", leaf.key_pem(), "sign.key")
     with pytest.raises(UsageError, match="signing certificate cannot be read"):
         apple.sign_profiles([], of_version_six(leaf.certificate), leaf.key_pem(), "sign.key")
+    with pytest.raises(UsageError, match=r"sign.key: the signing key is encrypted"):
+        apple.sign_profiles([], leaf.pem, leaf.key_pem("hunter2"), "sign.key")
     with pytest.raises(UsageError, match=r"sign.key: is not the signing certificate's key"):
         apple.sign_profiles([], leaf.pem, Ca.make(key=ec_key()).key_pem(), "sign.key")
 
