@@ -77,7 +77,9 @@ def list_(
     if as_json:
         print_json([describe_certificate(record, now) for record in found])
         return
-    print_table(("SERIAL", "STATE", "UNTIL", "CA", "E-MAIL", "NAME"), [_row(record, now) for record in found])
+    print_table(
+        ("SERIAL", "STATE", "UNTIL", "CA", "FOR", "E-MAIL", "NAME", "DEVICE"), [_row(record, now) for record in found]
+    )
 
 
 def show(context: typer.Context, target: TargetArgument, *, as_json: JsonOption = False) -> None:
@@ -150,6 +152,8 @@ def _row(record: CertificateRecord, now: datetime) -> tuple[str, ...]:
         record.status(now),
         f"{record.not_after:%Y-%m-%d}",
         record.authority,
+        record.purpose,
         record.email or "-",
         record.common_name,
+        record.device or "-",
     )

@@ -12,9 +12,7 @@ from gateway.cli.cert_files import (
     DaysOption,
     EscrowOption,
     Files,
-    KeyOption,
     OutOption,
-    P12Option,
     PasswordOption,
     ShowOption,
 )
@@ -37,13 +35,18 @@ def renew(  # noqa: PLR0913 - a command's options
     *,
     days: DaysOption = None,
     overlap: Annotated[str, typer.Option("--overlap", help="How long the old one stays good.")] = "14d",
-    key: KeyOption = KeyKind.RSA_2048,
+    key: Annotated[
+        KeyKind | None, typer.Option("--key", help="Kind of key. [default: the old one's]", case_sensitive=False)
+    ] = None,
     is_same_key: Annotated[bool, typer.Option("--same-key", help="Keep the key; writes a certificate alone.")] = False,
     old_p12: Annotated[
         Path | None,
         typer.Option("--p12", help="With --same-key: the old p12 file, which --password-file opens, to make the new."),
     ] = None,
-    p12_format: P12Option = P12Format.COMPAT,
+    p12_format: Annotated[
+        P12Format | None,
+        typer.Option("--p12-format", help="compat or modern. [default: the old one's]", case_sensitive=False),
+    ] = None,
     out: OutOption = HERE,
     password_file: PasswordOption = None,
     is_shown: ShowOption = False,
@@ -57,12 +60,13 @@ def renew(  # noqa: PLR0913 - a command's options
 
     if old_p12 is not None and not is_same_key:
         raise UsageError("--p12 is for keeping the key", "Add --same-key, or leave --p12 away.")
-    files = Files(out, p12_format, password_file, is_shown)
     gone_after = duration(overlap, "--overlap")
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:
             old = search.one(certificates.matching(connection, target), clock.now(), target)
         signer, secret = unlock_with(desk, old.authority, passphrase_file)
+        p12_format = p12_format or P12Format(old.p12_format or P12Format.COMPAT)
+        files = Files(out, p12_format, password_file, is_shown)
         own, public = _key(old, key, is_same_key=is_same_key, p12=old_p12, password_file=password_file)
         delivery = _delivery(files, old, own)
         renewal = lifecycle.Renewal(
@@ -88,16 +92,16 @@ def _fate(old: CertificateRecord, now: datetime, revoked_at: datetime) -> str:
 
 
 def _key(
-    old: CertificateRecord, kind: KeyKind, *, is_same_key: bool, p12: Path | None, password_file: Path | None
+    old: CertificateRecord, kind: KeyKind | None, *, is_same_key: bool, p12: Path | None, password_file: Path | None
 ) -> tuple[PrivateKey | None, PublicKey]:
     from cryptography import x509  # noqa: PLC0415 - heavy, see app
 
     from gateway.pki import files, keys, pkcs12  # noqa: PLC0415 - the same
 
-    if not is_same_key:
-        own = keys.make(kind)
-        return own, own.public_key()
     public = keys.check(x509.load_der_x509_certificate(old.der).public_key(), f"certificate {old.serial}")
+    if not is_same_key:
+        own = keys.make(kind or keys.kind_of(public))
+        return own, own.public_key()
     if p12 is None:
         return None, public
     if password_file is None:

@@ -57,6 +57,14 @@ def describe(key: Any) -> str:
     return f"EC {_CURVES.get(key.curve.name, key.curve.name)}"
 
 
+def kind_of(key: PublicKey) -> KeyKind:
+    """The kind of a key's successor: as strong, as far as such keys are made."""
+    if isinstance(key, rsa.RSAPublicKey):
+        kinds = (KeyKind.RSA_2048, KeyKind.RSA_3072)
+        return next((kind for kind in kinds if key.key_size <= int(kind.removeprefix("rsa-"))), KeyKind.RSA_4096)
+    return KeyKind.ECDSA_P256 if key.curve.key_size <= 256 else KeyKind.ECDSA_P384
+
+
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
     """The hash that belongs to a signing key's strength."""
     if isinstance(key, rsa.RSAPrivateKey) or key.curve.key_size <= 256:

@@ -283,6 +283,16 @@ def test_a_request_with_too_long_a_name_makes_no_noise(tmp_path):
     ]
 
 
+def test_a_renewal_is_of_the_old_ones_kind_unless_another_is_asked_for(corp):
+    _issue(corp, "alice@example.com", "--p12-format", "modern", "--device", "iPad")
+    assert corp.run("cert", "list").stdout.splitlines()[1].split()[-1] == "iPad"
+    for options in ((), ("--key", "rsa-2048", "--p12-format", "compat")):
+        corp.run("cert", "renew", "alice@example.com", *options, "--out", f"renewed{len(options)}")
+    listed = corp.json("cert", "list")
+    assert [entry["p12_format"] for entry in listed] == ["modern", "modern", "compat"]
+    assert [entry["key"] for entry in listed] == ["EC P-256", "EC P-256", "RSA 2048"]
+
+
 def test_renewing_with_the_same_key(corp):
     _issue(corp)
     (corp.folder / "pw").write_text(corp.password("alice@example.com"))

@@ -150,6 +150,23 @@ def test_keys_come_from_processes(processes):
     assert {key.key_size for key in found} == {2048}
 
 
+@pytest.mark.parametrize("kind", KeyKind)
+def test_a_successor_is_of_the_same_kind(kind):
+    assert keys.kind_of(keys.make(kind).public_key()) is kind
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (rsa.generate_private_key(65537, 2056), KeyKind.RSA_3072),
+        (rsa.generate_private_key(65537, 4104), KeyKind.RSA_4096),
+        (ec.generate_private_key(ec.SECP521R1()), KeyKind.ECDSA_P384),
+    ],
+)
+def test_a_successor_of_a_kind_that_is_not_made_is_the_next(key, kind):
+    assert keys.kind_of(key.public_key()) is kind
+
+
 def test_no_process_is_started_for_elliptic_curves_or_for_nothing():
     with key_pool.keys(KeyKind.ECDSA_P256, 3) as made:
         assert len(list(made)) == 3
