@@ -80,6 +80,13 @@ def settings_for(site: dict[str, Any], upstream: str, **more: Any) -> dict[str, 
     }
 
 
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
 class AccessLog:
     """Reads what a gateway has logged so far."""
 
@@ -193,8 +200,9 @@ class Gateway:
         return self._errors.read_text()
 
     def workers(self) -> list[int]:
-        """The worker processes' ids."""
-        return [pid for pid, name in self._children() if not name.startswith("gateway-")]
+        """The worker processes' ids: not those of helpers, also while a program of its own has not named itself yet."""
+        unnamed = [pid for pid, name in self._children() if not name.startswith("gateway-")]
+        return [pid for pid in unnamed if b"gateway.supervisor." not in _command_line(pid)]
 
     def helpers(self, name: str) -> list[int]:
         """The ids of the processes beside the workers that call themselves so."""
@@ -226,7 +234,11 @@ class Gateway:
 
         def is_settled() -> bool:
             seen.append(self.open_files())
-            return len(seen) >= SETTLED_POLLS and all(each == seen[-1] for each in seen[-SETTLED_POLLS:])
+            # A helper process that has not become a program of its own yet looks like one worker more.
+            is_complete = len(seen[-1]) == self.settings["workers"]
+            return (
+                is_complete and len(seen) >= SETTLED_POLLS and all(each == seen[-1] for each in seen[-SETTLED_POLLS:])
+            )
 
         until(is_settled, "the workers have closed the first connections")
         self._baseline = seen[-1]
