@@ -148,14 +148,17 @@ def is_ca(certificate: x509.Certificate) -> bool:
     """True for a v3 certificate with basicConstraints CA:TRUE, and for a self-issued one of v1 (old roots)."""
     if certificate.version is x509.Version.v1:
         return certificate.issuer == certificate.subject
-    return has_ca_flag(certificate)
+    try:
+        return has_ca_flag(certificate)
+    except x509.UnsupportedGeneralNameType:  # nor do we judge with what we can't read
+        return False
 
 
 def has_ca_flag(certificate: x509.Certificate) -> bool:
     """True when basicConstraints says CA:TRUE (RFC 5280 section 4.2.1.9)."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
 
 
