@@ -321,8 +321,6 @@ def test_a_mail_server_that_cannot_be_trusted_hears_no_password(site, launch, po
 
 
 def test_two_gateways_on_one_registry_renew_once_and_send_once(site, launch, post, post_ca, tmp_path, outside):
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed")
     with postgres.cluster() as template:
         plain = template.format(database="postgres").replace("+psycopg", "")
         with psycopg.connect(plain, autocommit=True) as connection:

@@ -54,8 +54,6 @@ def desk(request, tmp_path_factory):
         yield made
         made.close()
         return
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed")
     with postgres.cluster() as url:
         made = PublishedDesk(folder, free_port(), fresh_database(url).replace("gateway@", f"gateway:{SECRET}@"))
         yield made

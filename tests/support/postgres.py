@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.programs import miss
+
 
 def programs() -> Path | None:
     """The folder with initdb and pg_ctl; None where PostgreSQL isn't installed."""
@@ -24,6 +26,8 @@ def programs() -> Path | None:
 @contextmanager
 def cluster(listen: tuple[str, int] | None = None) -> Iterator[str]:
     """A running server; its URL up to the database's name. `listen`: a TCP address where it is as well."""
+    if programs() is None:
+        miss("PostgreSQL is not installed; `make peers` installs it where it can")
     folder = Path(tempfile.mkdtemp(prefix="gateway-pg-"))
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root

@@ -21,16 +21,17 @@ def need(program: str) -> str:
         path = max(map(str, Path("/").glob(program.removeprefix("/"))), default=None)
     else:
         path = shutil.which(program, path=PATH)
-    return path or _miss(f"{program} is not installed; `make peers` installs it where it can")
+    return path or miss(f"{program} is not installed; `make peers` installs it where it can")
 
 
 def need_root(what: str) -> None:
     """Some servers and policies are root's business."""
     if os.geteuid() != 0:
-        _miss(f"only root may {what}")
+        miss(f"only root may {what}")
 
 
-def _miss(message: str) -> NoReturn:
+def miss(message: str) -> NoReturn:
+    """Without this the test at hand can't run."""
     pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 

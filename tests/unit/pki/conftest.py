@@ -24,8 +24,6 @@ def _quick_keys(request, monkeypatch):
 
 @pytest.fixture(scope="session")
 def postgres_url():
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed")
     with postgres.cluster() as url:
         yield url
 

@@ -36,8 +36,6 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def postgres_url():
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed")
     with postgres.cluster() as url:
         yield url
 
