@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,17 +43,17 @@ def revoke(
     from gateway.pki.registry import certificates  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        known, foreign = _find(desk, targets, authority)
-        chosen = [record for record in known if record.state is not State.REVOKED]
-        if not chosen and not foreign:
-            raise UsageError(f"{certificates.serials(known)} is revoked already", "See 'gateway cert show'.")
-        signers = _signers(desk, chosen, foreign, authority, passphrase_file)
-        for name, records in _by_authority(chosen).items():
-            lifecycle.revoke(desk, signers[name], records, reason, clock.now())
-            _tell(records, "revoked")
-        for serial in foreign:
-            lifecycle.revoke_foreign(desk, signers[str(authority)], serial, reason, clock.now())
-            _tell_foreign(serial, "revoked")
+        found = _find(desk, targets, authority)
+        chosen = replace(found, known=[record for record in found.known if record.state is not State.REVOKED])
+        if not chosen.known and not chosen.foreign:
+            raise UsageError(f"{certificates.serials(found.known)} is revoked already", "See 'gateway cert show'.")
+        for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
+            if records:
+                lifecycle.revoke(desk, signer, records, reason, clock.now())
+                _tell(records, "revoked")
+            for serial in serials:
+                lifecycle.revoke_foreign(desk, signer, serial, reason, clock.now())
+                _tell_foreign(serial, "revoked")
 
 
 def hold(
@@ -67,15 +68,14 @@ def hold(
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen, foreign = _in_state(desk, targets, authority, State.LIVE, "Only a live certificate can be held.")
-        signers = _signers(desk, chosen, foreign, authority, passphrase_file)
-        for name, records in _by_authority(chosen).items():
-            lifecycle.hold(desk, signers[name], records, clock.now())
-            _tell(records, "held")
-        for serial in foreign:
-            hold_ = RevocationReason.CERTIFICATE_HOLD
-            lifecycle.revoke_foreign(desk, signers[str(authority)], serial, hold_, clock.now())
-            _tell_foreign(serial, "held")
+        chosen = _in_state(desk, targets, authority, State.LIVE, "Only a live certificate can be held.")
+        for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
+            if records:
+                lifecycle.hold(desk, signer, records, clock.now())
+                _tell(records, "held")
+            for serial in serials:
+                lifecycle.revoke_foreign(desk, signer, serial, RevocationReason.CERTIFICATE_HOLD, clock.now())
+                _tell_foreign(serial, "held")
 
 
 def unhold(
@@ -90,18 +90,27 @@ def unhold(
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen, foreign = _in_state(desk, targets, authority, State.HELD, "Only a held certificate can be released.")
-        signers = _signers(desk, chosen, foreign, authority, passphrase_file)
-        for name, records in _by_authority(chosen).items():
-            lifecycle.release(desk, signers[name], records, clock.now())
-            _tell(records, "released")
-        for serial in foreign:
-            lifecycle.release_foreign(desk, signers[str(authority)], serial, clock.now())
-            _tell_foreign(serial, "released")
+        chosen = _in_state(desk, targets, authority, State.HELD, "Only a held certificate can be released.")
+        for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
+            if records:
+                lifecycle.release(desk, signer, records, clock.now())
+                _tell(records, "released")
+            for serial in serials:
+                lifecycle.release_foreign(desk, signer, serial, clock.now())
+                _tell_foreign(serial, "released")
 
 
-def _find(desk: Desk, targets: list[str], authority: str | None) -> tuple[list[CertificateRecord], list[str]]:
-    """What the registry knows of the targets, and the serials it doesn't, where an authority says whose they are."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Certificates of the registry, and serials that it has not, which are `authority`'s."""
+
+    known: list[CertificateRecord]
+    foreign: list[str]
+    authority: str | None
+
+
+def _find(desk: Desk, targets: list[str], authority: str | None) -> _Chosen:
+    """What the targets mean. Raises `UsageError` for what the registry does not know, where no authority is named."""
     from gateway.pki.registry import certificates  # noqa: PLC0415 - heavy, see app
 
     known: dict[int, CertificateRecord] = {}
@@ -117,38 +126,29 @@ def _find(desk: Desk, targets: list[str], authority: str | None) -> tuple[list[C
                 foreign.append(serial)
             else:
                 known |= {record.id: record for record in found}
-    return list(known.values()), foreign
+    return _Chosen(list(known.values()), foreign, authority)
 
 
-def _in_state(
-    desk: Desk, targets: list[str], authority: str | None, state: State, remedy: str
-) -> tuple[list[CertificateRecord], list[str]]:
-    """The same as `_find`, of the known ones only those in a state."""
-    found, foreign = _find(desk, targets, authority)
-    chosen = [record for record in found if record.state is state]
-    if not chosen and not foreign:
-        states = ", ".join(f"{record.serial} is {record.state}" for record in found)
+def _in_state(desk: Desk, targets: list[str], authority: str | None, state: State, remedy: str) -> _Chosen:
+    """The same, of the known ones only those in a state."""
+    found = _find(desk, targets, authority)
+    chosen = replace(found, known=[record for record in found.known if record.state is state])
+    if not chosen.known and not chosen.foreign:
+        states = ", ".join(f"{record.serial} is {record.state}" for record in found.known)
         raise UsageError(states, remedy)
-    return chosen, foreign
+    return chosen
 
 
-def _signers(
-    desk: Desk,
-    chosen: list[CertificateRecord],
-    foreign: list[str],
-    authority: str | None,
-    passphrase_file: Path | None,
-) -> dict[str, Authority]:
-    """The authorities of all that is chosen, unlocked, by name."""
-    names = {*_by_authority(chosen), *([authority] if foreign and authority is not None else [])}
-    return {name: unlock(desk, name, passphrase_file) for name in names}
-
-
-def _by_authority(records: list[CertificateRecord]) -> dict[str, list[CertificateRecord]]:
-    found: dict[str, list[CertificateRecord]] = {}
-    for record in records:
-        found.setdefault(record.authority, []).append(record)
-    return found
+def _by_signer(
+    desk: Desk, chosen: _Chosen, passphrase_file: Path | None
+) -> list[tuple[Authority, list[CertificateRecord], list[str]]]:
+    """Each authority with what is its own; all are unlocked before anything is changed."""
+    records: dict[str, list[CertificateRecord]] = {}
+    for record in chosen.known:
+        records.setdefault(record.authority, []).append(record)
+    serials = {chosen.authority: chosen.foreign} if chosen.foreign and chosen.authority is not None else {}
+    names = {**records, **serials}
+    return [(unlock(desk, name, passphrase_file), records.get(name, []), serials.get(name, [])) for name in names]
 
 
 def _tell(records: list[CertificateRecord], what: str) -> None:
