@@ -21,7 +21,7 @@ from gateway.logs.text import MAX_URI_CHARACTERS, fit, remembered, text_of
 
 KEYS: Final = (
     *("time", "request_id", "client_ip", "client_port", "listener", "site", "method", "host", "uri", "protocol"),
-    *("status", "reason", "rule", "decision", "bytes_in", "bytes_out", "duration_ms"),
+    *("status", "reason", "detail", "rule", "decision", "bytes_in", "bytes_out", "duration_ms"),
     *("upstream", "upstream_status", "upstream_ms", "tls_version", "tls_cipher", "tls_group", "tls_resumed"),
     *("cert_subject", "cert_issuer", "cert_serial", "cert_fingerprint", "cert_email"),
     *("user", "device_id", "user_agent", "referer"),
@@ -45,7 +45,8 @@ class ConnectionFields:
     tls_cipher: str | None = None
     tls_group: str | None = None
     tls_resumed: bool | None = None
-    identity: Identity | None = None  # the certificate that was shown, trusted or not
+    identity: Identity | None = None  # of the certificate that was shown, trusted or not
+    fingerprint: str | None = None  # the same certificate's where it has no identity: it can't be read
     head: orjson.Fragment = field(init=False, repr=False, compare=False)
     tail: orjson.Fragment = field(init=False, repr=False, compare=False)
 
@@ -78,7 +79,7 @@ class ConnectionFields:
             "cert_subject": _clean(identity.subject) if identity else None,
             "cert_issuer": _clean(identity.issuer) if identity else None,
             "cert_serial": identity.serial if identity else None,
-            "cert_fingerprint": identity.fingerprint if identity else None,
+            "cert_fingerprint": identity.fingerprint if identity else self.fingerprint,
             "cert_email": _clean(identity.emails[0]) if identity and identity.emails else None,
         }
 
@@ -152,6 +153,7 @@ class AccessRecord(_Aside):
         self.protocol: str | None = None
         self.status: int | None = None
         self.reason: str | None = None
+        self.detail: str | None = None
         self.rule: str | None = None
         self.decision: str | None = None
         self.bytes_in: int | None = None
@@ -176,6 +178,11 @@ class AccessRecord(_Aside):
         self._connection = connection
         self.client_ip = connection.head
         self.tls_version = connection.tail
+
+    def refused(self, reason: str, detail: str) -> None:
+        """Note why: the code, and the words of the judge. Clients' own words in them are bounded and made harmless."""
+        self.reason = text_of(reason)
+        self.detail = fit(detail)
 
     def to_line(self, log_format: Literal["json", "combined"]) -> bytes:
         """One line, newline included, in the configured format."""

@@ -18,7 +18,7 @@ from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.body_drain import BodyDrain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inlet import Inlet
-from gateway.proxy.records import begin_record, finish_record, secured_fields
+from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import closes, write_refusal
 from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
@@ -113,14 +113,15 @@ class ClientConnection:
         admission.judge(clock.now())
         # TLS 1.3 withholds the ticket itself; a TLS 1.2 session is forgotten when it ends.
         layer.leaves_no_session = self._is_asked and (leaf is None or not admission.site.may_resume(leaf))
-        admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity)
+        admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity, leaf)
         self.service.counters.handshake_done(is_resumed=layer.is_resumed)
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
 
     def handshake_failed(self, cause: str) -> None:
-        """No request will come; the attempt is on record."""
-        record = AccessRecord(self.admission.fields, clock.unix_seconds(), None)
-        record.reason = f"handshake_failed: {cause}"
+        """No request will come; the attempt is on record, with the certificate whose key was not proven."""
+        fields = unproven_fields(self.admission.fields, peer_certificates(self._layer.connection)[0])
+        record = AccessRecord(fields, clock.unix_seconds(), None)
+        record.refused(f"handshake_failed: {cause}", cause)
         self.service.log(record)
 
     def eof_received(self) -> bool:

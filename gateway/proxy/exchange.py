@@ -343,7 +343,7 @@ class Exchange:
             return
         self._is_done = True
         self._let_go()
-        self.record.reason = error.reason
+        self.record.refused(error.reason, error.cause)
         self._client.unpin()
         if self.record.status is not None:  # the client has the head
             self._log()

@@ -122,7 +122,7 @@ class Front(asyncio.Protocol):
     def _log(self, cause: str) -> None:
         if self._peer is not None:
             record = AccessRecord(ConnectionFields.of_peer(self._peer), clock.unix_seconds(), None)
-            record.reason = cause
+            record.refused(cause, cause)
             self._service.log(record)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002

@@ -102,7 +102,7 @@ class BalancedConnection(asyncio.Protocol):
 
     def _log(self, cause: str) -> None:
         record = AccessRecord(ConnectionFields.of_peer(cast("Peer", self._peer)), clock.unix_seconds(), None)
-        record.reason = cause
+        record.refused(cause, cause)
         self._service.log(record)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002

@@ -162,7 +162,7 @@ class PublicationConnection(RedirectConnection):
         self._enquiry = None
         record = cast("AccessRecord", self._record)
         if self._is_replied:
-            self._break_off(record, error.reason)
+            self._break_off(record, error)
         else:
             self._note_publisher(record)
             self.refuse(self._head, error)
@@ -173,10 +173,10 @@ class PublicationConnection(RedirectConnection):
         self._body = None
         super().refuse(head, error, record)
 
-    def _break_off(self, record: AccessRecord, reason: Reason) -> None:
+    def _break_off(self, record: AccessRecord, error: RequestError) -> None:
         """The client must not take what it has for the whole."""
         self._record = None
-        record.reason = reason
+        record.refused(error.reason, error.cause)
         self.end(record)
         self._transport.abort()
 
@@ -215,7 +215,7 @@ class PublicationConnection(RedirectConnection):
         if record is None:
             super().on_deadline()
         elif self._is_replied:
-            self._break_off(record, Reason.REQUEST_TIMEOUT)
+            self._break_off(record, RequestError(Reason.REQUEST_TIMEOUT, "the client did not take the answer in time"))
         elif enquiry is None:
             self.refuse(self._head, RequestError(Reason.REQUEST_TIMEOUT, "the question did not come in time"))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from gateway import clock
@@ -11,13 +12,16 @@ from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
+from gateway.tls.identity import fingerprint
 from gateway.tls.layer import TlsLayer
 
 _PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
 
 
-def secured_fields(peer: Peer, site: Site, layer: TlsLayer, identity: Identity | None) -> ConnectionFields:
-    """The fields of a connection whose handshake is done; `identity`: of the certificate that was shown."""
+def secured_fields(
+    peer: Peer, site: Site, layer: TlsLayer, identity: Identity | None, leaf: bytes | None
+) -> ConnectionFields:
+    """The fields of a connection whose handshake is done; `leaf` is the certificate that was shown, in DER."""
     return ConnectionFields(
         client_ip=str(peer.address),
         client_port=peer.port,
@@ -28,7 +32,16 @@ def secured_fields(peer: Peer, site: Site, layer: TlsLayer, identity: Identity |
         tls_group=layer.group_name,
         tls_resumed=layer.is_resumed,
         identity=identity,
+        fingerprint=None if leaf is None or identity is not None else fingerprint(leaf),
     )
+
+
+def unproven_fields(fields: ConnectionFields, leaf: bytes | None) -> ConnectionFields:
+    """The fields of a connection whose handshake failed; `leaf` is the certificate that was shown by then, in DER.
+
+    Its names are left out: the client did not prove that it is the holder.
+    """
+    return fields if leaf is None else replace(fields, fingerprint=fingerprint(leaf))
 
 
 def begin_record(fields: ConnectionFields, head: RequestHead | None) -> AccessRecord:

@@ -73,7 +73,7 @@ def write_refusal(
         _log.warning("request %s: %s", record.request_id, error)
     has_body = head is None or head.method != b"HEAD"
     record.status = status
-    record.reason = error.reason
+    record.refused(error.reason, error.cause)
     record.bytes_out = len(body) if has_body else 0
     parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status])]
     parts += [b"%b: %b\r\n" % header for header in headers]

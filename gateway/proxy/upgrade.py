@@ -125,7 +125,7 @@ class Tunnel:
         """Cut it, both ways: the rules or the certificate no longer let it through."""
         if self._is_done:
             return
-        self.record.reason = error.reason
+        self.record.refused(error.reason, error.cause)
         self._log()
         self._upstream.discard()
         self._client.abort_exchange()

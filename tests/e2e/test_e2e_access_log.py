@@ -46,6 +46,7 @@ def test_a_served_request_is_recorded_completely(gateway, mail, credentials, out
         "protocol": "HTTP/1.1",
         "status": 200,
         "reason": None,
+        "detail": None,
         "rule": "Webmail and ActiveSync from outside",
         "decision": "require_certificate",
         "bytes_in": 5,

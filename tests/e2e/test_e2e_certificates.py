@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from hashlib import sha256
 
 import pytest
 from support.client import VERSIONS, Client, ask, context_for, curl, s_client
@@ -24,6 +25,14 @@ REFUSED = {
     "issuing_ca": "certificate_wrong_usage",
     "rsa1024": "certificate_untrusted",
     "sha1": "certificate_untrusted",
+}
+DETAILS = {
+    None: "the client sent no certificate",
+    "expired": r"expired 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC",
+    "stranger": r".*\(issuer CN=Other CA\)",
+    "server_only": "the extended key usage does not include clientAuth",
+    "rsa1024": "the certificate has an RSA key of 1024 bits, below 2048",
+    "unreadable": "the certificate's names, dates or extensions are not readable",
 }
 EVERYBODY = [None, *GOOD, *REFUSED]
 VERSION_FLAGS = {version: "-tls1_2" if version is VERSIONS[0] else "-tls1_3" for version in VERSIONS}
@@ -179,6 +188,10 @@ def test_from_inside_sessions_resume_and_open_nothing_outside(gateway, credentia
             assert client.socket.session_reused == (source == INSIDE)
 
 
+def fingerprint_of(credentials, name):
+    return None if name is None else sha256(credentials[name].der).hexdigest()
+
+
 @both_versions
 def test_a_certificate_without_its_key_ends_the_handshake(gateway, mail, credentials, outside, version):
     """Somebody who only saw a certificate can't prove that it is his: OpenSSL itself refuses."""
@@ -188,5 +201,23 @@ def test_a_certificate_without_its_key_ends_the_handshake(gateway, mail, credent
 
     (record,) = gateway.log.of_address(outside)
     assert record["method"] is None
-    assert record["reason"].startswith("handshake_failed")
+    assert record["reason"] == f"handshake_failed: {record['detail']}"
+    assert record["cert_fingerprint"] == fingerprint_of(credentials, "p256")
+    assert record["cert_subject"] is None, "the names of a holder that nobody proved to be"
     assert not mail.received
+
+
+@both_versions
+@pytest.mark.parametrize("name", [*GOOD, *DETAILS])
+def test_the_log_has_the_judges_words_and_the_certificate(gateway, credentials, outside, name, version):
+    """The words are there where it was refused, and only there; the certificate whenever one was shown."""
+    with Client(gateway.port, source=outside, context=context_of(credentials, name, version)) as client:
+        answer = client.ask("GET", "/webmail")
+    (record,) = gateway.log.of_address(outside)
+    assert record["cert_fingerprint"] == fingerprint_of(credentials, name)
+    assert record["reason"] == answer.reason
+    if answer.reason is None:
+        assert record["detail"] is None
+    else:
+        assert re.fullmatch(DETAILS[name], record["detail"])
+    assert (record["cert_subject"] is None) == (name in {None, "unreadable"})

@@ -158,6 +158,9 @@ class Credentials:
         self._add("self_signed", Leaf(build("CN=me", key.public_key(), "CN=me", key, **self._dates()), key))
         self._add("server_only", self._root.issue("CN=server_only", eku=SERVER_AUTH, **self._dates()))
         self._add("ca_as_leaf", self._root)
+        # OpenSSL takes it in the handshake; its names have a form (x400Address) that can't be read.
+        x400 = x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x04\xa3\x02\x30\x00")
+        self._add("unreadable", self._root.issue("CN=unreadable", extensions=[(x400, False)], **self._dates()))
 
     def _make_weak(self) -> None:
         self._add("rsa1024", self._root.issue("CN=rsa1024", key=rsa_key(1024), **self._dates()))

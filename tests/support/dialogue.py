@@ -616,8 +616,10 @@ class World:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Every access record so far."""
-        return [json.loads(line) for line in self.log]
+        """Every access record so far; a reason never stands there without its explanation, nor the other way round."""
+        found = [json.loads(line) for line in self.log]
+        assert all((record["reason"] is None) == (record["detail"] is None) for record in found)
+        return found
 
     @property
     def record(self) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class AccessLog:
         found = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
         for record in found:
             assert tuple(record) == KEYS
+            assert (record["reason"] is None) == (record["detail"] is None), record
         return found
 
     @property

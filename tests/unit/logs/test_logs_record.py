@@ -82,6 +82,7 @@ def test_a_line_has_every_key_in_the_documented_order() -> None:
         "protocol": "HTTP/1.1",
         "status": 200,
         "reason": None,
+        "detail": None,
         "rule": "Webmail",
         "decision": "require_certificate",
         "bytes_in": 5,
@@ -108,11 +109,26 @@ def test_a_line_has_every_key_in_the_documented_order() -> None:
 
 def test_the_keys_are_the_documented_ones() -> None:
     documented = (
-        "time request_id client_ip client_port listener site method host uri protocol status reason rule decision "
-        "bytes_in bytes_out duration_ms upstream upstream_status upstream_ms tls_version tls_cipher tls_group "
+        "time request_id client_ip client_port listener site method host uri protocol status reason detail rule "
+        "decision bytes_in bytes_out duration_ms upstream upstream_status upstream_ms tls_version tls_cipher tls_group "
         "tls_resumed cert_subject cert_issuer cert_serial cert_fingerprint cert_email user device_id user_agent referer"
     )
     assert tuple(documented.split()) == KEYS
+
+
+def test_what_a_client_said_is_bounded_and_harmless_in_a_refusal() -> None:
+    record = filled()
+    record.refused("no site is called a\x9bb", "no site is called a\x9b\u202eb?password=x" + "c" * 5000)
+    values = json.loads(record.to_json_line())
+    assert values["reason"] == "no site is called a\\x9bb"
+    assert values["detail"].startswith("no site is called a\\x9b\\u202eb?password=[redacted]")
+    assert len(values["detail"]) <= 1024
+
+
+def test_a_certificate_without_an_identity_has_its_fingerprint() -> None:
+    record = filled(replace(CONNECTION, identity=None, fingerprint="cd" * 32))
+    values = json.loads(record.to_json_line())
+    assert (values["cert_fingerprint"], values["cert_subject"]) == ("cd" * 32, None)
 
 
 def test_a_record_of_nothing_is_all_nulls() -> None:
