@@ -116,6 +116,21 @@ def parse_address(text: str) -> Address:
     return address
 
 
+_IPV6_CLIENT_BITS: Final = 64  # a subscriber has at least this much to choose addresses from (RFC 6177)
+
+
+def counted(address: Address) -> Address:
+    """What stands for a client wherever clients are counted by address: for IPv6 the first address of its /64."""
+    if isinstance(address, IPv4Address):
+        return address
+    return IPv6Address(int(address) >> _IPV6_CLIENT_BITS << _IPV6_CLIENT_BITS)
+
+
+def counted_text(address: Address) -> str:
+    """`counted` in words: `192.0.2.1`, `2001:db8::/64`."""
+    return str(address) if isinstance(address, IPv4Address) else f"{counted(address)}/{_IPV6_CLIENT_BITS}"
+
+
 class Endpoint(NamedTuple):
     """One end of a TCP connection."""
 

@@ -49,7 +49,12 @@ LIMITS: Final = Record(
             10000,
             "Open client connections. Each may need one more to an upstream, so twice as many open files.",
         ),
-        optional("connections_per_ip", Whole(1, 1_000_000), 200, "Open connections of one client address."),
+        optional(
+            "connections_per_ip",
+            Whole(1, 1_000_000),
+            200,
+            "Open connections of one client address; an IPv6 client is its /64, here and wherever clients are counted.",
+        ),
         optional(
             "handshakes_per_second_per_ip",
             Whole(1, 1_000_000),

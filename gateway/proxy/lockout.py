@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from ipaddress import IPv6Address, IPv6Network
 
 from gateway.errors import RequestError
-from gateway.facts import Reason, parse_address
+from gateway.facts import Reason, counted_text, parse_address
 
 
 class LockedOut(RequestError):  # noqa: N818 - named for what it is, as the reason code
@@ -18,11 +17,5 @@ class LockedOut(RequestError):  # noqa: N818 - named for what it is, as the reas
 
 
 def key_of_text(text: str) -> str:
-    """The key of an address, or of a key, that was written down. Raises `ValueError`.
-
-    An IPv6 client is its /64: it has all of it to choose from (RFC 6177).
-    """
-    address = parse_address(text.partition("/")[0])
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, 64), strict=False))
-    return str(address)
+    """The key of an address, or of a key, that was written down. Raises `ValueError`."""
+    return counted_text(parse_address(text.partition("/")[0]))

@@ -1,4 +1,4 @@
-"""How often one address may begin a TLS handshake: the dearest thing a stranger can ask for.
+"""How often one client may begin a TLS handshake: the dearest thing a stranger can ask for.
 
 Keeps true: memory is bounded by those who came within the last seconds, not by those who ever came.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.facts import Address
+from gateway.facts import Address, counted
 
 # So many seconds' worth may come at once: a browser opens six connections, an office behind one address many more.
 BURST_SECONDS: Final = 3.0
@@ -24,6 +24,7 @@ class HandshakeRate:
 
     def allows(self, address: Address, now: float) -> bool:
         """Count one handshake; False where it is one too many."""
+        address = counted(address)
         until = max(self._full_at.get(address, now), now)
         if until - now > BURST_SECONDS:
             return False

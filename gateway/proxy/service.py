@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from gateway import clock
 from gateway.config.model import Upstream
-from gateway.facts import Address
+from gateway.facts import Address, counted
 from gateway.logs.record import AccessRecord
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.counters import Counters
@@ -164,7 +164,7 @@ class Service:
     # connections
 
     def admit(self, address: Address | None) -> bool | None:
-        """Count a new connection in. True: serve it; False: refuse it with a page; None: close it at once.
+        """Whether a new connection may be. True: serve it; False: refuse it with a page; None: close it at once.
 
         `address` is None while only the balancer is known: then the limit for all counts alone.
         """
@@ -175,6 +175,7 @@ class Service:
             return None
         here = 0
         if address is not None:
+            address = counted(address)
             here = self._per_address[address] if tally is None else tally.of(address)
         if here >= limits.connections_per_ip + REFUSED_CONNECTIONS:
             return None
@@ -183,10 +184,11 @@ class Service:
     def opened(self, connection: Connection, address: Address | None) -> None:
         """A connection is there; `closed` must follow, with the same address."""
         self.connections.add(connection)
+        if address is not None:
+            address = counted(address)
+            self._per_address[address] += 1
         if self._tally is not None:
             self._tally.count(address, 1)
-        if address is not None:
-            self._per_address[address] += 1
 
     def replaced(self, old: Connection, new: Connection) -> None:
         """The same socket is now looked after by another object."""
@@ -196,12 +198,13 @@ class Service:
     def closed(self, connection: Connection, address: Address | None) -> None:
         """The connection is gone."""
         self.connections.discard(connection)
-        if self._tally is not None:
-            self._tally.count(address, -1)
         if address is not None:
+            address = counted(address)
             self._per_address[address] -= 1
             if self._per_address[address] <= 0:
                 del self._per_address[address]
+        if self._tally is not None:
+            self._tally.count(address, -1)
         if self.is_draining and not self.connections and self.on_empty is not None:
             self.on_empty()
 

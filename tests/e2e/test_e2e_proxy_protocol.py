@@ -14,7 +14,7 @@ from itertools import count
 
 import pytest
 from support.balancer import Balancer
-from support.client import Client, Stream, ask, context_for, parse_head
+from support.client import TLS_1_2, TLS_1_3, Client, Stream, ask, context_for, parse_head
 from support.first_flight import client_hello
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.waiting import until
@@ -344,6 +344,23 @@ def test_connections_are_counted_for_the_client_and_not_for_the_balancer(gateway
     finally:
         for client in clients:
             client.close()
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
+def test_an_ipv6_client_is_counted_as_its_64(gateway, version):
+    """It has 2^64 addresses to come from: each of its connections may have another."""
+    with contextlib.ExitStack() as clients:
+
+        def opened(address):
+            preamble = f"PROXY TCP6 {address} 2001:db8::443 51234 443\r\n".encode()
+            return clients.enter_context(Client(gateway.port, preamble=preamble, version=version))
+
+        network = f"2001:db8:1:{next(numbers):x}"
+        for number in range(PER_ADDRESS):
+            opened(f"{network}:{number}::1")
+        assert opened(f"{network}::ffff").ask("GET", "/webmail").verdict == (429, "too_many_connections")
+        neighbour = f"2001:db8:1:{next(numbers):x}::1"
+        assert opened(neighbour).ask("GET", "/webmail").reason == "certificate_missing"
 
 
 def _is_served(client):

@@ -3,7 +3,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from gateway.errors import ConfigError, OperationError, RequestError, UsageError, exit_code
-from gateway.facts import NO_CERTIFICATE, STATUS_OF_REASON, Reason, parse_address
+from gateway.facts import NO_CERTIFICATE, STATUS_OF_REASON, Reason, counted, counted_text, parse_address
 
 
 def test_every_reason_has_a_status():
@@ -23,6 +23,21 @@ def test_every_reason_has_a_status():
 )
 def test_a_mapped_address_counts_as_ipv4_and_a_scope_does_not_count(text, address):
     assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "words"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::", "2001:db8:1:3::/64"),
+    ],
+)
+def test_an_ipv6_client_is_counted_as_its_64(text, address, words):
+    assert counted(parse_address(text)) == parse_address(address)
+    assert counted_text(parse_address(text)) == words
 
 
 @pytest.mark.parametrize(("error", "code"), [(ConfigError("x"), 2), (UsageError("x"), 2), (OperationError("x"), 1)])

@@ -15,6 +15,14 @@ def test_a_burst_passes_and_one_more_does_not():
     assert rate.allows(OTHER, 0.0), "another address is served as before"
 
 
+def test_an_ipv6_client_is_its_64():
+    rate = HandshakeRate(per_second=10)
+    one, other = ip_address("2001:db8:0:1::"), ip_address("2001:db8:0:2::")
+    allowed = [rate.allows(one + number, 0.0) for number in range(100)]
+    assert sum(allowed) <= BURST_SECONDS * 10 + 1
+    assert rate.allows(other, 0.0), "another network is served as before"
+
+
 def test_the_steady_rate_never_ends():
     rate = HandshakeRate(per_second=10)
     assert all(rate.allows(ONE, number / 10) for number in range(1000))

@@ -7,6 +7,7 @@ from support.dialogue import UPSTREAM, get, header, response, status
 from gateway.errors import ConfigError
 from gateway.facts import parse_address
 from gateway.proxy.service import ADOPTED_AT_ONCE, REFUSED_CONNECTIONS
+from gateway.proxy.tally import Tally
 
 HERE, THERE = parse_address("10.0.0.9"), parse_address("10.0.0.10")
 
@@ -63,6 +64,23 @@ def test_an_address_may_have_so_many_connections_then_pages_then_nothing(small):
     assert small.admit(HERE) is None
     small.closed(opened.pop(), HERE)
     assert small.admit(HERE) is False
+
+
+@pytest.mark.parametrize("tally", [None, Tally(1)], ids=["alone", "with others"])
+def test_an_ipv6_client_is_its_64(small, tally):
+    small._tally = tally
+    first = parse_address("2001:db8:0:1::1")
+    opened = []
+    for number in range(2):
+        assert small.admit(first + number) is True
+        opened.append((Open(), first + number))
+        small.opened(*opened[-1])
+    assert small.admit(first + 2**63) is False
+    assert small.admit(first + 2**64) is True
+    small.closed(*opened.pop(0))
+    assert small.admit(first + 2**63) is True
+    small.closed(*opened.pop())
+    assert small._per_address == {}
 
 
 def test_all_together_may_have_so_many_connections_then_pages_then_nothing(small):
