@@ -6,7 +6,7 @@ leave in the order the requests came; what a client sends ahead is held up to a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gateway import clock
 from gateway.errors import RequestError
@@ -18,6 +18,7 @@ from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.body_drain import BodyDrain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inlet import Inlet
+from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import closes, write_refusal
 from gateway.proxy.request_reader import RequestReader
@@ -33,9 +34,6 @@ from gateway.tls.proxy_protocol import encode_v2
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
-# How long a closing connection waits for the client to read its last answer.
-LINGER_SECONDS: Final = 2.0
-
 
 class ClientConnection:
     """The HTTP/1.1 side of a client's TLS connection."""
@@ -48,6 +46,7 @@ class ClientConnection:
         "_is_over_limit",
         "_is_reading",
         "_layer",
+        "_lingering",
         "_reader",
         "_server_name",
         "_uptake",
@@ -92,6 +91,7 @@ class ClientConnection:
         self.is_write_paused = False
         self._is_reading = False
         self._drain: BodyDrain | None = None
+        self._lingering: Lingering | None = None
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer.address} {self._exchange or 'idle'}>"
@@ -151,6 +151,16 @@ class ClientConnection:
             self._drain_body(self._drain, data)
         else:
             self._read(data)
+
+    def discarded(self, count: int) -> None:
+        """Ciphertext that came after the connection's end, and was thrown away."""
+        lingering = self._lingering
+        if lingering is None:
+            return
+        if lingering.discards(count, clock.monotonic_seconds()):
+            self.deadline = max(self.deadline, lingering.deadline)  # a client that reads slowly may have more
+        else:
+            self._layer.abort()
 
     def _read(self, data: bytes) -> None:
         """Take request after request out of the bytes, until one is under way or the bytes end."""
@@ -437,7 +447,7 @@ class ClientConnection:
                 self._inlet.held,
             )
         else:
-            self._close(is_lingering=False)
+            self._close(is_lingering=self._drain is not None)
 
     def catch_up(self) -> None:
         """After a reload connections are judged some at a time: where that is still to come, now."""
@@ -469,7 +479,12 @@ class ClientConnection:
 
     def drain(self) -> None:
         """Close now, or after the exchange that is under way."""
-        if self._exchange is None:
+        if self._lingering is not None:
+            now = clock.monotonic_seconds()
+            self._lingering.shorten(now)
+            if not self.is_write_paused:
+                self.deadline = min(self.deadline, self._lingering.deadline)
+        elif self._exchange is None:
             self._close(is_lingering=False)
 
     def cut(self) -> None:
@@ -482,12 +497,14 @@ class ClientConnection:
             return
         self._inlet.drop()
         self._drain = None
-        is_read = is_lingering and not self.is_write_paused
-        seconds = LINGER_SECONDS if is_read else self.snapshot.config.limits.transfer_idle_seconds
         now = clock.monotonic_seconds()
-        self.deadline = now + seconds
+        self.deadline = now + self.snapshot.config.limits.transfer_idle_seconds
         self._uptake.begin(now)
         if is_lingering:
+            is_brief = self._is_over_limit or self.service.is_draining
+            self._lingering = lingering = Lingering(now, is_brief=is_brief)
+            if not self.is_write_paused:
+                self.deadline = lingering.deadline
             self._layer.close_sending()
             self._layer.resume_reading()  # what was stopped for too much of it is thrown away now, to see the end
         else:

@@ -14,6 +14,7 @@ from gateway.config.model import Listener
 from gateway.facts import Peer
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.lingering import Lingering
 from gateway.proxy.peers import peer_of
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.client_hello import (
@@ -38,7 +39,7 @@ _PLAIN_HTTP_ANSWER: Final = (
 class Front(asyncio.Protocol):
     """Looks after an accepted socket until its ClientHello is read."""
 
-    __slots__ = ("_fields", "_is_admitted", "_listener", "_peer", "_reader", "_service", "_transport", "deadline")
+    __slots__ = ("_is_admitted", "_lingering", "_listener", "_peer", "_reader", "_service", "_transport", "deadline")
 
     def __init__(self, service: Service, listener: Listener) -> None:
         self._service = service
@@ -46,6 +47,7 @@ class Front(asyncio.Protocol):
         self._reader = ClientHelloReader()
         self._peer: Peer | None = None
         self._is_admitted: bool | None = None
+        self._lingering: Lingering | None = None  # once plain HTTP was answered
         self.deadline = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,11 +74,17 @@ class Front(asyncio.Protocol):
         """Bytes of the first flight."""
         if self._transport.is_closing():
             return
+        if self._lingering is not None:
+            self._discard(self._lingering, len(data))
+            return
         try:
             hello = self._reader.feed(data)
         except ClientHelloError as error:
-            self._transport.write(_PLAIN_HTTP_ANSWER if error.is_plain_http else alert(error.description))
-            self._fail(error.cause)
+            if error.is_plain_http:
+                self._answer_plain_http(error.cause)
+            else:
+                self._transport.write(alert(error.description))
+                self._fail(error.cause)
             return
         if hello is not None:
             self._hand_over(hello)
@@ -113,6 +121,21 @@ class Front(asyncio.Protocol):
         self._transport.set_protocol(layer)
         layer.data_received(bytes(self._reader.received))
 
+    def _answer_plain_http(self, cause: str) -> None:
+        """Say what is wrong; the client may still be sending its request."""
+        self._log(cause)
+        self._reader = ClientHelloReader()
+        self._transport.write(_PLAIN_HTTP_ANSWER)
+        self._transport.write_eof()
+        self._lingering = Lingering(clock.monotonic_seconds(), is_brief=self._service.is_draining)
+        self.deadline = self._lingering.deadline
+
+    def _discard(self, lingering: Lingering, count: int) -> None:
+        if lingering.discards(count, clock.monotonic_seconds()):
+            self.deadline = lingering.deadline
+        else:
+            self._transport.abort()
+
     def _fail(self, cause: str) -> None:
         self._log(cause)
         self._reader = ClientHelloReader()
@@ -133,8 +156,9 @@ class Front(asyncio.Protocol):
             self._service.closed(self, self._peer.address)
 
     def on_deadline(self) -> None:
-        """No ClientHello came in time."""
-        self._fail("no ClientHello within the handshake time")
+        """No ClientHello came in time, or the client of plain HTTP had time enough to read its answer."""
+        if self._lingering is None:
+            self._fail("no ClientHello within the handshake time")
         self._transport.abort()
 
     def adopt(self, snapshot: Snapshot) -> None:

@@ -1,7 +1,7 @@
 """A connection of a plain HTTP listener: one request, one answer, and the end.
 
 Keeps true: nothing is answered before the request's head is whole; after the answer nothing more is read as a request;
-a client that is still sending when it is answered gets a moment to read the answer.
+a client that is still sending when it is answered gets time to read the answer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gateway.errors import RequestError
 from gateway.facts import NO_CERTIFICATE, Peer, Reason
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
 from gateway.logs.record import AccessRecord, ConnectionFields
+from gateway.proxy.lingering import Lingering
 from gateway.proxy.peers import peer_of
 from gateway.proxy.records import begin_record, finish_record
 from gateway.proxy.refusal import write_refusal
@@ -23,8 +24,7 @@ from gateway.proxy.snapshot import Snapshot
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
-# A socket that is closed with unread bytes in it is reset, and the answer lost; so they are read for so long.
-LINGER_SECONDS: Final = 2.0
+# What a client may send behind its request before it is answered.
 MAX_UNWANTED_BYTES: Final = 256 * 1024
 
 
@@ -35,6 +35,7 @@ class PlainConnection(asyncio.Protocol):
         "_held",
         "_is_heard",
         "_is_sending",
+        "_lingering",
         "_listener",
         "_peer",
         "_service",
@@ -49,6 +50,7 @@ class PlainConnection(asyncio.Protocol):
         self._held = b""
         self._is_heard = False  # there was a request, or what is none
         self._is_sending = False  # the client, as far as is known
+        self._lingering: Lingering | None = None
         self._unwanted_bytes = 0
         self._peer: Peer | None = None
         self._transport: asyncio.Transport
@@ -75,6 +77,9 @@ class PlainConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the request."""
         if self._transport.is_closing():
+            return
+        if self._lingering is not None:
+            self._discard(self._lingering, len(data))
             return
         if self._is_heard:
             self.on_more(data)
@@ -135,10 +140,17 @@ class PlainConnection(asyncio.Protocol):
         finish_record(record)
         self._service.log(record)
         if self._is_sending:
+            self._lingering = Lingering(clock.monotonic_seconds(), is_brief=self._service.is_draining)
             self._transport.write_eof()
-            self.deadline = clock.monotonic_seconds() + LINGER_SECONDS
+            self.deadline = self._lingering.deadline
         else:
             self._transport.close()
+
+    def _discard(self, lingering: Lingering, count: int) -> None:
+        if lingering.discards(count, clock.monotonic_seconds()):
+            self.deadline = lingering.deadline
+        else:
+            self._transport.abort()
 
     # the end
 
@@ -165,7 +177,11 @@ class PlainConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Nothing here lasts."""
-        self._transport.close()
+        if self._lingering is None:
+            self._transport.close()
+        else:
+            self._lingering.shorten(clock.monotonic_seconds())
+            self.deadline = self._lingering.deadline
 
     def cut(self) -> None:
         """Close at once."""

@@ -17,6 +17,9 @@ class Application(Protocol):
     def data_received(self, data: bytes) -> None:
         """Plaintext."""
 
+    def discarded(self, count: int) -> None:
+        """Ciphertext that came after the connection's end, and was thrown away."""
+
     def eof_received(self) -> bool:
         """The client will send no more; True to go on writing to it."""
 

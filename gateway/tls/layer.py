@@ -113,12 +113,12 @@ class TlsLayer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Ciphertext from the client."""
-        if len(data) <= SLICE_BYTES:
-            if not self._is_closing:
-                self._receive(data)
+        if len(data) <= SLICE_BYTES and not self._is_closing:
+            self._receive(data)
             return
         for start in range(0, len(data), SLICE_BYTES):
             if self._is_closing:
+                self._application.discarded(len(data) - start)
                 return
             self._receive(data[start : start + SLICE_BYTES])
 

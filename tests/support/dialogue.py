@@ -336,6 +336,13 @@ class ClientEnd(Transport):
     def untaken_bytes(self) -> int:
         return self.unread_bytes
 
+    def says(self, data: bytes) -> None:
+        """It sends; behind the connection's end the layer throws it away, and says how much it was."""
+        if self._is_closing and not self.is_lost:
+            self.world.does(self.application.discarded, len(data))
+        else:
+            super().says(data)
+
     def takes(self, count: int) -> None:
         """It reads so much, which is not enough for anybody to be told so."""
         self.unread_bytes -= count

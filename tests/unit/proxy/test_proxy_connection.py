@@ -5,8 +5,13 @@ from support.dialogue import HIGH_WATER_BYTES, OUTSIDE, get, header, request, re
 
 from gateway.config.model import Limits
 from gateway.proxy.body_drain import MAX_DRAINED_BYTES
-from gateway.proxy.connection import LINGER_SECONDS
 from gateway.proxy.inlet import MAX_HELD_BYTES
+from gateway.proxy.lingering import (
+    BRIEF_LINGER_SECONDS,
+    LINGER_IDLE_SECONDS,
+    LINGER_SECONDS,
+    MAX_LINGERING_BYTES,
+)
 from gateway.proxy.request_reader import MAX_REMEMBERED_BYTES
 
 
@@ -135,8 +140,85 @@ def test_a_closing_connection_lingers_so_that_the_answer_is_read_and_no_longer(w
     client = world.client()
     client.says(b"nonsense\r\n\r\n")
     assert not client.is_lost
-    world.passes(LINGER_SECONDS + 2)
+    world.passes(LINGER_IDLE_SECONDS + 2)
     assert client.is_lost
+
+
+def too_large(world):
+    """A client that goes on with a body that was refused."""
+    client = world.client()
+    client.says(request("POST", "/webmail", f"Content-Length: {1 << 40}"))
+    assert status(client.hears()) == 413
+    return client
+
+
+def test_a_client_that_uploads_slowly_has_longer_to_read_its_answer_but_not_for_ever(world):
+    client = too_large(world)
+    for _ in range(int(LINGER_SECONDS / 3)):
+        world.passes(3)
+        assert not client.is_lost
+        client.says(b"more")
+    world.passes(3)
+    assert client.is_lost
+    assert client.was_aborted
+    assert len(world.log) == 1
+
+
+def test_a_client_that_is_still_sending_is_read_up_to_a_bound(world):
+    client = too_large(world)
+    client.says(bytes(MAX_LINGERING_BYTES))
+    assert not client.is_lost
+    client.says(b"x")
+    assert client.was_aborted
+
+
+def test_a_client_that_reads_slowly_is_not_cut_because_it_sends(world):
+    client = world.client()
+    client.is_slow = True
+    client.says(request("POST", "/webmail", f"Content-Length: {MAX_DRAINED_BYTES * 2}"))
+    world.accepts().says(response("401 Unauthorized", "Connection: close", body=bytes(HIGH_WATER_BYTES + 1)))
+    client.says(bytes(MAX_DRAINED_BYTES + 1))
+    assert not client.is_open
+    client.says(b"more")
+    world.passes(LINGER_SECONDS + 2)
+    assert not client.is_lost
+
+
+def test_what_comes_behind_an_end_that_does_not_linger_changes_nothing(world):
+    client = world.client()
+    client.is_slow = True
+    client.says(get("/webmail", "Connection: close"))
+    world.accepts().says(response())
+    before = client.application.deadline
+    client.says(b"more")
+    assert (client.application.deadline, client.is_lost) == (before, False)
+
+
+def test_a_connection_over_the_limit_lingers_briefly(world):
+    client = world.client(is_over_limit=True)
+    client.says(get())
+    assert status(client.hears()) == 429
+    client.says(b"more")
+    world.passes(BRIEF_LINGER_SECONDS + 2)
+    assert client.is_lost
+
+
+def test_a_worker_that_ends_does_not_wait_long_for_what_lingers(world):
+    client = too_large(world)
+    world.does(world.service.drain)
+    client.says(b"more")
+    assert not client.is_lost
+    world.passes(BRIEF_LINGER_SECONDS + 2)
+    assert client.is_lost
+
+
+def test_a_body_that_is_still_drained_when_the_connection_has_been_idle_for_long_ends_without_a_reset(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 1000"))
+    world.accepts().says(response("401 Unauthorized"))
+    world.passes(80)
+    assert not client.is_open
+    assert not client.is_lost
 
 
 # what comes early
@@ -508,6 +590,19 @@ def test_draining_lets_an_exchange_finish_and_says_that_it_was_the_last(world):
 def test_draining_does_not_prolong_what_is_closing_already(world):
     client = world.client()
     client.says(b"nonsense\r\n\r\n")
+    world.passes(1)
+    before = client.application.deadline
+    client.is_slow = True
+    world.does(world.service.drain)
+    assert client.application.deadline < before
+
+
+def test_draining_leaves_a_slow_client_the_time_to_read_its_last_answer(world):
+    client = world.client()
+    client.is_slow = True
+    client.says(get("/webmail", "Connection: close") + b"more")
+    world.accepts().says(response("200 OK", body=bytes(HIGH_WATER_BYTES + 1)))
+    assert not client.is_open
     before = client.application.deadline
     world.does(world.service.drain)
     assert client.application.deadline == before

@@ -7,6 +7,7 @@ from support.dialogue import HOST, INSIDE, OUTSIDE, SocketEnd, TlsClient, get, h
 
 from gateway.config.model import Listener
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.lingering import LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
 from gateway.proxy.listener import Front
 from gateway.proxy.rate import BURST_SECONDS
 from gateway.proxy.service import REFUSED_CONNECTIONS
@@ -98,6 +99,18 @@ def test_plain_http_gets_an_answer_that_a_person_can_read(world):
     answer = end.hears()
     assert (status(answer), header(answer, "X-Gateway-Reason")) == (400, "bad_request")
     assert int(header(answer, "Content-Length")) == len(answer.partition(b"\r\n\r\n")[2])
+    assert end.has_said_eof
+    end.says(b"the rest of an upload")
+    assert not end.is_lost
+    world.passes(LINGER_IDLE_SECONDS + 2)
+    assert end.is_lost
+    assert len(world.log) == 1
+
+
+def test_plain_http_that_goes_on_for_ever_is_cut(world):
+    end = accept(world)
+    end.says(get())
+    end.says(bytes(MAX_LINGERING_BYTES + 1))
     assert end.is_lost
     assert len(world.log) == 1
 

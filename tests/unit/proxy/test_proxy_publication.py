@@ -11,7 +11,8 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted
 from gateway.http.relay import MAX_LINE_BYTES, Question, Reply, refusal_line, reply_line
-from gateway.proxy.plain import LINGER_SECONDS, MAX_UNWANTED_BYTES
+from gateway.proxy.lingering import LINGER_IDLE_SECONDS
+from gateway.proxy.plain import MAX_UNWANTED_BYTES
 from gateway.proxy.publication import ANSWER_SECONDS, TRANSFER_SECONDS, PublicationConnection
 
 BOTH = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True, pki=True)
@@ -47,7 +48,7 @@ def refusal(world, end, reason):
     assert answer.count(b"HTTP/1.1 ") == 1
     if not end.is_lost:
         assert end.has_said_eof
-        world.passes(LINGER_SECONDS + 2)
+        world.passes(LINGER_IDLE_SECONDS + 2)
         assert end.is_lost
     assert world.record["reason"] == reason
     return answer

@@ -4,7 +4,7 @@ import pytest
 from support.dialogue import INSIDE, SocketEnd, get, header, request, status
 
 from gateway.config.model import Listener
-from gateway.proxy.plain import LINGER_SECONDS, MAX_UNWANTED_BYTES
+from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
 from gateway.proxy.publication import PublicationConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
@@ -81,14 +81,14 @@ def test_a_request_may_come_in_pieces(world):
     assert header(end.hears(), "Location") == "https://mail.example.com/x"
 
 
-def test_who_is_still_sending_has_a_moment_to_read_the_answer(world):
-    for more, is_lost in ((b"x" * 10, False), (b"x" * (MAX_UNWANTED_BYTES + 1), True)):
+def test_a_client_that_is_still_sending_has_time_to_read_the_answer(world):
+    for more, is_lost in ((b"x" * 10, False), (bytes(MAX_LINGERING_BYTES + 1), True)):
         end = accept(world)
         end.says(request("POST", "/webmail", "Content-Length: 500000", body=b"some"))
         assert status(end.hears()) == 308
         end.says(more)
         assert end.is_lost is is_lost
-        world.passes(LINGER_SECONDS + 2)
+        world.passes(LINGER_IDLE_SECONDS + 2)
         assert end.is_lost
     end = accept(world)
     end.says(b"nonsense\r\n\r\n")
@@ -96,6 +96,15 @@ def test_who_is_still_sending_has_a_moment_to_read_the_answer(world):
     assert not end.is_lost
     assert len(world.log) == 3
     end.goes()
+
+
+def test_a_worker_that_ends_does_not_wait_long_for_a_client_that_is_still_sending(world):
+    end = accept(world)
+    end.says(request("POST", "/webmail", "Content-Length: 500000", body=b"some"))
+    world.does(world.service.drain)
+    assert not end.is_lost
+    world.passes(BRIEF_LINGER_SECONDS + 2)
+    assert end.is_lost
 
 
 @pytest.mark.parametrize("listener", [LISTENER, PUBLISHING])
@@ -110,7 +119,7 @@ def test_a_request_that_is_not_whole_in_time_is_told_so_and_on_record(world, lis
     assert not end.is_lost
     assert status(end.hears()) == 408
     assert (world.record["status"], world.record["reason"], world.record["method"]) == (408, "request_timeout", None)
-    world.passes(LINGER_SECONDS + 2)
+    world.passes(LINGER_IDLE_SECONDS + 2)
     assert end.is_lost
     assert len(world.log) == 1
     assert world.service.connections == set()

@@ -78,6 +78,7 @@ class Recorder:
 
     def __init__(self, *, stays_open=False, closes_on=None):
         self.heard = []
+        self.discarded_bytes = 0
         self.layer = None
         self._stays_open = stays_open
         self._closes_on = closes_on
@@ -96,6 +97,9 @@ class Recorder:
     def data_received(self, data):
         assert type(data) is bytes
         self._hear("data", data)
+
+    def discarded(self, count):
+        self.discarded_bytes += count
 
     def eof_received(self):
         self._hear("eof")
@@ -632,6 +636,7 @@ def test_a_connection_that_sends_no_more_throws_away_what_comes(tls, can_write_e
     dialogue.say(b"y")
     assert not dialogue.layer.eof_received()
     assert dialogue.application.heard == ["done"]
+    assert dialogue.application.discarded_bytes > MIB + 1  # as it came: each record is a little longer
     assert dialogue.read() == b"answer"
     assert dialogue.read() is None
 
