@@ -72,11 +72,11 @@ class ClientHello:
 
     server_name: str | None  # lower case, no trailing dot; None where there is none or it is an IP address
     alpn: tuple[bytes, ...]  # protocols in the client's order; empty: no such extension
-    versions: tuple[int, ...]  # supported_versions in the client's order, else the one legacy version
+    versions: tuple[int, ...]  # supported_versions in the client's order, else the one legacy version, 1.2 at most
 
     @property
     def has_tls_1_3(self) -> bool:
-        """True when the client offers TLS 1.3."""
+        """True when the client offers TLS 1.3, so that OpenSSL negotiates nothing else."""
         return TLS_1_3 in self.versions
 
 
@@ -180,7 +180,7 @@ def _parse(message: bytes) -> ClientHello:
     if session_id.length > 32 or suites.length % 2 or not suites.length or not compression.length:
         raise ClientHelloError("a session id, cipher suite list or compression list of impossible length")
     if compression.end == len(message):  # TLS 1.2 without any extension
-        return ClientHello(None, (), (legacy_version,))
+        return ClientHello(None, (), _legacy(legacy_version))
     return _from_extensions(_extensions(message, compression.end), legacy_version)
 
 
@@ -191,8 +191,13 @@ def _from_extensions(extensions: dict[int, bytes], legacy_version: int) -> Clien
     return ClientHello(
         None if server_name is None else _host_name(server_name),
         () if alpn is None else _protocols(alpn),
-        (legacy_version,) if versions is None else _versions(versions),
+        _legacy(legacy_version) if versions is None else _versions(versions),
     )
+
+
+def _legacy(version: int) -> tuple[int]:
+    """Without supported_versions a client means TLS 1.2, however new it says it is (RFC 8446 section 4.2.1)."""
+    return (min(version, TLS_1_2),)
 
 
 class _Vector(NamedTuple):

@@ -11,6 +11,10 @@ What this module keeps true:
   refused, or showed nothing, makes a full handshake next time and is asked again. See docs/adr/0004.
 - TLS 1.2 and up, forward secrecy and AEAD only; no renegotiation, compression, early data or post-handshake
   authentication.
+- Every Context that serves TLS 1.2 supports TLS 1.3 too. OpenSSL then detects a handshake that an attacker turned down
+  to TLS 1.2, where the client certificate travels in clear: the server's random carries the downgrade sentinel (RFC
+  8446 section 4.1.3), and TLS_FALLBACK_SCSV gets `inappropriate_fallback` (RFC 7507). A maximum version of 1.2 would
+  switch both off.
 
 Contexts are made before the workers are forked, so that these share ticket keys.
 """
@@ -57,7 +61,7 @@ class SiteTls:
     site: Site
     silent: SSL.Context  # sends no CertificateRequest
     asking: SSL.Context  # TLS 1.3: asks for a certificate, takes any, and none
-    asking_tls_1_2: SSL.Context  # the same for clients without TLS 1.3
+    asking_tls_1_2: SSL.Context  # the same for clients that don't offer TLS 1.3; see `ClientHello.has_tls_1_3`
     trust: Trust  # what `client_cert` judges by
     fingerprint: bytes  # SHA-256 over all that the contexts depend on: equal means they can be kept
 
@@ -132,7 +136,6 @@ def build_site(
     asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need none, and what is withheld must not be kept
     asking.set_info_callback(_withhold_ticket)
     asking_tls_1_2 = context(b"asking TLS 1.2")
-    asking_tls_1_2.set_max_proto_version(SSL.TLS1_2_VERSION)
     asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate is seen
     for each in (asking, asking_tls_1_2):
         _ask(each, trust)

@@ -10,6 +10,17 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
 from support.pki import NOW, Ca, Leaf, build, openssl, rsa_key, server
+from support.raw_hello import (
+    FALLBACK_SCSV,
+    INAPPROPRIATE_FALLBACK,
+    SUITES_1_2,
+    SUITES_1_3,
+    TLS_1_0,
+    TLS_1_2,
+    TLS_1_3,
+    parse_answer,
+    raw_hello,
+)
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
@@ -316,14 +327,66 @@ def test_the_protocol_is_chosen_by_ours_and_none_is_fine(site):
     assert Gate(site, protocols=(b"h2", b"http/1.1")).serve(start(made)).get_alpn_proto_negotiated() == b"h2"
 
 
-def test_the_asking_contexts_serve_one_version_each(site):
+def answer_of(site, hello, *, asks):
+    """What the server's first flight says to a ClientHello written by hand."""
+    connection = Gate(site).tls.connection(peek(hello), asks=asks, may_resume=lambda _: False)
+    connection.bio_write(hello)
+    with contextlib.suppress(SSL.Error):
+        connection.do_handshake()
+    return parse_answer(connection.bio_read(1 << 14))
+
+
+def test_the_context_for_tls_1_3_serves_nothing_else(site):
     """A TLS 1.2 client in the context with tickets would leave one behind whatever its certificate."""
-    tls = build_site(site)
-    for asking, version in ((tls.asking, SSL.TLS1_2_VERSION), (tls.asking_tls_1_2, SSL.TLS1_3_VERSION)):
-        client, connection = start(context(version=version)), SSL.Connection(asking, None)
-        connection.set_accept_state()
-        with pytest.raises(SSL.Error, match=r"unsupported protocol|protocol version"):
-            pump(client, connection)
+    client, connection = start(context(version=SSL.TLS1_2_VERSION)), SSL.Connection(build_site(site).asking, None)
+    connection.set_accept_state()
+    with pytest.raises(SSL.Error, match=r"unsupported protocol|protocol version"):
+        pump(client, connection)
+
+
+# What clients say of the versions they speak: (supported_versions, legacy_version, the one that is negotiated).
+OFFERS = [
+    ((TLS_1_3, TLS_1_2), TLS_1_2, SSL.TLS1_3_VERSION),
+    ((TLS_1_2, TLS_1_3), TLS_1_2, SSL.TLS1_3_VERSION),
+    ((0x7A7A, TLS_1_3), TLS_1_2, SSL.TLS1_3_VERSION),  # GREASE, RFC 8701
+    ((TLS_1_3,), TLS_1_0, SSL.TLS1_3_VERSION),
+    ((TLS_1_3, TLS_1_2), TLS_1_3, SSL.TLS1_3_VERSION),
+    ((TLS_1_2,), TLS_1_2, SSL.TLS1_2_VERSION),
+    ((0x7A7A, TLS_1_2), TLS_1_3, SSL.TLS1_2_VERSION),
+    (None, TLS_1_2, SSL.TLS1_2_VERSION),
+    (None, TLS_1_3, SSL.TLS1_2_VERSION),  # RFC 8446 section 4.2.1
+    (None, 0x03FF, SSL.TLS1_2_VERSION),
+]
+
+
+@pytest.mark.parametrize(("versions", "legacy_version", "negotiated"), OFFERS)
+def test_openssl_negotiates_the_version_that_the_context_was_chosen_for(site, versions, legacy_version, negotiated):
+    """Both asking contexts keep sessions in a way that is right for one version only."""
+    hello = raw_hello(versions=versions, legacy_version=legacy_version)
+    connection = Gate(site).tls.connection(peek(hello), asks=True, may_resume=lambda _: False)
+    connection.bio_write(hello)
+    with pytest.raises(SSL.WantReadError):
+        connection.do_handshake()
+    assert connection.get_protocol_version() == negotiated
+    assert peek(hello).has_tls_1_3 == (negotiated == SSL.TLS1_3_VERSION)
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+@pytest.mark.parametrize(("versions", "legacy_version", "negotiated"), OFFERS)
+def test_a_client_turned_down_to_tls_1_2_is_told(site, asks, versions, legacy_version, negotiated):
+    """RFC 8446 section 4.1.3: a client that speaks TLS 1.3 sees that somebody changed its ClientHello."""
+    answer = answer_of(site, raw_hello(versions=versions, legacy_version=legacy_version), asks=asks)
+    assert answer.has_sentinel == (negotiated == SSL.TLS1_2_VERSION)
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+@pytest.mark.parametrize(("versions", "legacy_version", "negotiated"), OFFERS)
+def test_a_client_that_fell_back_is_refused(site, asks, versions, legacy_version, negotiated):
+    """RFC 7507: TLS_FALLBACK_SCSV comes with a second try at an older version, which this server didn't call for."""
+    suites = [*SUITES_1_3, *SUITES_1_2, FALLBACK_SCSV]
+    hello = raw_hello(versions=versions, legacy_version=legacy_version, suites=suites)
+    expected = INAPPROPRIATE_FALLBACK if negotiated == SSL.TLS1_2_VERSION else None
+    assert answer_of(site, hello, asks=asks).alert == expected
 
 
 def test_old_versions_and_weak_suites_are_refused(site):
