@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Address = IPv4Address | IPv6Address
 
@@ -193,9 +193,28 @@ class Login:
     users: tuple[str, ...]  # every user name found: HTTP Basic first, then ActiveSync's query
     device_id: str | None
     problem: str | None  # why it can't be read unambiguously; None where it can
+    kind: LoginKind = "none"  # how it logs in, by its Authorization field
+    is_hidden: bool = False  # the Authorization field logs somebody in, and the name can't be read
 
+
+# `connection`: NTLM, Negotiate and every scheme that is not known to hold for one request only.
+LoginKind = Literal["none", "basic", "digest", "bearer", "connection"]
 
 NO_LOGIN: Final = Login((), None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLogin:
+    """The logins that were sent on an upstream connection that serves one client only.
+
+    A server may take any of them for the login of the requests that follow on that connection.
+    """
+
+    users: tuple[str, ...] = ()  # whose names could be read
+    is_hidden: bool = False  # there was one whose name could not be read: NTLM and Negotiate, always
+
+
+NO_CONNECTION_LOGIN: Final = ConnectionLogin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +227,7 @@ class Request:
     path: str  # policy.uri.Target.match
     judgement: Judgement = NO_CERTIFICATE
     login: Login = NO_LOGIN
+    connection_login: ConnectionLogin = NO_CONNECTION_LOGIN
 
 
 @dataclass(frozen=True, slots=True)

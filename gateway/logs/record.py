@@ -24,7 +24,7 @@ KEYS: Final = (
     *("status", "reason", "detail", "rule", "decision", "bytes_in", "bytes_out", "duration_ms"),
     *("upstream", "upstream_status", "upstream_ms", "tls_version", "tls_cipher", "tls_group", "tls_resumed"),
     *("cert_subject", "cert_issuer", "cert_serial", "cert_fingerprint", "cert_email"),
-    *("user", "device_id", "user_agent", "referer"),
+    *("login", "user", "device_id", "user_agent", "referer"),
 )
 _HEAD: Final = ("client_ip", "client_port", "listener", "site")
 _TAIL: Final = (
@@ -163,6 +163,7 @@ class AccessRecord(_Aside):
         self.upstream_status: int | None = None
         self.upstream_ms: float | None = None
         self.tls_version = connection.tail  # and the rest of TLS and certificate
+        self.login: str | None = None
         self.user: str | None = None
         self.device_id: str | None = None
         self.user_agent: str | bytes | None = None

@@ -18,6 +18,10 @@ from gateway.policy.rules import CertificateConditions, PatternError
 
 ACTIVESYNC: Final = "/microsoft-server-activesync"  # also under a prefix, as SOGo has it
 
+_HIDDEN: Final = (
+    "an earlier login on this connection hides its user name, and the mail server may take this request for that "
+    "user's; a new connection begins without a login"
+)
 _SPACES: Final = re.compile(r" +")
 _ADDRESS: Final = re.compile(r"[^@\s\x00-\x20\x7f-\xa0\"<>]+@[^@\s\x00-\x20\x7f-\xa0\"<>]+")
 # Short names of subject attributes that tools write differently (RFC 4514, 3; OpenSSL; Windows).
@@ -94,12 +98,14 @@ class Conditions:
             reason = Reason.CERTIFICATE_NOT_ALLOWED if bind is None else Reason.USER_MISMATCH
             return Failure(reason, f"the login cannot be read: {login.problem}")
         if bind is not None:
+            if request.connection_login.is_hidden:
+                return Failure(Reason.USER_MISMATCH, _HIDDEN)
             emails = self._counting(identity)
-            for user in login.users:
-                if not belongs(user, bind, identity, emails):
-                    return Failure(
-                        Reason.USER_MISMATCH, f"the login {user!r} does not belong to the certificate ({bind})"
-                    )
+            for users, which in ((login.users, ""), (request.connection_login.users, ", of this connection,")):
+                for user in users:
+                    if not belongs(user, bind, identity, emails):
+                        cause = f"the login {user!r}{which} does not belong to the certificate ({bind})"
+                        return Failure(Reason.USER_MISMATCH, cause)
         return self._check_device(request, login) if self._devices else None
 
     def _check_device(self, request: Request, login: Login) -> Failure | None:

@@ -13,10 +13,21 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from gateway.errors import RequestError
-from gateway.facts import NO_CERTIFICATE, Address, Decision, Judgement, Peer, Reason, Request
+from gateway.facts import (
+    NO_CERTIFICATE,
+    NO_CONNECTION_LOGIN,
+    Address,
+    ConnectionLogin,
+    Decision,
+    Judgement,
+    Login,
+    Peer,
+    Reason,
+    Request,
+)
 from gateway.http.headers import AUTHORIZATION, DESTINATION, FORWARDED_FOR
 from gateway.http.http1 import RequestHead
-from gateway.http.login import login_of
+from gateway.http.login import HIDDEN_LOGIN, carried_on, kind_of, login_of
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import Target, normalise
@@ -41,7 +52,8 @@ class Admitted(NamedTuple):
     address: Address  # the client's
     fields: ConnectionFields
     user: str | None
-    device_id: str | None
+    login: Login
+    kind: str  # of the login, for the log
     pins: bool  # the login belongs to the connection: see login_binding
     rewriter: Rewriter | None
 
@@ -50,8 +62,9 @@ class Admitted(NamedTuple):
         record.connection = self.fields
         record.rule = self.decision.rule
         record.decision = self.decision.action
+        record.login = self.kind
         record.user = self.user
-        record.device_id = self.device_id
+        record.device_id = self.login.device_id
 
 
 class Admission:
@@ -70,6 +83,7 @@ class Admission:
         "_rewriter",
         "_statuses",
         "chain_der",
+        "connection_login",
         "fields",
         "judgement",
         "leaf_der",
@@ -88,6 +102,9 @@ class Admission:
         self.leaf_der: bytes | None = None
         self.chain_der: list[bytes] = []
         self.question: asyncio.Task[None] | None = None  # about the certificate; requests wait for its end
+        # What was sent on the upstream connection that is this client's own. It is kept until the client's connection
+        # ends, also where a reload gives the client another upstream connection: that errs on the safe side.
+        self.connection_login: ConnectionLogin = NO_CONNECTION_LOGIN
         self._offline: Judgement = NO_CERTIFICATE  # what the certificate is worth without asking anybody
         self._statuses = statuses
         self._local_port = local_port
@@ -123,6 +140,14 @@ class Admission:
         # A clock that was set back must not put that off.
         return not self._judged_until - REJUDGE_SECONDS <= unix_seconds < self._judged_until
 
+    def carry(self, login: Login) -> None:
+        """A request with this login goes to an upstream connection that is this client's own."""
+        self.connection_login = carried_on(self.connection_login, login)
+
+    def carry_hidden(self) -> None:
+        """The upstream goes on with a login on that connection, and doesn't say whose."""
+        self.connection_login = HIDDEN_LOGIN
+
     def name_client(self, head: RequestHead, record: AccessRecord) -> Address | None:
         """Write down whom a trusted proxy names; None where the peer speaks for itself. Raises `RequestError`."""
         proxies, forwarded_for = self.snapshot.trusted_proxies, head.values[FORWARDED_FOR]
@@ -157,7 +182,7 @@ class Admission:
             address = named
             chain = b"%b, %b" % (head.values[FORWARDED_FOR] or b"", str(self.peer.address).encode("ascii"))
             forwarding = self._forwarding_headers(address, chain)
-        target, decision = self._decide(head, address, record)
+        target, login, decision = self._decide(head, address, record)
         record.rule = decision.rule
         record.decision = decision.action
         if decision.reason is not None:
@@ -175,8 +200,9 @@ class Admission:
             address,
             record.connection,
             record.user,
-            record.device_id,
-            authorization is not None and binds_connection(authorization),
+            login,
+            record.login or login.kind,
+            authorization is not None and (login.kind == "connection" or binds_connection(authorization)),
             self._rewriter,
         )
 
@@ -195,20 +221,23 @@ class Admission:
     def _forwarding_headers(self, client: Address, chain: bytes | None) -> bytes:
         return forwarding_headers(client, chain, self._host, scheme="https", port=self._local_port)
 
-    def _decide(self, head: RequestHead, address: Address, record: AccessRecord) -> tuple[bytes, Decision]:
-        """(target for the upstream, decision)."""
+    def _decide(self, head: RequestHead, address: Address, record: AccessRecord) -> tuple[bytes, Login, Decision]:
+        """(target for the upstream, the request's login, decision)."""
         target = normalise(head.target)
         method = head.method.decode("ascii")
         login = login_of(target.match, target.query, head.values[AUTHORIZATION])
+        carried = self.connection_login
+        record.login = kind_of(login, carried)
         record.user = login.users[0] if login.users else None
         record.device_id = login.device_id
         engine = self.snapshot.engine
         # All that a decision depends on: webmail asks for one path over and over, with another query each time.
-        facts = (method, target.match, login, address, self._host, self.judgement, engine)
+        facts = (method, target.match, login, address, self._host, self.judgement, carried, engine)
         if facts != self._decided_by:
-            self._decision = engine.decide(Request(address, self._host, method, target.match, self.judgement, login))
+            request = Request(address, self._host, method, target.match, self.judgement, login, carried)
+            self._decision = engine.decide(request)
             self._decided_by = facts
-        return _spelling(target), self._decision
+        return _spelling(target), login, self._decision
 
     def _destination(self, head: RequestHead, value: bytes, address: Address, record: AccessRecord) -> bytes:
         """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
@@ -217,7 +246,7 @@ class Admission:
         method = head.method.decode("ascii")
         login = login_of(target.match, target.query, head.values[AUTHORIZATION])
         decision = self.snapshot.engine.decide(
-            Request(address, self._host, method, target.match, self.judgement, login)
+            Request(address, self._host, method, target.match, self.judgement, login, self.connection_login)
         )
         if decision.reason is not None:
             record.rule = decision.rule

@@ -23,7 +23,7 @@ from gateway.http.body import (
 from gateway.http.fields import Fields
 from gateway.http.headers import LAST_PASSING, NEVER_IN_TRAILERS, Classifier, ResponseClassifier, fold
 from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, has_bare_lf, parse_response
-from gateway.proxy.login_binding import binds_connection
+from gateway.proxy.login_binding import binds_connection, continues_login
 from gateway.proxy.rewrite import Rewriter
 
 # An upstream is trusted more than a client, but not with our memory.
@@ -59,6 +59,7 @@ class Answer:
         "binds",
         "bytes_out",
         "closes_client",
+        "goes_on_with_login",
         "is_clean",
         "is_complete",
         "is_upgraded",
@@ -77,6 +78,7 @@ class Answer:
         self._has_let_continue = False  # the 100 was ours
         self.response: ResponseHead | None = None  # the final one's head
         self.binds = False  # it asks for a login that belongs to the connection
+        self.goes_on_with_login = False  # one that has begun
         self.bytes_out = 0  # of the body, without framing
         self.is_complete = False
         self.is_clean = True  # nothing came behind the answer
@@ -124,7 +126,9 @@ class Answer:
             before += self._pass_interim(response)
         self._held = b""
         self.response = response
-        self.binds = response.challenge is not None and binds_connection(response.challenge)
+        if response.challenge is not None:
+            self.binds = binds_connection(response.challenge)
+            self.goes_on_with_login = continues_login(response.challenge)
         if self.awaits_continue and not (is_pinned or self.binds):
             # Some clients send the body now, some the next request in its place: they can't be told apart.
             may_keep_alive = False

@@ -12,7 +12,9 @@ from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import STATUS_OF_REASON, Endpoint, Peer, Reason
 from gateway.http.body import BodyError, BodyReader
+from gateway.http.headers import AUTHORIZATION
 from gateway.http.http1 import RequestHead
+from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord
 from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.body_drain import BodyDrain
@@ -237,6 +239,8 @@ class ClientConnection:
             return
         if admitted.pins:
             self.pins = True
+        if self.pins:
+            admission.carry(admitted.login)
         self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
 
@@ -325,6 +329,18 @@ class ClientConnection:
         """What an upstream with `proxy_protocol` is told first on each connection that is made for this client."""
         peer = self.peer
         return encode_v2(Endpoint(peer.address, peer.port), peer.reached or self._layer.local)
+
+    def owns_upstream(self, head: RequestHead | None, *, is_hidden: bool = False) -> None:
+        """From now on the upstream's connection is this client's alone; `head`: of the request that is under way on it.
+
+        `is_hidden`: the upstream goes on with a login there that belongs to the connection.
+        """
+        self.pins = True
+        if is_hidden:
+            self.admission.carry_hidden()
+        elif head is not None:
+            self.admission.carry(login_of("", None, head.values[AUTHORIZATION]))
+        self._reader.forget()  # what was let in may have been let in by what the connection carried before
 
     def pin(self, upstream: UpstreamConnection) -> None:
         """Keep the upstream's connection for this client alone, until either side closes."""
@@ -466,7 +482,8 @@ class ClientConnection:
                 exchange.fail(RequestError(Reason.HOST_MISMATCH, "the site is no longer served"))
             return
         self.snapshot = snapshot
-        self.pins = self.pins or _is_of_one_client(site)
+        if not self.pins and _is_of_one_client(site):
+            self.owns_upstream(None if exchange is None else exchange.head)
         self.admission.adopt(snapshot, site)
         if not self._layer.is_established:
             return  # the certificate is looked at when the handshake is done

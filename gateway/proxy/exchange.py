@@ -239,7 +239,7 @@ class Exchange:
         if answer.closes_client:
             client.closes_after_exchange = True
         if answer.binds:
-            client.pins = True
+            client.owns_upstream(self.head, is_hidden=answer.goes_on_with_login)
         if response.status == _UNAUTHORIZED and is_failed_login(self.head.values[AUTHORIZATION], response.challenge):
             client.service.note_failure(record.connection.client_ip)
 

@@ -22,6 +22,11 @@ def binds_connection(credentials: bytes) -> bool:
 _CONTINUED: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)[ \t]+[A-Za-z0-9+/]", re.IGNORECASE)
 
 
+def continues_login(challenge: bytes) -> bool:
+    """True where a WWW-Authenticate value is a step of such a login, not only an offer of one."""
+    return _CONTINUED.search(challenge) is not None
+
+
 def is_failed_login(credentials: bytes | None, challenge: bytes | None) -> bool:
     """True where a 401 with this challenge says that credentials were wrong, not only that some are wanted."""
-    return credentials is not None and (challenge is None or _CONTINUED.search(challenge) is None)
+    return credentials is not None and (challenge is None or not continues_login(challenge))

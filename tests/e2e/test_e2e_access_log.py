@@ -51,6 +51,7 @@ def test_a_served_request_is_recorded_completely(gateway, mail, credentials, out
         "decision": "require_certificate",
         "bytes_in": 5,
         "bytes_out": len(answer.body),
+        "login": "none",
         "user": None,
         "device_id": None,
         "upstream": mail.url,
@@ -75,7 +76,7 @@ def test_a_phone_is_recorded_with_its_user_and_device(gateway, credentials, outs
         login = base64.b64encode(b"alice:secret").decode()
         assert client.ask("POST", target, f"Authorization: Basic {login}", body=b"x").status == 200
     (record,) = gateway.log.of_address(outside)
-    assert (record["user"], record["device_id"]) == ("alice", "ABC123")
+    assert (record["login"], record["user"], record["device_id"]) == ("basic", "alice", "ABC123")
 
 
 def test_every_request_is_accounted_for_once(gateway, mail, credentials):

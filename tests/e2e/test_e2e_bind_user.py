@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 from support.client import TLS_1_3, VERSIONS, Client
+from support.connection_logins import ConnectionAuthenticator
 from support.credentials import Identity
 from support.gateway import OUTSIDE, settings_for
 from support.pki import Ca
@@ -78,6 +79,7 @@ def gateway(start, people, credentials, mail):
     devices = {"device_ids": [DEVICE, "SEC0987"]}
     rules.append({"name": "devices", "uri": ["/devices"], "action": "require_certificate", "certificate": devices})
     rules.append(rule("email", "/both", **devices))
+    rules.append({"name": "programs", "uri": ["/EWS"], "action": "allow"})
     site = {**credentials.server, "client_ca": [str(people["ca"])]}
     return start(settings_for(site, mail.url, rules=rules))
 
@@ -293,4 +295,93 @@ def test_a_device_named_twice_is_no_device(gateway, mail, people, version):
     for query in (f"{plain()}&DeviceId={OTHER_DEVICE}", f"{compact()}&{plain()}"):
         answer = sync(gateway, people["alice"], f"/devices{EAS}?{query}", basic("alice"), version=version)
         assert answer.verdict == NOT_ALLOWED
+    assert not mail.received
+
+
+@both_versions
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_login_that_belongs_to_the_connection_opens_nobody_elses_mailbox(gateway, mail, people, version, is_first):
+    """alice's certificate and bob's NTLM login on one connection: the mail server takes all of it for bob's."""
+    server = ConnectionAuthenticator()
+    mail.answer("/email", server)
+    mail.answer("/EWS", server)
+    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+        if is_first:
+            assert client.ask("GET", "/email/owa").verdict == (401, None)
+        assert client.ask("GET", "/EWS", "Authorization: NTLM negotiate").status == 401
+        assert client.ask("GET", "/EWS", "Authorization: NTLM bob").body == b"bob"
+        assert client.ask("GET", "/EWS/again").body == b"bob"
+        reached = len(mail.received)
+        answer = client.ask("GET", "/email/owa")
+        assert answer.verdict == MISMATCH
+        assert b"bob" not in answer.body
+        assert client.is_at_end()
+    assert len(mail.received) == reached
+    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+        assert client.ask("GET", "/email/owa").verdict == (401, None)
+    if version == TLS_1_3:
+        record = gateway.log.of(answer.get("X-Request-Id"))
+        assert (record["login"], record["user"], record["rule"]) == ("connection", None, "email/email")
+        assert "hides its user name" in record["detail"]
+
+
+@both_versions
+def test_requests_behind_a_login_are_judged_when_it_is_there(gateway, mail, people, version):
+    """All of them sent at once: none is let in by what was so when it came."""
+    server = ConnectionAuthenticator()
+    mail.answer("/email", server)
+    mail.answer("/EWS", server)
+    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+        targets = (("/EWS", "Authorization: NTLM bob"), ("/email/owa",))
+        client.send(b"".join(client.request("GET", target, *fields) for target, *fields in targets))
+        assert client.answer().body == b"bob"
+        assert client.answer().verdict == MISMATCH
+    assert [request.target for request in mail.received] == [b"/EWS"]
+
+
+@both_versions
+def test_where_connections_are_one_clients_every_basic_login_on_them_must_belong(
+    start, people, credentials, mail, version
+):
+    bound = {"name": "own", "uri": ["/owa"], "action": "require_certificate", "certificate": {"bind_user": "email"}}
+    rules = [bound, {"name": "programs", "uri": ["/EWS"], "action": "allow"}]
+    settings = settings_for({**credentials.server, "client_ca": [str(people["ca"])]}, mail.url, rules=rules)
+    settings["upstreams"]["mail"]["connections"] = "per_client"
+    gateway = start(settings)
+    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+        assert client.ask("GET", "/EWS", basic("alice")).verdict == SERVED
+        assert client.ask("GET", "/owa").verdict == SERVED
+        assert client.ask("GET", "/EWS", basic("bob")).verdict == SERVED
+        assert client.ask("GET", "/owa", basic("alice")).verdict == MISMATCH
+    assert len(mail.received) == 3
+
+
+@both_versions
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (("Authorization: Basic YWxpY2U6eA==", "Authorization: Basic Ym9iOng="), 400),
+        (("Authorization: Basic YWxpY2U6eA==, Basic Ym9iOng=",), 403),
+        (("Authorization: Basic YWxpY2U6eA==", "authorization: NTLM bob"), 400),
+        (("Authorization: Basic\tYm9iOng=",), 403),
+        (("Authorization: Basic Ym9iOng",), 403),  # without its padding
+        (('Authorization: Digest username="bob", realm="x", nonce="1", uri="/", response="2"',), 403),
+        (("Authorization: SCRAM-SHA-256 data=biwsbj1ib2I",), 403),
+        (("Proxy-Authorization: Basic Ym9iOng=",), 200),
+        (("Proxy_Authorization: Basic Ym9iOng=",), 200),
+        (("Connection: authorization", "Authorization: Basic Ym9iOng="), 403),
+    ],
+)
+def test_no_other_way_to_name_a_user_reaches_the_mail_server(gateway, mail, people, fields, status, version):
+    answer = sync(gateway, people["alice"], "/email/x", *fields, method="GET", body=b"", version=version)
+    assert answer.status == status
+    for request in mail.received:
+        assert not [value for _, value in request.fields if b"Ym9iOng" in value and b"NTLM" not in value]
+
+
+@both_versions
+@pytest.mark.parametrize("target", ["https://bob:x@mail.example.com/email/x", "//bob:x@mail.example.com/email/x"])
+def test_a_user_in_the_target_is_refused(gateway, mail, people, target, version):
+    answer = sync(gateway, people["alice"], target, method="GET", body=b"", version=version)
+    assert answer.status in (400, 403)
     assert not mail.received

@@ -6,11 +6,11 @@ that follows on it, until it closes (CVE-2026-88007 was a proxy that shared such
 
 from __future__ import annotations
 
-import re
 import threading
 
 import pytest
 from support.client import Client
+from support.connection_logins import ConnectionAuthenticator
 from support.gateway import settings_for
 from support.waiting import until
 
@@ -18,28 +18,6 @@ pytestmark = pytest.mark.e2e
 
 REQUESTS = 5000
 BODY_BYTES = 2 * 1024 * 1024
-
-
-class ConnectionAuthenticator:
-    """NTLM's shape without its cryptography: negotiate, challenge, authenticate; then the connection is the user's."""
-
-    def __init__(self) -> None:
-        self.users: dict[int, str] = {}
-
-    def __call__(self, dialogue) -> None:
-        request = dialogue.request
-        (credentials,) = request.values(b"Authorization") or [b""]
-        match = re.fullmatch(rb"NTLM (\w+)", credentials)
-        number = request.connection
-        if match and match[1] == b"negotiate":
-            dialogue.answer(b"", b"WWW-Authenticate: NTLM challenge", status=b"401 Unauthorized")
-        elif match:
-            self.users[number] = match[1].decode()
-            dialogue.answer(match[1])
-        elif number in self.users:
-            dialogue.answer(self.users[number].encode())
-        else:
-            dialogue.answer(b"", b"WWW-Authenticate: NTLM", b"WWW-Authenticate: Basic", status=b"401 Unauthorized")
 
 
 @pytest.fixture

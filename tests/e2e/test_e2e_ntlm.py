@@ -184,6 +184,25 @@ def test_a_connection_ends_with_its_user(gateway, credentials, exchange):
     assert seen[2].connection not in {each.connection for each in seen[:2]}
 
 
+def test_a_rule_that_binds_the_login_is_not_served_on_such_a_connection(start, credentials, exchange):
+    """bob's own NTLM login and alice's certificate: Apache would take the second request for bob's."""
+    bound = {
+        "name": "own",
+        "uri": ["/webmail/owa"],
+        "action": "require_certificate",
+        "certificate": {"bind_user": "email"},
+    }
+    rules = [bound, {"name": "programs", "uri": ["/webmail/ews"], "action": "allow"}]
+    gateway = start(settings_for(credentials.site, exchange.url, rules=rules))
+    shown = ("--cert", str(credentials["alice"].certificate), "--key", str(credentials["alice"].key), "--ntlm")
+    answers = curl(gateway, credentials, "bob", "/webmail/{ews,ews,owa}", *shown)
+    assert answers == [(200, "bob", 1), (200, "bob", 0), (403, "", 0)]
+    assert [each.user for each in exchange.seen("/webmail/ews")] == ["-", "bob", "bob"]
+    assert exchange.seen("/webmail/owa") == []
+    with Client(gateway.port, identity=credentials["alice"]) as client:
+        assert client.ask("GET", "/webmail/owa").status == 401
+
+
 def test_both_sides_close_together(start, credentials):
     """Apache ends each connection after its fourth answer: so does the client's, and curl logs in on the next."""
     exchange = Exchange("MaxKeepAliveRequests 3")

@@ -25,7 +25,18 @@ COMBINED = re.compile(
 def records(draw: st.DrawFn) -> AccessRecord:
     connection = ConnectionFields(client_ip="192.0.2.1", client_port=draw(NUMBER), site=draw(TEXT))
     record = AccessRecord(connection, draw(st.floats(0, 4e9)), "r1")
-    for name in ("method", "protocol", "reason", "detail", "rule", "decision", "upstream", "user", "device_id"):
+    for name in (
+        "method",
+        "protocol",
+        "reason",
+        "detail",
+        "rule",
+        "decision",
+        "upstream",
+        "login",
+        "user",
+        "device_id",
+    ):
         setattr(record, name, draw(TEXT))
     for name in ("host", "uri", "user_agent", "referer"):
         setattr(record, name, draw(CLIENT))

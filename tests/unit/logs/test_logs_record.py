@@ -57,6 +57,7 @@ def filled(connection: ConnectionFields = CONNECTION) -> AccessRecord:
     record.upstream = "https://10.0.0.5:443"
     record.upstream_status = 200
     record.upstream_ms = 10.0
+    record.login = "basic"
     record.user = "alice"
     record.device_id = "Appl1"
     record.user_agent = b"curl/8"
@@ -100,6 +101,7 @@ def test_a_line_has_every_key_in_the_documented_order() -> None:
         "cert_serial": "0A1B",
         "cert_fingerprint": "ab" * 32,
         "cert_email": "alice@example.com",
+        "login": "basic",
         "user": "alice",
         "device_id": "Appl1",
         "user_agent": "curl/8",
@@ -111,7 +113,8 @@ def test_the_keys_are_the_documented_ones() -> None:
     documented = (
         "time request_id client_ip client_port listener site method host uri protocol status reason detail rule "
         "decision bytes_in bytes_out duration_ms upstream upstream_status upstream_ms tls_version tls_cipher tls_group "
-        "tls_resumed cert_subject cert_issuer cert_serial cert_fingerprint cert_email user device_id user_agent referer"
+        "tls_resumed cert_subject cert_issuer cert_serial cert_fingerprint cert_email "
+        "login user device_id user_agent referer"
     )
     assert tuple(documented.split()) == KEYS
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.facts import NO_LOGIN, Login, Reason
+from gateway.facts import NO_CONNECTION_LOGIN, NO_LOGIN, ConnectionLogin, Login, Reason
 from gateway.policy.conditions import Conditions, EmailPattern
 from gateway.policy.glob import Glob
 from gateway.policy.rules import CertificateConditions, PatternError
@@ -20,9 +20,12 @@ ALICE = {
 
 @pytest.fixture
 def check(identity, request_of):
-    def check(*, login=NO_LOGIN, path="/", method="GET", names=None, **conditions):
+    def check(
+        *, login=NO_LOGIN, connection_login=NO_CONNECTION_LOGIN, path="/", method="GET", names=None, **conditions
+    ):
         ready = Conditions(CertificateConditions(**conditions))
-        failure = ready.check(identity(**(ALICE | (names or {}))), request_of(path, method=method, login=login))
+        request = request_of(path, method=method, login=login, connection_login=connection_login)
+        failure = ready.check(identity(**(ALICE | (names or {}))), request)
         return failure.reason if failure else None
 
     return check
@@ -209,6 +212,25 @@ def test_a_login_that_cannot_be_read_is_nobodys(check):
     assert check(bind_user="email", login=login) is Reason.USER_MISMATCH
     assert check(device_ids=frozenset({"A1"}), login=login) is Reason.CERTIFICATE_NOT_ALLOWED
     assert check(bind_user="email", device_ids=frozenset({"A1"}), login=login) is Reason.USER_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("carried", "bind", "reason"),
+    [
+        (ConnectionLogin(), "email", None),
+        (ConnectionLogin(("alice",)), "email", None),
+        (ConnectionLogin(("alice", "alice@example.com")), "email", None),
+        (ConnectionLogin(("alice", "bob")), "email", Reason.USER_MISMATCH),
+        (ConnectionLogin(("bob",)), None, None),
+        (ConnectionLogin(is_hidden=True), "email", Reason.USER_MISMATCH),
+        (ConnectionLogin(is_hidden=True), "san", Reason.USER_MISMATCH),
+        (ConnectionLogin(is_hidden=True), None, None),
+    ],
+)
+@pytest.mark.parametrize("users", [(), ("alice",)])
+def test_what_the_connection_carries_must_belong_too(check, carried, bind, reason, users):
+    login = Login(users, None, None)
+    assert check(bind_user=bind, login=login, connection_login=carried) is reason
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Connections that belong to one client: logins that a connection has, and upstreams with one connection a client."""
 
+from base64 import b64encode
+
 import pytest
-from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
+from support.dialogue import HIGH_WATER_BYTES, OUTSIDE, get, header, request, response, status
 
 from gateway.config.model import Limits
 
@@ -263,3 +265,207 @@ def test_a_refusal_leaves_a_clients_own_connection_as_it_is(world):
     assert status(client.hears()) == 403
     client.says(get())
     assert server.hears().startswith(b"GET /webmail ")
+
+
+# logins of a connection, and rules that bind the login to the certificate
+
+BINDING = {
+    "name": "Only one's own mailbox",
+    "uri": ["/owa"],
+    "action": "require_certificate",
+    "certificate": {"bind_user": "email"},
+}
+RULES = [BINDING, {"name": "Programs", "uri": ["/EWS"], "action": "allow"}]
+PER_CLIENT = {"mail": {"servers": ["http://10.0.0.5:8080"], "connections": "per_client"}}
+
+
+def basic(user: str) -> str:
+    return "Authorization: Basic " + b64encode(f"{user}:secret".encode()).decode()
+
+
+@pytest.fixture
+def alice(files):
+    return files.ca.issue("CN=alice", email="alice@example.com")
+
+
+@pytest.fixture
+def bound(make_world):
+    return make_world(rules=RULES)
+
+
+def ask(client, server, message, answer=None):
+    """The status that the client gets: the server's where the request reaches it."""
+    client.says(message)
+    if server.hears():
+        server.says(answer or response())
+    return status(client.hears())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "is_asked_first"),
+    [("NTLM", True), ("Negotiate", True), ("NTLM", False), ("negotiate", False), ("Nego2", False), ("Kerberos", False)],
+)
+def test_a_rule_that_binds_the_login_is_not_served_on_a_connection_with_a_hidden_one(
+    bound, alice, scheme, is_asked_first
+):
+    client = bound.client(OUTSIDE, alice)
+    if is_asked_first:  # nobody is logged in yet: the connection is as good as any
+        client.says(get("/owa"))
+        server = bound.accepts()
+        server.says(response("401 Unauthorized", f"WWW-Authenticate: {scheme}", "WWW-Authenticate: Basic"))
+        assert status(client.hears()) == 401
+        server.hears()
+        assert ask(client, server, get("/owa", basic("alice"))) == 200
+        assert bound.records[-1]["login"] == "basic"
+        assert ask(client, server, get("/EWS", f"Authorization: {scheme} AAAA")) == 200
+    else:
+        client.says(get("/EWS", f"Authorization: {scheme} AAAA"))
+        server = bound.accepts()
+        server.hears()
+        server.says(response())
+        assert status(client.hears()) == 200
+    assert (bound.records[-1]["login"], bound.records[-1]["user"]) == ("connection", None)
+    assert ask(client, server, get("/EWS")) == 200
+    assert (bound.records[-1]["login"], bound.records[-1]["user"]) == ("connection", None)
+    client.says(get("/owa", basic("alice")))
+    answer = client.hears()
+    assert header(answer, "X-Gateway-Reason") == "user_mismatch"
+    assert b"a new connection begins without a login" in answer
+    assert server.hears() == b""
+    assert not client.is_open
+    assert (bound.records[-1]["reason"], bound.records[-1]["login"]) == ("user_mismatch", "basic")
+
+
+def test_requests_that_were_sent_ahead_of_the_login_are_judged_after_it(bound, alice):
+    client = bound.client(OUTSIDE, alice)
+    client.says(get("/owa"))
+    server = bound.accepts()
+    server.says(response())
+    client.says(get("/EWS", "Authorization: NTLM AAAA") + get("/owa"))
+    server = bound.accepts()  # a login begins on a connection that nobody had
+    assert b"/owa" not in server.hears()
+    server.says(response())
+    assert b"/owa" not in server.hears()
+    assert b"X-Gateway-Reason: user_mismatch" in client.hears()
+    assert [record["status"] for record in bound.records] == [200, 200, 403]
+
+
+def test_a_new_connection_begins_without_a_login(bound, alice):
+    client = bound.client(OUTSIDE, alice)
+    client.says(get("/EWS", "Authorization: NTLM AAAA"))
+    bound.accepts().says(response())
+    other = bound.client(OUTSIDE, alice)
+    other.says(get("/owa"))
+    bound.accepts().says(response())
+    assert status(other.hears()) == 200
+
+
+def test_a_login_that_the_server_goes_on_with_unasked_is_hidden(bound, alice):
+    """A step of a login, and no request that began one: whoever it is for, nobody here can read it."""
+    client = bound.client(OUTSIDE, alice)
+    client.says(get("/owa"))
+    server = bound.accepts()
+    server.says(response("200 OK", "WWW-Authenticate: Negotiate oYG2MIGz"))
+    assert status(client.hears()) == 200
+    server.hears()
+    assert ask(client, server, get("/owa")) == 403  # the same bytes, let in before
+
+
+@pytest.mark.parametrize("authorization", [basic("bob"), "Authorization: Bearer x", "Authorization: Basic !"])
+def test_every_login_on_a_clients_own_connection_must_belong_to_the_certificate(make_world, alice, authorization):
+    """Servers may keep what they are told of one request for the connection."""
+    world = make_world(rules=RULES, upstreams=PER_CLIENT)
+    client = world.client(OUTSIDE, alice)
+    client.says(get("/EWS", authorization))
+    server = world.accepts()
+    server.says(response())
+    server.hears()
+    client.hears()
+    assert ask(client, server, get("/owa", basic("alice"))) == 403
+    assert world.records[-1]["reason"] == "user_mismatch"
+    assert not client.is_open
+
+
+def test_ones_own_logins_stay_ones_own(make_world, alice):
+    world = make_world(rules=RULES, upstreams=PER_CLIENT)
+    client = world.client(OUTSIDE, alice)
+    client.says(get("/EWS", basic("EXAMPLE\\alice")))
+    server = world.accepts()
+    server.says(response())
+    server.hears()
+    client.hears()
+    for message in (get("/owa"), get("/owa"), get("/owa", basic("alice@example.com")), get("/owa")):
+        assert ask(client, server, message) == 200
+    assert world.records[-1]["login"] == "none"
+
+
+@pytest.mark.parametrize("authorization", [basic("bob"), "Authorization: Bearer x", 'Authorization: Digest a="b"'])
+def test_a_login_for_one_request_says_nothing_of_connections_that_all_share(bound, alice, authorization):
+    client = bound.client(OUTSIDE, alice)
+    client.says(get("/EWS", authorization))
+    server = bound.accepts()
+    server.says(response())
+    server.hears()
+    client.hears()
+    assert bound.busy() == [(0, 1)]
+    assert ask(client, server, get("/owa")) == 200
+
+
+def test_the_login_of_the_request_whose_answer_makes_the_connection_the_clients_own_counts(bound, alice):
+    client = bound.client(OUTSIDE, alice)
+    client.says(get("/EWS", basic("bob")))
+    server = bound.accepts()
+    server.hears()
+    server.says(response("200 OK", "WWW-Authenticate: NTLM"))
+    client.hears()
+    assert ask(client, server, get("/owa")) == 403
+
+
+def test_where_a_copy_goes_to_is_judged_by_the_connections_login_too(bound, alice):
+    client = bound.client(OUTSIDE, alice)
+    client.says(get("/EWS", "Authorization: NTLM AAAA"))
+    server = bound.accepts()
+    server.hears()
+    server.says(response())
+    client.hears()
+    assert ask(client, server, request("COPY", "/EWS/x", "Destination: /owa/x")) == 403
+    assert bound.records[-1]["reason"] == "user_mismatch"
+
+
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_a_reload_that_binds_the_login_looks_at_what_connections_carry(files, make_world, alice, is_under_way):
+    world = make_world(rules=[{"name": "All", "action": "allow"}])
+    client = world.client(OUTSIDE, alice)
+    client.says(get("/owa", "Authorization: NTLM AAAA"))
+    server = world.accepts()
+    server.hears()
+    server.says(response())
+    client.hears()
+    if is_under_way:
+        client.says(get("/owa"))
+        assert server.hears()
+    world.does(world.service.adopt, files.snapshot(rules=[BINDING]))
+    if not is_under_way:
+        client.says(get("/owa"))
+    assert header(client.hears(), "X-Gateway-Reason") == "user_mismatch"
+    assert server.hears() == b""
+    client.goes()
+    assert server.is_lost
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_a_reload_that_gives_each_client_its_own_connection_counts_the_login_under_way(files, bound, alice, user):
+    idle, client = bound.client(OUTSIDE, alice), bound.client(OUTSIDE, alice)
+    client.says(get("/EWS", basic(user)))
+    server = bound.accepts()
+    server.hears()
+    bound.does(bound.service.adopt, files.snapshot(rules=RULES, upstreams=PER_CLIENT))
+    server.says(response())
+    client.hears()
+    idle.says(get("/owa"))
+    bound.accepts().says(response())
+    assert status(idle.hears()) == 200
+    client.says(get("/owa"))
+    if user == "alice":  # on a connection of the upstream as it is now
+        bound.accepts().says(response())
+    assert status(client.hears()) == (200 if user == "alice" else 403)

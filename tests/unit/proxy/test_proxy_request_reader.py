@@ -17,7 +17,7 @@ def read(plain_snapshot):
     def read(reader, data):
         end = reader.find_end(data, plain_snapshot.config.limits)
         head, rest = reader.read(data, end, plain_snapshot)
-        return Admitted(head, b"", b"", None, None, None, None, None, False, None), rest
+        return Admitted(head, b"", b"", None, None, None, None, None, "none", False, None), rest
 
     return read
 
