@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -38,14 +38,25 @@ from gateway.tls.client_hello import ClientHello
 from gateway.tls.files import ServerKey, load_certificates, load_private_key
 from gateway.tls.trust import Trust, load_trust
 
+_lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
+
 # TLS 1.2 only; TLS 1.3's own suites are all fine.
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+# Key exchanges. A client chooses among them and needs no certificate for that, so the list has none that is expensive:
+# a hello with ffdhe3072 costs four times as much CPU time as one with P-256. P-384 costs three times as much, and is
+# for clients that may use nothing else. Groups behind a `/` are only used with clients that offer none in front of it.
+# If the hello has no key for the better group, a HelloRetryRequest asks for one.
+GROUPS: Final = b"X25519MLKEM768/X25519:P-256/P-384"
+# In TLS 1.2 this list also says which keys a client certificate may have (RFC 8422 section 5.1.1).
+_CERTIFICATE_CURVES: Final = GROUPS + b":P-521"
 # How long a client may resume without proving anew that it has its key; its certificate is judged each time.
 SESSION_SECONDS: Final = 3600
-HTTP_1_1: Final = b"http/1.1"
+# HTTP/1.0 is served with the same code, and curl, for one, offers nothing else when it is told to use it.
+PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
-_Select = Callable[[SSL.Connection, list[bytes]], bytes | SSL._NoOverlappingProtocols]
+_Select = Callable[[SSL.Connection, list[bytes]], bytes]
+_Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
 
 
 # Called with the leaf's DER: whether a session may stand for it. `JudgementCache.is_trusted_alone`, in effect.
@@ -112,7 +123,7 @@ def build_site(
     site: Site,
     rules_digest: bytes = b"",
     *,
-    protocols: Sequence[bytes] = (HTTP_1_1,),
+    protocols: Sequence[bytes] = PROTOCOLS,
     fetched: Mapping[str, bytes] = _NOTHING,
 ) -> SiteTls:
     """Read a site's files and prepare its contexts; lists at URLs come from `fetched`. Raises `ConfigError`.
@@ -137,8 +148,8 @@ def build_site(
     asking.set_info_callback(_withhold_ticket)
     asking_tls_1_2 = context(b"asking TLS 1.2")
     asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate is seen
-    for each in (asking, asking_tls_1_2):
-        _ask(each, trust)
+    _ask(asking, trust, _take_any)
+    _ask(asking_tls_1_2, trust, _take_any_in_tls_1_2)
     return SiteTls(site, silent, asking, asking_tls_1_2, trust, digest)
 
 
@@ -190,6 +201,7 @@ def _context(site: Site, chain: Sequence[x509.Certificate], key: ServerKey, prot
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)  # OpenSSL keeps 20,480 sessions a Context at most
     context.set_timeout(SESSION_SECONDS)
+    _set_groups(_lib.SSL_CTX_set1_curves_list, context._context, GROUPS)
     try:
         context.set_cipher_list(CIPHERS)
         context.use_certificate(chain[0])
@@ -210,26 +222,45 @@ def _text(error: SSL.Error) -> str:
     return "; ".join(str(entry[-1]) for entry in error.args[0]) if error.args else "no reason given"
 
 
+def _set_groups(set_list: Callable[[Any, bytes], int], pointer: Any, groups: bytes) -> None:
+    if set_list(pointer, groups) != 1:  # pyOpenSSL itself has no method for this
+        _lib.ERR_clear_error()
+        raise ConfigError(
+            f"OpenSSL ({SSL.OPENSSL_VERSION_NUMBER:#x}) lacks one of the groups {groups.decode()}",
+            "install the version of `cryptography` that requirements/run.txt names",
+        )
+
+
 def _selector(ours: tuple[bytes, ...]) -> _Select:
-    def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
-        """The first of our protocols that the client offers, else none: HTTP/1.1 needs no negotiation."""
+    def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        """The first of our protocols that the client offers; called only where it offers some.
+
+        Where none is ours the handshake ends with the alert `no_application_protocol` (RFC 7301 section 3.2), so that
+        what was meant for another protocol isn't read as HTTP (the ALPACA attack).
+        """
         for protocol in ours:
             if protocol in offered:
                 return protocol
-        return SSL.NO_OVERLAPPING_PROTOCOLS
+        raise SSL.Error([("SSL routines", "", "the client offers no application protocol that is served here")])
 
     return select
 
 
-def _ask(context: SSL.Context, trust: Trust) -> None:
+def _ask(context: SSL.Context, trust: Trust, take: _Verify) -> None:
     """Request a certificate, naming the CAs whose certificates count, so that browsers offer the right ones."""
     for anchor in trust.anchors:
         context.add_client_ca(anchor)
-    context.set_verify(SSL.VERIFY_PEER, _take_any)
+    context.set_verify(SSL.VERIFY_PEER, take)
 
 
 def _take_any(_connection: SSL.Connection, _certificate: crypto.X509, _error: int, _depth: int, _ok: int) -> bool:
     """Let the handshake go on: a bad certificate is answered with a page, by `client_cert`'s verdict."""
+    return True
+
+
+def _take_any_in_tls_1_2(connection: SSL.Connection, *_: object) -> bool:
+    """As `_take_any`, and let the certificate's key be on a curve that is not for key exchange, which is over now."""
+    _set_groups(_lib.SSL_set1_curves_list, connection._ssl, _CERTIFICATE_CURVES)
     return True
 
 

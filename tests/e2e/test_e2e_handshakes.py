@@ -6,14 +6,30 @@ name; directly and behind a balancer that speaks the PROXY protocol.
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
-from support.client import TLS_1_2, TLS_1_3, Client, context_for
+from support.client import TLS_1_2, TLS_1_3, Client, context_for, curl, s_client
 from support.credentials import OPEN_HOST, OTHER_HOST
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
-from support.programs import need
-from support.raw_hello import FALLBACK_SCSV, INAPPROPRIATE_FALLBACK, SUITES_1_2, SUITES_1_3, ask_raw, raw_hello
+from support.raw_hello import (
+    DHE_SUITES_1_2,
+    FALLBACK_SCSV,
+    FFDHE_2048,
+    FFDHE_3072,
+    HANDSHAKE_FAILURE,
+    INAPPROPRIATE_FALLBACK,
+    NO_APPLICATION_PROTOCOL,
+    P_256,
+    P_384,
+    P_521,
+    SECP256K1,
+    SM2,
+    SUITES_1_2,
+    SUITES_1_3,
+    X448,
+    X25519,
+    ask_raw,
+    raw_hello,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -99,15 +115,10 @@ def test_the_same_mark_in_a_hello_for_tls_1_3_says_nothing(say, server_name, sou
 
 @pytest.mark.parametrize("source", [OUTSIDE, INSIDE])
 def test_openssls_client_that_falls_back(gateway, credentials, source):
-    command = [need("openssl"), "s_client", "-connect", f"{INSIDE}:{gateway.port}", "-bind", f"{source}:0"]
     alice = credentials["alice"]
-    command += ["-servername", HOST, "-tls1_2", "-cert", str(alice.certificate), "-key", str(alice.key)]
-    plain, fallen = (
-        subprocess.run([*command, *more], input=b"", capture_output=True, timeout=30, check=False)
-        for more in ([], ["-fallback_scsv"])
-    )
-    assert b"Verify return code" in plain.stdout
-    assert b"inappropriate fallback" in fallen.stderr
+    arguments = ["-tls1_2", "-cert", str(alice.certificate), "-key", str(alice.key)]
+    assert "HTTP/1.1 200" in s_client(gateway.port, "/webmail", *arguments, source=source)
+    assert "inappropriate fallback" in s_client(gateway.port, "/webmail", *arguments, "-fallback_scsv", source=source)
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
@@ -115,3 +126,74 @@ def test_a_client_that_speaks_one_version_alone_is_served(gateway, credentials, 
     context = context_for(None, credentials["alice"], version)
     with Client(gateway.port, source=OUTSIDE, context=context) as client:
         assert client.ask("GET", "/webmail").verdict == SERVED
+
+
+# a client of another protocol
+
+
+@both_ways_in
+@every_kind
+@pytest.mark.parametrize("versions", [None, (0x0304,)], ids=["TLS 1.2", "TLS 1.3"])
+def test_a_client_of_another_protocol_is_told_that_none_is_served(say, server_name, source, is_proxied, versions):
+    hello = raw_hello(server_name=server_name, versions=versions, alpn=[b"imap", b"h2"])
+    assert say(hello, source, is_proxied=is_proxied).alert == NO_APPLICATION_PROTOCOL
+
+
+def test_the_access_log_says_what_the_client_did_not_offer(gateway, outside):
+    assert ask_raw(gateway.port, raw_hello(alpn=[b"h2"]), source=outside).alert == NO_APPLICATION_PROTOCOL
+    (record,) = gateway.log.of_address(outside)
+    assert record["method"] is None
+    assert record["reason"] == "handshake_failed: the client offers no application protocol that is served here"
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [(["h2", "http/1.1"], "http/1.1"), (["http/1.0"], "http/1.0"), (["http/1.0", "http/1.1"], "http/1.1"), ([], None)],
+)
+def test_a_client_of_http_1_or_of_no_protocol_in_particular_is_served(gateway, credentials, version, offered, chosen):
+    context = context_for(None, credentials["alice"], version)
+    if offered:
+        context.set_alpn_protocols(offered)
+    with Client(gateway.port, source=OUTSIDE, context=context) as client:
+        assert client.socket.selected_alpn_protocol() == chosen
+        assert client.ask("GET", "/webmail").verdict == SERVED
+
+
+@pytest.mark.parametrize("flag", ["--http1.0", "--http1.1", "--http2", "--no-alpn"])
+def test_curl_with_the_protocols_that_it_offers(gateway, credentials, flag):
+    assert curl(gateway.port, "/webmail", flag, ca=credentials.server_ca).verdict == SERVED
+
+
+# key exchanges that cost the server much more than the client
+
+
+@every_kind
+@pytest.mark.parametrize("versions", [None, (0x0304,)], ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("group", [FFDHE_2048, FFDHE_3072, P_521, X448, SECP256K1, SM2])
+def test_a_hello_cannot_choose_an_expensive_key_exchange(say, server_name, source, versions, group):
+    shares = [group] if group in (FFDHE_2048, FFDHE_3072, P_521) else []
+    hello = raw_hello(server_name=server_name, versions=versions, groups=[group], shares=shares)
+    assert say(hello, source, is_proxied=False).alert == HANDSHAKE_FAILURE
+
+
+@every_kind
+def test_no_finite_field_in_tls_1_2(say, server_name, source):
+    hello = raw_hello(server_name=server_name, versions=None, suites=DHE_SUITES_1_2, groups=[P_256, FFDHE_2048])
+    assert say(hello, source, is_proxied=False).alert == HANDSHAKE_FAILURE
+
+
+@every_kind
+@pytest.mark.parametrize(("groups", "share"), [([FFDHE_3072, X25519], FFDHE_3072), ([P_384, P_256], P_384)])
+def test_a_client_with_a_cheaper_group_is_asked_for_it(say, server_name, source, groups, share):
+    hello = raw_hello(server_name=server_name, versions=(0x0304,), groups=groups, shares=[share])
+    assert say(hello, source, is_proxied=False).is_retry
+
+
+@pytest.mark.parametrize(("groups", "chosen"), [("P-384:X25519", "x25519"), ("P-521:P-384", "secp384r1")])
+def test_openssls_client_after_a_hello_retry_request(gateway, outside, credentials, groups, chosen):
+    alice = credentials["alice"]
+    arguments = ["-groups", groups, "-cert", str(alice.certificate), "-key", str(alice.key)]
+    assert "HTTP/1.1 200" in s_client(gateway.port, "/webmail", *arguments, source=outside)
+    (record,) = gateway.log.of_address(outside)
+    assert record["tls_group"] == chosen

@@ -7,23 +7,35 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
 from support.pki import NOW, Ca, Leaf, build, openssl, rsa_key, server
 from support.raw_hello import (
+    DHE_SUITES_1_2,
     FALLBACK_SCSV,
+    FFDHE_2048,
+    FFDHE_3072,
+    HANDSHAKE_FAILURE,
     INAPPROPRIATE_FALLBACK,
+    NO_APPLICATION_PROTOCOL,
+    P_256,
+    P_521,
+    SECP256K1,
+    SM2,
     SUITES_1_2,
     SUITES_1_3,
     TLS_1_0,
     TLS_1_2,
     TLS_1_3,
+    X448,
     parse_answer,
     raw_hello,
 )
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
+from gateway.tls import contexts
 from gateway.tls.client_hello import peek
 from gateway.tls.contexts import build_site, leave_no_session, peer_certificates
 from gateway.tls.judgements import JudgementCache
@@ -317,7 +329,12 @@ def test_a_bad_proof_of_possession_ends_the_handshake(tmp_path, site, version):
 
 
 def test_the_protocol_is_chosen_by_ours_and_none_is_fine(site):
-    for offered, expected in [([b"h2", b"http/1.1"], b"http/1.1"), ([b"h2"], b""), (None, b"")]:
+    for offered, expected in [
+        ([b"h2", b"http/1.1"], b"http/1.1"),
+        ([b"http/1.0", b"http/1.1"], b"http/1.1"),
+        ([b"http/1.0"], b"http/1.0"),
+        (None, b""),
+    ]:
         made = context()
         if offered:
             made.set_alpn_protos(offered)
@@ -397,9 +414,92 @@ def test_old_versions_and_weak_suites_are_refused(site):
             Gate(site).serve(start(made))
 
 
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+@pytest.mark.parametrize("versions", [None, (TLS_1_3,)], ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("offered", [[b"h2"], [b"HTTP/1.1"], [b"http/1.1x", b"imap"]])
+def test_a_client_of_another_protocol_is_told_that_none_is_served(site, asks, versions, offered):
+    assert answer_of(site, raw_hello(versions=versions, alpn=offered), asks=asks).alert == NO_APPLICATION_PROTOCOL
+
+
+def test_the_cause_of_a_handshake_without_a_common_protocol(site):
+    made = context()
+    made.set_alpn_protos([b"h2"])
+    with pytest.raises(SSL.Error, match="no application protocol that is served here"):
+        Gate(site).serve(start(made))
+
+
 def test_the_key_exchange_is_post_quantum_with_a_client_that_can(site):
     connection = Gate(site).serve(start(context()))
     assert connection.get_group_name() == "X25519MLKEM768"
+
+
+def client_with(groups, version, leaf=None):
+    made = context(leaf, version)
+    assert SSL._lib.SSL_CTX_set1_curves_list(made._context, groups) == 1
+    return start(made)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("group", ["x25519", "secp256r1", "secp384r1"])
+def test_groups_that_every_client_has(site, version, group):
+    more = ":P-256" if version == SSL.TLS1_2_VERSION else ""  # TLS 1.2: the curve of the server's own key
+    assert Gate(site).serve(client_with(f"{group}{more}".encode(), version)).get_group_name() == group
+
+
+@pytest.mark.parametrize(
+    ("groups", "group"),
+    [
+        (b"P-384:P-256", "secp256r1"),
+        (b"P-521:P-384", "secp384r1"),
+        (b"ffdhe3072:X448:X25519", "x25519"),
+        (b"X25519:X25519MLKEM768", "X25519MLKEM768"),
+    ],
+)
+def test_a_client_whose_first_choice_is_not_ours_is_asked_for_another(site, groups, group):
+    """Its hello has a key for the first only: a HelloRetryRequest (RFC 8446 section 4.1.4) asks for a better one."""
+    connection = Gate(site).serve(client_with(groups, SSL.TLS1_3_VERSION, ALICE))
+    assert connection.get_group_name().lower() == group.lower()
+    assert Gate(site).judge(connection).is_trusted
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+@pytest.mark.parametrize("versions", [None, (TLS_1_3,)], ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("group", [FFDHE_2048, FFDHE_3072, P_521, X448, SECP256K1, SM2])
+def test_a_hello_cannot_choose_an_expensive_key_exchange(site, asks, versions, group):
+    hello = raw_hello(versions=versions, groups=[group], shares=[group] if group in (FFDHE_3072, P_521) else [])
+    assert answer_of(site, hello, asks=asks).alert == HANDSHAKE_FAILURE
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+def test_no_finite_field_in_tls_1_2(site, asks):
+    hello = raw_hello(versions=None, suites=DHE_SUITES_1_2, groups=[P_256, FFDHE_2048])
+    assert answer_of(site, hello, asks=asks).alert == HANDSHAKE_FAILURE
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("key", [ec.SECP384R1(), ec.SECP521R1(), None], ids=["P-384", "P-521", "Ed25519"])
+def test_the_clients_own_key_may_be_on_other_curves_than_the_key_exchange(site, version, key):
+    key = ed25519.Ed25519PrivateKey.generate() if key is None else ec.generate_private_key(key)
+    leaf = ROOT.issue("CN=another key", not_before=OLD, not_after=FAR, key=key)
+    gate = Gate(site)
+    connection = gate.serve(client_with(b"X25519:P-256:P-384:P-521", version, leaf))
+    assert gate.judge(connection).is_trusted
+    assert connection.get_group_name().lower() == "x25519"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_key_on_a_curve_without_key_exchange(tmp_path, site, version):
+    folder = tmp_path / "p521"
+    folder.mkdir()
+    certificate, key = server(folder, key=ec.generate_private_key(ec.SECP521R1()))
+    connection = Gate(replace(site, certificate=certificate, key=key)).serve(start(context(ALICE, version)))
+    assert connection.get_protocol_version() == version
+
+
+def test_a_build_of_openssl_without_one_of_the_groups_is_a_configuration_error(site, monkeypatch):
+    monkeypatch.setattr(contexts, "GROUPS", b"X25519:X25519MLKEM9999")
+    with pytest.raises(ConfigError, match="X25519MLKEM9999"):
+        build_site(site)
 
 
 def test_the_client_cannot_renegotiate(site):
