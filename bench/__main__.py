@@ -15,14 +15,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import bulk, certificates, peers, ping_ends, pings, processes, report, transfer
+from bench import bulk, bystander, certificates, floods, neighbour, peers, ping_ends, pings, processes, report, transfer
 from bench.load import Job
 from bench.report import Target
 from bench.scenarios import OUTSIDE, SCENARIOS, Measurement, Scenario
@@ -110,6 +110,22 @@ class Bench:
             place = pings.Place(name, job, lambda: self._family(name), LOAD_CORE)
             return pings.hold(place, upstream, self.arguments.ping_minutes)
 
+    # one client against all the others
+
+    def neighbours(self, show: Callable[[Table], None]) -> list[neighbour.Observed]:
+        """A bystander beside each flood, through one server after the other."""
+        port = processes.free_port()
+        names = [name for name in self.arguments.servers if name in neighbour.SERVERS]
+        with processes.Helper("bench.flood_upstream", str(port), core=LOAD_CORE) as upstream:
+            upstream.read()
+            with self.servers(names, port):
+                place = neighbour.Place(self._bystander_job, str(self.certificates.ca), upstream, LOAD_CORE)
+                return neighbour.measure(place, names, self.arguments.floods, show)
+
+    def _bystander_job(self, name: str) -> bystander.Job:
+        c = self.certificates
+        return bystander.Job(self.ports[name], self.arguments.samples, str(c.ca), str(c.client), str(c.client_key))
+
     # many small requests
 
     def measure(self, scenario: Scenario) -> list[Measurement]:
@@ -183,22 +199,37 @@ class Bench:
 def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     usual = [*(scenario.name for scenario in SCENARIOS), transfer.NAME]
-    names = [*usual, pings.NAME]
+    long = [pings.NAME, neighbour.NAME]
+    names = [*usual, *long]
     parser.add_argument(
-        "--only", default=",".join(usual), help=f"scenarios, of {', '.join(names)} (default: all but {pings.NAME})"
+        "--only", default=",".join(usual), help=f"scenarios, of {', '.join(names)} (default: all but {', '.join(long)})"
     )
     parser.add_argument("--servers", default=",".join(peers.PEERS), help=f"of {', '.join(peers.PEERS)}")
     parser.add_argument("--requests", type=int, help="requests in a round, instead of each scenario's own number")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts (default 7)")
     parser.add_argument("--transfers", type=int, default=3, help="rounds of 2 GiB each way (default 3)")
     parser.add_argument("--ping-minutes", type=float, default=pings.MINUTES, help="how long Pings wait (default 10)")
+    parser.add_argument(
+        "--floods",
+        default=",".join(flood.name for flood in floods.FLOODS),
+        help=f"floods of {neighbour.NAME} (default: %(default)s, which take half an hour for three servers)",
+    )
+    parser.add_argument(
+        "--samples", type=int, default=neighbour.SAMPLES, help="requests of its bystander (default 1,000)"
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable results on standard output")
     parser.add_argument("--markdown", action="store_true", help="one table for docs/performance.md")
     parser.add_argument("--keep", type=Path, help="folder to work in and keep, with configurations and logs")
     arguments = parser.parse_args(argv)
     arguments.only = arguments.only.split(",")
     arguments.servers = arguments.servers.split(",")
-    for value, known in ((arguments.only, names), (arguments.servers, list(peers.PEERS))):
+    arguments.floods = arguments.floods.split(",")
+    known_floods = [flood.name for flood in floods.FLOODS]
+    for value, known in (
+        (arguments.only, names),
+        (arguments.servers, list(peers.PEERS)),
+        (arguments.floods, known_floods),
+    ):
         if unknown := set(value) - set(known):
             parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
     return arguments
@@ -218,41 +249,66 @@ def main() -> None:
         run(Bench(folder.resolve(), arguments), arguments)
 
 
+class Findings:
+    """What has come out so far. Tables are shown at once, verdicts and documents at the end."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.console = Console(width=max(Console().width, TABLE_COLUMNS))
+        self.documents: dict[str, list[dict[str, object]]] = {"requests": []}
+        self.markdown: list[str] = []
+        self.targets: list[Target] = []
+
+    def show(self, its_table: Table) -> None:
+        if not (self.arguments.json or self.arguments.markdown):
+            self.console.print(its_table)
+
+    def end(self) -> None:
+        if self.arguments.json:
+            print(json.dumps(self.documents | {"targets": [asdict(each) for each in self.targets]}, indent=2))
+        elif self.arguments.markdown:
+            print("\n\n".join(self.markdown))
+        elif self.targets:
+            self.console.print(report.verdicts(self.targets))
+
+
 def run(bench: Bench, arguments: argparse.Namespace) -> None:
     """Scenario after scenario, each with its table, and the verdicts at the end."""
-    console = Console(width=max(Console().width, TABLE_COLUMNS))
-    measurements: list[Measurement] = []
-    documents: dict[str, list[dict[str, object]]] = {}
-    targets: list[Target] = []
-
-    def show(its_table: Table, its_targets: list[Target]) -> None:
-        targets.extend(its_targets)
-        if not (arguments.json or arguments.markdown):
-            console.print(its_table)
-
-    small = [scenario for scenario in SCENARIOS if scenario.name in arguments.only]
-    if small:
-        with bench.files() as port, bench.servers(arguments.servers, port):
-            for scenario in small:
-                requests = 0 if scenario.is_memory else arguments.requests or scenario.requests
-                measured = bench.measure(replace(scenario, requests=requests))
-                measurements += measured
-                show(report.table(scenario, measured), report.targets_of(scenario, measured))
-    documents["requests"] = [asdict(each) for each in measurements]
+    findings = Findings(arguments)
+    run_small(bench, findings, [scenario for scenario in SCENARIOS if scenario.name in arguments.only])
     if transfer.NAME in arguments.only:
         transfers = bench.transfers()
-        documents[transfer.NAME] = [asdict(each) for each in transfers]
-        show(transfer.table(transfers), transfer.targets(transfers))
+        findings.documents[transfer.NAME] = [asdict(each) for each in transfers]
+        findings.targets += transfer.targets(transfers)
+        findings.show(transfer.table(transfers))
     if pings.NAME in arguments.only:
         held = bench.pings()
-        documents[pings.NAME] = [asdict(each) for each in held]
-        show(pings.table(held), pings.targets(held))
-    if arguments.json:
-        print(json.dumps(documents | {"targets": [asdict(each) for each in targets]}, indent=2))
-    elif arguments.markdown:
-        print(report.markdown(measurements))
-    elif targets:
-        console.print(report.verdicts(targets))
+        findings.documents[pings.NAME] = [asdict(each) for each in held]
+        findings.targets += pings.targets(held)
+        findings.show(pings.table(held))
+    if neighbour.NAME in arguments.only:
+        observed = bench.neighbours(findings.show)
+        findings.documents[neighbour.NAME] = [asdict(each) for each in observed]
+        findings.targets += neighbour.targets(observed)
+        findings.markdown.append(neighbour.markdown(observed))
+    findings.end()
+
+
+def run_small(bench: Bench, findings: Findings, scenarios: Sequence[Scenario]) -> None:
+    """Many small requests, and idle connections."""
+    if not scenarios:
+        return
+    arguments = bench.arguments
+    measurements: list[Measurement] = []
+    with bench.files() as port, bench.servers(arguments.servers, port):
+        for scenario in scenarios:
+            requests = 0 if scenario.is_memory else arguments.requests or scenario.requests
+            measured = bench.measure(replace(scenario, requests=requests))
+            measurements += measured
+            findings.targets += report.targets_of(scenario, measured)
+            findings.show(report.table(scenario, measured))
+    findings.documents["requests"] = [asdict(each) for each in measurements]
+    findings.markdown.append(report.markdown(measurements))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,13 @@ from bench.certificates import HOST
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 BUFFER_BYTES = 128 * 1024
 POLL_SECONDS = 20.0
+# A browser's request, behind its path.
+REQUEST_FIELDS = (
+    f" HTTP/1.1\r\nHost: {HOST}\r\n"
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+    "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: en\r\n"
+    "Accept-Encoding: identity\r\nCookie: session=5dba1f4e7c2f4d7a9d1b\r\n\r\n"
+).encode()
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,6 @@ class Load:
         if job.client:
             self.context.load_cert_chain(job.client, job.client_key)
         self.numbers = itertools.count() if job.is_varied else None
-        self.rest = (
-            f" HTTP/1.1\r\nHost: {HOST}\r\n"
-            "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
-            "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: en\r\n"
-            "Accept-Encoding: identity\r\nCookie: session=5dba1f4e7c2f4d7a9d1b\r\n\r\n"
-        ).encode()
         self.path = b"GET " + job.path.encode()
         self.expected = b"x" * job.body_bytes
         self.epoll = select.epoll()
@@ -75,8 +76,8 @@ class Load:
 
     def request(self) -> bytes:
         if self.numbers is None:
-            return self.path + self.rest
-        return b"%b?message=%d%b" % (self.path, next(self.numbers), self.rest)
+            return self.path + REQUEST_FIELDS
+        return b"%b?message=%d%b" % (self.path, next(self.numbers), REQUEST_FIELDS)
 
     def connect(self) -> Connection:
         raw = socket.create_connection(

@@ -162,8 +162,11 @@ class Helper:
             raise SystemExit(f"{self.module} failed; its own message is above")
         return line.rstrip("\n")
 
-    def ask(self, command: str) -> str:
+    def tell(self, command: str) -> None:
         if self.process.stdin is None:
             raise TypeError("a helper needs pipes")
         print(command, file=self.process.stdin, flush=True)
+
+    def ask(self, command: str) -> str:
+        self.tell(command)
         return self.read()
