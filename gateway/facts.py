@@ -167,6 +167,7 @@ class Identity:
     der: bytes
     chain_der: tuple[bytes, ...]  # leaf's issuer first; the verified path where there is one, without the leaf
     path_fingerprints: frozenset[str]  # SHA-256 of every CA on the verified path, the anchor's too; else empty
+    is_constrained: bool = False  # a CA on the verified path has name constraints: other names than addresses are free
 
 
 @dataclass(frozen=True, slots=True)

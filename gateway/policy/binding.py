@@ -2,16 +2,25 @@
 
 Kept true here: a full address is compared as a whole, and a bare name with local parts only, so that
 `alice@other.example` never passes for `alice@example.com`; a login that cannot be read one way passes for nobody.
+Where a CA has name constraints only the names count that mail constraints bind: addresses and user principal names.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.facts import Identity
 from gateway.policy.characters import fold
 from gateway.policy.rules import BindUser
+
+_ADDRESS: Final = re.compile(r"[^@\s\x00-\x20\x7f-\xa0\"<>]+@[^@\s\x00-\x20\x7f-\xa0\"<>]+")
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is a mail address: exactly one `@`, and neither a space nor a control."""
+    return _ADDRESS.fullmatch(name) is not None
 
 
 def belongs(user: str, bind: BindUser, identity: Identity, emails: tuple[str, ...]) -> bool:
@@ -25,9 +34,12 @@ def belongs(user: str, bind: BindUser, identity: Identity, emails: tuple[str, ..
         case "upn":
             return _is_one_of(user, identity.upns)
         case "cn":
-            return identity.common_name is not None and _is_one_of(user, (identity.common_name,))
+            name = identity.common_name
+            is_bound = not identity.is_constrained or (name is not None and is_address(name))
+            return name is not None and is_bound and _is_one_of(user, (name,))
         case "san":
-            return _is_one_of(user, (*emails, *identity.upns, *identity.dns_names))
+            free = () if identity.is_constrained else identity.dns_names
+            return _is_one_of(user, (*emails, *identity.upns, *free))
     assert_never(bind)
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.facts import Identity, Login, Reason, Request
-from gateway.policy.binding import belongs
+from gateway.policy.binding import belongs, is_address
 from gateway.policy.characters import fold
 from gateway.policy.glob import Glob
-from gateway.policy.rules import CertificateConditions, PatternError
+from gateway.policy.rules import BindUser, CertificateConditions, PatternError
 
 ACTIVESYNC: Final = "/microsoft-server-activesync"  # also under a prefix, as SOGo has it
 
@@ -23,7 +23,6 @@ _HIDDEN: Final = (
     "user's; a new connection begins without a login"
 )
 _SPACES: Final = re.compile(r" +")
-_ADDRESS: Final = re.compile(r"[^@\s\x00-\x20\x7f-\xa0\"<>]+@[^@\s\x00-\x20\x7f-\xa0\"<>]+")
 # Short names of subject attributes that tools write differently (RFC 4514, 3; OpenSSL; Windows).
 _ALIASES: Final = {"E": "EMAILADDRESS", "EMAIL": "EMAILADDRESS", "S": "ST", "USERID": "UID"}
 
@@ -51,7 +50,7 @@ class EmailPattern:
 
     def matches(self, address: str) -> bool:
         """Whether an address of a certificate is meant; what has not exactly one `@`, or a space or control, is not."""
-        if _ADDRESS.fullmatch(address) is None:
+        if not is_address(address):
             return False
         local, _, domain = fold(address).partition("@")
         return self._local.matches(local) and self._domain.matches(domain)
@@ -105,7 +104,7 @@ class Conditions:
                 for user in users:
                     if not belongs(user, bind, identity, emails):
                         cause = f"the login {user!r}{which} does not belong to the certificate ({bind})"
-                        return Failure(Reason.USER_MISMATCH, cause)
+                        return Failure(Reason.USER_MISMATCH, cause + _of_constrained(bind, identity))
         return self._check_device(request, login) if self._devices else None
 
     def _check_device(self, request: Request, login: Login) -> Failure | None:
@@ -122,6 +121,13 @@ class Conditions:
         if not self._emails:
             return identity.emails
         return tuple(email for email in identity.emails if any(pattern.matches(email) for pattern in self._emails))
+
+
+def _of_constrained(bind: BindUser, identity: Identity) -> str:
+    """What an admin must know where the CA's name constraints leave names out."""
+    if not identity.is_constrained or bind not in {"cn", "san"}:
+        return ""
+    return "; its CA has name constraints, so only names that they bind count: mail addresses and user principal names"
 
 
 def _not_allowed(detail: str) -> Failure:

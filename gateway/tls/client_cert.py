@@ -27,7 +27,7 @@ from gateway.errors import GatewayError
 from gateway.facts import Identity, Judgement, Reason
 from gateway.tls.files import tolerated_serials
 from gateway.tls.identity import IdentityError, fingerprint, identity_of, load_certificate
-from gateway.tls.name_constraints import check_upns
+from gateway.tls.name_constraints import check_names, constraints_on
 from gateway.tls.paths import PathError
 from gateway.tls.policies import check_policies
 from gateway.tls.revocation import Status
@@ -74,14 +74,19 @@ def examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: date
         return Examination(Judgement(None, Reason.CERTIFICATE_UNTRUSTED, error.cause), None, is_alone=False)
     try:
         with tolerated_serials():
-            path, until = _examine(leaf, leaf_der, chain_der, identity, trust, now)
+            path, until, is_constrained = _examine(leaf, leaf_der, chain_der, identity, trust, now)
     except _RefusedError as refused:
         return Examination(Judgement(identity, refused.reason, refused.cause), None, is_alone=False)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         detail = "a certificate on the path to the CA is not readable"
         return Examination(Judgement(identity, Reason.CERTIFICATE_UNTRUSTED, detail), None, is_alone=False)
     ders = tuple(_der(ca) for ca in path)
-    identity = replace(identity, chain_der=ders, path_fingerprints=frozenset(map(fingerprint, ders)))
+    identity = replace(
+        identity,
+        chain_der=ders,
+        path_fingerprints=frozenset(map(fingerprint, ders)),
+        is_constrained=is_constrained,
+    )
     is_alone = identity.path_fingerprints <= trust.anchor_fingerprints
     return Examination(Judgement(identity, None, f"issued by {identity.issuer}"), until, is_alone)
 
@@ -93,8 +98,8 @@ def _examine(
     identity: Identity,
     trust: Trust,
     now: datetime,
-) -> tuple[Path, datetime]:
-    """The path and its end of life. Raises `_RefusedError`."""
+) -> tuple[Path, datetime, bool]:
+    """The path, its end of life, and whether a CA on it has name constraints. Raises `_RefusedError`."""
     if not trust.anchors:
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, "this site has no client_ca")
     if identity.fingerprint in trust.anchor_fingerprints:
@@ -107,10 +112,11 @@ def _examine(
     _check_dates(identity, path, now)
     _check_authorities(path)
     _check_usage(leaf)
-    if problem := check_upns(identity.upns, path) or check_policies(leaf, path):
+    constraints = constraints_on(path)
+    if problem := check_names(identity, constraints) or check_policies(leaf, path):
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, problem)
     ends = [identity.not_after, *(ca.not_valid_after_utc for ca in path), *_revocation(leaf, path, trust, now)]
-    return path, min(ends)
+    return path, min(ends), bool(constraints)
 
 
 def _der(certificate: x509.Certificate | bytes) -> bytes:

@@ -1,39 +1,63 @@
-"""Name constraints on user principal names: a CA for `example.com` must not vouch for logins elsewhere.
+"""Name constraints on names that OpenSSL doesn't check: a CA for `example.com` must not vouch for logins elsewhere.
 
-What this module keeps true: wherever a CA on the path is constrained to mail addresses, user principal names obey
-the same constraint. OpenSSL applies it to mail addresses only, since a UPN is an otherName (RFC 5280 section 4.2.1.10),
-yet both name a mailbox's owner here.
+What this module keeps true: wherever a CA on the path is constrained to mail addresses, every name that is one obeys
+the constraint, whatever field it stands in. OpenSSL applies it to rfc822Name and emailAddress only (RFC 5280 section
+4.2.1.10); a user principal name is an otherName, and a common name or DNS name may hold an address as well. Names that
+no constraint can express (a common name `alice`) name no login there: `policy.binding` asks `Identity.is_constrained`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from cryptography import x509
 
+from gateway.facts import Identity
 
-def check_upns(upns: Sequence[str], path: Sequence[x509.Certificate]) -> str | None:
-    """Which user principal name a CA of `path` may not vouch for, in one line; None where all is well."""
-    for ca in path if upns else ():
+_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def constraints_on(path: Sequence[x509.Certificate]) -> tuple[tuple[x509.Certificate, x509.NameConstraints], ...]:
+    """The CAs on the path that have name constraints, of whatever kind, each with its own."""
+    return tuple(_constrained(path))
+
+
+def check_names(identity: Identity, constraints: Iterable[tuple[x509.Certificate, x509.NameConstraints]]) -> str | None:
+    """Which user a CA may not vouch for, in one line; None where all is well."""
+    for ca, constraint in constraints:
+        permitted = _mail_trees(constraint.permitted_subtrees)
+        excluded = _mail_trees(constraint.excluded_subtrees)
+        for name in _users(identity) if permitted or excluded else ():
+            if "@" not in name or (permitted and not _is_in(name, permitted)) or _is_in(name, excluded):
+                return f"the CA {ca.subject.rfc4514_string()!r} may not issue for the user {name!r}"
+    return None
+
+
+def _constrained(path: Sequence[x509.Certificate]) -> Iterator[tuple[x509.Certificate, x509.NameConstraints]]:
+    for ca in path:
         try:
-            constraints = ca.extensions.get_extension_for_class(x509.NameConstraints).value
+            yield ca, ca.extensions.get_extension_for_class(x509.NameConstraints).value
         except x509.ExtensionNotFound:
             continue
-        permitted = _mail_trees(constraints.permitted_subtrees)
-        excluded = _mail_trees(constraints.excluded_subtrees)
-        for upn in upns:
-            if (permitted and not _is_in(upn, permitted)) or _is_in(upn, excluded):
-                return f"the CA {ca.subject.rfc4514_string()!r} may not issue for the user {upn!r}"
-    return None
+
+
+def _users(identity: Identity) -> Iterator[str]:
+    """User principal names, with a domain or without, and all other names that are mail addresses."""
+    yield from identity.upns
+    for name in (*(value for _, value in identity.rdns), *identity.dns_names):
+        if _ADDRESS.fullmatch(name):
+            yield name
 
 
 def _mail_trees(subtrees: Iterable[x509.GeneralName] | None) -> list[str]:
     return [name.value.lower() for name in subtrees or () if isinstance(name, x509.RFC822Name)]
 
 
-def _is_in(upn: str, trees: Iterable[str]) -> bool:
+def _is_in(user: str, trees: Iterable[str]) -> bool:
     """One mailbox, one host, or with a leading dot every host below it (RFC 5280 section 4.2.1.10)."""
-    name = upn.lower()
+    name = user.lower()
     domain = name.rpartition("@")[2]
     return any(
         name == tree if "@" in tree else domain.endswith(tree) if tree.startswith(".") else domain == tree

@@ -9,11 +9,12 @@ from base64 import b64encode
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from support.client import TLS_1_3, VERSIONS, Client
 from support.connection_logins import ConnectionAuthenticator
 from support.credentials import Identity
 from support.gateway import OUTSIDE, settings_for
-from support.pki import Ca
+from support.pki import Ca, ca_extensions
 
 from gateway import clock
 
@@ -66,7 +67,19 @@ def people(tmp_path_factory):
         "jörg": ca.issue("CN=jörg", upn_name="jörg@corp.example", **dates),
         "nobody": ca.issue("CN=Somebody", dns="pc.example.com", **dates),
     }
-    return {"ca": folder / "ca.crt", **{name: Identity(*leaf.write(folder, name)) for name, leaf in made.items()}}
+    mails = x509.NameConstraints([x509.RFC822Name("partner.example")], None)
+    partner = Ca.make("CN=Partner CA", extensions=[*ca_extensions(), (mails, True)], **dates)
+    partner.write(folder, "partner-ca")
+    made |= {
+        "partner": partner.issue("CN=carol@partner.example", email="carol@partner.example", dns="alice", **dates),
+        "partner, CN": partner.issue("CN=alice", email="carol@partner.example", upn_name="c@partner.example", **dates),
+        "partner, address in CN": partner.issue("CN=alice@example.com", email="carol@partner.example", **dates),
+    }
+    return {
+        "ca": folder / "ca.crt",
+        "partner CA": folder / "partner-ca.crt",
+        **{name: Identity(*leaf.write(folder, name)) for name, leaf in made.items()},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +93,7 @@ def gateway(start, people, credentials, mail):
     rules.append({"name": "devices", "uri": ["/devices"], "action": "require_certificate", "certificate": devices})
     rules.append(rule("email", "/both", **devices))
     rules.append({"name": "programs", "uri": ["/EWS"], "action": "allow"})
-    site = {**credentials.server, "client_ca": [str(people["ca"])]}
+    site = {**credentials.server, "client_ca": [str(people["ca"]), str(people["partner CA"])]}
     return start(settings_for(site, mail.url, rules=rules))
 
 
@@ -220,6 +233,27 @@ def test_basic_logins_against_each_kind_of_name(gateway, mail, people, bind, who
     assert len(mail.received) == (verdict == SERVED)
     if "\x00" not in login and version == TLS_1_3:
         assert record_of(gateway, mail, answer)["user"] == login
+
+
+@both_versions
+@pytest.mark.parametrize(
+    ("bind", "who", "login", "verdict"),
+    [
+        ("san", "partner", "alice", MISMATCH),
+        ("san", "partner", "carol@partner.example", SERVED),
+        ("san", "partner, CN", "c@partner.example", SERVED),
+        ("cn", "partner, CN", "alice", MISMATCH),
+        ("cn", "partner", "carol@partner.example", SERVED),
+        ("cn", "partner", "alice", MISMATCH),
+        ("cn", "partner, address in CN", "alice", (403, "certificate_untrusted")),
+        ("email", "partner, address in CN", "carol@partner.example", (403, "certificate_untrusted")),
+    ],
+)
+def test_a_ca_for_one_mail_domain_names_no_logins_elsewhere(gateway, mail, people, bind, who, login, verdict, version):  # noqa: PLR0917
+    """Its constraint binds mail addresses: other names would be whatever the partner writes."""
+    answer = sync(gateway, people[who], f"/{bind}/x", basic(login), version=version)
+    assert answer.verdict == verdict
+    assert len(mail.received) == (verdict == SERVED)
 
 
 def test_basic_in_latin_1_as_old_clients_send_it(gateway, mail, people):

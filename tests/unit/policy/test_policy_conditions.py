@@ -197,6 +197,51 @@ def test_a_common_name_that_is_an_address_counts_as_one(check, user):
     assert check(bind_user="cn", names={"common_name": "alice@example.com"}, login=Login((user,), None, None)) is None
 
 
+@pytest.mark.parametrize(
+    ("bind", "user", "is_constrained_too"),
+    [
+        ("email", "alice@example.com", True),
+        ("upn", "alice@corp.example", True),
+        ("san", "alice@example.com", True),
+        ("san", "alice@corp.example", True),
+        ("san", "laptop-7.corp.example", False),
+        ("san", "laptop", False),
+        ("cn", "boss", False),
+    ],
+)
+def test_of_a_ca_with_name_constraints_only_names_count_that_they_bind(check, bind, user, is_constrained_too):
+    names = {"common_name": "boss", "dns_names": ("laptop-7.corp.example", "laptop")}
+    login = Login((user,), None, None)
+    assert check(bind_user=bind, names=names, login=login) is None
+    reason = check(bind_user=bind, names=names | {"is_constrained": True}, login=login)
+    assert reason is (None if is_constrained_too else Reason.USER_MISMATCH)
+
+
+@pytest.mark.parametrize(
+    ("common_name", "user", "belongs"),
+    [
+        ("alice@example.com", "alice@example.com", True),
+        ("alice@example.com", "alice", True),
+        ("alice@example.com", "bob", False),
+        ("bob@x@example.com", "bob@x@example.com", False),
+        ("Bob <bob@example.com>", "Bob <bob@example.com>", False),
+        (None, "alice", False),
+    ],
+)
+def test_a_common_name_that_is_an_address_counts_of_such_a_ca_too(check, common_name, user, belongs):
+    names = {"common_name": common_name, "is_constrained": True}
+    reason = check(bind_user="cn", names=names, login=Login((user,), None, None))
+    assert reason is (None if belongs else Reason.USER_MISMATCH)
+
+
+@pytest.mark.parametrize("bind", ["email", "cn"])
+def test_the_refusal_says_which_names_count_of_such_a_ca(identity, request_of, bind):
+    names = identity(common_name="bob", is_constrained=True)
+    ready = Conditions(CertificateConditions(bind_user=bind))
+    failure = ready.check(names, request_of(login=Login(("bob",), None, None)))
+    assert ("only names that they bind count" in failure.detail) is (bind == "cn")
+
+
 def test_only_addresses_that_the_rule_lets_in_lend_their_name(check):
     """A second address from elsewhere must not make its holder the namesake here."""
     names = {"emails": ("alice@example.com", "boss@evil.example")}

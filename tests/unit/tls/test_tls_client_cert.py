@@ -458,6 +458,54 @@ def test_a_user_without_a_domain_is_outside_every_permitted_domain():
     assert judgement.detail == "the CA 'CN=Test Issuing CA' may not issue for the user 'alice'"
 
 
+def test_a_user_without_a_domain_is_not_shown_to_be_outside_an_excluded_one():
+    middle = ROOT.issue_ca(extensions=[*ca_extensions(), mails("example.com", excluded=True)])
+    assert verdict(middle.issue("CN=x", upn_name="alice")).reason is Reason.CERTIFICATE_UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("subject", "options", "is_trusted"),
+    [
+        ("CN=alice@example.com", {}, True),
+        ("CN=alice@EXAMPLE.com", {}, True),
+        ("CN=bob@example.org", {}, False),
+        ("CN=alice@example.com,CN=bob@example.org", {}, False),
+        ("CN=alice,UID=bob@example.org", {}, False),
+        ("CN=alice", {"dns": "bob@example.org"}, False),
+        ("CN=alice", {"dns": "pc.example.org"}, True),  # which names no user
+        ("CN=Alice (bob@example.org) Example", {}, True),
+        ("CN=alice,O=Example Ltd", {}, True),
+    ],
+)
+def test_an_address_obeys_the_mail_constraint_wherever_it_stands(subject, options, is_trusted):
+    middle = ROOT.issue_ca(extensions=[*ca_extensions(), mails("example.com")])
+    judgement = verdict(middle.issue(subject, **options))
+    assert judgement.is_trusted is is_trusted, judgement.detail
+    if not is_trusted:
+        assert judgement.detail == "the CA 'CN=Test Issuing CA' may not issue for the user 'bob@example.org'"
+    assert verdict(ROOT.issue(subject, **options)).is_trusted
+
+
+@pytest.mark.parametrize("where", ["root", "intermediate"])
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        mails("example.com"),
+        mails("example.org", excluded=True),
+        (x509.NameConstraints([x509.DNSName("x.y")], None), True),
+    ],
+)
+def test_a_constrained_ca_anywhere_on_the_path_is_told_of(where, constraint):
+    extensions = [*ca_extensions(), constraint]
+    root = Ca.make(extensions=extensions) if where == "root" else ROOT
+    middle = root.issue_ca(extensions=extensions if where == "intermediate" else ca_extensions())
+    leaf = middle.issue("CN=alice", email="alice@example.com")
+    judgement = judge(leaf.der, leaf.chain_der, make_trust([root.certificate]), NOW)
+    assert judgement.is_trusted, judgement.detail
+    assert judgement.identity.is_constrained
+    assert not verdict(ROOT.issue("CN=alice")).identity.is_constrained
+
+
 @pytest.mark.parametrize("der", [b"", b"\x30\x00", b"\x00" * 40_000, b"not a certificate"])
 def test_what_is_no_certificate_is_untrusted_and_nobodys(der):
     judgement = judge(der, (), make_trust([ROOT.certificate]), NOW)
