@@ -105,7 +105,7 @@ def document(told: Explanation) -> dict[str, Any]:
             "detail": judgement.detail if judgement else None,
             "subject": identity.subject if identity else None,
             "email": list(identity.emails) if identity else None,
-            "fingerprint": identity.fingerprint if identity else None,
+            "fingerprint": told.fingerprint,
         },
         "rules": [_rule_document(step) for step in told.steps],
         "outcome": {

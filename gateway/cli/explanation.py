@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from gateway.config.model import Config, Site
 from gateway.errors import RequestError, UsageError
@@ -71,6 +72,12 @@ class Explanation:
     target: Target | None = None
     steps: tuple[Step, ...] = ()
     decision: Decision | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the certificate that the client shows, readable or not, as the access log has it."""
+        shown = self.question.certificates if self.judgement is not None else ()
+        return shown[0].fingerprint(hashes.SHA256()).hex() if shown else None
 
 
 def explain(config: Config, question: Question, now: datetime) -> Explanation:
