@@ -98,7 +98,8 @@ EXPECT: Final = 12
 UPGRADE: Final = 13
 FORWARDED_FOR: Final = 14
 DESTINATION: Final = 15  # it goes on in the spelling that was judged
-KINDS: Final = 16
+KEEP_ALIVE: Final = 16
+KINDS: Final = 17
 
 # Two of these are read differently by different servers; two of any other that we read are one list (RFC 9110 5.3).
 ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT, DESTINATION})
@@ -125,6 +126,7 @@ _RESPONSE_KINDS: Final = {
     b"connection": CONNECTION,
     b"upgrade": UPGRADE,
     b"www-authenticate": CHALLENGE,
+    b"keep-alive": KEEP_ALIVE,
 }
 
 

@@ -19,6 +19,7 @@ from gateway.http.headers import (
     DROP,
     FORWARDED_FOR,
     HOST,
+    KEEP_ALIVE,
     KINDS,
     LAST_PASSING,
     MAX_CACHED_NAME_BYTES,
@@ -38,6 +39,8 @@ _REQUEST_LINE: Final = re.compile(rb"(" + _METHOD + rb") ([\x21-\x7e\x80-\xff]+)
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 # RFC 9112 3.2.2; user information is a way to make a host look like another and is refused.
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@\\]+)((?:/[^?]*)?)(\?.*)?", re.IGNORECASE | re.DOTALL)
+# A parameter at the start or behind a comma. More than nine digits say nothing: that is 30 years.
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|,)[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 # A length of 10^18 bytes is no length; 18 digits keep it below 2^63, where servers' integers end.
 MAX_LENGTH_DIGITS: Final = 18
 # What an `Upgrade` may ask for (RFC 9110 7.8). Never h2c, HTTP/2.0, SPDY or TLS/1.0 (RFC 2817), nor anything that a
@@ -99,6 +102,7 @@ class ResponseHead:
         "content_length",
         "is_chunked",
         "is_keep_alive",
+        "keep_alive_seconds",
         "minor",
         "passing",
         "reason",
@@ -114,6 +118,7 @@ class ResponseHead:
     content_length: int | None
     is_chunked: bool
     is_keep_alive: bool
+    keep_alive_seconds: int | None  # how long the server keeps the connection while it is idle, where it says so
     upgrade: bytes | None
 
 
@@ -341,6 +346,12 @@ def _length(value: bytes) -> int:
     return int(digits)
 
 
+def _keep_alive_seconds(value: bytes) -> int | None:
+    """What `Keep-Alive: timeout=5, max=100` says of time (RFC 2068 19.7.1); None where it says nothing of it."""
+    found = _KEEP_ALIVE_TIMEOUT.search(value)
+    return None if found is None else int(found[1])
+
+
 def has_bare_lf(data: bytes) -> bool:
     """True where a line ends in LF alone: such a head would never come to the end that we wait for."""
     return data.count(b"\n") != data.count(b"\r\n")
@@ -391,6 +402,7 @@ def _read_response_fields(head: ResponseHead, fields: Fields, classify: Classifi
     passing, values = _sort(fields, classify)
     (length, coding, connection, _, head.upgrade) = values[CONTENT_LENGTH:FORWARDED_FOR]
     head.challenge = values[CHALLENGE]
+    head.keep_alive_seconds = None if (hint := values[KEEP_ALIVE]) is None else _keep_alive_seconds(hint)
     head.content_length = None if length is None else _length(length)
     head.is_chunked = coding is not None
     if coding is not None:

@@ -22,7 +22,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
-from gateway.proxy.refusal import closes, write_refusal
+from gateway.proxy.refusal import closes, note_unanswered, write_refusal
 from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
@@ -53,6 +53,7 @@ class ClientConnection:
         "_server_name",
         "_uptake",
         "admission",
+        "carries_login",
         "closes_after_exchange",
         "deadline",
         "is_write_paused",
@@ -79,6 +80,7 @@ class ClientConnection:
         self.peer = peer
         self.admission = Admission(snapshot, site, peer, local_port, service.statuses)
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
+        self.carries_login = False  # credentials that belong to a connection went over its own one upstream
         self.closes_after_exchange = False
         self._layer: TlsLayer
         self._inlet: Inlet
@@ -337,15 +339,16 @@ class ClientConnection:
         """
         self.pins = True
         if is_hidden:
+            self.carries_login = True
             self.admission.carry_hidden()
         elif head is not None:
             self.admission.carry(login_of("", None, head.values[AUTHORIZATION]))
         self._reader.forget()  # what was let in may have been let in by what the connection carried before
 
-    def pin(self, upstream: UpstreamConnection) -> None:
+    def pin(self, upstream: UpstreamConnection, keep_alive_seconds: int | None) -> None:
         """Keep the upstream's connection for this client alone, until either side closes."""
         self.pinned = upstream
-        upstream.pin(self)
+        upstream.pin(self, keep_alive_seconds)
 
     def unpin(self) -> None:
         """Give up the client's own upstream connection; what was logged in on it is logged out."""
@@ -389,6 +392,14 @@ class ClientConnection:
             self._expect_next()
             if not self._is_reading and (data := self._inlet.take()):
                 self._read(data)
+
+    def close_unanswered(self, error: RequestError, record: AccessRecord) -> None:
+        """Close, and log the request that was lost with the upstream's connection, which was this client's alone."""
+        self._forget_exchange()
+        self.unpin()
+        note_unanswered(error, record)
+        self.log(record)
+        self._close(is_lingering=False)
 
     def _expect_next(self) -> None:
         """From here on time runs for the next request, or first for the client to take what it was answered."""

@@ -19,6 +19,7 @@ from gateway.logs.record import AccessRecord
 from gateway.proxy.answer import Answer, unexpected
 from gateway.proxy.login_binding import is_failed_login
 from gateway.proxy.request_body import RequestBody
+from gateway.proxy.retry import STALE_SECONDS, KeptBody, may_keep, may_repeat
 from gateway.proxy.upgrade import Tunnel
 from gateway.tls.layer import SLICE_BYTES
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from gateway.proxy.upstream import UpstreamConnection
 
 _UNAUTHORIZED: Final = 401
-# RFC 9110 9.2.2, and WebDAV's reading methods (RFC 4918, RFC 3253): they may be sent again on a connection that
-# turned out to be dead.
-_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"})
 # A client that waits for a 100 hears it from us when the upstream has said nothing for so long: it may be an HTTP/1.0
 # server, which never will (RFC 9110 10.1.1). Most clients wait no longer themselves.
 CONTINUE_SECONDS: Final = 1.0
@@ -48,8 +46,9 @@ class Exchange:
         "_client",
         "_connect_task",
         "_is_done",
-        "_is_retried",
+        "_kept",
         "_limits",
+        "_logs_in",
         "_request",
         "_sent_at",
         "_upstream",
@@ -64,6 +63,7 @@ class Exchange:
         self.record = record
         self.head = head = admitted.head
         self._address = admitted.address
+        self._logs_in = admitted.pins
         self._request = b"%b%b%b" % (admitted.before, (record.request_id or "").encode("ascii"), admitted.after)
         snapshot = client.snapshot
         self._limits = snapshot.config.limits
@@ -72,7 +72,7 @@ class Exchange:
         self._connect_task: asyncio.Task[None] | None = None
         self._answer = Answer(head, admitted.rewriter)
         self._sent_at = 0.0
-        self._is_retried = False
+        self._kept: KeptBody | None = None  # of the body, to be sent once more
         self._is_done = False
 
     def __repr__(self) -> str:
@@ -84,12 +84,16 @@ class Exchange:
         """Send the request on an idle connection, or make one."""
         client = self._client
         pinned = client.pinned
-        if pinned is not None and (pinned.pool is not self.pool or pinned.is_closing() or pinned.is_obsolete()):
-            client.unpin()  # a reload or the server's name leads elsewhere, or it is about to be lost
+        if pinned is not None and (pinned.pool is not self.pool or not pinned.is_usable()):
+            pinned = None  # a reload or the server's name leads elsewhere, or it is about to be lost
+            client.unpin()
+        if pinned is None and client.carries_login:
+            self._close_unanswered("the connection on which the client had logged in can't be used any longer")
+            return
         try:
             # A login begins on a connection that nobody had: one from the pool may be about to close, and is no place
             # to try again from.
-            connection = client.pinned or (None if client.pins else self.pool.take(self._address))
+            connection = pinned or (None if client.pins else self.pool.take(self._address))
         except UpstreamError as error:
             self.fail(error)
             return
@@ -111,18 +115,34 @@ class Exchange:
         connection.exchange = self
         self.record.upstream = connection.state.url
         self._sent_at = now = clock.monotonic_seconds()
-        connection.transport.write(self._request)
+        if self._logs_in:
+            self._client.carries_login = True
         if self._body is None:
+            connection.transport.write(self._request)
             self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
         else:
-            self._body.begin(now)
-            self._client.deadline = now + self._body_idle_seconds()
-            self._client.feed_exchange()
-            if self._answer.awaits_continue and not self._is_done:
-                if connection.state.is_http_1_0:
-                    self._let_continue()
-                else:
-                    self._client.deadline = now + CONTINUE_SECONDS
+            self._attach_body(connection, self._body, now)
+
+    def _attach_body(self, connection: UpstreamConnection, body: RequestBody, now: float) -> None:
+        client, kept = self._client, self._kept
+        if kept is None:
+            connection.transport.write(self._request)
+            if connection.exchanges and not client.carries_login and may_keep(self.head):
+                self._kept = KeptBody(client.service.kept_bodies)
+        else:  # once more, and no more than that
+            self._kept = None
+            connection.transport.write(self._request + kept.release())
+        body.begin(now)
+        if body.reader.is_complete:
+            client.deadline = now + self.pool.upstream.timeouts.response_seconds
+            return
+        client.deadline = now + self._body_idle_seconds()
+        client.feed_exchange()
+        if self._answer.awaits_continue and not self._is_done:
+            if connection.state.is_http_1_0:
+                self._let_continue()
+            else:
+                client.deadline = now + CONTINUE_SECONDS
 
     def _let_continue(self) -> None:
         """Ask for the body that the client holds back."""
@@ -147,6 +167,8 @@ class Exchange:
         except RequestError as error:
             self.fail(error)
             return b""
+        if self._kept is not None and not self._kept.add(out, body.bytes_in):
+            self._kept = None
         upstream.transport.write(out)
         if body.reader.is_complete:
             if self._is_over(upstream):
@@ -203,7 +225,7 @@ class Exchange:
             self.fail(unexpected(error))
             return
         response = answer.response
-        if is_first and response is not None:
+        if is_first:
             self._answer_has_begun(response)
         if out:
             client.write(out)
@@ -229,8 +251,11 @@ class Exchange:
             return False
         return upstream is not None and not self._is_over(upstream)
 
-    def _answer_has_begun(self, response: ResponseHead) -> None:
-        """Note what its head says, of the answer and of who gave it."""
+    def _answer_has_begun(self, response: ResponseHead | None) -> None:
+        """Note what its head says, of the answer and of who gave it; None: the head is still to come."""
+        self._forget_kept()
+        if response is None:
+            return
         answer, client, record = self._answer, self._client, self.record
         record.status = record.upstream_status = response.status
         record.upstream_ms = (clock.monotonic_seconds() - self._sent_at) * 1000
@@ -272,25 +297,42 @@ class Exchange:
         if self._answer.is_complete:
             self._complete(is_clean=False)
             return
-        if self._may_retry(upstream):
-            self._is_retried = True
-            self._connect()
-            return
+        cause = f"the upstream closed the connection: {error or 'before the answer was complete'}"
+        if self._had_died_idle(upstream):
+            if self._may_retry():
+                if self._client.is_read_paused:  # the upstream that was slower is gone
+                    self._client.resume_reading()
+                self._connect()
+                return
+            if upstream.is_pinned_to(self._client):
+                self._close_unanswered(cause)
+                return
         reason = Reason.UPSTREAM_BAD_RESPONSE if self._answer.has_begun else Reason.UPSTREAM_UNREACHABLE
-        self.fail(
-            UpstreamError(reason, f"the upstream closed the connection: {error or 'before the answer was complete'}")
-        )
+        self.fail(UpstreamError(reason, cause))
 
-    def _may_retry(self, upstream: UpstreamConnection) -> bool:
-        """True for a request that a connection took which had died idle, and that does no harm when sent twice."""
-        return (
-            upstream.exchanges > 0
-            and not self._answer.has_begun
-            and not self._is_retried
-            and not self._client.pins
-            and self._body is None
-            and self.head.method in _REPEATABLE
-        )
+    def _had_died_idle(self, upstream: UpstreamConnection) -> bool:
+        """True where the server had closed the connection before the request reached it, as far as one can tell."""
+        is_old = upstream.exchanges > 0 and not self._answer.has_begun
+        return is_old and clock.monotonic_seconds() - self._sent_at <= STALE_SECONDS
+
+    def _may_retry(self) -> bool:
+        """True where the request does no harm when it is sent once more, and all of it is still there."""
+        if self._client.carries_login or (self._body is not None and self._kept is None):
+            return False
+        return may_repeat(self.head)
+
+    def _close_unanswered(self, cause: str) -> None:
+        """Leave it to the client to ask again, as clients do where a kept connection closes without an answer."""
+        self._is_done = True
+        self._forget_kept()
+        self.record.bytes_in = self._bytes_in
+        self._client.close_unanswered(UpstreamError(Reason.UPSTREAM_UNREACHABLE, cause), self.record)
+
+    def _forget_kept(self) -> None:
+        """Nothing is sent once more from here on."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.release()
 
     def client_eof(self) -> bool:
         """The client closed its side, and with it the exchange: nobody waits for the answer."""
@@ -319,15 +361,15 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         self._is_done = True
         response = self._answer.response
-        is_kept = is_clean and is_request_complete and response is not None and response.is_keep_alive
-        if upstream is None or upstream.is_write_paused or not is_kept:
+        is_kept = is_clean and is_request_complete
+        if upstream is None or upstream.is_write_paused or response is None or not (is_kept and response.is_keep_alive):
             if upstream is not None:
                 upstream.discard()
             self._client.unpin()
         elif self._client.pins:
-            self._client.pin(upstream)
+            self._client.pin(upstream, response.keep_alive_seconds)
         else:
-            upstream.release()
+            upstream.release(response.keep_alive_seconds)
         self._log()
         if self._answer.bytes_out > SLICE_BYTES or (body is not None and body.bytes_in > SLICE_BYTES):
             self._client.release_buffers()
@@ -379,6 +421,7 @@ class Exchange:
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, f"the upstream did not answer within {seconds:g} s"))
 
     def _let_go(self) -> None:
+        self._forget_kept()
         if self._connect_task is not None:
             self._connect_task.cancel()
             self._connect_task = None

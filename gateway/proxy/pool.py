@@ -135,7 +135,9 @@ class Pool:
         state = self._choose(client)
         while state.idle:
             connection = state.idle.pop()
-            if not connection.is_closing():
+            if connection.usable_until is not None and connection.is_ending():
+                connection.close()
+            elif not connection.is_closing():
                 state.busy += 1
                 self._next += 1
                 return connection
@@ -246,11 +248,14 @@ class Pool:
             state.idle.remove(connection)
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle for too long."""
+        """Close what has been idle for too long, and what its server is about to close."""
         before = now - self.upstream.timeouts.idle_seconds
         for state in self.servers:
             while state.idle and state.idle[0].idle_since < before:
                 state.idle.pop(0).close()
+            for connection in [each for each in state.idle if each.is_ending()]:
+                state.idle.remove(connection)
+                connection.close()
 
     def close(self) -> None:
         """Stop checks and resolving, and close every idle connection; busy ones end with their exchange."""

@@ -91,3 +91,9 @@ def write_refusal(
     if has_body:
         parts.append(body)
     return b"".join(parts)
+
+
+def note_unanswered(error: RequestError, record: AccessRecord) -> None:
+    """Note a request whose client gets no answer, so that it asks again by itself; the record has no status then."""
+    record.refused(error.reason, error.cause)
+    _log.warning("request %s: %s; the client's connection is closed without an answer", record.request_id, error)

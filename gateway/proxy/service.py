@@ -22,6 +22,7 @@ from gateway.proxy.names import Names
 from gateway.proxy.pool import Pool
 from gateway.proxy.publisher import Publisher
 from gateway.proxy.rate import HandshakeRate
+from gateway.proxy.retry import KeptBodies
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
 from gateway.proxy.tally import Tally
@@ -73,6 +74,7 @@ class Service:
         "counters",
         "handshakes",
         "is_draining",
+        "kept_bodies",
         "log_format",
         "loop",
         "on_empty",
@@ -97,6 +99,7 @@ class Service:
         self.connections: set[Connection] = set()
         self.counters = Counters()
         self.statuses = Statuses()
+        self.kept_bodies = KeptBodies()
         self.publisher: Publisher | None = None
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None

@@ -7,13 +7,19 @@ last word is told from a connection that was merely lost, and a client that read
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
+
+from gateway import clock
 
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.pool import Pool, ServerState
     from gateway.proxy.upgrade import Tunnel
+
+# How long before the end that a server announces (`Keep-Alive: timeout=`) a connection is not used any more: a request
+# is on its way for some of it, and servers count in whole seconds. Half of the time where that is less.
+KEEP_ALIVE_MARGIN_SECONDS: Final = 1.0
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -31,6 +37,7 @@ class UpstreamConnection(asyncio.Protocol):
         "pool",
         "state",
         "transport",
+        "usable_until",
     )
 
     def __init__(self, pool: Pool, state: ServerState, address: str = "") -> None:
@@ -43,6 +50,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pinned_to: ClientConnection | None = None
         self.exchanges = 0  # finished ones: whether a failure may be a stale connection's
         self.idle_since = 0.0
+        self.usable_until: float | None = None  # while idle, monotonic; None where the server says nothing of it
         self.is_write_paused = False  # the server has yet to read what was sent
         self._is_lost = False
 
@@ -109,15 +117,39 @@ class UpstreamConnection(asyncio.Protocol):
         """True when it can't carry another exchange."""
         return self._is_lost or self.transport.is_closing()
 
+    def is_usable(self) -> bool:
+        """True when another exchange can go over it as far as is known."""
+        return not (self.is_closing() or self.is_obsolete() or self.is_ending())
+
+    def is_ending(self) -> bool:
+        """True when the server is about to close it, by its own word."""
+        until = self.usable_until
+        return until is not None and clock.monotonic_seconds() >= until
+
+    def is_pinned_to(self, client: ClientConnection) -> bool:
+        """True when it has served this client before, and nobody else can have it."""
+        return self._pinned_to is client
+
     def is_obsolete(self) -> bool:
         """True when the server's name no longer leads where this connection does."""
         name = self.state.name
         return name is not None and self.address not in name.addresses
 
-    def release(self) -> None:
-        """The exchange is over and both sides agree where it ended: back to the pool."""
+    def _rest(self, keep_alive_seconds: int | None) -> None:
         self.exchange = None
         self.exchanges += 1
+        if keep_alive_seconds is None:
+            self.usable_until = None
+        else:
+            margin = min(KEEP_ALIVE_MARGIN_SECONDS, keep_alive_seconds / 2)
+            self.usable_until = clock.monotonic_seconds() + keep_alive_seconds - margin
+
+    def release(self, keep_alive_seconds: int | None) -> None:
+        """The exchange is over and both sides agree where it ended: back to the pool.
+
+        `keep_alive_seconds`: how long the server says that it keeps the connection now.
+        """
+        self._rest(keep_alive_seconds)
         if self._is_lost:
             return
         self.resume_reading()  # a client that was slow to the end has stopped it
@@ -126,10 +158,9 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.pool.give_back(self)
 
-    def pin(self, client: ClientConnection) -> None:
+    def pin(self, client: ClientConnection, keep_alive_seconds: int | None) -> None:
         """The exchange is over, and the next one is this client's or nobody's."""
-        self.exchange = None
-        self.exchanges += 1
+        self._rest(keep_alive_seconds)
         self.resume_reading()
         self._pinned_to = client
 

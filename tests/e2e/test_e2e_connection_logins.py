@@ -105,10 +105,12 @@ def test_both_sides_close_together_and_nothing_is_retried_elsewhere(gateway, mai
         log_in(client, "alice")
         number = mail.received[-1].connection
         mail.answer("/webmail/drop", lambda dialogue: dialogue.reset())
-        assert client.ask("GET", "/webmail/drop").status == 502
+        client.send(client.request("GET", "/webmail/drop"))
         assert client.is_at_end()
     assert [request.connection for request in mail.received].count(number) == 4
     assert list(server.users.values()) == ["alice"]
+    record = gateway.log.of(mail.received[-1].request_id)
+    assert (record["status"], record["reason"]) == (None, "upstream_unreachable")
 
 
 @pytest.mark.usefixtures("server")

@@ -64,7 +64,8 @@ def test_a_connection_that_died_idle_costs_a_get_nothing(gateway, mail):
 
 
 @pytest.mark.parametrize(
-    ("method", "fields", "body"), [("POST", [], b"x"), ("POST", ["Content-Length: 0"], b""), ("PUT", [], b"x")]
+    ("method", "fields", "body"),
+    [("POST", [], b"x"), ("POST", ["Content-Length: 0"], b""), ("PUT", ['If-Match: "1"'], b"x")],
 )
 def test_what_may_have_had_an_effect_is_never_sent_twice(gateway, mail, method, fields, body):
     mail.answer("/webmail/dies", lambda dialogue: dialogue.close())

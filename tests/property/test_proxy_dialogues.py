@@ -30,6 +30,7 @@ ASKS = [
     get("/secret") + get(),
     request("HEAD"),
     request("POST", "/webmail", "Content-Length: 5", body=b"hello"),
+    request("PUT", "/webmail", "Content-Length: 5", body=b"hello"),
     request("POST", "/webmail", f"Content-Length: {2 * len(LARGE)}", body=LARGE),
     get("/webmail", "Authorization: NTLM AAAA"),
     UPGRADE,
@@ -57,6 +58,7 @@ ANSWERS = [
 ]
 ODD_ANSWERS = [
     response("200 OK", "Connection: close", body=b"ok"),
+    response("200 OK", "Keep-Alive: timeout=3", body=b"ok"),
     response("200 OK", "Transfer-Encoding: chunked", body=b"2\r\nok\r\n"),
     response("401 Unauthorized", "WWW-Authenticate: Negotiate"),
     b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
@@ -112,6 +114,7 @@ class Dialogues(RuleBasedStateMachine):
         assert logged == self.begun
         assert self.world.service._per_address == {}
         assert self.world.service.connections == set()
+        assert self.world.service.kept_bodies.kept_bytes == 0
 
     @property
     def clients(self):

@@ -67,11 +67,11 @@ def test_what_is_written_anew_does_not_pass(name):
 
 def test_hop_by_hop_fields_of_answers_end_here():
     classify = ResponseClassifier()
-    for name in (b"Keep-Alive", b"Proxy-Authenticate", b"TE", b"Proxy-Connection"):
+    for name in (b"Proxy-Authenticate", b"TE", b"Proxy-Connection"):
         assert classify[name] == DROP
     for name in (b"Set-Cookie", b"Location", b"X-Powered-By", b"WWW-Authenticate"):
         assert classify[name] <= headers.LAST_PASSING
-    for name in (b"Content-Length", b"transfer-encoding", b"Connection", b"Upgrade"):
+    for name in (b"Content-Length", b"transfer-encoding", b"Connection", b"Upgrade", b"Keep-Alive"):
         assert classify[name] > DROP
 
 

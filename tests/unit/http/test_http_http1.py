@@ -288,6 +288,7 @@ def test_an_ordinary_answer():
     assert (head.status, head.reason, head.minor) == (200, b"Fine, thanks", 1)
     assert fields(head) == [(b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
     assert (head.content_length, head.is_chunked, head.upgrade) == (5, False, None)
+    assert head.keep_alive_seconds == 5
 
 
 def test_answers_that_challenge_and_switch():
@@ -297,7 +298,25 @@ def test_answers_that_challenge_and_switch():
     assert head.challenge == b"NTLM, Basic"
     assert head.is_chunked
     assert len(fields(head)) == 2
+    assert head.keep_alive_seconds is None
     assert response(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n").upgrade == b"websocket"
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        (b"Keep-Alive: max=3, TIMEOUT = 15\r\n", 15),
+        (b'Keep-Alive: timeout="7"\r\n', 7),
+        (b"Keep-Alive: max=3\r\nKeep-Alive: timeout=9\r\n", 9),
+        (b"Keep-Alive: timeout=0\r\n", 0),
+        (b"Keep-Alive: timeout=999999999\r\n", 999999999),
+        (b"Keep-Alive: timeout=1000000000\r\n", None),
+        (b"Keep-Alive: xtimeout=5\r\n", None),
+        (b"Keep-Alive: 300\r\n", None),
+    ],
+)
+def test_how_long_a_server_keeps_an_idle_connection(lines, seconds):
+    assert response(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n").keep_alive_seconds == seconds
 
 
 @pytest.mark.parametrize("reason", [b"", b" ", b" a\tb", b" \xff"])

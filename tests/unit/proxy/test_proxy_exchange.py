@@ -10,18 +10,6 @@ IDLE_SECONDS = Limits().transfer_idle_seconds
 BYTES_PER_SECOND = Limits().body_bytes_per_second
 
 
-def warm(world, client=None, path="/webmail"):
-    """An upstream connection that has served a client's request and lies idle."""
-    client = client or world.client()
-    client.says(get(path))
-    server = world.accepts()
-    server.says(response())
-    server.hears()
-    client.hears()
-    world.log.clear()
-    return server
-
-
 # framing
 
 
@@ -290,79 +278,6 @@ def test_a_server_that_does_not_answer_the_connection_in_time_is_unreachable(wor
     world.passes(6)
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
     assert world.busy() == [(0, 0)]
-    assert world.dials == []
-
-
-# stale connections
-
-
-def test_a_request_on_a_connection_that_died_idle_is_sent_again_once(world):
-    stale = warm(world)
-    client = world.client()
-    client.says(get("/webmail/again"))
-    assert b"/webmail/again" in stale.hears()
-    stale.goes(ConnectionResetError("reset"))
-    fresh = world.accepts()
-    assert b"/webmail/again" in fresh.hears()
-    fresh.says(response(body=b"yes"))
-    assert client.hears().endswith(b"yes")
-    assert world.record["status"] == 200
-    assert world.busy() == [(0, 1)]
-
-
-def test_it_is_not_sent_a_third_time(world):
-    stale = warm(world)
-    client = world.client()
-    client.says(get())
-    stale.goes()
-    world.accepts().goes()
-    assert status(client.hears()) == 502
-    assert world.dials == []
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        request("POST"),
-        request("POST", "/webmail", "Content-Length: 2", body=b"hi"),
-        request("PUT", "/webmail", "Content-Length: 2", body=b"hi"),
-        request("PUT", "/webmail", "Transfer-Encoding: chunked"),
-        request("PATCH"),
-    ],
-)
-def test_what_may_have_an_effect_twice_or_has_a_body_is_not_sent_again(world, data):
-    stale = warm(world)
-    client = world.client()
-    client.says(data)
-    stale.goes()
-    assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
-    assert world.dials == []
-
-
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT"])
-def test_other_repeatable_methods_are_sent_again_too(world, method):
-    stale = warm(world)
-    world.client().says(request(method))
-    stale.goes()
-    assert world.accepts().hears().startswith(method.encode())
-
-
-@pytest.mark.parametrize("begun", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP"])
-def test_a_server_that_had_begun_to_answer_was_not_dead(world, begun):
-    stale = warm(world)
-    client = world.client()
-    client.says(get())
-    stale.says(begun)
-    stale.goes()
-    assert b"HTTP/1.1 502 " in client.hears()
-    assert world.dials == []
-
-
-def test_the_first_request_of_a_connection_is_not_sent_again(world):
-    client = world.client()
-    client.says(get())
-    world.accepts().goes()
-    assert status(client.hears()) == 502
     assert world.dials == []
 
 

@@ -1,0 +1,201 @@
+"""Mail servers that close an idle connection just as the next request comes, as every server does now and then.
+
+What is safe is sent once more, and the client notices nothing. All else is answered 502, or left to the client where
+the connection was its own: clients ask again by themselves where a kept connection closes without an answer.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+from support.client import VERSIONS, Client, context_for
+from support.gateway import HOST, INSIDE, settings_for
+from support.mail import MailServer
+from support.programs import run
+
+pytestmark = pytest.mark.e2e
+
+SHARED, OWN, SECURE = HOST, f"own.{HOST}", f"secure.{HOST}"
+
+
+@pytest.fixture(scope="module")
+def secure_mail(credentials):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(credentials.folder / "mailhost.crt", credentials.folder / "mailhost.key")
+    server = MailServer(context)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(start, credentials, mail, secure_mail):
+    """One site shares its connections to the mail server, two keep one for each client."""
+    settings = settings_for(credentials.site, mail.url)
+    own = {"servers": [mail.url], "connections": "per_client"}
+    tls = {"ca": str(credentials.folder / "serverCA.crt"), "server_name": "mail.internal"}
+    settings["upstreams"] |= {"own": own, "secure": own | {"servers": [secure_mail.url], "tls": tls}}
+    settings["sites"] += [
+        {"hosts": [OWN], "upstream": "own", **credentials.site},
+        {"hosts": [SECURE], "upstream": "secure", **credentials.site},
+    ]
+    return start(settings)
+
+
+@pytest.fixture(params=[SHARED, OWN, SECURE])
+def site(request):
+    return request.param
+
+
+@pytest.fixture
+def server(site, mail, secure_mail):
+    """The site's mail server; below /webmail/dies it closes each connection that has served before."""
+    server = secure_mail if site == SECURE else mail
+
+    def die(dialogue):
+        number = dialogue.request.connection
+        if sum(each.connection == number for each in server.received) > 1:
+            dialogue.reset() if dialogue.request.target.endswith(b"reset") else dialogue.close()
+        else:
+            dialogue.answer(dialogue.request.method + b" " + dialogue.read_body())
+
+    server.answer("/webmail/dies", die)
+    yield server
+    secure_mail.forget()
+
+
+REPEATED = {
+    "GET": ("GET", (), b""),
+    "a conditional GET": ("GET", ('If-None-Match: "1"',), b""),
+    "PROPFIND": ("PROPFIND", ("Depth: 1",), b"<propfind/>"),
+    "REPORT": ("REPORT", (), b"<report/>"),
+    "PUT": ("PUT", ("Content-Type: text/calendar",), b"BEGIN:VCALENDAR"),
+    "a long PUT": ("PUT", (), bytes(64 * 1024)),
+    "DELETE": ("DELETE", (), b""),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("asked", REPEATED.values(), ids=REPEATED)
+def test_what_is_safe_is_sent_once_more(gateway, site, server, version, end, asked):
+    method, fields, body = asked
+    with Client(gateway.port, server_name=site, context=context_for(version=version)) as client:
+        assert client.ask("GET", "/webmail").status == 200
+        answer = client.ask(method, f"/webmail/dies/{end}", *fields, body=body)
+        assert (answer.status, answer.body) == (200, method.encode() + b" " + body)
+        assert client.ask("GET", "/webmail").status == 200
+    first, second, third, fourth = server.received
+    assert first.connection == second.connection != third.connection == fourth.connection
+    assert second.head == third.head
+    record = gateway.log.of(third.request_id)
+    assert (record["status"], record["bytes_in"]) == (200, len(body))
+
+
+NOT_REPEATED = {
+    "POST": ("POST", (), b"x"),
+    "an empty POST": ("POST", ("Content-Length: 0",), b""),
+    "PATCH": ("PATCH", (), b"x"),
+    "a PUT of what it knows": ("PUT", ('If-Match: "1"',), b"x"),
+    "a PUT of what is new": ("PUT", ("If-None-Match: *",), b"x"),
+    "a PUT that is too long": ("PUT", (), bytes(64 * 1024 + 1)),
+    "a DELETE of what it knows": ("DELETE", ('If-Match: "1"',), b""),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("asked", NOT_REPEATED.values(), ids=NOT_REPEATED)
+def test_what_is_not_safe_is_left_to_the_client(gateway, site, server, version, asked):
+    """A shared connection was not the client's: it is told so."""
+    method, fields, body = asked
+    with Client(gateway.port, server_name=site, context=context_for(version=version)) as client:
+        assert client.ask("GET", "/webmail").status == 200
+        client.send(client.request(method, "/webmail/dies", *fields, body=body))
+        if site == SHARED:
+            assert client.answer().verdict == (502, "upstream_unreachable")
+        else:
+            assert client.is_at_end()
+    assert [request.target for request in server.received] == [b"/webmail", b"/webmail/dies"]
+    record = gateway.log.of(server.received[1].request_id)
+    assert (record["status"], record["reason"]) == (502 if site == SHARED else None, "upstream_unreachable")
+    assert f"request {record['request_id']}: the upstream closed" in gateway.errors
+
+
+@pytest.mark.parametrize("site", [OWN, SECURE])
+@pytest.mark.parametrize("before", [(), ("Authorization: NTLM TlRMTVNTUAAB",)], ids=["first", "later"])
+@pytest.mark.parametrize("after", [(), ("Authorization: Negotiate YIIG",)], ids=["none", "token"])
+def test_a_login_that_belongs_to_the_connection_is_lost_with_it(gateway, site, server, before, after):
+    """Neither are its words said to another connection, nor is what follows asked there under no login."""
+    with Client(gateway.port, server_name=site) as client:
+        assert client.ask("GET", "/webmail", *before).status == 200
+        client.send(client.request("GET", "/webmail/dies", *after))
+        if before or after:
+            assert client.is_at_end()
+        else:
+            assert client.answer().status == 200
+    assert len(server.received) == (2 if before or after else 3)
+
+
+def test_a_connection_that_was_never_answered_on_gets_a_page(gateway, site, server):
+    server.answer("/webmail/ends", lambda dialogue: dialogue.close())
+    with Client(gateway.port, server_name=site) as client:
+        assert client.ask("GET", "/webmail/ends").verdict == (502, "upstream_unreachable")
+        assert site == SHARED or client.is_at_end()
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("version", ["--tls-max=1.2", "--tlsv1.3"])
+def test_curl_asks_again_by_itself(gateway, mail, version):
+    """A POST, which nobody but the client may send twice: it sees its kept connection close, and makes another."""
+
+    def die(dialogue):
+        if len(mail.received) == 2:
+            dialogue.close()
+        else:
+            dialogue.answer(dialogue.read_body())
+
+    mail.answer("/webmail/dies", die)
+    tls = version.split("=")
+    common = ["--silent", "--show-error", "--http1.1", "--max-time", "15", *tls, "--insecure"]
+    common += ["--resolve", f"{OWN}:{gateway.port}:{INSIDE}", "--write-out", " %{http_code} %{num_connects}\n"]
+    url = f"https://{OWN}:{gateway.port}/webmail"
+    code, output = run("curl", ["-q", *common, url, "--next", *common, "--data", "letter", f"{url}/dies"])
+    assert code == 0, output
+    assert output.decode().split("\n")[-2] == "letter 200 1"
+    assert [request.method for request in mail.received] == [b"GET", b"POST", b"POST"]
+
+
+def test_a_body_whose_beginning_was_lost_goes_on_behind_it(gateway, mail):
+    """The client is in the middle of its PUT when the mail server turns out to be gone."""
+
+    def die(dialogue):
+        if len(mail.received) == 2:
+            dialogue.read(5)
+            dialogue.close()
+        else:
+            dialogue.read(5)
+            client.send(b"world")
+            dialogue.read(5)
+            dialogue.answer(bytes(dialogue.request.body))
+
+    mail.answer("/webmail/dies", die)
+    with Client(gateway.port, server_name=OWN) as client:
+        assert client.ask("GET", "/webmail").status == 200
+        client.send(client.request("PUT", "/webmail/dies", "Content-Length: 10") + b"hello")
+        assert client.answer().body == b"helloworld"
+    assert mail.received[1].connection != mail.received[2].connection
+
+
+@pytest.mark.parametrize("site", [SHARED, OWN])
+def test_a_connection_that_is_about_to_be_closed_is_not_used(gateway, mail, site):
+    """The mail server says for how many seconds it keeps a connection."""
+    for seconds in (0, 3600):
+        hint = b"Keep-Alive: timeout=%d" % seconds
+        mail.answer(f"/webmail/{seconds}", lambda dialogue, hint=hint: dialogue.answer(b"", hint, b"X-Hint: yes"))
+    with Client(gateway.port, server_name=site) as client:
+        for seconds in (0, 3600):
+            answer = client.ask("GET", f"/webmail/{seconds}")
+            assert (answer.get("X-Hint"), answer.get("Keep-Alive")) == ("yes", None)
+        assert client.ask("POST", "/webmail", body=b"x").status == 200
+    first, second, third = mail.received
+    assert first.connection != second.connection == third.connection
