@@ -61,7 +61,8 @@ class Proxy:
 
 def main() -> None:
     port, upstream_port, certificate, key, ca, access_log = sys.argv[1:]
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_cert_chain(certificate, key)
     logger = logging.getLogger("aiohttp.access")

@@ -19,10 +19,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.certificates import HOST
 from bench.load import CONTENT_LENGTH, REQUEST_FIELDS
 from bench.scenarios import OUTSIDE
+from gateway.tls.client_context import client_context
 
 PATH = b"/webmail/1k"
 BODY_BYTES = 1024
@@ -110,7 +112,7 @@ class Connection:
 class Bystander:
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.context = ssl.create_default_context(cafile=job.ca)
+        self.context = client_context(Path(job.ca))
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
         self.context.load_cert_chain(job.client, job.client_key)
         self.epoll = select.epoll()

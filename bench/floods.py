@@ -18,8 +18,10 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.certificates import HOST
+from gateway.tls.client_context import client_context
 
 INSIDE, ELSEWHERE = "127.0.0.1", "127.0.0.3"  # neither is the bystander's
 LOWEST_PRIORITY = 19
@@ -177,7 +179,7 @@ class Attack:
     def __init__(self, job: Job) -> None:
         self.job = job
         (self.flood,) = (flood for flood in FLOODS if flood.name == job.flood)
-        self.context = ssl.create_default_context(cafile=job.ca)
+        self.context = client_context(Path(job.ca))
         self.bucket = Bucket(job.mbit_per_second)
         self.buffer = memoryview(bytearray(DROP_BYTES))
         self.stalled: deque[Connection] = deque()

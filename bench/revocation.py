@@ -10,7 +10,6 @@ import argparse
 import http.client
 import os
 import socket
-import ssl
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from rich.table import Table
 from bench import certificates
 from bench.certificates import HOST
 from bench.processes import free_port, running
+from gateway.tls.client_context import client_context
 
 PASSPHRASE = "of the benchmark's authority"  # noqa: S105 - of a folder that is deleted a minute later
 WEBMAIL = "/webmail"
@@ -77,7 +77,7 @@ class Connection:
 
     def __init__(self, folder: Path, person: str, port: int) -> None:
         own = folder / person
-        context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        context = client_context(folder / "ca.pem")
         password = (own / f"{person}@example.com.password").read_text().strip()
         context.load_cert_chain(own / f"{person}@example.com.crt", own / f"{person}@example.com.key", password)
         self.http = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=WAIT_SECONDS)

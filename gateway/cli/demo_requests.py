@@ -8,13 +8,13 @@ from __future__ import annotations
 import http.client
 import shlex
 import socket
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import OperationError
 from gateway.facts import Reason
+from gateway.tls.client_context import client_context
 
 HOST: Final = "mail.example.com"
 INSIDE: Final = "127.0.0.1"
@@ -114,7 +114,7 @@ class Place:
 
 def ask(attempt: Attempt, place: Place) -> Answer:
     """Send one request on a connection of its own. Raises `OperationError` where no answer comes."""
-    context = ssl.create_default_context(cafile=str(place.ca))
+    context = client_context(place.ca)
     if attempt.holder:
         certificate, key = place.pem(attempt.holder)
         context.load_cert_chain(certificate, key)

@@ -34,7 +34,7 @@ _MAIL: Final = Record(
         Field(
             "ca",
             FILE,
-            "PEM file of the CAs that the server's certificate must come from.",
+            "PEM file of the CAs that the server's certificate must come from, their roots included.",
             is_nullable=True,
             default_note="the system's",
         ),

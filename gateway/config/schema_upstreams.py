@@ -29,7 +29,7 @@ UPSTREAM: Final = Record(
                     Field(
                         "ca",
                         FILE,
-                        "PEM file of the CAs that may sign the servers' certificates.",
+                        "PEM file of the CAs that may sign the servers' certificates, their roots included.",
                         is_nullable=True,
                         default_note="the system's trust store",
                     ),

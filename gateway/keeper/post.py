@@ -26,6 +26,7 @@ from aiosmtplib import (
 from gateway.config.model import Mail
 from gateway.errors import OperationError
 from gateway.keeper.letters import UndeliverableError
+from gateway.tls.client_context import client_context
 
 # For the connection, TLS and the login together.
 CONNECT_SECONDS: Final = 30.0
@@ -92,11 +93,9 @@ async def connected(mail: Mail) -> AsyncIterator[Post]:
 
 def _context(mail: Mail) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=mail.ca)
+        return client_context(mail.ca)
     except (OSError, ValueError) as error:
         raise OperationError(f"{mail.ca}: cannot be used: {error}", "Name a PEM file of CA certificates.") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _unusable(mail: Mail, error: Exception) -> OperationError:

@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 
+from gateway.tls.client_context import client_context
 from gateway.tls.ocsp import MAX_RESPONSE_BYTES, OcspError
 
 # A responder answers in milliseconds; the client's first request waits for it.
@@ -50,7 +51,11 @@ def _open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         # A question now and then: an idle connection would only be closed on us.
         connector=aiohttp.TCPConnector(
-            limit=MAX_CONNECTIONS, limit_per_host=MAX_CONNECTIONS_PER_RESPONDER, force_close=True, use_dns_cache=False
+            limit=MAX_CONNECTIONS,
+            limit_per_host=MAX_CONNECTIONS_PER_RESPONDER,
+            force_close=True,
+            use_dns_cache=False,
+            ssl=client_context(protocols=("http/1.1",)),
         ),
         timeout=aiohttp.ClientTimeout(total=TIME_LIMIT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),

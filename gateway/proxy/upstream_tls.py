@@ -6,7 +6,6 @@ stays in use exactly as long as the contents of its files do.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import ssl
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from gateway.config.model import Upstream, UpstreamTls
 from gateway.errors import ConfigError
+from gateway.tls.client_context import client_context
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,14 +44,12 @@ def upstream_tls(upstream: Upstream, known: UpstreamContext | None = None) -> Up
 
 
 def _context(tls: UpstreamTls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
+    context = client_context(tls.ca, ("http/1.1",))
     if tls.certificate is not None:
         context.load_cert_chain(tls.certificate, tls.key)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    with contextlib.suppress(NotImplementedError):
-        context.set_alpn_protocols(["http/1.1"])
     return context
 
 

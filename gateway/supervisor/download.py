@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from gateway.errors import GatewayError
+from gateway.tls.client_context import client_context
 
 # A list of 400,000 entries; what is longer would hold up every reload for a second.
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
@@ -57,7 +58,12 @@ class Download:
 def open_session() -> aiohttp.ClientSession:
     """A session for `download`; to be closed."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, force_close=True, use_dns_cache=False),
+        connector=aiohttp.TCPConnector(
+            limit=MAX_CONNECTIONS,
+            force_close=True,
+            use_dns_cache=False,
+            ssl=client_context(protocols=("http/1.1",)),
+        ),
         timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         # A compressed answer could be a thousand times as long as it looks.

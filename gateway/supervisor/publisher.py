@@ -90,7 +90,8 @@ class Publisher:
         else:
             desk = Desk(self._registry, folder, "publisher")
             self._publications = Publications(self._registry, SignerFiles(desk))
-        self._server = await asyncio.start_unix_server(self._accept, sock=self._listening, limit=MAX_LINE_BYTES)
+        # Not `start_unix_server`: since Python 3.13 closing it removes the path, which the next publisher needs.
+        self._server = await asyncio.start_server(self._accept, sock=self._listening, limit=MAX_LINE_BYTES)
 
     async def close(self) -> None:
         """Take no more."""

@@ -1,1 +1,1 @@
-"""TLS towards clients: choosing a context, the record layer, and judging client certificates."""
+"""TLS: contexts, the record layer and the judging of certificates towards clients; contexts towards servers."""

@@ -12,7 +12,7 @@ from gateway.tls.client_hello import ClientHelloError, ClientHelloReader, peek
 
 def _hello():
     outgoing = ssl.MemoryBIO()
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["h2", "http/1.1"])
     with contextlib.suppress(ssl.SSLWantReadError):
         context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="mail.example.com").do_handshake()

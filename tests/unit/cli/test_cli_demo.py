@@ -35,7 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 port = int(re.search(r'127.0.0.1:([0-9]+)"', open("config.yaml").read())[1])
 server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
 server.daemon_threads = False
-context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("server.pem", "server-key.pem")
 server.socket = context.wrap_socket(server.socket, server_side=True)
 print("up", flush=True)

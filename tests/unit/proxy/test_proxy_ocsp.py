@@ -2,15 +2,21 @@
 
 import asyncio
 import threading
+from datetime import UTC, datetime
+from ipaddress import ip_address
 
 import pytest
+from cryptography.x509 import IPAddress, SubjectAlternativeName
 from support.gateway import free_port
+from support.pki import SERVER_AUTH, Ca
 from support.web import Page, WebServer
 
 from gateway.proxy import ocsp as module
 from gateway.proxy.ocsp import OcspClient
 from gateway.proxy.status import Statuses
 from gateway.tls.ocsp import MAX_RESPONSE_BYTES, OcspError
+
+ALWAYS = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2099, 1, 1, tzinfo=UTC)}
 
 
 @pytest.fixture
@@ -37,6 +43,20 @@ def test_the_question_is_posted_and_the_answer_comes_as_it_is(web):
     assert (seen.method, seen.body) == ("POST", b"question")
     assert seen.headers["Content-Type"] == "application/ocsp-request"
     assert "Cookie" not in seen.headers
+
+
+def test_a_responder_with_tls_is_known_by_its_certificate(tmp_path, monkeypatch):
+    """One without key identifiers will do, as `openssl x509 -req` makes it."""
+    ours, stranger = (Ca.make("CN=Root", **ALWAYS) for _ in range(2))
+    name = SubjectAlternativeName([IPAddress(ip_address("127.0.0.1"))])
+    leaf = ours.issue("CN=responder", eku=SERVER_AUTH, extensions=[(name, False)], **ALWAYS)
+    with WebServer(*leaf.write(tmp_path, "server")) as web:
+        web.answers["/"] = Page(b"answer")
+        monkeypatch.setenv("SSL_CERT_FILE", str(ours.write(tmp_path, "ours")[0]))
+        assert ask(web.url("/")) == b"answer"
+        monkeypatch.setenv("SSL_CERT_FILE", str(stranger.write(tmp_path, "stranger")[0]))
+        with pytest.raises(OcspError, match="CERTIFICATE_VERIFY_FAILED"):
+            ask(web.url("/"))
 
 
 def test_the_longest_answer_and_one_byte_more(web):

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography.x509 import IPAddress, SubjectAlternativeName
 from support.gateway import free_port
-from support.pki import Ca
+from support.pki import SERVER_AUTH, Ca
 from support.web import Page, WebServer
 
 from gateway.supervisor import download as downloads
@@ -21,6 +23,7 @@ from gateway.tls.revocation import parse_lists
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 ROOT = Ca.make(not_before=BEGIN)
 HOUR = timedelta(hours=1)
+ALWAYS = {"not_before": BEGIN, "not_after": datetime(2099, 1, 1, tzinfo=UTC)}
 
 
 @pytest.fixture
@@ -59,6 +62,20 @@ def test_a_list_comes_as_it_is_and_is_not_sent_twice(web):
     assert headers["If-Modified-Since"] == "Tue, 24 Nov 2026 12:00:00 GMT"
     with pytest.raises(DownloadError, match="answered 304"):
         get(web.url("/a"))
+
+
+def test_a_server_with_tls_is_known_by_its_certificate(tmp_path, monkeypatch):
+    """One without key identifiers will do, as `openssl x509 -req` makes it."""
+    ours, stranger = (Ca.make("CN=Root", **ALWAYS) for _ in range(2))
+    name = SubjectAlternativeName([IPAddress(ip_address("127.0.0.1"))])
+    leaf = ours.issue("CN=lists", eku=SERVER_AUTH, extensions=[(name, False)], **ALWAYS)
+    with WebServer(*leaf.write(tmp_path, "server")) as web:
+        web.answers["/a"] = Page(b"list")
+        monkeypatch.setenv("SSL_CERT_FILE", str(ours.write(tmp_path, "ours")[0]))
+        assert get(web.url("/a")).data == b"list"
+        monkeypatch.setenv("SSL_CERT_FILE", str(stranger.write(tmp_path, "stranger")[0]))
+        with pytest.raises(DownloadError, match="CERTIFICATE_VERIFY_FAILED"):
+            get(web.url("/a"))
 
 
 @pytest.mark.parametrize("status", [204, 206, 401, 404, 500, 503])

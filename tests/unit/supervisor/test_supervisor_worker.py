@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-import ssl
 import threading
 from ipaddress import ip_network
 
@@ -22,6 +21,7 @@ from gateway.supervisor import worker
 from gateway.supervisor.channel import Channel
 from gateway.supervisor.reload import read_revision
 from gateway.supervisor.sockets import open_listener
+from gateway.tls.client_context import client_context
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 
 SECONDS = 10.0
@@ -63,7 +63,7 @@ class Dialogue:
 
     def ask(self, path=b"x", number=0, before=b""):
         """The whole answer to a request over TLS."""
-        context = ssl.create_default_context(cafile=self.folder / "server.crt")
+        context = client_context(self.folder / "server.crt")
         plain = self.connect(number)
         plain.sendall(before)
         with context.wrap_socket(plain, server_hostname="mail.example.com") as client:
@@ -313,7 +313,7 @@ def test_what_does_not_end_in_time_is_cut(serve, monkeypatch, caplog):
     kept = []
 
     def talk(dialogue):
-        context = ssl.create_default_context(cafile=dialogue.folder / "server.crt")
+        context = client_context(dialogue.folder / "server.crt")
         client = context.wrap_socket(dialogue.connect(), server_hostname="mail.example.com")
         kept.append(client)
         client.sendall(GET % b"long-poll")

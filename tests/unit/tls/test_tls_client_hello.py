@@ -19,7 +19,7 @@ from gateway.tls.client_hello import (
 
 
 def real_hello(name="mail.example.com", protocols=("h2", "http/1.1"), **versions):
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(list(protocols))
     for key, value in versions.items():
         setattr(context, key, value)
@@ -271,7 +271,7 @@ def test_an_alert_is_one_fatal_record():
 
 def test_a_client_understands_the_alert():
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="a.example")
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(incoming, outgoing, server_hostname="a.example")
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     incoming.write(alert(112))
