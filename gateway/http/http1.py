@@ -25,6 +25,7 @@ from gateway.http.headers import (
     MAX_CACHED_NAME_BYTES,
     NEVER_HOP_BY_HOP,
     ONCE,
+    UPGRADE,
     Classifier,
     connection_options,
 )
@@ -188,7 +189,9 @@ def parse_request(  # noqa: PLR0913
     _read_request_fields(head, fields, classify)
     if is_origin_form:
         head.target = target
-        head.section = section if len(section) <= MAX_KNOWN_SECTION_BYTES else b""
+        # What an Upgrade beside a length of 0 means depends on the method, which the section doesn't hold.
+        is_whole = head.values[UPGRADE] is None or head.values[CONTENT_LENGTH] is None
+        head.section = section if is_whole and len(section) <= MAX_KNOWN_SECTION_BYTES else b""
     else:
         head.section = b""  # its host may be the target's
         _other_form(head, target)
@@ -272,13 +275,17 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
     head.upgrade = None
     head.is_chunked = False
     head.expects_continue = False
+    head.content_length = None if length is None else _length(length)
     if connection is None:
         head.is_keep_alive = head.minor == 1
     else:
         options = connection_options(connection)
         head.is_keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
         if upgrade is not None and b"upgrade" in options and head.minor:
-            head.upgrade = _tunnelled(upgrade, has_framing=length is not None or coding is not None)
+            if coding is None and (length is None or _is_empty_get(head)):
+                head.upgrade = _tunnelled(upgrade)
+            if head.upgrade is not None:
+                head.content_length = None
         if not options <= _PLAIN_OPTIONS:
             head.passing = _without(passing, options)
     if host is not None:
@@ -287,7 +294,6 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
         raise bad_request("no Host")
     else:
         head.host = None
-    head.content_length = None if length is None else _length(length)
     if coding is not None:
         _check_coding(coding, head.content_length, head.minor)
         head.is_chunked = True
@@ -295,15 +301,25 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
         head.expects_continue = _expects_continue(expect, head.minor)
 
 
-def _tunnelled(upgrade: bytes, *, has_framing: bool) -> bytes | None:
+def _is_empty_get(head: RequestHead) -> bool:
+    """True for a GET whose Content-Length is 0: some clients open a WebSocket with it."""
+    return head.method == b"GET" and head.content_length == 0
+
+
+def _tunnelled(upgrade: bytes) -> bytes | None:
     """The protocol to switch to; None where the field is ignored, as a server may (RFC 9110 7.8).
 
-    With a body the upstream would read it as the new protocol, or as another request.
+    Not to be asked for a request with a body: the upstream would read it as the new protocol, or as another request.
     """
-    protocols = [protocol.strip(b" \t") for protocol in upgrade.split(b",")]
-    if has_framing or not all(map(_SWITCHABLE.fullmatch, protocols)):
+    protocols = _members(upgrade)
+    if not protocols or not all(map(_SWITCHABLE.fullmatch, protocols)):
         return None
     return b", ".join(protocols)
+
+
+def _members(value: bytes) -> list[bytes]:
+    """The members of a list; empty ones don't count (RFC 9110 5.6.1.2)."""
+    return [member for each in value.split(b",") if (member := each.strip(b" \t"))]
 
 
 def _host(value: bytes) -> bytes:
@@ -321,9 +337,13 @@ def _check_coding(value: bytes, length: int | None, minor: int) -> None:
 
 
 def _expects_continue(value: bytes, minor: int) -> bool:
-    if value.rstrip(b" \t").lower() != b"100-continue":
+    """Some clients send the field with an empty value, which expects nothing."""
+    if not minor:
+        return False  # RFC 9110 10.1.1: an HTTP/1.0 client can't be answered 100
+    members = _members(value)
+    if members and (len(members) > 1 or members[0].lower() != b"100-continue"):
         raise RequestError(Reason.EXPECTATION_FAILED, "an Expect other than 100-continue")
-    return minor == 1  # RFC 9110 10.1.1: an HTTP/1.0 client can't be answered 100
+    return bool(members)
 
 
 _PLAIN_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})

@@ -85,6 +85,7 @@ class Admission:
         "chain_der",
         "connection_login",
         "fields",
+        "implied_host",
         "judgement",
         "leaf_der",
         "peer",
@@ -110,6 +111,7 @@ class Admission:
         self._local_port = local_port
         self._judged_until = 0.0
         self._identity_block = b""
+        self.implied_host = b""  # of an HTTP/1.0 request that names none
         self._host_raw: bytes | None = None  # the last Host, and what follows from it
         self._host = ""
         self._decided_by: tuple[object, ...] | None = None
@@ -176,7 +178,7 @@ class Admission:
         if head.content_length is not None and head.content_length > limits.body_bytes:
             raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
         if head.host is None or head.host != self._host_raw:
-            self._name_host(head.host)
+            self._name_host(self.implied_host if head.host is None else head.host)
         address, forwarding = self.peer.address, self._forwarding
         if (named := self.name_client(head, record)) is not None:
             address = named
@@ -206,7 +208,7 @@ class Admission:
             self._rewriter,
         )
 
-    def _name_host(self, raw: bytes | None) -> None:
+    def _name_host(self, raw: bytes) -> None:
         """The request's host must be one of the site that the handshake was for (RFC 9110 15.5.20)."""
         if not raw:
             raise RequestError(Reason.BAD_REQUEST, "no Host")
@@ -241,7 +243,7 @@ class Admission:
 
     def _destination(self, head: RequestHead, value: bytes, address: Address, record: AccessRecord) -> bytes:
         """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
-        host = head.host or b""  # there is one: see `_name_host`
+        host = self._host_raw or b""  # there is one: see `_name_host`
         is_absolute, target = read_destination(value, host)
         method = head.method.decode("ascii")
         login = login_of(target.match, target.query, head.values[AUTHORIZATION])
@@ -266,7 +268,7 @@ class Admission:
                 b" ",
                 target,
                 b" HTTP/1.1\r\nHost: ",
-                (head.host or b"") if host == "preserve" else host.encode("ascii"),
+                (self._host_raw or b"") if host == "preserve" else host.encode("ascii"),
                 b"\r\n",
                 *head.passing,
                 forwarding,

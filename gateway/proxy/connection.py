@@ -6,6 +6,7 @@ leave in the order the requests came; what a client sends ahead is held up to a 
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from gateway import clock
@@ -108,6 +109,14 @@ class ClientConnection:
         self._inlet = Inlet(layer)
         self._uptake = Uptake(layer)
         self._is_asked = is_asked
+        self.admission.implied_host = self._implied_host(layer)
+
+    def _implied_host(self, layer: TlsLayer) -> bytes:
+        """What an HTTP/1.0 request without Host asks for: the handshake's server name, or the address it came to."""
+        if self._server_name is not None:
+            return self._server_name.encode("ascii")
+        address = (self.peer.reached or layer.local).address
+        return (str(address) if isinstance(address, IPv4Address) else f"[{address}]").encode("ascii")
 
     def handshake_done(self) -> None:
         """TLS is finished: look at the certificate once, for all requests of this connection."""

@@ -346,6 +346,15 @@ def test_an_unknown_expectation_is_refused(gateway, mail):
     assert not mail.received
 
 
+@pytest.mark.parametrize("field", ["Expect:", "Expect: ", "Expect: ,"])
+def test_an_empty_expectation_expects_nothing(gateway, mail, field):
+    with Client(gateway.port) as client:
+        answer = client.ask("POST", "/webmail", field, body=b"hello")
+    assert (answer.status, answer.interim) == (200, [])
+    assert mail.only().body == b"hello"
+    assert not mail.only().values(b"Expect")
+
+
 def test_early_hints_pass(gateway, mail):
     def answer(dialogue):
         dialogue.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")
@@ -489,9 +498,9 @@ def test_a_broken_chunk_ends_the_request_and_the_connection(gateway, mail, body)
 
 
 def test_no_host_is_a_bad_request(gateway, mail):
-    for version in (b"1.1", b"1.0"):
+    for head in (b"GET /webmail HTTP/1.1", b"GET /webmail HTTP/1.1\r\nHost:", b"GET /webmail HTTP/1.0\r\nHost:"):
         with Client(gateway.port) as client:
-            client.send(b"GET /webmail HTTP/%b\r\n\r\n" % version)
+            client.send(head + b"\r\n\r\n")
             assert client.answer().verdict == (400, "bad_request")
     assert ask(gateway.port, "/webmail", host="mail example.com").verdict == (400, "bad_request")
     assert not mail.received

@@ -168,6 +168,29 @@ def test_a_name_without_a_site_gets_the_fallback(with_fallback, credentials, ser
     assert ask(with_fallback.port, "/", host=HOST, **options).verdict == (421, "host_mismatch")
 
 
+@both_versions
+@pytest.mark.parametrize("server_name", [None, "nowhere.example.com", OTHER_HOST])
+def test_http_1_0_without_a_host_gets_the_site_of_its_handshake(with_fallback, credentials, mail, server_name, version):
+    options = {"source": OUTSIDE, "identity": credentials["stranger"], "version": version}
+    with Client(with_fallback.port, server_name=server_name, **options) as client:
+        client.send(b"GET /webmail HTTP/1.0\r\n\r\n")
+        answer = client.answer()
+        assert client.is_at_end()
+    assert answer.verdict == SERVED
+    request = mail.only()
+    expected = (server_name or INSIDE).encode()
+    assert request.line == b"GET /webmail HTTP/1.1"
+    assert (request.values(b"Host"), request.values(b"X-Forwarded-Host")) == ([expected], [expected])
+    assert with_fallback.log.of(request.request_id)["host"] is None
+
+
+def test_http_1_1_without_a_host_is_refused_there_too(with_fallback, mail):
+    with Client(with_fallback.port, server_name=None) as client:
+        client.send(b"GET /webmail HTTP/1.1\r\n\r\n")
+        assert client.answer().verdict == (400, "bad_request")
+    assert not mail.received
+
+
 @pytest.mark.parametrize("split", [cut_records, cut_segments])
 @both_versions
 def test_a_hello_cut_in_two_anywhere_chooses_the_same(gateway, version, split):

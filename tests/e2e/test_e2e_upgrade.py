@@ -76,8 +76,9 @@ def test_a_thousand_websockets_carry_a_megabyte_each_way_and_are_logged(start, c
     asyncio.run(run())
 
 
-def test_bytes_sent_right_behind_the_request_reach_the_other_protocol(gateway, mail):
-    """A client may be eager; what it sends before the 101 belongs to the new protocol."""
+@pytest.mark.parametrize("more", [(), ("Content-Length: 0",)])
+def test_bytes_sent_right_behind_the_request_reach_the_other_protocol(gateway, mail, more):
+    """A client may be eager; what it sends before the 101 belongs to the new protocol. A length of 0 is no body."""
 
     def chat(dialogue):
         dialogue.send(SWITCHED + b"hello ")
@@ -86,7 +87,7 @@ def test_bytes_sent_right_behind_the_request_reach_the_other_protocol(gateway, m
 
     mail.answer("/webmail/chat", chat)
     with Client(gateway.port) as client:
-        client.send(client.request("GET", "/webmail/chat", *SWITCH) + b"eager")
+        client.send(client.request("GET", "/webmail/chat", *SWITCH, *more) + b"eager")
         head = client.read_until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 ")
         assert b"Upgrade: chat\r\n" in head
@@ -94,6 +95,7 @@ def test_bytes_sent_right_behind_the_request_reach_the_other_protocol(gateway, m
     (value,) = mail.only().values(b"Upgrade")
     assert value == b"chat"
     assert mail.only().values(b"Connection") == [b"Upgrade"]
+    assert not mail.only().values(b"Content-Length")
 
 
 def test_a_side_that_is_done_is_half_closed_and_the_other_goes_on(gateway, mail):

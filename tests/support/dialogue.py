@@ -598,6 +598,7 @@ class World:
         site = self.service.snapshot.sites.find(host)
         assert site is not None
         end = ClientEnd(self, leaf)
+        end.local = Endpoint(parse_address(options.get("local", "127.0.0.1")), 443)
         peer = Peer(parse_address(address), 50000 + len(self.clients), "127.0.0.1:443")
         connection = self.does(
             lambda: ClientConnection(

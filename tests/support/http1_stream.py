@@ -63,6 +63,7 @@ def admission() -> Admission:
     state = made.sites.find("a")
     assert state is not None
     result = Admission(made, state, peer, 443, Statuses())
+    result.implied_host = b"a"
     result.judge(NOW)
     return result
 

@@ -193,8 +193,22 @@ def test_chunks_belong_to_http_1_1():
 def test_expectations():
     assert get(b"Host: a", b"Expect: 100-Continue ").expects_continue
     assert not get(b"Expect: 100-continue", start=b"GET / HTTP/1.0").expects_continue
-    for value in (b"", b"x", b"100-continue, x"):
+    for value in (b"x", b"100-continue, x", b"x, 100-continue", b"100-continue;q=1", b"100-continue, 100-continue"):
         refused(Reason.EXPECTATION_FAILED, get, b"Host: a", b"Expect: " + value)
+
+
+@pytest.mark.parametrize("value", [b"100-continue,", b", 100-CONTINUE\t,"])
+def test_an_expectation_may_stand_in_a_list(value):
+    assert get(b"Host: a", b"Expect: " + value).expects_continue
+
+
+@pytest.mark.parametrize("value", [b"", b" ", b",", b" , "])
+def test_an_empty_expectation_expects_nothing(value):
+    assert not get(b"Host: a", b"Expect:" + value).expects_continue
+
+
+def test_http_1_0_has_no_expectations():
+    assert not get(b"Expect: x", start=b"GET / HTTP/1.0").expects_continue
 
 
 @pytest.mark.parametrize(
@@ -203,6 +217,8 @@ def test_expectations():
         ((b"Connection: upgrade", b"Upgrade: WebSocket "), b"WebSocket"),
         ((b"Connection: upgrade", b"Upgrade: websocket,echo/1.0"), b"websocket, echo/1.0"),
         ((b"Connection: keep-alive, Upgrade", b"Upgrade: websocket"), b"websocket"),
+        ((b"Connection: upgrade", b"Upgrade: websocket,"), b"websocket"),
+        ((b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 0"), b"websocket"),
         ((b"Upgrade: websocket",), None),
         ((b"Connection: close", b"Upgrade: websocket"), None),
         ((b"Connection: upgrade",), None),
@@ -211,7 +227,7 @@ def test_expectations():
             ((b"Connection: upgrade", b"Upgrade: " + protocol), None)
             for protocol in (
                 *(b"h2c", b"H2C", b"h2", b"h2c-14", b"h2c/1", b"h3", b"HTTP/2.0", b"http2", b"SPDY/3.1", b"TLS/1.0"),
-                *(b"tls", b"ssl", b"", b",", b"websocket,", b"web socket", b"websocket;h2c", b"a/b/c", b"\x80"),
+                *(b"tls", b"ssl", b"", b",", b"web socket", b"websocket;h2c", b"a/b/c", b"\x80"),
             )
         ),
         ((b"Connection: upgrade", b"Upgrade: websocket", b"Upgrade: h2c"), None),
@@ -223,6 +239,15 @@ def test_what_switches_protocols_carries_no_requests_and_has_no_body(lines, expe
     head = get(b"Host: a", *lines)
     assert head.upgrade == expected
     assert head.passing == []
+
+
+def test_a_length_of_0_is_no_body_in_a_get_alone():
+    """A WebSocket is opened with GET (RFC 6455 4.1); the same fields are read anew with another method."""
+    fields = b"Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"
+    known = None
+    for method, expected in [(b"POST", None), (b"GET", b"websocket"), (b"POST", None), (b"GET", b"websocket")]:
+        known = request(method + b" / HTTP/1.1\r\n" + fields, known=known)
+        assert known.upgrade == expected
 
 
 def test_no_upgrade_from_http_1_0():

@@ -106,6 +106,24 @@ def test_other_spellings_of_the_host_are_the_same_site(world, host):
     assert header(head, "X-Forwarded-Host") == HOST
 
 
+def test_http_1_0_without_a_host_asks_for_the_handshakes(world):
+    head = sent(world, data=b"GET /webmail HTTP/1.0\r\n\r\n")
+    assert head.startswith(b"GET /webmail HTTP/1.1\r\nHost: mail.example.com\r\n")
+    assert header(head, "X-Forwarded-Host") == HOST
+
+
+@pytest.mark.parametrize(("address", "host"), [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "[2001:db8::7]")])
+def test_http_1_0_without_any_name_asks_for_the_address_that_it_came_to(files, make_world, address, host):
+    world = make_world(sites=[{**files.site(), "hosts": ["*"]}], rules=PASSES)
+    client = world.client(host=None, local=address)
+    for _ in range(2):
+        client.says(b"GET /webmail HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    server = world.accepts()
+    assert header(server.hears(), "Host") == host
+    server.says(response())
+    assert header(server.hears(), "X-Forwarded-Host") == host
+
+
 @pytest.mark.parametrize(
     ("data", "code", "reason"),
     [
@@ -113,7 +131,7 @@ def test_other_spellings_of_the_host_are_the_same_site(world, host):
         (get(host="-bad-"), 400, "bad_request"),
         (b"GET /webmail HTTP/1.1\r\n\r\n", 400, "bad_request"),
         (b"GET /webmail HTTP/1.1\r\nHost:\r\n\r\n", 400, "bad_request"),
-        (b"GET /webmail HTTP/1.0\r\n\r\n", 400, "bad_request"),
+        (b"GET /webmail HTTP/1.0\r\nHost:\r\n\r\n", 400, "bad_request"),
         (get("/webmail/..;/x"), 400, "uri_rejected"),
         (request("OPTIONS", "*"), 400, "uri_rejected"),
         (request("CONNECT", "mail.example.com:25"), 400, "bad_request"),
