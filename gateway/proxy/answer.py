@@ -2,7 +2,8 @@
 
 Keeps true: the framing towards the client is decided here (RFC 9112 6.3), whatever the upstream's was; an
 answer is complete only when its own framing says so; behind a complete answer nothing is taken from its
-connection any more.
+connection any more. Some servers send a body behind an answer that has none (to HEAD, 204, 304), and it may come when
+the next request is on its way already: after such answers nobody else gets the connection.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _CONTINUE: Final = 100
 _SWITCHING_PROTOCOLS: Final = 101
 _FIRST_FINAL: Final = 200
 _NO_CONTENT: Final = 204
-_BODILESS: Final = frozenset({204, 304})
+_NOT_MODIFIED: Final = 304
+_BODILESS: Final = frozenset({_NO_CONTENT, _NOT_MODIFIED})
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
@@ -63,6 +65,7 @@ class Answer:
         "is_clean",
         "is_complete",
         "is_upgraded",
+        "may_be_followed",
         "response",
     )
 
@@ -82,6 +85,7 @@ class Answer:
         self.bytes_out = 0  # of the body, without framing
         self.is_complete = False
         self.is_clean = True  # nothing came behind the answer
+        self.may_be_followed = False  # by a body that there should not be
         self.is_upgraded = False  # what follows is no HTTP any more
         self.closes_client = False  # the client was told that its connection ends here
 
@@ -180,6 +184,8 @@ class Answer:
         body: BodyReader
         if request.method == b"HEAD" or response.status in _BODILESS:
             body = LengthReader(0)
+            is_plain_304 = response.status == _NOT_MODIFIED and length is None and not response.is_chunked
+            self.may_be_followed = length != 0 and (request.method == b"HEAD" or not is_plain_304)
         elif length is not None:
             body = LengthReader(length)
         else:

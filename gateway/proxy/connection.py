@@ -354,10 +354,10 @@ class ClientConnection:
             self.admission.carry(login_of("", None, head.values[AUTHORIZATION]))
         self._reader.forget()  # what was let in may have been let in by what the connection carried before
 
-    def pin(self, upstream: UpstreamConnection, keep_alive_seconds: int | None) -> None:
+    def pin(self, upstream: UpstreamConnection, keep_alive_seconds: int | None, *, is_spent: bool) -> None:
         """Keep the upstream's connection for this client alone, until either side closes."""
         self.pinned = upstream
-        upstream.pin(self, keep_alive_seconds)
+        upstream.pin(self, keep_alive_seconds, is_spent=is_spent)
 
     def unpin(self) -> None:
         """Give up the client's own upstream connection; what was logged in on it is logged out."""
@@ -366,9 +366,13 @@ class ClientConnection:
             upstream.discard()
 
     def pinned_lost(self) -> None:
-        """The upstream closed this client's own connection: both sides close together."""
-        self.pinned = None
-        if self._exchange is None:
+        """The upstream closed this client's own connection: both sides close together.
+
+        One that would not have been used again is no loss.
+        """
+        upstream, self.pinned = self.pinned, None
+        is_loss = upstream is None or not upstream.is_spent or self.carries_login
+        if self._exchange is None and is_loss:
             self._close(is_lingering=False)
 
     def tunnel(self, tunnel: Tunnel) -> None:

@@ -84,8 +84,8 @@ class Exchange:
         """Send the request on an idle connection, or make one."""
         client = self._client
         pinned = client.pinned
-        if pinned is not None and (pinned.pool is not self.pool or not pinned.is_usable()):
-            pinned = None  # a reload or the server's name leads elsewhere, or it is about to be lost
+        if pinned is not None and not self._can_use(pinned):
+            pinned = None
             client.unpin()
         if pinned is None and client.carries_login:
             self._close_unanswered("the connection on which the client had logged in can't be used any longer")
@@ -101,6 +101,15 @@ class Exchange:
             self._connect()
         else:
             self.attach(connection)
+
+    def _can_use(self, pinned: UpstreamConnection) -> bool:
+        """False where a reload or the server's name leads elsewhere, or the connection is about to be lost.
+
+        A body may still come behind its last answer: the client meets that only where it would lose a login.
+        """
+        if pinned.pool is not self.pool or not pinned.is_usable():
+            return False
+        return self._client.carries_login or not pinned.is_spent
 
     def _connect(self) -> None:
         client = self._client
@@ -253,7 +262,8 @@ class Exchange:
 
     def _answer_has_begun(self, response: ResponseHead | None) -> None:
         """Note what its head says, of the answer and of who gave it; None: the head is still to come."""
-        self._forget_kept()
+        if self._kept is not None:
+            self._forget_kept()
         if response is None:
             return
         answer, client, record = self._answer, self._client, self.record
@@ -367,7 +377,9 @@ class Exchange:
                 upstream.discard()
             self._client.unpin()
         elif self._client.pins:
-            self._client.pin(upstream, response.keep_alive_seconds)
+            self._client.pin(upstream, response.keep_alive_seconds, is_spent=self._answer.may_be_followed)
+        elif self._answer.may_be_followed:
+            upstream.retire()
         else:
             upstream.release(response.keep_alive_seconds)
         self._log()

@@ -33,6 +33,7 @@ class UpstreamConnection(asyncio.Protocol):
         "exchange",
         "exchanges",
         "idle_since",
+        "is_spent",
         "is_write_paused",
         "pool",
         "state",
@@ -51,6 +52,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchanges = 0  # finished ones: whether a failure may be a stale connection's
         self.idle_since = 0.0
         self.usable_until: float | None = None  # while idle, monotonic; None where the server says nothing of it
+        self.is_spent = False  # a body may come that belongs to no answer
         self.is_write_paused = False  # the server has yet to read what was sent
         self._is_lost = False
 
@@ -158,9 +160,21 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.pool.give_back(self)
 
-    def pin(self, client: ClientConnection, keep_alive_seconds: int | None) -> None:
-        """The exchange is over, and the next one is this client's or nobody's."""
+    def retire(self) -> None:
+        """The exchange is over, and a body may come that belongs to no answer: the connection ends."""
+        self.exchange = None
+        self.exchanges += 1
+        if not self._is_lost:
+            self.pool.drop(self, was_busy=True)
+            self.transport.close()
+
+    def pin(self, client: ClientConnection, keep_alive_seconds: int | None, *, is_spent: bool) -> None:
+        """The exchange is over, and the next one is this client's or nobody's.
+
+        `is_spent`: as for `retire`; it is used again only where it carries a login.
+        """
         self._rest(keep_alive_seconds)
+        self.is_spent = is_spent
         self.resume_reading()
         self._pinned_to = client
 

@@ -1,4 +1,4 @@
-"""Mail servers that close an idle connection just as the next request comes, as every server does now and then.
+"""Connections to mail servers between two requests: closed as the next one comes, or with bytes that nobody asked for.
 
 What is safe is sent once more, and the client notices nothing. All else is answered 502, or left to the client where
 the connection was its own: clients ask again by themselves where a kept connection closes without an answer.
@@ -7,6 +7,7 @@ the connection was its own: clients ask again by themselves where a kept connect
 from __future__ import annotations
 
 import ssl
+import threading
 
 import pytest
 from support.client import VERSIONS, Client, context_for
@@ -199,3 +200,48 @@ def test_a_connection_that_is_about_to_be_closed_is_not_used(gateway, mail, site
         assert client.ask("POST", "/webmail", body=b"x").status == 200
     first, second, third = mail.received
     assert first.connection != second.connection == third.connection
+
+
+EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+BODILESS = {
+    "HEAD": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(EVIL)),
+    "HEAD in chunks": ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "HEAD of no length": ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+    "204": ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "204 with a length": ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: %d\r\n\r\n" % len(EVIL)),
+    "204 in chunks": ("GET", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "304 with a length": ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: %d\r\n\r\n" % len(EVIL)),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("asked", BODILESS.values(), ids=BODILESS)
+def test_a_body_that_should_not_be_there_is_nobodys_answer(gateway, site, server, version, when, asked):
+    """The mail server sends it late: before the next request reaches the gateway, or after."""
+    method, head = asked
+    may_go_on, is_sent = threading.Event(), threading.Event()
+
+    def answer(dialogue):
+        dialogue.send(head)
+        assert may_go_on.wait(10)
+        try:
+            dialogue.send(EVIL)
+        finally:  # the gateway may have closed by then
+            is_sent.set()
+
+    server.answer("/webmail/evil", answer)
+    with (
+        Client(gateway.port, server_name=site, context=context_for(version=version)) as client,
+        Client(gateway.port, server_name=site) as other,
+    ):
+        assert client.ask(method, "/webmail/evil").status == int(head.split()[1])
+        if when == "before":
+            may_go_on.set()
+            assert is_sent.wait(10)
+        for each in (other, client):
+            each.send(each.request("GET", "/webmail"))
+        may_go_on.set()
+        assert is_sent.wait(10)
+        assert [each.answer().body for each in (other, client)] == [b"mail\n", b"mail\n"]
+        assert client.ask("GET", "/webmail").body == b"mail\n"

@@ -115,10 +115,110 @@ def test_an_answer_without_a_body_ends_with_its_head(world, method, answer):
     assert heard.endswith(b"\r\n\r\n")
     assert b"chunked" not in heard
     assert world.record["bytes_out"] == 0
+    server.says(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")  # some servers send a body all the same
+    assert server.is_lost
+    assert world.busy() == [(0, 0)]
+    client.says(get())
+    world.accepts().says(response(body=b"next"))
+    assert client.hears().endswith(b"next")
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("HEAD", response("200 OK", "Content-Length: 1000")),
+        ("HEAD", response("200 OK", "Transfer-Encoding: chunked")),
+        ("HEAD", response("401 Unauthorized", "Content-Length: 1000")),
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", response("204 No Content", "Content-Length: 5")),
+        ("GET", response("204 No Content", "Transfer-Encoding: chunked")),
+        ("GET", response("304 Not Modified", "Content-Length: 1000")),
+        ("GET", response("304 Not Modified", "Transfer-Encoding: chunked")),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_body_that_should_not_be_there_is_nobodys_answer(make_world, own, method, answer):
+    """It comes when the next request is on its way already."""
+    mail = {"servers": ["http://10.0.0.5:8080"], "connections": "per_client" if own else "shared"}
+    world = make_world(upstreams={"mail": mail})
+    client = world.client()
+    client.says(request(method))
+    server = world.accepts()
+    server.says(answer)
+    client.hears()
+    server.hears()
+    client.says(request("POST", "/webmail", "Content-Length: 1", body=b"x"))
+    assert server.hears() == b""
+    server.says(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+    assert client.hears() == b""
+    world.accepts().says(response(body=b"next"))
+    assert client.hears().endswith(b"next")
+    assert client.is_open
+    assert world.busy() == [(1, 0)] if own else [(0, 1)]
+    assert len(world.log) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("HEAD", response("200 OK", "Content-Length: 0")),
+        ("GET", response("204 No Content", "Content-Length: 0")),
+        ("GET", response("304 Not Modified", "Content-Length: 0")),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+    ],
+)
+def test_an_answer_behind_which_nothing_is_to_be_expected_leaves_its_connection(world, method, answer):
+    client = world.client()
+    client.says(request(method))
+    server = world.accepts()
+    server.says(answer)
+    client.hears()
     assert world.busy() == [(0, 1)]
     client.says(get())
     server.says(response(body=b"next"))
     assert client.hears().endswith(b"next")
+
+
+@pytest.mark.parametrize("what", ["says", "closes"])
+def test_a_client_does_not_notice_what_becomes_of_a_connection_that_is_not_used_again(make_world, what):
+    own = {"servers": ["http://10.0.0.5:8080"], "connections": "per_client"}
+    world = make_world(upstreams={"mail": own})
+    client = world.client()
+    client.says(request("HEAD"))
+    server = world.accepts()
+    server.says(response("200 OK", "Content-Length: 6"))
+    client.hears()
+    server.says(b"poison") if what == "says" else server.closes()
+    assert server.is_lost
+    assert client.is_open
+    client.says(get())
+    world.accepts().says(response(body=b"next"))
+    assert client.hears().endswith(b"next")
+
+
+def test_a_login_is_not_given_up_for_it(world):
+    """What might come would be the same client's."""
+    client = world.client()
+    client.says(request("HEAD", "/webmail", "Authorization: NTLM AAAA"))
+    server = world.accepts()
+    server.says(response("401 Unauthorized", "WWW-Authenticate: NTLM BBBB", "Content-Length: 1000"))
+    client.hears()
+    server.hears()
+    client.says(request("HEAD", "/webmail", "Authorization: NTLM CCCC"))
+    assert server.hears().startswith(b"HEAD ")
+
+
+def test_a_connection_that_is_lost_while_it_ends_is_counted_once(world):
+    client = world.client()
+    client.says(request("HEAD"))
+    server = world.accepts()
+    protocol = server.protocol
+    protocol._is_lost = True
+    server.says(response("200 OK", "Content-Length: 1000"))
+    assert world.busy() == [(1, 0)]  # the loss itself will count it down
+    protocol.state.busy -= 1
 
 
 def test_bytes_behind_an_answer_cost_the_connection(world):
