@@ -6,12 +6,13 @@ leave in the order the requests came; what a client sends ahead is held up to a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway import clock
 from gateway.errors import RequestError
-from gateway.facts import STATUS_OF_REASON, Endpoint, Peer, Reason
+from gateway.facts import STATUS_OF_REASON, Endpoint, Peer, Reason, counted
 from gateway.http.body import BodyError, BodyReader
 from gateway.http.headers import AUTHORIZATION
 from gateway.http.http1 import RequestHead
@@ -36,6 +37,8 @@ from gateway.tls.proxy_protocol import encode_v2
 
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
+
+_EMPTY_LINES: Final = b"\r\n"  # before a request they are skipped (RFC 9112 2.2)
 
 
 class ClientConnection:
@@ -156,14 +159,42 @@ class ClientConnection:
         """Plaintext from the client."""
         exchange = self._exchange
         if exchange is not None:
-            if exchange.takes_body:
+            if exchange.takes_body and not self._inlet.held:
                 data = exchange.request_data(data)
             if data:
-                self.hold(data)
+                self._hold_for(exchange, data)
         elif self._drain is not None:
             self._drain_body(self._drain, data)
         else:
             self._read(data)
+
+    def _hold_for(self, exchange: Exchange | Tunnel | StatusWait, data: bytes) -> None:
+        """Keep what the exchange has not taken: it is not for it, or too much at once."""
+        self._inlet.hold(data)
+        if exchange.takes_body:
+            self._wait_turn()
+
+    def wait_turn(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` when the other clients have been served."""
+        self.service.turns.wait(counted(self.peer.address), go_on)
+
+    def _wait_turn(self) -> None:
+        """Go on with what is held when the other clients have been served."""
+        if not self._inlet.is_waiting:
+            self._inlet.wait()
+            self.wait_turn(self._go_on)
+
+    def _go_on(self) -> None:
+        """The next piece of what is held."""
+        if self._layer.is_closing():
+            return
+        inlet = self._inlet
+        data = inlet.take()
+        inlet.is_waiting = False
+        if data:
+            self.data_received(data)
+        if not inlet.is_waiting:
+            inlet.waited()
 
     def discarded(self, count: int) -> None:
         """Ciphertext that came after the connection's end, and was thrown away."""
@@ -176,43 +207,42 @@ class ClientConnection:
             self._layer.abort()
 
     def _read(self, data: bytes) -> None:
-        """Take request after request out of the bytes, until one is under way or the bytes end."""
+        """Take one request out of the bytes. Where more of them are there, the other clients are served before."""
         self.catch_up()
         if self.is_write_paused:
-            self._inlet.hold(data)  # who does not read the answers gets no more of them
+            self._inlet.hold(data)  # a client that does not read its answers gets no more of them
             return
         is_new = not self._inlet.held
         if not is_new:
+            if self._inlet.is_waiting:
+                self._inlet.hold(data)
+                return
             data = self._inlet.take() + data
         elif (admitted := self._reader.again(data)) is not None:
             self._begin(admitted.head, b"", admitted)
             return
+        data = data.lstrip(_EMPTY_LINES)
+        if not data or self._layer.is_closing():
+            return
         self._is_reading = True
-        self._read_requests(data, is_new=is_new)
+        self._read_request(data, is_new=is_new)
         self._is_reading = False
 
-    def _read_requests(self, data: bytes, *, is_new: bool) -> None:
-        """`is_new`: nothing of the first request was here before."""
+    def _read_request(self, data: bytes, *, is_new: bool) -> None:
+        """`is_new`: nothing of the request was here before."""
         reader = self._reader
-        while data and self._exchange is None and not self._layer.is_closing():
-            if self.is_write_paused:
-                self._inlet.hold(data)
+        try:
+            end = reader.find_end(data, self.snapshot.config.limits)
+            if end < 0:
+                self._await_rest(data, is_new=is_new)
                 return
-            if data[0] in b"\r\n":  # RFC 9112 2.2: an empty line before a request is skipped
-                data = data.lstrip(b"\r\n")
-                continue
-            try:
-                end = reader.find_end(data, self.snapshot.config.limits)
-                if end < 0:
-                    self._await_rest(data, is_new=is_new)
-                    return
-                head, rest = reader.read(data, end, self.snapshot)
-            except RequestError as error:
-                self._refuse_unread(error, data)
-                return
-            self._begin(head, rest, None)
-            data = self._inlet.take() if self._exchange is None else b""
-            is_new = True
+            head, rest = reader.read(data, end, self.snapshot)
+        except RequestError as error:
+            self._refuse_unread(error, data)
+            return
+        self._begin(head, rest, None)
+        if self._exchange is None and self._inlet.held:
+            self._wait_turn()
 
     def _await_rest(self, data: bytes, *, is_new: bool) -> None:
         if is_new:  # from its first byte on, so that a byte now and then does not prolong it
@@ -465,7 +495,7 @@ class ClientConnection:
             self._exchange.resume_response()
         elif self._drain is None and self._layer.is_established and not self._layer.is_closing():
             self._expect_next()
-            if data := self._inlet.take():
+            if not self._inlet.is_waiting and (data := self._inlet.take()):
                 self._read(data)
 
     def on_deadline(self) -> None:

@@ -1,7 +1,8 @@
 """What a client sent before anybody can take it, and when the client is stopped.
 
-Keeps true: what is held is bounded by `MAX_HELD_BYTES` and one read, or by the limit of a header; reading goes on
-only when nobody wants it stopped, neither the bound nor an upstream that is slower than the client.
+Keeps true: what is held is bounded by `MAX_HELD_BYTES` and one record, or by the limit of a header; reading goes on
+only when nothing wants it stopped: neither the bound, nor an upstream that is slower than the client, nor the turn of
+other clients.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ MAX_HELD_BYTES: Final = 64 * 1024
 class Inlet:
     """The way in from one client's TLS layer."""
 
-    __slots__ = ("_is_full", "_layer", "held", "is_stopped")
+    __slots__ = ("_is_full", "_layer", "held", "is_stopped", "is_waiting")
 
     def __init__(self, layer: TlsLayer) -> None:
         self._layer = layer
         self.held = b""
         self._is_full = False
         self.is_stopped = False  # the upstream is slower than the client
+        self.is_waiting = False  # others are served before what is held
 
     def hold(self, data: bytes) -> None:
         """Keep bytes until they can be taken."""
@@ -41,12 +43,11 @@ class Inlet:
         data, self.held = self.held, b""
         if self._is_full:
             self._is_full = False
-            if not self.is_stopped:
-                self._layer.resume_reading()
+            self._resume()
         return data
 
     def drop(self) -> None:
-        """Forget what is held; nobody will take it."""
+        """Forget what is held; it is not going to be taken."""
         self.held = b""
 
     def stop(self) -> None:
@@ -55,7 +56,20 @@ class Inlet:
         self._layer.pause_reading()
 
     def go_on(self) -> None:
-        """Read again, unless too much is held."""
+        """The upstream can take more."""
         self.is_stopped = False
-        if not self._is_full:
+        self._resume()
+
+    def wait(self) -> None:
+        """Read no more until `waited`."""
+        self.is_waiting = True
+        self._layer.pause_reading()
+
+    def waited(self) -> None:
+        """The others have been served."""
+        self.is_waiting = False
+        self._resume()
+
+    def _resume(self) -> None:
+        if not (self._is_full or self.is_stopped or self.is_waiting):
             self._layer.resume_reading()

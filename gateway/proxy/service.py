@@ -26,6 +26,7 @@ from gateway.proxy.retry import KeptBodies
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
 from gateway.proxy.tally import Tally
+from gateway.proxy.turns import Turns
 from gateway.proxy.upstream_tls import upstream_tls
 
 # Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
@@ -82,6 +83,7 @@ class Service:
         "publisher",
         "snapshot",
         "statuses",
+        "turns",
     )
 
     def __init__(
@@ -100,6 +102,7 @@ class Service:
         self.counters = Counters()
         self.statuses = Statuses()
         self.kept_bodies = KeptBodies()
+        self.turns = Turns(loop)
         self.publisher: Publisher | None = None
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None

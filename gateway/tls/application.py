@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -31,3 +32,6 @@ class Application(Protocol):
 
     def resume_writing(self) -> None:
         """Write again."""
+
+    def wait_turn(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` when others have been served."""

@@ -3,7 +3,9 @@
 Keeps true: plaintext reaches the application only after a finished handshake; what is handed to
 `write` leaves encrypted or not at all; no connection holds more than one record's worth of buffer each
 way (`MODE_RELEASE_BUFFERS`, and the memory BIOs never see more than `SLICE_BYTES` at once), and none
-after `release_buffers`.
+after `release_buffers`. A read is worked through in pieces of `SLICE_BYTES` and `MAX_RECORDS`, and other connections
+are served between them; meanwhile nothing more is read from the socket. An application that pauses reading gets nothing
+more, not even what was read already.
 
 The request's path calls OpenSSL through pyOpenSSL's own binding instead of `Connection.recv` and
 `bio_read`: one shared buffer instead of an allocation a call, and no exception for "nothing more to
@@ -38,6 +40,10 @@ _WANT_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
 # One TLS record's plaintext (RFC 8446 5.1). Feeding OpenSSL in such slices keeps its memory BIOs, which
 # never shrink, at about one record each.
 SLICE_BYTES: Final = 16 * 1024
+# So many records are handed on in one piece. 16 KiB hold 700 with a byte each, and each of them is a call of the
+# application; an honest client's records are large, or come one at a time.
+MAX_RECORDS: Final = 32
+_PIECE: Final = range(MAX_RECORDS)
 # Answers to renegotiations and key updates that one client may call for. Each is about 30 bytes, and an honest
 # client changes keys once in a hundred GiB.
 MAX_UNASKED_BYTES: Final = 64 * 1024
@@ -58,11 +64,17 @@ class TlsLayer(asyncio.Protocol):
 
     __slots__ = (
         "_application",
+        "_at",
         "_from_ssl",
+        "_has_rest",
         "_into_ssl",
         "_is_closing",
+        "_is_due",
         "_is_established",
+        "_is_paused",
+        "_is_within_piece",
         "_is_write_closed",
+        "_rest",
         "_ssl",
         "_unasked_bytes",
         "connection",
@@ -81,6 +93,12 @@ class TlsLayer(asyncio.Protocol):
         self._is_established = False
         self._is_closing = False
         self._is_write_closed = False
+        self._is_paused = False  # by the application
+        self._has_rest = False  # of a read: not all of it has been handed on, and nothing more is read
+        self._rest = b""  # ciphertext that OpenSSL has not had yet, from `_at` on
+        self._at = 0
+        self._is_within_piece = False  # OpenSSL may have records that were not handed on
+        self._is_due = False  # waiting for a turn
         self._unasked_bytes = 0  # sent so far without the application's doing
         self.leaves_no_session = False  # set by the application where nobody may resume from here
 
@@ -113,29 +131,93 @@ class TlsLayer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Ciphertext from the client."""
-        if len(data) <= SLICE_BYTES and not self._is_closing:
+        if self._is_closing:
+            self._application.discarded(len(data))
+            return
+        if len(data) <= SLICE_BYTES and not self._has_rest:
             self._receive(data)
             return
-        for start in range(0, len(data), SLICE_BYTES):
-            if self._is_closing:
-                self._application.discarded(len(data) - start)
-                return
-            self._receive(data[start : start + SLICE_BYTES])
+        self._rest = self._rest[self._at :] + data
+        self._at = 0
+        if not self._has_rest:
+            self._has_rest = True
+            self.transport.pause_reading()
+            self._go_on()
 
     def _receive(self, data: bytes) -> None:
+        """One piece, or with no data the rest of one."""
         _bio_write(self._into_ssl, data, len(data))
         if not self._is_established and not self._handshake():
             return
         ssl = self._ssl
-        while (count := _ssl_read(ssl, _buffer, SLICE_BYTES)) > 0:
+        for _ in _PIECE:
+            if (count := _ssl_read(ssl, _buffer, SLICE_BYTES)) <= 0:
+                break
             self._application.data_received(_view[:count])
             if self._is_closing:
                 return
+            if self._is_paused:
+                self._hold_rest()
+                return
+        else:
+            self._hold_rest()
+            return
         # Since OpenSSL 4.0 this looks at the connection alone, not at what other calls left in the error queue.
         if _ssl_get_error(ssl, count) != _WANT_READ:
             self._read_ended(count)
         elif (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
             self._send_unasked(count)
+
+    def _hold_rest(self) -> None:
+        """OpenSSL may have more, and the application must not have it yet."""
+        self._is_within_piece = True
+        if not self._has_rest:
+            self._has_rest = True
+            self.transport.pause_reading()
+            self._wait_turn()
+
+    def _wait_turn(self) -> None:
+        if not (self._is_due or self._is_paused):
+            self._is_due = True
+            self._application.wait_turn(self._go_on)
+
+    def _go_on(self) -> None:
+        """The next piece of a read."""
+        self._is_due = False
+        if self.is_closing() or self._is_paused:
+            return
+        try:
+            self._receive(self._next_piece())
+        except BaseException:
+            self.abort()
+            raise
+        if self._is_closing:
+            self._drop_rest()
+        elif self._is_within_piece or self._at < len(self._rest):
+            self._wait_turn()
+        else:
+            self._rest = b""
+            self._at = 0
+            self._has_rest = False
+            self.transport.resume_reading()  # it was not paused, or there would be a rest
+
+    def _next_piece(self) -> bytes:
+        """Ciphertext for OpenSSL; none where that has not handed on the last one."""
+        if self._is_within_piece:
+            self._is_within_piece = False
+            return b""
+        at = self._at
+        self._at = end = min(at + SLICE_BYTES, len(self._rest))
+        return self._rest[at:end]
+
+    def _drop_rest(self) -> None:
+        """The connection has ended: what was read of it is not handed on."""
+        count = len(self._rest) - self._at
+        self._rest = b""
+        self._at = 0
+        self._has_rest = False
+        if count:
+            self._application.discarded(count)
 
     def _send_unasked(self, count: int) -> None:
         """OpenSSL said something by itself: an alert against a renegotiation, or a KeyUpdate (RFC 8446 4.6.3).
@@ -196,6 +278,8 @@ class TlsLayer(asyncio.Protocol):
         if not self._is_established and not self._is_closing:
             self._application.handshake_failed("the client went away during the handshake")
         self._is_closing = True
+        self._rest = b""
+        self._at = 0
         self._application.connection_lost(exc)
         # The two hold each other. Apart, OpenSSL's part is freed now and not at some garbage collection: until then
         # its memory is held, and a TLS 1.2 session that must not be resumed is not forgotten yet.
@@ -314,12 +398,19 @@ class TlsLayer(asyncio.Protocol):
         return self.transport.get_write_buffer_size() + int.from_bytes(kernels, sys.byteorder)
 
     def pause_reading(self) -> None:
-        """Stop taking ciphertext from the socket."""
+        """Stop taking ciphertext from the socket, and handing on what was taken."""
+        self._is_paused = True
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take ciphertext again."""
-        self.transport.resume_reading()
+        """Go on where it stopped."""
+        self._is_paused = False
+        if self._is_closing:
+            self._drop_rest()
+        if self._has_rest:
+            self._wait_turn()
+        else:
+            self.transport.resume_reading()
 
 
 def _words(error: SSL.Error) -> str:

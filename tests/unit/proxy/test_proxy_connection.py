@@ -42,6 +42,60 @@ def test_pipelined_requests_are_answered_in_order(world):
     assert answers.index(b"\r\n\r\n1") < answers.index(b"\r\n\r\n2HTTP/1.1 403") < answers.index(b"\r\n\r\n3")
 
 
+def test_one_request_of_a_read_is_answered_before_others_are_served(world):
+    client, other = world.client(OUTSIDE), world.client("203.0.113.10")
+    seen = []
+
+    def both():
+        client.application.data_received(get("/x") * 20)
+        seen.append(len(world.log))
+        other.application.data_received(get("/y"))
+        seen.append(len(world.log))
+
+    world.does(both)
+    assert seen == [1, 2]
+    assert [record["uri"] for record in world.records] == ["/x", "/y", *["/x"] * 19]
+
+
+def test_a_client_whose_requests_wait_is_not_read(world):
+    client = world.client(OUTSIDE)
+    seen = []
+
+    def read():
+        client.application.data_received(get("/x") * 3)
+        seen.append(client.is_paused)
+        client.application.data_received(get("/y") * 2)  # what was on its way
+
+    world.does(read)
+    assert seen == [True]
+    assert [record["uri"] for record in world.records] == ["/x"] * 3 + ["/y"] * 2
+    assert not client.is_paused
+    assert client.hears().count(b"HTTP/1.1 403 ") == 5
+
+
+def test_requests_that_wait_when_the_client_goes_are_not_read(world):
+    client = world.client(OUTSIDE)
+
+    def read_and_close():
+        client.application.data_received(get("/x") * 3)
+        client.close()
+
+    world.does(read_and_close)
+    assert len(world.log) == 1
+
+
+def test_a_client_that_reads_again_before_its_turn_is_answered_once(world):
+    client = world.client(OUTSIDE)
+
+    def read():
+        client.application.data_received(get("/x") * 3)
+        client.application.pause_writing()
+        client.application.resume_writing()
+
+    world.does(read)
+    assert client.hears().count(b"HTTP/1.1 403 ") == 3
+
+
 def test_a_request_behind_one_that_failed_later_is_read_too(world):
     """The first is refused only when no server answers; by then the second lies there already."""
     client = world.client()

@@ -17,7 +17,7 @@ from support.pki import server
 from gateway.config.model import Site
 from gateway.tls.client_hello import peek
 from gateway.tls.contexts import build_site
-from gateway.tls.layer import MAX_UNASKED_BYTES, SLICE_BYTES, TlsLayer
+from gateway.tls.layer import MAX_RECORDS, MAX_UNASKED_BYTES, SLICE_BYTES, TlsLayer
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 MIB = 1024 * 1024
@@ -76,17 +76,21 @@ class Socket:
 class Recorder:
     """An application that writes down what it hears."""
 
-    def __init__(self, *, stays_open=False, closes_on=None):
+    def __init__(self, *, stays_open=False, closes_on=None, pauses_on=None):
         self.heard = []
+        self.waiting = []
         self.discarded_bytes = 0
         self.layer = None
         self._stays_open = stays_open
         self._closes_on = closes_on
+        self._pauses_on = pauses_on
 
     def _hear(self, word, *rest):
         self.heard.append((word, *rest) if rest else word)
         if word == self._closes_on:
             self.layer.close()
+        if word == self._pauses_on:
+            self.layer.pause_reading()
 
     def handshake_done(self):
         self._hear("done")
@@ -107,6 +111,17 @@ class Recorder:
 
     def connection_lost(self, error):
         self._hear("lost", error)
+
+    def wait_turn(self, go_on):
+        self.waiting.append(go_on)
+
+    def turns(self):
+        """Every turn that it waits for, one after the other; how many there were."""
+        count = 0
+        while self.waiting:
+            self.waiting.pop(0)()
+            count += 1
+        return count
 
     def pause_writing(self):
         self._hear("pause")
@@ -162,6 +177,7 @@ class Dialogue:
 
     def say(self, data):
         self.layer.data_received(self.encrypted(data))
+        self.application.turns()
 
     def goodbye(self):
         """The client's close_notify."""
@@ -573,6 +589,105 @@ def test_many_records_at_once_are_read(tls, version):
     data = bytes(range(256)) * (MIB // 256)
     dialogue.say(data)
     assert dialogue.application.data == data
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_large_read_is_handed_on_in_pieces_and_nothing_more_is_read_meanwhile(tls, version):
+    dialogue = Dialogue(tls, version).shake_hands()
+    data = b"x" * (4 * SLICE_BYTES)
+    layer, application = dialogue.layer, dialogue.application
+    layer.data_received(dialogue.encrypted(data))
+    assert len(application.data) <= SLICE_BYTES
+    assert not dialogue.socket.is_reading
+    pieces = 1
+    while application.waiting:
+        before = len(application.data)
+        application.waiting.pop()()
+        assert len(application.data) - before <= SLICE_BYTES
+        pieces += 1
+    assert pieces >= 4
+    assert application.data == data
+    assert dialogue.socket.is_reading
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("count", [MAX_RECORDS - 1, MAX_RECORDS, MAX_RECORDS + 1, 10 * MAX_RECORDS])
+def test_small_records_are_handed_on_some_at_a_time(tls, version, count):
+    dialogue = Dialogue(tls, version).shake_hands()
+    application = dialogue.application
+    dialogue.layer.data_received(b"".join(dialogue.encrypted(b"x") for _ in range(count)))
+    assert len(application.data) == min(count, MAX_RECORDS)
+    assert dialogue.socket.is_reading == (count < MAX_RECORDS)
+    turns = application.turns()
+    assert turns == count // MAX_RECORDS
+    assert application.data == b"x" * count
+    assert dialogue.socket.is_reading
+
+
+def test_an_application_that_pauses_gets_nothing_more_and_all_of_it_later(tls):
+    dialogue = Dialogue(tls, pauses_on="data").shake_hands()
+    layer, application = dialogue.layer, dialogue.application
+    layer.data_received(b"".join(dialogue.encrypted(b"x") for _ in range(3)) + dialogue.goodbye())
+    for count in (1, 2, 3):
+        assert application.heard == ["done", *[("data", b"x")] * count]
+        assert not dialogue.socket.is_reading
+        assert application.turns() == 0
+        layer.resume_reading()
+        layer.resume_reading()
+        assert application.turns() == 1
+    assert application.heard[-1] == "eof"
+
+
+def test_an_application_that_pauses_again_before_its_turn_gets_nothing(tls):
+    dialogue = Dialogue(tls, pauses_on="data").shake_hands()
+    dialogue.layer.data_received(b"".join(dialogue.encrypted(b"x") for _ in range(3)))
+    dialogue.layer.resume_reading()
+    dialogue.layer.pause_reading()
+    assert dialogue.application.turns() == 1
+    assert dialogue.application.data == b"x"
+    dialogue.layer.resume_reading()
+    assert dialogue.application.turns() == 1
+    assert dialogue.application.data == b"xx"
+
+
+def test_what_comes_while_the_rest_of_a_read_waits_stands_behind_it(tls):
+    """A transport may have something on its way when reading is paused."""
+    dialogue = Dialogue(tls).shake_hands()
+    dialogue.layer.data_received(dialogue.encrypted(b"x" * (2 * SLICE_BYTES)))
+    dialogue.layer.data_received(dialogue.encrypted(b"y"))
+    dialogue.application.turns()
+    assert dialogue.application.data == b"x" * (2 * SLICE_BYTES) + b"y"
+
+
+def test_the_rest_of_a_read_is_thrown_away_where_the_connection_ends_before_its_turn(tls):
+    dialogue = Dialogue(tls).shake_hands()
+    data = dialogue.encrypted(b"x" * (4 * SLICE_BYTES))
+    dialogue.layer.data_received(data)
+    heard = dialogue.application.data
+    dialogue.layer.close_sending()
+    dialogue.layer.resume_reading()
+    assert dialogue.application.turns() == 1
+    assert dialogue.application.data == heard
+    assert dialogue.application.discarded_bytes == len(data) - SLICE_BYTES
+    assert dialogue.socket.is_reading
+
+
+def test_a_connection_that_is_lost_waits_for_no_turn(tls):
+    dialogue = Dialogue(tls).shake_hands()
+    dialogue.layer.data_received(dialogue.encrypted(b"x" * (4 * SLICE_BYTES)))
+    dialogue.layer.connection_lost(None)
+    heard = list(dialogue.application.heard)
+    assert dialogue.application.turns() == 1
+    assert dialogue.application.heard == heard
+
+
+def test_a_failure_in_a_later_piece_cuts_the_connection(tls):
+    dialogue = Dialogue(tls).shake_hands()
+    dialogue.layer.data_received(dialogue.encrypted(b"x" * (4 * SLICE_BYTES)))
+    dialogue.application.data_received = None
+    with pytest.raises(TypeError):
+        dialogue.application.turns()
+    assert dialogue.socket.state == "aborted"
 
 
 def test_a_write_that_openssl_refuses_cuts_the_connection(tls):
