@@ -40,6 +40,7 @@ from gateway.proxy.status import Statuses
 
 # A certificate may expire, and its revocation list may, while the connection stays open.
 REJUDGE_SECONDS: Final = 1.0
+_NEVER: Final = float("inf")
 
 
 class Admitted(NamedTuple):
@@ -92,6 +93,7 @@ class Admission:
         "question",
         "site",
         "snapshot",
+        "trusted_until",
     )
 
     def __init__(self, snapshot: Snapshot, site: SiteState, peer: Peer, local_port: int, statuses: Statuses) -> None:
@@ -109,6 +111,9 @@ class Admission:
         self._offline: Judgement = NO_CERTIFICATE  # what the certificate is worth without asking anybody
         self._statuses = statuses
         self._local_port = local_port
+        # When the certificate, its path, a revocation list or an OCSP answer ends, in Unix seconds: requests that are
+        # under way by it have to be judged anew then. It may lie in the past.
+        self.trusted_until = _NEVER
         self._judged_until = 0.0
         self._identity_block = b""
         self.implied_host = b""  # of an HTTP/1.0 request that names none
@@ -122,14 +127,23 @@ class Admission:
     def judge(self, now: datetime) -> bool:
         """Judge the certificate anew; True when the verdict is another than before."""
         before = self.judgement
+        self.trusted_until = _NEVER
         if self.leaf_der is not None:
-            self.judgement = self._offline = self.site.judgements.judge(self.leaf_der, self.chain_der, now)
-            self.question = None
-            if self.site.site.ocsp.mode != "off":
-                self.judgement, self.question = self._statuses.look_up(self.site, self._offline, now)
-        self._judged_until = 0.0 if self.question is not None else now.timestamp() + REJUDGE_SECONDS
+            self._judge(self.leaf_der, now)
+        is_pending = self.question is not None
+        self._judged_until = 0.0 if is_pending else min(now.timestamp() + REJUDGE_SECONDS, self.trusted_until)
         self._identity_block = self.snapshot.identity_headers.headers_for(self.judgement)
         return self.judgement is not before
+
+    def _judge(self, leaf_der: bytes, now: datetime) -> None:
+        found = self.site.judgements.examine(leaf_der, self.chain_der, now)
+        self.judgement = self._offline = found.judgement
+        self.question = None
+        ends = [found.until]
+        if self.site.site.ocsp.mode != "off":
+            self.judgement, self.question = self._statuses.look_up(self.site, found.judgement, now)
+            ends.append(self._statuses.holds_until(self.site, found.judgement))
+        self.trusted_until = min((end.timestamp() for end in ends if end is not None), default=_NEVER)
 
     def adopt(self, snapshot: Snapshot, site: SiteState) -> None:
         """Judge by another snapshot from now on; `judge` must follow where a certificate was shown."""

@@ -66,6 +66,7 @@ class ClientConnection:
         "pins",
         "service",
         "snapshot",
+        "trusted_until",
     )
 
     def __init__(  # noqa: PLR0913
@@ -85,6 +86,7 @@ class ClientConnection:
         self.admission = Admission(snapshot, site, peer, local_port, service.statuses)
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
         self.carries_login = False  # credentials that belong to a connection went over its own one upstream
+        self.trusted_until = float("inf")  # Unix seconds; see `Admission.trusted_until`
         self.closes_after_exchange = False
         self._layer: TlsLayer
         self._inlet: Inlet
@@ -126,7 +128,9 @@ class ClientConnection:
         layer, admission, peer = self._layer, self.admission, self.peer
         leaf, admission.chain_der = peer_certificates(layer.connection)
         admission.leaf_der = leaf
-        admission.judge(clock.now())
+        self._judge_certificate()
+        if leaf is not None:
+            self.service.certified.add(self)
         # TLS 1.3 withholds the ticket itself; a TLS 1.2 session is forgotten when it ends.
         layer.leaves_no_session = self._is_asked and (leaf is None or not admission.site.may_resume(leaf))
         admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity, leaf)
@@ -263,7 +267,7 @@ class ClientConnection:
                 self.service.check_ban(record.connection.client_ip, record.now)
             if self._is_over_limit:
                 raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")  # noqa: TRY301
-            if admission.is_due(record.now) and admission.judge(clock.now()):
+            if admission.is_due(record.now) and self._judge_certificate():
                 admitted = None
             if admission.question is not None:
                 self._exchange = wait = StatusWait(self, admission.question, head, record)
@@ -541,12 +545,30 @@ class ClientConnection:
         self.admission.adopt(snapshot, site)
         if not self._layer.is_established:
             return  # the certificate is looked at when the handshake is done
-        self.admission.judge(clock.now())
+        self._judge_anew()
+
+    def on_trust_end(self) -> None:
+        """The certificate, a list or an answer that it was trusted by has ended: judge what is under way anew."""
+        question = self.admission.question
+        if self._exchange is None:
+            self.trusted_until = float("inf")  # the next request is judged when it comes
+        elif question is None or question.done():
+            self._judge_anew()
+
+    def _judge_anew(self) -> None:
+        self._judge_certificate()
+        exchange = self._exchange
         if exchange is not None:
             try:
                 self.admission.readmit(exchange.head, AccessRecord(self.admission.fields, exchange.record.now, None))
             except RequestError as error:
                 exchange.fail(error)
+
+    def _judge_certificate(self) -> bool:
+        """True when the verdict is another than before."""
+        is_new = self.admission.judge(clock.now())
+        self.trusted_until = self.admission.trusted_until
+        return is_new
 
     def drain(self) -> None:
         """Close now, or after the exchange that is under way."""

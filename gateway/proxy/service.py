@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from gateway import clock
 from gateway.config.model import Upstream
@@ -33,12 +33,15 @@ from gateway.proxy.upstream_tls import upstream_tls
 SWEEP_SECONDS: Final = 1.0
 # Failed logins are reported to the master in batches.
 REPORT_SECONDS: Final = 0.1
-# After a reload so many connections are judged anew before others are served again.
-ADOPTED_AT_ONCE: Final = 100
+# After a reload, or when a revocation list ends, so many connections are judged anew before others are served again.
+JUDGED_AT_ONCE: Final = 100
 # A connection over the limit is answered with a page, so it costs a handshake; beyond this many it is closed at once.
 REFUSED_CONNECTIONS: Final = 256
 
 _log = logging.getLogger("gateway.proxy")
+
+
+_Judged = TypeVar("_Judged", bound="Connection")
 
 
 class Connection(Protocol):
@@ -59,6 +62,15 @@ class Connection(Protocol):
         """Another configuration counts from now on."""
 
 
+class Certified(Connection, Protocol):
+    """A connection whose client showed a certificate."""
+
+    trusted_until: float  # Unix seconds
+
+    def on_trust_end(self) -> None:
+        """That time has passed."""
+
+
 class Service:
     """The shared part of one worker process."""
 
@@ -71,6 +83,7 @@ class Service:
         "_tick",
         "access_log",
         "bans",
+        "certified",
         "connections",
         "counters",
         "handshakes",
@@ -99,6 +112,7 @@ class Service:
         self.log_format = snapshot.config.access_log.format
         self.loop = loop
         self.connections: set[Connection] = set()
+        self.certified: set[Certified] = set()  # those whose clients showed a certificate
         self.counters = Counters()
         self.statuses = Statuses()
         self.kept_bodies = KeptBodies()
@@ -154,18 +168,25 @@ class Service:
         return pools
 
     def _adopt_some(self, connections: Iterator[Connection], snapshot: Snapshot) -> None:
-        if snapshot is not self.snapshot:
-            return  # a newer one has begun anew
-        for connection in islice(connections, ADOPTED_AT_ONCE):
+        if snapshot is self.snapshot:  # else a newer one has begun anew
+            self._judge_some(connections, lambda connection: connection.adopt(snapshot))
+            if operator.length_hint(connections):
+                self.loop.call_soon(self._adopt_some, connections, snapshot)
+
+    def _end_some(self, connections: Iterator[Certified]) -> None:
+        self._judge_some(connections, lambda connection: connection.on_trust_end())
+        if operator.length_hint(connections):
+            self.loop.call_soon(self._end_some, connections)
+
+    def _judge_some(self, connections: Iterator[_Judged], judge: Callable[[_Judged], None]) -> None:
+        for connection in islice(connections, JUDGED_AT_ONCE):
             if connection not in self.connections:
                 continue
             try:
-                connection.adopt(snapshot)
+                judge(connection)
             except Exception:  # noqa: BLE001 - one broken connection must not keep the others from being judged
                 _log.exception("judging %r anew failed", connection)
                 connection.deadline = 0.0  # it was not judged, so it ends
-        if operator.length_hint(connections):
-            self.loop.call_soon(self._adopt_some, connections, snapshot)
 
     # connections
 
@@ -204,6 +225,7 @@ class Service:
     def closed(self, connection: Connection, address: Address | None) -> None:
         """The connection is gone."""
         self.connections.discard(connection)
+        self.certified.discard(connection)
         if address is not None:
             address = counted(address)
             self._per_address[address] -= 1
@@ -273,6 +295,8 @@ class Service:
                 connection.on_deadline()
             except Exception:  # noqa: BLE001 - one broken connection must not stop the sweep
                 _log.exception("closing %r at its deadline failed", connection)
+        unix_seconds = clock.unix_seconds()
+        self._end_some(iter([each for each in self.certified if each.trusted_until < unix_seconds]))
         self.handshakes.sweep(now)
         for pool in self._pools.values():
             pool.sweep(now)

@@ -78,6 +78,14 @@ class Statuses:
             return Judgement(identity, Reason.REVOCATION_UNKNOWN, _WAITING), entry.question
         return _verdict(entry, judgement, identity, is_soft=is_soft), None
 
+    def holds_until(self, state: SiteState, judgement: Judgement) -> datetime | None:
+        """When what `look_up` has just said must be looked up again; None where nothing is asked."""
+        identity = judgement.identity
+        if identity is None or judgement.reason is not None:
+            return None
+        entry = self._entry(state.site.name, identity.fingerprint)
+        return entry.until if entry.question is None else _LONG_AGO
+
     async def close(self) -> None:
         """Ask no more."""
         for entry in self._entries.values():

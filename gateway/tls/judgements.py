@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from gateway.facts import Judgement
 from gateway.tls.client_cert import Examination, examine
 from gateway.tls.trust import Trust
 
@@ -26,7 +25,7 @@ class _Entry(NamedTuple):
 
 
 class JudgementCache:
-    """`client_cert.judge` for one Trust, with a memory; the least recently used is forgotten first."""
+    """`client_cert.examine` for one Trust, with a memory; the least recently used is forgotten first."""
 
     __slots__ = ("_entries", "trust")
 
@@ -37,20 +36,11 @@ class JudgementCache:
     def __repr__(self) -> str:
         return f"<JudgementCache of generation {self.trust.generation}: {len(self._entries)} trusted>"
 
-    def judge(self, leaf_der: bytes, chain_der: Sequence[bytes], now: datetime) -> Judgement:
-        """Whether the certificate counts at `now`; `chain_der` is whatever else the client sent. Never raises."""
-        return self._examine(leaf_der, chain_der, now).judgement
+    def examine(self, leaf_der: bytes, chain_der: Sequence[bytes], now: datetime) -> Examination:
+        """Whether the certificate counts at `now`, and until when; `chain_der` is whatever else the client sent.
 
-    def is_trusted_alone(self, leaf_der: bytes, now: datetime) -> bool:
-        """True when the certificate counts without anything that the client sent along with it.
-
-        Only then may its handshake leave a session behind: a resumed one brings the leaf alone, perhaps to another
-        process, and has to get the same verdict there.
+        Never raises.
         """
-        examination = self._examine(leaf_der, (), now)
-        return examination.judgement.is_trusted and examination.is_alone
-
-    def _examine(self, leaf_der: bytes, chain_der: Sequence[bytes], now: datetime) -> Examination:
         entry = self._entries.pop(leaf_der, None)
         if entry is None or not _holds(entry, now):
             examination = examine(leaf_der, chain_der, self.trust, now)
@@ -61,6 +51,15 @@ class JudgementCache:
                 del self._entries[next(iter(self._entries))]
         self._entries[leaf_der] = entry
         return entry.examination
+
+    def is_trusted_alone(self, leaf_der: bytes, now: datetime) -> bool:
+        """True when the certificate counts without anything that the client sent along with it.
+
+        Only then may its handshake leave a session behind: a resumed one brings the leaf alone, perhaps to another
+        process, and has to get the same verdict there.
+        """
+        examination = self.examine(leaf_der, (), now)
+        return examination.judgement.is_trusted and examination.is_alone
 
 
 def _holds(entry: _Entry, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
-from support.client import Client, ask
+from support.client import VERSIONS, Client, ask
 from support.credentials import CA_PASSWORD, Identity
 from support.gateway import OUTSIDE, Gateway, free_port, settings_for
 from support.ocsp import GOOD, MINUTE, REVOKED, OpensslResponder, index_line, named, response
@@ -100,6 +100,23 @@ def test_after_a_reload_the_next_request_on_an_open_connection_is_judged_anew(la
 
         until(is_out, "alice is out", seconds=AT_ONCE_SECONDS)
         assert set(answers) <= {PASSES, IS_REVOKED}
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("mode", ["soft", "hard"])
+def test_after_a_reload_a_long_poll_ends_with_the_new_answer(launch, responder, credentials, mail, mode, version):
+    alice = credentials["alice"]
+    responder.start(index_line(certificate(alice)))
+    gateway = launch(mode, responder.url)
+    mail.answer("/webmail/poll", lambda dialogue: dialogue.wait_closed())
+    with Client(gateway.port, source=OUTSIDE, identity=alice, version=version) as client:
+        client.send(client.request("GET", "/webmail/poll"))
+        request = mail.only()
+        responder.start(index_line(certificate(alice), is_revoked=True))
+        gateway.signal(signal.SIGHUP)
+        assert client.answer().verdict == IS_REVOKED
+    record = gateway.log.of(request.request_id)
+    assert (record["status"], record["reason"]) == IS_REVOKED
 
 
 def test_nobody_answers_soft_lets_in_and_says_so_and_hard_does_not(launch, credentials):

@@ -264,3 +264,80 @@ def test_a_list_still_cuts_at_once(world, responder, files, bob):
     world.does(world.service.adopt, files.snapshot(sites=[files.site(crl=["bob.crl"], ocsp={"mode": "hard"})]))
     assert client.was_aborted
     assert world.record["reason"] == "certificate_revoked"
+
+
+def begun(world, responder, bob):
+    """A download that an answer of five minutes let in."""
+    client = world.client(OUTSIDE, bob)
+    client.says(get())
+    responder.answers(bob)
+    server = world.accepts()
+    server.says(response("200 OK", "Content-Length: 1000", body=b"half"))
+    client.hears()
+    return client, server
+
+
+def goes_on(world, client, server, seconds):
+    """The download trickles."""
+    for _ in range(seconds):
+        world.passes(1)
+        server.says(b".")
+        assert client.hears() == b"."
+
+
+def test_what_is_under_way_is_asked_about_again_when_the_answer_ends(world, responder, bob):
+    client, server = begun(world, responder, bob)
+    goes_on(world, client, server, 300)
+    assert responder.waiting == []
+    goes_on(world, client, server, 10)  # nothing is cut while the question is under way
+    responder.answers(bob)
+    goes_on(world, client, server, 290)
+    assert responder.waiting == []
+    goes_on(world, client, server, 20)
+    responder.answers(bob, REVOKED)
+    world.passes(2)
+    assert client.was_aborted
+    assert world.record["reason"] == "certificate_revoked"
+
+
+def test_without_another_answer_hard_ends_what_is_under_way(world, responder, bob):
+    client, server = begun(world, responder, bob)
+    goes_on(world, client, server, 302)
+    responder.fails()
+    world.passes(2)
+    assert client.was_aborted
+    assert (world.record["reason"], world.record["detail"]) == ("revocation_unknown", "it is down")
+
+
+def test_without_another_answer_soft_goes_on_and_asks_again(make_world, files, bob):
+    world = make_world(sites=[files.site(ocsp={"mode": "soft"})])
+    responder = Responder(world, files)
+    client, server = begun(world, responder, bob)
+    goes_on(world, client, server, 302)
+    responder.fails()
+    goes_on(world, client, server, 15)
+    responder.answers(bob, REVOKED)
+    world.passes(2)
+    assert client.was_aborted
+    assert world.record["reason"] == "certificate_revoked"
+
+
+def test_a_request_that_a_reload_asked_about_anew_ends_with_the_answer(world, responder, files, sites, bob):
+    client, server = begun(world, responder, bob)
+    world.does(world.service.adopt, files.snapshot(sites=sites))
+    goes_on(world, client, server, 5)
+    responder.answers(bob, REVOKED)
+    world.passes(2)
+    assert client.was_aborted
+    assert world.record["reason"] == "certificate_revoked"
+
+
+def test_a_connection_at_rest_asks_nothing(world, responder, bob):
+    client, server = begun(world, responder, bob)
+    server.says(b"." * 996)
+    assert client.hears()
+    world.passes(50)
+    assert client.is_open
+    world.clock.seconds += 300
+    world.passes(2)
+    assert responder.waiting == []

@@ -6,7 +6,7 @@ from support.dialogue import UPSTREAM, get, header, response, status
 
 from gateway.errors import ConfigError
 from gateway.facts import parse_address
-from gateway.proxy.service import ADOPTED_AT_ONCE, REFUSED_CONNECTIONS
+from gateway.proxy.service import JUDGED_AT_ONCE, REFUSED_CONNECTIONS
 from gateway.proxy.tally import Tally
 
 HERE, THERE = parse_address("10.0.0.9"), parse_address("10.0.0.10")
@@ -131,7 +131,7 @@ def test_deadlines_are_seen_within_a_second_and_a_broken_connection_stops_nobody
 
 
 def test_every_connection_is_judged_anew_some_at_a_time(files, world):
-    connections = [Open() for _ in range(ADOPTED_AT_ONCE + 1)]
+    connections = [Open() for _ in range(JUDGED_AT_ONCE + 1)]
     world.service.connections.update(connections)
     gone = connections[0]
     new = files.snapshot()
@@ -141,13 +141,13 @@ def test_every_connection_is_judged_anew_some_at_a_time(files, world):
     )
     world.loop.call_soon(lambda: turns.append(sum(bool(each.heard) for each in connections)))
     world.settles()
-    assert turns == [ADOPTED_AT_ONCE, ADOPTED_AT_ONCE]
+    assert turns == [JUDGED_AT_ONCE, JUDGED_AT_ONCE]
     assert all(each.heard == [new] for each in connections if each is not gone)
     world.service.connections.clear()
 
 
 def test_a_newer_snapshot_takes_over_and_a_lost_connection_is_left_out(files, world):
-    connections = [Open() for _ in range(2 * ADOPTED_AT_ONCE + 1)]
+    connections = [Open() for _ in range(2 * JUDGED_AT_ONCE + 1)]
     world.service.connections.update(connections)
     first, second = files.snapshot(), files.snapshot()
     lost = []
@@ -161,7 +161,7 @@ def test_a_newer_snapshot_takes_over_and_a_lost_connection_is_left_out(files, wo
     world.does(adopt_twice)
     assert all(each.heard[-1] is second for each in connections if each is not lost[0])
     assert second not in lost[0].heard
-    assert sum(first in each.heard for each in connections) == ADOPTED_AT_ONCE
+    assert sum(first in each.heard for each in connections) == JUDGED_AT_ONCE
     world.service.connections.clear()
 
 

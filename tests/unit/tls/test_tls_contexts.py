@@ -78,7 +78,7 @@ class Gate:
 
     def judge(self, connection):
         leaf, chain = peer_certificates(connection)
-        return self.cache.judge(leaf, chain, NOW)
+        return self.cache.examine(leaf, chain, NOW).judgement
 
     def close(self, connection, client):
         leaf, _chain = peer_certificates(connection)

@@ -18,53 +18,57 @@ def cache(*crls):
     return JudgementCache(make_trust([ROOT.certificate], lists, "require" if crls else None))
 
 
+def judge(judgements, *arguments):
+    return judgements.examine(*arguments).judgement
+
+
 def test_a_trusted_certificate_is_judged_once():
     judgements, alice = cache(), ROOT.issue()
-    first = judgements.judge(alice.der, (), NOW)
+    first = judge(judgements, alice.der, (), NOW)
     assert first.is_trusted
-    assert judgements.judge(alice.der, (), NOW + DAY) is first
+    assert judge(judgements, alice.der, (), NOW + DAY) is first
     assert "1 trusted" in repr(judgements)
 
 
 def test_it_ends_with_the_certificate():
     judgements, alice = cache(), ROOT.issue(not_after=NOW + DAY)
-    assert judgements.judge(alice.der, (), NOW).is_trusted
-    assert judgements.judge(alice.der, (), NOW + DAY).is_trusted
-    assert judgements.judge(alice.der, (), NOW + DAY + SECOND).reason is Reason.CERTIFICATE_EXPIRED
+    assert judge(judgements, alice.der, (), NOW).is_trusted
+    assert judge(judgements, alice.der, (), NOW + DAY).is_trusted
+    assert judge(judgements, alice.der, (), NOW + DAY + SECOND).reason is Reason.CERTIFICATE_EXPIRED
 
 
 def test_it_ends_with_a_ca():
     middle = ROOT.issue_ca(not_after=NOW + DAY)
     judgements, alice = cache(), middle.issue()
-    assert judgements.judge(alice.der, alice.chain_der, NOW).is_trusted
-    assert judgements.judge(alice.der, alice.chain_der, NOW + DAY + SECOND).reason is Reason.CERTIFICATE_UNTRUSTED
+    assert judge(judgements, alice.der, alice.chain_der, NOW).is_trusted
+    assert judge(judgements, alice.der, alice.chain_der, NOW + DAY + SECOND).reason is Reason.CERTIFICATE_UNTRUSTED
 
 
 def test_it_ends_with_a_revocation_list():
     judgements, alice = cache(ROOT.crl(next_update=NOW + DAY)), ROOT.issue()
-    assert judgements.judge(alice.der, (), NOW).is_trusted
-    assert judgements.judge(alice.der, (), NOW + DAY + SECOND).reason is Reason.REVOCATION_UNKNOWN
+    assert judge(judgements, alice.der, (), NOW).is_trusted
+    assert judge(judgements, alice.der, (), NOW + DAY + SECOND).reason is Reason.REVOCATION_UNKNOWN
 
 
 def test_it_ends_when_the_clock_steps_back():
     judgements, alice = cache(), ROOT.issue(not_before=NOW)
-    assert judgements.judge(alice.der, (), NOW).is_trusted
-    assert judgements.judge(alice.der, (), NOW - SECOND).reason is Reason.CERTIFICATE_NOT_YET_VALID
+    assert judge(judgements, alice.der, (), NOW).is_trusted
+    assert judge(judgements, alice.der, (), NOW - SECOND).reason is Reason.CERTIFICATE_NOT_YET_VALID
 
 
 def test_a_refusal_is_not_remembered():
     middle = ROOT.issue_ca()
     judgements, alice = cache(), middle.issue()
-    assert judgements.judge(alice.der, (), NOW).reason is Reason.CERTIFICATE_UNTRUSTED
+    assert judge(judgements, alice.der, (), NOW).reason is Reason.CERTIFICATE_UNTRUSTED
     assert "0 trusted" in repr(judgements)
-    assert judgements.judge(alice.der, alice.chain_der, NOW).is_trusted
+    assert judge(judgements, alice.der, alice.chain_der, NOW).is_trusted
 
 
 def test_a_remembered_path_holds_for_the_leaf_alone_in_the_same_process():
     alice = ROOT.issue_ca().issue()
     judgements = cache()
-    full = judgements.judge(alice.der, alice.chain_der, NOW)
-    assert judgements.judge(alice.der, (), NOW) is full
+    full = judge(judgements, alice.der, alice.chain_der, NOW)
+    assert judge(judgements, alice.der, (), NOW) is full
 
 
 def test_only_a_leaf_that_needs_nothing_from_the_client_is_trusted_alone():
@@ -72,7 +76,7 @@ def test_only_a_leaf_that_needs_nothing_from_the_client_is_trusted_alone():
     judgements = cache()
     assert judgements.is_trusted_alone(alice.der, NOW)
     assert not judgements.is_trusted_alone(carol.der, NOW)
-    assert judgements.judge(carol.der, carol.chain_der, NOW).is_trusted
+    assert judge(judgements, carol.der, carol.chain_der, NOW).is_trusted
     assert not judgements.is_trusted_alone(carol.der, NOW)  # though remembered
     assert not judgements.is_trusted_alone(Ca.make("CN=x").issue().der, NOW)
 
@@ -87,14 +91,14 @@ def test_an_intermediate_among_the_anchors_needs_nothing_from_the_client():
 def test_the_least_recently_used_is_forgotten_first():
     judgements = cache()
     first, second = ROOT.issue("CN=1"), ROOT.issue("CN=2")
-    kept = [judgements.judge(leaf.der, (), NOW) for leaf in (first, second)]
+    kept = [judge(judgements, leaf.der, (), NOW) for leaf in (first, second)]
     entry = judgements._entries[first.der]
     for number in range(MAX_REMEMBERED_JUDGEMENTS - 2):
         judgements._entries[b"%d" % number] = entry
-    assert judgements.judge(first.der, (), NOW) is kept[0]  # used again: now the second is the oldest
+    assert judge(judgements, first.der, (), NOW) is kept[0]  # used again: now the second is the oldest
 
-    assert judgements.judge(ROOT.issue("CN=3").der, (), NOW).is_trusted
+    assert judge(judgements, ROOT.issue("CN=3").der, (), NOW).is_trusted
 
     assert len(judgements._entries) == MAX_REMEMBERED_JUDGEMENTS
-    assert judgements.judge(first.der, (), NOW) is kept[0]
+    assert judge(judgements, first.der, (), NOW) is kept[0]
     assert second.der not in judgements._entries
