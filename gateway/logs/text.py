@@ -71,7 +71,7 @@ def _harmless(value: str | bytes, limit: int) -> str:
     if len(value) > limit:
         value = value[: limit + 1]  # one more than is kept, so that `_cut` sees that it is too long
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-    return text if text.isascii() else _ACTING.sub(_escaped, text)
+    return text if text.isascii() and "\x7f" not in text else _ACTING.sub(_escaped, text)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -20,6 +20,7 @@ from gateway.logs.text import (
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
+        ("a\x7fb", "a\\x7fb"),
         (b"curl/8", "curl/8"),
         ("curl/8", "curl/8"),
         (b"J\xc3\xbcrgen", "Jürgen"),
