@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
@@ -22,6 +22,16 @@ class Action(StrEnum):
     ALLOW = "allow"
     REQUIRE_CERTIFICATE = "require_certificate"
     DENY = "deny"
+
+
+class Origin(Enum):
+    """Whose the address of a request is; the value: which rules must list this very address to match."""
+
+    CLIENT = frozenset[Action]()
+    # A trusted proxy's own, which another one named: it let in somebody whom it didn't name, or is the client itself.
+    PROXY = frozenset({Action.ALLOW})
+    # A trusted proxy's own, which named no client: who is behind it is in no network. Only a denial is for it, too.
+    UNNAMED = frozenset({Action.ALLOW, Action.REQUIRE_CERTIFICATE})
 
 
 class Reason(StrEnum):
@@ -229,6 +239,7 @@ class Request:
     judgement: Judgement = NO_CERTIFICATE
     login: Login = NO_LOGIN
     connection_login: ConnectionLogin = NO_CONNECTION_LOGIN
+    origin: Origin = Origin.CLIENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ def explain(  # noqa: PLR0913 - a parameter for each option
     forwarded_for: Annotated[
         str | None, typer.Option("--forwarded-for", help="The X-Forwarded-For header it brings.", metavar="LIST")
     ] = None,
+    forwarded: Annotated[
+        str | None, typer.Option("--forwarded", help="The Forwarded header it brings (RFC 7239).", metavar="LIST")
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", help="The mail login it brings (HTTP Basic).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
@@ -69,6 +72,7 @@ def explain(  # noqa: PLR0913 - a parameter for each option
         method=method,
         certificates=() if cert is None else load_certificates(cert),
         forwarded_for=forwarded_for,
+        forwarded=forwarded,
         user=user,
     )
     told = explanation.explain(load(config), question, clock.now())
@@ -135,7 +139,9 @@ def lines(told: Explanation) -> tuple[Line, ...]:
 def _client_lines(told: Explanation) -> tuple[Line, ...]:
     if told.client is None:
         return ()
-    return (Line(told.client_found), Line(f"in the networks: {', '.join(told.networks)}"))
+    networks = ", ".join(told.networks)
+    known = f"in the networks: {networks}" if networks else "in no network: no client is known, only its proxy"
+    return (Line(told.client_found), Line(known))
 
 
 def _host_lines(told: Explanation) -> tuple[Line, ...]:

@@ -16,20 +16,22 @@ from cryptography.hazmat.primitives import hashes
 
 from gateway.config.model import Config, Site
 from gateway.errors import RequestError, UsageError
-from gateway.facts import NO_CERTIFICATE, STATUS_OF_REASON, Address, Decision, Judgement, Request
+from gateway.facts import NO_CERTIFICATE, STATUS_OF_REASON, Address, Decision, Judgement, Origin, Request
 from gateway.http.login import login_of
 from gateway.policy.engine import Engine
 from gateway.policy.hosts import SiteIndex, normalise_host
 from gateway.policy.networks import EXTERNAL, NetworkSet, named
 from gateway.policy.trace import Step
 from gateway.policy.uri import Target, normalise
-from gateway.proxy.forwarding import client_address
+from gateway.proxy.forwarding import client_of
 from gateway.supervisor.lists import ListStore, stored_lists
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import load_trust
 
 _SCHEME: Final = re.compile(r"(?i)([a-z][a-z0-9+.-]*)://")
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
+_FORWARDED_FOR: Final = "X-Forwarded-For"
+_FORWARDED: Final = "Forwarded"
 # A handshake for a name that no site answers to ends with this alert (RFC 6066, 3).
 UNRECOGNISED_NAME: Final = "unrecognized_name"
 
@@ -43,6 +45,7 @@ class Question:
     method: str
     certificates: tuple[x509.Certificate, ...] = ()  # the client's, leaf first
     forwarded_for: str | None = None
+    forwarded: str | None = None
     user: str | None = None  # the mail login it brings as HTTP Basic
 
 
@@ -64,6 +67,7 @@ class Explanation:
     outcome: Outcome
     client: Address | None = None
     client_found: str = ""  # how the address was found
+    origin: Origin = Origin.CLIENT  # whose the address is
     networks: tuple[str, ...] = ()
     host: str | None = None
     site: Site | None = None
@@ -94,8 +98,10 @@ def explain(config: Config, question: Question, now: datetime) -> Explanation:
                 passes=False, status=None, reason=UNRECOGNISED_NAME, detail=f"no site answers to {told.host}"
             )
             return told
-        told.is_asked = engine.asks_for_certificate(question.peer, told.host, told.site.hosts)
-        _find_client(config, told)
+        trusted = NetworkSet(config.trusted_proxies)
+        address = None if trusted.contains(question.peer) else question.peer
+        told.is_asked = engine.asks_for_certificate(address, told.host, told.site.hosts)
+        _find_client(config, told, trusted)
         if told.is_asked and question.certificates:
             leaf, *chain = question.certificates
             fetched = stored_lists(config, ListStore.beside(config.path))
@@ -122,17 +128,29 @@ def split_url(url: str) -> tuple[str, bytes]:
     return authority, target.encode("utf-8", "surrogateescape")
 
 
-def _find_client(config: Config, told: Explanation) -> None:
-    peer, chain = told.question.peer, told.question.forwarded_for
-    trusted = NetworkSet(config.trusted_proxies)
-    told.client = client_address(peer, None if chain is None else chain.encode("latin-1", "replace"), trusted)
-    if chain is None:
-        told.client_found = "the TCP peer"
-    elif not trusted.contains(peer):
-        told.client_found = "the TCP peer; it is not in trusted_proxies, so its X-Forwarded-For is not believed"
+def _find_client(config: Config, told: Explanation, trusted: NetworkSet) -> None:
+    question, peer = told.question, told.question.peer
+    brought = {_FORWARDED_FOR: _raw(question.forwarded_for), _FORWARDED: _raw(question.forwarded)}
+    counts = config.trusted_proxies_header
+    header = _FORWARDED if counts == "forwarded" else _FORWARDED_FOR
+    if not trusted.contains(peer):
+        told.client, told.client_found = peer, "the TCP peer"
+        ignored = " and ".join(name for name, value in brought.items() if value is not None)
+        if ignored:
+            told.client_found += f"; it is not in trusted_proxies, so its {ignored} can't name anybody"
     else:
-        told.client_found = f"X-Forwarded-For of the trusted proxy {peer}"
-    told.networks = _networks_of(config, told.client)
+        told.client, told.origin = client_of(peer, brought[_FORWARDED_FOR], brought[_FORWARDED], trusted, counts)
+        if told.origin is not Origin.UNNAMED:
+            told.client_found = f"{header} of the trusted proxy {peer}"
+        elif brought[header] is None:
+            told.client_found = f"a trusted proxy that sends no {header}, so no client is known"
+        else:
+            told.client_found = f"a trusted proxy; {header} names no client behind it"
+    told.networks = () if told.origin is Origin.UNNAMED else _networks_of(config, told.client)
+
+
+def _raw(text: str | None) -> bytes | None:
+    return None if text is None else text.encode("latin-1", "replace")
 
 
 def _networks_of(config: Config, client: Address) -> tuple[str, ...]:
@@ -143,7 +161,8 @@ def _decide(engine: Engine, told: Explanation, host: str, target: Target) -> Non
     question, client = told.question, told.client or told.question.peer
     basic = None if question.user is None else b"Basic " + b64encode(f"{question.user}:".encode("utf-8", "replace"))
     login = login_of(target.match, target.query, basic)
-    request = Request(client, host, question.method, target.match, told.judgement or NO_CERTIFICATE, login)
+    judgement = told.judgement or NO_CERTIFICATE
+    request = Request(client, host, question.method, target.match, judgement, login, origin=told.origin)
     told.steps, told.decision = engine.trace(request), engine.decide(request)
     reason = told.decision.reason
     told.outcome = Outcome(

@@ -45,12 +45,14 @@ def json_schema() -> dict[str, Any]:
 def _schema(kind: Kind, shape: str) -> dict[str, Any]:
     match kind:
         case Record():
-            return {
+            many: dict[str, Any] = {
                 "type": "object",
                 "properties": {entry.name: _field(entry, shape) for entry in kind.fields},
                 "required": [entry.name for entry in kind.fields if entry.is_required],
                 "additionalProperties": False,
             }
+            short = None if kind.short is None else _schema(kind.by_name[kind.short].kind, shape)
+            return many if short is None else {"anyOf": [short, many]}
         case TableOf():
             return {
                 "type": "object",
@@ -60,7 +62,7 @@ def _schema(kind: Kind, shape: str) -> dict[str, Any]:
             }
         case ListOf():
             item = _schema(kind.item, f"{shape}[]")
-            many: dict[str, Any] = {"type": "array", "items": item, "minItems": kind.minimum}
+            many = {"type": "array", "items": item, "minItems": kind.minimum}
             return {"anyOf": [many, item]} if kind.can_be_single else many
         case _:
             return _scalar(kind)

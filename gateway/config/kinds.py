@@ -85,9 +85,10 @@ class TableOf:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys."""
+    """A mapping with known keys. With `short`, what is no mapping stands for the value of that key, the only one."""
 
     fields: tuple[Field, ...]
+    short: str | None = None
     by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

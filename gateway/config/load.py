@@ -99,7 +99,9 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
     upstreams = build_upstreams(table, material, problems)
     sites = Sites(material, table.keys if "upstreams" in root.data else None, problems)
     views = [sites.read(value) for value in root.items("sites")]
-    rules = Rules(networks, views, material, problems).read(root.get("rules"))
+    proxies = root.section("trusted_proxies")
+    trusted_proxies = read_peers(proxies, "from", "list the proxies alone", problems)
+    rules = Rules(networks, views, trusted_proxies, material, problems).read(root.get("rules"))
     check_pki(root, material, problems)
     _warn_of_unused(root, problems)
     return Config(
@@ -109,7 +111,8 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
         upstreams=upstreams,
         rules=rules,
         networks=networks.resolved,
-        trusted_proxies=read_peers(root, "trusted_proxies", "list the proxies alone", problems),
+        trusted_proxies=trusted_proxies,
+        trusted_proxies_header=proxies.plain("header", "x-forwarded-for"),
         name_servers=build_name_servers(root.section("resolver"), problems),
         limits=build_limits(root, problems),
         identity_headers=build_identity_headers(root, problems),

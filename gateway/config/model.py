@@ -251,6 +251,7 @@ class Config:
     rules: tuple[Rule, ...]
     networks: dict[str, tuple[Network, ...]]  # resolved, with the default `internal`, without `external`
     trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # that names their clients
     name_servers: tuple[NameServer, ...] = ()  # empty: the system's
     limits: Limits = Limits()
     identity_headers: IdentityHeaders = IdentityHeaders()

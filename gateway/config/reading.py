@@ -88,6 +88,9 @@ class Reader:
                 assert_never(kind)
 
     def _record(self, kind: Record, node: Node, place: Place) -> Value | None:
+        if kind.short is not None and not isinstance(node, Mapping):
+            value = self._field(kind.by_name[kind.short], node, place)
+            return None if value is None else Value({kind.short: value}, place, keys={kind.short: place})
         if not isinstance(node, Mapping):
             self._wrong_type(node, place, f"a mapping with the keys {listing(kind.by_name, 'and')}")
             return None

@@ -100,7 +100,8 @@ def _notes(shape: str) -> Iterator[str]:
 def _value(kind: Kind) -> str:
     match kind:
         case Record():
-            return "mapping, see below"
+            short = "" if kind.short is None else f"{_value(kind.by_name[kind.short].kind)}; or a "
+            return f"{short}mapping, see below"
         case ListOf():
             return f"list of {_value(kind.item)}" if not isinstance(kind.item, Record) else "list, see below"
         case TableOf():
@@ -133,7 +134,7 @@ def _default(entry: Field) -> str:
         return entry.default_note
     if entry.default is None:
         return "not set"
-    if isinstance(entry.kind, Record):
+    if isinstance(entry.kind, Record) and entry.kind.short is None:
         return "the defaults below"
     text = entry.default if isinstance(entry.default, str) else json.dumps(entry.default)
     return f"`{text}`"

@@ -16,7 +16,8 @@ from gateway.config.reading import Value
 from gateway.config.sites import SiteView, read_host
 from gateway.facts import Action
 from gateway.policy.hosts import HostPattern, parse_host_pattern
-from gateway.policy.networks import NetworkSet, named
+from gateway.policy.matcher import single_addresses
+from gateway.policy.networks import Network, NetworkSet, named
 from gateway.policy.rules import CertificateConditions, PatternError, Rule
 from gateway.policy.uri import UriPattern, parse_pattern
 
@@ -34,14 +35,23 @@ class _Read:
 class Rules:
     """Reads the rules in their order."""
 
-    def __init__(self, networks: Networks, sites: Sequence[SiteView], material: Material, problems: Problems) -> None:
+    def __init__(
+        self,
+        networks: Networks,
+        sites: Sequence[SiteView],
+        trusted_proxies: Sequence[Network],
+        material: Material,
+        problems: Problems,
+    ) -> None:
         self._networks = networks
         self._sites = [(view, tuple(map(parse_host_pattern, view.hosts))) for view in sites]
+        self._proxies = NetworkSet(trusted_proxies)
         self._material = material
         self._problems = problems
         self._names: dict[str, int] = {}
         self._earlier = Earlier()
-        self._shown: list[str] = []  # the rules filed in `_earlier`, for messages
+        self._shown: list[str] = []  # the rules filed in `_earlier`, for messages, and as they are
+        self._filed: list[Rule] = []
         self._sets: dict[tuple[str, ...], NetworkSet] = {}
 
     def read(self, section: Value | None) -> tuple[Rule, ...]:
@@ -184,10 +194,10 @@ class Rules:
     def _order(self, value: Value, rule: Rule, reach: Reach) -> None:
         """Report a rule that never matches, or whose certificate nobody could have."""
         covering = self._earlier.covering(reach)
-        if covering is not None:
+        if covering is not None and (self._filed[covering].action is Action.DENY or not self._is_for_a_proxy(rule)):
             cause = f"the rule can never match, because {self._shown[covering]} always matches before it"
             self._problems.error(value.place, cause, "move it up, narrow the earlier one, or remove it")
-        elif rule.action is Action.REQUIRE_CERTIFICATE:
+        if covering is None and rule.action is Action.REQUIRE_CERTIFICATE:
             for view, hosts in self._sites:
                 part = reach.on_site(hosts) if hosts and not view.has_client_ca else None
                 if part is not None and self._earlier.covering(part) is None:
@@ -195,6 +205,11 @@ class Rules:
                     self._problems.error(value.at("action"), cause, "add client_ca to the site, or name other hosts")
         self._earlier.add(reach)
         self._shown.append(f"{value.place.path} in line {rule.line}")
+        self._filed.append(rule)
+
+    def _is_for_a_proxy(self, rule: Rule) -> bool:
+        """True for a rule that lists a trusted proxy: earlier ones leave it the requests without a client."""
+        return any(map(self._proxies.contains, single_addresses(rule.networks or ())))
 
 
 def _strangers(group: Certificates, anchors: Certificates) -> Certificates:

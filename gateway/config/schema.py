@@ -7,9 +7,9 @@ from typing import Final
 from gateway.config.kinds import Choice, Duration, Field, ListOf, Record, TableOf, Text, Whole
 from gateway.config.schema_access import RULE, SITE
 from gateway.config.schema_pki import PKI
-from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER
+from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER, TRUSTED_PROXIES
 from gateway.config.schema_upstreams import RESOLVER, UPSTREAM
-from gateway.config.schema_words import CIDR, DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, optional
+from gateway.config.schema_words import DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, optional
 
 SCHEMA: Final = Record(
     (
@@ -23,9 +23,10 @@ SCHEMA: Final = Record(
         ),
         optional(
             "trusted_proxies",
-            ListOf(CIDR),
+            TRUSTED_PROXIES,
             [],
-            "Peers whose X-Forwarded-For names the client; nobody else's is believed.",
+            "Proxies in front that name the client in X-Forwarded-For; no other peer is believed. A request for which "
+            "they name no client is let in only by a rule whose `from` lists the proxy's own address.",
         ),
         Field("sites", ListOf(SITE, minimum=1), "What is served.", is_required=True),
         Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.config.kinds import Duration, Field, Flag, ListOf, Record, Size, Text, Whole
+from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, Size, Text, Whole
 from gateway.config.schema_words import CIDR, DAY, KIB, LISTEN_ADDRESS, MINUTE, SECOND, optional
 
 LISTENER: Final = Record(
@@ -35,6 +35,20 @@ LISTENER: Final = Record(
             "A PROXY header (v1 or v2) is required from these peers, and everybody else is refused.",
         ),
     )
+)
+
+TRUSTED_PROXIES: Final = Record(
+    (
+        Field("from", ListOf(CIDR), "The proxies' addresses.", is_required=True),
+        optional(
+            "header",
+            Choice(("x-forwarded-for", "forwarded"), "a header that names clients"),
+            "x-forwarded-for",
+            "The only header that counts: the one that the proxies write themselves. `forwarded` is RFC 7239's. "
+            "A request whose other header names another client is refused.",
+        ),
+    ),
+    short="from",
 )
 
 LIMITS: Final = Record(

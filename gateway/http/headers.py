@@ -27,7 +27,6 @@ HOP_BY_HOP: Final = frozenset(
 # The gateway alone says these to the upstream; what the client sent under such a name is dropped.
 FORWARDING: Final = frozenset(
     {
-        b"forwarded",
         b"x-request-id",
         # Other proxies' names for the client's address: an upstream that was behind one may still believe them.
         b"x-forwarded",
@@ -99,7 +98,8 @@ UPGRADE: Final = 13
 FORWARDED_FOR: Final = 14
 DESTINATION: Final = 15  # it goes on in the spelling that was judged
 KEEP_ALIVE: Final = 16
-KINDS: Final = 17
+FORWARDED: Final = 17
+KINDS: Final = 18
 
 # Two of these are read differently by different servers; two of any other that we read are one list (RFC 9110 5.3).
 ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT, DESTINATION})
@@ -113,6 +113,7 @@ _REQUEST_KINDS: Final = {
     b"authorization": AUTHORIZATION,
     b"upgrade": UPGRADE,
     b"x-forwarded-for": FORWARDED_FOR,
+    b"forwarded": FORWARDED,
     b"destination": DESTINATION,
     b"user-agent": USER_AGENT,
     b"referer": REFERER,

@@ -7,9 +7,10 @@ rules; a certificate is asked for whenever some rule could require one, and neve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from gateway.facts import Action, Address, Decision, Reason, Request
+from gateway.facts import Action, Address, Decision, Origin, Reason, Request
 from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.index import RuleIndex
 from gateway.policy.matcher import Matcher, prepare
@@ -19,11 +20,24 @@ from gateway.policy.trace import Step, trace
 
 NO_RULE: Final = Decision(Action.DENY, Reason.NO_RULE, None, None, "no rule matches, so the request is denied")
 
+_ORIGINS: Final = {
+    Origin.UNNAMED: "the trusted proxy {} named no client, so only a rule whose from lists its own address lets it in",
+    Origin.PROXY: "{} is a trusted proxy, so only a rule whose from lists it lets it in without a certificate",
+}
+
 
 class Engine:
     """Rules made ready to decide. Immutable; one for each configuration that is loaded."""
 
-    __slots__ = ("_certificate_bits", "_covering_bits", "_index", "_matchers", "_sites", "needs_login")
+    __slots__ = (
+        "_certificate_bits",
+        "_covering_bits",
+        "_everywhere_bits",
+        "_index",
+        "_matchers",
+        "_sites",
+        "needs_login",
+    )
 
     def __init__(self, rules: Sequence[Rule], networks: Mapping[str, Sequence[Network]]) -> None:
         """`networks` are resolved, without `external`. Raises `PatternError` for a rule that cannot work."""
@@ -34,37 +48,49 @@ class Engine:
         self._sites: dict[tuple[str, ...], tuple[int, int]] = {}  # as many as there are sites
         self._certificate_bits = 0
         self._covering_bits = 0
+        self._everywhere_bits = 0
         for number, matcher in enumerate(self._matchers):
             self._certificate_bits |= (matcher.rule.action is Action.REQUIRE_CERTIFICATE) << number
             self._covering_bits |= matcher.covers_every_request << number
+            self._everywhere_bits |= (matcher.networks is None) << number
 
     def decide(self, request: Request) -> Decision:
         """What the rules say of a request, at a cost that hardly grows with their number."""
+        if (
+            request.origin is not Origin.CLIENT
+        ):  # a balancer's health checks: few, and told apart by other rules than clients
+            return self.decide_plain(request)
         number = self._index.first(request)
         return NO_RULE if number < 0 else self._matchers[number].verdict(request)
 
     def decide_plain(self, request: Request) -> Decision:
         """The same by going through the rules one by one: what `decide` is held against."""
-        for matcher in self._matchers:
-            if matcher.matches(request):
-                return matcher.verdict(request)
-        return NO_RULE
+        matching = next((matcher for matcher in self._matchers if matcher.matches(request)), None)
+        decision = NO_RULE if matching is None else matching.verdict(request)
+        if request.origin is Origin.CLIENT or decision.reason is None:
+            return decision
+        return replace(decision, detail=f"{decision.detail}; {_ORIGINS[request.origin].format(request.address)}")
 
     def trace(self, request: Request) -> tuple[Step, ...]:
         """Every rule up to the one that decides, with what became of each of its conditions."""
         return trace(self._matchers, request)
 
-    def asks_for_certificate(self, address: Address, host: str | None, site_hosts: tuple[str, ...]) -> bool:
+    def asks_for_certificate(self, address: Address | None, host: str | None, site_hosts: tuple[str, ...]) -> bool:
         """Whether some rule could require a certificate of a client, known by its address and TLS server name.
 
-        Without a server name (`host` None) any of the site's hosts may follow. A rule that covers whatever may
+        Without an address (None: a trusted proxy, which may name any client) no network is ruled out, and without a
+        server name (`host` None) any of the site's hosts may follow. A rule that covers whatever may
         follow ends the search: what stands below it never decides.
         """
-        here = self._index.by_address(address)
         if host is not None:
-            possible = covered = here & self._index.by_host(host)
+            possible = covered = self._index.by_host(host)
         else:
-            possible, covered = (here & bits for bits in self._by_site(site_hosts))
+            possible, covered = self._by_site(site_hosts)
+        if address is None:
+            covered &= self._everywhere_bits
+        else:
+            here = self._index.by_address(address)
+            possible, covered = possible & here, covered & here
         asking = possible & self._certificate_bits
         ending = covered & self._covering_bits
         first_end = ending & -ending

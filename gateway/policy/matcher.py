@@ -6,11 +6,12 @@ meaning of a rule; `index` is a faster way to the same answer and a property tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import assert_never
 
-from gateway.facts import Action, Address, Decision, Reason, Request
+from gateway.facts import Action, Address, Decision, Origin, Reason, Request, parse_address
 from gateway.policy.conditions import Conditions
 from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.networks import Network, NetworkSet, named
@@ -24,6 +25,7 @@ class Matcher:
 
     rule: Rule
     networks: NetworkSet | None
+    addresses: frozenset[Address]  # those that `from` names each by itself, not within a network or by a name
     hosts: tuple[HostPattern, ...] | None
     uris: tuple[UriPattern, ...] | None
     methods: frozenset[str] | None
@@ -33,6 +35,16 @@ class Matcher:
     def is_from(self, address: Address) -> bool:
         """Whether the rule is for clients at this address."""
         return self.networks is None or self.networks.contains(address)
+
+    def is_from_client(self, request: Request) -> bool:
+        """Whether the rule is for the request's client. A proxy's address says nothing of a client that isn't named."""
+        if self.must_list(request):
+            return request.address in self.addresses
+        return self.is_from(request.address)
+
+    def must_list(self, request: Request) -> bool:
+        """Whether the rule matches only where it lists the address: a trusted proxy's, not a client's."""
+        return request.origin is not Origin.CLIENT and self.rule.action in request.origin.value
 
     def is_for_host(self, host: str) -> bool:
         """Whether the rule is for this normalised host."""
@@ -49,7 +61,7 @@ class Matcher:
     def matches(self, request: Request) -> bool:
         """Whether all conditions hold."""
         return (
-            self.is_from(request.address)
+            self.is_from_client(request)
             and self.is_for_host(request.host)
             and self.is_for_path(request.path)
             and self.is_for_method(request.method)
@@ -84,6 +96,7 @@ def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]]) -> Matcher:
     return Matcher(
         rule=rule,
         networks=None if rule.networks is None else _union(rule.networks, networks),
+        addresses=frozenset(single_addresses(rule.networks or ())),
         hosts=None if rule.hosts is None else tuple(map(parse_host_pattern, rule.hosts)),
         uris=None if rule.uris is None else tuple(map(parse_pattern, rule.uris)),
         methods=None if rule.methods is None else frozenset(method.upper() for method in rule.methods),
@@ -105,6 +118,17 @@ def _usual(rule: Rule) -> Decision:
 
 def _decision(rule: Rule, reason: Reason | None, detail: str) -> Decision:
     return Decision(rule.action, reason, rule.name, rule.line, detail)
+
+
+def single_addresses(items: Iterable[str]) -> Iterator[Address]:
+    """The addresses among the entries of a `from`: `10.0.0.9`, `10.0.0.9/32`, `fd00::9/128`."""
+    for item in items:
+        try:
+            network = ip_network(item)
+        except ValueError:  # a network's name
+            continue
+        if network.num_addresses == 1:
+            yield parse_address(str(network.network_address))
 
 
 def _union(items: Sequence[str], networks: Mapping[str, Sequence[Network]]) -> NetworkSet:

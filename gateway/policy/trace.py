@@ -56,7 +56,10 @@ def trace(matchers: Sequence[Matcher], request: Request) -> tuple[Step, ...]:
 
 def _checks(matcher: Matcher, request: Request) -> Iterable[Check]:
     rule = matcher.rule
-    if rule.networks is not None:
+    if matcher.must_list(request):
+        why = f"{request.address} is a trusted proxy and no client: from must list this address"
+        yield Check("from", matcher.is_from_client(request), why)
+    elif rule.networks is not None:
         yield _check("from", matcher.is_from(request.address), str(request.address), rule.networks)
     if rule.hosts is not None:
         yield _check("hosts", matcher.is_for_host(request.host), request.host, rule.hosts)

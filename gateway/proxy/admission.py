@@ -21,18 +21,19 @@ from gateway.facts import (
     Decision,
     Judgement,
     Login,
+    Origin,
     Peer,
     Reason,
     Request,
 )
-from gateway.http.headers import AUTHORIZATION, DESTINATION, FORWARDED_FOR
+from gateway.http.headers import AUTHORIZATION, DESTINATION, FORWARDED, FORWARDED_FOR
 from gateway.http.http1 import RequestHead
 from gateway.http.login import HIDDEN_LOGIN, carried_on, kind_of, login_of
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import Target, normalise
 from gateway.proxy.destination import read_destination
-from gateway.proxy.forwarding import client_address, forwarding_headers
+from gateway.proxy.forwarding import Client, client_of, forwarding_headers
 from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.rewrite import Rewriter, rewriter_for
 from gateway.proxy.snapshot import SiteState, Snapshot
@@ -78,6 +79,8 @@ class Admission:
         "_host",
         "_host_raw",
         "_identity_block",
+        "_is_proxy",
+        "_itself",
         "_judged_until",
         "_local_port",
         "_offline",
@@ -100,6 +103,8 @@ class Admission:
         self.snapshot = snapshot
         self.site = site
         self.peer = peer
+        self._is_proxy = snapshot.trusted_proxies.contains(peer.address)
+        self._itself = Client(peer.address, Origin.CLIENT)
         self.fields = ConnectionFields.of_peer(peer)
         self.judgement: Judgement = NO_CERTIFICATE
         self.leaf_der: bytes | None = None
@@ -149,6 +154,7 @@ class Admission:
         """Judge by another snapshot from now on; `judge` must follow where a certificate was shown."""
         self.snapshot = snapshot
         self.site = site
+        self._is_proxy = snapshot.trusted_proxies.contains(self.peer.address)
         self._host_raw = None
 
     def is_due(self, unix_seconds: float) -> bool:
@@ -164,14 +170,21 @@ class Admission:
         """The upstream goes on with a login on that connection, and doesn't say whose."""
         self.connection_login = HIDDEN_LOGIN
 
-    def name_client(self, head: RequestHead, record: AccessRecord) -> Address | None:
+    def name_client(self, head: RequestHead, record: AccessRecord) -> Client | None:
         """Write down whom a trusted proxy names; None where the peer speaks for itself. Raises `RequestError`."""
-        proxies, forwarded_for = self.snapshot.trusted_proxies, head.values[FORWARDED_FOR]
-        if forwarded_for is None or not proxies.contains(self.peer.address):
+        if not self._is_proxy:
             return None
-        address = client_address(self.peer.address, forwarded_for, proxies)
-        record.connection = self.fields.with_client(address)
-        return address
+        peer, values, snapshot = self.peer.address, head.values, self.snapshot
+        client = client_of(
+            peer,
+            values[FORWARDED_FOR],
+            values[FORWARDED],
+            snapshot.trusted_proxies,
+            snapshot.config.trusted_proxies_header,
+        )
+        if client.address != peer:
+            record.connection = self.fields.with_client(client.address)
+        return client
 
     def readmit(self, head: RequestHead, record: AccessRecord) -> None:
         """Judge a request that is under way by what counts now. Raises `RequestError`.
@@ -193,19 +206,19 @@ class Admission:
             raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
         if head.host is None or head.host != self._host_raw:
             self._name_host(self.implied_host if head.host is None else head.host)
-        address, forwarding = self.peer.address, self._forwarding
-        if (named := self.name_client(head, record)) is not None:
-            address = named
-            chain = b"%b, %b" % (head.values[FORWARDED_FOR] or b"", str(self.peer.address).encode("ascii"))
-            forwarding = self._forwarding_headers(address, chain)
-        target, login, decision = self._decide(head, address, record)
+        client, forwarding = self.name_client(head, record), self._forwarding
+        if client is None:
+            client = self._itself
+        elif client.address != self.peer.address:
+            forwarding = self._forwarding_headers(client.address, self._chain(head, client.address))
+        target, login, decision = self._decide(head, client, record)
         record.rule = decision.rule
         record.decision = decision.action
         if decision.reason is not None:
             raise RequestError(decision.reason, decision.detail)
         destination = head.values[DESTINATION]
         if destination is not None:
-            forwarding = self._destination(head, destination, address, record) + forwarding
+            forwarding = self._destination(head, destination, client, record) + forwarding
         before, after = self._upstream_head(head, target, forwarding)
         authorization = head.values[AUTHORIZATION]
         return Admitted(
@@ -213,7 +226,7 @@ class Admission:
             before,
             after,
             decision,
-            address,
+            client.address,
             record.connection,
             record.user,
             login,
@@ -234,10 +247,17 @@ class Admission:
         self._rewriter = rewriter_for(self.site.upstream, raw.decode("ascii"))
         self._forwarding = self._forwarding_headers(self.peer.address, None)
 
+    def _chain(self, head: RequestHead, client: Address) -> bytes:
+        """The X-Forwarded-For for the upstream: the proxy's own, where it is the one that counts, and the proxy."""
+        told = head.values[FORWARDED_FOR]
+        if told is None or self.snapshot.config.trusted_proxies_header != "x-forwarded-for":
+            told = str(client).encode("ascii")
+        return b"%b, %b" % (told, str(self.peer.address).encode("ascii"))
+
     def _forwarding_headers(self, client: Address, chain: bytes | None) -> bytes:
         return forwarding_headers(client, chain, self._host, scheme="https", port=self._local_port)
 
-    def _decide(self, head: RequestHead, address: Address, record: AccessRecord) -> tuple[bytes, Login, Decision]:
+    def _decide(self, head: RequestHead, client: Client, record: AccessRecord) -> tuple[bytes, Login, Decision]:
         """(target for the upstream, the request's login, decision)."""
         target = normalise(head.target)
         method = head.method.decode("ascii")
@@ -248,21 +268,31 @@ class Admission:
         record.device_id = login.device_id
         engine = self.snapshot.engine
         # All that a decision depends on: webmail asks for one path over and over, with another query each time.
-        facts = (method, target.match, login, address, self._host, self.judgement, carried, engine)
+        facts = (method, target.match, login, client, self._host, self.judgement, carried, engine)
         if facts != self._decided_by:
-            request = Request(address, self._host, method, target.match, self.judgement, login, carried)
+            address, origin = client
+            request = Request(address, self._host, method, target.match, self.judgement, login, carried, origin)
             self._decision = engine.decide(request)
             self._decided_by = facts
         return _spelling(target), login, self._decision
 
-    def _destination(self, head: RequestHead, value: bytes, address: Address, record: AccessRecord) -> bytes:
+    def _destination(self, head: RequestHead, value: bytes, client: Client, record: AccessRecord) -> bytes:
         """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
         host = self._host_raw or b""  # there is one: see `_name_host`
         is_absolute, target = read_destination(value, host)
         method = head.method.decode("ascii")
         login = login_of(target.match, target.query, head.values[AUTHORIZATION])
         decision = self.snapshot.engine.decide(
-            Request(address, self._host, method, target.match, self.judgement, login, self.connection_login)
+            Request(
+                client.address,
+                self._host,
+                method,
+                target.match,
+                self.judgement,
+                login,
+                self.connection_login,
+                client.origin,
+            )
         )
         if decision.reason is not None:
             record.rule = decision.rule

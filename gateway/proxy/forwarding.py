@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 from gateway.errors import RequestError
-from gateway.facts import Address, Reason, parse_address
+from gateway.facts import Address, Origin, Reason
+from gateway.http.forwarded import forwarded_for_entries, forwarded_for_node, forwarded_nodes
 from gateway.policy.networks import NetworkSet
 
-# A longer chain of proxies is a client's invention.
-MAX_FORWARDED_FOR_ENTRIES: Final = 32
+ClientHeader = Literal["x-forwarded-for", "forwarded"]
 
 
-def client_address(peer: Address, forwarded_for: bytes | None, trusted: NetworkSet) -> Address:
-    """The client's address: the peer, or behind trusted proxies the right-most X-Forwarded-For entry that is none.
+class Client(NamedTuple):
+    """For whom a trusted proxy speaks."""
 
-    Raises `RequestError` where a trusted proxy sends what is no address: nobody can be judged by that.
+    address: Address
+    origin: Origin  # whose that is
+
+
+def client_of(
+    peer: Address, forwarded_for: bytes | None, forwarded: bytes | None, trusted: NetworkSet, counts: ClientHeader
+) -> Client:
+    """Whom a trusted `peer` names in the header that counts: the right-most node that is no trusted proxy.
+
+    Raises `RequestError` for a header that can't be read, and where the other one names another client.
     """
-    if forwarded_for is None or not trusted.contains(peer):
-        return peer
-    entries = forwarded_for.split(b",")
-    if len(entries) > MAX_FORWARDED_FOR_ENTRIES:
-        raise RequestError(Reason.BAD_REQUEST, f"more than {MAX_FORWARDED_FOR_ENTRIES} entries in X-Forwarded-For")
-    address = peer
-    for entry in reversed(entries):
-        address = _entry(entry)
-        if not trusted.contains(address):
-            break
-    return address
+    if counts == "forwarded":
+        counted, other = _by_forwarded(peer, forwarded, trusted), _by_forwarded_for(peer, forwarded_for, trusted)
+    else:
+        counted, other = _by_forwarded_for(peer, forwarded_for, trusted), _by_forwarded(peer, forwarded, trusted)
+    if counted.origin is other.origin is Origin.CLIENT and counted != other:
+        raise RequestError(Reason.BAD_REQUEST, "X-Forwarded-For and Forwarded name different clients")
+    return counted
 
 
-def _entry(entry: bytes) -> Address:
-    """One entry, also with a port or in brackets, as Azure and IIS write it."""
-    text = entry.strip().decode("latin-1")
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise RequestError(Reason.BAD_REQUEST, "an X-Forwarded-For entry is no IP address") from error
+def _by_forwarded_for(peer: Address, value: bytes | None, trusted: NetworkSet) -> Client:
+    if value is None:
+        return Client(peer, Origin.UNNAMED)
+    return _first_stranger(peer, map(forwarded_for_node, reversed(forwarded_for_entries(value))), trusted)
+
+
+def _by_forwarded(peer: Address, value: bytes | None, trusted: NetworkSet) -> Client:
+    if value is None:
+        return Client(peer, Origin.UNNAMED)
+    return _first_stranger(peer, reversed(forwarded_nodes(value)), trusted)
+
+
+def _first_stranger(peer: Address, nodes: Iterable[Address | None], trusted: NetworkSet) -> Client:
+    """The first that is no trusted proxy. `nodes`: the nearest first; what lies behind the first is its own word."""
+    proxy = peer
+    for node in nodes:
+        if node is None:
+            return Client(proxy, Origin.UNNAMED)
+        if not trusted.contains(node):
+            return Client(node, Origin.CLIENT)
+        proxy = node
+    return Client(proxy, Origin.PROXY)
 
 
 def forwarding_headers(client: Address, chain: bytes | None, host: str, *, scheme: str, port: int) -> bytes:

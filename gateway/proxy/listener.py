@@ -101,8 +101,10 @@ class Front(asyncio.Protocol):
         if not service.handshakes.allows(peer.address, clock.monotonic_seconds()):
             self._fail("too many handshakes from this address")
             return
+        # A trusted proxy may name any client: the rules for its own address are not those that will decide.
+        address = None if snapshot.trusted_proxies.contains(peer.address) else peer.address
         is_asking = bool(site.tls.trust.anchors) and snapshot.engine.asks_for_certificate(
-            peer.address, hello.server_name, site.site.hosts
+            address, hello.server_name, site.site.hosts
         )
         connection = ClientConnection(
             service,

@@ -121,7 +121,7 @@ def test_a_proxys_own_lockout_is_not_that_of_everybody_behind_it(start, credenti
     gateway = start(settings)
     alice = credentials["alice"]
     for _ in range(4):
-        assert ask(gateway.port, "/webmail", source=OUTSIDE).verdict == (403, "certificate_missing")
+        assert ask(gateway.port, "/webmail", source=OUTSIDE).verdict == (403, "denied_by_rule")
     until(lambda: is_locked(gateway, OUTSIDE, alice), "the proxy is locked out")
     with Client(gateway.port, source=OUTSIDE, identity=alice) as proxy:
         assert proxy.ask("GET", "/webmail", "X-Forwarded-For: 203.0.113.1").status == 200

@@ -151,6 +151,48 @@ def test_how_the_client_was_found(ask_json, peer, chain, client, found):
     assert told["client"]["found"].startswith(found)
 
 
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ((), "a trusted proxy that sends no X-Forwarded-For, so no client is known"),
+        (("--forwarded", "for=10.1.1.1"), "a trusted proxy that sends no X-Forwarded-For, so no client is known"),
+    ],
+)
+def test_a_trusted_proxy_that_names_no_client_is_in_no_network(ask_json, ask, fields, found):
+    told = ask_json("--ip", "10.9.9.9", *fields, "https://mail.example.com/webmail")
+    assert told["client"] == {"peer": "10.9.9.9", "address": "10.9.9.9", "found": found, "networks": []}
+    assert told["certificate"]["asked"] is True
+    assert [rule["matches"] for rule in told["rules"]] == [False, False, True]
+    assert (told["outcome"]["reason"], told["outcome"]["rule"]) == ("denied_by_rule", "Rest")
+    assert "the trusted proxy 10.9.9.9 named no client" in told["outcome"]["detail"]
+    out = ask("--ip", "10.9.9.9", *fields, "https://mail.example.com/webmail").out
+    assert "in no network: no client is known, only its proxy" in out
+
+
+def test_a_proxy_that_is_named_as_the_client_is_not_inside(ask_json):
+    told = ask_json("--ip", "10.9.9.9", "--forwarded-for", "10.9.9.9", "https://mail.example.com/webmail")
+    assert told["client"]["found"] == "X-Forwarded-For of the trusted proxy 10.9.9.9"
+    assert [rule["matches"] for rule in told["rules"]] == [False, False, True]
+    assert "10.9.9.9 is a trusted proxy, so only a rule whose from lists it" in told["outcome"]["detail"]
+
+
+def test_forwarded_counts_where_it_is_configured(folder, capsys):
+    config = CONFIG.format().replace("[10.9.9.9]", "{from: 10.9.9.9, header: forwarded}")
+    (folder / "forwarded.yaml").write_text(config)
+    command = ["explain", "-c", str(folder / "forwarded.yaml"), "--json", "--ip", "10.9.9.9"]
+    assert run([*command, "--forwarded", "for=unknown", "https://mail.example.com/"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["client"]["found"] == "a trusted proxy; Forwarded names no client behind it"
+    assert run([*command, "--forwarded", "for=10.1.1.1", "https://mail.example.com/"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["client"]["found"] == "Forwarded of the trusted proxy 10.9.9.9"
+    assert (told["client"]["address"], told["outcome"]["rule"]) == ("10.1.1.1", "Inside")
+    fields = ["--forwarded", "for=10.1.1.1", "--forwarded-for", "10.1.1.2"]
+    assert run([*command, *fields, "https://mail.example.com/"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["outcome"]["detail"] == "X-Forwarded-For and Forwarded name different clients"
+
+
 def test_a_trusted_proxys_nonsense_is_a_bad_request(ask_json):
     told = ask_json("--ip", "10.9.9.9", "--forwarded-for", "unknown", "https://mail.example.com/")
     assert told["outcome"]["reason"] == "bad_request"

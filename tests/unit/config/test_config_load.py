@@ -42,7 +42,7 @@ listen:
 networks:
   internal: [office, 10.0.0.0/8]
   office: [203.0.113.0/28]
-trusted_proxies: 192.0.2.1
+trusted_proxies: {from: 192.0.2.1, header: forwarded}
 sites:
   - hosts: [Mail.example.com, "*.mail.example.com"]
     certificate: chain.crt
@@ -140,7 +140,7 @@ def test_every_key_reaches_the_model(write, folder):
         Listener("[::1]:80", "::1", 80, redirect_to_https=True, pki=True),
     )
     assert config.networks == {"internal": (office, ten), "office": (office,)}
-    assert config.trusted_proxies == (ip_network("192.0.2.1"),)
+    assert (config.trusted_proxies, config.trusted_proxies_header) == ((ip_network("192.0.2.1"),), "forwarded")
     assert config.name_servers == (NameServer("10.0.0.53", 53), NameServer("fd00::53", 5353))
     (site,) = config.sites
     assert site == Site(
@@ -287,6 +287,8 @@ def test_every_unavailable_key_is_tried():
         ("rules:", "limits: {headers: ${NOBODY:-4}0, body: ${NOBODY:-5}}\nrules:"),
         ("name: inside", "name: ${NOBODY:-42}"),
         ("rules:", "trusted_proxies: []\nrules:"),
+        ("rules:", "trusted_proxies: 192.0.2.1\nrules:"),
+        ("rules:", "trusted_proxies: {from: 192.0.2.1}\nrules:"),
         ("sites:", "networks: {internal: []}\nsites:"),
         ("mail.key", "locked.key\n    key_password: ${PASSWORD}"),
         ("mail.crt", "chain.crt"),
@@ -375,6 +377,25 @@ def test_what_works_and_is_probably_not_meant_is_a_warning(write, old, new, warn
     assert old in BASE
     found = warnings_of(write(BASE.replace(old, new, 1)))
     assert [warning in text for text in found] == ([] if warning is None else [True])
+
+
+def test_the_proxies_alone_stand_for_the_header_that_counts_by_default(write):
+    for text in ("[192.0.2.1, 10.0.0.0/8]", "{from: [192.0.2.1, 10.0.0.0/8]}"):
+        config = load(write(BASE.replace("rules:", f"trusted_proxies: {text}\nrules:", 1)), now=NOW, environ={})
+        assert config.trusted_proxies == (ip_network("192.0.2.1"), ip_network("10.0.0.0/8"))
+        assert config.trusted_proxies_header == "x-forwarded-for"
+
+
+def test_a_rule_for_a_proxys_checks_may_stand_below_one_that_takes_its_clients(write):
+    """Requests without a client reach it all the same; not behind a rule that denies them."""
+
+    def rules(first):
+        text = BASE.replace("from: internal", "from: 10.0.0.9", 1)
+        return write(text.replace("rules:", f"trusted_proxies: [10.0.0.9]\nrules:\n  - {{name: first, {first}}}", 1))
+
+    assert load(rules("from: internal, action: allow"), now=NOW, environ={})
+    with pytest.raises(ConfigErrors, match="the rule can never match"):
+        load(rules("from: internal, action: deny"), now=NOW, environ={})
 
 
 def test_a_list_without_a_ca_is_a_warning(write):

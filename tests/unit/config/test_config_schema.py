@@ -83,6 +83,9 @@ def test_the_json_schema_takes_the_example_as_yaml_1_1_reads_it():
         ("    key: mail.key\n", ""),
         ("name: inside", "name: 42"),
         ("from: internal", "from: []"),
+        ("rules:", "trusted_proxies: {header: forwarded}\nrules:"),
+        ("rules:", "trusted_proxies: {from: [], header: via}\nrules:"),
+        ("rules:", "trusted_proxies: [[10.0.0.9]]\nrules:"),
         ("rules:", "limits: {headers: 9}\nrules:"),
         ("rules:", "limits: {handshake: 10}\nrules:"),
         ("rules:", "workers: all\nrules:"),
@@ -147,13 +150,19 @@ def test_the_documented_defaults_are_the_models(write, monkeypatch):
     assert without_lines(written) == without_lines(implied)
 
 
+def _default_of(entry):
+    if not isinstance(entry.kind, Record):
+        return entry.default
+    return {} if entry.kind.short is None else {entry.kind.short: entry.default}
+
+
 def write_out(kind, value):
     """Put every documented default into a document."""
     match kind:
         case Record():
             for entry in kind.fields:
                 if entry.default is not None:
-                    value.setdefault(entry.name, {} if isinstance(entry.kind, Record) else entry.default)
+                    value.setdefault(entry.name, _default_of(entry))
                 if entry.name in value:
                     write_out(entry.kind, value[entry.name])
         case ListOf() if isinstance(value, list):

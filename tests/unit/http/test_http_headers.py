@@ -22,7 +22,7 @@ OURS = frozenset({b"x-client-email", b"client-cert"})
     "name",
     [
         *(b"Keep-Alive", b"Proxy-Connection", b"Proxy-Authorization", b"TE"),
-        *(b"Forwarded", b"X-Forwarded-For_", b"X_Forwarded_For", b"X.Forwarded.For", b"X-Forwarded-Anything"),
+        *(b"X.Real.IP", b"X-Forwarded-For_", b"X_Forwarded_For", b"X.Forwarded.For", b"X-Forwarded-Anything"),
         *(b"X-FORWARDED-HOST", b"x_forwarded-Proto", b"X-Forwarded", b"X-Real-IP", b"X-Request-Id", b"True-Client-IP"),
         *(b"Client-IP", b"X-Cluster-Client-Ip", b"CF-Connecting-IP", b"X-Originating-IP", b"X-Remote-Addr"),
         *(b"X-Original-URL", b"X_Rewrite_URL", b"X-HTTP-Method-Override", b"X-Webobjects-Remote-User"),

@@ -5,7 +5,15 @@ import pytest
 from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http import http1
-from gateway.http.headers import ACCEPT, AUTHORIZATION, FORWARDED_FOR, USER_AGENT, RequestClassifier, ResponseClassifier
+from gateway.http.headers import (
+    ACCEPT,
+    AUTHORIZATION,
+    FORWARDED,
+    FORWARDED_FOR,
+    USER_AGENT,
+    RequestClassifier,
+    ResponseClassifier,
+)
 from gateway.http.http1 import END_OF_HEAD, MAX_LENGTH_DIGITS, check_unfinished, parse_request, parse_response
 
 LIMITS = {"uri_bytes": 100, "header_bytes": 400}
@@ -108,6 +116,9 @@ def test_the_framing_counts_where_connection_names_it():
 def test_the_chain_of_proxies_is_read_in_order_and_does_not_pass():
     head = get(b"Host: a", b"X-Forwarded-For: 1.2.3.4", b"X_Forwarded_For: 6.6.6.6", b"x-forwarded-for: 5.6.7.8")
     assert head.values[FORWARDED_FOR] == b"1.2.3.4, 5.6.7.8"
+    assert head.passing == []
+    head = get(b"Host: a", b"Forwarded: for=1.2.3.4", b"FORWARDED: for=5.6.7.8")
+    assert head.values[FORWARDED] == b"for=1.2.3.4, for=5.6.7.8"
     assert head.passing == []
 
 

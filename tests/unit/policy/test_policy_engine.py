@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.facts import Action, Judgement, Login, Reason, parse_address
+from gateway.facts import Action, Judgement, Login, Origin, Reason, parse_address
 from gateway.policy.engine import NO_RULE, Engine
 from gateway.policy.rules import CertificateConditions, PatternError
 from gateway.policy.uri import normalise
@@ -258,6 +258,83 @@ def test_the_answer_for_a_site_is_the_same_the_second_time(main_rules):
         assert engine.asks_for_certificate(outside, None, ("mail.example.com",))
         assert not engine.asks_for_certificate(inside, None, ("mail.example.com",))
         assert not engine.asks_for_certificate(outside, None, ("other.example.com",))
+
+
+PROXY = "10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        ([{"networks": ("internal",)}], Reason.NO_RULE),
+        ([{"networks": ("external",)}], Reason.NO_RULE),
+        ([{}], Reason.NO_RULE),
+        ([{"networks": ("10.0.0.0/24",)}], Reason.NO_RULE),
+        ([{"networks": ("balancers",)}], Reason.NO_RULE),
+        ([{"networks": ("10.0.0.10",)}], Reason.NO_RULE),
+        ([{"networks": (PROXY,)}], None),
+        ([{"networks": ("10.0.0.8", "10.0.0.9/32")}], None),
+        ([{"networks": (PROXY,), "uris": ("/x",)}], Reason.NO_RULE),
+        ([{"networks": ("internal",)}, {"networks": (PROXY,)}], None),
+        ([{"action": "deny", "networks": ("internal",)}, {"networks": (PROXY,)}], Reason.DENIED_BY_RULE),
+        ([{"action": "deny", "networks": ("external",)}, {"networks": (PROXY,)}], None),
+        ([{"action": "deny"}, {"networks": (PROXY,)}], Reason.DENIED_BY_RULE),
+        ([{"action": "require_certificate"}], Reason.NO_RULE),
+        ([{"action": "require_certificate", "networks": (PROXY,)}], Reason.CERTIFICATE_MISSING),
+    ],
+)
+def test_a_client_that_nobody_named_is_let_in_only_by_a_rule_for_its_proxy(rule, request_of, rules, reason):
+    networks = NETWORKS | {"balancers": (ip_network("10.0.0.9/32"),)}
+    engine = Engine([rule(**conditions) for conditions in rules], networks)
+    request = request_of(address=PROXY, origin=Origin.UNNAMED)
+    decision = engine.decide(request)
+    assert decision.reason == reason
+    assert decision == engine.decide_plain(request)
+    assert (reason is None) == ("the trusted proxy 10.0.0.9 named no client" not in decision.detail)
+    steps = engine.trace(request)
+    assert steps[-1].is_match == (decision.rule is not None)
+    if rules[0] == {"networks": ("internal",)}:
+        assert steps[0].why == "10.0.0.9 is a trusted proxy and no client: from must list this address"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "reason"),
+    [
+        ({"networks": ("internal",)}, Reason.NO_RULE),
+        ({}, Reason.NO_RULE),
+        ({"networks": (PROXY,)}, None),
+        ({"action": "deny", "networks": ("internal",)}, Reason.DENIED_BY_RULE),
+        ({"action": "require_certificate", "networks": ("internal",)}, Reason.CERTIFICATE_MISSING),
+    ],
+)
+def test_a_proxy_that_is_named_as_the_client_is_not_let_in_as_one(rule, request_of, trusted, conditions, reason):
+    engine = Engine([rule(**conditions)], NETWORKS)
+    decision = engine.decide(request_of(address=PROXY, origin=Origin.PROXY))
+    assert decision.reason == reason
+    assert (reason is None) == ("10.0.0.9 is a trusted proxy" not in decision.detail)
+    if reason is Reason.CERTIFICATE_MISSING:
+        request = request_of(address=PROXY, origin=Origin.PROXY, judgement=trusted())
+        assert engine.decide(request).reason is None
+
+
+def test_an_ipv6_proxy_is_named_in_any_spelling(rule, request_of):
+    for text in ("fd00::9", "FD00:0::9/128"):
+        engine = Engine([rule(networks=(text,))], NETWORKS)
+        assert engine.decide(request_of(address="fd00::9", origin=Origin.UNNAMED)).reason is None
+
+
+def test_a_trusted_proxy_is_asked_where_anybody_could_be(main_rules, rule):
+    """It may name any client."""
+
+    def asks(rules, host="mail.example.com"):
+        return Engine(rules, NETWORKS).asks_for_certificate(None, host, ("mail.example.com",))
+
+    assert asks(main_rules)
+    assert asks(main_rules, host=None)
+    assert not asks(main_rules, host="other.example.com")
+    assert asks([rule(networks=("internal",)), rule("require_certificate", networks=("external",))])
+    assert not asks([rule(), rule("require_certificate")])
+    assert not asks([rule(networks=("internal",))])
 
 
 def test_a_trace_says_why(main_rules, request_of, trusted, rule):

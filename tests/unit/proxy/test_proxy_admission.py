@@ -222,9 +222,68 @@ def test_clients_behind_one_proxy_connection_are_told_apart(balanced):
     assert [record["client_ip"] for record in balanced.records] == ["192.168.0.1", "192.168.0.2", "192.168.0.1"]
 
 
-def test_a_request_without_the_header_is_the_proxys_own(balanced):
-    head = sent(balanced)
+@pytest.mark.parametrize("fields", [(), ("Forwarded: for=192.168.0.1",)])
+def test_a_request_whose_client_is_not_named_is_of_no_network(balanced, fields):
+    """The proxy's own address is inside."""
+    client = balanced.client()
+    client.says(get("/webmail", *fields))
+    assert header(client.hears(), "X-Gateway-Reason") == "no_rule"
+    assert balanced.record["client_ip"] == "10.0.0.9"
+    assert balanced.record["client_port"] is not None, "the connection's own"
+    assert "the trusted proxy 10.0.0.9 named no client" in balanced.record["detail"]
+
+
+def test_a_proxy_that_is_named_as_the_client_is_not_inside_without_a_certificate(balanced):
+    """It may be the first of two, which named nobody to the second."""
+    client = balanced.client()
+    client.says(get("/webmail", "X-Forwarded-For: 10.0.0.7"))
+    assert header(client.hears(), "X-Gateway-Reason") == "certificate_missing"
+    assert balanced.record["client_ip"] == "10.0.0.7"
+
+
+CHECKS = {"name": "Checks", "from": ["10.0.0.9"], "uri": ["=/webmail"], "action": "allow"}
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["first", "last"])
+def test_a_rule_for_the_proxys_own_address_lets_its_checks_in(make_world, at):
+    inside = {"name": "Inside", "from": "internal", "action": "allow"}
+    rules = [CHECKS, inside] if at == 0 else [inside, CHECKS]
+    world = make_world(trusted_proxies=["10.0.0.9"], rules=rules)
+    head = sent(world)
     assert header(head, "X-Forwarded-For") == "10.0.0.9"
+    client = world.client()
+    client.says(get("/secret"))
+    assert header(client.hears(), "X-Gateway-Reason") == "no_rule"
+    assert world.records[-1]["rule"] is None
+
+
+def test_the_header_that_counts_is_configured(make_world):
+    world = make_world(trusted_proxies={"from": ["10.0.0.9"], "header": "forwarded"})
+    head = sent(world, 'Forwarded: for=6.6.6.6, for="192.168.0.7:443"')
+    assert header(head, "X-Forwarded-For") == "192.168.0.7, 10.0.0.9"
+    assert header(head, "Forwarded") == "for=192.168.0.7;host=mail.example.com;proto=https"
+    head = sent(world, "Forwarded: for=192.168.0.7", "X-Forwarded-For: 6.6.6.6, 192.168.0.7")
+    assert header(head, "X-Forwarded-For") == "192.168.0.7, 10.0.0.9"
+    client = world.client()
+    client.says(get("/webmail", "X-Forwarded-For: 192.168.0.7"))
+    assert header(client.hears(), "X-Gateway-Reason") == "no_rule"
+
+
+def test_two_headers_that_name_different_clients_are_refused(balanced):
+    client = balanced.client()
+    client.says(get("/webmail", "X-Forwarded-For: 192.168.0.7", "Forwarded: for=192.168.0.8"))
+    assert header(client.hears(), "X-Gateway-Reason") == "bad_request"
+    assert balanced.record["detail"] == "X-Forwarded-For and Forwarded name different clients"
+
+
+def test_a_proxy_that_is_trusted_from_a_reload_on_has_to_name_its_clients(files, world):
+    client = world.client()
+    client.says(get())
+    world.accepts().says(response())
+    world.does(world.service.adopt, files.snapshot(trusted_proxies=["10.0.0.9"]))
+    client.hears()
+    client.says(get())
+    assert header(client.hears(), "X-Gateway-Reason") == "no_rule"
 
 
 # judging again
