@@ -21,7 +21,7 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import constraints, crl, csv_users, issue, key_pool, passwords, pkcs12
+from gateway.pki import constraints, crl, csv_users, issue, key_pool, logins, passwords, pkcs12
 from gateway.pki.authority import Authority
 from gateway.pki.csv_users import UserRow
 from gateway.pki.desk import Desk
@@ -150,12 +150,16 @@ def _clear_up(desk: Desk, authority: Authority, run_id: str, out: Path, now: dat
 
 def _row_check(desk: Desk, authority: Authority, run_id: str, now: datetime) -> csv_users.RowCheck:
     holders = _holders(desk, authority, now)
+    with desk.registry.reading() as connection:
+        known = logins.registered(connection, now)
 
     def check(row: UserRow) -> Iterator[tuple[str, UsageError]]:
         for column, tried in (
             ("email", partial(constraints.check, authority.path, email=row.email, upn=None)),
             ("upn", partial(constraints.check, authority.path, email=None, upn=row.upn)),
             ("name", partial(check_text, row.common_name, "name with its device")),
+            ("name", partial(known.check_name, row.common_name, email=row.email, upn=row.upn)),
+            ("upn", partial(known.check_upn, row.upn, email=row.email)),
             ("days", partial(issue.validity, authority, row.days, now)),
         ):
             try:

@@ -14,6 +14,7 @@ from typing import Final
 
 from gateway.errors import UsageError
 from gateway.pki.csv_reading import CsvProblem, CsvRecord, UnreadableError, records
+from gateway.pki.logins import Logins, check_own
 from gateway.pki.names import check_email, check_text, name_key
 from gateway.pki.words import P12Format
 
@@ -82,6 +83,7 @@ def parse(data: bytes, file: str, check: RowCheck) -> list[UserRow]:
     except UnreadableError as error:
         problems += error.problems
     problems += _duplicates(rows, columns)
+    problems += _logins_of_others(rows, columns)
     if not (rows or problems):
         problems.append(CsvProblem(2, 1, "there are no users", "write one on each line after the header"))
     if problems:
@@ -138,7 +140,8 @@ def _read_row(
     row = UserRow(line=record.line, **values)  # type: ignore[arg-type]
     rows.append(row)
     problems += (
-        CsvProblem(record.line, _number(columns, column), wrong.cause, wrong.remedy) for column, wrong in check(row)
+        CsvProblem(record.line, _number(columns, column), wrong.cause, wrong.remedy)
+        for column, wrong in (*_foreign(row), *check(row))
     )
 
 
@@ -162,6 +165,28 @@ def _value(column: str, text: str) -> object:
             return P12Format(text.lower())
         case _:
             return check_text(text, column)
+
+
+def _foreign(row: UserRow) -> Iterator[tuple[str, UsageError]]:
+    """Addresses and logins in a row that are not its user's own."""
+    for column, text in (("name", row.name), ("device", row.device), ("department", row.department)):
+        try:
+            check_own(text or "", column, email=row.email, upn=row.upn)
+        except UsageError as error:
+            yield column, error
+
+
+def _logins_of_others(rows: list[UserRow], columns: list[str]) -> Iterator[CsvProblem]:
+    """Names and principal names that are the login of another row's user."""
+    known = Logins(row.email for row in rows)
+    for row in rows:
+        try:
+            column = "name"
+            known.check_name(row.common_name, email=row.email, upn=row.upn)
+            column = "upn"
+            known.check_upn(row.upn, email=row.email)
+        except UsageError as error:
+            yield CsvProblem(row.line, _number(columns, column), error.cause, error.remedy)
 
 
 def _duplicates(rows: list[UserRow], columns: list[str]) -> Iterator[CsvProblem]:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from gateway.errors import UsageError
-from gateway.pki import constraints, crl, pkcs8, profiles
+from gateway.pki import constraints, crl, logins, pkcs8, profiles
 from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
@@ -84,10 +84,22 @@ def checked(authority: Authority, order: Order, now: datetime) -> Order:
         upn=None if order.upn is None else check_email(order.upn, "user principal name"),
         department=None if order.department is None else check_text(order.department, "department"),
     )
+    for text, what in ((clean.common_name, "common name"), (clean.department, "department")):
+        logins.check_own(text or "", what, email=clean.email, upn=clean.upn)
     hosts = [host.value for host in clean.hosts if isinstance(host, x509.DNSName)]
     constraints.check(authority.path, email=clean.email, upn=clean.upn, hosts=hosts)
     validity(authority, clean.days, now)
     return clean
+
+
+def check_logins(desk: Desk, order: Order, now: datetime) -> None:
+    """Refuse names that are the login of somebody else who has a certificate. Raises `UsageError`."""
+    if order.email is None:
+        return
+    with desk.registry.reading() as connection:
+        known = logins.registered(connection, now)
+    known.check_name(order.common_name, email=order.email, upn=order.upn)
+    known.check_upn(order.upn, email=order.email)
 
 
 def check_not_revoked(desk: Desk, authority: Authority) -> None:
@@ -134,6 +146,8 @@ def issue(
         serials = claims.holders(connection, authority.record.id, clean.common_name, clean.purpose, now)
     if serials:
         raise claims.taken(clean.common_name, serials)
+    if clean.run is None:  # an import has checked all of its rows at once
+        check_logins(desk, clean, now)
     certificate = sign(authority, clean, key, now)
     new = certificates.NewCertificate(
         certificate=certificate,

@@ -44,6 +44,7 @@ def renew(
     if renewal.overlap < timedelta(0):
         raise UsageError("the overlap cannot be negative", "Give a duration such as 14d.")
     order = issue.checked(authority, _order_of(old, renewal.days), now)
+    issue.check_logins(desk, order, now)
     issue.check_not_revoked(desk, authority)
     certificate = issue.sign(authority, order, renewal.key, now)
     new = certificates.NewCertificate(

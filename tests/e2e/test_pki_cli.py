@@ -532,6 +532,20 @@ def test_a_bad_csv_issues_nothing(corp):
     corp.run("cert", "import", "none.csv", "--ca", "corp", "--out", "out", code=2)
 
 
+def test_nobody_gets_a_name_that_is_somebody_elses_login(corp):
+    (corp.folder / "users.csv").write_text("email,name\nmallory@example.com,bob@example.com\n")
+    mallory = ("cert", "issue", "mallory@example.com", "--ca", "corp", "--key", "ecdsa-p256")
+    refused = corp.run(*mallory, "--name", "bob@example.com", code=2)
+    assert "names 'bob@example.com', and the certificate is for mallory@example.com" in refused.stderr
+    refused = corp.run("cert", "import", "users.csv", "--ca", "corp", "--out", "out", code=2)
+    assert "users.csv:2:2: " in refused.stderr
+    assert corp.json("cert", "list") == []
+    corp.run("cert", "issue", "bob@example.com", "--ca", "corp", "--key", "ecdsa-p256")
+    corp.run(*mallory, "--upn", "bob@example.com", code=2)
+    corp.run(*mallory, "--name", "bob", code=2)
+    assert [each["email"] for each in corp.json("cert", "list")] == ["bob@example.com"]
+
+
 def test_no_argument_takes_a_secret(desk):
     """Whoever may list processes reads arguments: options for secrets take files."""
     for command in (("ca", "init"), ("ca", "import"), ("cert", "issue"), ("cert", "renew"), ("cert", "profile")):

@@ -123,6 +123,15 @@ def test_one_bad_row_and_nothing_is_made(desk, run, tmp_path):
     assert "Nothing was issued" in refused.value.remedy
 
 
+@pytest.mark.parametrize("row", ["m@example.com,bob,,", "m@example.com,Mallory,bob@example.com,"])
+def test_the_login_of_somebody_in_the_registry_is_not_given_to_another(desk, corp, run, row):
+    issue_to(desk, corp, "bob@example.com", "Bob Example")
+    with pytest.raises(CsvError) as refused:
+        run(corp, f"email,name,upn,days\n{row}\n")
+    assert [problem.line for problem in refused.value.problems] == [2]
+    assert len(_states(desk)) == 1
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_a_mistake_of_any_kind_and_nothing_is_made(desk, corp, tmp_path, kind):
     """Not even for the good rows before it, of which there is one in every file here that has columns."""
