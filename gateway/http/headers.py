@@ -68,7 +68,7 @@ IDENTITY_PREFIXES: Final = (b"ssl-client-", b"x-ssl-client-")
 
 # Removing these from a message because `Connection` names them would change what it says.
 NEVER_HOP_BY_HOP: Final = frozenset(
-    {b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"expect"}
+    {b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"expect", b"date"}
 )
 
 # Distinct names are few and short; hostile ones are neither, and must not fill the memory.
@@ -87,19 +87,20 @@ ACCEPT: Final = 3
 ACCEPT_LANGUAGE: Final = 4
 AUTHORIZATION: Final = 5
 CHALLENGE: Final = 6
-LAST_PASSING: Final = CHALLENGE
-DROP: Final = 7
-HOST: Final = 8
-CONTENT_LENGTH: Final = 9
-TRANSFER_ENCODING: Final = 10
-CONNECTION: Final = 11
-EXPECT: Final = 12
-UPGRADE: Final = 13
-FORWARDED_FOR: Final = 14
-DESTINATION: Final = 15  # it goes on in the spelling that was judged
-KEEP_ALIVE: Final = 16
-FORWARDED: Final = 17
-KINDS: Final = 18
+DATE: Final = 7
+LAST_PASSING: Final = DATE
+DROP: Final = 8
+HOST: Final = 9
+CONTENT_LENGTH: Final = 10
+TRANSFER_ENCODING: Final = 11
+CONNECTION: Final = 12
+EXPECT: Final = 13
+UPGRADE: Final = 14
+FORWARDED_FOR: Final = 15
+DESTINATION: Final = 16  # it goes on in the spelling that was judged
+KEEP_ALIVE: Final = 17
+FORWARDED: Final = 18
+KINDS: Final = 19
 
 # Two of these are read differently by different servers; two of any other that we read are one list (RFC 9110 5.3).
 ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT, DESTINATION})
@@ -128,7 +129,13 @@ _RESPONSE_KINDS: Final = {
     b"upgrade": UPGRADE,
     b"www-authenticate": CHALLENGE,
     b"keep-alive": KEEP_ALIVE,
+    b"date": DATE,
 }
+
+# What only the gateway tells its clients: the number under which the log has the request, and why it was refused.
+# An upstream that sends these would speak in the gateway's name.
+_OURS_IN_RESPONSES: Final = frozenset({b"x-request-id"})
+_OUR_PREFIX: Final = b"x-gateway-"
 
 
 _STRIPPED_PREFIXES: Final = (FORWARDING_PREFIX, OVERRIDE_PREFIX, *IDENTITY_PREFIXES)
@@ -207,7 +214,10 @@ class ResponseClassifier(Classifier):
         exact = _RESPONSE_KINDS.get(lower)
         if exact is not None:
             return exact
-        return DROP if lower in HOP_BY_HOP else PASS
+        folded = fold(name)
+        if lower in HOP_BY_HOP or folded in _OURS_IN_RESPONSES or folded.startswith(_OUR_PREFIX):
+            return DROP
+        return PASS
 
 
 def connection_options(value: bytes) -> frozenset[bytes]:

@@ -16,6 +16,7 @@ from gateway.http.fields import Fields, FieldsError, parse_fields
 from gateway.http.headers import (
     CHALLENGE,
     CONTENT_LENGTH,
+    DATE,
     DROP,
     FORWARDED_FOR,
     HOST,
@@ -101,6 +102,7 @@ class ResponseHead:
     __slots__ = (
         "challenge",
         "content_length",
+        "has_date",
         "is_chunked",
         "is_keep_alive",
         "keep_alive_seconds",
@@ -116,6 +118,7 @@ class ResponseHead:
     reason: bytes
     passing: list[bytes]
     challenge: bytes | None  # WWW-Authenticate, several joined
+    has_date: bool
     content_length: int | None
     is_chunked: bool
     is_keep_alive: bool
@@ -422,6 +425,7 @@ def _read_response_fields(head: ResponseHead, fields: Fields, classify: Classifi
     passing, values = _sort(fields, classify)
     (length, coding, connection, _, head.upgrade) = values[CONTENT_LENGTH:FORWARDED_FOR]
     head.challenge = values[CHALLENGE]
+    head.has_date = values[DATE] is not None
     head.keep_alive_seconds = None if (hint := values[KEEP_ALIVE]) is None else _keep_alive_seconds(hint)
     head.content_length = None if length is None else _length(length)
     head.is_chunked = coding is not None

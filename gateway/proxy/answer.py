@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
 from gateway.http.body import (
@@ -21,6 +22,7 @@ from gateway.http.body import (
     encode_chunk,
     encode_last_chunk,
 )
+from gateway.http.date import date_field
 from gateway.http.fields import Fields
 from gateway.http.headers import LAST_PASSING, NEVER_IN_TRAILERS, Classifier, ResponseClassifier, fold
 from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, has_bare_lf, parse_response
@@ -54,6 +56,7 @@ class Answer:
         "_has_let_continue",
         "_held",
         "_interim",
+        "_own_fields",
         "_request",
         "_rewriter",
         "_sends_chunked",
@@ -69,8 +72,9 @@ class Answer:
         "response",
     )
 
-    def __init__(self, request: RequestHead, rewriter: Rewriter | None) -> None:
+    def __init__(self, request: RequestHead, rewriter: Rewriter | None, request_id: bytes) -> None:
         self._request = request
+        self._own_fields = b"X-Request-Id: %b\r\n" % request_id
         self._rewriter = rewriter
         self._held = b""  # an unfinished head
         self._interim = 0
@@ -164,6 +168,8 @@ class Answer:
         parts = [
             b"HTTP/1.1 101 %b\r\n" % response.reason,
             *self._passing(response),
+            self._own_fields,
+            b"" if response.has_date else date_field(clock.unix_seconds()),
             b"Connection: Upgrade\r\nUpgrade: ",
             response.upgrade,
             b"\r\n\r\n",
@@ -177,7 +183,10 @@ class Answer:
     def _frame(self, response: ResponseHead, *, may_keep_alive: bool, is_pinned: bool) -> tuple[bytes, BodyReader]:
         """The head for the client, and how long the body is."""
         request = self._request
-        parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *self._passing(response)]
+        status_line = b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason)
+        parts = [status_line, *self._passing(response), self._own_fields]
+        if not response.has_date:  # RFC 9110 6.6.1: whoever forwards an answer adds it
+            parts.append(date_field(clock.unix_seconds()))
         length = response.content_length
         if length is not None and response.status != _NO_CONTENT:  # RFC 9110 8.6
             parts.append(b"Content-Length: %d\r\n" % length)

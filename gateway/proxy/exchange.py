@@ -64,13 +64,14 @@ class Exchange:
         self.head = head = admitted.head
         self._address = admitted.address
         self._logs_in = admitted.pins
-        self._request = b"%b%b%b" % (admitted.before, (record.request_id or "").encode("ascii"), admitted.after)
+        request_id = (record.request_id or "").encode("ascii")
+        self._request = b"%b%b%b" % (admitted.before, request_id, admitted.after)
         snapshot = client.snapshot
         self._limits = snapshot.config.limits
         self._body = RequestBody(head, self._limits, snapshot.classify) if head.has_body else None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
-        self._answer = Answer(head, admitted.rewriter)
+        self._answer = Answer(head, admitted.rewriter, request_id)
         self._sent_at = 0.0
         self._kept: KeptBody | None = None  # of the body, to be sent once more
         self._is_done = False

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, cast
 from gateway import clock
 from gateway.config.model import Listener
 from gateway.facts import Peer
+from gateway.http.date import date_field
 from gateway.logs.record import AccessRecord, ConnectionFields
+from gateway.logs.request_id import new_request_id
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.peers import peer_of
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
 _PLAIN_HTTP_ANSWER: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 59\r\n"
-    b"X-Gateway-Reason: bad_request\r\nConnection: close\r\n\r\n"
+    b"HTTP/1.1 400 Bad Request\r\n%bContent-Type: text/plain; charset=utf-8\r\nContent-Length: 59\r\n"
+    b"X-Request-Id: %b\r\nX-Gateway-Reason: bad_request\r\nConnection: close\r\n\r\n"
     b"This port speaks HTTPS only; use https:// in the address.\r\n"
 )
 
@@ -125,9 +127,10 @@ class Front(asyncio.Protocol):
 
     def _answer_plain_http(self, cause: str) -> None:
         """Say what is wrong; the client may still be sending its request."""
-        self._log(cause)
+        request_id, now = new_request_id(), clock.unix_seconds()
+        self._log(cause, request_id)
         self._reader = ClientHelloReader()
-        self._transport.write(_PLAIN_HTTP_ANSWER)
+        self._transport.write(_PLAIN_HTTP_ANSWER % (date_field(now), request_id.encode("ascii")))
         self._transport.write_eof()
         self._lingering = Lingering(clock.monotonic_seconds(), is_brief=self._service.is_draining)
         self.deadline = self._lingering.deadline
@@ -144,9 +147,9 @@ class Front(asyncio.Protocol):
         self.deadline = float("inf")
         self._transport.close()
 
-    def _log(self, cause: str) -> None:
+    def _log(self, cause: str, request_id: str | None = None) -> None:
         if self._peer is not None:
-            record = AccessRecord(ConnectionFields.of_peer(self._peer), clock.unix_seconds(), None)
+            record = AccessRecord(ConnectionFields.of_peer(self._peer), clock.unix_seconds(), request_id)
             record.refused(cause, cause)
             self._service.log(record)
 

@@ -6,8 +6,10 @@ the normalised path; every connection ends with its answer.
 
 from __future__ import annotations
 
+from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import Reason
+from gateway.http.date import date_field
 from gateway.http.http1 import RequestHead
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
@@ -25,9 +27,13 @@ class RedirectConnection(PlainConnection):
         location = location_of(self._service.snapshot, head)
         record = self.begin(head)
         record.status = 308
-        lines = ["HTTP/1.1 308 Permanent Redirect", f"Location: {location}", f"X-Request-Id: {record.request_id}"]
-        lines += ["Content-Length: 0", "Connection: close", "", ""]
-        self._transport.write("\r\n".join(lines).encode("latin-1"))
+        fields = (
+            b"HTTP/1.1 308 Permanent Redirect\r\n",
+            date_field(clock.unix_seconds()),
+            f"Location: {location}\r\nX-Request-Id: {record.request_id}\r\n".encode("latin-1"),
+            b"Content-Length: 0\r\nConnection: close\r\n\r\n",
+        )
+        self._transport.write(b"".join(fields))
         self.end(record)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import ANOTHER_CERTIFICATE_COULD_HELP, STATUS_OF_REASON, Judgement, Reason
+from gateway.http.date import date_field
 from gateway.http.headers import ACCEPT, ACCEPT_LANGUAGE
 from gateway.http.http1 import RequestHead
 from gateway.http.pages import Pages
@@ -75,7 +77,7 @@ def write_refusal(
     record.status = status
     record.refused(error.reason, error.cause)
     record.bytes_out = len(body) if has_body else 0
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status])]
+    parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status]), date_field(clock.unix_seconds())]
     parts += [b"%b: %b\r\n" % header for header in headers]
     if isinstance(error, LockedOut):
         parts.append(b"Retry-After: %d\r\n" % error.retry_after_seconds)

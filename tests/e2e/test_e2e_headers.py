@@ -108,7 +108,8 @@ def test_hop_by_hop_fields_of_the_answer_stay_upstream(gateway, mail):
     fields = [b"Connection: keep-alive, X-Private", b"Keep-Alive: timeout=5", b"X-Private: a", b"Set-Cookie: a=b"]
     mail.answer("/webmail", lambda dialogue: dialogue.answer(b"x", *fields, b"Set-Cookie: c=d", b"X-Public: b"))
     answer = ask(gateway.port, "/webmail")
-    assert answer.fields == [
+    ours = ("Date", "X-Request-Id")
+    assert [field for field in answer.fields if field[0] not in ours] == [
         ("Set-Cookie", "a=b"),
         ("Set-Cookie", "c=d"),
         ("X-Public", "b"),

@@ -113,3 +113,15 @@ def test_a_classifier_has_to_say_how():
 )
 def test_connection_options(value, options):
     assert connection_options(value) == options
+
+
+@pytest.mark.parametrize(
+    "name", [b"X-Request-Id", b"x_request_id", b"X-Gateway-Reason", b"X-GATEWAY-Anything", b"x.gateway.y"]
+)
+def test_an_upstream_does_not_speak_in_the_gateways_name(name):
+    assert ResponseClassifier()[name] == headers.DROP
+
+
+@pytest.mark.parametrize("name", [b"X-Gateway", b"X-Gatewayed", b"My-X-Gateway-Reason", b"X-Request-Identity"])
+def test_an_upstreams_other_names_pass(name):
+    assert ResponseClassifier()[name] == PASS

@@ -261,6 +261,14 @@ def test_a_length_of_0_is_no_body_in_a_get_alone():
         assert known.upgrade == expected
 
 
+@pytest.mark.parametrize(
+    ("lines", "has_date"), [(b"", False), (b"date: x\r\n", True), (b"Connection: date\r\nDate: x\r\n", True)]
+)
+def test_an_answers_date_passes_whatever_it_says(lines, has_date):
+    head = response(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n")
+    assert head.has_date is has_date is (b"x" in head.passing)
+
+
 def test_no_upgrade_from_http_1_0():
     assert get(b"Connection: upgrade", b"Upgrade: websocket", start=b"GET / HTTP/1.0").upgrade is None
 

@@ -27,7 +27,7 @@ def outcome(parts):
 def answered(method, parts):
     """(outcome, what the client gets)."""
     line = f"{method} / HTTP/1.1\r\nHost: a".encode()
-    answer, out = Answer(parse(line + b"\r\n\r\n", len(line)), None), b""
+    answer, out = Answer(parse(line + b"\r\n\r\n", len(line)), None, b"id"), b""
     try:
         for part in parts:
             if answer.is_complete:

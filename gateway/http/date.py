@@ -1,0 +1,16 @@
+"""The `Date` field (RFC 9110 6.6.1). It says seconds, so one rendering serves all answers of a second."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from functools import lru_cache
+
+
+def date_field(unix_seconds: float) -> bytes:
+    """The field with its line end."""
+    return _rendered(int(unix_seconds))
+
+
+@lru_cache(maxsize=2)
+def _rendered(seconds: int) -> bytes:
+    return f"Date: {formatdate(seconds, usegmt=True)}\r\n".encode("ascii")
