@@ -15,6 +15,8 @@ from gateway.http.fields import Fields, FieldsError, parse_fields
 
 # A chunk of 2^60 bytes is no chunk; 15 hex digits keep the number below that.
 MAX_SIZE_DIGITS: Final = 15
+# So many chunks are read at once: each costs 2 to 5 µs, and 16 KiB hold 2,700 with a byte each.
+MAX_CHUNKS_AT_ONCE: Final = 128
 # A size line with its extensions; extensions are dropped, as RFC 9112 7.1.1 lets a recipient do.
 MAX_SIZE_LINE_BYTES: Final = 256
 # Trailer fields in all; nobody is known to need more.
@@ -42,7 +44,10 @@ class BodyReader(Protocol):
     trailers: Fields
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """(payload, what stands behind the end of the body). Raises `BodyError`."""
+        """(payload, what stands behind the end of the body). Raises `BodyError`.
+
+        While the body isn't complete, the second is what must be fed again, when others have been served.
+        """
 
 
 class LengthReader:
@@ -95,7 +100,7 @@ class ChunkedReader:
         self.trailers: Fields = []
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """(payload of all the chunks in it, rest behind the last one). Raises `BodyError`."""
+        """(payload of the first `MAX_CHUNKS_AT_ONCE` chunks in it, the rest). Raises `BodyError`."""
         if self._broken:
             raise BodyError(self._broken)
         try:
@@ -110,7 +115,7 @@ class ChunkedReader:
             self._buffer = b""
         pieces: list[bytes] = []
         at = 0
-        while not self.is_complete:
+        while not self.is_complete and len(pieces) < MAX_CHUNKS_AT_ONCE:
             if self._in_trailers:
                 at = self._trailers(data, at)
                 break
@@ -130,7 +135,7 @@ class ChunkedReader:
                 self._left_bytes = size + 2
             else:
                 self._in_trailers = True
-        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), data[at:] if self.is_complete else b""
+        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), data[at:]
 
     def _chunk(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """Take what is there of the current chunk and the CRLF behind it; returns how many bytes that was."""

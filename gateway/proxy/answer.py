@@ -68,6 +68,7 @@ class Answer:
         "is_clean",
         "is_complete",
         "is_upgraded",
+        "left",
         "may_be_followed",
         "response",
     )
@@ -87,6 +88,7 @@ class Answer:
         self.binds = False  # it asks for a login that belongs to the connection
         self.goes_on_with_login = False  # one that has begun
         self.bytes_out = 0  # of the body, without framing
+        self.left = b""  # of what was fed: to be fed again, when others have been served
         self.is_complete = False
         self.is_clean = True  # nothing came behind the answer
         self.may_be_followed = False  # by a body that there should not be
@@ -226,6 +228,8 @@ class Answer:
         if body.is_complete:
             self.is_complete = True
             self.is_clean = not data
+        else:
+            self.left = data
         if not self._sends_chunked:
             return head + payload if head else payload
         end = self._last_chunk(body) if body.is_complete else b""

@@ -1,6 +1,7 @@
 """The rest of a body whose request was answered already: read and thrown away, so that the connection can go on.
 
-Keeps true: what stands behind the body is given back to the byte; no more than `MAX_DRAINED_BYTES` are read for it.
+Keeps true: what stands behind the body is given back to the byte; no more than `MAX_DRAINED_BYTES` are read for it,
+framing included.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ class BodyDrain:
         self._body = body
         self._drained_bytes = 0
 
-    def feed(self, data: bytes) -> bytes | None:
-        """What stands behind the body; None while it goes on. Raises `BodyError` where it is malformed or too long."""
-        body = self._body
-        payload, rest = body.feed(data) if data else (b"", b"")
-        self._drained_bytes += len(payload)
-        if body.is_complete:
-            return rest
-        if self._drained_bytes > MAX_DRAINED_BYTES:
-            raise BodyError(f"more than {MAX_DRAINED_BYTES} bytes that nobody wants")
-        return None
+    @property
+    def is_complete(self) -> bool:
+        """True when the body has ended."""
+        return self._body.is_complete
+
+    def feed(self, data: bytes) -> bytes:
+        """What stands behind the body, or, while that isn't complete, what must be fed again in another turn.
+
+        Raises `BodyError` where it is malformed or too long.
+        """
+        _, rest = self._body.feed(data) if data else (b"", b"")
+        self._drained_bytes += len(data) - len(rest)
+        if self._drained_bytes > MAX_DRAINED_BYTES and not self.is_complete:
+            raise BodyError(f"more than {MAX_DRAINED_BYTES} bytes that no one wants")
+        return rest

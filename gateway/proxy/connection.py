@@ -167,8 +167,10 @@ class ClientConnection:
                 data = exchange.request_data(data)
             if data:
                 self._hold_for(exchange, data)
-        elif self._drain is not None:
+        elif self._drain is not None and not self._inlet.held:
             self._drain_body(self._drain, data)
+        elif self._drain is not None:
+            self._inlet.hold(data)
         else:
             self._read(data)
 
@@ -303,7 +305,7 @@ class ClientConnection:
         if exchange is not None and data:
             rest = exchange.request_data(data) if exchange.takes_body else data
             if rest:
-                self.hold(rest)
+                self._hold_for(exchange, rest)
 
     def hold(self, data: bytes) -> None:
         """Keep what stands behind a request's body until its exchange has ended."""
@@ -363,7 +365,11 @@ class ClientConnection:
         except BodyError:
             self._close(is_lingering=True)
             return
-        if rest is not None:
+        if not drain.is_complete:
+            if rest:
+                self._inlet.hold(rest)
+                self._wait_turn()
+        else:
             self._drain = None
             if self._has_lost_its_own():
                 self._close(is_lingering=bool(rest))

@@ -9,6 +9,7 @@ that came before the request's end; the access record is written exactly once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway import clock
@@ -228,6 +229,9 @@ class Exchange:
             self._complete(is_clean=False)  # behind its answer there is nothing to say
             return
         answer, client = self._answer, self._client
+        if answer.left:
+            answer.left += data
+            return
         is_first, was_awaiting = answer.response is None, answer.awaits_continue
         try:
             out = answer.feed(data, may_keep_alive=client.may_keep_alive(self.head), is_pinned=client.pins)
@@ -246,10 +250,46 @@ class Exchange:
                 self._complete(is_clean=answer.is_clean)
         elif answer.is_upgraded:
             self._upgrade()
-        elif (response is not None or not self.takes_body) and not client.is_write_paused:
+        else:
+            self._expect_more(was_awaiting=was_awaiting)
+
+    def _expect_more(self, *, was_awaiting: bool) -> None:
+        """The answer goes on. `was_awaiting`: the client, for a 100."""
+        answer, client = self._answer, self._client
+        if (answer.response is not None or not self.takes_body) and not client.is_write_paused:
             client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
         elif was_awaiting and not answer.awaits_continue:
             client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
+        if answer.left:
+            self._wait_turn()
+
+    def wait_turn(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` when other clients have been served."""
+        self._client.wait_turn(go_on)
+
+    def _wait_turn(self) -> None:
+        """Go on with what the upstream has sent when other clients have been served; until then it is not read."""
+        if self._upstream is not None and not self._client.is_write_paused:  # else `resume_response` does
+            self._upstream.pause_reading()
+            self._client.wait_turn(self._go_on)
+
+    def _go_on(self) -> None:
+        """The next piece of the answer."""
+        if self._is_done or self._client.is_write_paused or not self._answer.left:
+            return
+        self._feed_left()
+        if self._upstream is not None and not self._answer.left and not self._client.is_write_paused:
+            self._upstream.resume_reading()
+
+    def _finish_left(self) -> None:
+        """All that the upstream has sent, since its connection ends."""
+        while self._answer.left and not self._is_done:
+            self._feed_left()
+
+    def _feed_left(self) -> None:
+        answer = self._answer
+        data, answer.left = answer.left, b""
+        self.upstream_data(data)
 
     def _owes_a_login_the_rest(self) -> bool:
         """True where the answer came early, and the connections belong together for a login.
@@ -290,6 +330,9 @@ class Exchange:
 
     def upstream_eof(self) -> bool:
         """The upstream will send no more: for some answers that is how they end. False: its socket can go."""
+        self._finish_left()
+        if self._is_done:
+            return False
         out = self._answer.end()
         if out is not None:
             self._client.write(out)
@@ -302,6 +345,7 @@ class Exchange:
         That ends no answer well, not even one that is to end with its connection: an upstream that has said all says
         so, with a FIN, and over TLS with close_notify before it (RFC 9112 9.8). `upstream_eof` came first then.
         """
+        self._finish_left()
         upstream, self._upstream = self._upstream, None
         if self._is_done or upstream is None:
             return
@@ -360,7 +404,9 @@ class Exchange:
         is_clients_turn = self._awaits_body
         seconds = self._body_idle_seconds() if is_clients_turn else self.pool.upstream.timeouts.response_seconds
         self._client.deadline = clock.monotonic_seconds() + seconds
-        if self._upstream is not None:
+        if self._answer.left:
+            self._wait_turn()
+        elif self._upstream is not None:
             self._upstream.resume_reading()
 
     # the end

@@ -100,12 +100,14 @@ class PublicationConnection(RedirectConnection):
         self._feed(self._body, rest)
 
     def _feed(self, body: BodyReader, data: bytes) -> None:
-        try:
-            self._question += body.feed(data)[0]
-        except BodyError as error:
-            raise RequestError(Reason.BAD_REQUEST, error.cause) from error
-        if len(self._question) > MAX_OCSP_REQUEST_BYTES:
-            raise _too_long()
+        while data and not body.is_complete:
+            try:
+                payload, data = body.feed(data)
+            except BodyError as error:
+                raise RequestError(Reason.BAD_REQUEST, error.cause) from error
+            self._question += payload
+            if len(self._question) > MAX_OCSP_REQUEST_BYTES:
+                raise _too_long()
         if body.is_complete:
             self._body = None
             self._is_sending = False

@@ -16,7 +16,7 @@ from gateway import clock
 
 # A piece is a request, or what is in 16 KiB of ciphertext: some tenths of a millisecond. Turning to the other sockets
 # costs a system call, so there are a few pieces to a turn.
-TURN_SECONDS: Final = 0.001
+TURN_SECONDS: Final = 0.0005
 
 _log = logging.getLogger("gateway.proxy")
 

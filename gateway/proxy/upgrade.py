@@ -7,6 +7,7 @@ one access record.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway import clock
@@ -69,6 +70,10 @@ class Tunnel:
         self.bytes_out += len(data)
         self._client.write(data)
         self._stir()
+
+    def wait_turn(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` when other clients have been served."""
+        self._client.wait_turn(go_on)
 
     def client_eof(self) -> bool:
         """The client has said all; True: its connection is kept until the upstream has had that, and said the rest."""

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 # is on its way for some of it, and servers count in whole seconds. Half of the time where that is less.
 KEEP_ALIVE_MARGIN_SECONDS: Final = 1.0
 
+# uvloop reads 250 KB at once; with less, its buffer was not filled and there is no more.
+LARGE_READ_BYTES: Final = 200_000
+
 
 class UpstreamConnection(asyncio.Protocol):
     """The client side of one HTTP/1.1 connection."""
 
     __slots__ = (
         "_is_lost",
+        "_is_paused",
+        "_is_waiting",
         "_pinned_to",
         "_socket",
         "address",
@@ -55,6 +60,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_spent = False  # a body may come that belongs to no answer
         self.is_write_paused = False  # the server has yet to read what was sent
         self._is_lost = False
+        self._is_paused = False  # by the exchange
+        self._is_waiting = False  # others are served before more is read
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self.state.url} {'busy' if self.exchange else 'idle'} after {self.exchanges}>"
@@ -74,6 +81,20 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # an answer to nothing: never to be given to the next exchange
         else:
             exchange.upstream_data(data)
+            if len(data) > LARGE_READ_BYTES:
+                self._wait_turn()
+
+    def _wait_turn(self) -> None:
+        """Let other clients be served before more is read: libuv reads on at once where its buffer was filled."""
+        if self.exchange is not None and not self._is_waiting and not self._is_lost:
+            self._is_waiting = True
+            self._socket.pause_reading()
+            self.exchange.wait_turn(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_waiting = False
+        if not (self._is_paused or self.is_closing()):
+            self._socket.resume_reading()
 
     def eof_received(self) -> bool:
         """The server said its last word."""
@@ -109,11 +130,15 @@ class UpstreamConnection(asyncio.Protocol):
 
         The socket is stopped, not the TLS on it: uvloop's throws away what it holds when the connection ends meanwhile.
         """
-        self._socket.pause_reading()
+        self._is_paused = True
+        if not self._is_lost:
+            self._socket.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on where it stopped."""
-        self._socket.resume_reading()
+        self._is_paused = False
+        if not self._is_waiting:
+            self._socket.resume_reading()
 
     def is_closing(self) -> bool:
         """True when it can't carry another exchange."""

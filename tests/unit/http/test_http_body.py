@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.http.body import (
+    MAX_CHUNKS_AT_ONCE,
     MAX_SIZE_DIGITS,
     MAX_SIZE_LINE_BYTES,
     MAX_TRAILER_BYTES,
@@ -55,6 +56,16 @@ def test_chunks_over_many_pieces():
     assert body.is_complete
     assert body.trailers == [(b"X-Sum", b"1")]
     assert body.feed(b"more") == (b"", b"more")
+
+
+@pytest.mark.parametrize("count", [MAX_CHUNKS_AT_ONCE - 1, MAX_CHUNKS_AT_ONCE, MAX_CHUNKS_AT_ONCE + 1])
+def test_so_many_chunks_are_read_at_once(count):
+    body = ChunkedReader()
+    payload, rest = body.feed(b"1\r\nx\r\n" * count + b"0\r\n\r\nGET")
+    assert len(payload) == min(count, MAX_CHUNKS_AT_ONCE)
+    assert body.is_complete == (count < MAX_CHUNKS_AT_ONCE)
+    more, rest = body.feed(rest) if not body.is_complete else (b"", rest)
+    assert (len(payload + more), rest, body.is_complete) == (count, b"GET", True)
 
 
 def test_a_whole_chunk_is_not_copied():
