@@ -130,6 +130,7 @@ _RESPONSE_KINDS: Final = {
     b"www-authenticate": CHALLENGE,
     b"keep-alive": KEEP_ALIVE,
     b"date": DATE,
+    b"persistent-auth": AUTHORIZATION,  # IIS: the connection stays logged in; no answer has an Authorization field
 }
 
 # What only the gateway tells its clients: the number under which the log has the request, and why it was refused.

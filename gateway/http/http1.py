@@ -14,6 +14,7 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.fields import Fields, FieldsError, parse_fields
 from gateway.http.headers import (
+    AUTHORIZATION,
     CHALLENGE,
     CONTENT_LENGTH,
     DATE,
@@ -106,6 +107,7 @@ class ResponseHead:
         "is_chunked",
         "is_keep_alive",
         "keep_alive_seconds",
+        "keeps_login",
         "minor",
         "passing",
         "reason",
@@ -123,6 +125,7 @@ class ResponseHead:
     is_chunked: bool
     is_keep_alive: bool
     keep_alive_seconds: int | None  # how long the server keeps the connection while it is idle, where it says so
+    keeps_login: bool  # the server keeps the connection logged in, and says so
     upgrade: bytes | None
 
 
@@ -426,6 +429,7 @@ def _read_response_fields(head: ResponseHead, fields: Fields, classify: Classifi
     (length, coding, connection, _, head.upgrade) = values[CONTENT_LENGTH:FORWARDED_FOR]
     head.challenge = values[CHALLENGE]
     head.has_date = values[DATE] is not None
+    head.keeps_login = (kept := values[AUTHORIZATION]) is not None and kept.strip(b" \t").lower() != b"false"
     head.keep_alive_seconds = None if (hint := values[KEEP_ALIVE]) is None else _keep_alive_seconds(hint)
     head.content_length = None if length is None else _length(length)
     head.is_chunked = coding is not None

@@ -139,6 +139,8 @@ class Answer:
         if response.challenge is not None:
             self.binds = binds_connection(response.challenge)
             self.goes_on_with_login = continues_login(response.challenge)
+        if response.keeps_login:
+            self.binds = self.goes_on_with_login = True
         if self.awaits_continue and not (is_pinned or self.binds):
             # Some clients send the body now, some the next request in its place: they can't be told apart.
             may_keep_alive = False

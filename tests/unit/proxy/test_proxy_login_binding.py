@@ -358,15 +358,27 @@ def test_a_new_connection_begins_without_a_login(bound, alice):
     assert status(other.hears()) == 200
 
 
-def test_a_login_that_the_server_goes_on_with_unasked_is_hidden(bound, alice):
+@pytest.mark.parametrize("field", ["WWW-Authenticate: Negotiate oYG2MIGz", "Persistent-Auth: true"])
+def test_a_login_that_the_server_goes_on_with_unasked_is_hidden(bound, alice, field):
     """A step of a login, and no request that began one: whoever it is for, nobody here can read it."""
     client = bound.client(OUTSIDE, alice)
     client.says(get("/owa"))
     server = bound.accepts()
-    server.says(response("200 OK", "WWW-Authenticate: Negotiate oYG2MIGz"))
-    assert status(client.hears()) == 200
+    server.says(response("200 OK", field))
+    assert field.encode() in client.hears()
     server.hears()
     assert ask(client, server, get("/owa")) == 403  # the same bytes, let in before
+    client.goes()
+    assert server.is_lost
+    assert bound.busy() == [(0, 0)]
+
+
+def test_a_server_that_keeps_no_login_says_nothing_of_one(bound, alice):
+    client = bound.client(OUTSIDE, alice)
+    client.says(get("/owa"))
+    bound.accepts().says(response("200 OK", "Persistent-Auth: false"))
+    assert status(client.hears()) == 200
+    assert bound.busy() == [(0, 1)]
 
 
 @pytest.mark.parametrize("authorization", [basic("bob"), "Authorization: Bearer x", "Authorization: Basic !"])
