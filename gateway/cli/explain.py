@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
 _GOOD: Final = "green"
 _BAD: Final = "red"
+
+
+class HiddenLogin(StrEnum):
+    """A login whose user name the gateway can't read."""
+
+    BEARER = "bearer"
+    CONNECTION = "connection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,10 @@ def explain(  # noqa: PLR0913 - a parameter for each option
         str | None, typer.Option("--forwarded", help="The Forwarded header it brings (RFC 7239).", metavar="LIST")
     ] = None,
     user: Annotated[str | None, typer.Option("--user", help="The mail login it brings (HTTP Basic).")] = None,
+    login: Annotated[
+        HiddenLogin | None,
+        typer.Option("--login", help="A login without a name: a token, or NTLM or Negotiate before on the connection."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Explain what would become of a request: who decides, why, and what the client is asked for. Nothing is sent."""
@@ -74,6 +86,7 @@ def explain(  # noqa: PLR0913 - a parameter for each option
         forwarded_for=forwarded_for,
         forwarded=forwarded,
         user=user,
+        hidden_login=None if login is None else login.value,
     )
     told = explanation.explain(load(config), question, clock.now())
     if as_json:

@@ -9,15 +9,24 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from gateway.config.model import Config, Site
 from gateway.errors import RequestError, UsageError
-from gateway.facts import NO_CERTIFICATE, STATUS_OF_REASON, Address, Decision, Judgement, Origin, Request
-from gateway.http.login import login_of
+from gateway.facts import (
+    NO_CERTIFICATE,
+    NO_CONNECTION_LOGIN,
+    STATUS_OF_REASON,
+    Address,
+    Decision,
+    Judgement,
+    Origin,
+    Request,
+)
+from gateway.http.login import HIDDEN_LOGIN, login_of
 from gateway.policy.engine import Engine
 from gateway.policy.hosts import SiteIndex, normalise_host
 from gateway.policy.networks import EXTERNAL, NetworkSet, named
@@ -47,6 +56,7 @@ class Question:
     forwarded_for: str | None = None
     forwarded: str | None = None
     user: str | None = None  # the mail login it brings as HTTP Basic
+    hidden_login: Literal["bearer", "connection"] | None = None  # its own token, or its connection's NTLM or Negotiate
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +169,10 @@ def _networks_of(config: Config, client: Address) -> tuple[str, ...]:
 
 def _decide(engine: Engine, told: Explanation, host: str, target: Target) -> None:
     question, client = told.question, told.client or told.question.peer
-    basic = None if question.user is None else b"Basic " + b64encode(f"{question.user}:".encode("utf-8", "replace"))
-    login = login_of(target.match, target.query, basic)
+    login = login_of(target.match, target.query, _authorization(question))
+    carried = HIDDEN_LOGIN if question.hidden_login == "connection" else NO_CONNECTION_LOGIN
     judgement = told.judgement or NO_CERTIFICATE
-    request = Request(client, host, question.method, target.match, judgement, login, origin=told.origin)
+    request = Request(client, host, question.method, target.match, judgement, login, carried, origin=told.origin)
     told.steps, told.decision = engine.trace(request), engine.decide(request)
     reason = told.decision.reason
     told.outcome = Outcome(
@@ -171,3 +181,10 @@ def _decide(engine: Engine, told: Explanation, host: str, target: Target) -> Non
         reason=None if reason is None else reason.value,
         detail=told.decision.detail,
     )
+
+
+def _authorization(question: Question) -> bytes | None:
+    """The Authorization field that the request brings."""
+    if question.user is not None:
+        return b"Basic " + b64encode(f"{question.user}:".encode("utf-8", "replace"))
+    return b"Bearer token" if question.hidden_login == "bearer" else None

@@ -94,6 +94,21 @@ def test_the_certificate_is_judged_and_its_conditions_too(ask_json, folder):
     assert told["outcome"]["reason"] == "user_mismatch"
 
 
+@pytest.mark.parametrize(
+    ("options", "detail"),
+    [
+        (("--login", "connection"), "an earlier login on this connection hides its user name"),
+        (("--login", "connection", "--user", "alice"), "an earlier login on this connection hides its user name"),
+        (("--login", "bearer"), "hides the user name (Bearer)"),
+    ],
+)
+def test_a_login_without_a_name_belongs_to_nobody(ask_json, folder, options, detail):
+    cert = folder / "alice.crt"
+    told = ask_json("--ip", OUTSIDE, "--cert", cert, *options, "https://mail.example.com/webmail")
+    assert told["outcome"]["reason"] == "user_mismatch"
+    assert detail in told["outcome"]["detail"]
+
+
 def test_an_activesync_query_names_the_user(ask_json, folder):
     url = "https://mail.example.com/Microsoft-Server-ActiveSync?Cmd=Ping&User=bob&DeviceId=A1&DeviceType=iPhone"
     told = ask_json("--ip", OUTSIDE, "--cert", folder / "alice.crt", "-X", "POST", url)
