@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test short check format bench lock peers clean
+.PHONY: help demo test short soak check format bench lock peers clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,6 +20,8 @@ SHARED = --numprocesses $(shell $(PY) -c 'import os; print(min(4, 1 + (os.cpu_co
 # End-to-end tests of what depends on the version of Python: TLS towards servers, sockets, processes, the event loop.
 MAIN = $(patsubst %,tests/e2e/test_e2e_%.py,http conditions upstream upstream_certificate reload publish \
 	revocation_lists ntlm upgrade demo)
+# So many seeds for `make soak`.
+SOAK ?= 20
 # Arguments for the program behind a target: make demo ARGS=--once
 ARGS ?=
 
@@ -35,6 +37,9 @@ test: $(VENV)/.dev peers ## the whole suite, with the coverage each room must ha
 
 short: $(VENV)/.dev peers ## the unit tests and the main end-to-end ones, coverage not counted
 	@$(PY) -m pytest $(SHARED) $(MAIN) tests/unit
+
+soak: $(VENV)/.dev peers ## random dialogues of clients and upstreams, with so many new seeds (SOAK=20)
+	@SOAK=$(SOAK) $(PY) -m pytest $(or $(ARGS),tests/e2e/test_e2e_random_dialogues.py)
 
 check: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(PY) -m ruff format --check .

@@ -75,6 +75,14 @@ class Dialogue:
         """Exactly `count` bytes that are not kept."""
         return self._connection.read(count)
 
+    def read_line(self) -> bytes:
+        """The next line, not kept; nothing at the end."""
+        return self._connection.read_until(b"\r\n")
+
+    def read_available(self) -> bytes:
+        """What is there, as soon as there is anything, not kept; nothing at the end."""
+        return self._connection.read_available()
+
     def read_chunk(self) -> bytes:
         """A chunk's payload, not kept; nothing for the last one."""
         size = int(self._connection.read_until(b"\r\n"), 16)
@@ -164,6 +172,12 @@ class Connection:
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         return data
+
+    def read_available(self) -> bytes:
+        """What is there, as soon as there is anything; nothing at the end."""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            _ = self._buffer or self._fill()
+        return self.read(len(self._buffer))
 
     def read_until(self, end: bytes) -> bytes:
         """Up to and with `end`; nothing when the connection ended."""
