@@ -182,6 +182,15 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return True
 
 
+def is_constrained(certificate: x509.Certificate) -> bool:
+    """True for a CA with name constraints of any kind."""
+    try:
+        certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    except _UNREADABLE_EXTENSION:
+        return False
+    return True
+
+
 def weakness_of_key(certificate: x509.Certificate) -> str | None:
     """Why TLS refuses the certificate's key; None where it doesn't."""
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.config.addresses import host_text
-from gateway.config.certificates import Certificates, Material, descends, name_of
+from gateway.config.certificates import Certificates, Material, descends, is_constrained, name_of
 from gateway.config.files import fingerprint_of
 from gateway.config.networks import Networks
 from gateway.config.problems import Problems, listing, quote
@@ -163,6 +163,7 @@ class Rules:
         if action is not None and action.data != _REQUIRE:
             cause = f"a rule with action {action.data} asks for no certificate"
             self._problems.error(section.place, cause, f"write action: {_REQUIRE}, or remove certificate")
+        self._warn_of_constraints(section.get("bind_user"), hosts)
         fingerprints = (str(item.data) for item in section.items("fingerprint_sha256"))
         subject = section.section("subject").data.items()
         return CertificateConditions(
@@ -173,6 +174,18 @@ class Rules:
             bind_user=section.plain("bind_user", None),
             device_ids=frozenset(str(item.data) for item in section.items("device_ids")),
         )
+
+    def _warn_of_constraints(self, bind: Value | None, hosts: tuple[HostPattern, ...] | None) -> None:
+        """Names that no constraint can bind name no login: the admin should hear of it before the users do."""
+        if bind is None or bind.data not in {"cn", "san"}:
+            return
+        views = [view for view, site_hosts in self._sites if _meet(hosts, site_hosts)]
+        anchors = [anchor for view in views for anchor in view.anchors or () if is_constrained(anchor)]
+        if anchors:
+            cause = (
+                f"{name_of(anchors[0])} has name constraints: of what it issued, other names than addresses don't count"
+            )
+            self._problems.warning(bind.place, cause, "write email or upn")
 
     def _authorities(self, section: Value, hosts: tuple[HostPattern, ...] | None) -> frozenset[str] | None:
         items = section.items("ca")

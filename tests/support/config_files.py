@@ -60,7 +60,7 @@ class Maker:
         self.write(file_name, key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption), mode)
 
     def certificate(
-        self, subject, *, issuer=None, ca=False, sans=(), start=NOW - YEAR, end=NOW + YEAR, key=None, key_usage=None
+        self, subject, *, issuer=None, ca=False, sans=(), start=NOW - YEAR, end=NOW + YEAR, key=None, extension=None
     ):
         public = (key or self.key(subject)).public_key()
         builder = (
@@ -75,8 +75,8 @@ class Maker:
         )
         if sans:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(san) for san in sans]), False)
-        if key_usage is not None:
-            builder = builder.add_extension(key_usage, critical=True)
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=True)
         return builder.sign(self.key(issuer or subject), hashes.SHA256())
 
     def save(self, file_name, *certificates):
@@ -106,7 +106,9 @@ def fill(folder: Path) -> None:
     maker.save("subsub.pem", maker.certificate("subsub", issuer="sub", ca=True), sub)
     maker.save("ca-expired.pem", maker.certificate("old", ca=True, end=NOW - timedelta(days=1)))
     usage = x509.KeyUsage(True, *[False] * 8)
-    maker.save("ca-usage.pem", maker.certificate("usage", ca=True, key_usage=usage))
+    maker.save("ca-usage.pem", maker.certificate("usage", ca=True, extension=usage))
+    mails = x509.NameConstraints([x509.RFC822Name("partner.example")], None)
+    maker.save("ca-bound.pem", maker.certificate("bound", ca=True, extension=mails))
     maker.save("mail.crt", leaf)
     maker.save("chain.crt", leaf, ca)
     maker.save("leaf-last.crt", ca, leaf)

@@ -379,6 +379,27 @@ def test_what_works_and_is_probably_not_meant_is_a_warning(write, old, new, warn
     assert [warning in text for text in found] == ([] if warning is None else [True])
 
 
+@pytest.mark.parametrize(
+    ("bind", "ca", "hosts", "is_warned_of"),
+    [
+        ("cn", "ca-bound.pem", "mail.example.com", True),
+        ("san", "ca-bound.pem", "mail.example.com", True),
+        ("san", "ca-bound.pem", "*.example.com", True),
+        ("email", "ca-bound.pem", "mail.example.com", False),
+        ("upn", "ca-bound.pem", "mail.example.com", False),
+        ("cn", "ca2.pem", "mail.example.com", False),
+    ],
+)
+def test_names_that_a_constrained_ca_cannot_give_are_warned_of(write, bind, ca, hosts, is_warned_of):
+    text = BASE.replace("[ca.pem]", f"[ca.pem, {ca}]")
+    found = warnings_of(write(text + f'    hosts: ["{hosts}"]\n    certificate: {{bind_user: {bind}}}\n'))
+    warning = (
+        "config.yaml:19:30: warning: rules[1].certificate.bind_user: 'CN=bound' has name constraints: "
+        "of what it issued, other names than addresses don't count; write email or upn"
+    )
+    assert found == ([warning] if is_warned_of else [])
+
+
 def test_the_proxies_alone_stand_for_the_header_that_counts_by_default(write):
     for text in ("[192.0.2.1, 10.0.0.0/8]", "{from: [192.0.2.1, 10.0.0.0/8]}"):
         config = load(write(BASE.replace("rules:", f"trusted_proxies: {text}\nrules:", 1)), now=NOW, environ={})
