@@ -117,7 +117,7 @@ class Front(asyncio.Protocol):
             local_port=self._listener.port if peer.reached is None else peer.reached.port,
             is_over_limit=not self._is_admitted,
         )
-        tls = site.tls.connection(hello, asks=is_asking, may_resume=site.may_resume)
+        tls = site.tls.connection(hello, asks=is_asking, may_resume=site.may_resume, unix_seconds=clock.unix_seconds())
         layer = TlsLayer(tls, self._transport, connection)
         connection.secured_by(layer, is_asked=is_asking)
         connection.deadline = self.deadline  # the handshake's time began when the socket was accepted

@@ -36,6 +36,7 @@ from gateway.config.model import Site
 from gateway.errors import ConfigError
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.files import ServerKey, load_certificates, load_private_key
+from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
 from gateway.tls.trust import Trust, load_trust
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
@@ -49,7 +50,8 @@ CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 GROUPS: Final = b"X25519MLKEM768/X25519:P-256/P-384"
 # In TLS 1.2 this list also says which keys a client certificate may have (RFC 8422 section 5.1.1).
 _CERTIFICATE_CURVES: Final = GROUPS + b":P-521"
-# How long a client may resume without proving anew that it has its key; its certificate is judged each time.
+# How long a client may resume without proving anew that it has its key, from its full handshake on; see `tickets`. Its
+# certificate is judged each time.
 SESSION_SECONDS: Final = 3600
 # HTTP/1.0 is served with the same code, and curl, for one, offers nothing else when it is told to use it.
 PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
@@ -57,12 +59,6 @@ _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 _Select = Callable[[SSL.Connection, list[bytes]], bytes]
 _Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
-
-
-# Called with the leaf's DER: whether a session may stand for it. `JudgementCache.is_trusted_alone`, in effect.
-MayResume = Callable[[bytes], bool]
-
-_READ_FINISHED: Final = b"SSLv3/TLS read finished"  # the state before TLS 1.3 tickets are written
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +72,10 @@ class SiteTls:
     trust: Trust  # what `client_cert` judges by
     fingerprint: bytes  # SHA-256 over all that the contexts depend on: equal means they can be kept
 
-    def connection(self, hello: ClientHello, *, asks: bool, may_resume: MayResume) -> SSL.Connection:
-        """A server connection on memory BIOs for a client that said `hello`.
+    def connection(
+        self, hello: ClientHello, *, asks: bool, may_resume: MayResume, unix_seconds: float
+    ) -> SSL.Connection:
+        """A server connection on memory BIOs for a client that said `hello` at `unix_seconds`.
 
         `may_resume` is asked at the end of a TLS 1.3 handshake that asked for a certificate. After a TLS 1.2 one it
         is the caller who has to call `leave_no_session` when the answer is no.
@@ -89,7 +87,7 @@ class SiteTls:
         else:
             context = self.asking_tls_1_2
         connection = SSL.Connection(context, None)
-        connection.set_app_data(may_resume)
+        connection.set_app_data(Resumption(may_resume, unix_seconds))
         connection.set_accept_state()
         return connection
 
@@ -103,11 +101,7 @@ def peer_certificates(connection: SSL.Connection) -> tuple[bytes | None, list[by
     leaf = connection.get_peer_certificate()
     if leaf is None:
         return None, []
-    return _der(leaf), [_der(certificate) for certificate in connection.get_peer_cert_chain() or ()]
-
-
-def _der(certificate: crypto.X509) -> bytes:
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+    return der_of(leaf), [der_of(certificate) for certificate in connection.get_peer_cert_chain() or ()]
 
 
 def leave_no_session(connection: SSL.Connection) -> None:
@@ -145,7 +139,9 @@ def build_site(
     asking = context(b"asking")
     asking.set_min_proto_version(SSL.TLS1_3_VERSION)
     asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need none, and what is withheld must not be kept
-    asking.set_info_callback(_withhold_ticket)
+    withhold_tickets(asking)
+    for each in (silent, asking):
+        end_tickets(each)
     asking_tls_1_2 = context(b"asking TLS 1.2")
     asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate is seen
     _ask(asking, trust, _take_any)
@@ -262,21 +258,3 @@ def _take_any_in_tls_1_2(connection: SSL.Connection, *_: object) -> bool:
     """As `_take_any`, and let the certificate's key be on a curve that is not for key exchange, which is over now."""
     _set_groups(_lib.SSL_set1_curves_list, connection._ssl, _CERTIFICATE_CURVES)
     return True
-
-
-def _withhold_ticket(connection: SSL.Connection, where: int, _result: int) -> None:
-    """Before a TLS 1.3 ticket is written: spoil it unless the certificate may be resumed with.
-
-    With OP_NO_TICKET set OpenSSL writes a reference into its session cache instead, which is off: it leads nowhere.
-    """
-    if where != SSL.SSL_CB_ACCEPT_LOOP or connection.get_state_string() != _READ_FINISHED:
-        return
-    may_resume: MayResume | None = connection.get_app_data()
-    leaf = connection.get_peer_certificate()
-    is_good = False
-    try:
-        if may_resume is not None and leaf is not None:
-            is_good = may_resume(_der(leaf))
-    finally:
-        if not is_good:
-            connection.set_options(SSL.OP_NO_TICKET)

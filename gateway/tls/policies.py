@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509.oid import CertificatePoliciesOID, ObjectIdentifier
 
+from gateway.tls.der import SEQUENCE, element
+
 ANY: Final = CertificatePoliciesOID.ANY_POLICY
 _MAPPINGS: Final = ObjectIdentifier("2.5.29.33")
-_SEQUENCE: Final = 0x30
-_LONG_LENGTH: Final = 0x80
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -125,17 +125,8 @@ def _mappings(ca: x509.Certificate) -> list[tuple[ObjectIdentifier, ObjectIdenti
     except x509.ExtensionNotFound:
         return []
     assert isinstance(extension, x509.UnrecognizedExtension)  # noqa: S101 - `cryptography` has no class for it
-    found = asn1.decode_der(_Wrapped, _sequence(extension.value)).mappings
+    found = asn1.decode_der(_Wrapped, element(SEQUENCE, extension.value)).mappings
     return [(pair.issuer_domain, pair.subject_domain) for pair in found]
-
-
-def _sequence(content: bytes) -> bytes:
-    """A DER SEQUENCE (X.690 section 8.1.3)."""
-    length = len(content)
-    if length < _LONG_LENGTH:
-        return bytes((_SEQUENCE, length)) + content
-    size = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes((_SEQUENCE, _LONG_LENGTH | len(size))) + size + content
 
 
 def _is_self_issued(certificate: x509.Certificate) -> bool:

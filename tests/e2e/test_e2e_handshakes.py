@@ -30,6 +30,9 @@ from support.raw_hello import (
     ask_raw,
     raw_hello,
 )
+from support.waiting import until
+
+from gateway.tls.contexts import SESSION_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -197,3 +200,31 @@ def test_openssls_client_after_a_hello_retry_request(gateway, outside, credentia
     assert "HTTP/1.1 200" in s_client(gateway.port, "/webmail", *arguments, source=outside)
     (record,) = gateway.log.of_address(outside)
     assert record["tls_group"] == chosen
+
+
+# coming back
+
+
+@pytest.mark.parametrize("kind", ["asking", "silent", "fallback, silent"])
+def test_a_client_that_keeps_coming_back_does_not_lengthen_its_session(gateway, credentials, kind):
+    """Each ticket lives no longer than what is left of the first one's time, whatever OpenSSL would give it."""
+    server_name, source = KINDS[kind]
+    context = context_for(None, credentials["alice"], TLS_1_3)
+
+    def visit(session):
+        options = {"source": source, "server_name": server_name, "context": context, "session": session}
+        with Client(gateway.port, **options) as client:
+            assert client.ask("GET", "/webmail").verdict == SERVED
+            assert client.socket.session_reused == (session is not None)
+            return client.socket.session
+
+    sessions = [visit(None)]
+    assert sessions[0].ticket_lifetime_hint == SESSION_SECONDS
+
+    def is_later():
+        sessions.append(visit(sessions[-1]))
+        return sessions[-1].ticket_lifetime_hint <= SESSION_SECONDS - 2
+
+    until(is_later, "a ticket is told what is left")
+    ends = [session.time + session.ticket_lifetime_hint for session in sessions]
+    assert max(ends) <= ends[0] + 1  # the client's clock may have gone on by a second in between

@@ -5,6 +5,7 @@ import ssl
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -32,12 +33,14 @@ from support.raw_hello import (
     parse_answer,
     raw_hello,
 )
+from support.waiting import until
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls import contexts
+from gateway.tls import contexts, tickets
 from gateway.tls.client_hello import peek
-from gateway.tls.contexts import build_site, leave_no_session, peer_certificates
+from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, peer_certificates
+from gateway.tls.der import INTEGER, SEQUENCE, content_of, elements
 from gateway.tls.judgements import JudgementCache
 
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
@@ -47,6 +50,7 @@ MIDDLE = ROOT.issue_ca("CN=Middle", not_before=OLD, not_after=FAR)
 ALICE = ROOT.issue("CN=alice", not_before=OLD, not_after=FAR)
 CAROL = MIDDLE.issue("CN=carol", not_before=OLD, not_after=FAR)
 EVE = Ca.make("CN=Elsewhere").issue("CN=eve")
+LIFETIME_HINT = 0xA9  # in a serialised session
 VERSIONS = [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION]
 
 
@@ -63,12 +67,14 @@ class Gate:
     def __init__(self, site, **options):
         self.tls = build_site(site, **options)
         self.cache = JudgementCache(self.tls.trust)
+        self.later_seconds = 0
 
     def serve(self, client, *, asks=True):
         """Shake hands with `client`; the server's connection."""
         first = advance(client)
         hello = peek(first)
-        connection = self.tls.connection(hello, asks=asks, may_resume=self.may_resume)
+        now = time() + self.later_seconds
+        connection = self.tls.connection(hello, asks=asks, may_resume=self.may_resume, unix_seconds=now)
         connection.bio_write(first)
         pump(connection, client)
         return connection
@@ -203,6 +209,93 @@ def test_without_a_judge_nothing_resumes(site):
     pump(connection, client)
     assert connection.get_peer_certificate() is not None
     assert not resumed(again(gate, made, client))
+    known = start(made)
+    gate.serve(known)
+    first = advance(returning := start(made, known.get_session()))
+    connection = SSL.Connection(gate.tls.asking, None)
+    connection.set_accept_state()
+    connection.bio_write(first)
+    pump(connection, returning)
+    assert resumed(connection)
+    assert lifetime_of(returning) == 1
+
+
+def lifetime_of(client):
+    """What the server's last ticket told the client, in seconds; None where that is nothing."""
+    members = elements(content_of(tickets.encode(client.get_session()._session), SEQUENCE))
+    hints = [content for tag, content, _ in members if tag == LIFETIME_HINT]
+    return int.from_bytes(content_of(hints[0], INTEGER)) if hints else None
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+def test_a_chain_of_resumptions_ends_when_its_first_ticket_does(site, asks):
+    """OpenSSL by itself gives each new ticket the whole time again."""
+    gate, made = Gate(site), context(ALICE)
+    clients = [start(made)]
+    gate.serve(clients[0], asks=asks)
+    assert lifetime_of(clients[0]) == SESSION_SECONDS
+    for left in (SESSION_SECONDS, SESSION_SECONDS - 1, 1000, 200, 100, 1):
+        # OpenSSL's own clock goes on as before, so that each ticket's life begins now.
+        gate.later_seconds = lifetime_of(clients[-1]) - left
+        clients.append(start(made, clients[-1].get_session()))
+        assert resumed(gate.serve(clients[-1], asks=asks))
+        assert max(1, left - 2) <= lifetime_of(clients[-1]) <= left  # the test itself takes its time
+    gate.later_seconds = 0
+
+    def is_over():
+        clients.append(start(made, clients[-1].get_session()))
+        return not resumed(gate.serve(clients[-1], asks=asks))
+
+    until(is_over, "the last second ends, however often the client comes back")
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+def test_a_clock_that_was_set_back_lengthens_no_session(site, asks):
+    gate, made = Gate(site), context(ALICE)
+    client = start(made)
+    gate.serve(client, asks=asks)
+    gate.later_seconds = -1000
+    second = start(made, client.get_session())
+    assert resumed(gate.serve(second, asks=asks))
+    assert lifetime_of(second) == SESSION_SECONDS
+
+
+def test_a_resumption_after_a_hello_retry_request_ends_with_its_first_ticket(site):
+    gate, made = Gate(site), context(ALICE, SSL.TLS1_3_VERSION)
+    client = start(made)
+    gate.serve(client)
+    assert SSL._lib.SSL_CTX_set1_curves_list(made._context, b"P-521:P-256") == 1
+    gate.later_seconds = SESSION_SECONDS - 1000
+    second = start(made, client.get_session())
+    connection = gate.serve(second)
+    assert resumed(connection)
+    assert connection.get_group_name() == "secp256r1"
+    assert 998 <= lifetime_of(second) <= 1000
+    assert gate.judge(connection).is_trusted
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
+def test_a_resumption_in_tls_1_2_gets_no_new_ticket(site, asks):
+    gate, made = Gate(site), context(ALICE, SSL.TLS1_2_VERSION)
+    client = start(made)
+    gate.close(gate.serve(client, asks=asks), client)
+    before = tickets.encode(client.get_session()._session)
+    gate.later_seconds = 1000
+    second = start(made, client.get_session())
+    assert resumed(gate.serve(second, asks=asks))
+    assert tickets.encode(second.get_session()._session) == before
+
+
+def test_a_session_that_cannot_be_read_ends_the_handshake(site, monkeypatch):
+    gate, made = Gate(site), context(ALICE)
+    client = start(made)
+    gate.serve(client)
+    errors = []
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)  # where cffi reports what a callback raised
+    monkeypatch.setattr(tickets, "shortened", lambda *_: b"no session")
+    with pytest.raises(SSL.Error, match="callback failed"):
+        again(gate, made, client)
+    assert [error.exc_type for error in errors] == [ValueError]
 
 
 def test_a_judge_that_fails_leaves_no_session(site, monkeypatch):
@@ -346,7 +439,7 @@ def test_the_protocol_is_chosen_by_ours_and_none_is_fine(site):
 
 def answer_of(site, hello, *, asks):
     """What the server's first flight says to a ClientHello written by hand."""
-    connection = Gate(site).tls.connection(peek(hello), asks=asks, may_resume=lambda _: False)
+    connection = Gate(site).tls.connection(peek(hello), asks=asks, may_resume=lambda _: False, unix_seconds=time())
     connection.bio_write(hello)
     with contextlib.suppress(SSL.Error):
         connection.do_handshake()
@@ -380,7 +473,7 @@ OFFERS = [
 def test_openssl_negotiates_the_version_that_the_context_was_chosen_for(site, versions, legacy_version, negotiated):
     """Both asking contexts keep sessions in a way that is right for one version only."""
     hello = raw_hello(versions=versions, legacy_version=legacy_version)
-    connection = Gate(site).tls.connection(peek(hello), asks=True, may_resume=lambda _: False)
+    connection = Gate(site).tls.connection(peek(hello), asks=True, may_resume=lambda _: False, unix_seconds=time())
     connection.bio_write(hello)
     with pytest.raises(SSL.WantReadError):
         connection.do_handshake()
@@ -524,7 +617,7 @@ def test_pythons_own_client_with_its_own_openssl(tmp_path, site):
             client.do_handshake()
         first = outgoing.read()
         gate = Gate(site)
-        connection = gate.tls.connection(peek(first), asks=True, may_resume=gate.may_resume)
+        connection = gate.tls.connection(peek(first), asks=True, may_resume=gate.may_resume, unix_seconds=time())
         connection.bio_write(first)
         for _ in range(3):
             incoming.write(advance(connection))

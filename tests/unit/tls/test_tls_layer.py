@@ -6,6 +6,7 @@ import gc
 import ssl
 import weakref
 from ipaddress import ip_address
+from time import time
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -152,7 +153,7 @@ class Dialogue:
     def begin(self):
         """The ClientHello, and the layer that is to read it."""
         hello = self.step()
-        connection = self.tls.connection(peek(hello), asks=False, may_resume=lambda _leaf: False)
+        connection = self.tls.connection(peek(hello), asks=False, may_resume=lambda _leaf: False, unix_seconds=time())
         self.layer = self.application.layer = TlsLayer(connection, self.socket, self.application)
         return hello
 
@@ -454,7 +455,7 @@ class Peer:
         self.client.set_connect_state()
         self.socket, self.application = Socket(), Recorder()
         flight = self.step()
-        connection = tls.connection(peek(flight), asks=False, may_resume=lambda _leaf: False)
+        connection = tls.connection(peek(flight), asks=False, may_resume=lambda _leaf: False, unix_seconds=time())
         self.layer = TlsLayer(connection, self.socket, self.application)
         while flight:
             self.layer.data_received(flight)

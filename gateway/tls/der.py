@@ -1,0 +1,53 @@
+"""DER as far as it is read and written by hand here: one-byte tags and definite lengths (X.690 section 8.1).
+
+What this module keeps true: what is read was there; anything else is a `ValueError`. It is for OpenSSL's own sessions
+and for extensions' contents: certificates, lists and OCSP answers are read by `cryptography`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+INTEGER: Final = 0x02
+SEQUENCE: Final = 0x30
+
+_LONG_LENGTH: Final = 0x80
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """One element."""
+    length = len(content)
+    if length < _LONG_LENGTH:
+        return bytes((tag, length)) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes((tag, _LONG_LENGTH | len(size))) + size + content
+
+
+def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """(tag, content, the whole element) of each one in `data`. Raises `ValueError`."""
+    at = 0
+    while at < len(data):
+        start, end = _extent(data, at)
+        yield data[at], data[start:end], data[at:end]
+        at = end
+
+
+def content_of(data: bytes, tag: int) -> bytes:
+    """The content of the one element that `data` is. Raises `ValueError`."""
+    found = list(elements(data))
+    if len(found) != 1 or found[0][0] != tag:
+        raise ValueError(f"not one element of tag {tag:#04x}")
+    return found[0][1]
+
+
+def _extent(data: bytes, at: int) -> tuple[int, int]:
+    """Where the content of the element at `at` starts and ends."""
+    start = at + 2
+    length = data[at + 1] if start <= len(data) else len(data)
+    if start <= len(data) and length >= _LONG_LENGTH:
+        size = length - _LONG_LENGTH
+        start, length = start + size, int.from_bytes(data[start : start + size])
+    if start + length > len(data):
+        raise ValueError("an element that is cut short")
+    return start, start + length
