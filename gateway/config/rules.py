@@ -163,7 +163,7 @@ class Rules:
         if action is not None and action.data != _REQUIRE:
             cause = f"a rule with action {action.data} asks for no certificate"
             self._problems.error(section.place, cause, f"write action: {_REQUIRE}, or remove certificate")
-        self._warn_of_constraints(section.get("bind_user"), hosts)
+        self._warn_of_constraints(section, hosts)
         fingerprints = (str(item.data) for item in section.items("fingerprint_sha256"))
         subject = section.section("subject").data.items()
         return CertificateConditions(
@@ -175,17 +175,20 @@ class Rules:
             device_ids=frozenset(str(item.data) for item in section.items("device_ids")),
         )
 
-    def _warn_of_constraints(self, bind: Value | None, hosts: tuple[HostPattern, ...] | None) -> None:
-        """Names that no constraint can bind name no login: the admin should hear of it before the users do."""
-        if bind is None or bind.data not in {"cn", "san"}:
-            return
+    def _warn_of_constraints(self, section: Value, hosts: tuple[HostPattern, ...] | None) -> None:
+        """What a CA's name constraints don't bind names no login, and may be anything in a subject."""
         views = [view for view, site_hosts in self._sites if _meet(hosts, site_hosts)]
-        anchors = [anchor for view in views for anchor in view.anchors or () if is_constrained(anchor)]
-        if anchors:
-            cause = (
-                f"{name_of(anchors[0])} has name constraints: of what it issued, other names than addresses don't count"
-            )
+        anchors = {fingerprint_of(anchor): anchor for view in views for anchor in view.anchors or ()}
+        bound = [anchor for anchor in anchors.values() if is_constrained(anchor)]
+        if not bound:
+            return
+        bind, subject, name = section.get("bind_user"), section.get("subject"), name_of(bound[0])
+        if bind is not None and bind.data in {"cn", "san"}:
+            cause = f"{name} has name constraints: of what it issued, other names than addresses don't count"
             self._problems.warning(bind.place, cause, "write email or upn")
+        if subject is not None and len(anchors) > len(bound) and not section.items("ca"):
+            cause = f"the name constraints of {name} don't bind subjects: what it issues may have any"
+            self._problems.warning(subject.place, cause, "say in ca which of the site's CAs this rule is for")
 
     def _authorities(self, section: Value, hosts: tuple[HostPattern, ...] | None) -> frozenset[str] | None:
         items = section.items("ca")

@@ -90,7 +90,9 @@ def exchange():
 
 @pytest.fixture(scope="module")
 def gateway(start, credentials, exchange):
-    return start(settings_for(credentials.site, exchange.url))
+    # The stranger comes anew for every two requests, as fast as it can.
+    limits = {"handshakes_per_second_per_ip": 10_000}
+    return start(settings_for(credentials.site, exchange.url, limits=limits))
 
 
 def curl(gateway, credentials, user, target, *options, password=None):

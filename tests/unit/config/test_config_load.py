@@ -400,6 +400,23 @@ def test_names_that_a_constrained_ca_cannot_give_are_warned_of(write, bind, ca, 
     assert found == ([warning] if is_warned_of else [])
 
 
+@pytest.mark.parametrize(
+    ("anchors", "conditions", "is_warned_of"),
+    [
+        ("ca.pem, ca-bound.pem", "subject: {CN: alice}", True),
+        ("ca.pem, ca-bound.pem", "subject: {CN: alice}, ca: [ca.pem]", False),
+        ("ca.pem, ca-bound.pem", "email: ['*@example.com']", False),
+        ("ca-bound.pem", "subject: {CN: alice}", False),
+        ("ca.pem, ca2.pem", "subject: {CN: alice}", False),
+    ],
+)
+def test_a_subject_that_a_constrained_ca_could_write_too_is_warned_of(write, anchors, conditions, is_warned_of):
+    text = BASE.replace("[ca.pem]", f"[{anchors}]") + f"    certificate: {{{conditions}}}\n"
+    found = [warning for warning in warnings_of(write(text)) if "don't bind subjects" in warning]
+    assert len(found) == is_warned_of
+    assert all("say in ca which of the site's CAs this rule is for" in warning for warning in found)
+
+
 def test_the_proxies_alone_stand_for_the_header_that_counts_by_default(write):
     for text in ("[192.0.2.1, 10.0.0.0/8]", "{from: [192.0.2.1, 10.0.0.0/8]}"):
         config = load(write(BASE.replace("rules:", f"trusted_proxies: {text}\nrules:", 1)), now=NOW, environ={})
