@@ -79,7 +79,6 @@ class Admission:
         "_host",
         "_host_raw",
         "_identity_block",
-        "_is_proxy",
         "_itself",
         "_judged_until",
         "_local_port",
@@ -90,6 +89,7 @@ class Admission:
         "connection_login",
         "fields",
         "implied_host",
+        "is_proxy",
         "judgement",
         "leaf_der",
         "peer",
@@ -103,7 +103,7 @@ class Admission:
         self.snapshot = snapshot
         self.site = site
         self.peer = peer
-        self._is_proxy = snapshot.trusted_proxies.contains(peer.address)
+        self.is_proxy = snapshot.trusted_proxies.contains(peer.address)  # a trusted one, with many clients
         self._itself = Client(peer.address, Origin.CLIENT)
         self.fields = ConnectionFields.of_peer(peer)
         self.judgement: Judgement = NO_CERTIFICATE
@@ -154,7 +154,7 @@ class Admission:
         """Judge by another snapshot from now on; `judge` must follow where a certificate was shown."""
         self.snapshot = snapshot
         self.site = site
-        self._is_proxy = snapshot.trusted_proxies.contains(self.peer.address)
+        self.is_proxy = snapshot.trusted_proxies.contains(self.peer.address)
         self._host_raw = None
 
     def is_due(self, unix_seconds: float) -> bool:
@@ -172,7 +172,7 @@ class Admission:
 
     def name_client(self, head: RequestHead, record: AccessRecord) -> Client | None:
         """Write down whom a trusted proxy names; None where the peer speaks for itself. Raises `RequestError`."""
-        if not self._is_proxy:
+        if not self.is_proxy:
             return None
         peer, values, snapshot = self.peer.address, head.values, self.snapshot
         client = client_of(

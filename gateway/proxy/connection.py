@@ -24,7 +24,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
-from gateway.proxy.refusal import closes, note_unanswered, write_refusal
+from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
 from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
@@ -54,6 +54,7 @@ class ClientConnection:
         "_layer",
         "_lingering",
         "_reader",
+        "_refusals_in_a_row",
         "_server_name",
         "_uptake",
         "admission",
@@ -100,6 +101,7 @@ class ClientConnection:
         self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
         self.is_write_paused = False
         self._is_reading = False
+        self._refusals_in_a_row = 0
         self._drain: BodyDrain | None = None
         self._lingering: Lingering | None = None
 
@@ -288,6 +290,7 @@ class ClientConnection:
             self.pins = True
         if self.pins:
             admission.carry(admitted.login)
+        self._refusals_in_a_row = 0
         self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
 
@@ -437,7 +440,7 @@ class ClientConnection:
     def refuse_exchange(self, error: RequestError, head: RequestHead, record: AccessRecord) -> None:
         """Answer with a page instead, and log it."""
         self._forget_exchange()
-        is_closing = closes(error.reason, head) or not self.may_keep_alive(head)
+        is_closing = self._is_one_too_many(error.reason) or closes(error.reason, head) or not self.may_keep_alive(head)
         if self.pins and record.upstream is not None:
             is_closing = True  # with it went the upstream's connection that was this client's alone
         self._refuse(error, head, record, is_closing=is_closing)
@@ -445,6 +448,13 @@ class ClientConnection:
             self._expect_next()
             if not self._is_reading and (data := self._inlet.take()):
                 self._read(data)
+
+    def _is_one_too_many(self, reason: Reason) -> bool:
+        """Count a refusal. A trusted proxy's connection has many clients and stays open."""
+        if not counts(reason) or self.admission.is_proxy:
+            return False
+        self._refusals_in_a_row += 1
+        return reason is Reason.LOCKED_OUT or self._refusals_in_a_row >= MAX_REFUSALS_IN_A_ROW
 
     def close_unanswered(self, error: RequestError, record: AccessRecord) -> None:
         """Close, and log the request that was lost with the upstream's connection, which was this client's alone."""

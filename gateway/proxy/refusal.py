@@ -40,6 +40,9 @@ _ALWAYS_CLOSES: Final = ANOTHER_CERTIFICATE_COULD_HELP | {
     Reason.TOO_MANY_CONNECTIONS,
     Reason.REQUEST_TIMEOUT,
 }
+# A connection ends with so many refusals in a row. A page with forty files that are all refused asks for six or seven
+# of them on each of a browser's six connections; a client that goes on for longer makes log lines and nothing else.
+MAX_REFUSALS_IN_A_ROW: Final = 10
 
 # What is wrong behind the gateway, with the servers' addresses: for the error log, and no stranger's business.
 _OURS_TO_KNOW: Final = frozenset({502, 503, 504})
@@ -50,6 +53,11 @@ _log = logging.getLogger("gateway.proxy")
 def closes(reason: Reason, head: RequestHead) -> bool:
     """True when the connection must end with this refusal: an unread body would be taken for a request."""
     return head.has_body or reason in _ALWAYS_CLOSES
+
+
+def counts(reason: Reason) -> bool:
+    """True for a refusal that is the client's own doing, and not its upstream's."""
+    return STATUS_OF_REASON[reason] not in _OURS_TO_KNOW
 
 
 def write_refusal(

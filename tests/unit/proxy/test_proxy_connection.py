@@ -12,6 +12,7 @@ from gateway.proxy.lingering import (
     LINGER_SECONDS,
     MAX_LINGERING_BYTES,
 )
+from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW
 from gateway.proxy.request_reader import MAX_REMEMBERED_BYTES
 
 
@@ -47,14 +48,47 @@ def test_one_request_of_a_read_is_answered_before_others_are_served(world):
     seen = []
 
     def both():
-        client.application.data_received(get("/x") * 20)
+        client.application.data_received(get("/x") * 9)
         seen.append(len(world.log))
         other.application.data_received(get("/y"))
         seen.append(len(world.log))
 
     world.does(both)
     assert seen == [1, 2]
-    assert [record["uri"] for record in world.records] == ["/x", "/y", *["/x"] * 19]
+    assert [record["uri"] for record in world.records] == ["/x", "/y", *["/x"] * 8]
+
+
+def test_a_connection_ends_with_so_many_refusals_in_a_row(world):
+    client = world.client(OUTSIDE)
+    for _ in range(MAX_REFUSALS_IN_A_ROW - 1):
+        client.says(get("/x"))
+        assert header(client.hears(), "Connection") is None
+    client.says(get("/x") * 3)
+    assert header(client.hears(), "Connection") == "close"
+    assert not client.is_open
+    assert len(world.log) == MAX_REFUSALS_IN_A_ROW
+
+
+def test_a_request_that_is_let_through_begins_the_count_anew(world):
+    client = world.client()
+    server = None
+    for _ in range(3):
+        client.says(get("/secret") * (MAX_REFUSALS_IN_A_ROW - 1) + get())
+        server = server or world.accepts()
+        server.says(response())
+    assert client.is_open
+    assert len(world.log) == 3 * MAX_REFUSALS_IN_A_ROW
+
+
+def test_a_trusted_proxy_keeps_its_connection_whatever_its_clients_ask_for(make_world):
+    world = make_world(trusted_proxies=["10.0.0.9"])
+    world.service.bans = {"203.0.113.9": world.clock.unix_seconds() + 60}
+    proxy = world.client()
+    proxy.says(get("/x", "X-Forwarded-For: 203.0.113.9") * MAX_REFUSALS_IN_A_ROW)
+    proxy.says(get("/x", "X-Forwarded-For: 203.0.113.10") * MAX_REFUSALS_IN_A_ROW)
+    statuses = [record["status"] for record in world.records]
+    assert statuses == [429] * MAX_REFUSALS_IN_A_ROW + [403] * MAX_REFUSALS_IN_A_ROW
+    assert proxy.is_open
 
 
 def test_a_client_whose_requests_wait_is_not_read(world):
@@ -423,10 +457,12 @@ def test_who_does_not_read_its_answers_gets_no_more_of_them(world):
     assert server.hears().count(b"GET ") == 1
 
 
-def test_refusals_wait_for_their_reader_too(world):
+def test_refusals_wait_for_their_reader_too(make_world):
+    world = make_world(upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "health": {"path": "/"}}})
+    world.service.pool(world.service.snapshot.config.upstreams[0]).servers[0].condition.is_up = False
     client = world.client()
     client.is_slow = True
-    client.says(get("/secret") * 500)
+    client.says(get() * 500)
     pages = len(world.log)
     assert 0 < pages < 500
     world.passes(3)

@@ -428,10 +428,11 @@ def test_who_is_kept_out_hears_so_until_the_time_is_over(world):
     client.says(get())
     answer = client.hears()
     assert (status(answer), header(answer, "X-Gateway-Reason")) == (429, "locked_out")
-    assert header(answer, "Retry-After") == "60"
+    assert (header(answer, "Retry-After"), header(answer, "Connection")) == ("60", "close")
+    assert not client.is_open
     other.says(get())
     assert len(world.dials) == 1
     world.accepts()
     world.passes(61)
-    client.says(get())
+    world.client().says(get())
     assert len(world.dials) == 1
