@@ -83,7 +83,8 @@ rules:
     action: require_certificate
   - name: Everything else
     action: deny
-limits: {{connections_per_ip: 5000, handshakes_per_second_per_ip: 1000000}}
+limits: {{connections_per_ip: 5000, handshakes_per_second_per_ip: 1000000,
+  requests_per_second_per_ip: 1000000}}
 access_log: {{path: {place.folder / "gateway-access.jsonl"}, format: json}}
 workers: 1
 """)

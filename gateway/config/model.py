@@ -151,6 +151,7 @@ class Limits:
     connections: int = 10_000
     connections_per_ip: int = 200
     handshakes_per_second_per_ip: int = 100
+    requests_per_second_per_ip: int = 2000
     handshake_seconds: float = 10.0
     header_time_seconds: float = 20.0
     keepalive_seconds: float = 75.0

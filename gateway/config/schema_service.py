@@ -75,6 +75,13 @@ LIMITS: Final = Record(
             100,
             "TLS handshakes of one client address in a second and worker; three seconds' worth may come at once.",
         ),
+        optional(
+            "requests_per_second_per_ip",
+            Whole(1, 1_000_000),
+            2000,
+            "Requests of one client in a second and worker; three seconds' worth may come at once, and beyond that they"
+            " wait. Behind trusted_proxies each named client is counted by itself.",
+        ),
         optional("handshake", Duration(0.1, 5 * MINUTE), "10s", "How long a TLS handshake may take."),
         optional("header_time", Duration(0.1, 5 * MINUTE), "20s", "How long a request's header may take."),
         optional("keepalive", Duration(SECOND, DAY), "75s", "How long a client connection may be idle."),

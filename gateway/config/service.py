@@ -21,6 +21,7 @@ _LIMITS: Final = {
     "connections": "connections",
     "connections_per_ip": "connections_per_ip",
     "handshakes_per_second_per_ip": "handshakes_per_second_per_ip",
+    "requests_per_second_per_ip": "requests_per_second_per_ip",
     "handshake": "handshake_seconds",
     "header_time": "header_time_seconds",
     "keepalive": "keepalive_seconds",

@@ -23,6 +23,7 @@ from gateway.proxy.body_drain import BodyDrain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.lingering import Lingering
+from gateway.proxy.rate import Requests
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
 from gateway.proxy.request_reader import RequestReader
@@ -30,7 +31,7 @@ from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.uptake import Uptake
-from gateway.proxy.waiting import StatusWait
+from gateway.proxy.waiting import RateWait, StatusWait, Wait
 from gateway.tls.contexts import peer_certificates
 from gateway.tls.layer import TlsLayer
 from gateway.tls.proxy_protocol import encode_v2
@@ -55,6 +56,7 @@ class ClientConnection:
         "_lingering",
         "_reader",
         "_refusals_in_a_row",
+        "_requests",
         "_server_name",
         "_uptake",
         "admission",
@@ -96,12 +98,13 @@ class ClientConnection:
         self._server_name = server_name
         self._is_asked = False
         self._is_over_limit = is_over_limit
-        self._exchange: Exchange | Tunnel | StatusWait | None = None
+        self._exchange: Exchange | Tunnel | Wait | None = None
         self.pins = _is_of_one_client(site)
         self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
         self.is_write_paused = False
         self._is_reading = False
         self._refusals_in_a_row = 0
+        self._requests: Requests | None = None
         self._drain: BodyDrain | None = None
         self._lingering: Lingering | None = None
 
@@ -136,6 +139,7 @@ class ClientConnection:
         # TLS 1.3 withholds the ticket itself; a TLS 1.2 session is forgotten when it ends.
         layer.leaves_no_session = self._is_asked and (leaf is None or not admission.site.may_resume(leaf))
         admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity, leaf)
+        self._requests = self._own_requests()
         self.service.counters.handshake_done(is_resumed=layer.is_resumed)
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
 
@@ -176,7 +180,7 @@ class ClientConnection:
         else:
             self._read(data)
 
-    def _hold_for(self, exchange: Exchange | Tunnel | StatusWait, data: bytes) -> None:
+    def _hold_for(self, exchange: Exchange | Tunnel | Wait, data: bytes) -> None:
         """Keep what the exchange has not taken: it is not for it, or too much at once."""
         self._inlet.hold(data)
         if exchange.takes_body:
@@ -261,7 +265,27 @@ class ClientConnection:
         """Judge one request and start its exchange, or refuse it. `admitted`: the same request's, remembered."""
         if rest:
             self._inlet.hold(rest)
-        self._judge(head, begin_record(self.admission.fields, head), admitted)
+        record = begin_record(self.admission.fields, head)
+        requests = self._requests or self._requests_of_named(head, record)
+        if requests is None or (seconds := requests.delay_seconds(record.duration_ms or 0.0)) <= 0:
+            self._judge(head, record, admitted)
+        else:
+            self._exchange = wait = RateWait(self, head, record)
+            wait.start(self.service.loop, seconds)
+
+    def _own_requests(self) -> Requests | None:
+        """What counts this client's requests; None for a trusted proxy, whose clients are counted each by itself."""
+        return None if self.admission.is_proxy else self.service.requests.of(self.peer.address)
+
+    def _requests_of_named(self, head: RequestHead, record: AccessRecord) -> Requests | None:
+        """What counts the requests of the client that a trusted proxy names; None where it names none."""
+        try:
+            client = self.admission.name_client(head, record)
+        except RequestError:
+            return None  # it is refused for that in a moment
+        if client is None or client.address == self.peer.address:
+            return None
+        return self.service.requests.of(client.address)
 
     def _judge(self, head: RequestHead, record: AccessRecord, admitted: Admitted | None) -> None:
         admission = self.admission
@@ -274,8 +298,8 @@ class ClientConnection:
             if admission.is_due(record.now) and self._judge_certificate():
                 admitted = None
             if admission.question is not None:
-                self._exchange = wait = StatusWait(self, admission.question, head, record)
-                wait.start()
+                self._exchange = wait = StatusWait(self, head, record)
+                wait.start(admission.question)
                 return
             if admitted is None:
                 admitted = admission.admit(head, record)
@@ -294,8 +318,8 @@ class ClientConnection:
         self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
 
-    def status_known(self, wait: StatusWait) -> None:
-        """The question about the certificate has ended: the request goes on."""
+    def waited(self, wait: Wait) -> None:
+        """What a request waited for is there."""
         self._exchange = None
         self._judge(wait.head, wait.record, None)
 
@@ -559,6 +583,7 @@ class ClientConnection:
         if not self.pins and _is_of_one_client(site):
             self.owns_upstream(None if exchange is None else exchange.head)
         self.admission.adopt(snapshot, site)
+        self._requests = self._own_requests()
         if not self._layer.is_established:
             return  # the certificate is looked at when the handshake is done
         self._judge_anew()

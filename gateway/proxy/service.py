@@ -21,7 +21,7 @@ from gateway.proxy.lockout import LockedOut, key_of_text
 from gateway.proxy.names import Names
 from gateway.proxy.pool import Pool
 from gateway.proxy.publisher import Publisher
-from gateway.proxy.rate import HandshakeRate
+from gateway.proxy.rate import HandshakeRate, RequestRate
 from gateway.proxy.retry import KeptBodies
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
@@ -94,6 +94,7 @@ class Service:
         "on_empty",
         "on_failures",
         "publisher",
+        "requests",
         "snapshot",
         "statuses",
         "turns",
@@ -121,6 +122,7 @@ class Service:
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
         self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)
+        self.requests = RequestRate(snapshot.config.limits.requests_per_second_per_ip)
         self.bans: dict[str, float] = {}  # lockout key → Unix seconds until which it is kept out
         self.on_failures: Callable[[dict[str, int]], None] | None = None
         self._failures: dict[str, int] = {}  # lockout key → failed logins not reported yet
@@ -152,6 +154,7 @@ class Service:
             pool.close()
         if snapshot.config.limits != self.snapshot.config.limits:
             self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)
+            self.requests = RequestRate(snapshot.config.limits.requests_per_second_per_ip)
         self.snapshot = snapshot
         self._adopt_some(iter(tuple(self.connections)), snapshot)
 
@@ -298,6 +301,7 @@ class Service:
         unix_seconds = clock.unix_seconds()
         self._end_some(iter([each for each in self.certified if each.trusted_until < unix_seconds]))
         self.handshakes.sweep(now)
+        self.requests.sweep(now)
         for pool in self._pools.values():
             pool.sweep(now)
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -1,7 +1,7 @@
-"""A request that waits for its certificate's status, in the place of its exchange.
+"""A request that waits, in the place of its exchange: for its certificate's status, or since its client asks too often.
 
 What this module keeps true: while it waits, what the client sends on is held up to the connection's bound, and
-everybody else is served; it ends by the answer, by the client's leaving or by its deadline, whichever is first.
+everybody else is served; it ends by what it waits for, by the client's leaving or by its deadline, whichever is first.
 """
 
 from __future__ import annotations
@@ -22,35 +22,28 @@ if TYPE_CHECKING:
 WAIT_SECONDS: Final = 15.0
 
 
-class StatusWait:
+class Wait:
     """Stands where the exchange will be."""
 
-    __slots__ = ("_client", "_question", "head", "record")
+    __slots__ = ("_client", "_is_over", "head", "record")
 
     takes_body = False
 
-    def __init__(
-        self, client: ClientConnection, question: asyncio.Task[None], head: RequestHead, record: AccessRecord
-    ) -> None:
+    def __init__(self, client: ClientConnection, head: RequestHead, record: AccessRecord) -> None:
         self._client = client
-        self._question: asyncio.Task[None] | None = question
+        self._is_over = False
         self.head = head
         self.record = record
 
     def __repr__(self) -> str:
-        return f"<StatusWait {self.record.method} {self.record.uri!r}>"
+        return f"<{type(self).__name__} {self.record.method} {self.record.uri!r}>"
 
-    def start(self) -> None:
-        """Wait."""
-        self._client.deadline = clock.monotonic_seconds() + WAIT_SECONDS
-        if self._question is not None:
-            self._question.add_done_callback(self._answered)
-
-    def _answered(self, _: asyncio.Task[None]) -> None:
-        if self._question is not None:
+    def go_on(self) -> None:
+        """What it waited for is there."""
+        if not self._is_over:
             self._client.catch_up()  # which may end the wait with a refusal
         if self._leave():
-            self._client.status_known(self)
+            self._client.waited(self)
 
     def request_data(self, data: bytes) -> bytes:
         """All of the client's bytes are still to be read."""
@@ -62,8 +55,8 @@ class StatusWait:
 
     def _leave(self) -> bool:
         """True where it was still waiting."""
-        question, self._question = self._question, None
-        return question is not None
+        was_over, self._is_over = self._is_over, True
+        return not was_over
 
     def fail(self, error: RequestError) -> None:
         """Refuse the request."""
@@ -71,16 +64,49 @@ class StatusWait:
             self._client.refuse_exchange(error, self.head, self.record)
 
     def client_gone(self) -> None:
-        """Nobody waits any more; the question goes on, for the next time."""
+        """The client doesn't wait any more."""
         if self._leave():
             self._client.log(self.record)
 
     def on_deadline(self) -> None:
-        """The answer did not come."""
-        self.fail(RequestError(Reason.REVOCATION_UNKNOWN, f"no answer on the certificate within {WAIT_SECONDS:g} s"))
+        """It took too long."""
+        raise NotImplementedError
 
     def pause_response(self) -> None:
         """There is no answer yet that could be too fast."""
 
     def resume_response(self) -> None:
         """The same."""
+
+
+class StatusWait(Wait):
+    """For the status of the client's certificate. The question goes on where the client leaves, for the next time."""
+
+    __slots__ = ()
+
+    def start(self, question: asyncio.Task[None]) -> None:
+        """Wait for the question's end."""
+        self._client.deadline = clock.monotonic_seconds() + WAIT_SECONDS
+        question.add_done_callback(lambda _: self.go_on())
+
+    def on_deadline(self) -> None:
+        """The answer did not come."""
+        self.fail(RequestError(Reason.REVOCATION_UNKNOWN, f"no answer on the certificate within {WAIT_SECONDS:g} s"))
+
+
+class RateWait(Wait):
+    """For the time when the client's rate of requests lets this one through (`limits.requests_per_second_per_ip`)."""
+
+    __slots__ = ("_timer",)
+
+    def start(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Wait so long. One request of each of a client's connections waits, so their number bounds the time."""
+        self._client.deadline = float("inf")
+        self._timer = loop.call_later(seconds, self.go_on)
+
+    def _leave(self) -> bool:
+        self._timer.cancel()
+        return super()._leave()
+
+    def on_deadline(self) -> None:
+        """The client's own deadline was set anew by something else; the timer goes on."""

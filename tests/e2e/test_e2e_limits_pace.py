@@ -19,10 +19,12 @@ LIMITS = {
     "connections": 20,
     "connections_per_ip": 10,
     "handshakes_per_second_per_ip": 2,
+    "requests_per_second_per_ip": 20,
     "transfer_idle": "2s",
     "body_bytes_per_second": 1000,
 }
 MIB = 1024 * 1024
+REQUESTS = 61  # three seconds' worth of them, and the one that fills it
 BURST = 7  # three seconds' worth, and the one that fills it
 REFUSED = 256  # so many beyond the limit are told so; the rest find the door closed
 LONG = f"Content-Length: {MIB}"
@@ -160,6 +162,16 @@ def test_an_answer_that_is_read_slowly_without_a_break_is_not_cut(gateway, mail,
         pause.wait(0.05)
         client.read(6000)
     assert [record for record in gateway.log.records() if record["client_ip"] == outside] == []
+
+
+def test_requests_that_come_too_fast_wait_and_the_others_do_not(gateway, client, outside, nobody_else_notices):
+    mine = REQUESTS + 10
+    begun = time.monotonic()
+    for _ in range(mine):
+        assert client.ask("GET", "/webmail").status == 200
+    assert time.monotonic() - begun >= (mine - REQUESTS) / LIMITS["requests_per_second_per_ip"]
+    assert nobody_else_notices() == 200
+    assert {record["status"] for record in gateway.log.of_address(outside, mine)} == {200}
 
 
 def test_handshakes_that_come_too_fast_are_broken_off_and_the_others_are_not(gateway, outside, nobody_else_notices):

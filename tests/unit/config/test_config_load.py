@@ -81,8 +81,8 @@ rules:
       bind_user: upn
       device_ids: [ApplDN1]
 limits: {header_bytes: 16KiB, headers: 50, uri_bytes: 4096, body: 1MB, connections: 10,
-         connections_per_ip: 5, handshakes_per_second_per_ip: 7, handshake: 1s, header_time: 2s, keepalive: 3s,
-         transfer_idle: 4s, body_bytes_per_second: 6}
+         connections_per_ip: 5, handshakes_per_second_per_ip: 7, requests_per_second_per_ip: 8,
+         handshake: 1s, header_time: 2s, keepalive: 3s, transfer_idle: 4s, body_bytes_per_second: 6}
 identity_headers: {rfc9440: false, subject: X-S, email: null, serial: X-N, fingerprint: X-F, verified: X-V}
 lockout: {failures: 3, window: 1m, ban: 1h}
 access_log: {path: logs/access.jsonl, format: combined}
@@ -195,7 +195,7 @@ def test_every_key_reaches_the_model(write, folder):
             device_ids=frozenset({"ApplDN1"}),
         ),
     )
-    assert config.limits == Limits(16384, 50, 4096, 10**6, 10, 5, 7, 1.0, 2.0, 3.0, 4.0, 6)
+    assert config.limits == Limits(16384, 50, 4096, 10**6, 10, 5, 7, 8, 1.0, 2.0, 3.0, 4.0, 6)
     assert config.identity_headers == IdentityHeaders(False, "X-S", None, "X-N", "X-F", "X-V")
     assert config.lockout == Lockout(3, 60.0, 3600.0)
     assert config.access_log == AccessLog(folder / "logs/access.jsonl", "combined")
