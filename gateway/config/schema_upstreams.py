@@ -74,10 +74,17 @@ UPSTREAM: Final = Record(
                         "response",
                         Duration(SECOND, DAY),
                         "60m",
-                        "How long a server may be silent, before or within an answer, or both sides of a WebSocket. "
+                        "How long a server may be silent, before or within an answer, or read nothing of an upload; or "
+                        "both sides of a WebSocket be silent. "
                         "ActiveSync phones wait up to 59 minutes for it.",
                     ),
-                    optional("idle", Duration(SECOND, DAY), "60s", "How long an unused connection is kept."),
+                    optional(
+                        "idle",
+                        Duration(SECOND, DAY),
+                        "60s",
+                        "How long an unused connection is kept; shorter where the server says so by `Keep-Alive: "
+                        "timeout=`.",
+                    ),
                 )
             ),
             {},

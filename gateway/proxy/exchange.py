@@ -186,17 +186,28 @@ class Exchange:
                 client.hold(rest)
                 self._complete(is_clean=True)
                 return b""
-            client.deadline = now + self.pool.upstream.timeouts.response_seconds
+            self._await_upstream(upstream, body, now)
+        elif upstream.is_write_paused:
+            self._await_upstream(upstream, body, now)
         elif self._awaits_body:
             client.deadline = now + self._body_idle_seconds()
         elif not client.is_write_paused:  # both ways at once
             client.deadline = now + self.pool.upstream.timeouts.response_seconds
         return rest
 
+    def _await_upstream(self, upstream: UpstreamConnection, body: RequestBody, now: float) -> None:
+        """It is the upstream's turn: to take what was written, or to answer."""
+        seconds = self.pool.upstream.timeouts.response_seconds
+        deadline = now + seconds if body.bytes_in <= SLICE_BYTES else upstream.watch_uptake(now, seconds)
+        if not self._client.is_write_paused:
+            self._client.deadline = deadline
+
     @property
     def _awaits_body(self) -> bool:
         """True when the client is to speak, and nobody else."""
-        return self.takes_body and (self._answer.response is None or self._answer.is_complete)
+        if not self.takes_body or self._client.is_read_paused:
+            return False
+        return self._answer.response is None or self._answer.is_complete
 
     def _is_over(self, upstream: UpstreamConnection) -> bool:
         """True when both sides have had all there is."""
@@ -207,19 +218,25 @@ class Exchange:
         return self.pool.upstream.timeouts.response_seconds if is_trickling else self._limits.transfer_idle_seconds
 
     def pause_request(self) -> None:
-        """The upstream reads slowly: stop the client."""
+        """The upstream reads slowly: stop the client, whose time does not run meanwhile."""
         self._client.pause_reading()
+        if self._upstream is not None and self._body is not None:
+            self._await_upstream(self._upstream, self._body, clock.monotonic_seconds())
 
     def resume_request(self) -> None:
         """The upstream has caught up; what it took was not the client's time."""
+        client, body, upstream = self._client, self._body, self._upstream
+        client.resume_reading()
+        if upstream is None or body is None:
+            return
         now = clock.monotonic_seconds()
-        if self._body is not None:
-            self._body.begin(now)
+        body.begin(now)
         if self._awaits_body:
-            self._client.deadline = now + self._body_idle_seconds()
-        self._client.resume_reading()
-        if self._upstream is not None and self._is_over(self._upstream):
+            client.deadline = now + self._body_idle_seconds()
+        elif self._is_over(upstream):
             self._complete(is_clean=True)
+        else:
+            self._await_upstream(upstream, body, now)
 
     # the answer
 
@@ -462,21 +479,23 @@ class Exchange:
 
     def on_deadline(self) -> None:
         """The client's or the upstream's time is up, whoever was to speak."""
-        idle = self._limits.transfer_idle_seconds
-        if self._client.is_write_paused:
-            if self._client.takes_more():
-                self._client.deadline = clock.monotonic_seconds() + idle
+        client, upstream, now = self._client, self._upstream, clock.monotonic_seconds()
+        idle, seconds = self._limits.transfer_idle_seconds, self.pool.upstream.timeouts.response_seconds
+        if client.is_write_paused:
+            if client.takes_more():
+                client.deadline = now + idle
             else:
                 self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {idle:g} s"))
-        elif self._client.is_read_paused:
-            cause = "the upstream stopped reading the request's body"
-            self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))
         elif self._answer.awaits_continue:
             self._let_continue()
-        elif self.takes_body and self._answer.response is None:
+        elif self._awaits_body:
             self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {idle:g} s"))
+        elif upstream is not None and (next_look := upstream.next_look(now, seconds)) > now:
+            client.deadline = next_look  # it reads slowly, and without a break
+        elif client.is_read_paused:
+            cause = f"the upstream read nothing of the request's body for {seconds:g} s"
+            self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))
         else:
-            seconds = self.pool.upstream.timeouts.response_seconds
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, f"the upstream did not answer within {seconds:g} s"))
 
     def _let_go(self) -> None:

@@ -58,11 +58,19 @@ class Tunnel:
     def _stir(self) -> None:
         self._client.deadline = clock.monotonic_seconds() + self._idle_seconds
 
+    def _watch(self) -> None:
+        """The upstream has much to take, and is not silent while it takes it."""
+        self._client.deadline = self._upstream.watch_uptake(clock.monotonic_seconds(), self._idle_seconds)
+
     def request_data(self, data: bytes) -> bytes:
         """Bytes from the client; all of them go on."""
         self._bytes_in += len(data)
-        self._upstream.transport.write(data)
-        self._stir()
+        upstream = self._upstream
+        upstream.transport.write(data)
+        if upstream.is_write_paused:
+            self._watch()
+        else:
+            self._stir()
         return b""
 
     def upstream_data(self, data: bytes) -> None:
@@ -79,6 +87,7 @@ class Tunnel:
         """The client has said all; True: its connection is kept until the upstream has had that, and said the rest."""
         self._is_client_done = True
         transport = self._upstream.transport
+        self._watch()
         if self._is_upstream_done or not transport.can_write_eof():  # uvloop's TLS can't close one direction alone
             transport.close()  # when all is written; `upstream_lost` follows
         else:
@@ -107,10 +116,12 @@ class Tunnel:
     def pause_request(self) -> None:
         """The upstream reads slowly."""
         self._client.pause_reading()
+        self._watch()
 
     def resume_request(self) -> None:
-        """The upstream has caught up."""
+        """The upstream has caught up, but for what the kernel has for it."""
         self._client.resume_reading()
+        self._watch()
 
     def pause_response(self) -> None:
         """The client reads slowly."""
@@ -136,11 +147,14 @@ class Tunnel:
         self._client.abort_exchange()
 
     def on_deadline(self) -> None:
-        """Nobody said anything for too long, unless a client that reads slowly still takes what was said before."""
+        """Nobody said anything for too long, unless a side that reads slowly still takes what was said before."""
         if self._is_done:
             return
-        if self._client.is_write_paused and self._client.takes_more():
+        client, now = self._client, clock.monotonic_seconds()
+        if client.is_write_paused and client.takes_more():
             self._stir()
+        elif (next_look := self._upstream.next_look(now, self._idle_seconds)) > now:
+            client.deadline = next_look
         else:
             self._end()
 

@@ -10,6 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway import clock
+from gateway.proxy.uptake import ServerUptake
+from gateway.tls.layer import untaken_bytes
 
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection
@@ -34,6 +36,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_waiting",
         "_pinned_to",
         "_socket",
+        "_uptake",
         "address",
         "exchange",
         "exchanges",
@@ -62,6 +65,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_lost = False
         self._is_paused = False  # by the exchange
         self._is_waiting = False  # others are served before more is read
+        self._uptake: ServerUptake | None = None  # once the server had much to take
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self.state.url} {'busy' if self.exchange else 'idle'} after {self.exchanges}>"
@@ -125,6 +129,22 @@ class UpstreamConnection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.resume_request()
 
+    def watch_uptake(self, now: float, seconds: float) -> float:
+        """The server has much to take, and `seconds` in which it may take nothing; returns when to look at it."""
+        if self._uptake is None:
+            self._uptake = ServerUptake(self)
+        self._uptake.begin(now)
+        return self._uptake.next_look(now, seconds)
+
+    def next_look(self, now: float, seconds: float) -> float:
+        """When to look again at a server that is watched; not after `now` where it has taken nothing for so long."""
+        return now if self._uptake is None else self._uptake.next_look(now, seconds)
+
+    def untaken_bytes(self) -> int:
+        """What the server has not acknowledged yet."""
+        encrypted = untaken_bytes(self._socket)
+        return encrypted if self.transport is self._socket else encrypted + self.transport.get_write_buffer_size()
+
     def pause_reading(self) -> None:
         """Take nothing more from the server.
 
@@ -163,7 +183,7 @@ class UpstreamConnection(asyncio.Protocol):
         return name is not None and self.address not in name.addresses
 
     def _rest(self, keep_alive_seconds: int | None) -> None:
-        self.exchange = None
+        self.exchange = self._uptake = None
         self.exchanges += 1
         if keep_alive_seconds is None:
             self.usable_until = None

@@ -391,11 +391,7 @@ class TlsLayer(asyncio.Protocol):
 
     def untaken_bytes(self) -> int:
         """The ciphertext that the client has not acknowledged yet: what waits here, and what the kernel has of it."""
-        kernels = b""
-        with contextlib.suppress(OSError, ValueError):  # the socket is gone
-            raw = self.transport.get_extra_info("socket")
-            kernels = fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(_C_INT_BYTES))
-        return self.transport.get_write_buffer_size() + int.from_bytes(kernels, sys.byteorder)
+        return untaken_bytes(self.transport)
 
     def pause_reading(self) -> None:
         """Stop taking ciphertext from the socket, and handing on what was taken."""
@@ -411,6 +407,15 @@ class TlsLayer(asyncio.Protocol):
             self._wait_turn()
         else:
             self.transport.resume_reading()
+
+
+def untaken_bytes(transport: asyncio.Transport) -> int:
+    """What the other side of a socket has not acknowledged yet: what waits here, and what the kernel has of it."""
+    kernels = b""
+    with contextlib.suppress(OSError, ValueError):  # the socket is gone
+        if (raw := transport.get_extra_info("socket")) is not None:
+            kernels = fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(_C_INT_BYTES))
+    return transport.get_write_buffer_size() + int.from_bytes(kernels, sys.byteorder)
 
 
 def _words(error: SSL.Error) -> str:

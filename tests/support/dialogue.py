@@ -257,6 +257,10 @@ class Transport:
         if not (self.is_lost or self._is_closing):
             self.world.does(self._protocol().data_received, data)
 
+    def takes(self, count: int) -> None:
+        """It reads so much, which is not enough for anybody to be told so."""
+        self.unread_bytes -= count
+
     def goes(self, error: Exception | None = None) -> None:
         """The connection is gone."""
         self.world.does(self._lose, error)
@@ -281,6 +285,12 @@ class ServerEnd(Transport):
 
     def _protocol(self) -> UpstreamConnection:
         return self.protocol
+
+    def get_extra_info(self, name: str) -> Any:
+        return {"socket": _GONE}.get(name)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread_bytes
 
     def closes(self) -> None:
         """It says its last word, and its connection goes as asyncio lets it go."""
@@ -342,10 +352,6 @@ class ClientEnd(Transport):
             self.world.does(self.application.discarded, len(data))
         else:
             super().says(data)
-
-    def takes(self, count: int) -> None:
-        """It reads so much, which is not enough for anybody to be told so."""
-        self.unread_bytes -= count
 
     def close_sending(self) -> None:
         """close_notify and FIN; what the client still says is thrown away by the layer."""

@@ -690,14 +690,102 @@ def test_sending_does_not_excuse_a_client_from_reading(world):
     assert client.was_aborted
 
 
-def test_an_upstream_that_stops_reading_the_body_is_the_one_to_blame(world):
+RESPONSE_SECONDS = 5 * IDLE_SECONDS
+PATIENT = {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": f"{RESPONSE_SECONDS:g}s"}}
+
+
+def slow_upload(make_world, size=1_000_000, framing="Content-Length: 1000000"):
+    """A server that has stopped reading; the client is stopped too, and what it had sent already comes."""
+    world = make_world(upstreams={"mail": PATIENT})
     client = world.client()
-    client.says(request("POST", "/webmail", "Content-Length: 1000000"))
+    client.says(request("POST", "/webmail", framing))
     server = world.accepts(is_slow=True)
     client.says(b"x" * (HIGH_WATER_BYTES + 1))
-    world.passes(IDLE_SECONDS + 2)
-    assert header(client.hears(), "X-Gateway-Reason") == "upstream_timeout"
+    assert client.is_paused
+    client.says(bytes(min(size - HIGH_WATER_BYTES - 1, 10_000)))
+    return world, client, server
+
+
+def test_an_upstream_that_stops_reading_the_body_is_the_one_to_blame(make_world, caplog):
+    """It has the time for an answer, and the client's own does not run."""
+    world, client, server = slow_upload(make_world)
+    world.passes(RESPONSE_SECONDS - 1)
+    assert world.log == []
+    world.passes(3)
+    answer = client.hears()
+    assert (status(answer), header(answer, "X-Gateway-Reason")) == (504, "upstream_timeout")
     assert server.is_lost
+    assert "read nothing of the request's body" in world.record["detail"]
+    assert "read nothing of the request's body" in caplog.text
+
+
+def test_an_upstream_that_reads_the_body_slowly_and_never_stops_is_waited_for(make_world):
+    """Its socket takes nothing more for long, since the kernel still has so much for it."""
+    world, client, server = slow_upload(make_world)
+    for _ in range(5):
+        server.takes(1)
+        world.passes(RESPONSE_SECONDS)
+        assert world.log == []
+    world.passes(RESPONSE_SECONDS)
+    assert header(client.hears(), "X-Gateway-Reason") == "upstream_timeout"
+
+
+def test_the_clients_time_runs_again_when_the_upstream_has_caught_up(make_world):
+    world, client, server = slow_upload(make_world)
+    world.passes(RESPONSE_SECONDS - 1)
+    server.reads()
+    assert not client.is_paused
+    world.passes(IDLE_SECONDS - 1)
+    assert world.log == []
+    world.passes(3)
+    assert header(client.hears(), "X-Gateway-Reason") == "request_timeout"
+
+
+def test_an_upstream_that_has_yet_to_read_the_end_of_a_body_is_waited_for(make_world):
+    size = HIGH_WATER_BYTES + 1
+    world, client, server = slow_upload(make_world, size, f"Content-Length: {size}")
+    for _ in range(3):
+        server.takes(1)
+        world.passes(RESPONSE_SECONDS)
+    assert world.log == []
+    server.reads()
+    world.passes(RESPONSE_SECONDS - 1)  # the time for an answer begins here
+    assert world.log == []
+    world.passes(3)
+    assert "did not answer" in world.record["detail"]
+    assert client.is_lost or not client.is_open
+
+
+def test_a_small_body_that_is_not_taken_is_no_reason_to_wait_longer(make_world):
+    world = make_world(upstreams={"mail": PATIENT})
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 5"))
+    server = world.accepts(is_slow=True)
+    client.says(b"hello")
+    world.passes(RESPONSE_SECONDS - 1)
+    server.takes(1)
+    world.passes(3)
+    assert "did not answer" in world.record["detail"]
+
+
+def test_a_client_that_reads_nothing_is_to_blame_beside_an_upstream_that_does_not_either(make_world):
+    world, client, server = slow_upload(make_world)
+    client.is_slow = True
+    server.says(response("200 OK", "Content-Length: 1000000", body=b"x" * (HIGH_WATER_BYTES + 1)))
+    world.passes(IDLE_SECONDS + 2)
+    assert world.record["reason"] == "request_timeout"
+
+
+def test_a_client_that_has_caught_up_leaves_the_upstream_its_time(make_world):
+    world, client, server = slow_upload(make_world)
+    client.is_slow = True
+    server.says(response("200 OK", "Content-Length: 1000000", body=b"x" * (HIGH_WATER_BYTES + 1)))
+    world.passes(IDLE_SECONDS - 2)
+    client.reads()
+    world.passes(RESPONSE_SECONDS - 2)
+    assert world.log == []
+    world.passes(4)
+    assert world.record["reason"] == "upstream_timeout"
 
 
 def test_an_answer_before_its_upstream_has_read_the_body_costs_the_connection(world):

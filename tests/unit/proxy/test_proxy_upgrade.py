@@ -214,6 +214,65 @@ def test_a_client_that_reads_slowly_without_a_break_is_not_silent(make_world):
     assert len(world.log) == 1
 
 
+def slow_server(make_world):
+    """It has stopped reading, and the client is stopped too; what it had said already comes."""
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client, server = upgraded(world)
+    server.is_slow = True
+    client.says(b"x" * 2 * HIGH_WATER_BYTES)
+    assert client.is_paused
+    client.says(bytes(10_000))
+    return world, client, server
+
+
+def test_a_server_that_reads_slowly_without_a_break_is_not_silent(make_world):
+    world, client, server = slow_server(make_world)
+    for _ in range(4):
+        world.passes(8)
+        server.takes(1)
+    assert not client.is_closing()
+    assert world.log == []
+    world.passes(24)
+    assert server.is_lost
+    assert len(world.log) == 1
+
+
+def test_a_server_that_has_caught_up_may_be_silent_as_long_as_ever(make_world):
+    world, client, server = slow_server(make_world)
+    world.passes(8)
+    server.reads()
+    world.passes(8)
+    assert world.log == []
+    world.passes(4)
+    assert len(world.log) == 1
+    assert client.is_lost
+
+
+def test_what_a_server_took_long_ago_is_no_word_of_it(make_world):
+    world, _, server = slow_server(make_world)
+    server.reads()
+    for _ in range(3):
+        world.passes(8)
+        server.says(b".")
+    world.passes(9)
+    assert world.log == []
+    world.passes(3)
+    assert len(world.log) == 1
+
+
+def test_a_server_that_reads_the_end_slowly_is_waited_for(make_world):
+    world, client, server = slow_server(make_world)
+    assert world.does(client.application.eof_received) is True
+    for _ in range(4):
+        server.takes(1)
+        world.passes(9)
+    assert world.log == []
+    world.passes(12)
+    assert len(world.log) == 1
+
+
 def test_a_reload_that_refuses_it_cuts_it_at_once(files, world):
     leaf = files.ca.issue("CN=alice")
     client, server = upgraded(world, world.client(OUTSIDE, leaf))
