@@ -20,8 +20,6 @@ SHARED = --numprocesses $(shell $(PY) -c 'import os; print(min(4, 1 + (os.cpu_co
 # End-to-end tests of what depends on the version of Python: TLS towards servers, sockets, processes, the event loop.
 MAIN = $(patsubst %,tests/e2e/test_e2e_%.py,http conditions upstream upstream_certificate reload publish \
 	revocation_lists ntlm upgrade demo)
-# So many seeds for `make soak`.
-SOAK ?= 20
 # Arguments for the program behind a target: make demo ARGS=--once
 ARGS ?=
 
@@ -38,8 +36,8 @@ test: $(VENV)/.dev peers ## the whole suite, with the coverage each room must ha
 short: $(VENV)/.dev peers ## the unit tests and the main end-to-end ones, coverage not counted
 	@$(PY) -m pytest $(SHARED) $(MAIN) tests/unit
 
-soak: $(VENV)/.dev peers ## random dialogues of clients and upstreams, with so many new seeds (SOAK=20)
-	@SOAK=$(SOAK) $(PY) -m pytest $(or $(ARGS),tests/e2e/test_e2e_random_dialogues.py)
+soak: $(VENV)/.dev peers ## property tests and random dialogues, other ones each time, for ten minutes (ARGS="--minutes 60")
+	@$(PY) -m tests.soak $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(PY) -m ruff format --check .

@@ -42,6 +42,11 @@ _HARMLESS: Final = (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlte
 # Extensions that make a list cover only a part, critical or not.
 _PARTIAL: Final = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
 _WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
+# What `cryptography` raises for broken bytes; TypeError for a text of a name that is typed as a BIT STRING, say.
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion),
+)
 
 
 class Status(Enum):
@@ -96,7 +101,7 @@ def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
     try:
         crls = [x509.load_pem_x509_crl(block) for block in _pem_blocks(data)] or [x509.load_der_x509_crl(data)]
         return tuple(_revocation_list(crl, source) for crl in crls)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except _UNREADABLE as error:
         raise ConfigError(f"{source}: not a readable revocation list ({error})", "use PEM or DER CRLs") from error
 
 

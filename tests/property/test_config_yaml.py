@@ -62,7 +62,7 @@ TREES = st.recursive(
 LINES = BASE.splitlines()
 VALIDATOR = Draft202012Validator(json_schema())
 UNUSABLE = object()
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

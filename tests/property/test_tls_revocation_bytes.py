@@ -1,6 +1,7 @@
 """Bytes from responders and list servers, broken in any way: they are believed as they were signed, or not at all."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +13,34 @@ from gateway.supervisor.lists import check_successor
 from gateway.tls.ocsp import OcspError, verify_response
 from gateway.tls.revocation import Status
 
-ROOT = Ca.make()
-ALICE = ROOT.issue("CN=alice")
-RESPONDER = ROOT.issue("CN=responder", eku=OCSP_SIGNING)
+# The same bytes in every run, so that the same examples break them in the same places: keys of known primes, whose
+# signatures have no chance in them, and serial numbers that are given.
+PRIMES = """
+f3203c73831f639e39567f354ae1d184abf6e7b8784f243653d0c09fe8d8afe84eaa208ace9ec833e4ab92fee60bc8146796c920c72228af
+48b8cb736bafe74ecc4679b1b6088259befa4aade8a23d37fed8f53c896bb888606fd07aae3c7f833843834e636a4fa0bd6125875c922529
+7baf47548f680b8497f4f33ccdd4782f
+,
+d0e0387e8f66dab9eb994cd64e1826981c1e2d003bb1baa1303fba6a36cf0af7fbf46e8eb2ed70fc9090ec88fcd268659b04a7a256e86841
+514d4ca713db8e5fcba0789697ba3615d41095be98823cb4665c29fae91aa458bc0afb1cabb1ee6a8fa4d01036c4f59e652a250a9513304f
+7a437416c47c75178b7738049e2b4219
+,
+db464dec503a5b7a399dda3d292963db3172a60beaa55e026d9c02b44573b97e1072214797819191f079f98f997155167fd7829a7d1564eb
+d4dee738172b955ede381fe8b96361d63c99c954eb81fb6435f967f2219915b854cd48f319d76be3f901c6bdfa4a95710085cb8d37f67214
+d8e073775ecf899b84057284cf79e237
+"""
+
+
+def key(first, second):
+    first, second = (int(PRIMES.split(",")[each].replace("\n", ""), 16) for each in (first, second))
+    public = rsa.RSAPublicNumbers(65537, first * second)
+    private = rsa.rsa_recover_private_exponent(65537, first, second)
+    parts = (rsa.rsa_crt_dmp1(private, first), rsa.rsa_crt_dmq1(private, second), rsa.rsa_crt_iqmp(first, second))
+    return rsa.RSAPrivateNumbers(first, second, private, *parts, public).private_key()
+
+
+ROOT = Ca.make(key=key(0, 1), serial=1)
+ALICE = ROOT.issue("CN=alice", key=key(1, 2), serial=0xA11CE)
+RESPONDER = ROOT.issue("CN=responder", key=key(0, 2), serial=3, eku=OCSP_SIGNING)
 ANSWERS = (
     response(ALICE, ROOT, REVOKED),
     response(ALICE, ROOT, REVOKED, signer=RESPONDER, certificates=(RESPONDER.certificate,)),
@@ -61,6 +87,12 @@ def test_a_broken_list_is_refused_or_says_what_was_signed(data):
     except ConfigError:
         return
     assert [entry.serials for entry in found] == [frozenset({ALICE.certificate.serial_number})]
+
+
+def test_the_bytes_that_are_broken_have_no_chance_in_them():
+    """But for producedAt in an answer, which is of now, and so its signature."""
+    assert len(response(ALICE, ROOT, REVOKED)) == len(ANSWERS[0])
+    assert build_crl(ROOT, [ALICE.certificate], number=5).public_bytes(Encoding.DER) == LISTS[0]
 
 
 def test_the_whole_ones_are_believed():

@@ -110,8 +110,10 @@ class Stream:
         unfinished = ["waits"] if not self.is_over and (self._held or self._body is not None) else []
         return " > ".join([*self.events, *unfinished])
 
-    def _refuse(self, reason: str) -> bytes:
-        self.events.append(f"refused {reason}")
+    def _refuse(self, reason: str, head: RequestHead | None = None) -> bytes:
+        """`head`: of the request, where that was read; a page in answer to HEAD has no body."""
+        mark = " to HEAD" if head is not None and head.method == b"HEAD" else ""
+        self.events.append(f"refused {reason}{mark}")
         self.is_over = True
         return b""
 
@@ -119,6 +121,7 @@ class Stream:
         data, self._held = self._held + data, b""
         data = data.lstrip(b"\r\n")
         end = data.find(END_OF_HEAD)
+        head = None
         try:
             if end < 0:
                 check_unfinished(data, uri_bytes=LIMITS.uri_bytes, header_bytes=LIMITS.header_bytes)
@@ -127,9 +130,9 @@ class Stream:
             head = parse(data, end)
             upstream = upstream_head(self._client, head)
         except RequestError as error:
-            return self._refuse(error.reason.value)
+            return self._refuse(error.reason.value, head)
         if head.content_length is not None and head.content_length > LIMITS.body_bytes:
-            return self._refuse("body_too_large")
+            return self._refuse("body_too_large", head)
         check_upstream_head(upstream, head)
         self.upstream_heads.append(upstream)
         self._head, self._payload = head, b""
@@ -145,7 +148,7 @@ class Stream:
         try:
             payload, rest = body.feed(data)
         except BodyError:
-            return self._refuse("body")
+            return self._refuse("body", head)
         self._payload += payload
         if body.is_complete:
             self._finish(head)

@@ -18,6 +18,7 @@ from support.logging_servers import Seen
 from gateway.policy.uri import normalise
 
 DENIED = "/admin"  # what is smuggled, and what nobody may have
+_TO_HEAD = " to HEAD"
 _LAST = {"close", "refused bad_request", "refused body"}  # the connection ends with these
 
 
@@ -71,9 +72,9 @@ class Attacker:
             if event != "close":
                 method, _, rest = event.partition(" ")
                 is_refused = method == "refused"
-                answer = client.answer("GET" if is_refused else method)
+                answer = client.answer(("HEAD" if event.endswith(_TO_HEAD) else "GET") if is_refused else method)
                 _check_answer(answer, "" if is_refused else rest.partition(" ")[0])
-            if event in _LAST:
+            if event.removesuffix(_TO_HEAD) in _LAST:
                 assert client.is_at_end()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+from random import Random
 
 import pytest
 from support.client import Client
@@ -96,11 +97,11 @@ def test_finished_handshakes_that_nothing_follows(gateway, outside, connect, bys
 
 GARBAGE = {
     "zeros": bytes(1000),
-    "noise": bytes([0x80]) + os.urandom(999),
+    "noise": bytes([0x80]) + Random(1).randbytes(999),
     "HTTP": b"GET / HTTP/1.1\r\nHost: mail.example.com\r\n\r\n",
     "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
     "an SSLv2 hello": bytes.fromhex("802e0100020015000000100100800200800300800400800500800600400700c0")
-    + os.urandom(16),
+    + Random(2).randbytes(16),
     "a record of 65535 bytes": b"\x16\x03\x01\xff\xff" + bytes(70_000),
     "an empty record": b"\x16\x03\x01\x00\x00" * 100,
     "another handshake message": b"\x16\x03\x01\x00\x04\x02\x00\x00\x00",
@@ -121,7 +122,7 @@ def test_what_is_no_tls_at_all(gateway, outside, knock, garbage, bystander):
     bystander.is_served()
 
 
-BROKEN = b"\x17\x03\x03\x00\x30" + os.urandom(48)  # a record that nobody encrypted
+BROKEN = b"\x17\x03\x03\x00\x30" + Random(3).randbytes(48)  # a record that nobody encrypted
 
 
 def test_tls_that_breaks_within_the_handshake(gateway, outside, context, knock, bystander):

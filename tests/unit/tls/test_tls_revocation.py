@@ -17,6 +17,7 @@ from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation, Status, parse
 from gateway.tls.trust import Trust, expiry_line, load_anchors, load_lists, make_trust
 
 ROOT = Ca.make()
+DER = build_crl(ROOT).public_bytes(Encoding.DER)
 ALICE = ROOT.issue("CN=alice")
 HOUR = timedelta(hours=1)
 
@@ -155,6 +156,8 @@ def test_pem_der_and_several_lists_in_one_file():
         b"-----BEGIN X509 CRL-----\nAAAA\n",
         ROOT.pem,
         ROOT.crl()[:-40],
+        DER.replace(b"\x0c\x09Test Root", b"\x03\x09Test Root"),  # the issuer's name as a BIT STRING
+        DER.replace(b"\x02\x01\x01", b"\x02\x01\x07", 1),  # version 8
     ],
 )
 def test_what_is_no_list_is_a_configuration_error(data):

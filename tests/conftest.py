@@ -1,0 +1,15 @@
+"""How much chance there is in the suite: none, unless `make soak` asks for it.
+
+Property tests try the same examples in every run, so that a run fails for what was changed and for nothing else. Other
+examples are for `make soak` (tests/soak.py), which writes down what it finds. No example has a deadline, and none is
+too slow: how fast the machine is says nothing about the code.
+"""
+
+from hypothesis import HealthCheck, settings
+
+SAME = settings(
+    derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("same", SAME)
+settings.register_profile("soak", SAME, derandomize=False)
+settings.load_profile("same")
