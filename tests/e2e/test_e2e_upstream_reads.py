@@ -63,7 +63,7 @@ def upload(client):
     return thread
 
 
-@pytest.mark.parametrize(("scheme", "version"), zip(HOSTS, VERSIONS, strict=True))
+@pytest.mark.parametrize(("scheme", "version"), list(zip(HOSTS, VERSIONS, strict=True)))
 def test_a_server_that_stops_reading_for_a_while_is_waited_for(gateway, scheme, server, version):
     def answer(dialogue):
         threading.Event().wait(CLIENT_SECONDS + 1.5)  # the client's time, and all of what it is rounded up by
