@@ -59,12 +59,15 @@ OVERRIDES: Final = frozenset(
 )
 OVERRIDE_PREFIX: Final = b"x-webobjects-"
 
-# Other gateways' names for whom they let in (nginx, Apache, HAProxy, IIS ARR): ours are in `identity_headers`, and
-# an upstream that was behind one of those may still believe its.
+# Other gateways' names for the user that they let in (nginx, Apache, HAProxy, IIS ARR, oauth2-proxy, Exchange's own
+# front end): ours are in `identity_headers`, and an upstream that was behind one of those may still believe its.
 IDENTITIES: Final = frozenset(
-    {b"remote-user", b"x-remote-user", b"x-authenticated-user", b"x-client-cert", b"x-ssl-cert", b"x-arr-clientcert"}
+    {
+        *(b"remote-user", b"x-remote-user", b"x-authenticated-user", b"x-webauth-user", b"x-commonaccesstoken"),
+        *(b"x-client-cert", b"x-ssl-cert", b"x-arr-clientcert"),
+    }
 )
-IDENTITY_PREFIXES: Final = (b"ssl-client-", b"x-ssl-client-")
+IDENTITY_PREFIXES: Final = (b"ssl-client-", b"x-ssl-client-", b"x-auth-request-")
 
 # Removing these from a message because `Connection` names them would change what it says.
 NEVER_HOP_BY_HOP: Final = frozenset(

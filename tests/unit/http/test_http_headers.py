@@ -28,6 +28,7 @@ OURS = frozenset({b"x-client-email", b"client-cert"})
         *(b"X-Original-URL", b"X_Rewrite_URL", b"X-HTTP-Method-Override", b"X-Webobjects-Remote-User"),
         *(b"Proxy", b"PROXY", b"Remote-User", b"REMOTE_USER", b"X-Remote-User", b"X-SSL-Client-S-DN"),
         *(b"SSL_CLIENT_VERIFY", b"X-Client-Cert", b"X-ARR-ClientCert", b"X-Authenticated-User"),
+        *(b"X-CommonAccessToken", b"x_auth_request_user", b"X-Auth-Request-Email", b"X-WebAuth-User"),
         *(
             b"X-Client-Email",
             b"x_client_email",
