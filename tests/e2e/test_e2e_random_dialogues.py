@@ -151,13 +151,19 @@ def test_there_are_enough_ways_to_behave():
     assert "POST" not in SAFE
 
 
+@pytest.fixture(scope="module")
+def addresses(_addresses):
+    """Of clients outside; the same for all seeds, since there are only so many."""
+    return [f"127.0.{next(_addresses)}.2" for _ in range(4)]
+
+
 @pytest.fixture
-def converse(gateway, mail, own_mail, credentials, outsiders):
+def converse(gateway, mail, own_mail, credentials, addresses):
     """Holds all conversations of a seed, and judges them."""
 
     def held(seed, version):
         contexts = {True: context_for(None, credentials["p256"], version), False: context_for(None, None, version)}
-        run = Run(gateway, contexts, [outsiders() for _ in range(4)], f"{seed}v{version.name[-1]}")
+        run = Run(gateway, contexts, addresses, f"{seed}v{version.name[-1]}")
         Upstreams(mail, run.ledger, is_per_client=False)
         Upstreams(own_mail, run.ledger, is_per_client=True)
         with ThreadPoolExecutor(AT_ONCE) as pool:
