@@ -5,16 +5,19 @@ The base64 forms are written here from the specification (2.2.1.1.1.1), field by
 
 from __future__ import annotations
 
+import signal
 from base64 import b64encode
 from datetime import timedelta
 
 import pytest
+import yaml
 from cryptography import x509
-from support.client import TLS_1_3, VERSIONS, Client
+from support.client import TLS_1_3, VERSIONS, Client, ask
 from support.connection_logins import ConnectionAuthenticator
 from support.credentials import Identity
 from support.gateway import OUTSIDE, settings_for
 from support.pki import Ca, ca_extensions
+from support.waiting import until
 
 from gateway import clock
 
@@ -388,6 +391,27 @@ def test_where_connections_are_one_clients_every_basic_login_on_them_must_belong
         assert client.ask("GET", "/EWS", basic("bob")).verdict == SERVED
         assert client.ask("GET", "/owa", basic("alice")).verdict == MISMATCH
     assert len(mail.received) == 3
+
+
+@both_versions
+def test_a_reload_that_binds_the_login_counts_for_connections_that_are_logged_in(
+    start, people, credentials, mail, version
+):
+    server = ConnectionAuthenticator()
+    mail.answer("/owa", server)
+    own = {"name": "own", "uri": ["/owa"], "action": "require_certificate"}
+    rules = [own, {"name": "all", "action": "allow"}]
+    site = {**credentials.server, "client_ca": [str(people["ca"])]}
+    gateway = start(settings_for(site, mail.url, rules=rules))
+    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+        assert client.ask("GET", "/owa", "Authorization: NTLM bob").body == b"bob"
+        assert client.ask("GET", "/owa").body == b"bob"
+        bound = [{**own, "certificate": {"bind_user": "email"}}, {"name": "none", "action": "deny"}]
+        gateway.config.write_text(yaml.safe_dump({**gateway.settings, "rules": bound}, sort_keys=False))
+        gateway.signal(signal.SIGHUP)
+        until(lambda: ask(gateway.port, "/else").verdict == (403, "denied_by_rule"), "the new rules count")
+        assert client.ask("GET", "/owa").verdict == MISMATCH
+    assert len([request for request in mail.received if request.target == b"/owa"]) == 2
 
 
 @both_versions
