@@ -149,6 +149,9 @@ class ClientConnection:
         record = AccessRecord(fields, clock.unix_seconds(), None)
         record.refused(f"handshake_failed: {cause}", cause)
         self.service.log(record)
+        # The client may still be sending; it reads the alert, and closes.
+        self._lingering = Lingering(clock.monotonic_seconds(), is_brief=True)
+        self.deadline = self._lingering.deadline
 
     def eof_received(self) -> bool:
         """The client has said all; only a tunnel goes on then."""

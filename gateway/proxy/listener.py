@@ -85,8 +85,7 @@ class Front(asyncio.Protocol):
             if error.is_plain_http:
                 self._answer_plain_http(error.cause)
             else:
-                self._transport.write(alert(error.description))
-                self._fail(error.cause)
+                self._refuse(error.description, error.cause)
             return
         if hello is not None:
             self._hand_over(hello)
@@ -129,10 +128,19 @@ class Front(asyncio.Protocol):
         """Say what is wrong; the client may still be sending its request."""
         request_id, now = new_request_id(), clock.unix_seconds()
         self._log(cause, request_id)
-        self._reader = ClientHelloReader()
         self._transport.write(_PLAIN_HTTP_ANSWER % (date_field(now), request_id.encode("ascii")))
+        self._linger(is_brief=self._service.is_draining)
+
+    def _refuse(self, description: int, cause: str) -> None:
+        """Send an alert; the client may still be sending its ClientHello, and then a reset would destroy the alert."""
+        self._log(cause)
+        self._transport.write(alert(description))
+        self._linger(is_brief=True)
+
+    def _linger(self, *, is_brief: bool) -> None:
+        self._reader = ClientHelloReader()
         self._transport.write_eof()
-        self._lingering = Lingering(clock.monotonic_seconds(), is_brief=self._service.is_draining)
+        self._lingering = Lingering(clock.monotonic_seconds(), is_brief=is_brief)
         self.deadline = self._lingering.deadline
 
     def _discard(self, lingering: Lingering, count: int) -> None:

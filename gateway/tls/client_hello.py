@@ -108,7 +108,9 @@ class ClientHelloReader:
             if (hello := _complete(self._message)) is not None:
                 return hello
         if len(received) > MAX_FIRST_FLIGHT_BYTES:
-            raise ClientHelloError(f"no ClientHello in the first {MAX_FIRST_FLIGHT_BYTES} bytes")
+            raise ClientHelloError(
+                f"no ClientHello in the first {MAX_FIRST_FLIGHT_BYTES} bytes", description=ILLEGAL_PARAMETER
+            )
         return None
 
 
@@ -161,7 +163,10 @@ def _complete(message: bytearray) -> ClientHello | None:
         return None
     end = _MESSAGE_HEADER_BYTES + int.from_bytes(message[1:_MESSAGE_HEADER_BYTES])
     if end > MAX_CLIENT_HELLO_BYTES:
-        raise ClientHelloError(f"a ClientHello of {end} bytes; the limit is {MAX_CLIENT_HELLO_BYTES}")
+        # As OpenSSL, and so nginx, answers a ClientHello above its own limit: no alert is meant for just that.
+        raise ClientHelloError(
+            f"a ClientHello of {end} bytes; the limit is {MAX_CLIENT_HELLO_BYTES}", description=ILLEGAL_PARAMETER
+        )
     if len(message) < end:
         return None
     if len(message) > end:  # nothing may follow before the server has answered

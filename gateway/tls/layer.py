@@ -249,7 +249,8 @@ class TlsLayer(asyncio.Protocol):
         self._flush()  # the alert
         self._is_closing = True
         self._application.handshake_failed(cause)
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # to close with unread bytes would be a reset, which can destroy the alert
 
     def _read_ended(self, result: int) -> None:
         """`SSL_read` returned no plaintext for another reason than an empty BIO: close_notify, or a broken record."""

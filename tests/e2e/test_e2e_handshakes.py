@@ -6,9 +6,13 @@ name; directly and behind a balancer that speaks the PROXY protocol.
 
 from __future__ import annotations
 
+import re
+import socket
+
 import pytest
 from support.client import TLS_1_2, TLS_1_3, Client, context_for, curl, s_client
 from support.credentials import OPEN_HOST, OTHER_HOST
+from support.first_flight import one_byte_records
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.raw_hello import (
     DHE_SUITES_1_2,
@@ -16,6 +20,7 @@ from support.raw_hello import (
     FFDHE_2048,
     FFDHE_3072,
     HANDSHAKE_FAILURE,
+    ILLEGAL_PARAMETER,
     INAPPROPRIATE_FALLBACK,
     NO_APPLICATION_PROTOCOL,
     P_256,
@@ -32,6 +37,7 @@ from support.raw_hello import (
 )
 from support.waiting import until
 
+from gateway.tls.client_hello import MAX_CLIENT_HELLO_BYTES
 from gateway.tls.contexts import SESSION_SECONDS
 
 pytestmark = pytest.mark.e2e
@@ -200,6 +206,72 @@ def test_openssls_client_after_a_hello_retry_request(gateway, outside, credentia
     assert "HTTP/1.1 200" in s_client(gateway.port, "/webmail", *arguments, source=outside)
     (record,) = gateway.log.of_address(outside)
     assert record["tls_group"] == chosen
+
+
+# hellos and handshakes that end with an alert while the client is still sending
+
+
+def big_hello(count, **options):
+    """A ClientHello of more than so many bytes."""
+    more = {60_000 + number: bytes(min(30_000, count - start)) for number, start in enumerate(range(0, count, 30_000))}
+    return raw_hello(more=more, **options)
+
+
+@both_ways_in
+@every_kind
+@pytest.mark.parametrize("versions", [None, (0x0304,)], ids=["TLS 1.2", "TLS 1.3"])
+def test_a_hello_above_the_limit_gets_its_alert(say, server_name, source, is_proxied, versions):
+    hello = big_hello(MAX_CLIENT_HELLO_BYTES, server_name=server_name, versions=versions)
+    assert say(hello, source, is_proxied=is_proxied).alert == ILLEGAL_PARAMETER
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        big_hello(60_000) + bytes(2_000_000),
+        b"\x16\x03\x01\x00\x10\x01\xff\xff\xff" + bytes(2_000_000),
+        b"".join(one_byte_records(big_hello(30_000)[:16_000])),
+        b"\x16\x03\x01\x00\x10\x02\x00\x00\x10" + bytes(200_000),
+        b"not TLS at all" + bytes(200_000),
+    ],
+    ids=["two MB behind it", "one that says 16 MiB", "in records of one byte", "another message", "no TLS"],
+)
+def test_a_client_that_goes_on_sending_reads_its_alert_too(gateway, outside, hello):
+    """An end with unread bytes would be a reset, which takes the alert along."""
+    with socket.create_connection((INSIDE, gateway.port), timeout=10, source_address=(outside, 0)) as plain:
+        plain.sendall(hello)
+        assert read_all(plain)[0] == 21
+    (record,) = gateway.log.of_address(outside)
+    assert record["method"] is None
+    assert record["reason"]
+
+
+def test_the_access_log_says_how_long_the_hello_was(gateway, outside):
+    assert ask_raw(gateway.port, big_hello(40_000), source=outside).alert == ILLEGAL_PARAMETER
+    (record,) = gateway.log.of_address(outside)
+    assert re.fullmatch(r"a ClientHello of 40[0-9]{3} bytes; the limit is 32768", record["reason"])
+
+
+def test_a_hello_just_below_the_limit_is_answered(say):
+    assert say(big_hello(MAX_CLIENT_HELLO_BYTES - 512), OUTSIDE, is_proxied=False).random
+
+
+def test_a_handshake_that_fails_half_way_gets_its_alert_too(gateway, outside):
+    """TLS 1.2, where it isn't encrypted: a ClientKeyExchange of rubbish, with much behind it."""
+    with socket.create_connection((INSIDE, gateway.port), timeout=10, source_address=(outside, 0)) as plain:
+        plain.sendall(raw_hello(versions=None))
+        assert plain.recv(1) == b"\x16"
+        plain.sendall(b"\x16\x03\x03\x00\x05\x10\x00\x00\x01\x00" + bytes(2_000_000))
+        assert read_all(plain)[-7:-2] == b"\x15\x03\x03\x00\x02"
+    (record,) = gateway.log.of_address(outside)
+    assert record["reason"].startswith("handshake_failed: ")
+
+
+def read_all(plain):
+    data = b""
+    while more := plain.recv(65536):
+        data += more
+    return data
 
 
 # coming back

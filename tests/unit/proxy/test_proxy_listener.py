@@ -7,10 +7,11 @@ from support.dialogue import HOST, INSIDE, OUTSIDE, SocketEnd, TlsClient, get, h
 
 from gateway.config.model import Listener
 from gateway.proxy.connection import ClientConnection
-from gateway.proxy.lingering import LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
+from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
 from gateway.proxy.listener import Front
 from gateway.proxy.rate import BURST_SECONDS
 from gateway.proxy.service import REFUSED_CONNECTIONS
+from gateway.tls.client_hello import ILLEGAL_PARAMETER, alert
 from gateway.tls.layer import TlsLayer
 
 LISTENER = Listener("127.0.0.1:443", "127.0.0.1", 443)
@@ -179,8 +180,28 @@ def test_a_handshake_that_breaks_is_on_record_once(world):
     end.says(client.connection.bio_read(65536))
     end.says(b"\x16\x03\x03\x00\x04nope")
     assert world.record["reason"].startswith("handshake_failed: ")
+    assert end.has_said_eof
+    end.says(b"more")
+    world.passes(BRIEF_LINGER_SECONDS - 1)
+    assert not end.is_lost
+    world.passes(2)
     assert end.is_lost
     assert world.service.connections == set()
+    assert len(world.log) == 1
+
+
+def test_a_hello_above_the_limit_gets_its_alert_and_time_to_read_it(world):
+    end = accept(world)
+    end.says(b"\x16\x03\x01\x00\x10\x01\x00\x80\x01" + bytes(12))
+    assert end.hears() == alert(ILLEGAL_PARAMETER)
+    assert world.record["reason"] == "a ClientHello of 32773 bytes; the limit is 32768"
+    assert end.has_said_eof
+    end.says(bytes(100_000))
+    world.passes(BRIEF_LINGER_SECONDS - 1)
+    assert not end.is_lost
+    world.passes(2)
+    assert end.is_lost
+    assert len(world.log) == 1
 
 
 def test_all_of_a_handshake_has_one_time_limit(world):

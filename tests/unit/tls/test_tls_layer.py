@@ -260,9 +260,10 @@ def test_garbage_for_a_handshake(tls):
     dialogue.begin()
     dialogue.layer.data_received(b"\x16\x03\x01\x00\x05hello")
     assert failed(dialogue)
-    assert dialogue.socket.state == "closed"
+    assert dialogue.socket.state == "half-closed"
     assert dialogue.socket.sent[:1] == b"\x15"  # an alert
     dialogue.layer.data_received(b"more")
+    assert dialogue.application.discarded_bytes == len(b"more")
     dialogue.layer.connection_lost(None)
     assert dialogue.application.heard[1:] == [("lost", None)]
 
@@ -277,7 +278,16 @@ def test_a_client_that_does_not_trust_us(tls, version):
         dialogue.step()
     dialogue.layer.data_received(dialogue._out.read())
     assert "unknown ca" in failed(dialogue)
-    assert dialogue.socket.state == "closed"
+    assert dialogue.socket.state == "half-closed"
+    assert not dialogue.layer.eof_received()  # the socket closes then
+
+
+def test_a_transport_that_cannot_close_one_side_keeps_both_until_the_client_closes(tls):
+    dialogue = Dialogue(tls, socket=Socket(can_write_eof=False))
+    dialogue.begin()
+    dialogue.layer.data_received(b"\x16\x03\x01\x00\x05hello")
+    assert failed(dialogue)
+    assert dialogue.socket.state == "open"
 
 
 def test_a_client_without_a_version_in_common(tls):
