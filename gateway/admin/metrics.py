@@ -63,7 +63,9 @@ class _StateCollector(Collector):
         yield _servers_up(state)
         yield _endings(state)
         yield _gauge(
-            "gateway_lockouts", "Addresses that are kept out after too many failed logins.", len(state["lockouts"])
+            "gateway_lockouts",
+            "Addresses, and certificates at one, that are kept out after too many failed logins.",
+            len(state["lockouts"]),
         )
         yield _gauge("gateway_warnings", "What `gateway status` warns of, in lines.", len(state["warnings"]))
         yield from _reloads(state)

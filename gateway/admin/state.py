@@ -104,9 +104,11 @@ class ByteCounts(TypedDict):
 
 
 class LockoutState(TypedDict):
-    """One address that is kept out after too many failed logins."""
+    """One client that is kept out after too many failed logins."""
 
     address: str  # an IPv4 address, or the /64 of an IPv6 one
+    certificate: str | None  # None: who shows no trusted one there; else only the holder of this one, by fingerprint
+    holder: str | None  # its first mail address, else its common name
     ends: str
     seconds_left: float
 
@@ -202,7 +204,7 @@ class State(TypedDict):
 class LiftAnswer(TypedDict):
     """What became of letting an address in again."""
 
-    address: str  # as in `LockoutState`; as it was given where it is none
+    address: str  # as in `LockoutState`; a certificate as it was given
     outcome: Literal["lifted", "not_locked_out", "off", "no_address"]  # off: the configuration has no `lockout`
 
 

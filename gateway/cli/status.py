@@ -32,7 +32,12 @@ def status(
     ] = None,
     health: Annotated[bool, typer.Option("--health", help="Ask only whether it serves, as a health check.")] = False,
     unban: Annotated[
-        str | None, typer.Option("--unban", help="Let this address in again before its lockout ends.", metavar="IP")
+        str | None,
+        typer.Option(
+            "--unban",
+            help="Let this address in again before its lockout ends, or a certificate (by e-mail or fingerprint).",
+            metavar="WHO",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the state as JSON.")] = False,
 ) -> None:
@@ -61,14 +66,18 @@ def status(
 
 def _unban(config: Path, address: str | None, text: str, *, as_json: bool) -> None:
     from gateway.cli import status_client  # noqa: PLC0415 - heavy, see app
-    from gateway.proxy.lockout import key_of_text  # noqa: PLC0415 - the same
+    from gateway.proxy.lockout import certificate_name, key_of_text  # noqa: PLC0415 - the same
 
+    key: str | None
     try:
         key = key_of_text(text)
     except ValueError:
+        key = certificate_name(text)
+    if key is None:
         raise UsageError(
-            f"--unban: {text!r} is not an IP address", "write one such as 203.0.113.9; 'gateway status' lists them"
-        ) from None
+            f"--unban: {text!r} is not an IP address",
+            "write one such as 203.0.113.9, or a certificate's e-mail address or fingerprint, as 'gateway status' does",
+        )
     if "/" in text and key != text:
         raise UsageError(f"--unban: {text!r} is not what is locked out together", f"write {key}")
     lifted = status_client.lift(status_client.admin_address(config, address), key)

@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from gateway.admin.state import AuthorityState, EndingState, RegistryState, ServerState, State, WorkerState
+    from gateway.admin.state import (
+        AuthorityState,
+        EndingState,
+        LockoutState,
+        RegistryState,
+        ServerState,
+        State,
+        WorkerState,
+    )
 
 # As early as the warnings of the gateway itself begin.
 SOON_DAYS: Final = 30
@@ -223,9 +231,17 @@ def _lockouts(state: State) -> Iterator[Line]:
         yield Line("locked out", is_heading=True)
     for lockout in lockouts[:SHOWN_LOCKOUTS]:
         left = _duration(lockout["seconds_left"])
-        yield Line(f"  {_printable(lockout['address'])}  until {_when(lockout['ends'])}, {left} left")
+        whose = _printable(lockout["address"]) + _certificate(lockout)
+        yield Line(f"  {whose}  until {_when(lockout['ends'])}, {left} left")
     if len(lockouts) > SHOWN_LOCKOUTS:
         yield Line(f"  and {len(lockouts) - SHOWN_LOCKOUTS:,} more, which --json lists")
+
+
+def _certificate(lockout: LockoutState) -> str:
+    fingerprint, holder = lockout.get("certificate"), lockout.get("holder")  # an older gateway tells of neither
+    if fingerprint is None:
+        return ""
+    return f"  with the certificate {_printable(fingerprint[:16])}" + (f" of {_printable(holder)}" if holder else "")
 
 
 def _age(worker: WorkerState) -> str:

@@ -173,11 +173,12 @@ class IdentityHeaders:
 
 @dataclass(frozen=True, slots=True)
 class Lockout:
-    """Refusal of an address after too many failed logins."""
+    """Refusal of a client after too many failed logins."""
 
     failures: int = 10
     window_seconds: float = 600.0
     ban_seconds: float = 900.0
+    count: tuple[Literal["login", "certificate"], ...] = ("login",)
 
 
 @dataclass(frozen=True, slots=True)

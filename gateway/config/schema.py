@@ -53,12 +53,19 @@ SCHEMA: Final = Record(
             "lockout",
             Record(
                 (
-                    optional("failures", Whole(1, 10_000), 10, "Answers 401 or 403 within the window."),
+                    optional(
+                        "count",
+                        ListOf(Choice(("login", "certificate"), "what is counted"), minimum=1),
+                        ["login"],
+                        "`login`: 401 from the upstream to credentials or a login form. `certificate`: also refused "
+                        "certificates, but not missing ones. What no rule lets in is never counted.",
+                    ),
+                    optional("failures", Whole(1, 10_000), 10, "Failures within the window."),
                     optional("window", Duration(SECOND, DAY), "10m", "How far back they are counted."),
-                    optional("ban", Duration(SECOND, 30 * DAY), "15m", "How long the address is refused."),
+                    optional("ban", Duration(SECOND, 30 * DAY), "15m", "How long the client is refused."),
                 )
             ),
-            "Refuses an address after too many failed logins.",
+            "Refuses a client after too many failed logins: an address, or a trusted certificate at an address.",
             is_nullable=True,
             default_note="off",
         ),

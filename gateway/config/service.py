@@ -114,7 +114,10 @@ def build_identity_headers(root: Value, problems: Problems) -> IdentityHeaders:
 def build_lockout(root: Value) -> Lockout | None:
     """The lockout, None where it is off."""
     section = root.get("lockout")
-    return None if section is None else Lockout(**given(section, _LOCKOUT))
+    if section is None:
+        return None
+    count = tuple(item.data for item in section.items("count")) or Lockout().count
+    return Lockout(count=count, **given(section, _LOCKOUT))
 
 
 def build_access_log(root: Value, folder: Path, problems: Problems) -> AccessLog:

@@ -224,6 +224,15 @@ class ResponseClassifier(Classifier):
         return PASS
 
 
+def value_of(passing: list[bytes], name: bytes) -> bytes | None:
+    """The value of a field that goes on and that nothing else reads; several are one list (RFC 9110 5.3).
+
+    `passing` is a head's; `name` in lower case.
+    """
+    found = [passing[at + 2] for at in range(0, len(passing), 4) if passing[at].lower() == name]
+    return b", ".join(found) if found else None
+
+
 def connection_options(value: bytes) -> frozenset[bytes]:
     """The lower-case members of a `Connection` field value (RFC 9110 7.6.1)."""
     usual = _USUAL_OPTIONS.get(value)

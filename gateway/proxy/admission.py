@@ -34,6 +34,7 @@ from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import Target, normalise
 from gateway.proxy.destination import read_destination
 from gateway.proxy.forwarding import Client, client_of, forwarding_headers
+from gateway.proxy.lockout import key_of
 from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.rewrite import Rewriter, rewriter_for
 from gateway.proxy.snapshot import SiteState, Snapshot
@@ -82,6 +83,7 @@ class Admission:
         "_itself",
         "_judged_until",
         "_local_port",
+        "_lockout_key",
         "_offline",
         "_rewriter",
         "_statuses",
@@ -116,6 +118,7 @@ class Admission:
         self._offline: Judgement = NO_CERTIFICATE  # what the certificate is worth without asking anybody
         self._statuses = statuses
         self._local_port = local_port
+        self._lockout_key: tuple[str, Judgement, str] | None = None  # the last one, and what it came from
         # When the certificate, its path, a revocation list or an OCSP answer ends, in Unix seconds: requests that are
         # under way by it have to be judged anew then. It may lie in the past.
         self.trusted_until = _NEVER
@@ -185,6 +188,14 @@ class Admission:
         if client.address != peer:
             record.connection = self.fields.with_client(client.address)
         return client
+
+    def lockout_key(self, client_ip: str) -> str:
+        """By what a client of this connection is counted; while its status is asked, a certificate counts as it was."""
+        key = self._lockout_key
+        judgement = self.judgement if self.question is None else self._offline
+        if key is None or key[0] != client_ip or key[1] is not judgement:
+            key = self._lockout_key = (client_ip, judgement, key_of(client_ip, judgement))
+        return key[2]
 
     def readmit(self, head: RequestHead, record: AccessRecord) -> None:
         """Judge a request that is under way by what counts now. Raises `RequestError`.

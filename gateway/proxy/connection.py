@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import clock
 from gateway.errors import RequestError
-from gateway.facts import STATUS_OF_REASON, Endpoint, Peer, Reason, counted
+from gateway.facts import Endpoint, Peer, Reason, counted
 from gateway.http.body import BodyError, BodyReader
 from gateway.http.headers import AUTHORIZATION
 from gateway.http.http1 import RequestHead
@@ -23,6 +23,7 @@ from gateway.proxy.body_drain import BodyDrain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.lingering import Lingering
+from gateway.proxy.lockout import CERTIFICATE_FAILURES, LockedOut
 from gateway.proxy.rate import Requests
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
@@ -293,13 +294,12 @@ class ClientConnection:
     def _judge(self, head: RequestHead, record: AccessRecord, admitted: Admitted | None) -> None:
         admission = self.admission
         try:
-            if self.service.bans:
-                admission.name_client(head, record)  # a proxy's own lockout is not that of everybody behind it
-                self.service.check_ban(record.connection.client_ip, record.now)
             if self._is_over_limit:
                 raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")  # noqa: TRY301
             if admission.is_due(record.now) and self._judge_certificate():
                 admitted = None
+            if self.service.bans:
+                self._check_ban(head, record)
             if admission.question is not None:
                 self._exchange = wait = StatusWait(self, head, record)
                 wait.start(admission.question)
@@ -320,6 +320,25 @@ class ClientConnection:
         self._refusals_in_a_row = 0
         self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
+
+    def _check_ban(self, head: RequestHead, record: AccessRecord) -> None:
+        """Refuse who is kept out, with the reason in the log that there would be otherwise. Raises `RequestError`."""
+        admission = self.admission
+        admission.name_client(head, record)  # a proxy's own lockout is not that of everybody behind it
+        key = admission.lockout_key(record.connection.client_ip or "")
+        if not (seconds := self.service.banned_seconds(key, record.now)):
+            return
+        otherwise = "it would have been let in"
+        try:
+            admission.readmit(head, record)
+        except RequestError as error:
+            otherwise = f"{error.reason}: {error.cause}"
+        record.rule = record.decision = None  # none of them decided
+        raise LockedOut(seconds, key, otherwise)
+
+    def note_failed_login(self, client_ip: str | None) -> None:
+        """The upstream refused a login that came over this connection."""
+        self.service.note_failure(self.admission.lockout_key(client_ip or ""), "login")
 
     def waited(self, wait: Wait) -> None:
         """What a request waited for is there."""
@@ -508,8 +527,8 @@ class ClientConnection:
             self.snapshot.pages, error, head, self.admission.judgement, record, is_closing=is_closing
         )
         self._layer.write(answer)
-        if record.status == STATUS_OF_REASON[Reason.DENIED_BY_RULE]:
-            self.service.note_failure(record.connection.client_ip)
+        if error.reason in CERTIFICATE_FAILURES:
+            self.service.note_failure(self.admission.lockout_key(record.connection.client_ip or ""), "certificate")
         self.log(record)
         if is_closing:
             self._close(is_lingering=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
-from gateway.http.headers import AUTHORIZATION
 from gateway.logs.record import AccessRecord
 from gateway.proxy.answer import Answer, unexpected
 from gateway.proxy.login_binding import is_failed_login
@@ -333,8 +332,8 @@ class Exchange:
             client.closes_after_exchange = True
         if answer.binds:
             client.owns_upstream(self.head, is_hidden=answer.goes_on_with_login)
-        if response.status == _UNAUTHORIZED and is_failed_login(self.head.values[AUTHORIZATION], response.challenge):
-            client.service.note_failure(record.connection.client_ip)
+        if response.status == _UNAUTHORIZED and is_failed_login(self.head, response.challenge):
+            client.note_failed_login(record.connection.client_ip)
 
     def _upgrade(self) -> None:
         """The upstream switched protocols as the client asked: both talk to each other from here."""

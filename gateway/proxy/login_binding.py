@@ -7,7 +7,12 @@ it. Such an upstream connection must never serve another client (CVE-2026-88007)
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from gateway.http.headers import AUTHORIZATION, value_of
+
+if TYPE_CHECKING:
+    from gateway.http.http1 import RequestHead
 
 # As a scheme at the start, or behind a comma in a list of challenges.
 _SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)(?=[ \t,]|$)", re.IGNORECASE)
@@ -27,6 +32,21 @@ def continues_login(challenge: bytes) -> bool:
     return _CONTINUED.search(challenge) is not None
 
 
-def is_failed_login(credentials: bytes | None, challenge: bytes | None) -> bool:
-    """True where a 401 with this challenge says that credentials were wrong, not only that some are wanted."""
-    return credentials is not None and (challenge is None or not continues_login(challenge))
+_FORMS: Final = (b"application/x-www-form-urlencoded", b"multipart/form-data")
+
+
+def is_failed_login(head: RequestHead, challenge: bytes | None) -> bool:
+    """True where a 401 with this challenge says that a login was wrong, not only that one is wanted.
+
+    A POST is a login, too: a form's. But phones and Outlook POST without credentials first, to be asked for them; what
+    they send is no form, or empty. And on a connection of its own NTLM begins anew with whatever is sent.
+    """
+    if head.values[AUTHORIZATION] is not None:
+        return challenge is None or not continues_login(challenge)
+    if head.method != b"POST":
+        return False
+    if challenge is None:
+        return True
+    kind = value_of(head.passing, b"content-type")
+    is_form = head.has_body and (kind is None or kind.lower().startswith(_FORMS))
+    return is_form and not binds_connection(challenge)

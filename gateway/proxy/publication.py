@@ -14,6 +14,7 @@ from gateway.config.model import Listener
 from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader
+from gateway.http.headers import value_of
 from gateway.http.http1 import RequestHead
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted, check_body_type, read_target
 from gateway.http.relay import Question, Reply
@@ -71,7 +72,7 @@ class PublicationConnection(RedirectConnection):
             return
         is_posted = wanted.kind is Kind.OCSP and wanted.request is None
         if is_posted:
-            check_body_type(_field(head, b"content-type"))
+            check_body_type(value_of(head.passing, b"content-type"))
         self._head = head
         self._record = self.begin(head)
         if is_posted:
@@ -121,8 +122,8 @@ class PublicationConnection(RedirectConnection):
             wanted,
             is_head=head.method == b"HEAD",
             is_cacheable=head.method != b"POST",
-            if_none_match=_field(head, b"if-none-match"),
-            if_modified_since=_field(head, b"if-modified-since"),
+            if_none_match=value_of(head.passing, b"if-none-match"),
+            if_modified_since=value_of(head.passing, b"if-modified-since"),
         )
         self._asked_seconds = clock.monotonic_seconds()
         self.deadline = self._asked_seconds + ANSWER_SECONDS
@@ -251,10 +252,3 @@ class PublicationConnection(RedirectConnection):
 
 def _too_long() -> RequestError:
     return RequestError(Reason.BODY_TOO_LARGE, f"an OCSP request has at most {MAX_OCSP_REQUEST_BYTES} bytes")
-
-
-def _field(head: RequestHead, name: bytes) -> bytes | None:
-    """The value of a field that no other part of the gateway reads; several are one list (RFC 9110 5.3)."""
-    passing = head.passing
-    found = [passing[at + 2] for at in range(0, len(passing), 4) if passing[at].lower() == name]
-    return b", ".join(found) if found else None

@@ -83,7 +83,7 @@ def write_refusal(
         _log.warning("request %s: %s", record.request_id, error)
     has_body = head is None or head.method != b"HEAD"
     record.status = status
-    record.refused(error.reason, error.cause)
+    record.refused(error.reason, error.for_log if isinstance(error, LockedOut) else error.cause)
     record.bytes_out = len(body) if has_body else 0
     parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status]), date_field(clock.unix_seconds())]
     parts += [b"%b: %b\r\n" % header for header in headers]

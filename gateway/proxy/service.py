@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Final, Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 from gateway import clock
 from gateway.config.model import Upstream
@@ -17,7 +17,6 @@ from gateway.facts import Address, counted
 from gateway.logs.record import AccessRecord
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.counters import Counters
-from gateway.proxy.lockout import LockedOut, key_of_text
 from gateway.proxy.names import Names
 from gateway.proxy.pool import Pool
 from gateway.proxy.publisher import Publisher
@@ -241,13 +240,13 @@ class Service:
 
     # lockout: counted here, decided by the master for all workers
 
-    def note_failure(self, client_ip: str | None) -> None:
-        """A login failed, or a request was refused with 403."""
-        if client_ip is None or self.snapshot.config.lockout is None or self.on_failures is None:
+    def note_failure(self, key: str, what: Literal["login", "certificate"]) -> None:
+        """A login failed, or a certificate was refused; `key` is `proxy.lockout.key_of`'s."""
+        settings = self.snapshot.config.lockout
+        if settings is None or what not in settings.count or self.on_failures is None:
             return
         if not self._failures:
             self.loop.call_later(REPORT_SECONDS, self._report_failures)
-        key = key_of_text(client_ip)
         self._failures[key] = self._failures.get(key, 0) + 1
 
     def _report_failures(self) -> None:
@@ -255,11 +254,9 @@ class Service:
         if self.on_failures is not None:
             self.on_failures(failures)
 
-    def check_ban(self, client_ip: str | None, now: float) -> None:
-        """Refuse who is kept out. Raises `LockedOut`. To be asked only where there are bans."""
-        until = None if client_ip is None else self.bans.get(key_of_text(client_ip))
-        if until is not None and until > now:
-            raise LockedOut(until - now)
+    def banned_seconds(self, key: str, now: float) -> float:
+        """How long a client is still kept out; 0 for one that is not. To be asked only where there are bans."""
+        return max(0.0, self.bans.get(key, now) - now)
 
     def log(self, record: AccessRecord) -> None:
         """Write an access record, and count it."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from gateway import clock
 from gateway.admin.state import LiftAnswer, LockoutState
 from gateway.config.model import Lockout
-from gateway.proxy.lockout import key_of_text
+from gateway.proxy.lockout import Who, certificate_name, key_of_text
 from gateway.supervisor.channel import Message
 from gateway.supervisor.lockouts import Lockouts
 from gateway.supervisor.times import rfc3339
@@ -49,7 +49,9 @@ class Bans:
         begun = [key for key, count in counts.items() if self._table.failed(key, count, now) is not None]
         if begun:
             seconds = self._table.settings.ban_seconds
-            _log.warning("locked out for %g s after too many failures: %s", seconds, ", ".join(begun))
+            _log.warning(
+                "locked out for %g s after too many failures: %s", seconds, ", ".join(str(Who.of(key)) for key in begun)
+            )
             self.tell()
 
     def tell(self) -> None:
@@ -57,28 +59,53 @@ class Bans:
         bans = {} if self._table is None else self._table.bans(clock.unix_seconds())
         self._tell_workers({"do": "ban", "bans": bans})
 
-    def lift(self, address: str, asked_by: str) -> LiftAnswer:
-        """Let an address in again; `asked_by` says for the log who wanted it."""
+    def lift(self, name: str, asked_by: str) -> LiftAnswer:
+        """Let a client in again; `asked_by` says for the log who wanted it.
+
+        `name`: an address, with all certificates that are kept out there, or a certificate at every address.
+        """
+        address = certificate = None
         try:
-            key = key_of_text(address)
+            address = key_of_text(name)
         except ValueError:
-            return {"address": address, "outcome": "no_address"}
+            certificate = certificate_name(name)
+        if address is None and certificate is None:
+            return {"address": name, "outcome": "no_address"}
+        known_as = name if address is None else address
         if self._table is None:
-            return {"address": key, "outcome": "off"}
+            return {"address": known_as, "outcome": "off"}
         now = clock.unix_seconds()
-        until = self._table.bans(now).get(key)
-        if until is None:
-            return {"address": key, "outcome": "not_locked_out"}
-        self._table.lift(key)
+        found = {key: until for key, until in self._table.bans(now).items() if _is_meant(key, address, certificate)}
+        if not found:
+            return {"address": known_as, "outcome": "not_locked_out"}
+        for key, until in found.items():
+            self._table.lift(key)
+            who = Who.of(key)
+            whose = who.certificate and f", for {who.certificate}"
+            _log.warning(
+                "the lockout of %s is lifted, %.0f s before its end%s; asked for by %s",
+                *(who.address, until - now, whose, asked_by),
+            )
         self.tell()
-        _log.warning("the lockout of %s is lifted, %.0f s before its end; asked for by %s", key, until - now, asked_by)
-        return {"address": key, "outcome": "lifted"}
+        return {"address": known_as, "outcome": "lifted"}
 
     def describe(self) -> list[LockoutState]:
         """For the state: who is out, the first to be let in again first."""
         now = clock.unix_seconds()
         bans = {} if self._table is None else self._table.bans(now)
-        return [
-            {"address": key, "ends": rfc3339(until), "seconds_left": round(until - now, 3)}
-            for key, until in sorted(bans.items(), key=lambda item: item[1])
-        ]
+        return [_state(Who.of(key), until, now) for key, until in sorted(bans.items(), key=lambda item: item[1])]
+
+
+def _is_meant(key: str, address: str | None, certificate: str | None) -> bool:
+    who = Who.of(key)
+    return who.address == address if certificate is None else who.is_called(certificate)
+
+
+def _state(who: Who, until: float, now: float) -> LockoutState:
+    return {
+        "address": who.address,
+        "certificate": who.fingerprint,
+        "holder": who.holder,
+        "ends": rfc3339(until),
+        "seconds_left": round(until - now, 3),
+    }

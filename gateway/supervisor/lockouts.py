@@ -1,7 +1,7 @@
-"""Addresses that failed to log in too often, and until when they are kept out. Pure; the master holds the one table.
+"""Clients that failed to log in too often, and until when they are kept out. Pure; the master holds the one table.
 
-Keeps true: no number of addresses makes the table grow without bound, and none is kept out longer than was
-configured. Keys are `proxy.lockout.key_of_text`'s.
+Keeps true: no number of clients makes the table grow without bound, and none is kept out longer than was
+configured. Keys are `proxy.lockout.key_of`'s.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Final
 
 from gateway.config.model import Lockout
 
-# About 20 MiB; the address whose last failure is the oldest goes first.
-MAX_TRACKED_ADDRESSES: Final = 100_000
-# All are told to every worker whenever one begins: half a megabyte. The one that would end first goes first.
+# About 30 MiB; the client whose last failure is the oldest goes first.
+MAX_TRACKED_CLIENTS: Final = 100_000
+# All are told to every worker whenever one begins: half a megabyte, two where each has a certificate. The one that
+# would end first goes first.
 MAX_BANS: Final = 10_000
 
 
@@ -36,7 +37,7 @@ class Lockouts:
             times.popleft()
         if len(times) < settings.failures:
             self._failures[key] = times
-            if len(self._failures) > MAX_TRACKED_ADDRESSES:
+            if len(self._failures) > MAX_TRACKED_CLIENTS:
                 self._failures.popitem(last=False)
             return None
         self._bans[key] = until = now + settings.ban_seconds

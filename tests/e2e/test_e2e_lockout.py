@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from hashlib import sha256
 
 import pytest
-from support.client import Client, ask
-from support.gateway import INSIDE, OUTSIDE, free_port, settings_for
+from support.client import TLS_1_2, TLS_1_3, Client, ask
+from support.gateway import INSIDE, OUTSIDE, RULES, free_port, settings_for
 from support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
+both_versions = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
 LOGIN = "Authorization: Basic YWxpY2U6d3Jvbmc="
 
 
@@ -25,12 +27,20 @@ def locking(start, credentials, mail):
     return gateway
 
 
+def asks_for_ntlm(dialogue):
+    """Offers it, and goes on where the client begins."""
+    has_begun = dialogue.request.values(b"Authorization")
+    challenge = b"WWW-Authenticate: NTLM" + (b" TlRMTVNTUAACAAAA" if has_begun else b"")
+    dialogue.answer(b"", challenge, status=b"401 Unauthorized")
+
+
 def unauthorized(dialogue):
     dialogue.answer(b"", b'WWW-Authenticate: Basic realm="mail"', status=b"401 Unauthorized")
 
 
-def is_locked(gateway, source, identity):
-    return ask(gateway.port, "/webmail", source=source, identity=identity).verdict == (429, "locked_out")
+def is_locked(gateway, source, identity, version=None):
+    answer = ask(gateway.port, "/webmail", source=source, identity=identity, version=version)
+    return answer.verdict == (429, "locked_out")
 
 
 def test_wrong_passwords_lock_an_address_out_on_every_worker(locking, mail, credentials, outside):
@@ -48,14 +58,94 @@ def test_wrong_passwords_lock_an_address_out_on_every_worker(locking, mail, cred
     assert ask(locking.port, "/webmail").status == 200, "others are served as before"
 
 
-def test_refusals_count_and_an_open_connection_is_no_way_around(locking, credentials, outside):
-    """403 without a certificate, over and over; a good keep-alive from the same address is refused then too."""
+def test_an_open_connection_is_no_way_around(locking, mail, credentials, outside):
+    """A good keep-alive of the same client is refused then too."""
+    mail.answer("/webmail/login", unauthorized)
     with Client(locking.port, source=outside, identity=credentials["alice"]) as good:
         assert good.ask("GET", "/webmail").status == 200
-        for _ in range(4):
-            assert ask(locking.port, "/webmail", source=outside).verdict == (403, "certificate_missing")
-        until(lambda: is_locked(locking, outside, credentials["alice"]), "the address is locked out")
+        fail(locking, outside, credentials["alice"], 4)
+        until(lambda: is_locked(locking, outside, credentials["alice"]), "alice is locked out there")
         assert good.ask("GET", "/webmail").verdict == (429, "locked_out")
+
+
+@both_versions
+def test_what_a_foreign_page_makes_a_browser_send_locks_nobody_out(
+    locking, mail, credentials, outside, outsiders, version
+):
+    """Images: without a certificate, refused by a rule or by none, of a certificate that is no good."""
+    for _ in range(4):
+        for path, name in (("/webmail", None), ("/webmail/admin", None), ("/", "alice"), ("/webmail", "expired")):
+            identity = name and credentials[name]
+            assert ask(locking.port, path, source=outside, identity=identity, version=version).status == 403
+    other, bob = outsiders(), credentials["v3"]
+    mail.answer("/webmail/login", unauthorized)
+    fail(locking, other, bob, 4)
+    until(lambda: is_locked(locking, other, bob), "what came later has been counted")
+    assert ask(locking.port, "/webmail", source=outside, version=version).verdict == (403, "certificate_missing")
+    assert ask(locking.port, "/webmail", source=outside, identity=credentials["alice"], version=version).status == 200
+
+
+@both_versions
+def test_who_shares_an_address_locks_out_no_holder_of_a_certificate(locking, mail, credentials, outside, version):
+    """An office behind one address; and who is locked out there is not elsewhere."""
+    mail.answer("/webmail/login", unauthorized)
+    alice, bob = credentials["alice"], credentials["v3"]
+    fail(locking, outside, alice, 4, version=version)
+    until(lambda: is_locked(locking, outside, alice, version), "alice is locked out there")
+    assert ask(locking.port, "/webmail", source=outside, identity=bob, version=version).status == 200
+    assert ask(locking.port, "/webmail", source=outside, version=version).verdict == (403, "certificate_missing")
+    elsewhere = f"127.77.{outside.split('.')[2]}.{outside.split('.')[3]}"
+    assert ask(locking.port, "/webmail", source=elsewhere, identity=alice, version=version).status == 200
+
+    (mine,) = [each for each in json.loads(status(locking, "--json")[1])["lockouts"] if each["address"] == outside]
+    assert (mine["certificate"], mine["holder"]) == (sha256(alice.der).hexdigest(), "alice@example.com")
+    assert (
+        f"  {outside}  with the certificate {mine['certificate'][:16]} of alice@example.com  until "
+        in status(locking)[1]
+    )
+    assert status(locking, "--unban", mine["certificate"]) == (0, f"{mine['certificate']} may log in again\n", "")
+    assert ask(locking.port, "/webmail", source=outside, identity=alice, version=version).status == 200
+
+
+@both_versions
+def test_without_a_certificate_the_address_is_counted(start, mail, credentials, outside, version):
+    """And whoever shows a trusted one there is served as before."""
+    rules = [{"name": "Log in", "uri": ["/webmail/login"], "action": "allow"}, *RULES]
+    lockout = {"failures": 3, "window": "1m", "ban": "1m", "count": ["login", "certificate"]}
+    gateway = start(settings_for(credentials.site, mail.url, lockout=lockout, rules=rules))
+    mail.answer("/webmail/login", unauthorized)
+    form = "Content-Type: application/x-www-form-urlencoded"
+    with Client(gateway.port, source=outside, version=version) as client:
+        assert client.ask("POST", "/webmail/login", form, body=b"user=alice&pass=x").status == 401
+        assert client.ask("GET", "/webmail/login", LOGIN).status == 401
+    expired = credentials["expired"]
+    refused = ask(gateway.port, "/webmail", source=outside, identity=expired, version=version)
+    assert refused.verdict == (403, "certificate_expired")
+    until(lambda: is_locked(gateway, outside, None, version), "the address is locked out")
+    assert is_locked(gateway, outside, expired, version)
+    assert ask(gateway.port, "/webmail", source=outside, identity=credentials["alice"], version=version).status == 200
+    shared = f"too many failed attempts from {outside}; otherwise"
+
+    def is_explained(why):
+        details = [record["detail"] for record in gateway.log.records() if record["reason"] == "locked_out"]
+        return any(detail.startswith(f"{shared} {why}") for detail in details)
+
+    for why in ("certificate_missing: the client sent no certificate", "certificate_expired: expired 20"):
+        until(lambda why=why: is_explained(why), f"a line with {why}")
+
+
+def test_the_log_says_what_would_have_become_of_the_request(locking, mail, credentials, outside):
+    mail.answer("/webmail/login", unauthorized)
+    alice = credentials["alice"]
+    fail(locking, outside, alice, 4)
+    until(lambda: is_locked(locking, outside, alice), "alice is locked out there")
+    for path, otherwise in (("/webmail", "it would have been let in"), ("/", "denied_by_rule: denied by the rule")):
+        answer = ask(locking.port, path, source=outside, identity=alice)
+        assert answer.verdict == (429, "locked_out")
+        detail = locking.log.of(answer.get("X-Request-Id"))["detail"]
+        assert detail.startswith(f"too many failed attempts from {outside} with the certificate ")
+        assert detail.endswith(f" of alice@example.com; otherwise {otherwise}")
+        assert otherwise.encode() not in answer.body
 
 
 def status(gateway, *options):
@@ -65,10 +155,10 @@ def status(gateway, *options):
     return done.returncode, done.stdout, done.stderr
 
 
-def fail(gateway, source, identity, times):
+def fail(gateway, source, identity, times, version=None):
     """So many wrong passwords, each on a connection of its own."""
     for _ in range(times):
-        with Client(gateway.port, source=source, identity=identity) as client:
+        with Client(gateway.port, source=source, identity=identity, version=version) as client:
             assert client.ask("GET", "/webmail/login", LOGIN).status == 401
 
 
@@ -106,30 +196,42 @@ def test_who_is_not_locked_out_cannot_be_let_in(locking, outside):
 
 
 def test_being_asked_for_a_password_is_no_failure(locking, mail, credentials, outside):
-    """Phones send every first request without one."""
+    """Phones send every first request without one, and Outlook starts NTLM on every connection anew."""
     mail.answer("/webmail/login", unauthorized)
+    mail.answer("/webmail/ntlm", asks_for_ntlm)
+    sync = "Content-Type: application/vnd.ms-sync.wbxml"
     for _ in range(8):
         with Client(locking.port, source=outside, identity=credentials["alice"]) as client:
             assert client.ask("GET", "/webmail/login").status == 401
+            assert client.ask("POST", "/webmail/login", sync, body=b"sync").status == 401
+            assert client.ask("POST", "/webmail/login", "Content-Length: 0").status == 401
+            assert client.ask("POST", "/webmail/ntlm", body=b"x").status == 401
+            assert client.ask("GET", "/webmail/ntlm", "Authorization: NTLM TlRMTVNTUAABAAAA").status == 401
     assert ask(locking.port, "/webmail", source=outside, identity=credentials["alice"]).status == 200
 
 
 def test_a_proxys_own_lockout_is_not_that_of_everybody_behind_it(start, credentials, mail):
-    """It looks now and then whether the gateway is there, without a certificate, and is refused."""
+    """One connection carries the requests of many; who is counted is whom it names."""
     lockout = {"failures": 4, "window": "1m", "ban": "1m"}
-    settings = settings_for(credentials.site, mail.url, lockout=lockout, trusted_proxies=[OUTSIDE])
+    rules = [{"name": "The proxy's checks", "from": [OUTSIDE], "uri": ["/webmail/login"], "action": "allow"}, *RULES]
+    networks = {"internal": [f"{INSIDE}/32", "203.0.113.0/24"]}
+    settings = settings_for(
+        credentials.site, mail.url, lockout=lockout, trusted_proxies=[OUTSIDE], rules=rules, networks=networks
+    )
     gateway = start(settings)
-    alice = credentials["alice"]
-    for _ in range(4):
-        assert ask(gateway.port, "/webmail", source=OUTSIDE).verdict == (403, "denied_by_rule")
-    until(lambda: is_locked(gateway, OUTSIDE, alice), "the proxy is locked out")
-    with Client(gateway.port, source=OUTSIDE, identity=alice) as proxy:
-        assert proxy.ask("GET", "/webmail", "X-Forwarded-For: 203.0.113.1").status == 200
+    mail.answer("/webmail/login", unauthorized)
+    fail(gateway, OUTSIDE, None, 4)
+    with Client(gateway.port, source=OUTSIDE) as proxy:
+
+        def verdict(address):
+            return proxy.ask("GET", "/webmail", *([] if address is None else [f"X-Forwarded-For: {address}"])).verdict
+
+        def is_locked_out(address):
+            return verdict(address) == (429, "locked_out")
+
+        until(lambda: is_locked_out(None), "the proxy is locked out")
+        assert verdict("203.0.113.1") == (200, None)
         for _ in range(4):
-            assert proxy.ask("GET", "/webmail/admin", "X-Forwarded-For: 203.0.113.2").status == 403
-
-        def is_locked_out():
-            return proxy.ask("GET", "/webmail", "X-Forwarded-For: 203.0.113.2").verdict == (429, "locked_out")
-
-        until(is_locked_out, "a client behind it is locked out")
-        assert proxy.ask("GET", "/webmail", "X-Forwarded-For: 203.0.113.1").status == 200
+            assert proxy.ask("GET", "/webmail/login", LOGIN, "X-Forwarded-For: 203.0.113.2").status == 401
+        until(lambda: is_locked_out("203.0.113.2"), "a client behind it is locked out")
+        assert verdict("203.0.113.1") == (200, None)

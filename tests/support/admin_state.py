@@ -28,8 +28,11 @@ def server(url: str = "https://10.0.0.5:443", **changes: Any) -> dict[str, Any]:
     return {"server": url, "addresses": [], "busy": 1, "idle": 2, "up_in": 2, "workers": 2, "cause": None, **changes}
 
 
-def lockout(address: str, seconds_left: float = 723.4) -> dict[str, Any]:
-    return {"address": address, "ends": "2026-11-24T11:12:03.400Z", "seconds_left": seconds_left}
+def lockout(
+    address: str, seconds_left: float = 723.4, certificate: str | None = None, holder: str | None = None
+) -> dict[str, Any]:
+    who = {"address": address, "certificate": certificate, "holder": holder}
+    return {**who, "ends": "2026-11-24T11:12:03.400Z", "seconds_left": seconds_left}
 
 
 def ending(name: str, seconds_left: float = 31_536_000.0, ends: str = "2027-11-24T11:00:00.000Z") -> dict[str, Any]:

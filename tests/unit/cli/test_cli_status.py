@@ -360,11 +360,15 @@ def test_a_helper_that_is_away_is_in_the_list_too(status):
 
 
 def test_who_is_locked_out_is_listed_with_the_time_that_is_left(status):
-    shown = [lockout("192.0.2.1"), lockout("2001:db8:0:1::/64", 5000)]
+    holder = lockout("192.0.2.2", certificate="ab" * 32, holder="alice@example.com")
+    shown = [lockout("192.0.2.1"), holder, {**holder, "holder": None}, lockout("2001:db8:0:1::/64", 5000)]
     _, out, _ = status(a_state(lockouts=shown))
-    assert out.splitlines()[-3:] == [
+    with_certificate = "192.0.2.2  with the certificate abababababababab"
+    assert out.splitlines()[-5:] == [
         "locked out",
         "  192.0.2.1  until 2026-11-24 11:12:03 UTC, 12 min 3 s left",
+        f"  {with_certificate} of alice@example.com  until 2026-11-24 11:12:03 UTC, 12 min 3 s left",
+        f"  {with_certificate}  until 2026-11-24 11:12:03 UTC, 12 min 3 s left",
         "  2001:db8:0:1::/64  until 2026-11-24 11:12:03 UTC, 1 h 23 min left",
     ]
 
@@ -391,6 +395,17 @@ def test_an_address_is_let_in_again(status, admin, monkeypatch, text):
     assert head.startswith(b"POST /unban HTTP/1.1\r\nHost: 127.0.0.1:")
     assert b"\r\nContent-Type: application/json\r\nX-Gateway-Command: unban" in head
     assert json.loads(body) == {"address": "203.0.113.9", "by": "alice"}
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"), [("Alice@example.com", "alice@example.com"), ("AB:CD:EF:01:23", "abcdef0123")]
+)
+def test_a_certificate_is_let_in_again(status, admin, text, asked):
+    assert status(None, "--unban", text, answer=answered(200, "lifted", asked))[:2] == (
+        0,
+        f"{asked} may log in again\n",
+    )
+    assert json.loads(admin.asked[0].partition(b"\r\n\r\n")[2])["address"] == asked
 
 
 def test_an_ipv6_address_is_let_in_with_its_network(status, admin):

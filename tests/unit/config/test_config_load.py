@@ -84,7 +84,7 @@ limits: {header_bytes: 16KiB, headers: 50, uri_bytes: 4096, body: 1MB, connectio
          connections_per_ip: 5, handshakes_per_second_per_ip: 7, requests_per_second_per_ip: 8,
          handshake: 1s, header_time: 2s, keepalive: 3s, transfer_idle: 4s, body_bytes_per_second: 6}
 identity_headers: {rfc9440: false, subject: X-S, email: null, serial: X-N, fingerprint: X-F, verified: X-V}
-lockout: {failures: 3, window: 1m, ban: 1h}
+lockout: {failures: 3, window: 1m, ban: 1h, count: [login, certificate]}
 access_log: {path: logs/access.jsonl, format: combined}
 pages: {contact: help, directory: folder}
 workers: 3
@@ -197,7 +197,7 @@ def test_every_key_reaches_the_model(write, folder):
     )
     assert config.limits == Limits(16384, 50, 4096, 10**6, 10, 5, 7, 8, 1.0, 2.0, 3.0, 4.0, 6)
     assert config.identity_headers == IdentityHeaders(False, "X-S", None, "X-N", "X-F", "X-V")
-    assert config.lockout == Lockout(3, 60.0, 3600.0)
+    assert config.lockout == Lockout(3, 60.0, 3600.0, ("login", "certificate"))
     assert config.access_log == AccessLog(folder / "logs/access.jsonl", "combined")
     assert config.pages == Pages("help", folder / "folder")
     assert (config.workers, config.admin) == (3, Admin("127.0.0.1:9444", "127.0.0.1", 9444))

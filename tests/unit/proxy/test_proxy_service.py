@@ -1,8 +1,9 @@
 """What connections share: limits, the sweep, reloads, and the contexts towards upstreams."""
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from support import pki
-from support.dialogue import UPSTREAM, get, header, response, status
+from support.dialogue import OUTSIDE, UPSTREAM, get, header, response, status
 
 from gateway.errors import ConfigError
 from gateway.facts import parse_address
@@ -375,30 +376,80 @@ def test_combined_lines_where_they_are_asked_for(make_world):
 # lockout
 
 
-def test_failures_are_reported_together_and_only_where_somebody_counts(make_world):
-    world = make_world(lockout={"failures": 3})
-    reports = []
-    world.does(world.service.note_failure, "10.0.0.9")  # nobody listens
-    world.service.on_failures = reports.append
-    world.does(world.service.note_failure, None)
-    for address in ("10.0.0.9", "2001:db8::1", "10.0.0.9", "2001:db8::2"):
-        world.does(world.service.note_failure, address)
+@pytest.fixture
+def counting(make_world):
+    """A world that counts, and what it has reported."""
+
+    def make(**settings):
+        world = make_world(**settings)
+        reports = []
+        world.service.on_failures = reports.append
+        return world, reports
+
+    return make
+
+
+def test_failures_are_reported_together_and_only_where_somebody_counts(counting):
+    world, reports = counting(lockout={"failures": 3})
+    for key in ("10.0.0.9", "2001:db8::/64", "10.0.0.9", "2001:db8::/64"):
+        world.does(world.service.note_failure, key, "login")
+        world.does(world.service.note_failure, key, "certificate")  # is not configured
     world.passes(2)
     assert reports == [{"10.0.0.9": 2, "2001:db8::/64": 2}]
     world.service.on_failures = None
+    world.does(world.service.note_failure, "10.0.0.9", "login")  # nobody listens
     world.does(world.service._report_failures)
     assert len(reports) == 1
 
 
-def test_a_failed_login_at_the_upstream_counts(make_world):
-    world = make_world(lockout={"failures": 3})
-    reports = []
-    world.service.on_failures = reports.append
+def test_without_lockout_nothing_is_counted(counting):
+    world, reports = counting()
+    world.does(world.service.note_failure, "10.0.0.9", "login")
+    world.passes(2)
+    assert reports == []
+
+
+LOGIN = "Authorization: Basic YWxpY2U6eA=="
+
+
+def test_a_failed_login_at_the_upstream_counts(counting):
+    world, reports = counting(lockout={"failures": 3})
     client = world.client()
-    client.says(get("/webmail", "Authorization: Basic YWxpY2U6eA=="))
+    client.says(get("/webmail", LOGIN))
     world.accepts().says(response("401 Unauthorized", "WWW-Authenticate: Basic"))
     world.passes(2)
     assert reports == [{"10.0.0.9": 1}]
+
+
+def test_a_trusted_certificate_is_counted_beside_its_address(counting, files):
+    world, reports = counting(lockout={"failures": 3}, rules=[{"name": "Open to all", "action": "allow"}])
+    alice = files.ca.issue("CN=Alice", email="alice@example.com")
+    server = None
+    for leaf in (alice, None):
+        world.client(OUTSIDE, leaf).says(get("/webmail", LOGIN))
+        server = server or world.accepts()
+        server.says(response("401 Unauthorized", "WWW-Authenticate: Basic"))
+    world.passes(2)
+    fingerprint = alice.certificate.fingerprint(hashes.SHA256()).hex()
+    assert reports == [{f"{OUTSIDE} {fingerprint} alice@example.com": 1, OUTSIDE: 1}]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(["login"], []), (["certificate"], [{OUTSIDE: 1}]), (["login", "certificate"], [{OUTSIDE: 1}])],
+)
+def test_refused_certificates_count_where_that_is_configured_and_missing_ones_never(counting, files, count, expected):
+    world, reports = counting(lockout={"failures": 3, "count": count})
+    expired = files.ca.issue("CN=Alice", not_after=pki.NOW - pki.DAY / 2)
+    for leaf, reason in ((expired, "certificate_expired"), (None, "certificate_missing")):
+        client = world.client(OUTSIDE, leaf)
+        client.says(get("/webmail"))
+        assert header(client.hears(), "X-Gateway-Reason") == reason
+    client = world.client()
+    client.says(get("/secret"))
+    assert header(client.hears(), "X-Gateway-Reason") in {"denied_by_rule", "no_rule"}
+    world.passes(2)
+    assert reports == expected
 
 
 @pytest.mark.parametrize("path", ["/webmail", "/secret"])
@@ -420,6 +471,47 @@ def test_behind_a_trusted_proxy_the_client_is_kept_out_and_not_the_proxy_nor_oth
         assert status(client.hears()) == 200
         client.says(get(path, "X-Forwarded-For: 10.1.0.1"))
         assert status(client.hears()) == 429
+
+
+def test_who_shares_an_address_keeps_out_no_holder_of_a_certificate(make_world, files):
+    world = make_world(rules=[{"name": "All", "action": "require_certificate"}])
+    alice, bob = files.ca.issue("CN=Alice"), files.ca.issue("CN=Bob")
+    until = world.clock.unix_seconds() + 60
+    fingerprint = bob.certificate.fingerprint(hashes.SHA256()).hex()
+    world.service.bans = {OUTSIDE: until, f"{OUTSIDE} {fingerprint} Bob": until}
+    for address, leaf, code in (
+        (OUTSIDE, None, 429),
+        (OUTSIDE, bob, 429),
+        ("203.0.113.77", bob, 502),
+        (OUTSIDE, alice, 502),
+    ):
+        client = world.client(address, leaf)
+        client.says(get())
+        if code == 502:
+            world.refuses()
+        assert status(client.hears()) == code
+
+
+@pytest.mark.parametrize(
+    ("path", "address", "otherwise"),
+    [
+        ("/webmail", "10.0.0.9", "it would have been let in"),
+        ("/secret", "10.0.0.9", "denied_by_rule: denied by the rule"),
+        ("/webmail", OUTSIDE, "certificate_missing: the client sent no certificate"),
+    ],
+)
+def test_the_log_keeps_the_reason_that_there_would_have_been(world, path, address, otherwise):
+    world.service.bans = {address: world.clock.unix_seconds() + 60}
+    client = world.client(address)
+    client.says(get(path, LOGIN))
+    answer = client.hears()
+    assert status(answer) == 429
+    record = world.record
+    assert record["detail"] == f"too many failed attempts from {address}; otherwise {otherwise}"
+    assert (record["reason"], record["rule"], record["decision"]) == ("locked_out", None, None)
+    assert record["user"] == "alice"
+    assert b"would" not in answer
+    assert otherwise.encode() not in answer
 
 
 def test_who_is_kept_out_hears_so_until_the_time_is_over(world):

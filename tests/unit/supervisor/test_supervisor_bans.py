@@ -12,6 +12,15 @@ SETTINGS = Lockout(failures=2, window_seconds=60.0, ban_seconds=600.0)
 CLIENT, OTHER = "192.0.2.1", "2001:db8:0:1::/64"
 
 
+FINGERPRINT = "ab" * 32
+HOLDER = f"{CLIENT} {FINGERPRINT} alice@example.com"
+HOLDER_ELSEWHERE = f"{OTHER} {FINGERPRINT} alice@example.com"
+
+
+def plain(address):
+    return {"address": address, "certificate": None, "holder": None}
+
+
 class World:
     def __init__(self, monkeypatch, settings=SETTINGS):
         self.now = 1_000_000_000.0
@@ -44,8 +53,8 @@ def test_who_is_out_is_listed_with_the_time_that_is_left(world):
     world.now += 100.25
     world.bans.count({CLIENT: 2})
     assert world.bans.describe() == [
-        {"address": OTHER, "ends": "2001-09-09T01:56:40.000Z", "seconds_left": 499.75},
-        {"address": CLIENT, "ends": "2001-09-09T01:58:20.250Z", "seconds_left": 600.0},
+        {**plain(OTHER), "ends": "2001-09-09T01:56:40.000Z", "seconds_left": 499.75},
+        {**plain(CLIENT), "ends": "2001-09-09T01:58:20.250Z", "seconds_left": 600.0},
     ]
     world.now += 550
     assert [each["address"] for each in world.bans.describe()] == [CLIENT]
@@ -81,6 +90,42 @@ def test_who_is_not_out_cannot_be_let_in(world):
     world.now += 601
     assert world.bans.lift(OTHER, "me")["outcome"] == "not_locked_out"
     assert len(world.told) == told
+
+
+def test_a_holder_is_listed_by_certificate_and_address(world, caplog):
+    world.bans.count({HOLDER: 2})
+    assert world.bans.describe() == [
+        {
+            "address": CLIENT,
+            "certificate": FINGERPRINT,
+            "holder": "alice@example.com",
+            "ends": "2001-09-09T01:56:40.000Z",
+            "seconds_left": 600.0,
+        }
+    ]
+    shown = f"{CLIENT} with the certificate abababababababab of alice@example.com"
+    assert caplog.messages == [f"locked out for 600 s after too many failures: {shown}"]
+
+
+def test_an_address_is_let_in_with_the_certificates_that_are_kept_out_there(world, caplog):
+    world.bans.count({CLIENT: 2, HOLDER: 2, HOLDER_ELSEWHERE: 2})
+    caplog.clear()
+    assert world.bans.lift(CLIENT, "me") == {"address": CLIENT, "outcome": "lifted"}
+    assert world.out == {HOLDER_ELSEWHERE}
+    assert len(caplog.messages) == 2
+    told = f"the lockout of {CLIENT} is lifted, 600 s before its end"
+    assert sorted(caplog.messages) == [
+        f"{told}, for the certificate abababababababab of alice@example.com; asked for by me",
+        f"{told}; asked for by me",
+    ]
+
+
+@pytest.mark.parametrize("name", ["Alice@example.com", FINGERPRINT, "ABABABAB", "AB:AB:AB:AB:AB"])
+def test_a_certificate_is_let_in_everywhere_and_its_neighbours_nowhere(world, name):
+    world.bans.count({CLIENT: 2, HOLDER: 2, HOLDER_ELSEWHERE: 2})
+    assert world.bans.lift(name, "me") == {"address": name, "outcome": "lifted"}
+    assert world.out == {CLIENT}
+    assert world.bans.lift(name, "me") == {"address": name, "outcome": "not_locked_out"}
 
 
 def test_what_is_no_address_is_said_to_be_none(world):

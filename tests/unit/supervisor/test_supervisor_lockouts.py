@@ -61,7 +61,7 @@ def test_a_flood_of_bans_is_bounded_and_the_first_to_end_goes(monkeypatch):
 
 
 def test_a_flood_of_addresses_is_forgotten_from_its_oldest(monkeypatch):
-    monkeypatch.setattr(lockouts, "MAX_TRACKED_ADDRESSES", 2)
+    monkeypatch.setattr(lockouts, "MAX_TRACKED_CLIENTS", 2)
     table = Lockouts(SETTINGS)
     for number in range(3):
         table.failed(f"192.0.2.{number}", 2, 0.0)

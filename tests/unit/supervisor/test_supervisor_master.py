@@ -6,8 +6,10 @@ import os
 import selectors
 import signal
 import socket
+import socketserver
 import ssl
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -60,7 +62,10 @@ class Dialogue:
                 socket.create_connection(("127.0.0.1", port), timeout=0.5) as plain,
                 context.wrap_socket(plain, server_hostname="mail.example.com") as client,
             ):
-                client.sendall(b"GET / HTTP/1.1\r\nHost: mail.example.com\r\nConnection: close\r\n\r\n")
+                client.sendall(
+                    b"GET / HTTP/1.1\r\nHost: mail.example.com\r\nAuthorization: Basic eA==\r\n"
+                    b"Connection: close\r\n\r\n"
+                )
                 return int(client.recv(65536).split(b" ")[1]), client.getpeercert(binary_form=True)
         except OSError:
             return None
@@ -274,11 +279,23 @@ def test_failed_logins_are_counted_together_and_told_to_all(run, caplog):
     assert "locked out for 900 s after too many failures: 127.0.0.1" in caplog.text
 
 
+class Unauthorized(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.recv(65536)
+        self.request.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
 def test_workers_report_failures(run):
     def talk(dialogue):
         yield from until(lambda: dialogue.status() == 429)
 
-    run(talk, rules=[DENY], lockout={"failures": 2})
+    with socketserver.TCPServer(("127.0.0.1", 0), Unauthorized) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        run(talk, upstreams={"mail": {"servers": [url]}}, lockout={"failures": 2})
+        server.shutdown()
+        thread.join()
 
 
 def test_a_second_request_to_stop_waits_for_nobody(run):
