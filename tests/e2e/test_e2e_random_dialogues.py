@@ -10,18 +10,23 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
+import socket
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.census import census_of
-from support.client import VERSIONS, Client, context_for
+from support.client import TLS_1_3, VERSIONS, Client, context_for
 from support.credentials import OTHER_HOST
+from support.crowd import drop, reset
 from support.dialogue_behaviours import BEHAVIOURS
 from support.dialogue_conversation import SAFE, Conversation, Site
 from support.dialogue_ledger import Ledger
 from support.dialogue_manners import MANNERS
 from support.dialogue_upstreams import Upstreams
+from support.first_flight import client_hello
 from support.gateway import HOST, INSIDE, free_port, settings_for
 from support.mail import MailServer
 from support.waiting import until
@@ -32,6 +37,8 @@ pytestmark = pytest.mark.e2e
 SEEDS = [int(seed) for seed in os.environ.get("SOAK_SEEDS", "1 2 3").split()]
 CONVERSATIONS = 150  # of one seed and version
 AT_ONCE = 12
+KNOCKS = 0.05  # of the conversations end before they have begun
+RELOAD_SECONDS = 0.3
 LIMITS = {"connections_per_ip": 1000, "handshakes_per_second_per_ip": 100_000}
 # How long until connections, tasks and files are as they were.
 BACK_SECONDS = 20.0
@@ -65,6 +72,22 @@ def as_it_was(gateway):
     until(lambda: census_of(gateway) == before, f"it has {before} again", seconds=BACK_SECONDS)
 
 
+@contextlib.contextmanager
+def reloads(gateway):
+    """The same configuration again and again, each time with new upstream connections."""
+    is_over = threading.Event()
+
+    def reload():
+        while not is_over.wait(RELOAD_SECONDS):
+            gateway.signal(signal.SIGHUP)
+
+    thread = threading.Thread(target=reload)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+
+
 class Run:
     """The conversations of one seed."""
 
@@ -81,6 +104,9 @@ class Run:
         name = f"s{self.seed}c{number}"
         choice = random.Random(name)
         address = choice.choice((INSIDE, *self.addresses))
+        if choice.random() < KNOCKS:
+            self._knock(address, choice)
+            return
         has_certificate = choice.random() < 0.9
         host = choice.choice((HOST, OTHER_HOST))
         try:
@@ -97,6 +123,13 @@ class Run:
         Conversation(
             self.ledger, name, Site(host, host == OTHER_HOST, has_certificate or address == INSIDE), client
         ).run(MANNERS)
+
+    def _knock(self, address, choice):
+        """It gets no further than a handshake, if so far."""
+        plain = socket.create_connection((INSIDE, self.gateway.port), timeout=15, source_address=(address, 0))
+        hello = client_hello(self.contexts[True])
+        plain.sendall(choice.choice((b"", b"GET / HTTP/1.0\r\n\r\n", hello, hello[:50])))
+        choice.choice((drop, reset))(plain)
 
     def check(self):
         with contextlib.suppress(AssertionError):  # it is told with the others
@@ -161,12 +194,12 @@ def addresses(_addresses):
 def converse(gateway, mail, own_mail, credentials, addresses):
     """Holds all conversations of a seed, and judges them."""
 
-    def held(seed, version):
+    def held(seed, version, *, is_reloading=False):
         contexts = {True: context_for(None, credentials["p256"], version), False: context_for(None, None, version)}
         run = Run(gateway, contexts, addresses, f"{seed}v{version.name[-1]}")
         Upstreams(mail, run.ledger, is_per_client=False)
         Upstreams(own_mail, run.ledger, is_per_client=True)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with reloads(gateway) if is_reloading else contextlib.nullcontext(), ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(run.speak, range(CONVERSATIONS)))
         run.check()
         own_mail.forget()
@@ -178,3 +211,7 @@ def converse(gateway, mail, own_mail, credentials, addresses):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nobody_gets_a_byte_of_somebody_elses(converse, seed, version):
     converse(seed, version)
+
+
+def test_nor_while_the_configuration_is_read_again(converse):
+    converse(4, TLS_1_3, is_reloading=True)

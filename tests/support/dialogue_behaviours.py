@@ -262,6 +262,16 @@ def login(turn: Turn) -> None:
         turn.send(turn.sized())
 
 
+def early_login(turn: Turn) -> None:
+    """The first message is refused before its body has come: the connection must go on, or the login is lost."""
+    if turn.dialogue.request.values(b"Authorization") == [LOG_IN]:
+        turn.send(turn.sized("WWW-Authenticate: NTLM TlRMTVNTUAACAAAA", status="401 Unauthorized"))
+        with contextlib.suppress(GoneError):
+            turn.take()
+    else:
+        login(turn)
+
+
 @dataclass(frozen=True)
 class Behaviour:
     answer: Callable[[Turn], None]
@@ -314,4 +324,4 @@ BAD_ONES = dict(
         _behaviour(silent, BAD),
     )
 )
-BEHAVIOURS = {**GOOD, **BAD_ONES, **dict((_behaviour(login),))}
+BEHAVIOURS = {**GOOD, **BAD_ONES, **dict((_behaviour(login), _behaviour(early_login)))}

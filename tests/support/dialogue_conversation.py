@@ -153,7 +153,7 @@ class Conversation:
             answer = self._next_head(asked)
         self._settles(asked, answer, statuses)
         if not goes_on and answer.status != 101:
-            self._is_at_end()
+            self.is_at_end()
         return answer
 
     def hears_continue(self, asked: Asked) -> bool:
@@ -190,7 +190,7 @@ class Conversation:
         if not is_whole:
             raise OverError
         if (answer.get("Connection") or "").lower() == "close":
-            self._is_at_end()
+            self.is_at_end()
 
     def is_no_request(self, asked: Asked) -> None:
         """It can't be read as one: it is refused, and its line has no address."""
@@ -204,7 +204,7 @@ class Conversation:
         self.ledger.owed[self.address] += 1
         if answer.reason is None or not 400 <= answer.status <= 505:
             self.problem(f"nonsense is answered: {answer.raw_head!r}")
-        self._is_at_end()
+        self.is_at_end()
 
     def ends(self, asked: Asked) -> None:
         """The answer to the last request, and the end of the connection."""
@@ -294,7 +294,7 @@ class Conversation:
             return bytes(payload), False
         return bytes(payload), True
 
-    def _is_at_end(self) -> None:
+    def is_at_end(self) -> None:
         """Nothing more comes. Raises `OverError`."""
         try:
             if rest := self.client.read_all():

@@ -138,6 +138,16 @@ def logs_in(c: Conversation) -> None:
         c.asks(c.random.choice(("GET", "POST")), behaviour="length")
 
 
+def logs_in_with_a_body(c: Conversation) -> None:
+    """As Outlook does: the first message comes with a body, and is refused before it has all come."""
+    asked = c.asked("POST", "early_login", 30_000)
+    c.send_split(c.whole(asked, f"Authorization: {LOG_IN.decode()}"), 5)
+    c.hears(asked, statuses=(401,))
+    c.asks("POST", f"Authorization: {LOGGED_IN.decode()}", behaviour="early_login", body_bytes=30_000)
+    c.has_own_upstream = c.is_logged_in = True
+    c.asks("POST", behaviour="length", body_bytes=1000)
+
+
 def upgrades(c: Conversation) -> None:
     _upgrades(c, early_bytes=0)
 
@@ -173,6 +183,19 @@ def speaks_http_1_0(c: Conversation) -> None:
     asked = c.asked("GET")
     c.send(c.head(asked, version="1.0"))
     c.hears(asked, goes_on=False)
+
+
+def keeps_an_http_1_0_connection(c: Conversation) -> None:
+    for _ in range(2):
+        asked = c.asked(c.random.choice(("GET", "HEAD")))
+        c.send(c.head(asked, "Connection: keep-alive", version="1.0"))
+        answer = c.hears(asked)
+        if (answer.get("Connection") or "").lower() != "keep-alive":
+            c.is_at_end()
+
+
+def asks_for_a_part(c: Conversation) -> None:
+    c.asks("GET", "Range: bytes=0-10", 'If-None-Match: "a"')
 
 
 def leaves_in_a_head(c: Conversation) -> None:
@@ -277,11 +300,14 @@ MANNERS: list[Callable[[Conversation], None]] = [
     expects_and_sends,
     expects_nonsense,
     logs_in,
+    logs_in_with_a_body,
     upgrades,
     upgrades_early,
     asks_for_an_upgrade_in_vain,
     closes,
     speaks_http_1_0,
+    keeps_an_http_1_0_connection,
+    asks_for_a_part,
     leaves_in_a_head,
     leaves_in_a_body,
     leaves_before_the_answer,
