@@ -21,6 +21,7 @@ from gateway.logs.record import AccessRecord
 from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.body_drain import BodyDrain
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.half_closed import HalfClosed
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.lockout import CERTIFICATE_FAILURES, LockedOut
@@ -49,6 +50,7 @@ class ClientConnection:
     __slots__ = (
         "_drain",
         "_exchange",
+        "_half_closed",
         "_inlet",
         "_is_asked",
         "_is_over_limit",
@@ -108,6 +110,7 @@ class ClientConnection:
         self._requests: Requests | None = None
         self._drain: BodyDrain | None = None
         self._lingering: Lingering | None = None
+        self._half_closed: HalfClosed | None = None  # once the client has said all
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer.address} {self._exchange or 'idle'}>"
@@ -155,13 +158,56 @@ class ClientConnection:
         self.deadline = self._lingering.deadline
 
     def eof_received(self) -> bool:
-        """The client has said all; only a tunnel goes on then."""
-        return self._exchange is not None and self._exchange.client_eof()
+        """The client has said all. True: it is still written to."""
+        if self._half_closed is not None:
+            return True  # a FIN behind a close_notify
+        exchange, has_more = self._exchange, bool(self._inlet.held)
+        if exchange is None:
+            if not (has_more and self.is_write_paused):
+                return False  # nothing is owed, or only half a request is there
+        elif not exchange.client_eof():
+            return False
+        if isinstance(exchange, Tunnel):
+            return True  # it has its own limits
+        if not has_more:
+            self.closes_after_exchange = True
+        self._half_closed = HalfClosed(self, self.service.loop)
+        return True
+
+    def _all_is_fed(self, half_closed: HalfClosed) -> None:
+        """What the client said before its end has been handed on, unless some of it is still held."""
+        exchange = self._exchange
+        if exchange is None or self._inlet.held or not exchange.takes_body:
+            return
+        if isinstance(exchange, Tunnel):
+            half_closed.cancel()
+            exchange.client_eof()
+        else:
+            self.end_half_closed()  # the rest of the body won't come
+
+    def progress(self) -> tuple[Exchange | Tunnel | Wait | None, int]:
+        """Another value whenever something was answered, or another request is under way."""
+        exchange = self._exchange
+        return exchange, 0 if exchange is None else exchange.bytes_out
+
+    def end_half_closed(self) -> None:
+        """The client may have gone when it said all: nothing is kept busy for it any longer."""
+        exchange, self._exchange = self._exchange, None
+        is_begun = exchange is not None and exchange.record.status is not None
+        if exchange is not None:
+            exchange.client_gone()
+        if is_begun:
+            self._layer.abort()  # the client must see that the answer is not whole
+        else:
+            self._close(is_lingering=False)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The client is gone."""
         exchange, self._exchange = self._exchange, None
         self._inlet.drop()
+        if self._half_closed is not None:
+            self._half_closed.cancel()
+            self._half_closed = None
         if exchange is not None:
             exchange.client_gone()
         self.unpin()
@@ -211,6 +257,8 @@ class ClientConnection:
             self.data_received(data)
         if not inlet.is_waiting:
             inlet.waited()
+        if self._half_closed is not None:
+            self._all_is_fed(self._half_closed)
 
     def discarded(self, count: int) -> None:
         """Ciphertext that came after the connection's end, and was thrown away."""
@@ -239,6 +287,8 @@ class ClientConnection:
             return
         data = data.lstrip(_EMPTY_LINES)
         if not data or self._layer.is_closing():
+            if self._half_closed is not None:
+                self._close(is_lingering=False)
             return
         self._is_reading = True
         self._read_request(data, is_new=is_new)
@@ -261,6 +311,9 @@ class ClientConnection:
             self._wait_turn()
 
     def _await_rest(self, data: bytes, *, is_new: bool) -> None:
+        if self._half_closed is not None:
+            self._close(is_lingering=False)  # the rest won't come
+            return
         if is_new:  # from its first byte on, so that a byte now and then does not prolong it
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
         self._inlet.put_back(data)
@@ -355,6 +408,8 @@ class ClientConnection:
             rest = exchange.request_data(data) if exchange.takes_body else data
             if rest:
                 self._hold_for(exchange, rest)
+        if self._half_closed is not None:
+            self._all_is_fed(self._half_closed)
 
     def hold(self, data: bytes) -> None:
         """Keep what stands behind a request's body until its exchange has ended."""
@@ -362,6 +417,8 @@ class ClientConnection:
 
     def may_keep_alive(self, head: RequestHead) -> bool:
         """True when another request may follow on this connection."""
+        if self._half_closed is not None and not self._inlet.held:
+            return False
         return head.is_keep_alive and not self.service.is_draining
 
     def write(self, data: bytes) -> None:
@@ -656,7 +713,7 @@ class ClientConnection:
         now = clock.monotonic_seconds()
         self.deadline = now + self.snapshot.config.limits.transfer_idle_seconds
         self._uptake.begin(now)
-        if is_lingering:
+        if is_lingering and self._half_closed is None:
             is_brief = self._is_over_limit or self.service.is_draining
             self._lingering = lingering = Lingering(now, is_brief=is_brief)
             if not self.is_write_paused:

@@ -406,8 +406,14 @@ class Exchange:
             kept.release()
 
     def client_eof(self) -> bool:
-        """The client closed its side, and with it the exchange: nobody waits for the answer."""
-        return False
+        """The client has said all. True: its request is whole, as far as is known, and it may wait for the answer."""
+        body = self._body
+        return body is None or body.reader.is_complete or self._upstream is None  # then the rest may be held
+
+    @property
+    def bytes_out(self) -> int:
+        """What the client was answered so far, about: it grows with every part of the answer."""
+        return self._answer.bytes_out + self._answer.has_begun
 
     def pause_response(self) -> None:
         """The client reads slowly: stop the upstream."""

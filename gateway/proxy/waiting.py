@@ -28,6 +28,7 @@ class Wait:
     __slots__ = ("_client", "_is_over", "head", "record")
 
     takes_body = False
+    bytes_out = 0
 
     def __init__(self, client: ClientConnection, head: RequestHead, record: AccessRecord) -> None:
         self._client = client
@@ -50,8 +51,8 @@ class Wait:
         return data
 
     def client_eof(self) -> bool:
-        """The client closed its side, and waits for nothing."""
-        return False
+        """The client has said all, and may wait for the answer."""
+        return True
 
     def _leave(self) -> bool:
         """True where it was still waiting."""

@@ -72,6 +72,7 @@ class TlsLayer(asyncio.Protocol):
         "_is_due",
         "_is_established",
         "_is_paused",
+        "_is_read_closed",
         "_is_within_piece",
         "_is_write_closed",
         "_rest",
@@ -94,6 +95,7 @@ class TlsLayer(asyncio.Protocol):
         self._is_closing = False
         self._is_write_closed = False
         self._is_paused = False  # by the application
+        self._is_read_closed = False  # by the client's close_notify
         self._has_rest = False  # of a read: not all of it has been handed on, and nothing more is read
         self._rest = b""  # ciphertext that OpenSSL has not had yet, from `_at` on
         self._at = 0
@@ -258,7 +260,10 @@ class TlsLayer(asyncio.Protocol):
         try:
             self.connection._raise_ssl_error(self._ssl, result)
         except SSL.ZeroReturnError:
-            is_half_closed = self._application.eof_received()
+            is_half_closed = self._is_read_closed or self._application.eof_received()
+            self._is_read_closed = True
+            while _bio_read(self._into_ssl, _buffer, _BUFFER_BYTES) > 0:
+                pass  # RFC 8446 6.1: what comes behind a close_notify is ignored, and OpenSSL would keep it
         except SSL.Error:
             self._flush()  # the alert that says what was wrong
         if not is_half_closed:

@@ -76,7 +76,7 @@ def test_bytes_that_come_meanwhile_are_no_body():
     def talk(wait):
         assert not wait.takes_body
         assert wait.request_data(b"more") == b"more"
-        assert not wait.client_eof()
+        assert wait.client_eof()
         wait.pause_response()
         wait.resume_response()
         assert repr(wait) == "<StatusWait GET b'/webmail'>"

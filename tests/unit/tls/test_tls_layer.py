@@ -372,6 +372,20 @@ def test_an_application_may_go_on_writing_to_a_client_that_is_done(tls, version)
     assert dialogue.socket.state == "closed"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_comes_behind_a_close_notify_is_ignored_and_not_kept(tls, version):
+    dialogue = Dialogue(tls, version, stays_open=True).shake_hands()
+    dialogue.layer.data_received(dialogue.goodbye())
+    before = allocated_bytes()
+    for _ in range(100):
+        dialogue.layer.data_received(b"\x17\x03\x03\x3f\xfb" + bytes(16379))
+    assert allocated_bytes() - before < 4 * SLICE_BYTES
+    assert dialogue.application.heard == ["done", "eof"]
+    dialogue.layer.write(b"the rest")
+    assert dialogue.socket.sent
+    assert dialogue.socket.state == "open"
+
+
 def test_the_end_of_the_stream_is_for_the_application(tls):
     dialogue = Dialogue(tls).shake_hands()
     assert not dialogue.layer.eof_received()
