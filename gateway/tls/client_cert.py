@@ -106,13 +106,13 @@ def _examine(
         raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the CA's own certificate is no client certificate")
     try:
         path = trust.paths.find(leaf_der, chain_der, now)
+        constraints = constraints_on(trust.paths.constrain(leaf_der, chain_der, path))
     except PathError as error:
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{error.cause} (issuer {identity.issuer})") from error
     _check_strength(leaf, path)
     _check_dates(identity, path, now)
     _check_authorities(path)
     _check_usage(leaf)
-    constraints = constraints_on(path)
     if problem := check_names(identity, constraints) or check_policies(leaf, path):
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, problem)
     ends = [identity.not_after, *(ca.not_valid_after_utc for ca in path), *_revocation(leaf, path, trust, now)]

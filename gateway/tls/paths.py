@@ -1,7 +1,8 @@
 """Certification paths: from a client's certificate up to one of a site's own trust anchors, found by OpenSSL.
 
 What this module keeps true: a path ends at a configured anchor, every signature on it was checked, and name
-constraints, path lengths and unknown critical extensions were heeded. What OpenSSL's `X509Store` leaves open
+constraints, path lengths and unknown critical extensions were heeded. An intermediate that is an anchor ends the path,
+but not the name constraints of an anchor above it. What OpenSSL's `X509Store` leaves open
 (key sizes, digests, key usage, X.509v1 CAs, revocation) is not decided here.
 
 Sources: RFC 5280 section 6; verify(1) of OpenSSL for what a partial chain is.
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
@@ -40,9 +42,17 @@ class PathError(GatewayError):
 class Paths:
     """Builds paths to a fixed set of trust anchors; an intermediate that is configured is an anchor like a root."""
 
-    __slots__ = ("_at_any_time", "_timely")
+    __slots__ = ("_at_any_time", "_below", "_timely", "_top")
 
     def __init__(self, anchors: Sequence[x509.Certificate]) -> None:
+        # Where an anchor with name constraints has issued another one: the anchors that none has issued, and the rest.
+        self._top: crypto.X509Store | None = None
+        self._below: list[crypto.X509] = []
+        below = _issued_by_others(anchors)
+        if any(_is_constrained(issuer) for issuer in below.values()):
+            top = [anchor for anchor in anchors if anchor not in below]
+            self._top = _store(top, crypto.X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME)
+            self._below = [_load(anchor.public_bytes(Encoding.DER)) for anchor in below]
         self._timely = _store(anchors, crypto.X509StoreFlags.PARTIAL_CHAIN)
         self._at_any_time = _store(anchors, crypto.X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME)
 
@@ -52,8 +62,7 @@ class Paths:
         Of several paths one that is valid at `now` is preferred (a renewed CA has the same name and key); where there
         is none, one that was or will be is returned, and its dates are the caller's to judge.
         """
-        leaf = _load(leaf_der)
-        chain = [certificate for der in chain_der[:MAX_CHAIN_CERTIFICATES] if (certificate := _load_or_none(der))]
+        leaf, chain = _load(leaf_der), _chain(chain_der)
         self._timely.set_time(now.astimezone(UTC))
         try:
             return _path(self._timely, leaf, chain)
@@ -64,6 +73,56 @@ class Paths:
             return _path(self._at_any_time, leaf, chain)
         except crypto.X509StoreContextError as error:
             raise PathError(_words(error)) from error
+
+    def constrain(
+        self, leaf_der: bytes, chain_der: Sequence[bytes], path: tuple[x509.Certificate, ...]
+    ) -> tuple[x509.Certificate, ...]:
+        """The CAs whose name constraints count: `path`, and above its anchor those that are anchors as well.
+
+        Raises `PathError` where the constraints of one of these forbid the leaf.
+        """
+        if self._top is None:
+            return path
+        try:
+            return _path(self._top, _load(leaf_der), [*_chain(chain_der), *self._below])
+        except crypto.X509StoreContextError as error:
+            raise PathError(_words(error)) from error
+
+
+def _issued_by_others(anchors: Sequence[x509.Certificate]) -> dict[x509.Certificate, x509.Certificate]:
+    """The anchors that another anchor issued, each with that one; roots are nobody's."""
+    by_name: dict[x509.Name, list[x509.Certificate]] = {}
+    for anchor in anchors:
+        by_name.setdefault(anchor.subject, []).append(anchor)
+    found: dict[x509.Certificate, x509.Certificate] = {}
+    for anchor in anchors:
+        for issuer in by_name.get(anchor.issuer, ()) if anchor.issuer != anchor.subject else ():
+            if _has_issued(issuer, anchor) and (anchor not in found or _is_constrained(issuer)):
+                found[anchor] = issuer
+    return found
+
+
+def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _is_constrained(certificate: x509.Certificate) -> bool:
+    try:
+        certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    except x509.ExtensionNotFound:
+        return False
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return True  # what can't be read may be one
+    return True
+
+
+def _chain(chain_der: Sequence[bytes]) -> list[crypto.X509]:
+    """The client's other certificates, as far as they can be read."""
+    return [certificate for der in chain_der[:MAX_CHAIN_CERTIFICATES] if (certificate := _load_or_none(der))]
 
 
 def _store(anchors: Sequence[x509.Certificate], flags: int) -> crypto.X509Store:

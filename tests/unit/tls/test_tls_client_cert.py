@@ -219,6 +219,14 @@ def test_a_ca_that_only_openssl_can_read_is_untrusted():
     assert judgement.detail == "a certificate on the path to the CA is not readable"
 
 
+def test_what_an_unreadable_anchor_says_of_names_is_not_guessed():
+    x400 = x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x04\xa3\x02\x30\x00")
+    root = Ca.make("CN=Odd", extensions=[*ca_extensions(), (x400, False)])
+    issuing = root.issue_ca("CN=Issuing")
+    assert verdict(issuing.issue(), issuing).is_trusted
+    assert verdict(issuing.issue(), issuing, root).reason is Reason.CERTIFICATE_UNTRUSTED
+
+
 def test_a_forged_signature_under_an_expired_ca_is_untrusted():
     ca = Ca.make(not_before=NOW - 9 * DAY, not_after=NOW - DAY)
     forged = Ca.make().issue()
@@ -504,6 +512,46 @@ def test_a_constrained_ca_anywhere_on_the_path_is_told_of(where, constraint):
     assert judgement.is_trusted, judgement.detail
     assert judgement.identity.is_constrained
     assert not verdict(ROOT.issue("CN=alice")).identity.is_constrained
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("subject", "options", "is_trusted"),
+    [
+        ("CN=alice", {"email": "alice@example.com"}, True),
+        ("CN=bob", {"email": "bob@example.org"}, False),
+        ("CN=bob@example.org", {}, False),
+        ("CN=bob", {"upn_name": "bob@example.org"}, False),
+        ("CN=bob", {"upn_name": "bob@example.com"}, True),
+    ],
+)
+def test_an_anchor_does_not_escape_the_constraints_of_an_anchor_above_it(subject, options, is_trusted, order):
+    """An intermediate is listed so that clients needn't send it, and its root beside it for the others."""
+    root = Ca.make("CN=Bound", extensions=[*ca_extensions(), mails("example.com")])
+    issuing = root.issue_ca("CN=Issuing").issue_ca("CN=Below")
+    anchors = [root.certificate, *(ca.certificate for ca in (ROOT, issuing)), issuing.chain[1]][::order]
+    leaf = issuing.issue(subject, **options)
+    for chain in ((), leaf.chain):
+        judgement = judge(leaf.certificate, chain, make_trust(anchors), NOW)
+        assert judgement.is_trusted is is_trusted, judgement.detail
+        if is_trusted:
+            assert judgement.identity.is_constrained
+            assert len(judgement.identity.path_fingerprints) == 1  # what it is trusted by stays the same
+    free = ROOT.issue("CN=bob", email="bob@example.org")
+    assert not judge(free.certificate, (), make_trust(anchors), NOW).identity.is_constrained
+    alone = judge(leaf.certificate, leaf.chain, make_trust([issuing.certificate]), NOW)
+    assert alone.is_trusted
+
+
+def test_a_root_of_the_same_name_has_issued_nobody_elses_intermediate():
+    """A renewed root, an impostor's, and one without constraints that also signed the intermediate's key."""
+    root = Ca.make("CN=Bound", extensions=[*ca_extensions(), mails("example.com")])
+    other = Ca.make("CN=Bound")
+    issuing = other.issue_ca("CN=Issuing")
+    leaf = issuing.issue("CN=bob", email="bob@example.org")
+    trust = make_trust([root.certificate, other.certificate, issuing.certificate])
+    assert verdict(leaf, root, other, issuing).is_trusted
+    assert judge(leaf.certificate, (), trust, NOW).is_trusted
 
 
 @pytest.mark.parametrize("der", [b"", b"\x30\x00", b"\x00" * 40_000, b"not a certificate"])
