@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import pytest
 from support.apache import Apache
-from support.client import Client
-from support.gateway import HOST, INSIDE, settings_for
+from support.client import Client, ask
+from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
 from support.programs import need, run
+from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -139,6 +140,30 @@ def test_a_wrong_password_opens_nothing(gateway, credentials, exchange, options)
     with Client(gateway.port) as client:
         assert client.ask("GET", "/webmail/wrong").status == 401
     assert {each.status for each in exchange.seen("/webmail/wrong")} == {401}
+
+
+def test_each_wrong_password_counts_once_and_a_good_login_never(start, credentials, exchange):
+    """A good one has two answers 401, and so has a POST that brings none: lockout counts those that say no."""
+    lockout = {"failures": 3, "window": "1m", "ban": "1m"}
+    gateway = start(settings_for(credentials.site, exchange.url, lockout=lockout))
+    gateway.expected_errors.append("locked out for 60 s after too many failures")
+    path, wrong = "/webmail/counted", PASSWORDS["bob"]
+    for options in (("--ntlm",), ANY_BUT_NEGOTIATE, ("--ntlm", "--data", "a=b"), (*ANY_BUT_NEGOTIATE, "--data", "a=b")):
+        assert [status for status, _, _ in curl(gateway, credentials, "alice", path, *options)] == [200]
+    for options in (("--ntlm",), ANY_BUT_NEGOTIATE):
+        answers = curl(gateway, credentials, "alice", path, *options, password=wrong)
+        assert [status for status, _, _ in answers] == [401]
+
+    def is_locked(source):
+        return ask(gateway.port, path, source=source).verdict == (429, "locked_out")
+
+    with Client(gateway.port, source=OUTSIDE, identity=credentials["alice"]) as other:
+        for _ in range(3):
+            assert other.ask("GET", path, "Authorization: Basic YWxpY2U6eA==").status == 401
+        until(lambda: other.ask("GET", path).status == 429, "what came later has been counted")
+    assert [status for status, _, _ in curl(gateway, credentials, "alice", path)] == [200]
+    curl(gateway, credentials, "alice", path, password=wrong)
+    until(lambda: is_locked(INSIDE), "the third wrong password locks out")
 
 
 def test_two_users_at_once_and_a_stranger_between_them(gateway, credentials, exchange):

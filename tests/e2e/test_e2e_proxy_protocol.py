@@ -363,6 +363,28 @@ def test_an_ipv6_client_is_counted_as_its_64(gateway, version):
         assert opened(neighbour).ask("GET", "/webmail").reason == "certificate_missing"
 
 
+def test_handshakes_of_an_ipv6_client_are_counted_as_its_64(start, credentials, mail):
+    """An address for each handshake is no way around; another network is served as before."""
+    listen = [{"address": f"{INSIDE}:{free_port()}", "proxy_protocol_from": [INSIDE]}]
+    limits = {"handshakes_per_second_per_ip": 1}
+    gateway = start(settings_for(credentials.site, mail.url, listen=listen, limits=limits))
+
+    def shakes_hands(address):
+        try:
+            Client(gateway.port, preamble=f"PROXY TCP6 {address} 2001:db8::443 51234 443\r\n".encode()).close()
+        except (OSError, EOFError):
+            return False
+        return True
+
+    done = [shakes_hands(f"2001:db8:2:1:{number:x}::1") for number in range(12)]
+    assert 3 <= sum(done) < 12, done
+    assert shakes_hands("2001:db8:2:2::1")
+    refused = [
+        record for record in gateway.log.records() if record["reason"] == "too many handshakes from this address"
+    ]
+    assert all(record["client_ip"].startswith("2001:db8:2:1:") for record in refused)
+
+
 def _is_served(client):
     with client:
         return client.ask("GET", "/webmail").reason == "certificate_missing"
