@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from support.client import TLS_1_2, TLS_1_3, Client, ask, context_for
 from support.gateway import HOST, INSIDE, OUTSIDE, AccessLog, settings_for
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 from gateway.logs.record import KEYS
 
@@ -136,7 +136,9 @@ def test_hostile_text_stays_on_its_line(gateway, outside):
     "data", [b"GET /webmail HTTP/1.1\r\nHost: mail.example.com\r\n\r\n", b"OPTIONS * HTTP/1.0\r\n\r\n"]
 )
 def test_plain_http_on_the_tls_port_is_answered_in_words_and_recorded(gateway, outside, data):
-    with socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(outside, 0)) as plain:
+    with socket.create_connection(
+        (INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(outside, 0)
+    ) as plain:
         plain.sendall(data)
         answer = b"".join(iter(lambda: plain.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")

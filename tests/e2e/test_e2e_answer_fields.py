@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from support.client import Client, Stream, parse_head
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -92,7 +93,7 @@ def test_what_is_no_request_is_refused_with_a_date_and_a_number(gateway):
 @pytest.mark.parametrize(("port", "status"), [("tls", 400), ("plain", 308)])
 def test_plain_http_is_answered_with_a_date_and_a_number(gateway, port, status):
     tls, plain = gateway.ports
-    with socket.create_connection((INSIDE, tls if port == "tls" else plain), timeout=5) as client:
+    with socket.create_connection((INSIDE, tls if port == "tls" else plain), timeout=PATIENCE_SECONDS) as client:
         client.sendall(f"GET /webmail HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         answer = Stream(client).answer()
     assert answer.status == status

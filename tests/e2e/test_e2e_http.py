@@ -8,7 +8,7 @@ import threading
 import pytest
 from support.client import VERSIONS, Client, ask, curl
 from support.gateway import HOST
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -210,7 +210,7 @@ def test_a_stream_reaches_the_client_piece_by_piece(gateway, mail):
 
     def answer(dialogue):
         dialogue.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-        assert goes_on.wait(10)
+        assert goes_on.wait(PATIENCE_SECONDS)
         dialogue.send(b"4\r\nlast\r\n0\r\n\r\n")
 
     mail.answer("/webmail", answer)
@@ -233,7 +233,7 @@ def test_an_upload_reaches_the_mail_server_piece_by_piece(gateway, mail):
     mail.answer("/webmail", answer)
     with Client(gateway.port) as client:
         client.send(client.request("POST", "/webmail", "Content-Length: 9") + b"first")
-        assert seen.wait(10)
+        assert seen.wait(PATIENCE_SECONDS)
         client.send(b"last")
         assert client.answer().status == 200
     assert mail.only().body == b"firstlast"
@@ -311,7 +311,7 @@ def test_only_one_100_is_heard_where_the_mail_server_was_merely_slow(gateway, ma
     is_told = threading.Event()
 
     def answer(dialogue):
-        assert is_told.wait(10)
+        assert is_told.wait(PATIENCE_SECONDS)
         dialogue.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         dialogue.answer(dialogue.read_body())
 

@@ -8,7 +8,7 @@ import pytest
 from support.client import Client, ask
 from support.gateway import HOST, INSIDE, settings_for
 from support.mail import default_answer
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -123,8 +123,8 @@ def test_each_refusal_is_on_record_and_concerns_nobody_else(gateway, mail, statu
 
 def test_whoever_does_not_speak_is_let_go(gateway, mail, outside):
     """Each at once, since every one of them takes a while: no hello, half a request, nothing after an answer."""
-    silent = socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(outside, 0))
-    trickle = socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(outside, 0))
+    silent = socket.create_connection((INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(outside, 0))
+    trickle = socket.create_connection((INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(outside, 0))
     trickle.sendall(b"\x16\x03\x01\x02\x00\x01")
     with silent, trickle, Client(gateway.port) as half, Client(gateway.port) as idle:
         half.send(b"GET /webmail HTTP/1.1\r\nHost: mail")

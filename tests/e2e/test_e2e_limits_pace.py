@@ -11,7 +11,7 @@ import pytest
 from support.client import Client, ask
 from support.gateway import INSIDE, settings_for
 from support.mail import default_answer
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -235,4 +235,4 @@ def test_connections_in_all(gateway, outsiders, nobody_else_notices):
 
 
 def _plain(gateway, address):
-    return socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(address, 0))
+    return socket.create_connection((INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(address, 0))

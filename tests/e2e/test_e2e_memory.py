@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.client import Client
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -89,7 +90,7 @@ def test_a_download_by_a_client_that_takes_its_time(gateway, mail, framing):
     mail.answer("/webmail", answer)
     with Client(gateway.port) as client:
         client.send(client.request("GET", "/webmail"))
-        assert is_stalled.wait(10)
+        assert is_stalled.wait(PATIENCE_SECONDS)
         got = client.answer()
     assert digest([got.body]) == EXPECTED
 
@@ -101,7 +102,7 @@ def test_an_upload_to_a_mail_server_that_takes_its_time(gateway, mail):
     received = []
 
     def answer(dialogue):
-        assert is_stalled.wait(10)
+        assert is_stalled.wait(PATIENCE_SECONDS)
         received.append(digest(dialogue.read_some(65536) for _ in range(SIZE // 65536)))
         dialogue.answer(b"done")
 

@@ -112,7 +112,7 @@ def test_dns_may_fail_and_mail_goes_on(following, dns, old):
     old.forget()  # its connections too
     assert is_at(following, old)
     dns.says(NAME, INSIDE, ttl=1)
-    until(lambda: f"{NAME} is resolved again" in following.errors, "it is told", seconds=15)
+    until(lambda: f"{NAME} is resolved again" in following.errors, "it is told")
 
 
 def test_a_name_that_is_taken_back_leads_nowhere_at_once(following, dns, old):
@@ -123,7 +123,7 @@ def test_a_name_that_is_taken_back_leads_nowhere_at_once(following, dns, old):
     assert ask(following.port, "/webmail").verdict == (502, "upstream_unreachable")
     assert not old.open_connections
     dns.says(NAME, INSIDE, ttl=1)
-    until(lambda: ask(following.port, "/webmail").status == 200, "the name is found again", seconds=15)
+    until(lambda: ask(following.port, "/webmail").status == 200, "the name is found again")
 
 
 def test_without_any_answer_the_gateway_serves_and_refuses(start, credentials, dns, port):

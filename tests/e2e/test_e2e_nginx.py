@@ -9,6 +9,7 @@ import socket
 import pytest
 from support.client import Client, Stream
 from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
+from support.waiting import PATIENCE_SECONDS
 from support.web_server import Nginx
 
 pytestmark = pytest.mark.e2e
@@ -130,7 +131,7 @@ def test_nginx_as_a_client_with_a_certificate(tmp_path, gateway, credentials, na
     front = Nginx(tmp_path, text)
     try:
         for _ in range(3):  # nginx resumes its sessions
-            with socket.create_connection((INSIDE, front.port), timeout=10) as plain:
+            with socket.create_connection((INSIDE, front.port), timeout=PATIENCE_SECONDS) as plain:
                 plain.sendall(b"GET /webmail/told HTTP/1.1\r\nHost: front\r\nConnection: close\r\n\r\n")
                 answer = Stream(plain).answer()
             assert answer.status == status

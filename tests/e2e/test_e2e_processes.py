@@ -16,7 +16,7 @@ import pytest
 import yaml
 from support.client import Client, ask
 from support.gateway import INSIDE, Gateway, settings_for
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
@@ -75,7 +75,7 @@ def test_a_stop_waits_for_the_answer_that_is_under_way(start_one, credentials, m
 
     def answer(dialogue):
         dialogue.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
-        assert goes_on.wait(10)
+        assert goes_on.wait(PATIENCE_SECONDS)
         dialogue.send(b"-last")
 
     mail.answer("/webmail/slow", answer)
@@ -90,14 +90,14 @@ def test_a_stop_waits_for_the_answer_that_is_under_way(start_one, credentials, m
         goes_on.set()
         assert busy.read(5) == b"-last"
         assert busy.is_at_end()
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(PATIENCE_SECONDS) == 0
     (record,) = [record for record in gateway.log.records() if record["uri"] == "/webmail/slow"]
     assert (record["status"], record["reason"], record["bytes_out"]) == (200, None, 10)
 
 
 def _accepts(port):
     with contextlib.suppress(ConnectionRefusedError):
-        socket.create_connection((INSIDE, port), timeout=5).close()
+        socket.create_connection((INSIDE, port), timeout=PATIENCE_SECONDS).close()
         return True
     return False
 
@@ -106,7 +106,7 @@ def _accepts(port):
 def test_an_idle_gateway_stops_at_once(start_one, credentials, mail, number):
     gateway = start_one(settings_for(credentials.site, mail.url, workers=2))
     gateway.signal(number)
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_workers_do_not_outlive_their_master(start_one, credentials, mail):

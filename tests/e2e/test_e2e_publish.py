@@ -19,7 +19,7 @@ from support.client import Stream, ask
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.programs import run
 from support.published import PublishedDesk, fresh_database, rows
-from support.waiting import AT_ONCE_SECONDS, until
+from support.waiting import AT_ONCE_SECONDS, PATIENCE_SECONDS, until
 
 from gateway import clock
 from gateway.pki import crl as lists
@@ -282,7 +282,7 @@ def test_a_chunked_question_is_answered(desk, alice):
 
 def test_behind_a_balancer_the_client_is_who_it_says(gateway):
     head = f"GET {WELL_KNOWN}/crl/corp.crl HTTP/1.1\r\nHost: x\r\n\r\n"
-    with socket.create_connection((INSIDE, gateway.ports[2]), timeout=15) as plain:
+    with socket.create_connection((INSIDE, gateway.ports[2]), timeout=PATIENCE_SECONDS) as plain:
         plain.sendall(f"PROXY TCP4 203.0.113.7 192.0.2.1 50000 80\r\n{head}".encode())
         answer = Stream(plain).answer()
     assert answer.status == 200
@@ -292,7 +292,7 @@ def test_behind_a_balancer_the_client_is_who_it_says(gateway):
 
 def test_one_connection_has_one_answer(gateway, desk):
     head = f"GET {WELL_KNOWN}/crl/corp.crl HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-    with socket.create_connection((INSIDE, desk.port), timeout=15) as plain:
+    with socket.create_connection((INSIDE, desk.port), timeout=PATIENCE_SECONDS) as plain:
         plain.sendall(head + head + head)
         stream = Stream(plain)
         answer = stream.answer()
@@ -302,7 +302,7 @@ def test_one_connection_has_one_answer(gateway, desk):
 
 
 def test_a_client_that_sends_byte_by_byte_holds_nobody_up(gateway, desk, alice):
-    slow = socket.create_connection((INSIDE, desk.port), timeout=15)
+    slow = socket.create_connection((INSIDE, desk.port), timeout=PATIENCE_SECONDS)
     with slow:
         slow.sendall(POST % b"Content-Length: 100" + b"0")
         assert ": good" in desk.openssl_ocsp("-cert", str(alice.identity.certificate))
@@ -324,7 +324,7 @@ def test_a_long_list_is_never_in_a_workers_memory(gateway, desk):
     try:
         assert desk.curl(f"{WELL_KNOWN}/crl/corp.crl")[1] == body
         before = gateway.resident_bytes()
-        clients = [socket.create_connection((INSIDE, desk.port), timeout=15) for _ in range(CLIENTS)]
+        clients = [socket.create_connection((INSIDE, desk.port), timeout=PATIENCE_SECONDS) for _ in range(CLIENTS)]
         for client in clients:
             client.sendall(head)
         for client in clients:

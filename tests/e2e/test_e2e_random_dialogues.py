@@ -29,7 +29,7 @@ from support.dialogue_upstreams import Upstreams
 from support.first_flight import client_hello
 from support.gateway import HOST, INSIDE, free_port, settings_for
 from support.mail import MailServer
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +41,7 @@ KNOCKS = 0.05  # of the conversations end before they have begun
 RELOAD_SECONDS = 0.3
 LIMITS = {"connections_per_ip": 1000, "handshakes_per_second_per_ip": 100_000}
 # How long until connections, tasks and files are as they were.
-BACK_SECONDS = 20.0
+BACK_SECONDS = PATIENCE_SECONDS
 SHOWN = 20
 
 
@@ -133,7 +133,7 @@ class Run:
 
     def check(self):
         with contextlib.suppress(AssertionError):  # it is told with the others
-            until(lambda: not self._missing(), "each request is in the access log", seconds=3)
+            until(lambda: not self._missing(), "each request is in the access log")
         problems = [*self.ledger.problems, *(f"{each} is not logged" for each in self._missing()), *self._faults()]
         assert not problems, f"{len(problems)} problems\n" + "\n".join(problems[:SHOWN])
 

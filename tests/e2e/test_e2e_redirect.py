@@ -8,6 +8,7 @@ import ssl
 import pytest
 from support.client import Client, Stream
 from support.gateway import HOST, INSIDE, free_port, settings_for
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -20,7 +21,9 @@ def gateway(start, credentials, mail):
 
 
 def ask(gateway, head: bytes, method="GET", source=INSIDE):
-    with socket.create_connection((INSIDE, gateway.ports[1]), timeout=10, source_address=(source, 0)) as plain:
+    with socket.create_connection(
+        (INSIDE, gateway.ports[1]), timeout=PATIENCE_SECONDS, source_address=(source, 0)
+    ) as plain:
         plain.sendall(head)
         stream = Stream(plain)
         answer = stream.answer(method)

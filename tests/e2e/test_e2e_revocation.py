@@ -14,7 +14,7 @@ import pytest
 from support.client import VERSIONS, Client, context_for
 from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
 from support.openssl_ca import OpensslCa
-from support.waiting import AT_ONCE_SECONDS, until
+from support.waiting import AT_ONCE_SECONDS, PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -80,7 +80,7 @@ def patience(mail):
     may_answer = Event()
 
     def when_asked(dialogue):
-        assert may_answer.wait(20)
+        assert may_answer.wait(PATIENCE_SECONDS)
         dialogue.answer(b"patience\n")
 
     def echo(dialogue):

@@ -18,6 +18,7 @@ from support.first_flight import (
     one_byte_segments,
 )
 from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -215,7 +216,9 @@ def test_a_hello_that_trickles_in_chooses_the_same(gateway, credentials, host, v
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x00\x00" * 3, b"\x16\x03\x01\xff\xff", b"\x17\x03\x03\x00\x01x",
                                   b"\x80\x2e\x01\x00\x02", b"\x16\x03\x01\x00\x05\x01\x00\xff\xff\xff"])  # fmt: skip
 def test_what_is_no_hello_is_answered_with_an_alert_and_logged(gateway, outside, data):
-    with socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(outside, 0)) as plain:
+    with socket.create_connection(
+        (INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(outside, 0)
+    ) as plain:
         plain.sendall(data)
         assert plain.recv(100)[:1] in (b"\x15", b"")
     (record,) = gateway.log.of_address(outside)

@@ -16,12 +16,12 @@ import yaml
 from cryptography import x509
 from support.gateway import INSIDE, settings_for
 from support.pki import Ca, ec_key
+from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = 20
 GOOD_CA = "good-ca.pem"
 WHERE = r"config\.yaml:[0-9]+:[0-9]+: sites\[0\]\."
 
@@ -78,7 +78,7 @@ def test_a_file_that_decides_who_gets_in_must_be_whole(folder, credentials, tmp_
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(settings, sort_keys=False))
     command = [sys.executable, "-m", "gateway", "run", "-c", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 2, done.stderr
     assert re.search(words, done.stderr), done.stderr
     assert "Traceback" not in done.stderr

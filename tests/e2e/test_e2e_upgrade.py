@@ -12,7 +12,7 @@ import pytest
 import websockets
 from support.client import Client, context_for
 from support.gateway import HOST, INSIDE, settings_for
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
@@ -107,7 +107,7 @@ def test_a_side_that_is_done_is_half_closed_and_the_other_goes_on(gateway, mail)
         dialogue.close()
 
     mail.answer("/webmail/reverse", reverse)
-    plain = socket.create_connection((INSIDE, gateway.port), timeout=15)
+    plain = socket.create_connection((INSIDE, gateway.port), timeout=PATIENCE_SECONDS)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context_for(None).wrap_bio(incoming, outgoing, server_hostname=HOST)
 

@@ -11,7 +11,9 @@ import pytest
 from support.client import Client, ask
 from support.gateway import HOST, free_port, settings_for
 from support.mail import MailServer
-from support.waiting import AT_ONCE_SECONDS, until
+from support.waiting import AT_ONCE_SECONDS, PATIENCE_SECONDS, until
+
+from gateway.proxy.lingering import LINGER_IDLE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -153,7 +155,7 @@ def test_what_is_no_answer_any_more_is_cut_short_and_nothing_behind_it_is_read(g
 
     def answer(dialogue):
         dialogue.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n")
-        assert may_break.wait(10)
+        assert may_break.wait(PATIENCE_SECONDS)
         dialogue.send(broken + b"0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
         dialogue.wait_closed()
 
@@ -228,7 +230,7 @@ def test_an_answer_before_a_body_that_was_stopped_leaves_the_connection_in_use(g
     is_stopped = threading.Event()
 
     def answer(dialogue):
-        assert is_stopped.wait(10)
+        assert is_stopped.wait(PATIENCE_SECONDS)
         dialogue.answer(b"enough", status=b"403 Forbidden")
         dialogue.wait_closed()
 
@@ -250,7 +252,7 @@ def stuff(client, head):
         while True:
             client.send(bytes(16384))
             sent += 16384
-    client.socket.settimeout(10)
+    client.socket.settimeout(PATIENCE_SECONDS)
     return sent
 
 
@@ -349,5 +351,5 @@ def test_a_client_in_the_middle_of_an_upload_is_told_when_it_fails(many_sites, s
         assert client.ask("POST", "/webmail", body=bytes(size)).verdict == (502, "upstream_unreachable")
         begun = time.monotonic()
         assert client.is_at_end()
+    assert time.monotonic() - begun < LINGER_IDLE_SECONDS  # a client that is not read from is waited for
     many_sites.check_open_files()
-    assert time.monotonic() - begun < 1.5  # a client that is not read from is waited for two seconds and more

@@ -14,6 +14,7 @@ from support.client import VERSIONS, Client, context_for
 from support.gateway import HOST, INSIDE, settings_for
 from support.mail import MailServer
 from support.programs import run
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -157,7 +158,7 @@ def test_curl_asks_again_by_itself(gateway, mail, version):
 
     mail.answer("/webmail/dies", die)
     tls = version.split("=")
-    common = ["--silent", "--show-error", "--http1.1", "--max-time", "15", *tls, "--insecure"]
+    common = ["--silent", "--show-error", "--http1.1", "--max-time", "30", *tls, "--insecure"]
     common += ["--resolve", f"{OWN}:{gateway.port}:{INSIDE}", "--write-out", " %{http_code} %{num_connects}\n"]
     url = f"https://{OWN}:{gateway.port}/webmail"
     code, output = run("curl", ["-q", *common, url, "--next", *common, "--data", "letter", f"{url}/dies"])
@@ -224,7 +225,7 @@ def test_a_body_that_should_not_be_there_is_nobodys_answer(gateway, site, server
 
     def answer(dialogue):
         dialogue.send(head)
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(PATIENCE_SECONDS)
         try:
             dialogue.send(EVIL)
         finally:  # the gateway may have closed by then
@@ -238,10 +239,10 @@ def test_a_body_that_should_not_be_there_is_nobodys_answer(gateway, site, server
         assert client.ask(method, "/webmail/evil").status == int(head.split()[1])
         if when == "before":
             may_go_on.set()
-            assert is_sent.wait(10)
+            assert is_sent.wait(PATIENCE_SECONDS)
         for each in (other, client):
             each.send(each.request("GET", "/webmail"))
         may_go_on.set()
-        assert is_sent.wait(10)
+        assert is_sent.wait(PATIENCE_SECONDS)
         assert [each.answer().body for each in (other, client)] == [b"mail\n", b"mail\n"]
         assert client.ask("GET", "/webmail").body == b"mail\n"

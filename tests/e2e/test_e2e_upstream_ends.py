@@ -12,6 +12,7 @@ import pytest
 from support.client import Client
 from support.gateway import settings_for
 from support.mail import MailServer
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -50,7 +51,7 @@ def test_only_a_mail_server_that_says_so_has_said_all(gateway, mail, end, versio
 
     def answer(dialogue):
         dialogue.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf of it")
-        assert is_half_read.wait(10)
+        assert is_half_read.wait(PATIENCE_SECONDS)
         getattr(dialogue, end)()
 
     mail.answer("/webmail", answer)
@@ -91,7 +92,7 @@ def test_an_answer_before_the_connections_end_arrives_whole_at_a_client_that_tak
         for size, client in clients.items():
             client.send(client.request("GET", f"/webmail/{size}"))
         for size, client in clients.items():
-            assert are_sent[size].wait(20)
+            assert are_sent[size].wait(PATIENCE_SECONDS)
             assert client.answer().body == body[:size], size
     finally:
         for client in clients.values():

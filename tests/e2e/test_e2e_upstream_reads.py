@@ -10,6 +10,7 @@ import pytest
 from support.client import VERSIONS, Client
 from support.gateway import HOST, settings_for
 from support.mail import MailServer
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -81,7 +82,7 @@ def test_a_server_that_stops_reading_for_a_while_is_waited_for(gateway, scheme, 
 @pytest.mark.parametrize("scheme", ["https"])
 def test_a_server_that_stops_reading_for_good_is_the_one_to_blame(gateway, scheme, server):
     may_end = threading.Event()
-    server.answer("/webmail", lambda _: may_end.wait(20))
+    server.answer("/webmail", lambda _: may_end.wait(PATIENCE_SECONDS))
     begun = time.monotonic()
     with Client(gateway.port, server_name=HOSTS[scheme]) as client:
         thread = upload(client)

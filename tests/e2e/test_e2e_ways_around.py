@@ -17,7 +17,7 @@ from support.client import TLS_1_2, TLS_1_3, VERSIONS, Client, ask, context_for,
 from support.credentials import OPEN_HOST, OTHER_HOST, Identity
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.programs import need
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -223,7 +223,7 @@ def test_an_ipv4_client_of_an_ipv6_socket_is_judged_by_its_ipv4_address(gateway,
 @both_versions
 def test_an_ipv6_client_is_not_taken_for_an_inside_ipv4_one(gateway, mail, version):
     """Only 127.0.0.1 is inside here: ::1 is another address, though the same machine."""
-    with closing(socket.create_connection(("::1", gateway.ports[1]), timeout=5)) as plain:
+    with closing(socket.create_connection(("::1", gateway.ports[1]), timeout=PATIENCE_SECONDS)) as plain:
         wrapped = context_for(None, None, version).wrap_socket(plain, server_hostname=HOST)
         wrapped.sendall(f"GET {SECRET} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
         answer = parse_head(wrapped.recv(65536).partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
@@ -243,7 +243,9 @@ def test_an_ipv6_client_is_not_taken_for_an_inside_ipv4_one(gateway, mail, versi
 )
 @both_versions
 def test_a_proxy_header_from_somebody_who_is_not_listed_is_no_handshake(gateway, mail, outside, header, version):
-    with closing(socket.create_connection((INSIDE, gateway.port), timeout=5, source_address=(outside, 0))) as plain:
+    with closing(
+        socket.create_connection((INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(outside, 0))
+    ) as plain:
         plain.sendall(header)
         with pytest.raises(OSError):  # noqa: PT012 - where it fails is the client's matter
             wrapped = context_for(None, None, version).wrap_socket(plain, server_hostname=HOST)

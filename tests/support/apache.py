@@ -18,7 +18,7 @@ from pathlib import Path
 
 from support.gateway import free_port
 from support.programs import need
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 MODULES = "/usr/lib/apache2/modules"
 
@@ -109,5 +109,5 @@ class Apache:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_SECONDS)
         shutil.rmtree(self.folder, ignore_errors=True)

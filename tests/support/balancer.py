@@ -14,9 +14,7 @@ from pathlib import Path
 
 from support.gateway import INSIDE, free_port
 from support.programs import need
-from support.waiting import until
-
-STOP_SECONDS = 10.0
+from support.waiting import PATIENCE_SECONDS, until
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Balancer:
     def _listens(self, host: str, port: int) -> bool:
         assert self._process.poll() is None, self._output.read_text()
         try:
-            socket.create_connection((host, port), timeout=5).close()
+            socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
         except ConnectionRefusedError:
             return False
         return True
@@ -75,7 +73,7 @@ class Balancer:
         """Close everything."""
         self._process.terminate()
         try:
-            self._process.wait(STOP_SECONDS)
+            self._process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -25,11 +25,10 @@ from typing import Any, Self
 
 from support.gateway import HOST, INSIDE
 from support.programs import need, need_root, run
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 POLICIES = Path("/etc/chromium/policies/managed")
 ANSWER_SECONDS = 60.0
-STOP_SECONDS = 10.0
 READ_BYTES = 65536
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
@@ -224,7 +223,7 @@ class Browser:
         os.close(self._to)
         os.close(self._from)
         with suppress(subprocess.TimeoutExpired):  # without its pipes it ends
-            self._process.wait(STOP_SECONDS)
+            self._process.wait(PATIENCE_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.gateway import INSIDE, Gateway
+from support.waiting import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Census:
 def state_of(gateway: Gateway) -> dict[str, Any]:
     """`/status` of its admin address."""
     port = int(gateway.settings["admin"]["address"].rpartition(":")[2])
-    connection = http.client.HTTPConnection(INSIDE, port, timeout=10)
+    connection = http.client.HTTPConnection(INSIDE, port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", "/status")
         state: dict[str, Any] = json.loads(connection.getresponse().read())

@@ -17,8 +17,9 @@ from typing import Any, Self
 from support.gateway import HOST, INSIDE
 from support.programs import run
 from support.stalling import send_patiently
+from support.waiting import PATIENCE_SECONDS
 
-TIMEOUT_SECONDS = 15.0
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = (TLS_1_2, TLS_1_3)
 
@@ -250,7 +251,7 @@ def curl(
     code, output = run(
         "curl",
         [
-            *("-q", "--silent", "--show-error", "--include", "--http1.1", "--path-as-is", "--max-time", "15"),
+            *("-q", "--silent", "--show-error", "--include", "--http1.1", "--path-as-is", "--max-time", "30"),
             *("--interface", source, "--resolve", f"{HOST}:{port}:{INSIDE}", "--cacert", str(ca)),
             *tls,
             *arguments,

@@ -83,7 +83,7 @@ class Bystander:
     def is_served(self) -> None:
         """Both its kept connection and a new one, from now on."""
         before = self.served
-        until(lambda: self._failures or self.served >= before + 4, "somebody else is served", seconds=20)
+        until(lambda: self._failures or self.served >= before + 4, "somebody else is served")
         assert not self._failures, self._failures
 
     def _run(self) -> None:

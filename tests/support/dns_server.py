@@ -25,6 +25,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 from support.gateway import free_port
+from support.waiting import PATIENCE_SECONDS
 
 LOOPBACK = "127.0.0.1"
 # A resolver may well keep a "no" as long as the zone says: the gateway must not.
@@ -116,7 +117,7 @@ class DnsServer:
         while True:
             connection, _ = self._tcp.accept()
             with connection, contextlib.suppress(OSError, struct.error):
-                connection.settimeout(5)
+                connection.settimeout(PATIENCE_SECONDS)
                 stream = connection.makefile("rwb")
                 (length,) = struct.unpack("!H", stream.read(2))
                 if not length:

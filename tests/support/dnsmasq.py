@@ -9,9 +9,7 @@ from pathlib import Path
 
 from support.gateway import INSIDE, free_port
 from support.programs import need
-from support.waiting import until
-
-STOP_SECONDS = 10.0
+from support.waiting import PATIENCE_SECONDS, until
 
 
 class Dnsmasq:
@@ -53,4 +51,4 @@ class Dnsmasq:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(STOP_SECONDS)
+        self._process.wait(PATIENCE_SECONDS)

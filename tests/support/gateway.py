@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 from gateway.logs.record import KEYS
 
@@ -175,7 +175,7 @@ class Gateway:
     def _answers(listener: dict[str, Any]) -> bool:
         """Whoever is connected to is a worker only once it answers."""
         port = int(listener["address"].rpartition(":")[2])
-        with socket.create_connection((INSIDE, port), timeout=5) as probe:
+        with socket.create_connection((INSIDE, port), timeout=PATIENCE_SECONDS) as probe:
             if "proxy_protocol_from" in listener:
                 probe.sendall(b"PROXY UNKNOWN\r\n")
             probe.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -249,7 +249,6 @@ class Gateway:
         until(
             lambda: self.open_files() == self._baseline,
             f"workers have {self._baseline} files open again, not {self.open_files()}",
-            seconds=20,
         )
 
     def resident_bytes(self) -> int:

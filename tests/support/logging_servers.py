@@ -22,7 +22,7 @@ from typing import Protocol
 
 from support.apache import Apache
 from support.gateway import free_port
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 from support.web_server import Nginx
 
 TESTS = Path(__file__).parents[1]
@@ -148,7 +148,7 @@ class LoggingPython:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_SECONDS)
 
 
 def _lines(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from support.stalling import send_patiently
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 IDLE_SECONDS = 30.0
 GOODBYE_SECONDS = 0.2
@@ -257,7 +257,7 @@ class MailServer:
         until(is_alone, "the mail server's connections end")
         for connection, thread in self._serving.copy().items():
             if connection.is_closed:
-                thread.join(5)
+                thread.join(PATIENCE_SECONDS)
                 del self._serving[connection]
         self.received.clear()
         self._answers.clear()

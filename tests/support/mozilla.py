@@ -27,12 +27,11 @@ from typing import Any, Self
 from support.browser import ARTEFACTS
 from support.gateway import HOST
 from support.programs import need, need_root, run
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 FIREFOX, THUNDERBIRD = "firefox-esr", "thunderbird"
 FLAGS = ("--headless", "--no-remote", "--marionette", "-remote-allow-system-access")
 ANSWER_SECONDS = 90.0
-STOP_SECONDS = 20.0
 READ_BYTES = 65536
 # The gateway's name is this machine; and nothing is fetched from anywhere else.
 PREFERENCES = {
@@ -153,7 +152,7 @@ class Mozilla:
                 self._ask("Marionette:Quit", flags=["eForceQuit"])
             self._socket.close()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
+                self._process.wait(PATIENCE_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

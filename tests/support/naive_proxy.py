@@ -14,6 +14,7 @@ import threading
 from typing import Any
 
 from support.client import Stream
+from support.waiting import PATIENCE_SECONDS
 
 _LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)", re.IGNORECASE)
 
@@ -25,7 +26,7 @@ class NaiveProxy:
         """`upstream`: http://address:port."""
         host, _, port = upstream.removeprefix("http://").partition(":")
         self._context = context
-        self._upstream = Stream(socket.create_connection((host, int(port)), timeout=10))
+        self._upstream = Stream(socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS))
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
@@ -42,7 +43,7 @@ class NaiveProxy:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._upstream.socket.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)
         self._listening.close()
 
     def _accept(self) -> None:

@@ -15,7 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from support.gateway import free_port
 from support.pki import NOW, Leaf
 from support.programs import need
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN
 MINUTE = timedelta(minutes=1)
@@ -107,5 +107,5 @@ class OpensslResponder:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_SECONDS)
             self._process = None

@@ -21,6 +21,7 @@ from support.credentials import Identity
 from support.desk import make_authority, open_desk
 from support.gateway import INSIDE
 from support.programs import run
+from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.http.published import addresses
@@ -115,7 +116,7 @@ class PublishedDesk:
         body = self.folder / "body"
         body.unlink(missing_ok=True)
         head = self.folder / "head"
-        common = ["-q", "--silent", "--show-error", "--path-as-is", "--max-time", "15"]
+        common = ["-q", "--silent", "--show-error", "--path-as-is", "--max-time", "30"]
         common += ["-D", str(head), "-o", str(body)]
         code, output = run("curl", [*common, *arguments, f"{self.base}{target}"])
         assert code == 0, output
@@ -126,7 +127,7 @@ class PublishedDesk:
 
     def raw(self, *pieces: bytes, method: str = "GET") -> Answer:
         """What a socket that says just this gets back."""
-        with socket.create_connection((INSIDE, self.port), timeout=15) as plain:
+        with socket.create_connection((INSIDE, self.port), timeout=PATIENCE_SECONDS) as plain:
             for piece in pieces:
                 plain.sendall(piece)
             return Stream(plain).answer(method)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.gateway import HOST, INSIDE
+from support.waiting import PATIENCE_SECONDS
 
 TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = 0x0301, 0x0302, 0x0303, 0x0304
 FALLBACK_SCSV = 0x5600
@@ -109,7 +110,7 @@ def parse_answer(data: bytes) -> ServerAnswer:
 
 def ask_raw(port: int, hello: bytes, *, source: str, header: bytes = b"") -> ServerAnswer:
     """Send it on a connection of its own, behind a PROXY `header` perhaps; an answer cut short is an error."""
-    with socket.create_connection((INSIDE, port), timeout=10, source_address=(source, 0)) as plain:
+    with socket.create_connection((INSIDE, port), timeout=PATIENCE_SECONDS, source_address=(source, 0)) as plain:
         plain.sendall(header + hello)
         data = b""
         while len(data) < 43 and not (data[:1] == b"\x15" and len(data) >= 7):

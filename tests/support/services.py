@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Self
 
 from support.programs import need, need_root
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 START_SECONDS = 60.0
 STOP_SECONDS = 3.0  # sogod takes half a minute, and is killed
@@ -99,7 +99,7 @@ class Services:
     def listens(self, port: int) -> bool:
         """Somebody takes connections there."""
         try:
-            socket.create_connection((self.host, port), timeout=5).close()
+            socket.create_connection((self.host, port), timeout=PATIENCE_SECONDS).close()
         except ConnectionRefusedError:
             return False
         return True

@@ -9,11 +9,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_SECONDS = 0.01
+# For what has to happen, however busy the machine is: only what hangs takes as long.
+PATIENCE_SECONDS = 30.0
 # What happens by itself within a second, on a machine that does much else: far less than any limit that would end it.
 AT_ONCE_SECONDS = 10.0
 
 
-def until(holds: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
+def until(holds: Callable[[], T], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
     """The first true value of `holds()`; fails with `what` when none came within `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := holds()):

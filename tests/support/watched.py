@@ -11,6 +11,7 @@ import sys
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from support.gateway import INSIDE, Gateway
+from support.waiting import PATIENCE_SECONDS
 
 
 class Watched(Gateway):
@@ -22,7 +23,7 @@ class Watched(Gateway):
 
     def get(self, path, host=None):
         """(status, body) of the admin process's answer."""
-        connection = http.client.HTTPConnection(INSIDE, self.admin_port, timeout=10)
+        connection = http.client.HTTPConnection(INSIDE, self.admin_port, timeout=PATIENCE_SECONDS)
         try:
             connection.request("GET", path, headers={} if host is None else {"Host": host})
             answer = connection.getresponse()

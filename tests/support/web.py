@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
+from support.waiting import PATIENCE_SECONDS
+
 
 @dataclass
 class Page:
@@ -103,7 +105,7 @@ class WebServer:
                 half = len(page.body) // 2 if page.goes_on is not None else len(page.body)
                 self.wfile.write(page.body[:half])
                 if page.goes_on is not None:
-                    page.goes_on.wait(20)
+                    page.goes_on.wait(PATIENCE_SECONDS)
                     self.wfile.write(page.body[half:])
 
             def log_message(self, *_: Any) -> None:

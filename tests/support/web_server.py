@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.gateway import free_port
 from support.programs import need
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 _CONFIG = """\
 daemon off;
@@ -56,8 +56,8 @@ class Nginx:
     def kill(self) -> None:
         """As a crash would."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_SECONDS)
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_SECONDS)

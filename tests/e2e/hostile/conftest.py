@@ -11,7 +11,7 @@ from support.census import census_of
 from support.client import Client, context_for
 from support.crowd import Bystander
 from support.gateway import INSIDE, free_port, settings_for
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 MANY = 1000
 LIMITS = {
@@ -22,7 +22,7 @@ LIMITS = {
     "transfer_idle": "6s",
     "body_bytes_per_second": 1000,
 }
-BACK_SECONDS = 20.0
+BACK_SECONDS = PATIENCE_SECONDS
 
 
 def answer_target(dialogue):

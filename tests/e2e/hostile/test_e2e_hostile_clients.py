@@ -43,7 +43,7 @@ class Held:
         until(lambda: len(self.begun) == count, f"{count} requests reach the mail server", seconds=60)
 
     def have_ended(self, count):
-        until(lambda: len(self.bodies) == count, f"{count} of its connections are closed", seconds=20)
+        until(lambda: len(self.bodies) == count, f"{count} of its connections are closed")
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_downloads_that_are_broken_off(gateway, mail, outside, connect, leave, b
 
     gather(SOME, begin_and_leave)
     bystander.is_served()
-    until(lambda: len(ended) == SOME, "the mail server's connections are closed", seconds=20)
+    until(lambda: len(ended) == SOME, "the mail server's connections are closed")
     records = records_of(gateway, outside, SOME)
     assert {(record["status"], record["reason"]) for record in records} == {(200, None)}
 
@@ -259,7 +259,7 @@ def test_all_kinds_of_trouble_at_once(gateway, mail, outside, crowd_of, held):
     for number, client in enumerate(crowd):
         (reset, drop)[number % 2](client)
     held.have_ended(2 * SOME)
-    until(lambda: len(ended) == SOME, "the mail server's connections are closed", seconds=20)
+    until(lambda: len(ended) == SOME, "the mail server's connections are closed")
 
     def records():
         return [record for record in gateway.log.records() if record["client_ip"] == outside]

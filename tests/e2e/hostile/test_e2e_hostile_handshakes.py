@@ -13,7 +13,7 @@ from support.client import Client
 from support.crowd import drop, gather, reset
 from support.first_flight import client_hello
 from support.gateway import INSIDE
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +27,7 @@ def knock(gateway, outside):
     made = []
 
     def knocks(port=gateway.port, source=outside):
-        made.append(socket.create_connection((INSIDE, port), timeout=15, source_address=(source, 0)))
+        made.append(socket.create_connection((INSIDE, port), timeout=PATIENCE_SECONDS, source_address=(source, 0)))
         return made[-1]
 
     yield knocks

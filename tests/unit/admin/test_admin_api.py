@@ -7,6 +7,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 from support.admin_state import a_state
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.admin.api import FRESH_SECONDS, StateDesk, make_app
 from gateway.errors import OperationError
@@ -27,7 +28,7 @@ def ask(path, state):
             answer = await client.get(path)
             return answer.status, answer.headers["Content-Type"], await answer.text()
 
-    return asyncio.run(asyncio.wait_for(dialogue(), 10))
+    return asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_all_who_wait_share_one_question_and_soon_after_nobody_asks_again():
         await desk.state()
         assert master.asked == 2
 
-    asyncio.run(asyncio.wait_for(dialogue(), 10))
+    asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))
 
 
 def test_a_failure_is_shared_too_and_forgotten_as_soon():
@@ -111,7 +112,7 @@ def test_a_failure_is_shared_too_and_forgotten_as_soon():
         now[0] += FRESH_SECONDS
         assert await desk.state() == a_state()
 
-    asyncio.run(asyncio.wait_for(dialogue(), 10))
+    asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))
 
 
 def test_one_who_goes_away_takes_the_answer_from_nobody():
@@ -127,4 +128,4 @@ def test_one_who_goes_away_takes_the_answer_from_nobody():
         assert await second == a_state()
         assert (first.cancelled(), master.asked) == (True, 1)
 
-    asyncio.run(asyncio.wait_for(dialogue(), 10))
+    asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))

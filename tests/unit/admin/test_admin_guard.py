@@ -6,6 +6,7 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 from support.admin_state import a_state
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.admin.api import make_app
 from gateway.admin.guard import is_our_host
@@ -74,7 +75,7 @@ def ask(method="GET", path="/status", host="127.0.0.1:9444", **headers):
             async with request as answer:
                 return answer.status, answer.headers, await answer.text()
 
-    return asyncio.run(asyncio.wait_for(dialogue(), 10))
+    return asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))
 
 
 @pytest.mark.parametrize("path", ["/status", "/metrics", "/healthz", "/nothing"])
@@ -93,7 +94,7 @@ def test_a_request_without_host_gets_nothing():
             writer.close()
             return answer
 
-    assert asyncio.run(asyncio.wait_for(dialogue(), 10)).startswith(b"HTTP/1.0 403 ")
+    assert asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS)).startswith(b"HTTP/1.0 403 ")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

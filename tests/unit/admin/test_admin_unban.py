@@ -7,6 +7,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 from aiohttp.test_utils import TestServer
 from support.admin_state import a_state
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.admin import unban
 from gateway.admin.api import make_app
@@ -43,7 +44,7 @@ def run(dialogue, master, host="127.0.0.1", source="127.0.0.1"):
         async with server, ClientSession(connector=TCPConnector(local_addr=(source, 0))) as session:
             return await dialogue(session, server)
 
-    return asyncio.run(asyncio.wait_for(both(), 10))
+    return asyncio.run(asyncio.wait_for(both(), PATIENCE_SECONDS))
 
 
 def post(master, body=BODY, *, headers=PROGRAM, method="POST", host="127.0.0.1", source="127.0.0.1", **more):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
+from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.cli import app, demo_folder, demo_mail, demo_report, demo_run
@@ -64,7 +65,7 @@ def _use(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_sample_mail_server_answers_webmail_activesync_options_and_ping():
     with demo_mail.running() as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         connection.request("GET", "/webmail", headers={"X-Client-Email": "<alice>@example.com"})
         page = connection.getresponse()
         assert page.status == 200
@@ -95,7 +96,7 @@ def test_the_sample_mail_server_answers_webmail_activesync_options_and_ping():
 )
 def test_the_sample_mail_server_refuses_what_it_does_not_know(method: str, path: str, body: bytes, status: int):
     with demo_mail.running() as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         connection.request(method, path, body=body)
         assert connection.getresponse().status == status
         connection.close()

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from support.desk import DAY, make_authority, open_desk
+from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.errors import OperationError
@@ -35,7 +36,7 @@ def running(monkeypatch):
             work = asyncio.ensure_future(keeper.run())
 
             async def until(holds):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while not holds():  # noqa: ASYNC110 - of what threads do
                         await asyncio.sleep(STEP_SECONDS)
 

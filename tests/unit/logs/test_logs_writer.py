@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.errors import ConfigError
 from gateway.logs.writer import (
@@ -106,7 +107,7 @@ def test_the_loops_timer_flushes(path: Path) -> None:
         writer.close()
         assert disk.pieces == [LINE * 2] * 2
 
-    asyncio.run(asyncio.wait_for(dialogue(), 5))
+    asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))
 
 
 def test_the_timer_tries_again_after_a_failure(path: Path) -> None:
@@ -124,7 +125,7 @@ def test_the_timer_tries_again_after_a_failure(path: Path) -> None:
         assert disk.pieces == [LINE]
         writer.close()
 
-    asyncio.run(asyncio.wait_for(dialogue(), 5))
+    asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))
 
 
 def test_a_full_batch_goes_out_at_once_in_one_write(path: Path) -> None:

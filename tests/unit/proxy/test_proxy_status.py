@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from support.ocsp import GOOD, MINUTE, REVOKED, UNKNOWN, named, response
 from support.pki import Ca
+from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.config.model import Ocsp
@@ -88,7 +89,7 @@ def dialogue(time):
         async def main():
             responder = Responder(time)
             statuses = Statuses(responder.ask)
-            await asyncio.wait_for(talk(responder, statuses), 20)
+            await asyncio.wait_for(talk(responder, statuses), PATIENCE_SECONDS)
 
         asyncio.run(main())
 

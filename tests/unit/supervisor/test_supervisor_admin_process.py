@@ -8,6 +8,7 @@ import socket
 import pytest
 from aiohttp import ClientSession
 from support.admin_state import a_state
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.config.model import Admin
 from gateway.errors import OperationError
@@ -50,7 +51,7 @@ class World:
                     self.ours.close()
                     await serving
 
-        asyncio.run(asyncio.wait_for(both(), 10))
+        asyncio.run(asyncio.wait_for(both(), PATIENCE_SECONDS))
 
     def close(self):
         for each in (self.ours, self.theirs, self.listening):

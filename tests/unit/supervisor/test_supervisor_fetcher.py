@@ -10,6 +10,7 @@ import pytest
 from cryptography.x509 import IPAddress, SubjectAlternativeName
 from support.gateway import free_port
 from support.pki import SERVER_AUTH, Ca
+from support.waiting import PATIENCE_SECONDS
 from support.web import Page, WebServer
 
 from gateway.supervisor import download as downloads
@@ -261,7 +262,7 @@ def test_the_fetcher_asks_at_once_again_when_told_and_ends_with_its_master(web, 
         master.close()
         await running
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
     ours.close()
     assert store.read(web.url("/a")) == page.body
 
@@ -274,7 +275,7 @@ def test_a_failure_that_nobody_foresaw_ends_the_process_rather_than_one_url(web,
     web.answers["/a"] = Page(crl(1))
     master, ours = Channel.pair()
     fetcher = Fetcher({web.url("/a"): (ROOT.certificate,), web.url("/b"): (ROOT.certificate,)}, store)
-    asyncio.run(asyncio.wait_for(fetcher.run(ours), 20))
+    asyncio.run(asyncio.wait_for(fetcher.run(ours), PATIENCE_SECONDS))
     assert "a surprise" in caplog.text
     master.close()
     ours.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.config.model import Mail
@@ -196,7 +197,7 @@ def _converse(dialogue):
         link = Link(ours, asyncio.get_running_loop(), heard.append, lambda: None)
         serving = asyncio.ensure_future(keeper_process.serve(theirs))
         await dialogue(link, heard)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await serving
         link.close()
 
@@ -207,7 +208,7 @@ def _converse(dialogue):
 
 
 async def _until(holds):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not holds():  # noqa: ASYNC110 - of what threads do
             await asyncio.sleep(0.01)
 

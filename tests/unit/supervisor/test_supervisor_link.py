@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.supervisor.channel import Channel, ChannelClosed
 from gateway.supervisor.link import Link
@@ -29,7 +30,7 @@ class End:
 
 
 def run(dialogue):
-    asyncio.run(asyncio.wait_for(dialogue(), 10))
+    asyncio.run(asyncio.wait_for(dialogue(), PATIENCE_SECONDS))
 
 
 def test_messages_pass_both_ways_however_long(pair):

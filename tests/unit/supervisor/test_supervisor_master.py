@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import pki
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.errors import ConfigError, OperationError
 from gateway.supervisor import master as master_module
@@ -356,7 +357,7 @@ def test_the_publisher_is_started_replaced_and_cleaned_up_after(run, tmp_path, m
 
     def ask(dialogue):
         port = dialogue.master._listening[1][1].getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port), timeout=15) as plain:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as plain:
             plain.sendall(b"GET /.well-known/gateway/crl/corp.crl HTTP/1.1\r\nHost: x\r\n\r\n")
             return plain.recv(65536).split(b" ")[1]
 

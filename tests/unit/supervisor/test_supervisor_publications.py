@@ -15,6 +15,7 @@ from cryptography.x509 import ocsp as codec
 from sqlalchemy import update
 from support import postgres
 from support.desk import DAY, NOW, issue_to, make_authority, open_desk
+from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.errors import OperationError, RequestError, UsageError
@@ -335,7 +336,7 @@ def test_who_goes_away_takes_a_new_list_from_nobody(world, monkeypatch):
 
     def slow(name):
         reading.set()
-        assert goes_on.wait(10)
+        assert goes_on.wait(PATIENCE_SECONDS)
         return original(name)
 
     monkeypatch.setattr(world.publications, "_read_list", slow)
@@ -356,7 +357,7 @@ def test_more_than_can_wait_are_asked_to_come_again(world, monkeypatch, caplog):
     goes_on, original = threading.Event(), ocsp.respond
 
     def slow(*arguments):
-        assert goes_on.wait(10)
+        assert goes_on.wait(PATIENCE_SECONDS)
         return original(*arguments)
 
     monkeypatch.setattr(ocsp, "respond", slow)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 from support.desk import make_authority, open_desk
+from support.waiting import PATIENCE_SECONDS
 
 from gateway.errors import RequestError
 from gateway.facts import Reason
@@ -48,7 +49,7 @@ class World:
                 self.ours.close()
                 await self.serving
 
-        asyncio.run(asyncio.wait_for(both(), 20))
+        asyncio.run(asyncio.wait_for(both(), PATIENCE_SECONDS))
 
     async def say(self, data):
         """What comes back, until it hangs up."""
