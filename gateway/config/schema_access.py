@@ -125,7 +125,7 @@ CERTIFICATE: Final = Record(
         Field(
             "bind_user",
             Choice(("email", "upn", "cn", "san"), "a name of a certificate"),
-            "The mail login must belong to the certificate.",
+            "The mail login (HTTP Basic, ActiveSync) must belong to the certificate. It can't see login forms.",
             is_nullable=True,
         ),
         optional(

@@ -23,7 +23,7 @@ from gateway.pki.registry.tables import CERTIFICATES
 # What may stand around an address or login in a line of text.
 _SEPARATORS: Final = re.compile(r"[\s()<>\[\]{}\"',;:|/]+")
 _ADDRESS: Final = re.compile(r".+@.+")
-_REMEDY: Final = "Write the holder's own name there, or an address or login of the holder's own."
+_REMEDY: Final = "Write the holder's name, or the holder's own address or login."
 
 
 def check_own(text: str, what: str, *, email: str | None, upn: str | None) -> None:
@@ -36,7 +36,7 @@ def check_own(text: str, what: str, *, email: str | None, upn: str | None) -> No
         account = word.rpartition("\\")[2]
         is_login = _ADDRESS.fullmatch(word) is not None or account != word
         if is_login and name_key(account) not in own:
-            whose = f"the certificate is for {email}" if email else "the certificate is for nobody's mail"
+            whose = f"the certificate is for {email}" if email else "the certificate has no mail address"
             raise UsageError(f"the {what} '{text}' names '{word}', and {whose}", _REMEDY)
 
 

@@ -90,7 +90,7 @@ class Paths:
 
 
 def _issued_by_others(anchors: Sequence[x509.Certificate]) -> dict[x509.Certificate, x509.Certificate]:
-    """The anchors that another anchor issued, each with that one; roots are nobody's."""
+    """The anchors that another anchor issued, each with that one. A root is issued by itself only."""
     by_name: dict[x509.Name, list[x509.Certificate]] = {}
     for anchor in anchors:
         by_name.setdefault(anchor.subject, []).append(anchor)

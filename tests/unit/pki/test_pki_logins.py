@@ -49,7 +49,7 @@ OWN = [
 def test_an_address_or_login_in_a_name_is_the_holders_own(name):
     with pytest.raises(UsageError, match=r"is for mallory@example\.com"):
         check_own(name, "common name", email=MALLORY, upn="m.example@corp.example")
-    with pytest.raises(UsageError, match="nobody's mail"):
+    with pytest.raises(UsageError, match="has no mail address"):
         check_own(name, "common name", email=None, upn=None)
 
 
