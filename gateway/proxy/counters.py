@@ -6,6 +6,7 @@ so that no client can make them many.
 
 from __future__ import annotations
 
+from gateway.facts import Reason
 from gateway.logs.record import AccessRecord
 
 
@@ -46,7 +47,7 @@ class Counters:
             self.bytes_out += count
 
     def _note_refusal(self, record: AccessRecord, reason: str) -> None:
-        if record.request_id is None:  # then the reason is a sentence, and has the client's own words in it
+        if not isinstance(reason, Reason):  # a sentence about a handshake, which may hold the client's own words
             self.handshakes_failed += 1
             return
         key = record.status, str(reason)

@@ -53,6 +53,8 @@ def test_what_a_failed_handshake_says_is_no_key():
     """Its reason holds the client's own words, such as the server name: each would be a counter of its own."""
     told = counted(*(record(None, f"no site is called {number}.example", None) for number in range(100)))
     assert (told["answers"], told["handshakes"]["failed"]) == ([], 100)
+    told = counted(record(400, "plain HTTP on a TLS port"))  # its answer has a number
+    assert (told["answers"], told["handshakes"]["failed"]) == ([], 1)
 
 
 def test_handshakes_are_counted_by_kind():
