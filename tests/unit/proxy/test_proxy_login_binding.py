@@ -1,5 +1,6 @@
 """Connections that belong to one client: logins that a connection has, and upstreams with one connection a client."""
 
+import random
 from base64 import b64encode
 
 import pytest
@@ -479,3 +480,53 @@ def test_a_reload_that_gives_each_client_its_own_connection_counts_the_login_und
     if user == "alice":  # on a connection of the upstream as it is now
         bound.accepts().says(response())
     assert status(client.hears()) == (200 if user == "alice" else 403)
+
+
+ASKED = [
+    *(("/owa",), ("/owa", basic("alice")), ("/owa", basic("bob")), ("/EWS",), ("/EWS", basic("bob"))),
+    *(("/EWS", "Authorization: NTLM AAAA"), ("/EWS", "Authorization: Foo"), ("/EWS", "Authorization: Bearer x")),
+    ("/owa", "Authorization: Negotiate AAAA"),
+]
+ANSWERED = [
+    response(body=b"mail"),
+    response("401 Unauthorized", "WWW-Authenticate: Basic", "WWW-Authenticate: NTLM"),
+    response("401 Unauthorized", "WWW-Authenticate: NTLM TlRMTVNTUAAC"),
+    response("200 OK", "Persistent-Auth: true"),
+    response("200 OK", "Connection: close"),
+]
+HIDES = (b"Authorization: NTLM", b"Authorization: Foo", b"Persistent-Auth", b"NTLM TlRM")
+
+
+def converse(world, alice, chance):
+    """Two clients at once; what each upstream connection heard and said, in order."""
+    said = {}
+    clients = [None, None]
+    for _ in range(30):
+        who = chance.randrange(2)
+        if clients[who] is None or not clients[who].is_open:
+            clients[who] = world.client(OUTSIDE, alice)
+        several = [chance.choice(ASKED) for _ in range(chance.choice([1, 1, 2]))]
+        clients[who].says(b"".join(get(f"{path}/{who}", *more) for path, *more in several))
+        while world.dials or any(server.heard and not server.is_lost for server in world.ends):
+            while world.dials:
+                world.accepts()
+            for server in [each for each in world.ends if each.heard and not each.is_lost]:
+                answer = chance.choice(ANSWERED)
+                said.setdefault(server, []).extend([server.hears(), answer])
+                server.says(answer)
+    return list(said.values())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_in_no_order_is_a_rule_that_binds_the_login_served_behind_a_hidden_one(make_world, alice, seed):
+    """Whatever clients ask and servers answer; and such a connection hears of one client only."""
+    chance = random.Random(seed)
+    world = make_world(rules=RULES, **chance.choice([{}, {"upstreams": PER_CLIENT}]))
+    for said in converse(world, alice, chance):
+        hidden = [at for at, data in enumerate(said) if any(field in data for field in HIDES)]
+        after = b"".join(said[hidden[0] + 1 :]) if hidden else b""
+        assert b" /owa" not in after
+        assert not (b"/0 HTTP" in after and b"/1 HTTP" in after)
+        assert b"/owa" not in b"".join(data for data in said if basic("bob").encode() in data)
+    reasons = {record["reason"] for record in world.records if record["uri"].startswith("/owa")}
+    assert {None, "user_mismatch"} <= reasons
