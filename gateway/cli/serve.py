@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway import garbage
+from gateway.logs.error_log import begin_error_log
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def run(
     from gateway.supervisor.reload import read_revision  # noqa: PLC0415
 
     garbage.look_as_usual()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_error_log()
     revision = read_revision(config)
     for warning in revision.warnings:
         logging.getLogger("gateway.config").warning("%s", warning)

@@ -7,7 +7,6 @@ shows, and ends with the master.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from aiohttp import web
 from gateway.admin.api import make_app
 from gateway.admin.state import LiftAnswer, State
 from gateway.errors import OperationError
+from gateway.logs.error_log import begin_error_log
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
 
@@ -34,7 +34,7 @@ CLOSE_SECONDS: Final = 1.0
 
 def main() -> None:
     """The program: descriptor of the channel, descriptor of the listening socket, the address that it listens on."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_error_log()
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-admin", encoding="ascii")  # what ps and top show
     channel, listening, bound_host = sys.argv[1:]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.errors import OperationError
+from gateway.logs.error_log import end_error_log
 from gateway.supervisor.channel import Channel
 
 _log: Final = logging.getLogger("gateway.master")
@@ -70,5 +71,6 @@ def _become(
     except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
         _log.exception("%s %d failed", name, os.getpid())
     finally:
+        end_error_log()
         sys.stderr.flush()
         os._exit(status)

@@ -7,7 +7,6 @@ is to do, with its passwords, comes over the channel alone; no core file holds i
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import resource
 import signal
@@ -18,13 +17,14 @@ from pathlib import Path
 
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.plan import from_message
+from gateway.logs.error_log import begin_error_log
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
 
 
 def main() -> None:
     """The program: descriptor of the channel."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_error_log()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-keeper", encoding="ascii")  # what ps and top show

@@ -19,6 +19,7 @@ from typing import Final
 from gateway import tasks
 from gateway.errors import GatewayError, RequestError
 from gateway.http.relay import MAX_LINE_BYTES, RelayError, read_question, refusal_line, reply_line
+from gateway.logs.error_log import begin_error_log
 from gateway.pki.desk import Desk
 from gateway.pki.ocsp_signer import SignerFiles
 from gateway.pki.registry.engine import Registry
@@ -39,7 +40,7 @@ _log = logging.getLogger("gateway.publisher")
 
 def main() -> None:
     """The program: descriptor of the channel, descriptor of the listening socket."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_error_log()
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-publish", encoding="ascii")  # what ps and top show
     channel, listening = map(int, sys.argv[1:])

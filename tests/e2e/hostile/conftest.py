@@ -17,12 +17,14 @@ MANY = 1000
 LIMITS = {
     "connections_per_ip": 2 * MANY,
     "handshakes_per_second_per_ip": 100_000,
+    "requests_per_second_per_ip": 100_000,
     "handshake": "6s",
     "header_time": "6s",
     "transfer_idle": "6s",
     "body_bytes_per_second": 1000,
 }
 BACK_SECONDS = PATIENCE_SECONDS
+PROXY = "127.0.0.250"  # a trusted one
 
 
 def answer_target(dialogue):
@@ -37,6 +39,7 @@ def gateway(start, credentials, mail):
     settings = settings_for(credentials.site, mail.url, limits=LIMITS, admin={"address": f"{INSIDE}:{free_port()}"})
     settings["listen"].append({"address": f"{INSIDE}:{free_port()}", "proxy_protocol_from": [f"{INSIDE}/32"]})
     settings["upstreams"]["mail"]["timeouts"] = {"idle": "1s"}
+    settings["trusted_proxies"] = [PROXY]
     return start(settings)
 
 
@@ -48,6 +51,12 @@ def as_it_was(gateway):
     assert (before.connections, before.busy) == (0, 0)
     yield
     until(lambda: census_of(gateway) == before, f"it has {before} again", seconds=BACK_SECONDS)
+
+
+@pytest.fixture
+def proxy_address():
+    """Of a trusted proxy."""
+    return PROXY
 
 
 @pytest.fixture(scope="module")
