@@ -6,6 +6,7 @@ Each leaves a connection that can go on, or raises `OverError`.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable
 
 from support.dialogue_behaviours import LOG_IN, LOGGED_IN
@@ -179,6 +180,16 @@ def closes(c: Conversation) -> None:
     c.ends(c.ask(c.random.choice(("GET", "HEAD", "POST")), "Connection: close"))
 
 
+def says_that_it_has_said_all(c: Conversation) -> None:
+    """A FIN right behind its last requests, which are all answered."""
+    crowd = [c.asked(c.random.choice(("GET", "HEAD", "POST"))) for _ in range(c.random.randint(1, 3))]
+    c.send(b"".join(map(c.whole, crowd)))
+    socket.socket.shutdown(c.client.socket, socket.SHUT_WR)  # not ssl's, which ends the reading too
+    for asked in crowd[:-1]:
+        c.hears(asked)
+    c.ends(crowd[-1])
+
+
 def speaks_http_1_0(c: Conversation) -> None:
     asked = c.asked("GET")
     c.send(c.head(asked, version="1.0"))
@@ -305,6 +316,7 @@ MANNERS: list[Callable[[Conversation], None]] = [
     upgrades_early,
     asks_for_an_upgrade_in_vain,
     closes,
+    says_that_it_has_said_all,
     speaks_http_1_0,
     keeps_an_http_1_0_connection,
     asks_for_a_part,
