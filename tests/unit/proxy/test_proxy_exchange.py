@@ -768,6 +768,22 @@ def test_a_small_body_that_is_not_taken_is_no_reason_to_wait_longer(make_world):
     assert "did not answer" in world.record["detail"]
 
 
+def test_a_head_that_is_taken_slowly_is_no_body(make_world):
+    world = make_world(upstreams={"mail": PATIENT})
+    client = world.client()
+    client.says(get())
+    protocol = world.accepts().protocol
+    world.does(protocol.pause_writing)
+    assert client.is_paused
+    world.passes(2)
+    world.does(protocol.resume_writing)
+    assert not client.is_paused
+    world.passes(RESPONSE_SECONDS - 3)
+    assert world.log == []
+    world.passes(3)
+    assert world.record["reason"] == "upstream_timeout"
+
+
 def test_a_client_that_reads_nothing_is_to_blame_beside_an_upstream_that_does_not_either(make_world):
     world, client, server = slow_upload(make_world)
     client.is_slow = True

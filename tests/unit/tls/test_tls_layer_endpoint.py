@@ -48,3 +48,4 @@ def test_what_the_kernel_holds_is_not_taken_yet():
         assert clients.recv(5000) == bytes(5000)
         assert layer.untaken_bytes() == 100
     assert layer.untaken_bytes() == 100
+    assert layer_on(Accepted()).untaken_bytes() == 100  # the transport has no socket any more
