@@ -512,13 +512,9 @@ class ClientConnection:
             upstream.discard()
 
     def pinned_lost(self) -> None:
-        """The upstream closed this client's own connection: both sides close together.
-
-        One that would not have been used again is no loss.
-        """
-        upstream, self.pinned = self.pinned, None
-        is_loss = upstream is None or not upstream.is_spent or self.carries_login
-        if self._exchange is None and is_loss:
+        """The upstream closed this client's own connection: where a login went with it, both sides close together."""
+        self.pinned = None
+        if self._exchange is None and self.carries_login:
             self._close(is_lingering=False)
 
     def tunnel(self, tunnel: Tunnel) -> None:

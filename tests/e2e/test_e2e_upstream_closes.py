@@ -105,6 +105,15 @@ NOT_REPEATED = {
 }
 
 
+def is_closed_upon(client, asked):
+    """True where the connection closes without an answer; a client that is still sending then is told so by a reset."""
+    try:
+        client.send(asked)
+        return client.is_at_end()
+    except (ConnectionError, ssl.SSLError):
+        return True
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("asked", NOT_REPEATED.values(), ids=NOT_REPEATED)
 def test_what_is_not_safe_is_left_to_the_client(gateway, site, server, version, asked):
@@ -112,11 +121,12 @@ def test_what_is_not_safe_is_left_to_the_client(gateway, site, server, version, 
     method, fields, body = asked
     with Client(gateway.port, server_name=site, context=context_for(version=version)) as client:
         assert client.ask("GET", "/webmail").status == 200
-        client.send(client.request(method, "/webmail/dies", *fields, body=body))
+        asked = client.request(method, "/webmail/dies", *fields, body=body)
         if site == SHARED:
+            client.send(asked)
             assert client.answer().verdict == (502, "upstream_unreachable")
         else:
-            assert client.is_at_end()
+            assert is_closed_upon(client, asked)
     assert [request.target for request in server.received] == [b"/webmail", b"/webmail/dies"]
     record = gateway.log.of(server.received[1].request_id)
     assert (record["status"], record["reason"]) == (502 if site == SHARED else None, "upstream_unreachable")
@@ -136,6 +146,16 @@ def test_a_login_that_belongs_to_the_connection_is_lost_with_it(gateway, site, s
         else:
             assert client.answer().status == 200
     assert len(server.received) == (2 if before or after else 3)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_does_not_notice_that_an_idle_connection_was_closed(gateway, site, server, version):
+    """The gateway has seen the end of it, or has not yet, when the next request comes."""
+    with Client(gateway.port, server_name=site, context=context_for(version=version)) as client:
+        for _ in range(20):
+            assert client.ask("GET", "/webmail").status == 200
+            server.hang_up()
+            assert client.ask("PUT", "/webmail", body=b"x").status == 200
 
 
 def test_a_connection_that_was_never_answered_on_gets_a_page(gateway, site, server):

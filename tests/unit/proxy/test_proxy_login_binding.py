@@ -25,9 +25,28 @@ def test_pinned_connections_are_one_clients_alone(make_world):
     server.says(response())
     assert world.busy() == [(2, 0)] or world.busy() == [(1, 0)]
     server.closes()
-    assert first.is_lost  # both sides close together
+    assert first.is_open  # no login went with it
+    first.hears()
+    first.says(request("POST"))
+    new = [world.accepts(), world.accepts()][-1]
+    assert new.hears().startswith(b"POST ")
+    new.says(response(body=b"new"))
+    assert first.hears().endswith(b"new")
+    first.goes()
     second.goes()
     assert world.busy() == [(0, 0)]
+
+
+@pytest.mark.parametrize("again", [0, 1])
+def test_a_login_ends_both_connections_when_the_server_closes_it(world, again):
+    client = world.client()
+    server = log_in(world, client)
+    for _ in range(again):
+        client.says(get())
+        server.says(response())
+    server.closes()
+    assert client.is_lost
+    assert not client.was_aborted
 
 
 @pytest.mark.parametrize("challenge", ["NTLM", "Negotiate", 'Basic realm="x", NTLM'])
