@@ -132,6 +132,7 @@ def test_a_question_in_the_target_may_hold_every_character(gateway, desk, alice,
     answer, body = desk.curl(f"{WELL_KNOWN}/ocsp/{spell(text)}")
     assert (answer.status, answer.get("Content-Type")) == (200, "application/ocsp-response")
     assert answer.get("Cache-Control") == "no-store"
+    assert answer.get("Date") is not None
     assert status_of(body) is GOOD
     response = codec.load_der_ocsp_response(body)
     assert response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == nonce
@@ -237,6 +238,7 @@ def test_a_site_that_fetches_our_own_list_refuses_who_was_revoked(gateway, desk,
 def test_nothing_else_is_there(gateway, desk, target, verdict):
     answer = desk.raw(f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
     assert answer.verdict == verdict
+    assert answer.get("Date") is not None
     assert b"PRIVATE KEY" not in answer.body
     assert gateway.log.of(answer.get("X-Request-Id"))["status"] == verdict[0]
 
