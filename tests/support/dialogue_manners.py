@@ -9,6 +9,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
+from support.client import TIMEOUT_SECONDS
 from support.dialogue_behaviours import LOG_IN, LOGGED_IN
 from support.dialogue_conversation import ENDS, Conversation, OverError
 from support.dialogue_ledger import pattern
@@ -181,10 +182,18 @@ def closes(c: Conversation) -> None:
 
 
 def says_that_it_has_said_all(c: Conversation) -> None:
-    """A FIN right behind its last requests, which are all answered."""
+    """close_notify, a FIN, or both right behind its last requests, which are all answered."""
     crowd = [c.asked(c.random.choice(("GET", "HEAD", "POST"))) for _ in range(c.random.randint(1, 3))]
     c.send(b"".join(map(c.whole, crowd)))
-    socket.socket.shutdown(c.client.socket, socket.SHUT_WR)  # not ssl's, which ends the reading too
+    how = c.random.choice(("close_notify", "FIN", "both"))
+    if how != "FIN":
+        c.client.socket.settimeout(0)
+        with contextlib.suppress(OSError):
+            c.client.socket.unwrap()
+        c.client.socket.settimeout(TIMEOUT_SECONDS)
+    if how != "close_notify":
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(c.client.socket, socket.SHUT_WR)  # not ssl's, which ends the reading too
     for asked in crowd[:-1]:
         c.hears(asked)
     c.ends(crowd[-1])
