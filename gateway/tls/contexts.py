@@ -3,9 +3,9 @@
 What this module keeps true:
 - A Context has its own ticket keys, session cache and session-id context, so that a session never resumes on
   another site or under the other policy (CVE-2025-23419, CVE-2025-23048). It has to be chosen before the handshake.
-- A handshake never fails for a bad client certificate, and always for a bad proof that the client has its key:
-  OpenSSL checks CertificateVerify whatever the verify callback says. The store is empty, so OpenSSL trusts nobody
-  itself, and `client_cert` is the only judge.
+- A handshake fails for no client certificate but one with an absurdly large key (see `certificate_request`), and always
+  for a bad proof that the client has its key: OpenSSL checks CertificateVerify whatever the verify callback says. The
+  store is empty, so OpenSSL trusts nobody itself, and `client_cert` is the only judge.
 - A session is left behind only by a handshake whose certificate is trusted by itself, without intermediates that the
   client sent: a resumed session brings the leaf alone, and has to get the same verdict in every worker. Who was
   refused, or showed nothing, makes a full handshake next time and is asked again. See docs/adr/0004.
@@ -30,10 +30,11 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
+from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.files import ServerKey, load_certificates, load_private_key
 from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
@@ -48,8 +49,6 @@ CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 # for clients that may use nothing else. Groups behind a `/` are only used with clients that offer none in front of it.
 # If the hello has no key for the better group, a HelloRetryRequest asks for one.
 GROUPS: Final = b"X25519MLKEM768/X25519:P-256/P-384"
-# In TLS 1.2 this list also says which keys a client certificate may have (RFC 8422 section 5.1.1).
-_CERTIFICATE_CURVES: Final = GROUPS + b":P-521"
 # How long a client may resume without proving anew that it has its key, from its full handshake on; see `tickets`. Its
 # certificate is judged each time.
 SESSION_SECONDS: Final = 3600
@@ -58,7 +57,6 @@ PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 _Select = Callable[[SSL.Connection, list[bytes]], bytes]
-_Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +142,8 @@ def build_site(
         end_tickets(each)
     asking_tls_1_2 = context(b"asking TLS 1.2")
     asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate is seen
-    _ask(asking, trust, _take_any)
-    _ask(asking_tls_1_2, trust, _take_any_in_tls_1_2)
+    ask(asking, trust.anchors, is_tls_1_2=False)
+    ask(asking_tls_1_2, trust.anchors, is_tls_1_2=True)
     return SiteTls(site, silent, asking, asking_tls_1_2, trust, digest)
 
 
@@ -197,7 +195,7 @@ def _context(site: Site, chain: Sequence[x509.Certificate], key: ServerKey, prot
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)  # OpenSSL keeps 20,480 sessions a Context at most
     context.set_timeout(SESSION_SECONDS)
-    _set_groups(_lib.SSL_CTX_set1_curves_list, context._context, GROUPS)
+    _set_groups(context)
     try:
         context.set_cipher_list(CIPHERS)
         context.use_certificate(chain[0])
@@ -218,11 +216,11 @@ def _text(error: SSL.Error) -> str:
     return "; ".join(str(entry[-1]) for entry in error.args[0]) if error.args else "no reason given"
 
 
-def _set_groups(set_list: Callable[[Any, bytes], int], pointer: Any, groups: bytes) -> None:
-    if set_list(pointer, groups) != 1:  # pyOpenSSL itself has no method for this
+def _set_groups(context: SSL.Context) -> None:
+    if _lib.SSL_CTX_set1_curves_list(context._context, GROUPS) != 1:  # pyOpenSSL itself has no method for this
         _lib.ERR_clear_error()
         raise ConfigError(
-            f"OpenSSL ({SSL.OPENSSL_VERSION_NUMBER:#x}) lacks one of the groups {groups.decode()}",
+            f"OpenSSL ({SSL.OPENSSL_VERSION_NUMBER:#x}) lacks one of the groups {GROUPS.decode()}",
             "install the version of `cryptography` that requirements/run.txt names",
         )
 
@@ -240,21 +238,3 @@ def _selector(ours: tuple[bytes, ...]) -> _Select:
         raise SSL.Error([("SSL routines", "", "the client offers no application protocol that is served here")])
 
     return select
-
-
-def _ask(context: SSL.Context, trust: Trust, take: _Verify) -> None:
-    """Request a certificate, naming the CAs whose certificates count, so that browsers offer the right ones."""
-    for anchor in trust.anchors:
-        context.add_client_ca(anchor)
-    context.set_verify(SSL.VERIFY_PEER, take)
-
-
-def _take_any(_connection: SSL.Connection, _certificate: crypto.X509, _error: int, _depth: int, _ok: int) -> bool:
-    """Let the handshake go on: a bad certificate is answered with a page, by `client_cert`'s verdict."""
-    return True
-
-
-def _take_any_in_tls_1_2(connection: SSL.Connection, *_: object) -> bool:
-    """As `_take_any`, and let the certificate's key be on a curve that is not for key exchange, which is over now."""
-    _set_groups(_lib.SSL_set1_curves_list, connection._ssl, _CERTIFICATE_CURVES)
-    return True

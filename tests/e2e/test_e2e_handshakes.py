@@ -11,9 +11,10 @@ import socket
 
 import pytest
 from support.client import TLS_1_2, TLS_1_3, Client, context_for, curl, s_client
-from support.credentials import OPEN_HOST, OTHER_HOST
+from support.credentials import OPEN_HOST, OTHER_HOST, Identity
 from support.first_flight import one_byte_records
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
+from support.pki import Ca, rsa_with_exponent
 from support.raw_hello import (
     DHE_SUITES_1_2,
     FALLBACK_SCSV,
@@ -206,6 +207,19 @@ def test_openssls_client_after_a_hello_retry_request(gateway, outside, credentia
     assert "HTTP/1.1 200" in s_client(gateway.port, "/webmail", *arguments, source=outside)
     (record,) = gateway.log.of_address(outside)
     assert record["tls_group"] == chosen
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
+def test_a_client_key_that_is_absurdly_large_ends_the_handshake(gateway, outside, tmp_path, version):
+    """Anybody can make such a certificate; to check its proof would take six times as long as a whole handshake."""
+    key = rsa_with_exponent(3072, 3071)
+    certificate, path = Ca.make("CN=absurd").issue("CN=absurd", key=key).write(tmp_path, "absurd")
+    context = context_for(None, Identity(certificate, path), version)
+    with pytest.raises(OSError), Client(gateway.port, source=outside, context=context) as client:
+        client.ask("GET", "/webmail")
+    (record,) = gateway.log.of_address(outside)
+    assert record["method"] is None
+    assert record["reason"] == "handshake_failed: certificate verify failed"
 
 
 # hellos and handshakes that end with an alert while the client is still sending

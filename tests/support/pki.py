@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,20 @@ def of_version_six(certificate: x509.Certificate) -> bytes:
         b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1
     )
     return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+
+
+def rsa_with_exponent(bits: int, exponent_bits: int) -> rsa.RSAPrivateKey:
+    """A working key; only its public exponent is unusual."""
+    while True:
+        key = rsa.generate_private_key(65537, bits).private_numbers()
+        exponent = (1 << exponent_bits - 1) | 0x10001
+        order = (key.p - 1) * (key.q - 1)
+        if math.gcd(exponent, order) == 1:
+            break
+    d = pow(exponent, -1, order)
+    public = rsa.RSAPublicNumbers(exponent, key.public_numbers.n)
+    dp, dq = rsa.rsa_crt_dmp1(d, key.p), rsa.rsa_crt_dmq1(d, key.q)
+    return rsa.RSAPrivateNumbers(key.p, key.q, d, dp, dq, key.iqmp, public).private_key()
 
 
 @dataclass(frozen=True)

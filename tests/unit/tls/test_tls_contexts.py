@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from time import time
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
-from support.pki import NOW, Ca, Leaf, build, openssl, rsa_key, server
+from support.pki import NOW, Ca, Leaf, build, openssl, rsa_key, rsa_with_exponent, server
 from support.raw_hello import (
     DHE_SUITES_1_2,
     FALLBACK_SCSV,
@@ -37,7 +37,7 @@ from support.waiting import until
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls import contexts, tickets
+from gateway.tls import certificate_request, contexts, tickets
 from gateway.tls.client_hello import peek
 from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, peer_certificates
 from gateway.tls.der import INTEGER, SEQUENCE, content_of, elements
@@ -677,11 +677,82 @@ def test_what_openssl_refuses_is_a_configuration_error(tmp_path, site):
         build_site(replace(site, certificate=path, key=key_path))
 
 
-def test_a_failing_callback_ends_the_handshake(site):
-    def broken(*_arguments):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_failing_callback_ends_the_handshake(site, monkeypatch, version):
+    def broken(_certificate):
         raise ZeroDivisionError
 
+    errors = []
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)  # where cffi reports what a callback raised
+    monkeypatch.setattr(certificate_request, "_is_expensive", broken)
+    with pytest.raises(SSL.Error, match="certificate verify failed"):
+        Gate(site).serve(start(context(ALICE, version)))
+    assert {error.exc_type for error in errors} == {ZeroDivisionError}
+
+
+# keys whose proof would cost more to check than a handshake
+
+
+def holder_of(key):
+    return ROOT.issue("CN=unusual", not_before=OLD, not_after=FAR, key=key)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("bits", "exponent_bits"), [(2048, 17), (2048, 64), (3072, 64)])
+def test_usual_rsa_keys_are_served(site, version, bits, exponent_bits):
     gate = Gate(site)
-    gate.tls.asking.set_verify(SSL.VERIFY_PEER, broken)
-    with pytest.raises(ZeroDivisionError):
-        gate.serve(start(context(ALICE)))
+    assert gate.judge(gate.serve(start(context(holder_of(rsa_with_exponent(bits, exponent_bits)), version)))).is_trusted
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("bits", "exponent_bits"), [(2048, 90), (2048, 2047), (3072, 3071)])
+def test_an_rsa_exponent_that_would_take_long_ends_the_handshake(site, version, bits, exponent_bits):
+    with pytest.raises(SSL.Error, match="certificate verify failed"):
+        Gate(site).serve(start(context(holder_of(rsa_with_exponent(bits, exponent_bits)), version)))
+
+
+@pytest.mark.parametrize(
+    ("limit", "key"),
+    [
+        ("MAX_RSA_BITS", lambda: rsa.generate_private_key(65537, 2056)),
+        ("MAX_DSA_BITS", lambda: dsa.generate_private_key(2048)),
+    ],
+)
+def test_a_modulus_one_step_above_the_limit_ends_the_handshake(site, monkeypatch, limit, key):
+    """With limits that keys can be made for in a test's time."""
+    key = key()
+    leaf = holder_of(key)
+    made = context(leaf, SSL.TLS1_2_VERSION)
+    made.set_cipher_list(b"DEFAULT@SECLEVEL=0")
+    gate = Gate(site)
+    assert gate.judge(gate.serve(start(made))).identity.common_name == "unusual"
+    monkeypatch.setattr(certificate_request, limit, key.key_size - 1)
+    with pytest.raises(SSL.Error, match="certificate verify failed"):
+        gate.serve(start(made))
+
+
+def test_a_client_whose_key_is_too_large_reads_why(site):
+    client = start(context(holder_of(rsa_with_exponent(2048, 2047)), SSL.TLS1_2_VERSION))
+    connection = SSL.Connection(build_site(site).asking_tls_1_2, None)
+    connection.set_accept_state()
+    with pytest.raises(SSL.Error, match="certificate verify failed"):
+        pump(client, connection)
+    client.bio_write(connection.bio_read(1 << 14))
+    with pytest.raises(SSL.Error, match="unsupported certificate"):
+        client.do_handshake()
+
+
+def test_a_key_that_openssl_cannot_read_is_none_to_check():
+    certificate = crypto.X509()  # without a key
+    assert not certificate_request._is_expensive(certificate._x509)
+    assert SSL._lib.ERR_peek_error() == 0
+
+
+def test_the_parameters_of_an_rsa_pss_key_are_no_exponent(tmp_path):
+    """Such a key comes from `openssl genpkey`."""
+    options = [f"rsa_pss_keygen_{name}" for name in ("md:sha256", "mgf1_md:sha256", "saltlen:32")]
+    pkeyopts = [argument for option in ("rsa_keygen_bits:2048", *options) for argument in ("-pkeyopt", option)]
+    openssl("genpkey", "-algorithm", "RSA-PSS", *pkeyopts, "-out", "pss.key", cwd=tmp_path)
+    openssl("req", "-x509", "-new", "-key", "pss.key", "-subj", "/CN=pss", "-out", "pss.crt", cwd=tmp_path)
+    certificate = crypto.load_certificate(crypto.FILETYPE_PEM, (tmp_path / "pss.crt").read_bytes())
+    assert not certificate_request._is_expensive(certificate._x509)
