@@ -178,7 +178,7 @@ def _foreign(row: UserRow) -> Iterator[tuple[str, UsageError]]:
 
 def _logins_of_others(rows: list[UserRow], columns: list[str]) -> Iterator[CsvProblem]:
     """Names and principal names that are the login of another row's user."""
-    known = Logins(row.email for row in rows)
+    known = Logins((row.email, row.upn) for row in rows)
     for row in rows:
         try:
             column = "name"

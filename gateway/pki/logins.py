@@ -2,7 +2,7 @@
 
 Kept true here: an address in a certificate's names is its holder's own, and a name of one word is not the login of
 somebody else who has a certificate. A user principal name often differs from the mail address, so it is compared with
-other people's addresses only.
+other people's names only.
 """
 
 from __future__ import annotations
@@ -41,37 +41,40 @@ def check_own(text: str, what: str, *, email: str | None, upn: str | None) -> No
 
 
 class Logins:
-    """The mail addresses that certificates were issued for."""
+    """The mail addresses and principal names of those who have certificates."""
 
-    def __init__(self, emails: Iterable[str]) -> None:
-        self._address_of: dict[str, str] = {}
-        self._addresses: set[str] = set()
-        for email in emails:
-            key = name_key(email)
-            self._addresses.add(key)
-            self._address_of[key.rpartition("@")[0]] = email
+    def __init__(self, holders: Iterable[tuple[str, str | None]]) -> None:
+        """`holders`: mail address and user principal name of each."""
+        self._by_address: dict[str, set[str]] = {}
+        self._by_account: dict[str, set[str]] = {}
+        for email, upn in holders:
+            for address in map(name_key, filter(None, (email, upn))):
+                self._by_address.setdefault(address, set()).add(name_key(email))
+                self._by_account.setdefault(address.rpartition("@")[0], set()).add(name_key(email))
 
-    def check_name(self, name: str, *, email: str | None, upn: str | None) -> None:
+    def check_name(self, name: str, *, email: str, upn: str | None) -> None:
         """Refuse a name of one word that is another holder's login. Raises `UsageError`."""
         key = name_key(name)
-        if key in self._address_of and key not in _own_keys(email, upn):
-            raise UsageError(f"the name '{name}' is the login of {self._address_of[key]}", _REMEDY)
+        others = self._by_account.get(key, set()) - {name_key(email)}
+        if others and key not in _own_keys(email, upn):
+            raise UsageError(f"the name '{name}' is the login of {min(others)}", _REMEDY)
 
-    def check_upn(self, upn: str | None, *, email: str | None) -> None:
-        """Refuse a user principal name that is another holder's address. Raises `UsageError`."""
-        if upn is not None and name_key(upn) in self._addresses - _own_keys(email, None):
-            raise UsageError(f"the user principal name '{upn}' is the mail address of another holder", _REMEDY)
+    def check_upn(self, upn: str | None, *, email: str) -> None:
+        """Refuse a user principal name that is another holder's, or another holder's address. Raises `UsageError`."""
+        others = self._by_address.get(name_key(upn or ""), set()) - {name_key(email)}
+        if others:
+            raise UsageError(f"the user principal name '{upn}' is the login of {min(others)}", _REMEDY)
 
 
 def registered(connection: Connection, now: datetime) -> Logins:
     """Those whose certificates are good now, or held or being made, under every authority."""
     query = (
-        select(CERTIFICATES.c.email)
+        select(CERTIFICATES.c.email, CERTIFICATES.c.upn)
         .distinct()
         .where(CERTIFICATES.c.email.is_not(None), CERTIFICATES.c.not_after >= now)
         .where(CERTIFICATES.c.state != State.REVOKED.value)
     )
-    return Logins(connection.execute(query).scalars())
+    return Logins((email, upn) for email, upn in connection.execute(query))
 
 
 def _own_keys(email: str | None, upn: str | None) -> set[str]:
