@@ -440,6 +440,8 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         self._is_done = True
         response = self._answer.response
+        # A body behind an answer that has none is nothing new where the connection is not used again anyway.
+        is_clean = is_clean or (self._answer.may_be_followed and not self._client.carries_login)
         is_kept = is_clean and is_request_complete
         if upstream is None or upstream.is_write_paused or response is None or not (is_kept and response.is_keep_alive):
             if upstream is not None:

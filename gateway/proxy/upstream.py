@@ -7,6 +7,9 @@ last word is told from a connection that was merely lost, and a client that read
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway import clock
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 # How long before the end that a server announces (`Keep-Alive: timeout=`) a connection is not used any more: a request
 # is on its way for some of it, and servers count in whole seconds. Half of the time where that is less.
 KEEP_ALIVE_MARGIN_SECONDS: Final = 1.0
+
+# Closed with this a socket is reset, and leaves nothing behind.
+_RESET: Final = struct.pack("ii", 1, 0)  # socket(7): SO_LINGER on, for no time
 
 # uvloop reads 250 KB at once; with less, its buffer was not filled and there is no more.
 LARGE_READ_BYTES: Final = 200_000
@@ -211,7 +217,17 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchanges += 1
         if not self._is_lost:
             self.pool.drop(self, was_busy=True)
-            self.transport.close()
+            self._reset()
+
+    def _reset(self) -> None:
+        """Close at once, and free the port: a client may bring about many ends by a request each.
+
+        Each would hold a port for a minute otherwise (TIME_WAIT), until there is none for anybody.
+        """
+        if (plain := self._socket.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def pin(self, client: ClientConnection, keep_alive_seconds: int | None, *, is_spent: bool) -> None:
         """The exchange is over, and the next one is this client's or nobody's.
@@ -229,7 +245,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchange = self._pinned_to = None
         if is_busy and not self._is_lost:
             self.pool.drop(self, was_busy=True)
-        self.transport.abort()
+        if self.is_spent:
+            self._reset()
+        else:
+            self.transport.abort()
 
     def close(self) -> None:
         """Close an idle connection."""

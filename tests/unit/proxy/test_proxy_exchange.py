@@ -181,6 +181,30 @@ def test_an_answer_behind_which_nothing_is_to_be_expected_leaves_its_connection(
     assert client.hears().endswith(b"next")
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_client_does_not_notice_a_body_that_comes_with_the_head(make_world, own):
+    mail = {"servers": ["http://10.0.0.5:8080"], "connections": "per_client" if own else "shared"}
+    world = make_world(upstreams={"mail": mail})
+    client = world.client()
+    client.says(request("HEAD") + get())
+    server = world.accepts()
+    server.says(response("200 OK", body=b"poison"))
+    assert client.hears().endswith(b"\r\n\r\n")
+    assert server.is_lost
+    world.accepts().says(response(body=b"next"))
+    assert client.hears().endswith(b"next")
+    assert client.is_open
+
+
+def test_a_login_ends_with_a_body_that_comes_with_the_head(world):
+    client = world.client()
+    client.says(request("HEAD", "/webmail", "Authorization: NTLM AAAA"))
+    server = world.accepts()
+    server.says(response("200 OK", body=b"poison"))
+    assert server.is_lost
+    assert not client.is_open
+
+
 @pytest.mark.parametrize("what", ["says", "closes"])
 def test_a_client_does_not_notice_what_becomes_of_a_connection_that_is_not_used_again(make_world, what):
     own = {"servers": ["http://10.0.0.5:8080"], "connections": "per_client"}
