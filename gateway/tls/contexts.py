@@ -22,7 +22,7 @@ Contexts are made before the workers are forked, so that these share ticket keys
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -34,6 +34,7 @@ from OpenSSL import SSL
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
+from gateway.tls.alpn import select_from
 from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.files import ServerKey, load_certificates, load_private_key
@@ -55,8 +56,6 @@ SESSION_SECONDS: Final = 3600
 # HTTP/1.0 is served with the same code, and curl, for one, offers nothing else when it is told to use it.
 PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
-
-_Select = Callable[[SSL.Connection, list[bytes]], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +207,7 @@ def _context(site: Site, chain: Sequence[x509.Certificate], key: ServerKey, prot
             f"{site.certificate}: OpenSSL does not take this certificate and key ({_text(error)})",
             "use RSA of 2048 bits or more, or EC P-256, signed with SHA-256",
         ) from error
-    context.set_alpn_select_callback(_selector(tuple(protocols)))
+    select_from(context, protocols)
     return context
 
 
@@ -223,18 +222,3 @@ def _set_groups(context: SSL.Context) -> None:
             f"OpenSSL ({SSL.OPENSSL_VERSION_NUMBER:#x}) lacks one of the groups {GROUPS.decode()}",
             "install the version of `cryptography` that requirements/run.txt names",
         )
-
-
-def _selector(ours: tuple[bytes, ...]) -> _Select:
-    def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
-        """The first of our protocols that the client offers; called only where it offers some.
-
-        Where none is ours the handshake ends with the alert `no_application_protocol` (RFC 7301 section 3.2), so that
-        what was meant for another protocol isn't read as HTTP (the ALPACA attack).
-        """
-        for protocol in ours:
-            if protocol in offered:
-                return protocol
-        raise SSL.Error([("SSL routines", "", "the client offers no application protocol that is served here")])
-
-    return select

@@ -153,7 +153,7 @@ def test_the_access_log_says_what_the_client_did_not_offer(gateway, outside):
     assert ask_raw(gateway.port, raw_hello(alpn=[b"h2"]), source=outside).alert == NO_APPLICATION_PROTOCOL
     (record,) = gateway.log.of_address(outside)
     assert record["method"] is None
-    assert record["reason"] == "handshake_failed: the client offers no application protocol that is served here"
+    assert record["reason"] == "handshake_failed: no application protocol"
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
@@ -264,6 +264,21 @@ def test_the_access_log_says_how_long_the_hello_was(gateway, outside):
     assert ask_raw(gateway.port, big_hello(40_000), source=outside).alert == ILLEGAL_PARAMETER
     (record,) = gateway.log.of_address(outside)
     assert re.fullmatch(r"a ClientHello of 40[0-9]{3} bytes; the limit is 32768", record["reason"])
+
+
+@pytest.mark.parametrize(
+    ("hello", "what"),
+    [
+        (raw_hello(alpn=[b"x"] * 15_000 + [b"http/1.1"]), "more than 64 application protocols"),
+        (raw_hello(more=dict.fromkeys(range(1000, 8000), b"")), "more than 128 extensions"),
+        (raw_hello(suites=[*SUITES_1_3, *SUITES_1_2] * 2000), "more than 1024 cipher suites"),
+    ],
+    ids=["protocols", "extensions", "suites"],
+)
+def test_a_hello_with_lists_that_take_long_to_read_is_refused(gateway, outside, hello, what):
+    assert ask_raw(gateway.port, hello, source=outside).alert == ILLEGAL_PARAMETER
+    (record,) = gateway.log.of_address(outside)
+    assert record["reason"] == f"{what} in the ClientHello"
 
 
 def test_a_hello_just_below_the_limit_is_answered(say):

@@ -5,8 +5,12 @@ import ssl
 import pytest
 
 from gateway.tls.client_hello import (
+    ILLEGAL_PARAMETER,
+    MAX_CIPHER_SUITES,
     MAX_CLIENT_HELLO_BYTES,
+    MAX_EXTENSIONS,
     MAX_FIRST_FLIGHT_BYTES,
+    MAX_PROTOCOLS,
     MAX_RECORD_BYTES,
     TLS_1_2,
     TLS_1_3,
@@ -277,3 +281,22 @@ def test_a_client_understands_the_alert():
     incoming.write(alert(112))
     with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
         client.do_handshake()
+
+
+def alpn(count):
+    return (16, vector(vector(b"x", 1) * count))
+
+
+@pytest.mark.parametrize(
+    ("limit", "make"),
+    [
+        (MAX_PROTOCOLS, lambda count: hello(alpn(count))),
+        (MAX_EXTENSIONS, lambda count: hello(*((1000 + number, b"") for number in range(count)))),
+        (MAX_CIPHER_SUITES, lambda count: hello(suites=b"\x13\x01" * count)),
+    ],
+)
+def test_a_hello_may_have_so_many_of_each_and_no_more(limit, make):
+    assert peek(make(limit)).versions == (TLS_1_2,)
+    error = refused(make(limit + 1))
+    assert str(error).startswith(f"more than {limit} ")
+    assert error.description == ILLEGAL_PARAMETER

@@ -38,7 +38,7 @@ from support.waiting import until
 from gateway.config.model import Site
 from gateway.errors import ConfigError
 from gateway.tls import certificate_request, contexts, tickets
-from gateway.tls.client_hello import peek
+from gateway.tls.client_hello import MAX_PROTOCOLS, peek
 from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, peer_certificates
 from gateway.tls.der import INTEGER, SEQUENCE, content_of, elements
 from gateway.tls.judgements import JudgementCache
@@ -514,10 +514,26 @@ def test_a_client_of_another_protocol_is_told_that_none_is_served(site, asks, ve
     assert answer_of(site, raw_hello(versions=versions, alpn=offered), asks=asks).alert == NO_APPLICATION_PROTOCOL
 
 
+def test_a_second_hello_with_more_names_than_a_hello_may_have(site):
+    """Our reader counts those of the first; a HelloRetryRequest brings another, which OpenSSL reads alone."""
+    tls = build_site(site)
+    common = {"versions": (TLS_1_3,), "groups": [P_521, P_256]}
+    first = raw_hello(shares=[P_521], alpn=[b"http/1.1"], **common)
+    second = raw_hello(shares=[P_256], alpn=[b"x"] * MAX_PROTOCOLS + [b"http/1.1"], **common)
+    connection = tls.connection(peek(first), asks=True, may_resume=lambda _: False, unix_seconds=time())
+    connection.bio_write(first)
+    with pytest.raises(SSL.WantReadError):
+        connection.do_handshake()
+    assert parse_answer(connection.bio_read(1 << 14)).is_retry
+    connection.bio_write(second)
+    with pytest.raises(SSL.Error, match="no application protocol"):
+        connection.do_handshake()
+
+
 def test_the_cause_of_a_handshake_without_a_common_protocol(site):
     made = context()
     made.set_alpn_protos([b"h2"])
-    with pytest.raises(SSL.Error, match="no application protocol that is served here"):
+    with pytest.raises(SSL.Error, match="no application protocol"):
         Gate(site).serve(start(made))
 
 
