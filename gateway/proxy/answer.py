@@ -189,7 +189,7 @@ class Answer:
         request = self._request
         status_line = b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason)
         parts = [status_line, *self._passing(response), self._own_fields]
-        if not response.has_date:  # RFC 9110 6.6.1: whoever forwards an answer adds it
+        if not response.has_date:  # RFC 9110 6.6.1: added where an answer is forwarded
             parts.append(date_field(clock.unix_seconds()))
         length = response.content_length
         if length is not None and response.status != _NO_CONTENT:  # RFC 9110 8.6

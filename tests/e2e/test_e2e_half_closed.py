@@ -80,7 +80,7 @@ def test_so_are_the_answers_to_pipelined_requests_and_refusals(gateway, mail, ve
 
 
 @all_ends
-def test_half_a_body_is_answered_by_nobody_and_on_record(gateway, mail, end):
+def test_half_a_body_gets_no_answer_and_is_on_record(gateway, mail, end):
     mail.answer("/webmail", lambda dialogue: dialogue.wait_closed())
     with Client(gateway.port) as client:
         client.send(client.request("POST", "/webmail", "Content-Length: 10") + b"hello")
