@@ -5,9 +5,13 @@ The proxies' own addresses are inside; what comes through them must not profit f
 
 from __future__ import annotations
 
+import socket
+
 import pytest
-from support.client import TLS_1_2, TLS_1_3, Client, ask
-from support.gateway import INSIDE, OUTSIDE, RULES, settings_for
+from support.balancer import Balancer, Listen
+from support.client import TLS_1_2, TLS_1_3, Client, Stream, ask
+from support.gateway import HOST, INSIDE, OUTSIDE, RULES, settings_for
+from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -126,3 +130,64 @@ def test_a_proxy_with_a_certificate_shows_it_for_its_clients(gateway, credential
     with Client(gateway.port, source=PROXY, identity=credentials["alice"], version=version) as client:
         assert client.ask("GET", "/webmail", f"X-Forwarded-For: {OUTSIDE}").verdict == SERVED
         assert client.ask("GET", "/webmail").verdict == NOBODY
+
+
+# a real HAProxy
+
+
+@pytest.fixture(scope="module")
+def haproxy(gateway, tmp_path_factory):
+    """It reads HTTP, and passes Forwarded on as it came; `silent` names no client."""
+    server = f"{INSIDE}:{gateway.port} ssl verify none sni str({HOST}) source {PROXY}"
+    http = [
+        "mode http",
+        "option httpclose",
+        "http-reuse never",
+    ]  # a kept connection would look like one that was forgotten
+    checks = ["option httpchk", f"http-check send meth OPTIONS uri /health ver HTTP/1.1 hdr Host {HOST}"]
+    servers = {
+        "naming": Listen(server, lines=[*http, "option forwardfor"]),
+        "silent": Listen(server, lines=http),
+        "checking": Listen(
+            f"{server} check inter 30s fall 1 check-sni {HOST}", lines=[*http, "option forwardfor", *checks]
+        ),
+    }
+    balancer = Balancer.start(tmp_path_factory.mktemp("haproxy"), servers)
+    yield balancer
+    balancer.stop()
+
+
+def through(haproxy, name, source, *fields):
+    """The verdict on one request that came through it."""
+    with socket.create_connection((INSIDE, haproxy.ports[name]), 15, source_address=(source, 0)) as client:
+        lines = ["GET /webmail HTTP/1.1", f"Host: {HOST}", *fields, "", ""]
+        client.sendall("\r\n".join(lines).encode())
+        return Stream(client).answer().verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "fields", "expected"),
+    [
+        ("naming", INSIDE, (), SERVED),
+        ("naming", OUTSIDE, (), MISSING),
+        ("naming", OUTSIDE, (f"X-Forwarded-For: {INSIDE}",), MISSING),
+        ("naming", OUTSIDE, (f"Forwarded: for={INSIDE}",), BAD),
+        ("naming", OUTSIDE, (f"Forwarded: for={OUTSIDE}",), MISSING),
+        ("silent", INSIDE, (), NOBODY),
+        ("silent", OUTSIDE, (), NOBODY),
+        ("silent", OUTSIDE, (f"Forwarded: for={INSIDE}",), NOBODY),
+    ],
+)
+def test_whom_a_real_proxy_names(haproxy, name, source, fields, expected):
+    assert through(haproxy, name, source, *fields) == expected
+
+
+def test_the_checks_of_a_real_proxy_get_in(gateway, haproxy):
+    """Were they refused, it would call the gateway down and answer 503 itself."""
+
+    def checks():
+        return [record for record in gateway.log.records() if record["method"] == "OPTIONS"]
+
+    record = until(checks, "HAProxy has asked")[0]
+    assert (record["client_ip"], record["rule"], record["status"]) == (PROXY, CHECKS["name"], 200)
+    assert through(haproxy, "checking", INSIDE) == SERVED
