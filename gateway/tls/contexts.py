@@ -38,6 +38,7 @@ from gateway.tls.alpn import select_from
 from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.files import ServerKey, load_certificates, load_private_key
+from gateway.tls.paths import MAX_CHAIN_CERTIFICATES
 from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
 from gateway.tls.trust import Trust, load_trust
 
@@ -90,15 +91,17 @@ class SiteTls:
 
 
 def peer_certificates(connection: SSL.Connection) -> tuple[bytes | None, list[bytes]]:
-    """The leaf whose key the handshake proved, and whatever else the client sent, as DER; None where it sent none.
+    """The leaf whose key the handshake proved, and what else the client sent, as DER; None where it sent none.
 
+    No more than the judge looks at: OpenSSL takes 100 KiB of certificates, which would be kept with the connection.
     On the server's side OpenSSL's chain does not hold the leaf: its first entry is a stranger, whom the client need
     not be (CVE-2023-2422 took it for the identity). After a resumption the chain is empty.
     """
     leaf = connection.get_peer_certificate()
     if leaf is None:
         return None, []
-    return der_of(leaf), [der_of(certificate) for certificate in connection.get_peer_cert_chain() or ()]
+    chain = connection.get_peer_cert_chain() or ()
+    return der_of(leaf), [der_of(certificate) for certificate in chain[:MAX_CHAIN_CERTIFICATES]]
 
 
 def leave_no_session(connection: SSL.Connection) -> None:

@@ -42,6 +42,7 @@ from gateway.tls.client_hello import MAX_PROTOCOLS, peek
 from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, peer_certificates
 from gateway.tls.der import INTEGER, SEQUENCE, content_of, elements
 from gateway.tls.judgements import JudgementCache
+from gateway.tls.paths import MAX_CHAIN_CERTIFICATES
 
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
@@ -404,6 +405,15 @@ def test_the_leaf_is_the_certificate_whose_key_was_proved(site, version):
     assert leaf == EVE.der
     assert chain == [ALICE.der, ROOT.der]
     assert gate.judge(connection).identity.common_name == "eve"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_more_of_a_chain_is_kept_than_is_looked_at(site, version):
+    chain = tuple(MIDDLE.chain * (MAX_CHAIN_CERTIFICATES + 1))
+    connection = Gate(site).serve(start(context(Leaf(CAROL.certificate, CAROL.key, chain), version)))
+    leaf, kept = peer_certificates(connection)
+    assert leaf == CAROL.der
+    assert kept == [MIDDLE.der] * MAX_CHAIN_CERTIFICATES
 
 
 @pytest.mark.parametrize("version", VERSIONS)
