@@ -25,12 +25,12 @@ class Action(StrEnum):
 
 
 class Origin(Enum):
-    """Whose the address of a request is; the value: which rules must list this very address to match."""
+    """What the address of a request stands for. The value: rules with these actions match only if they list it."""
 
     CLIENT = frozenset[Action]()
-    # A trusted proxy's own, which another one named: it let in somebody whom it didn't name, or is the client itself.
+    # A trusted proxy's address that another trusted proxy named. It passed on an unnamed client, or is the client.
     PROXY = frozenset({Action.ALLOW})
-    # A trusted proxy's own, which named no client: who is behind it is in no network. Only a denial is for it, too.
+    # The address of a trusted proxy that named no client. The client is in no network; rules that deny match as usual.
     UNNAMED = frozenset({Action.ALLOW, Action.REQUIRE_CERTIFICATE})
 
 

@@ -107,7 +107,9 @@ class LockoutState(TypedDict):
     """One client that is kept out after too many failed logins."""
 
     address: str  # an IPv4 address, or the /64 of an IPv6 one
-    certificate: str | None  # None: who shows no trusted one there; else only the holder of this one, by fingerprint
+    certificate: (
+        str | None
+    )  # its fingerprint, where only its holder is kept out; None: every client without a trusted one
     holder: str | None  # its first mail address, else its common name
     ends: str
     seconds_left: float

@@ -77,7 +77,7 @@ class Explanation:
     outcome: Outcome
     client: Address | None = None
     client_found: str = ""  # how the address was found
-    origin: Origin = Origin.CLIENT  # whose the address is
+    origin: Origin = Origin.CLIENT  # what the address stands for
     networks: tuple[str, ...] = ()
     host: str | None = None
     site: Site | None = None
@@ -147,7 +147,7 @@ def _find_client(config: Config, told: Explanation, trusted: NetworkSet) -> None
         told.client, told.client_found = peer, "the TCP peer"
         ignored = " and ".join(name for name, value in brought.items() if value is not None)
         if ignored:
-            told.client_found += f"; it is not in trusted_proxies, so its {ignored} can't name anybody"
+            told.client_found += f"; it is not in trusted_proxies, so its {ignored} names no client"
     else:
         told.client, told.origin = client_of(peer, brought[_FORWARDED_FOR], brought[_FORWARDED], trusted, counts)
         if told.origin is not Origin.UNNAMED:

@@ -1,7 +1,7 @@
 """`Forwarded` (RFC 7239) and `X-Forwarded-For`: the chain of nodes that a request came through. Pure.
 
-Keeps true: a `Forwarded` value either parses as section 4 writes it, or is refused whole: where a quotation mark of a
-client's own could swallow what a proxy wrote behind it, nobody could be told from it.
+Keeps true: a `Forwarded` value parses as section 4 writes it, or it is refused whole. Otherwise a quotation mark that
+the client sent could swallow what a proxy wrote behind it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NODE: Final = re.compile(
 
 
 def forwarded_nodes(value: bytes) -> list[Address | None]:
-    """Who is named by each element, the client's end first; None: by `unknown`, a hidden name or not at all.
+    """The address in each element, the client's end first; None for `unknown`, for a hidden name and without `for`.
 
     Raises `RequestError` for what is not RFC 7239.
     """
@@ -49,7 +49,7 @@ def forwarded_nodes(value: bytes) -> list[Address | None]:
 
 
 def _element(value: bytes, at: int) -> tuple[Address | None, int]:
-    """(who is named by `for`, where the element ends); pairs may be missing between its semicolons."""
+    """(the address in `for`, where the element ends); pairs may be missing between its semicolons."""
     node: Address | None = None
     names: set[bytes] = set()
     while True:

@@ -375,7 +375,7 @@ class ClientConnection:
         exchange.start()
 
     def _check_ban(self, head: RequestHead, record: AccessRecord) -> None:
-        """Refuse who is kept out, with the reason in the log that there would be otherwise. Raises `RequestError`."""
+        """Refuse a client that is locked out; the log says what the request would have got. Raises `RequestError`."""
         admission = self.admission
         admission.name_client(head, record)  # a proxy's own lockout is not that of everybody behind it
         key = admission.lockout_key(record.connection.client_ip or "")

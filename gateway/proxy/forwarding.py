@@ -14,16 +14,16 @@ ClientHeader = Literal["x-forwarded-for", "forwarded"]
 
 
 class Client(NamedTuple):
-    """For whom a trusted proxy speaks."""
+    """The client that a trusted proxy speaks for."""
 
     address: Address
-    origin: Origin  # whose that is
+    origin: Origin
 
 
 def client_of(
     peer: Address, forwarded_for: bytes | None, forwarded: bytes | None, trusted: NetworkSet, counts: ClientHeader
 ) -> Client:
-    """Whom a trusted `peer` names in the header that counts: the right-most node that is no trusted proxy.
+    """The client that a trusted `peer` names in the header that counts: the right-most node that is no trusted proxy.
 
     Raises `RequestError` for a header that can't be read, and where the other one names another client.
     """

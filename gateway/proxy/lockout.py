@@ -1,8 +1,8 @@
-"""Who is counted, and kept out, together after too many failed logins; and the refusal of those who are.
+"""Which requests lockout counts together, and the refusal of clients that are locked out.
 
-Keeps true: a client that shows a trusted certificate is counted by its address and the certificate, every other one by
-its address. So those who share an address, as an office does, can't lock out a holder of a certificate, and a holder
-who is locked out at one address is not at another.
+Keeps true: a client that shows a trusted certificate is counted by its address and the certificate, every other client
+by its address. So the clients of an office, which share an address, can't lock out the holder of a certificate there,
+and a holder that is locked out at one address is not locked out at another.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from gateway.logs.text import text_of
 MAX_HOLDER_CHARACTERS: Final = 64
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{8,64}")  # the first digits tell certificates apart
 
-# What `lockout.count: [certificate]` adds: somebody tries certificates. Browsers that have none to offer send the
-# requests of any page's images, so that a missing one says nothing.
+# What `lockout.count: [certificate]` adds. A missing certificate is not among them: any web page can make a browser
+# send requests without one.
 CERTIFICATE_FAILURES: Final = frozenset(
     {
         Reason.CERTIFICATE_EXPIRED,
@@ -37,14 +37,14 @@ class LockedOut(RequestError):  # noqa: N818 - named for what it is, as the reas
     """Too many failed logins; `retry_after_seconds` until the client may try again."""
 
     def __init__(self, seconds: float, key: str, otherwise: str) -> None:
-        """`key`: who is kept out; `otherwise`: what would have become of the request, for the log alone."""
+        """`key`: the client's; `otherwise`: what would have become of the request. Only the log says that."""
         super().__init__(Reason.LOCKED_OUT, "too many failed attempts from this address")
         self.retry_after_seconds = max(1, math.ceil(seconds))
         self.for_log = f"too many failed attempts from {Who.of(key)}; otherwise {otherwise}"
 
 
 class Who(NamedTuple):
-    """Who is counted together: the parts of a key."""
+    """The parts of a key."""
 
     address: str  # an IPv4 address, or the /64 of an IPv6 one
     fingerprint: str | None  # the trusted certificate's, None for all who show none
@@ -62,7 +62,7 @@ class Who(NamedTuple):
 
     @property
     def certificate(self) -> str:
-        """The certificate in words; empty where there is none."""
+        """The certificate in words; empty without one."""
         if self.fingerprint is None:
             return ""
         return f"the certificate {self.fingerprint[:16]}" + (f" of {self.holder}" if self.holder else "")
