@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
-from gateway.facts import Peer
+from gateway.facts import Peer, counted
 from gateway.http.date import date_field
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
@@ -88,11 +88,19 @@ class Front(asyncio.Protocol):
                 self._refuse(error.description, error.cause)
             return
         if hello is not None:
-            self._hand_over(hello)
+            self._wait_turn(cast("Peer", self._peer), hello)
 
-    def _hand_over(self, hello: ClientHello) -> None:
+    def _wait_turn(self, peer: Peer, hello: ClientHello) -> None:
+        """A handshake costs a millisecond, and a client may begin hundreds at once: others are served in between."""
+        self._transport.pause_reading()
+        self._service.turns.wait(counted(peer.address), lambda: self._hand_over(peer, hello))
+
+    def _hand_over(self, peer: Peer, hello: ClientHello) -> None:
         """Choose the context and let TLS begin with the bytes that are already here."""
-        service, peer = self._service, cast("Peer", self._peer)
+        if self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        service = self._service
         snapshot = service.snapshot
         site: SiteState | None = snapshot.sites.find(hello.server_name)
         if site is None:

@@ -217,6 +217,42 @@ def test_all_of_a_handshake_has_one_time_limit(world):
     assert world.record["reason"] == "handshake_failed: not finished within 10 s"
 
 
+def hello_of(end):
+    """A client's first flight."""
+    client = TlsClient(end)
+    with pytest.raises(SSL.WantReadError):
+        client.connection.do_handshake()
+    return client.connection.bio_read(65536)
+
+
+def test_handshakes_that_begin_at_once_wait_for_their_turns(world):
+    ends = [accept(world) for _ in range(5)]
+    hellos = [hello_of(end) for end in ends]
+    seen = []
+
+    def receive():
+        for end, hello in zip(ends, hellos, strict=True):
+            end.protocol.data_received(hello)
+            seen.append((end.is_paused, bytes(end.heard)))
+
+    world.does(receive)
+    assert seen == [(True, b"")] * 5
+    assert [(end.is_paused, bool(end.heard)) for end in ends] == [(False, True)] * 5
+
+
+def test_a_handshake_whose_connection_ends_before_its_turn_never_begins(world):
+    end = accept(world)
+    hello = hello_of(end)
+
+    def receive():
+        end.protocol.data_received(hello)
+        end.abort()
+
+    world.does(receive)
+    assert not end.heard
+    assert world.record["reason"] == "the connection ended in the middle of its ClientHello"
+
+
 def test_leaving_within_the_handshake_is_on_record_once(world):
     end = accept(world)
     client = TlsClient(end)
