@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Final, cast
@@ -28,6 +29,9 @@ KEEP_ALIVE_MARGIN_SECONDS: Final = 1.0
 
 # Closed with this a socket is reset, and leaves nothing behind.
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7): SO_LINGER on, for no time
+
+# An answer to an upload that was refused; it is read in one piece.
+MAX_UNREAD_BYTES: Final = 256 * 1024
 
 # uvloop reads 250 KB at once; with less, its buffer was not filled and there is no more.
 LARGE_READ_BYTES: Final = 200_000
@@ -121,7 +125,22 @@ class UpstreamConnection(asyncio.Protocol):
                 owner.pinned_lost()
         else:
             self.pool.drop(self, was_busy=True)
+            if exc is not None and (exchange.takes_body or self.is_write_paused) and (data := self._unread()):
+                exchange.upstream_data(data)
             exchange.upstream_lost(exc)
+
+    def _unread(self) -> bytes:
+        """What the kernel has of the server's answer where writing failed.
+
+        A server may refuse an upload and close at once. The reset that follows fails the next write to it, perhaps
+        before the answer was read. The socket is still open: uvloop and asyncio close it after `connection_lost`.
+        """
+        if self.transport is not self._socket:
+            return b""  # it is encrypted
+        try:
+            return os.read(self._socket.get_extra_info("socket").fileno(), MAX_UNREAD_BYTES)
+        except OSError:
+            return b""
 
     def pause_writing(self) -> None:
         """The server reads slower than the client sends."""

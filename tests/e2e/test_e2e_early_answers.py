@@ -83,3 +83,21 @@ def test_curl_with_a_slow_line_reads_why_its_upload_was_refused(gateway, credent
         version=version,
     )
     assert answer.verdict == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_refusal_by_a_server_that_closes_at_once_reaches_a_fast_upload(gateway, mail, version):
+    """The reset that follows may fail a write to the server before its answer was read."""
+
+    def answer(dialogue):
+        dialogue.read_some(100)
+        dialogue.answer(b"too large", b"Connection: close", status=b"413 Content Too Large")
+        dialogue.drop()
+
+    mail.answer("/webmail", answer)
+    for _ in range(10):
+        with Client(gateway.port, version=version) as client:
+            client.send(client.request("POST", "/webmail", f"Content-Length: {LENGTH}"))
+            for _ in range(PIECES - 1):
+                client.send(bytes(PIECE_BYTES))
+            assert client.answer().body == b"too large"

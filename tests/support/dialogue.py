@@ -282,12 +282,13 @@ class ServerEnd(Transport):
         self.protocol = protocol
         self.server = server
         self.options = options  # ssl, server_hostname
+        self.kernel: socket.socket = _GONE  # what a reset has left unread can be read from it
 
     def _protocol(self) -> UpstreamConnection:
         return self.protocol
 
     def get_extra_info(self, name: str) -> Any:
-        return {"socket": _GONE}.get(name)
+        return {"socket": self.kernel}.get(name)
 
     def get_write_buffer_size(self) -> int:
         return self.unread_bytes

@@ -137,6 +137,11 @@ class Dialogue:
         self._connection.is_closed = True  # without `shutdown`, which would say a FIN first
         self._connection.socket.close()
 
+    def drop(self) -> None:
+        """Close with bytes unread, as a server does that wants no more of them: a reset follows what was said."""
+        self._connection.is_closed = True
+        self._connection.socket.close()
+
     def finish(self) -> None:
         """Say over TLS that this was all (close_notify), then no more."""
         sock = self._connection.socket
