@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from gateway import garbage
-from gateway.logs.error_log import begin_error_log
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +20,8 @@ def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("config.yaml"),
 ) -> None:
     """Serve until SIGTERM, which lets what is under way finish. SIGHUP reloads, SIGUSR1 opens the access log anew."""
-    from gateway.supervisor.master import Master  # noqa: PLC0415 - OpenSSL and uvloop, for this command only
+    from gateway.logs.error_log import begin_error_log  # noqa: PLC0415 - asyncio, OpenSSL, uvloop: for this command only
+    from gateway.supervisor.master import Master  # noqa: PLC0415
     from gateway.supervisor.reload import read_revision  # noqa: PLC0415
 
     garbage.look_as_usual()
