@@ -21,7 +21,7 @@ from gateway import clock
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 # Long enough to open sixteen connections, and short enough not to hold up the tests.
-LIFE_SECONDS = 6
+LIFE_SECONDS = 9
 RULES = [
     {"name": "Open to everybody", "uri": ["/open"], "action": "allow"},
     {"name": "Members", "action": "require_certificate"},
