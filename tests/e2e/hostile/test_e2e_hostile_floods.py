@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
 
 PIPELINED = 200
 BEFORE_OTHERS = 30  # of them at most, however the worker was stopped; without turns it is nearly all
+MANY = 90  # connections of one client
 ASKED = 20
 ENDLESS_BYTES = 40 * 1024 * 1024  # far more than the kernel holds, and half a minute of work for the gateway
 CHUNKS = b"1\r\nx\r\n" * 5000
@@ -124,6 +125,25 @@ def test_others_come_before_the_rest_of_a_flood(  # noqa: PLR0917
     clients = [record["client_ip"] for record in gateway.log.records() if (record["uri"] or "").startswith("/x")]
     before = clients[: clients.index(other_address)].count(address)
     assert before <= BEFORE_OTHERS
+
+
+@VERSIONS
+def test_others_come_before_long_requests_on_many_connections(gateway, outside, other, other_address, version):
+    """Each is alone on its connection, so that no rest of a read waits; its path is dear to read."""
+    with contextlib.ExitStack() as connections:
+        flooding = [
+            connections.enter_context(Client(gateway.port, source=outside, version=version)) for _ in range(MANY)
+        ]
+        with standing_still(gateway):
+            for client in flooding:
+                client.send(client.request("GET", "/x" + "\xc3\xa9" * 3000))
+            other.send(other.request("GET", "/x"))
+        assert other.answer().status == 403
+        assert [client.answer().status for client in flooding] == [403] * MANY
+    gateway.log.of_address(outside, MANY)
+    clients = [record["client_ip"] for record in gateway.log.records()]
+    at = len(clients) - clients[::-1].index(other_address) - 1
+    assert clients[:at].count(outside) <= BEFORE_OTHERS
 
 
 def test_others_come_between_chunks_of_a_byte(mail, other, flooding):

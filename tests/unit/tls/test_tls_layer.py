@@ -18,7 +18,7 @@ from support.pki import server
 from gateway.config.model import Site
 from gateway.tls.client_hello import peek
 from gateway.tls.contexts import build_site
-from gateway.tls.layer import MAX_RECORDS, MAX_UNASKED_BYTES, SLICE_BYTES, TlsLayer
+from gateway.tls.layer import AT_ONCE_BYTES, MAX_RECORDS, MAX_UNASKED_BYTES, SLICE_BYTES, TlsLayer
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 MIB = 1024 * 1024
@@ -116,6 +116,12 @@ class Recorder:
     def wait_turn(self, go_on):
         self.waiting.append(go_on)
 
+    def receive(self, data):
+        """Ciphertext for the layer, and the turn that a longer read waits for."""
+        self.layer.data_received(data)
+        if len(data) > AT_ONCE_BYTES and self.waiting:
+            self.waiting.pop(0)()
+
     def turns(self):
         """Every turn that it waits for, one after the other; how many there were."""
         count = 0
@@ -167,7 +173,7 @@ class Dialogue:
         flight = self.begin()
         while flight:
             for piece in pieces(flight):
-                self.layer.data_received(piece)
+                self.application.receive(piece)
             self._in.write(self.socket.taken())
             flight = self.step()
         return self
@@ -375,10 +381,10 @@ def test_an_application_may_go_on_writing_to_a_client_that_is_done(tls, version)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_comes_behind_a_close_notify_is_ignored_and_not_kept(tls, version):
     dialogue = Dialogue(tls, version, stays_open=True).shake_hands()
-    dialogue.layer.data_received(dialogue.goodbye())
+    dialogue.application.receive(dialogue.goodbye())
     before = allocated_bytes()
     for _ in range(100):
-        dialogue.layer.data_received(b"\x17\x03\x03\x3f\xfb" + bytes(16379))
+        dialogue.application.receive(b"\x17\x03\x03\x3f\xfb" + bytes(16379))
     assert allocated_bytes() - before < 4 * SLICE_BYTES
     assert dialogue.application.heard == ["done", "eof"]
     dialogue.layer.write(b"the rest")
@@ -480,9 +486,9 @@ class Peer:
         self.socket, self.application = Socket(), Recorder()
         flight = self.step()
         connection = tls.connection(peek(flight), asks=False, may_resume=lambda _leaf: False, unix_seconds=time())
-        self.layer = TlsLayer(connection, self.socket, self.application)
+        self.layer = self.application.layer = TlsLayer(connection, self.socket, self.application)
         while flight:
-            self.layer.data_received(flight)
+            self.application.receive(flight)
             if self.socket.sent:
                 self.client.bio_write(self.socket.taken())
             flight = self.step()
@@ -557,7 +563,7 @@ class Rekeying(Peer):
 
 def test_a_key_update_of_tls_1_3_is_answered_with_the_next_record(tls):
     peer = Rekeying(tls)
-    peer.layer.data_received(peer.sealed(b"old key") + peer.new_key() + peer.sealed(b", new key"))
+    peer.application.receive(peer.sealed(b"old key") + peer.new_key() + peer.sealed(b", new key"))
     assert peer.application.data == b"old key, new key"
     assert not peer.socket.sent
     peer.layer.write(b"answer")
@@ -569,12 +575,12 @@ def test_a_key_update_of_tls_1_3_is_answered_with_the_next_record(tls):
 def test_one_key_update_too_many_cuts_the_connection(tls):
     peer = Rekeying(tls)
     for _ in range(1 + MAX_UNASKED_BYTES // KEY_UPDATE_BYTES):  # each sends the answer to the one before
-        peer.layer.data_received(peer.new_key())
+        peer.application.receive(peer.new_key())
     assert peer.socket.state == "open"
     assert MAX_UNASKED_BYTES - KEY_UPDATE_BYTES < len(peer.socket.sent) <= MAX_UNASKED_BYTES
     with pytest.raises(SSL.WantReadError):
         peer.layer.connection.bio_read(1)
-    peer.layer.data_received(peer.new_key())
+    peer.application.receive(peer.new_key())
     assert peer.socket.state == "aborted"
 
 
@@ -584,7 +590,7 @@ def test_a_key_update_after_our_own_end_is_not_answered(tls, leaves_no_session):
     peer.layer.leaves_no_session = leaves_no_session
     peer.layer.write_eof()
     peer.socket.taken()
-    peer.layer.data_received(peer.new_key() + peer.new_key() + peer.new_key() + peer.sealed(b"still here"))
+    peer.application.receive(peer.new_key() + peer.new_key() + peer.new_key() + peer.sealed(b"still here"))
     assert peer.application.data == b"still here"
     assert not peer.socket.sent
 
@@ -636,11 +642,26 @@ def test_a_large_read_is_handed_on_in_pieces_and_nothing_more_is_read_meanwhile(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_a_read_that_is_not_short_waits_for_its_turn(tls, version):
+    """One client may have hundreds of connections with something to read in the same turn of the loop."""
+    dialogue = Dialogue(tls, version).shake_hands()
+    short, longer = dialogue.encrypted(b"x"), dialogue.encrypted(b"y" * AT_ONCE_BYTES)
+    dialogue.layer.data_received(short)
+    assert dialogue.application.data == b"x"
+    dialogue.layer.data_received(longer)
+    assert dialogue.application.data == b"x"
+    assert not dialogue.socket.is_reading
+    assert dialogue.application.turns() == 1
+    assert dialogue.application.data == b"x" + b"y" * AT_ONCE_BYTES
+    assert dialogue.socket.is_reading
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("count", [MAX_RECORDS - 1, MAX_RECORDS, MAX_RECORDS + 1, 10 * MAX_RECORDS])
 def test_small_records_are_handed_on_some_at_a_time(tls, version, count):
     dialogue = Dialogue(tls, version).shake_hands()
     application = dialogue.application
-    dialogue.layer.data_received(b"".join(dialogue.encrypted(b"x") for _ in range(count)))
+    dialogue.application.receive(b"".join(dialogue.encrypted(b"x") for _ in range(count)))
     assert len(application.data) == min(count, MAX_RECORDS)
     assert dialogue.socket.is_reading == (count < MAX_RECORDS)
     turns = application.turns()
@@ -687,7 +708,7 @@ def test_what_comes_while_the_rest_of_a_read_waits_stands_behind_it(tls):
 def test_the_rest_of_a_read_is_thrown_away_where_the_connection_ends_before_its_turn(tls):
     dialogue = Dialogue(tls).shake_hands()
     data = dialogue.encrypted(b"x" * (4 * SLICE_BYTES))
-    dialogue.layer.data_received(data)
+    dialogue.application.receive(data)
     heard = dialogue.application.data
     dialogue.layer.close_sending()
     dialogue.layer.resume_reading()
@@ -729,7 +750,7 @@ def test_what_comes_behind_a_close_is_not_heard(tls):
     """Neither the records of the same segment, nor those of the next slice of a large one."""
     for size in (1, SLICE_BYTES - 100):
         dialogue = Dialogue(tls, closes_on="data").shake_hands()
-        dialogue.layer.data_received(b"".join(dialogue.encrypted(b"x" * size) for _ in range(3)))
+        dialogue.application.receive(b"".join(dialogue.encrypted(b"x" * size) for _ in range(3)))
         assert dialogue.application.data == b"x" * size
         dialogue.say(b"more")
         dialogue.layer.write(b"answer")
