@@ -32,6 +32,9 @@ def continues_login(challenge: bytes) -> bool:
     return _CONTINUED.search(challenge) is not None
 
 
+# Outlook asks with an empty Bearer where its tokens come from. Known names alone: some servers read past the first
+# letters of a longer word, and credentials could hide in it.
+_EMPTY: Final = re.compile(rb"[ \t]*(?:basic|bearer|digest|negotiate|ntlm)[ \t]*", re.IGNORECASE)
 _FORMS: Final = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
 
@@ -39,9 +42,11 @@ def is_failed_login(head: RequestHead, challenge: bytes | None) -> bool:
     """True where a 401 with this challenge says that a login was wrong, not only that one is wanted.
 
     A POST is a login, too: a form's. But phones and Outlook POST without credentials first, to be asked for them; what
-    they send is no form, or empty. And on a connection of its own NTLM begins anew with whatever is sent.
+    they send is no form, or empty, and perhaps names a scheme without credentials. And on a connection of its own NTLM
+    begins anew with whatever is sent.
     """
-    if head.values[AUTHORIZATION] is not None:
+    credentials = head.values[AUTHORIZATION]
+    if credentials is not None and _EMPTY.fullmatch(credentials) is None:
         return challenge is None or not continues_login(challenge)
     if head.method != b"POST":
         return False

@@ -196,7 +196,7 @@ def test_who_is_not_locked_out_cannot_be_let_in(locking, outside):
 
 
 def test_being_asked_for_a_password_is_no_failure(locking, mail, credentials, outside):
-    """Phones send every first request without one, and Outlook starts NTLM on every connection anew."""
+    """Phones send every first request without one, Outlook an empty Bearer; it starts NTLM on every connection anew."""
     mail.answer("/webmail/login", unauthorized)
     mail.answer("/webmail/ntlm", asks_for_ntlm)
     sync = "Content-Type: application/vnd.ms-sync.wbxml"
@@ -205,6 +205,7 @@ def test_being_asked_for_a_password_is_no_failure(locking, mail, credentials, ou
             assert client.ask("GET", "/webmail/login").status == 401
             assert client.ask("POST", "/webmail/login", sync, body=b"sync").status == 401
             assert client.ask("POST", "/webmail/login", "Content-Length: 0").status == 401
+            assert client.ask("GET", "/webmail/login", "Authorization: Bearer").status == 401
             assert client.ask("POST", "/webmail/ntlm", body=b"x").status == 401
             assert client.ask("GET", "/webmail/ntlm", "Authorization: NTLM TlRMTVNTUAABAAAA").status == 401
     assert ask(locking.port, "/webmail", source=outside, identity=credentials["alice"]).status == 200

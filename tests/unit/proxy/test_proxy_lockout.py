@@ -133,6 +133,12 @@ def asked(method="GET", *fields):
         ("NTLM TlRMTVNTUAAB", b"NTLM TlRMTVNTUAAC", False),  # the handshake goes on
         ("NTLM TlRMTVNTUAAD", b"NTLM", True),
         ("Negotiate YII", b"Negotiate, Basic realm=x", True),
+        ("Bearer", b"Bearer authorization_uri=x, Basic", False),  # how Outlook asks where its tokens come from
+        ("bearer ", b"Bearer", False),
+        ("NTLM", b"NTLM", False),
+        ("Bearer x", b"Bearer", True),
+        ("BasicYTpi", b"Basic", True),
+        ("Basic\tYTpi", b"Basic", True),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -151,6 +157,7 @@ LENGTH = "Content-Length: 9"
         (asked("POST", FORM, LENGTH), None, True),
         (asked("POST", "Content-Type: application/json", LENGTH), None, True),
         (asked("POST"), None, True),
+        (asked("POST", "Authorization: Bearer", FORM, LENGTH), b"Basic", True),
         (asked("POST", FORM, LENGTH), b"Basic", True),
         (asked("POST", "content-type: Multipart/Form-Data; boundary=a", LENGTH), b"Basic", True),
         (asked("POST", LENGTH), b"Basic", True),
