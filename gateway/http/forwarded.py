@@ -26,6 +26,8 @@ _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _NODE: Final = re.compile(
     r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?i:unknown)|_[0-9A-Za-z._-]+)(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?"
 )
+# An entry of X-Forwarded-For that is more than an address.
+_WITH_PORT: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[^\[\]]+)\])(?::[0-9]{1,5})?")
 
 
 def forwarded_nodes(value: bytes) -> list[Address | None]:
@@ -95,10 +97,8 @@ def forwarded_for_entries(value: bytes) -> list[bytes]:
 def forwarded_for_node(entry: bytes) -> Address:
     """One entry, also with a port or in brackets, as Azure and IIS write it. Raises `RequestError` for no address."""
     text = entry.strip().decode("latin-1")
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    if (found := _WITH_PORT.fullmatch(text)) is not None:
+        text = found["v4"] or found["v6"]
     try:
         return parse_address(text)
     except ValueError as error:

@@ -73,7 +73,27 @@ def test_the_same_of_forwarded_where_that_counts(value, expected):
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"unknown", b"198.51.100.7,", b"198.51.100.7, _hidden", b"198.51.100", b"01.2.3.4", b"\xff", b"1.2.3.4:5:6"],
+    [
+        *(
+            b"",
+            b"unknown",
+            b"198.51.100.7,",
+            b"198.51.100.7, _hidden",
+            b"198.51.100",
+            b"01.2.3.4",
+            b"\xff",
+            b"1.2.3.4:5:6",
+        ),
+        *(
+            b"198.51.100.7:10.0.0.9",
+            b"198.51.100.7:",
+            b"[198.51.100.7",
+            b"[2001:db8::7]10.0.0.9",
+            b"[]",
+            b"[[::1]]",
+            b":80",
+        ),
+    ],
 )
 def test_what_is_no_address_cannot_be_judged(value):
     assert refusal(value) == "an X-Forwarded-For entry is no IP address"
