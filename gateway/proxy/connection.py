@@ -35,7 +35,7 @@ from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.uptake import Uptake
 from gateway.proxy.waiting import RateWait, StatusWait, Wait
 from gateway.tls.contexts import peer_certificates
-from gateway.tls.layer import TlsLayer
+from gateway.tls.layer import AT_ONCE_BYTES, TlsLayer
 from gateway.tls.proxy_protocol import encode_v2
 
 if TYPE_CHECKING:
@@ -302,12 +302,23 @@ class ClientConnection:
             if end < 0:
                 self._await_rest(data, is_new=is_new)
                 return
+            if not is_new and end > AT_ONCE_BYTES:  # as for a long read: the last piece of the head may be short
+                self._read_next(data)
+                return
             head, rest = reader.read(data, end, self.snapshot)
         except RequestError as error:
             self._refuse_unread(error, data)
             return
         self._begin(head, rest, None)
         if self._exchange is None and self._inlet.held:
+            self._wait_turn()
+
+    def _read_next(self, data: bytes) -> None:
+        """What was held. Where it is long, other clients are served before: many connections may come to it at once."""
+        if len(data) <= AT_ONCE_BYTES:
+            self._read(data)
+        else:
+            self._inlet.hold(data)
             self._wait_turn()
 
     def _await_rest(self, data: bytes, *, is_new: bool) -> None:
@@ -454,7 +465,7 @@ class ClientConnection:
         elif self._has_lost_its_own():
             self._close(is_lingering=bool(data))
         elif data:
-            self._read(data)
+            self._read_next(data)
 
     def _has_lost_its_own(self) -> bool:
         """True when the upstream's connection ended that was this client's alone: both sides close together."""
@@ -546,7 +557,7 @@ class ClientConnection:
         if not is_closing:
             self._expect_next()
             if not self._is_reading and (data := self._inlet.take()):
-                self._read(data)
+                self._read_next(data)
 
     def _is_one_too_many(self, reason: Reason) -> bool:
         """Count a refusal. A trusted proxy's connection has many clients and stays open."""
@@ -615,7 +626,7 @@ class ClientConnection:
         elif self._drain is None and self._layer.is_established and not self._layer.is_closing():
             self._expect_next()
             if not self._inlet.is_waiting and (data := self._inlet.take()):
-                self._read(data)
+                self._read_next(data)
 
     def on_deadline(self) -> None:
         """Whoever was to speak has not, in time."""

@@ -128,22 +128,33 @@ def test_others_come_before_the_rest_of_a_flood(  # noqa: PLR0917
 
 
 @VERSIONS
-def test_others_come_before_long_requests_on_many_connections(gateway, outside, other, other_address, version):
-    """Each is alone on its connection, so that no rest of a read waits; its path is dear to read."""
+@pytest.mark.parametrize("last_bytes", [0, 1])
+def test_others_come_before_long_requests_on_many_connections(
+    gateway, outside, other, other_address, version, last_bytes
+):
+    """Each is alone on its connection, so that no rest of a read waits; its path is dear to read.
+
+    `last_bytes`: so many come later, in a short read of their own.
+    """
     with contextlib.ExitStack() as connections:
         flooding = [
             connections.enter_context(Client(gateway.port, source=outside, version=version)) for _ in range(MANY)
         ]
+        request = flooding[0].request("GET", "/x" + "\xc3\xa9" * 3000)
+        at = len(request) - last_bytes if last_bytes else 0
+        for client in flooding:
+            client.send(request[:at] or b"\r\n")
+        assert other.ask("GET", "/webmail").status == 200
         with standing_still(gateway):
             for client in flooding:
-                client.send(client.request("GET", "/x" + "\xc3\xa9" * 3000))
+                client.send(request[at:])
             other.send(other.request("GET", "/x"))
         assert other.answer().status == 403
         assert [client.answer().status for client in flooding] == [403] * MANY
     gateway.log.of_address(outside, MANY)
     clients = [record["client_ip"] for record in gateway.log.records()]
-    at = len(clients) - clients[::-1].index(other_address) - 1
-    assert clients[:at].count(outside) <= BEFORE_OTHERS
+    place = len(clients) - clients[::-1].index(other_address) - 1
+    assert clients[:place].count(outside) <= BEFORE_OTHERS
 
 
 def test_others_come_between_chunks_of_a_byte(mail, other, flooding):
