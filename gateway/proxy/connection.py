@@ -339,7 +339,7 @@ class ClientConnection:
             self._judge(head, record, admitted)
         else:
             self._exchange = wait = RateWait(self, head, record)
-            wait.start(self.service.loop, seconds)
+            wait.start(self.service.loop, requests, seconds)
 
     def _own_requests(self) -> Requests | None:
         """What counts this client's requests; None for a trusted proxy, whose clients are counted each by itself."""

@@ -57,6 +57,10 @@ class Requests:
         self._full_at = full_at + self._interval_seconds
         return full_at - now - BURST_SECONDS
 
+    def withdraw(self) -> None:
+        """Count one request less: it had to wait, and its client left before it was made."""
+        self._full_at -= self._interval_seconds
+
     def is_empty(self, now: float) -> bool:
         """True where it says no more than a new one."""
         return self._full_at <= now

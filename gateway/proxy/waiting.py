@@ -14,6 +14,7 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
+from gateway.proxy.rate import Requests
 
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection
@@ -98,15 +99,27 @@ class StatusWait(Wait):
 class RateWait(Wait):
     """For the time when the client's rate of requests lets this one through (`limits.requests_per_second_per_ip`)."""
 
-    __slots__ = ("_timer",)
+    __slots__ = ("_requests", "_timer")
 
-    def start(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        """Wait so long. One request of each of a client's connections waits, so their number bounds the time."""
+    def start(self, loop: asyncio.AbstractEventLoop, requests: Requests, seconds: float) -> None:
+        """Wait so long. One request of each of a client's connections waits, so their number bounds the time.
+
+        `requests`: what has counted this one. If the client leaves before, it counts no more: else a client that asks
+        and leaves again and again would make its neighbours behind the same address wait ever longer.
+        """
         self._client.deadline = float("inf")
-        self._timer = loop.call_later(seconds, self.go_on)
+        self._requests: Requests | None = requests
+        self._timer = loop.call_later(seconds, self._pass)
+
+    def _pass(self) -> None:
+        self._requests = None
+        self.go_on()
 
     def _leave(self) -> bool:
         self._timer.cancel()
+        if self._requests is not None:
+            self._requests.withdraw()
+            self._requests = None
         return super()._leave()
 
     def on_deadline(self) -> None:

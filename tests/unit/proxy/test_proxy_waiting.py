@@ -135,6 +135,17 @@ def test_a_client_whose_request_waits_is_read_up_to_a_bound(slow):
     assert [record["status"] for record in slow.records] == [403] * BURST + [None]
 
 
+def test_a_client_that_leaves_while_it_waits_delays_no_neighbour(slow):
+    slow.client(OUTSIDE).says(get("/x") * BURST)
+    for _ in range(20):
+        client = slow.client(OUTSIDE)
+        client.says(get("/gone"))
+        client.goes()
+    slow.client(OUTSIDE).says(get("/neighbour"))
+    slow.passes(1)
+    assert statuses(slow)[-1] == ("/neighbour", 403)
+
+
 def test_clients_behind_a_trusted_proxy_are_counted_each_by_itself(make_world):
     world = make_world(limits={"requests_per_second_per_ip": RATE}, trusted_proxies=["10.0.0.9"])
     proxies = [world.client() for _ in range(2)]
