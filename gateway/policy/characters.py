@@ -29,7 +29,7 @@ def objection(text: str) -> str | None:
     """Why a decoded path may not hold its characters, in one line; None where it may."""
     if text.isascii():
         return None
-    for character in text:
+    for character in dict.fromkeys(text):  # each once, in their order
         if character >= "\x80" and (why := _objection(character)) is not None:
             return f"U+{ord(character):04X} {why}"
     return None
@@ -39,7 +39,9 @@ def fold(text: str) -> str:
     """Text with case folded letter by letter (Unicode simple case folding); what has no single-letter fold stays."""
     if text.isascii():
         return text.lower()
-    return "".join(map(_fold, text))
+    folded = text.casefold()
+    # Full folding works letter by letter too, and never shortens: of this length, no letter became several.
+    return folded if len(folded) == len(text) else "".join(map(_fold, text))
 
 
 def _objection(character: str) -> str | None:

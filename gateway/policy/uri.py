@@ -78,7 +78,7 @@ def _normalise_unusual(target: bytes) -> Target:
     if (why := objection(text)) is not None:
         _reject(why)
     kept = _walk(spelled.decode("ascii").split("/"), text.split("/"))
-    query = _NOT_ASCII.sub(_escape, raw_query).decode("ascii") if mark else None
+    query = _NOT_ASCII.sub(_respell, raw_query).decode("ascii") if mark else None
     return Target(
         "/" + "/".join(spelling for spelling, _ in kept), query, "/" + fold("/".join(name for _, name in kept))
     )
@@ -144,16 +144,23 @@ def _matched(name: str, *, is_last: bool) -> str:
     return cut
 
 
+def _spellings() -> dict[bytes, bytes]:
+    """The one spelling of each byte that is escaped in a path, and of each escape, in whatever case its digits are."""
+    table = {bytes((value,)): b"%%%02X" % value for value in range(256)}
+    for high in _HEX_DIGITS:
+        for low in _HEX_DIGITS:
+            value = int(high + low, 16)
+            spelled = bytes((value,)) if value in _UNRESERVED else b"%%%02X" % value
+            table[f"%{high}{low}".encode("ascii")] = spelled
+    return table
+
+
+_HEX_DIGITS: Final = "0123456789abcdefABCDEF"
+_SPELLING: Final = _spellings()  # a table, since a stranger's path may be all of what needs one
+
+
 def _respell(found: re.Match[bytes]) -> bytes:
-    token = found[0]
-    if len(token) == 1:
-        return b"%%%02X" % token[0]
-    value = int(token[1:], 16)
-    return bytes((value,)) if value in _UNRESERVED else token.upper()
-
-
-def _escape(found: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % found[0][0]
+    return _SPELLING[found[0]]
 
 
 def _reject(detail: str) -> Never:
@@ -191,7 +198,7 @@ def _pattern_path(text: str, path: str) -> str:
     if not path.startswith("/"):
         raise PatternError(f"{text!r} is not a path", "write /prefix, =/exact or ~regex")
     try:
-        spelled = _NOT_ASCII.sub(_escape, path.encode("utf-8", "surrogatepass"))
+        spelled = _NOT_ASCII.sub(_respell, path.encode("utf-8", "surrogatepass"))
         target = normalise(spelled)
     except UriRejected as error:
         raise PatternError(f"no request has the path {text!r}: {error.cause}", "write it without that") from error
