@@ -327,5 +327,5 @@ def test_a_client_that_keeps_coming_back_does_not_lengthen_its_session(gateway, 
         return sessions[-1].ticket_lifetime_hint <= SESSION_SECONDS - 2
 
     until(is_later, "a ticket is told what is left")
-    ends = [session.time + session.ticket_lifetime_hint for session in sessions]
-    assert max(ends) <= ends[0] + 1  # the client's clock may have gone on by a second in between
+    lifetimes = [session.ticket_lifetime_hint for session in sessions]
+    assert lifetimes == sorted(lifetimes, reverse=True)
