@@ -69,9 +69,17 @@ def test_the_answer_to_the_last_request_is_delivered_whole(gateway, mail, versio
 @all_ends
 def test_so_are_the_answers_to_pipelined_requests_and_refusals(gateway, mail, version, end):
     targets = ["/webmail/1", "/webmail/admin", "/webmail/2", *["/webmail/admin"] * 8, "/webmail/3"]
+    may_answer = threading.Event()
+
+    def answer(dialogue):
+        may_answer.wait(AT_ONCE_SECONDS)
+        dialogue.answer(b"first")
+
+    mail.answer("/webmail/1", answer)  # what comes while OpenSSL waits for a close_notify is an error to it
     with Client(gateway.port, version=version) as client:
         client.send(b"".join(client.request("GET", target) for target in targets))
         finish(client, end)
+        may_answer.set()
         answers = [client.answer() for _ in targets]
         assert ends_well(client)
     assert [answer.status for answer in answers] == [403 if "admin" in target else 200 for target in targets]
