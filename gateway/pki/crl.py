@@ -191,15 +191,19 @@ def _sweep(connection: Connection, authority: AuthorityRecord, actor: str, now: 
 
 
 def _next_moment(record: AuthorityRecord, now: datetime) -> datetime:
-    moment = now.replace(microsecond=0) - BACKDATE
-    if record.crl_this_update is not None:
-        moment = max(moment, record.crl_this_update + timedelta(seconds=1))
-    if moment > now:
+    """thisUpdate of the next list: later than that of the last one, unless that one is of this very second.
+
+    Then it is the same, and the number alone says which is newer: openssl dates its lists without setting them back.
+    """
+    last, present = record.crl_this_update, now.replace(microsecond=0)
+    if last is None:
+        return present - BACKDATE
+    if last > present:
         raise OperationError(
-            f"the newest list of '{record.name}' is dated {record.crl_this_update:%Y-%m-%d %H:%M:%S} UTC, after now",
+            f"the newest list of '{record.name}' is dated {last:%Y-%m-%d %H:%M:%S} UTC, after now",
             "Set the clock right, or try again in a minute.",
         )
-    return moment
+    return max(present - BACKDATE, min(last + timedelta(seconds=1), present))
 
 
 def _entry(record: CertificateRecord) -> ListEntry:

@@ -254,8 +254,11 @@ def test_a_list_is_never_dated_in_the_future(desk, corp):
     with pytest.raises(OperationError, match="is dated 2026-11-25 11:55:00 UTC, after now"):
         crl.renew(desk, corp, NOW)
     assert desk.file("corp", "crl").read_bytes() == before
-    latest = NOW + DAY - profiles.BACKDATE + SECOND
-    assert crl.renew(desk, corp, latest).last_update_utc == latest
+    latest = NOW + DAY - profiles.BACKDATE
+    with pytest.raises(OperationError, match="after now"):
+        crl.renew(desk, corp, latest - SECOND)
+    for moment in (latest, latest + SECOND, latest + SECOND):  # a list of this second is followed by another one at once
+        assert crl.renew(desk, corp, moment).last_update_utc == moment
 
 
 def test_lists_made_at_once_do_not_overtake_each_other(desk):
