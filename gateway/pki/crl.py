@@ -191,7 +191,7 @@ def _sweep(connection: Connection, authority: AuthorityRecord, actor: str, now: 
 
 
 def _next_moment(record: AuthorityRecord, now: datetime) -> datetime:
-    """thisUpdate of the next list: later than that of the last one, unless that one is of this very second.
+    """ThisUpdate of the next list: later than that of the last one, unless that one is of this very second.
 
     Then it is the same, and the number alone says which is newer: openssl dates its lists without setting them back.
     """

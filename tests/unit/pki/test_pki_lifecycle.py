@@ -257,7 +257,11 @@ def test_a_list_is_never_dated_in_the_future(desk, corp):
     latest = NOW + DAY - profiles.BACKDATE
     with pytest.raises(OperationError, match="after now"):
         crl.renew(desk, corp, latest - SECOND)
-    for moment in (latest, latest + SECOND, latest + SECOND):  # a list of this second is followed by another one at once
+    for moment in (
+        latest,
+        latest + SECOND,
+        latest + SECOND,
+    ):  # a list of this second is followed by another one at once
         assert crl.renew(desk, corp, moment).last_update_utc == moment
 
 
