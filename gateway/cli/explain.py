@@ -76,7 +76,7 @@ def explain(  # noqa: PLR0913 - a parameter for each option
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.cli import explanation  # noqa: PLC0415 - the same
     from gateway.config.load import load  # noqa: PLC0415 - the same
-    from gateway.tls.files import load_certificates  # noqa: PLC0415 - the same
+    from gateway.x509.loading import load_certificates  # noqa: PLC0415 - the same
 
     question = explanation.Question(
         peer=_address(ip),

@@ -38,9 +38,9 @@ def verify(
     """Judge a client certificate as the gateway would: trusted, or refused with which reason."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.tls.client_cert import judge  # noqa: PLC0415 - the same
-    from gateway.tls.files import load_certificates  # noqa: PLC0415 - the same
     from gateway.tls.revocation import Revocation  # noqa: PLC0415 - the same
     from gateway.tls.trust import Trust, load_anchors, load_lists  # noqa: PLC0415 - the same
+    from gateway.x509.loading import load_certificates  # noqa: PLC0415 - the same
 
     now = clock.now() if at is None else _time(at)
     try:

@@ -11,7 +11,7 @@ from typing import Final
 import aiohttp
 
 from gateway.tls.client_context import client_context
-from gateway.tls.ocsp import MAX_RESPONSE_BYTES, OcspError
+from gateway.x509.ocsp import MAX_RESPONSE_BYTES, OcspError
 
 # A responder answers in milliseconds; the client's first request waits for it.
 TIME_LIMIT_SECONDS: Final = 5.0

@@ -12,8 +12,8 @@ from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
-from gateway.tls.identity import fingerprint
 from gateway.tls.layer import TlsLayer
+from gateway.x509.names import fingerprint
 
 _PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
 

@@ -19,10 +19,10 @@ from cryptography import x509
 
 from gateway import clock, tasks
 from gateway.facts import Identity, Judgement, Reason
-from gateway.tls import ocsp
-from gateway.tls.files import tolerated_serials
-from gateway.tls.ocsp import OcspAnswer, OcspError
-from gateway.tls.revocation import Status
+from gateway.x509 import ocsp
+from gateway.x509.loading import tolerated_serials
+from gateway.x509.ocsp import OcspAnswer, OcspError
+from gateway.x509.status import Status
 
 if TYPE_CHECKING:
     from gateway.proxy.ocsp import OcspClient

@@ -24,7 +24,7 @@ from gateway.errors import GatewayError
 from gateway.supervisor.channel import Channel, ChannelClosed
 from gateway.supervisor.download import Validators, download, open_session
 from gateway.supervisor.lists import ListStore, Plan, check_successor
-from gateway.tls.revocation import RevocationList, parse_lists
+from gateway.x509.revocation_list import RevocationList, parse_lists
 
 # Of what is left of a list's life, this much passes before the next request: two more are left for failures.
 REFRESH_FRACTION: Final = 0.5

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
-from gateway.tls.revocation import RevocationList, parse_lists
 from gateway.tls.trust import check_signer, is_url, load_anchors
+from gateway.x509.revocation_list import RevocationList, parse_lists
 
 # URL → the CAs of all sites that name it.
 Plan = Mapping[str, tuple[x509.Certificate, ...]]

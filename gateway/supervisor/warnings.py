@@ -17,8 +17,8 @@ from cryptography import x509
 from gateway import clock
 from gateway.errors import ConfigError
 from gateway.proxy.snapshot import Snapshot
-from gateway.tls.files import load_certificates
 from gateway.tls.trust import expiry_line
+from gateway.x509.loading import load_certificates
 
 REPEAT_SECONDS: Final = 3600.0
 CHECK_SECONDS: Final = 60.0

@@ -25,13 +25,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.errors import GatewayError
 from gateway.facts import Identity, Judgement, Reason
-from gateway.tls.files import tolerated_serials
-from gateway.tls.identity import IdentityError, fingerprint, identity_of, load_certificate
-from gateway.tls.name_constraints import check_names, constraints_on
-from gateway.tls.paths import PathError
-from gateway.tls.policies import check_policies
-from gateway.tls.revocation import Status
 from gateway.tls.trust import Trust, has_ca_flag
+from gateway.x509.loading import tolerated_serials
+from gateway.x509.name_constraints import check_names, constraints_on
+from gateway.x509.names import IdentityError, fingerprint, identity_of, load_certificate
+from gateway.x509.paths import PathError
+from gateway.x509.policies import check_policies
+from gateway.x509.status import Status
 
 MIN_RSA_BITS: Final = 2048
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})

@@ -37,10 +37,10 @@ from gateway.errors import ConfigError
 from gateway.tls.alpn import select_from
 from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
-from gateway.tls.files import ServerKey, load_certificates, load_private_key
-from gateway.tls.paths import MAX_CHAIN_CERTIFICATES
 from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
 from gateway.tls.trust import Trust, load_trust
+from gateway.x509.loading import ServerKey, load_certificates, load_private_key
+from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from OpenSSL import SSL, crypto
 
-from gateway.tls.der import INTEGER, SEQUENCE, content_of, element, elements
+from gateway.x509.der import INTEGER, SEQUENCE, content_of, element, elements
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]

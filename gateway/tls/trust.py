@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives import hashes
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls.files import load_certificates, read
-from gateway.tls.paths import Paths
-from gateway.tls.revocation import CrlPolicy, Revocation, RevocationList, parse_lists
+from gateway.tls.revocation import CrlPolicy, Revocation
+from gateway.x509.loading import load_certificates, read
+from gateway.x509.paths import Paths
+from gateway.x509.revocation_list import RevocationList, parse_lists
 
 # A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
 DAYS_BEFORE_END: Final = (1, 7, 30)

@@ -11,7 +11,7 @@ from gateway.proxy.inlet import MAX_HELD_BYTES
 from gateway.proxy.service import Service
 from gateway.proxy.status import Statuses
 from gateway.proxy.waiting import WAIT_SECONDS
-from gateway.tls.ocsp import OcspError
+from gateway.x509.ocsp import OcspError
 
 URL = "http://ocsp.example.com/"
 

@@ -14,7 +14,7 @@ from support.web import Page, WebServer
 from gateway.proxy import ocsp as module
 from gateway.proxy.ocsp import OcspClient
 from gateway.proxy.status import Statuses
-from gateway.tls.ocsp import MAX_RESPONSE_BYTES, OcspError
+from gateway.x509.ocsp import MAX_RESPONSE_BYTES, OcspError
 
 ALWAYS = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2099, 1, 1, tzinfo=UTC)}
 

@@ -15,8 +15,8 @@ from gateway.facts import NO_CERTIFICATE, Judgement, Reason
 from gateway.proxy import status as module
 from gateway.proxy.status import Statuses
 from gateway.tls.client_cert import judge
-from gateway.tls.ocsp import OcspError
 from gateway.tls.trust import make_trust
+from gateway.x509.ocsp import OcspError
 
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 ROOT = Ca.make(not_before=BEGIN)

@@ -19,7 +19,7 @@ from gateway.supervisor.channel import Channel
 from gateway.supervisor.download import DownloadError, Validators, download, open_session
 from gateway.supervisor.fetcher import Fetcher, Source, interval_seconds, retry_seconds
 from gateway.supervisor.lists import ListStore
-from gateway.tls.revocation import parse_lists
+from gateway.x509.revocation_list import parse_lists
 
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 ROOT = Ca.make(not_before=BEGIN)

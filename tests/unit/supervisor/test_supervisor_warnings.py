@@ -9,8 +9,8 @@ from support.pki import DAY, NOW, Ca, server
 from gateway import clock
 from gateway.supervisor import warnings as module
 from gateway.supervisor.warnings import Bulletin
-from gateway.tls.revocation import parse_lists
 from gateway.tls.trust import Trust, make_trust
+from gateway.x509.revocation_list import parse_lists
 
 ROOT = Ca.make()
 

@@ -28,9 +28,9 @@ from gateway.clock import now as real_now
 from gateway.errors import GatewayError
 from gateway.facts import Judgement, Reason
 from gateway.tls.client_cert import _check_authorities, _digest_problem, judge
-from gateway.tls.files import load_certificates
-from gateway.tls.paths import MAX_CHAIN_CERTIFICATES
 from gateway.tls.trust import Trust, load_anchors, make_trust
+from gateway.x509.loading import load_certificates
+from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
 
 ROOT = Ca.make()
 

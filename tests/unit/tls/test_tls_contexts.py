@@ -40,9 +40,9 @@ from gateway.errors import ConfigError
 from gateway.tls import certificate_request, contexts, tickets
 from gateway.tls.client_hello import MAX_PROTOCOLS, peek
 from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, peer_certificates
-from gateway.tls.der import INTEGER, SEQUENCE, content_of, elements
 from gateway.tls.judgements import JudgementCache
-from gateway.tls.paths import MAX_CHAIN_CERTIFICATES
+from gateway.x509.der import INTEGER, SEQUENCE, content_of, elements
+from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
 
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2099, 1, 1, tzinfo=UTC)

@@ -6,8 +6,8 @@ from support.pki import DAY, NOW, Ca
 
 from gateway.facts import Reason
 from gateway.tls.judgements import MAX_REMEMBERED_JUDGEMENTS, JudgementCache
-from gateway.tls.revocation import parse_lists
 from gateway.tls.trust import make_trust
+from gateway.x509.revocation_list import parse_lists
 
 ROOT = Ca.make()
 SECOND = timedelta(seconds=1)

@@ -12,9 +12,11 @@ from gateway.clock import now as real_now
 from gateway.errors import ConfigError
 from gateway.facts import Reason
 from gateway.tls.client_cert import examine, judge
-from gateway.tls.files import load_certificates
-from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation, Status, parse_lists
+from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation
 from gateway.tls.trust import Trust, expiry_line, load_anchors, load_lists, make_trust
+from gateway.x509.loading import load_certificates
+from gateway.x509.revocation_list import parse_lists
+from gateway.x509.status import Status
 
 ROOT = Ca.make()
 DER = build_crl(ROOT).public_bytes(Encoding.DER)

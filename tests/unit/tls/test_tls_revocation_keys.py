@@ -8,8 +8,8 @@ from support.pki import NOW, Ca, build_crl, ca_extensions, ec_key
 
 from gateway.facts import Reason
 from gateway.tls.client_cert import judge
-from gateway.tls.revocation import parse_lists
 from gateway.tls.trust import make_trust
+from gateway.x509.revocation_list import parse_lists
 
 
 def usage(*, crl_sign):

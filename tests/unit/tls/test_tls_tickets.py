@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.tls.der import INTEGER, SEQUENCE, element, elements
 from gateway.tls.tickets import shortened
+from gateway.x509.der import INTEGER, SEQUENCE, element, elements
 
 MADE = 1_800_000_000
 

@@ -21,10 +21,10 @@ from support.pki import (
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls import files
-from gateway.tls.files import load_certificates, load_private_key, read
-from gateway.tls.paths import PathError, Paths
 from gateway.tls.trust import is_ca, load_anchors, load_trust
+from gateway.x509 import loading
+from gateway.x509.loading import load_certificates, load_private_key, read
+from gateway.x509.paths import PathError, Paths
 
 ROOT = Ca.make()
 
@@ -46,7 +46,7 @@ def test_a_missing_empty_or_unreadable_file_is_an_error_never_an_empty_list(tmp_
 
 
 def test_the_largest_file_and_one_byte_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(loading, "MAX_FILE_BYTES", 10)
     (tmp_path / "x").write_bytes(b"x" * 10)
     assert read(tmp_path / "x") == b"x" * 10
     (tmp_path / "x").write_bytes(b"x" * 11)

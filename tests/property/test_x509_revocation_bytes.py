@@ -10,8 +10,8 @@ from support.pki import NOW, Ca, build_crl
 
 from gateway.errors import ConfigError
 from gateway.supervisor.lists import check_successor
-from gateway.tls.ocsp import OcspError, verify_response
-from gateway.tls.revocation import Status
+from gateway.x509.ocsp import OcspError, verify_response
+from gateway.x509.status import Status
 
 # The same bytes in every run, so that the same examples break them in the same places: keys of known primes, whose
 # signatures have no chance in them, and serial numbers that are given.

@@ -7,8 +7,8 @@ from support.pki import NOW, Ca, Leaf, build, ca_extensions
 
 from gateway.facts import Reason
 from gateway.tls.client_cert import judge
-from gateway.tls.policies import ANY, check_policies
 from gateway.tls.trust import make_trust
+from gateway.x509.policies import ANY, check_policies
 
 ONE, TWO, THREE = (ObjectIdentifier(f"2.16.840.1.101.3.2.1.48.{number}") for number in (1, 2, 3))
 ROOT = Ca.make()

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509.oid import CertificatePoliciesOID, ObjectIdentifier
 
-from gateway.tls.der import SEQUENCE, element
+from gateway.x509.der import SEQUENCE, element
 
 ANY: Final = CertificatePoliciesOID.ANY_POLICY
 _MAPPINGS: Final = ObjectIdentifier("2.5.29.33")

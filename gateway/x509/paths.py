@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from gateway.errors import GatewayError
-from gateway.tls.identity import MAX_CERTIFICATE_BYTES
+from gateway.x509.names import MAX_CERTIFICATE_BYTES
 
 # Certificates of a client's own chain that are looked at. Real paths have one or two intermediates; the bound is
 # on the signatures that an unauthenticated client can make us check.

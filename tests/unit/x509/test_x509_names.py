@@ -6,8 +6,8 @@ from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 from support.pki import DAY, NOW, UPN_OID, Ca, ec_key, openssl, rsa_key, upn, utf8
 
-from gateway.tls.files import load_certificates
-from gateway.tls.identity import (
+from gateway.x509.loading import load_certificates
+from gateway.x509.names import (
     MAX_CERTIFICATE_BYTES,
     MAX_NAMES,
     IdentityError,

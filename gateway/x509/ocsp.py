@@ -27,8 +27,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from gateway.errors import GatewayError
-from gateway.tls.files import tolerated_serials
-from gateway.tls.revocation import Status
+from gateway.x509.loading import tolerated_serials
+from gateway.x509.status import Status
 
 # A signed answer with the responder's certificate has 2 KiB, with a post-quantum one 20.
 MAX_RESPONSE_BYTES: Final = 64 * 1024

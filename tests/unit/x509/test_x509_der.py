@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.tls.der import INTEGER, SEQUENCE, content_of, element, elements
+from gateway.x509.der import INTEGER, SEQUENCE, content_of, element, elements
 
 LENGTHS = [(0, "3000"), (1, "3001"), (127, "307f"), (128, "308180"), (255, "3081ff"), (256, "30820100")]
 

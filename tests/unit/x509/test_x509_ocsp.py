@@ -12,10 +12,10 @@ from support.ocsp import GOOD, MINUTE, OCSP_SIGNING, REVOKED, UNKNOWN, named, re
 from support.pki import DAY, NOW, Ca, Leaf, build, ec_key, openssl, openssl_leaf, openssl_root, rsa_key
 
 from gateway import clock
-from gateway.tls import ocsp as module
-from gateway.tls.files import load_certificates
-from gateway.tls.ocsp import OcspError, request_for, responder_url, verify_response
-from gateway.tls.revocation import Status
+from gateway.x509 import ocsp as module
+from gateway.x509.loading import load_certificates
+from gateway.x509.ocsp import OcspError, request_for, responder_url, verify_response
+from gateway.x509.status import Status
 
 ROOT = Ca.make()
 OTHER = Ca.make("CN=Other")

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from gateway.errors import GatewayError
 from gateway.facts import Identity
-from gateway.tls.files import tolerated_serials
+from gateway.x509.loading import tolerated_serials
 
 # A person's certificate has 1 to 3 KiB; a qualified one with policies and pictures' hashes may have 8.
 MAX_CERTIFICATE_BYTES: Final = 32 * 1024

@@ -1,0 +1,100 @@
+"""Certificate revocation lists as they are read: whole, of a kind that is understood, with an end.
+
+What this module keeps true: a list of a kind that covers only a part (delta, indirect, partitioned, some reasons) is
+refused, never taken for a whole one. Every entry counts, whatever its reason: a certificate on hold is out, and
+`removeFromCRL` has no meaning in a complete list. Sources: RFC 5280 section 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+
+from gateway.errors import ConfigError
+from gateway.x509.loading import tolerated_serials
+
+# Fraction of a list's life after which a missing successor is worth a warning.
+WARN_AFTER_LIFE_FRACTION: Final = 0.8
+_PEM: Final = b"-----BEGIN X509 CRL-----"
+_PEM_END: Final = b"-----END X509 CRL-----"
+# Critical extensions whose meaning is "this is a complete list" anyway. RFC 5280 section 5.2.
+_HARMLESS: Final = (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName, x509.FreshestCRL)
+# Extensions that make a list cover only a part, critical or not.
+_PARTIAL: Final = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
+_WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
+# What `cryptography` raises for broken bytes; TypeError for a text of a name that is typed as a BIT STRING, say.
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RevocationList:
+    """One complete list; whose key signed it is not known yet."""
+
+    source: str  # file or URL, for messages
+    crl: x509.CertificateRevocationList
+    issuer: x509.Name  # of the list, read when it was loaded: `crl.issuer` of a broken one raises only when asked
+    number: int  # -1 where there is none
+    this_update: datetime
+    next_update: datetime
+    serials: frozenset[int]
+
+    def is_signed_by(self, ca: x509.Certificate) -> bool:
+        """True when `ca`'s key made the signature."""
+        try:
+            return self.crl.is_signature_valid(ca.public_key())  # type: ignore[arg-type]
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return False
+
+    def warning(self, now: datetime) -> str | None:
+        """One line when the list is outdated or soon will be."""
+        end = f"{self.next_update:%Y-%m-%d %H:%M} UTC"
+        if now > self.next_update:
+            return f"{self.source}: the revocation list is outdated since {end}; publish a new one"
+        life = self.next_update - self.this_update
+        if now > self.this_update + life * WARN_AFTER_LIFE_FRACTION:
+            return f"{self.source}: the revocation list ends {end}; publish a new one"
+        return None
+
+
+def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
+    """Every list in PEM text, or one in DER. Raises `ConfigError` for one that can't be used."""
+    try:
+        crls = [x509.load_pem_x509_crl(block) for block in _pem_blocks(data)] or [x509.load_der_x509_crl(data)]
+        return tuple(_revocation_list(crl, source) for crl in crls)
+    except _UNREADABLE as error:
+        raise ConfigError(f"{source}: not a readable revocation list ({error})", "use PEM or DER CRLs") from error
+
+
+def _pem_blocks(data: bytes) -> list[bytes]:
+    blocks = []
+    for part in data.split(_PEM)[1:]:
+        body, end, _rest = part.partition(_PEM_END)
+        blocks.append(_PEM + body + end)
+    return blocks
+
+
+def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
+    number = -1
+    for extension in crl.extensions:
+        if isinstance(extension.value, x509.CRLNumber):
+            number = extension.value.crl_number
+        if isinstance(extension.value, _PARTIAL) or (extension.critical and not isinstance(extension.value, _HARMLESS)):
+            raise ConfigError(
+                f"{source}: the list has the extension {extension.oid.dotted_string}, so it is not a complete one",
+                "publish a complete revocation list (no delta, no indirect, no partitioned list)",
+            )
+    if isinstance(crl.signature_hash_algorithm, _WEAK_DIGESTS):
+        raise ConfigError(f"{source}: the list is signed with a digest that can be forged", "sign it with SHA-256")
+    if crl.next_update_utc is None:
+        raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
+    with tolerated_serials():
+        serials = frozenset(entry.serial_number for entry in crl)
+    return RevocationList(source, crl, crl.issuer, number, crl.last_update_utc, crl.next_update_utc, serials)
