@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -28,17 +27,10 @@ from gateway.config.files import (
 from gateway.config.problems import Place, Problems, quote
 from gateway.config.reading import Value
 from gateway.errors import ConfigError
+from gateway.x509.unreadable import UNREADABLE
 
 EXPIRY_WARNING_DAYS: Final = 30  # a month is enough for every CA's paperwork
 RSA_MINIMUM_BITS: Final = 2048  # what OpenSSL takes at its default security level 2
-# What `cryptography` raises for the parts of a certificate that it reads only when asked for them.
-_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
-_UNREADABLE_EXTENSION: Final = (
-    *_UNREADABLE,
-    x509.ExtensionNotFound,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
 _WEAK_HASHES: Final = (hashes.SHA1, hashes.MD5)
 _LIST_SIGNERS: Final = (
     rsa.RSAPublicKey,
@@ -174,7 +166,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
         extensions = certificate.extensions
         if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
-    except _UNREADABLE_EXTENSION:
+    except UNREADABLE:
         return False
     try:
         return extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
@@ -186,7 +178,7 @@ def is_constrained(certificate: x509.Certificate) -> bool:
     """True for a CA with name constraints of any kind."""
     try:
         certificate.extensions.get_extension_for_class(x509.NameConstraints)
-    except _UNREADABLE_EXTENSION:
+    except UNREADABLE:
         return False
     return True
 
@@ -195,7 +187,7 @@ def weakness_of_key(certificate: x509.Certificate) -> str | None:
     """Why TLS refuses the certificate's key; None where it doesn't."""
     try:
         key = certificate.public_key()
-    except _UNREADABLE:
+    except UNREADABLE:
         return "a key that cannot be read"
     match key:
         case rsa.RSAPublicKey() if key.key_size < RSA_MINIMUM_BITS:
@@ -214,7 +206,7 @@ def is_weakly_signed(certificate: x509.Certificate) -> bool:
         return False
     try:
         return isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES)
-    except _UNREADABLE:
+    except UNREADABLE:
         return True
 
 
@@ -224,7 +216,7 @@ def uncovered_hosts(certificate: x509.Certificate, hosts: tuple[str, ...]) -> tu
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = {name.lower() for name in san.get_values_for_type(x509.DNSName)}
         addresses = {str(address) for address in san.get_values_for_type(x509.IPAddress)}
-    except _UNREADABLE_EXTENSION:
+    except UNREADABLE:
         names, addresses = set(), set()
 
     def is_covered(host: str) -> bool:
@@ -253,7 +245,7 @@ def name_of(certificate: x509.Certificate) -> str:
 def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except (*_UNREADABLE, InvalidSignature):
+    except UNREADABLE:
         return False
     return True
 
@@ -262,14 +254,14 @@ def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bo
     try:
         key = issuer.public_key()
         return isinstance(key, _LIST_SIGNERS) and crl.is_signature_valid(key)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
 
 
 def _spki(certificate: x509.Certificate) -> bytes | None:
     try:
         return _key_bytes(certificate.public_key())
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.errors import ConfigError
+from gateway.x509.unreadable import UNREADABLE
 
 FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public revocation lists have some 30 MiB
 _CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
@@ -78,7 +78,7 @@ def load_private_key(path: Path, password: str | None = None, *, may_be_encrypte
         raise ConfigError(f"{path} is encrypted", "give its password with key_password: ${NAME}")
     try:
         return _readable(load_pem_private_key, data, password.encode() if is_encrypted and password else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         if is_encrypted:
             raise ConfigError(f"{path} cannot be decrypted", "correct key_password") from error
         raise ConfigError(f"{path} holds a broken private key", "export it again as PEM") from error
@@ -125,7 +125,7 @@ def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: b
 def _mapped(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path} holds {what}", "put the right file there, whole and in PEM") from error
 
 

@@ -17,8 +17,7 @@ from gateway.pki import crl
 from gateway.pki.desk import Desk
 from gateway.pki.files import make_folder
 from gateway.pki.registry.tables import AUTHORITIES
-
-_Stamp = tuple[int, int, int] | None
+from gateway.stamps import Stamp, stamp_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Copies:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[Path, tuple[_Stamp, int]] = {}  # file → what it looked like, the number of its list
+        self._known: dict[Path, tuple[Stamp, int]] = {}  # file → what it looked like, the number of its list
 
     def refresh(self, always: Collection[str]) -> Refreshed:
         """Write what is older than the registry's, for the authorities that have a folder here, and for `always`.
@@ -58,7 +57,7 @@ class Copies:
             return [(name, number) for name, number in connection.execute(query)]
 
     def _bring_up(self, file: Path, name: str, number: int) -> bool:
-        stamp = _stamp(file)
+        stamp = stamp_of(file)
         known = self._known.get(file)
         if known is None or known[0] != stamp:
             known = self._known[file] = stamp, crl.number_in(file)
@@ -68,11 +67,3 @@ class Copies:
         make_folder(file.parent)
         crl.publish(self._desk, name)
         return True
-
-
-def _stamp(file: Path) -> _Stamp:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

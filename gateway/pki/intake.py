@@ -22,7 +22,7 @@ from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
 from gateway.pki.registry.certificates import can_be_listed, serial_text
 from gateway.pki.registry.records import ListEntry, RevocationReason
-from gateway.pki.unreadable import UNREADABLE
+from gateway.x509.unreadable import UNREADABLE
 
 MAX_CRL_NUMBER: Final = 2**62  # the registry's numbers have 63 bits, and it goes on from here
 # Extensions with which a list is a whole one all the same, critical or not (RFC 5280 section 5.2).

@@ -27,7 +27,7 @@ from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.engine import Registry
 from gateway.pki.registry.records import CertificateRecord, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
-from gateway.pki.unreadable import UNREADABLE
+from gateway.x509.unreadable import UNREADABLE
 
 # A request for one certificate is about 120 bytes, with a nonce and a signature below 4 KiB.
 MAX_REQUEST_BYTES: Final = 8 * 1024

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -23,6 +22,7 @@ from gateway.pki.keys import are_equal, make
 from gateway.pki.ocsp import Signer
 from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KeyKind
+from gateway.stamps import Stamp, stamp_of
 
 DAYS: Final = 30
 RENEW_BEFORE: Final = timedelta(days=10)
@@ -73,7 +73,7 @@ class SignerFiles:
     def __call__(self, name: str) -> Signer | None:
         """The authority's signer; None where it has none. Raises `UsageError` where none ever fitted."""
         # Looked at before they are read: what changes meanwhile is seen as changed the next time.
-        stamps = tuple(_stamp(self._desk.file(name, suffix)) for suffix in ("ocsp.crt", "ocsp.key"))
+        stamps = tuple(stamp_of(self._desk.file(name, suffix)) for suffix in ("ocsp.crt", "ocsp.key"))
         before = self._known.get(name)
         if before is not None and before[0] == stamps:
             return before[1]
@@ -91,15 +91,7 @@ class SignerFiles:
         return signer
 
 
-_Stamps = tuple[tuple[int, int, int] | None, ...]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+_Stamps = tuple[Stamp, ...]
 
 
 def is_due(signer: Signer | None, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import UsageError
 from gateway.pki.keys import PublicKey, check
-from gateway.pki.unreadable import UNREADABLE
+from gateway.x509.unreadable import UNREADABLE
 
 _ASKED_BY_ANYBODY: Final = (x509.SubjectKeyIdentifier,)
 

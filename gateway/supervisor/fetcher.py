@@ -112,11 +112,12 @@ class Source:
         """Ask once; returns after how many seconds to ask again."""
         try:
             lists = await self._fetch(session)
-        except GatewayError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a server sends, the other URLs are fetched
+            cause = error.cause if isinstance(error, GatewayError) else f"{self.url}: {type(error).__name__}: {error}"
             self._failures += 1
             seconds = retry_seconds(self._failures, random.random())  # noqa: S311 - spreads load, guards nothing
             what_counts = "there is no list" if self._store.read(self.url) is None else "the last good list stays"
-            _log.warning("%s; %s, next try in %.0f s", error.cause, what_counts, seconds)
+            _log.warning("%s; %s, next try in %.0f s", cause, what_counts, seconds)
             return seconds
         self._failures = 0
         return interval_seconds(lists, clock.unix_seconds(), random.random())  # noqa: S311 - the same

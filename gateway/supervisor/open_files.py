@@ -32,7 +32,10 @@ def limit() -> int:
 
 def count() -> int:
     """How many files this process has open."""
-    return sum(1 for _ in _FOLDER.iterdir()) - 1  # not the folder itself
+    try:
+        return sum(1 for _ in _FOLDER.iterdir()) - 1  # not the folder itself
+    except OSError:  # no descriptor is left to look with
+        return limit()
 
 
 def shortage(connections: int) -> str | None:

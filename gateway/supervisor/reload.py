@@ -16,12 +16,10 @@ from gateway.config.problems import Problem
 from gateway.errors import ConfigError
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream_tls import upstream_tls
+from gateway.stamps import Stamp, stamp_of
 from gateway.supervisor.lists import ListStore, stored_lists
 from gateway.supervisor.snapshot import build_snapshot
 from gateway.tls.trust import is_url
-
-# (inode, size, modification time in nanoseconds) of a file, or None where there is none.
-Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +103,4 @@ def watched_files(config: Config, lists: ListStore) -> frozenset[Path]:
 
 def stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
     """What can be seen of the files from outside."""
-    return {path: _stamp(path) for path in paths}
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return {path: stamp_of(path) for path in paths}

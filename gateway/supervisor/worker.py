@@ -36,6 +36,10 @@ from gateway.supervisor.reload import Revision, read_revision
 
 # Longer than any ordinary answer; a long poll is cut and made anew by its client.
 DRAIN_SECONDS: Final = 30.0
+# What the master could read and this worker couldn't (it may have had no free descriptor) is tried again, ever later: a
+# revocation must not wait for the next one. The first two tries of a flood that ends soon cost little.
+FIRST_RETRY_SECONDS: Final = 1.0
+MAX_RETRY_SECONDS: Final = 30.0
 
 _log = logging.getLogger("gateway.worker")
 Listening = Sequence[tuple[Listener, socket.socket]]
@@ -83,6 +87,8 @@ class Worker:
         self._master = Link(master, loop, self._obey, self._stopping.set)
         self._reload: asyncio.Task[None] | None = None
         self._next_source: bytes | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_seconds = FIRST_RETRY_SECONDS
         self._started = clock.unix_seconds()
 
     async def run(self, listening: Listening) -> None:
@@ -132,15 +138,21 @@ class Worker:
     def _obey(self, message: Message) -> None:
         match message:
             case {"do": "reload", "source": str(source)}:
-                self._next_source = source.encode("utf-8", "surrogateescape")
-                if self._reload is None:
-                    self._reload = tasks.spawn(self._reload_all(), name="reload")
+                self._begin_reload(source.encode("utf-8", "surrogateescape"))
             case {"do": "ban", "bans": dict(bans)}:
                 self._service.bans = bans
             case {"do": "status"}:
                 self._master.send({"is": "status", **self._status()})
             case _:
                 _log.error("the master said %r, which means nothing here", message)
+
+    def _begin_reload(self, source: bytes) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._next_source = source
+        if self._reload is None:
+            self._reload = tasks.spawn(self._reload_all(), name="reload")
 
     async def _reload_all(self) -> None:
         """Reload until nothing newer was asked for. Reading files happens beside the loop, the swap in it."""
@@ -161,6 +173,11 @@ class Worker:
                 error = f"{type(found).__name__}: {found}"
                 _log.exception("the worker %d keeps its old configuration", os.getpid())
             self._master.send({"is": "reloaded", "error": error})
+            if error is None:
+                self._retry_seconds = FIRST_RETRY_SECONDS
+            elif self._next_source is None:
+                self._retry = self._loop.call_later(self._retry_seconds, self._begin_reload, source)
+                self._retry_seconds = min(MAX_RETRY_SECONDS, 2 * self._retry_seconds)
         self._reload = None
 
     def _status(self) -> Message:

@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -32,6 +31,7 @@ from gateway.x509.names import IdentityError, fingerprint, identity_of, load_cer
 from gateway.x509.paths import PathError
 from gateway.x509.policies import check_policies
 from gateway.x509.status import Status
+from gateway.x509.unreadable import UNREADABLE
 
 MIN_RSA_BITS: Final = 2048
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
@@ -77,7 +77,7 @@ def examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: date
             path, until, is_constrained = _examine(leaf, leaf_der, chain_der, identity, trust, now)
     except _RefusedError as refused:
         return Examination(Judgement(identity, refused.reason, refused.cause), None, is_alone=False)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         detail = "a certificate on the path to the CA is not readable"
         return Examination(Judgement(identity, Reason.CERTIFICATE_UNTRUSTED, detail), None, is_alone=False)
     ders = tuple(_der(ca) for ca in path)
@@ -137,7 +137,7 @@ def _check_strength(leaf: x509.Certificate, path: Path) -> None:
 def _key_problem(certificate: x509.Certificate) -> str | None:
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return "a key of an unknown kind"
     match key:
         case rsa.RSAPublicKey():
@@ -153,7 +153,7 @@ def _key_problem(certificate: x509.Certificate) -> str | None:
 def _digest_problem(certificate: x509.Certificate) -> str | None:
     try:
         digest = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
+    except UNREADABLE:
         return "an unknown algorithm"
     if digest is None or digest.name in _DIGESTS:  # None: Ed25519 and Ed448 have their own
         return None

@@ -23,6 +23,7 @@ from gateway.tls.revocation import CrlPolicy, Revocation
 from gateway.x509.loading import load_certificates, read
 from gateway.x509.paths import Paths
 from gateway.x509.revocation_list import RevocationList, parse_lists
+from gateway.x509.unreadable import UNREADABLE
 
 # A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
 DAYS_BEFORE_END: Final = (1, 7, 30)
@@ -149,17 +150,14 @@ def is_ca(certificate: x509.Certificate) -> bool:
     """True for a v3 certificate with basicConstraints CA:TRUE, and for a self-issued one of v1 (old roots)."""
     if certificate.version is x509.Version.v1:
         return certificate.issuer == certificate.subject
-    try:
-        return has_ca_flag(certificate)
-    except x509.UnsupportedGeneralNameType:  # nor do we judge with what we can't read
-        return False
+    return has_ca_flag(certificate)
 
 
 def has_ca_flag(certificate: x509.Certificate) -> bool:
     """True when basicConstraints says CA:TRUE (RFC 5280 section 4.2.1.9)."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except UNREADABLE:
         return False
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
 from gateway.errors import ConfigError
+from gateway.x509.unreadable import UNREADABLE
 
 # A bundle of every public CA has 250 KiB; a CRL of 100,000 entries has 4 MiB.
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
@@ -70,7 +70,7 @@ def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
             if b"-----BEGIN" in data:
                 return tuple(x509.load_pem_x509_certificates(data))
             return (x509.load_der_x509_certificate(data),)
-        except x509.InvalidVersion as error:  # is no ValueError
+        except UNREADABLE as error:
             raise ValueError(str(error)) from error
 
 
@@ -88,7 +88,7 @@ def load_private_key(path: Path, password: str | None) -> ServerKey:
             if secret is None:
                 raise ConfigError(f"{path}: the key is encrypted", "set key_password, best from ${NAME}") from None
             key = serialization.load_pem_private_key(data, None)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         remedy = "check key_password" if secret else "use a PEM private key"
         raise ConfigError(f"{path}: not a readable private key ({error})", remedy) from error
     if not isinstance(key, ServerKey):

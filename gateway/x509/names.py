@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 from gateway.errors import GatewayError
 from gateway.facts import Identity
 from gateway.x509.loading import tolerated_serials
+from gateway.x509.unreadable import UNREADABLE
 
 # A person's certificate has 1 to 3 KiB; a qualified one with policies and pictures' hashes may have 8.
 MAX_CERTIFICATE_BYTES: Final = 32 * 1024
@@ -61,7 +62,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
     with tolerated_serials():
         try:
             return x509.load_der_x509_certificate(der)
-        except (ValueError, x509.InvalidVersion) as error:
+        except UNREADABLE as error:
             raise IdentityError("the certificate is not readable DER") from error
 
 
@@ -74,7 +75,7 @@ def identity_of(
     try:
         with tolerated_serials():
             return _identity(certificate, chain_der, path_fingerprints)
-    except (ValueError, OverflowError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise IdentityError("the certificate's names, dates or extensions are not readable") from error
 
 

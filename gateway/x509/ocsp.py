@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -29,6 +29,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from gateway.errors import GatewayError
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.status import Status
+from gateway.x509.unreadable import UNREADABLE
 
 # A signed answer with the responder's certificate has 2 KiB, with a post-quantum one 20.
 MAX_RESPONSE_BYTES: Final = 64 * 1024
@@ -48,10 +49,6 @@ _MIN_RSA_BITS: Final = 2048
 _DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 # In a CertID they name the issuer and prove nothing, so SHA-1 does as well.
 _ID_DIGESTS: Final = (hashes.SHA1, *_DIGESTS)
-_UNREADABLE: Final = (
-    *(ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension),
-    *(x509.UnsupportedGeneralNameType, x509.InvalidVersion),
-)
 _STATUSES: Final = {
     ocsp.OCSPCertStatus.GOOD: Status.GOOD,
     ocsp.OCSPCertStatus.REVOKED: Status.REVOKED,
@@ -81,7 +78,7 @@ def request_for(
         with tolerated_serials():
             builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, digest or hashes.SHA1())  # noqa: S303
             return builder.build().public_bytes(Encoding.DER)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise OcspError(f"no request can be made for this certificate ({error})") from error
 
 
@@ -92,7 +89,7 @@ def responder_url(leaf: x509.Certificate) -> str:
             location = description.access_location
             if description.access_method == AuthorityInformationAccessOID.OCSP and _is_usable(location):
                 return str(location.value)
-    except (*_UNREADABLE, x509.ExtensionNotFound):
+    except UNREADABLE:
         pass
     raise OcspError("the certificate names no OCSP responder", "name one: ocsp: {responder: http://…}")
 
@@ -116,7 +113,7 @@ def verify_response(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate
             return _verify(der, leaf, issuer, now)
     except InvalidSignature as error:
         raise OcspError("the answer's signature is not that of the responder it names") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise OcspError("the answer is not readable") from error
 
 
@@ -155,7 +152,7 @@ def _signers(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetim
         try:
             certificate.verify_directly_issued_by(issuer)
             usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        except (*_UNREADABLE, x509.ExtensionNotFound):
+        except UNREADABLE:
             continue
         is_valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
         if is_valid and ExtendedKeyUsageOID.OCSP_SIGNING in usages and _is_strongly_signed(certificate):

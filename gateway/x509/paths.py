@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from gateway.errors import GatewayError
 from gateway.x509.names import MAX_CERTIFICATE_BYTES
+from gateway.x509.unreadable import UNREADABLE
 
 # Certificates of a client's own chain that are looked at. Real paths have one or two intermediates; the bound is
 # on the signatures that an unauthenticated client can make us check.
@@ -105,7 +105,7 @@ def _issued_by_others(anchors: Sequence[x509.Certificate]) -> dict[x509.Certific
 def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
     return True
 
@@ -115,7 +115,7 @@ def _is_constrained(certificate: x509.Certificate) -> bool:
         certificate.extensions.get_extension_for_class(x509.NameConstraints)
     except x509.ExtensionNotFound:
         return False
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         return True  # what can't be read may be one
     return True
 

@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from gateway.errors import ConfigError
 from gateway.x509.loading import tolerated_serials
+from gateway.x509.unreadable import UNREADABLE
 
 # Fraction of a list's life after which a missing successor is worth a warning.
 WARN_AFTER_LIFE_FRACTION: Final = 0.8
@@ -27,11 +27,6 @@ _HARMLESS: Final = (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlte
 # Extensions that make a list cover only a part, critical or not.
 _PARTIAL: Final = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
 _WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
-# What `cryptography` raises for broken bytes; TypeError for a text of a name that is typed as a BIT STRING, say.
-_UNREADABLE: Final = (
-    *(ValueError, TypeError, UnsupportedAlgorithm),
-    *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion),
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +45,7 @@ class RevocationList:
         """True when `ca`'s key made the signature."""
         try:
             return self.crl.is_signature_valid(ca.public_key())  # type: ignore[arg-type]
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except UNREADABLE:
             return False
 
     def warning(self, now: datetime) -> str | None:
@@ -69,7 +64,7 @@ def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
     try:
         crls = [x509.load_pem_x509_crl(block) for block in _pem_blocks(data)] or [x509.load_der_x509_crl(data)]
         return tuple(_revocation_list(crl, source) for crl in crls)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{source}: not a readable revocation list ({error})", "use PEM or DER CRLs") from error
 
 

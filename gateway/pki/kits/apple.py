@@ -20,8 +20,8 @@ from gateway.errors import UsageError
 from gateway.pki import pkcs8
 from gateway.pki.keys import PrivateKey, are_equal
 from gateway.pki.kits.kit import KitFile, Person
-from gateway.pki.unreadable import UNREADABLE
 from gateway.pki.words import KitKind
+from gateway.x509.unreadable import UNREADABLE
 
 _SUFFIX: Final = ".mobileconfig"
 # TargetDeviceType: without it an iPhone asks whether the profile is for itself or for the watch.

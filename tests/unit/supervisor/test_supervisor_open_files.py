@@ -31,6 +31,24 @@ def test_open_files_are_counted_one_by_one():
     assert open_files.count() == before
 
 
+ALL_ARE_TAKEN = """
+import os, resource
+from gateway.supervisor import open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+while True:
+    try:
+        os.dup(0)
+    except OSError:
+        break
+print(open_files.count())
+"""
+
+
+def test_where_none_is_left_all_are_open():
+    told = subprocess.run([sys.executable, "-c", ALL_ARE_TAKEN], capture_output=True, text=True, check=True, timeout=30)
+    assert told.stdout == "64\n"
+
+
 def test_too_few_files_for_so_many_connections_are_told_with_a_remedy(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20_512, 20_512))
     assert open_files.shortage(10_000) is None

@@ -1,5 +1,6 @@
 """A file that changes while it is being read is seen as changed afterwards."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -50,3 +51,15 @@ def test_a_list_replaced_in_the_middle_of_the_reading_is_seen_as_changed(config,
     monkeypatch.setattr(reload, "build_snapshot", slowly)
     revision = reload.read_revision(config)
     assert [path for path, stamp in reload.stamps(revision.stamps).items() if stamp != revision.stamps[path]] == [crl]
+
+
+def test_a_file_that_is_replaced_with_its_old_date_and_size_is_seen_as_changed(tmp_path):
+    """As `cp -p` over the same file does: the inode, the size and the date stay."""
+    path = tmp_path / "ca.crl"
+    path.write_bytes(b"old")
+    before, stamps = path.stat(), reload.stamps([path])
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the file system's clock goes on in steps
+        path.write_bytes(b"new")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert reload.stamps([path]) != stamps

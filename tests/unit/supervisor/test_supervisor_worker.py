@@ -1,6 +1,7 @@
 """A worker in this very process, with its clients and its master in a thread beside it."""
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -183,6 +184,29 @@ def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, confi
 
     assert serve(talk)[-1]["rule"] == "three"
     assert [yaml.safe_load(source)["rules"][0]["name"] for source in read] == ["one", "three"]
+
+
+def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
+    """Without a free descriptor a worker kept its old lists for good."""
+    real = worker.read_revision
+    failures = [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    def read(*arguments):
+        if failures:
+            raise failures.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(worker, "read_revision", read)
+    monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 0.01)
+
+    def talk(dialogue):
+        dialogue.tell(do="reload", source=config(rules=[{"name": "new", "action": "deny"}]).read_text())
+        for _ in range(2):
+            assert "Too many open files" in dialogue.hears()["error"]
+        assert dialogue.hears() == {"is": "reloaded", "error": None}
+        dialogue.ask()
+
+    assert [record["rule"] for record in serve(talk)] == ["new"]
 
 
 def test_a_reload_that_fails_in_a_way_nobody_thought_of_is_not_the_last(serve, config, monkeypatch, caplog):
