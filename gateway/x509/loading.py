@@ -64,14 +64,19 @@ def _remedy(data: bytes, name: str) -> str:
 
 
 def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
-    """Certificates from PEM text or one DER certificate. Raises `ValueError`."""
+    """Certificates from PEM text or one DER certificate, their names and dates readable. Raises `ValueError`."""
     with tolerated_serials():
         try:
             if b"-----BEGIN" in data:
-                return tuple(x509.load_pem_x509_certificates(data))
-            return (x509.load_der_x509_certificate(data),)
+                found = tuple(x509.load_pem_x509_certificates(data))
+            else:
+                found = (x509.load_der_x509_certificate(data),)
+            for certificate in found:  # these parts are read when they are asked for
+                _ = certificate.subject, certificate.issuer, certificate.version, certificate.serial_number
+                _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         except UNREADABLE as error:
             raise ValueError(str(error)) from error
+    return found
 
 
 def load_private_key(path: Path, password: str | None) -> ServerKey:

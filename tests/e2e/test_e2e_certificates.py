@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import ssl
+import subprocess
+import sys
 from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.client import VERSIONS, Client, ask, context_for, curl, s_client
@@ -13,6 +17,7 @@ from support.gateway import INSIDE, OUTSIDE
 
 pytestmark = pytest.mark.e2e
 
+UNREADABLE = Path(__file__).parents[1] / "golden" / "certificates"
 GOOD = ["alice", "v3", "rsa4096", "p256", "p384", "ec_ca", "chained"]
 WEAK = ["rsa1024", "sha1"]
 REFUSED = {
@@ -221,3 +226,32 @@ def test_the_log_has_the_judges_words_and_the_certificate(gateway, credentials, 
     else:
         assert re.fullmatch(DETAILS[name], record["detail"])
     assert (record["cert_subject"] is None) == (name in {None, "unreadable"})
+
+
+@both_versions
+@pytest.mark.parametrize("name", ["bitstring", "nc-ip4"])
+def test_parts_that_cannot_be_read_get_a_page_and_a_line_in_the_log(gateway, mail, credentials, name, version):
+    shown = SimpleNamespace(certificate=UNREADABLE / f"{name}.crt", key=UNREADABLE / f"{name}.key")
+
+    answer = ask(gateway.port, "/webmail", source=OUTSIDE, context=context_for(credentials.server_ca, shown, version))
+
+    assert answer.verdict == (403, "certificate_untrusted")
+    assert not mail.received
+    record = gateway.log.of(answer.get("X-Request-Id"))
+    der = ssl.PEM_cert_to_DER_cert(shown.certificate.read_text())
+    assert record["cert_fingerprint"] == sha256(der).hexdigest()
+    assert record["detail"]
+    assert "Traceback" not in gateway.errors
+
+
+@pytest.mark.parametrize("ca", ["bitstring", "nc-ip4"])
+@pytest.mark.parametrize("leaf", ["bitstring", "nc-ip4"])
+def test_parts_that_cannot_be_read_get_a_verdict_from_the_command(ca, leaf):
+    files = ("--ca", UNREADABLE / f"{ca}.crt", UNREADABLE / f"{leaf}.crt")
+    command = [sys.executable, "-m", "gateway", "cert", "verify", *map(str, files)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+    assert done.returncode in (1, 2), done.stdout
+    assert "Traceback" not in done.stderr
+    assert done.stdout or done.stderr
