@@ -243,6 +243,7 @@ def main() -> None:
         raise SystemExit("two cores are needed, one for the servers and one for the load")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.environ.setdefault("GATEWAY_DUMPABLE", "1")  # memory is read from /proc
     with contextlib.ExitStack() as stack:
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from gateway.admin.state import LiftAnswer, State
 from gateway.errors import OperationError
 from gateway.logs.error_log import begin_error_log
 from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.dumps import forbid_reading
 from gateway.supervisor.link import Link
 
 # The master answers within a little more than a second, with whatever it knows by then.
@@ -37,6 +38,7 @@ def main() -> None:
     begin_error_log()
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-admin", encoding="ascii")  # what ps and top show
+    forbid_reading()
     channel, listening, bound_host = sys.argv[1:]
     asyncio.run(
         serve(

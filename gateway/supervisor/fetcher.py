@@ -23,6 +23,7 @@ from gateway import clock, tasks
 from gateway.errors import GatewayError
 from gateway.supervisor.channel import Channel, ChannelClosed
 from gateway.supervisor.download import Validators, download, open_session
+from gateway.supervisor.dumps import forbid_reading
 from gateway.supervisor.lists import ListStore, Plan, check_successor
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
@@ -45,6 +46,7 @@ def serve(plan: Plan, store: ListStore, master: Channel) -> None:
     """Fetch until SIGTERM, or until the master is gone."""
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-fetch", encoding="ascii")  # what ps and top show
+    forbid_reading()
     asyncio.run(Fetcher(plan, store).run(master))
 
 

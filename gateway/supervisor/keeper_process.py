@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 import sys
@@ -19,15 +18,16 @@ from gateway.keeper.keeper import Keeper
 from gateway.keeper.plan import from_message
 from gateway.logs.error_log import begin_error_log
 from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.dumps import forbid_reading
 from gateway.supervisor.link import Link
 
 
 def main() -> None:
     """The program: descriptor of the channel."""
     begin_error_log()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-keeper", encoding="ascii")  # what ps and top show
+    forbid_reading()
     asyncio.run(serve(Channel(socket.socket(fileno=int(sys.argv[1])))))
 
 

@@ -22,7 +22,7 @@ from gateway.errors import ConfigError
 from gateway.keeper.plan import plan_of
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.tally import Tally
-from gateway.supervisor import open_files, worker
+from gateway.supervisor import dumps, open_files, worker
 from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
@@ -93,6 +93,7 @@ class Master:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
         self._watch_signals()
         config = self._revision.config
+        dumps.forbid_core_dumps()
         open_files.raise_limit()
         if (line := open_files.shortage(config.limits.connections)) is not None:
             _log.warning("%s", line)

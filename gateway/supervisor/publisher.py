@@ -24,6 +24,7 @@ from gateway.pki.desk import Desk
 from gateway.pki.ocsp_signer import SignerFiles
 from gateway.pki.registry.engine import Registry
 from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.dumps import forbid_reading
 from gateway.supervisor.link import Link
 from gateway.supervisor.publications import Publications
 
@@ -43,6 +44,7 @@ def main() -> None:
     begin_error_log()
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-publish", encoding="ascii")  # what ps and top show
+    forbid_reading()
     channel, listening = map(int, sys.argv[1:])
     asyncio.run(serve(Channel(socket.socket(fileno=channel)), socket.socket(fileno=listening)))
 

@@ -28,7 +28,7 @@ from gateway.proxy.publisher import Publisher
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
 from gateway.proxy.tally import Tally
-from gateway.supervisor import open_files
+from gateway.supervisor import dumps, open_files
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
 from gateway.supervisor.loop import WorkerLoop
@@ -57,6 +57,7 @@ def serve(
     revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel, shared: Shared | None = None
 ) -> None:
     """Serve until SIGTERM, or until the master is gone."""
+    dumps.forbid_reading()
     loop = WorkerLoop()
     asyncio.set_event_loop(loop)
     try:

@@ -66,6 +66,7 @@ def test_workers_may_have_as_many_files_open_as_the_system_allows(start_one, cre
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     for pid in gateway.workers():
         assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
+        assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
     assert gateway.stop() == 0
 
 

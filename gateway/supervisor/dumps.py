@@ -1,0 +1,28 @@
+"""No process of the gateway leaves its memory on the disk or to another process of its user.
+
+Keeps true: there are no core dumps, which would hold keys, passwords and mail; a process of the same user can neither
+attach to a process that serves clients, nor read its memory or its environment (`PR_SET_DUMPABLE`, prctl(2)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+from typing import Final
+
+# Set to 1 where a profiler or a debugger of the gateway's own user has to look into its processes.
+SWITCH: Final = "GATEWAY_DUMPABLE"
+_PR_SET_DUMPABLE: Final = 4
+
+
+def forbid_core_dumps() -> None:
+    """For this process and all that it starts."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def forbid_reading() -> None:
+    """Keep other processes of this user out, unless `SWITCH` is set. A new program has to ask for this itself."""
+    if sys.platform == "linux" and os.environ.get(SWITCH) != "1":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
