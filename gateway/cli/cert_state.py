@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -100,6 +101,10 @@ def unhold(
                 _tell_foreign(serial, "released")
 
 
+# As `cert verify` and `openssl x509 -serial` show it. Behind `--`, or it would be an option.
+_NEGATIVE: Final = re.compile(r"-(?:0x)?[0-9A-Fa-f:]+")
+
+
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     """Certificates of the registry, and serials that it has not, which are `authority`'s."""
@@ -120,6 +125,11 @@ def _find(desk: Desk, targets: list[str], authority: str | None) -> _Chosen:
             try:
                 found = certificates.matching(connection, target, authority=authority)
             except UsageError:
+                if _NEGATIVE.fullmatch(target):
+                    raise UsageError(
+                        f"no revocation list can name the negative serial '{target}'",
+                        "Refuse the certificate by its fingerprint, with a rule, or take its CA out of client_ca.",
+                    ) from None
                 serial = certificates.parse_serial(target)
                 if serial is None or authority is None:
                     raise

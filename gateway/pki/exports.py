@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certifi
 
 from gateway.pki.desk import Desk
 from gateway.pki.keys import describe
-from gateway.pki.registry.certificates import serial_text
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
+from gateway.x509.serials import serial_text
 
 
 def certificates(path_der: Sequence[bytes], format_: str) -> bytes:

@@ -20,8 +20,9 @@ from gateway.pki.files import make_folder, write_new_private
 from gateway.pki.names import check_authority_name
 from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
-from gateway.pki.registry.certificates import can_be_listed, serial_text
+from gateway.pki.registry.certificates import can_be_listed
 from gateway.pki.registry.records import ListEntry, RevocationReason
+from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
 MAX_CRL_NUMBER: Final = 2**62  # the registry's numbers have 63 bits, and it goes on from here

@@ -26,6 +26,7 @@ from gateway.pki.names import check_email, check_text, name_key
 from gateway.pki.registry import audit, authorities, certificates, claims
 from gateway.pki.registry.records import CertificateRecord, Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
+from gateway.x509.serials import serial_text
 
 DEFAULT_DAYS: Final = 397
 
@@ -108,7 +109,7 @@ def check_not_revoked(desk: Desk, authority: Authority) -> None:
         for below, above in pairwise(authority.path):
             der = above.public_bytes(Encoding.DER)
             found = connection.execute(select(AUTHORITIES.c.id).where(AUTHORITIES.c.certificate_der == der)).scalars()
-            serial = certificates.serial_text(below.serial_number)
+            serial = serial_text(below.serial_number)
             if any(authorities.foreign_entry(connection, id_, serial) for id_ in found.all()):
                 raise UsageError(
                     f"the authority {below.subject.rfc4514_string()} is on the list of "

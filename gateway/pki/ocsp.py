@@ -27,6 +27,7 @@ from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.engine import Registry
 from gateway.pki.registry.records import CertificateRecord, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
 # A request for one certificate is about 120 bytes, with a nonce and a signature below 4 KiB.
@@ -92,7 +93,7 @@ class _Status:
 
 
 def _status(connection: Connection, authority: authorities.Listed, serial: int, now: datetime) -> _Status:
-    text = certificates.serial_text(serial)
+    text = serial_text(serial)
     found = certificates.find(connection, AUTHORITIES.c.id == authority.id, CERTIFICATES.c.serial == text)
     if found and found[0].state is not State.PENDING:
         return _of_record(found[0], now)

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 from gateway.errors import GatewayError
 from gateway.facts import Identity
 from gateway.x509.loading import tolerated_serials
+from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
 # A person's certificate has 1 to 3 KiB; a qualified one with policies and pictures' hashes may have 8.
@@ -98,7 +99,7 @@ def _identity(certificate: x509.Certificate, chain_der: Sequence[bytes], path_fi
     mails += [value for name, value in rdns if name == "emailAddress"]
     return Identity(
         fingerprint=fingerprint(der),
-        serial=_serial(certificate.serial_number),
+        serial=serial_text(certificate.serial_number),
         subject=subject.rfc4514_string(_SHORT_NAMES),
         issuer=issuer.rfc4514_string(_SHORT_NAMES),
         rdns=rdns,
@@ -113,15 +114,6 @@ def _identity(certificate: x509.Certificate, chain_der: Sequence[bytes], path_fi
         chain_der=tuple(chain_der),
         path_fingerprints=path_fingerprints,
     )
-
-
-def _serial(number: int) -> str:
-    """Upper-case hex with an even number of digits; a negative one as its two's complement, as in the DER."""
-    if number < 0:
-        length = (number + 1).bit_length() // 8 + 1
-        number += 1 << (8 * length)
-    digits = f"{number:X}"
-    return digits if len(digits) % 2 == 0 else "0" + digits
 
 
 def _short_name(attribute: x509.NameAttribute[str | bytes]) -> str:

@@ -219,6 +219,8 @@ def test_an_authority_of_openssl_and_its_certificates(desk):
     assert "is not held" in desk.run("cert", "unhold", serial, "--ca", "old", code=1).stderr
     desk.run("cert", "revoke", serial, code=2)
     assert f"{serial}  revoked  (not in the registry)" in desk.run("cert", "revoke", serial, "--ca", "old").stdout
+    refused = desk.run("cert", "revoke", "--ca", "old", "--", "-05", code=2)
+    assert "no revocation list can name the negative serial '-05'" in refused.stderr
     with pytest.raises(AssertionError, match="certificate revoked"):
         openssl(*verify, cwd=desk.folder)
 

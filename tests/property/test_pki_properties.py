@@ -13,7 +13,8 @@ from support.desk import NOW
 
 from gateway.errors import UsageError
 from gateway.pki import csv_users, names, ocsp, requests
-from gateway.pki.registry.certificates import MAX_SERIAL_BITS, parse_serial, serial_text
+from gateway.pki.registry.certificates import MAX_SERIAL_BITS, parse_serial
+from gateway.x509.serials import serial_text
 
 TEXT = st.text(max_size=40)
 FIELDS = st.lists(TEXT, min_size=1, max_size=4)

@@ -11,8 +11,8 @@ from gateway.pki.files import make_folder, write_private, write_public
 from gateway.pki.kits import apple, programs, windows
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.kits.letter import letter
-from gateway.pki.registry.certificates import serial_text
 from gateway.pki.words import KitKind
+from gateway.x509.serials import serial_text
 
 FOLDER_MODE: Final = 0o700
 _FOR_LOGIN: Final = (KitKind.ANDROID, KitKind.CHROME, KitKind.FIREFOX)

@@ -10,8 +10,8 @@ from typing import Final
 import segno
 
 from gateway.pki.kits.kit import KitFile, Person
-from gateway.pki.registry.certificates import serial_text
 from gateway.pki.words import KitKind
+from gateway.x509.serials import serial_text
 
 _BY_HAND: Final = "Type the password that you were given separately."
 _OPEN: Final = "Open https://{host}/ and choose your certificate."

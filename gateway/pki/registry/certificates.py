@@ -17,6 +17,7 @@ from gateway.errors import OperationError, UsageError
 from gateway.pki.registry import claims
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+from gateway.x509.serials import serial_text
 
 _SERIAL: Final = re.compile(r"(?:0x)?[0-9A-Fa-f:]{1,60}")
 MAX_SERIAL_BITS: Final = 159  # 20 bytes of a signed number, RFC 5280 section 4.1.2.2; a list can name no other
@@ -36,12 +37,6 @@ class NewCertificate:
     run: str | None = None
     renews: str | None = None
     escrow: bytes | None = field(default=None, repr=False)
-
-
-def serial_text(number: int) -> str:
-    """A serial as the registry and the access log write it: upper-case hex, an even number of digits."""
-    text = f"{number:X}"
-    return text.zfill(len(text) + len(text) % 2)
 
 
 def parse_serial(text: str) -> str | None:

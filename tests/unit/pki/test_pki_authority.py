@@ -17,9 +17,9 @@ from gateway import clock
 from gateway.errors import OperationError, UsageError
 from gateway.pki import authority, crl, files, intake, keys, lifecycle, pkcs8
 from gateway.pki.registry import audit, authorities
-from gateway.pki.registry.certificates import serial_text
 from gateway.pki.registry.records import Purpose, RevocationReason
 from gateway.pki.words import KeyKind
+from gateway.x509.serials import serial_text
 
 
 def test_a_root_is_what_was_asked_for(desk):

@@ -149,18 +149,18 @@ def test_control_characters_are_refused_in_every_kind_of_name(mark):
         (b"\x10", "10"),
         (b"\x01", "01"),
         (b"\x00", "00"),
-        (b"\xff", "FF"),
-        (b"\x80", "80"),
+        (b"\xff", "-01"),
+        (b"\x80", "-80"),
     ],
 )
 def test_serials_of_one_byte_also_zero_and_negative_ones(content, serial):
     assert patched(ROOT.issue(serial=0x33), b"\x02\x01\x33", b"\x02\x01" + content).serial == serial
 
 
-def test_negative_serials_keep_their_bytes():
+def test_negative_serials_have_their_sign():
     leaf = ROOT.issue(serial=0x3344)
-    assert patched(leaf, b"\x02\x02\x33\x44", b"\x02\x02\xff\x00").serial == "FF00"
-    assert patched(leaf, b"\x02\x02\x33\x44", b"\x02\x02\x80\x00").serial == "8000"
+    assert patched(leaf, b"\x02\x02\x33\x44", b"\x02\x02\xff\x00").serial == "-0100"
+    assert patched(leaf, b"\x02\x02\x33\x44", b"\x02\x02\x80\x00").serial == "-8000"
 
 
 def test_long_serials_have_an_even_number_of_digits():
