@@ -132,11 +132,12 @@ def load(desk: Desk, name: str) -> AuthorityRecord:
 
 
 def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
-    """An authority that can sign. Raises `UsageError` for a wrong passphrase or a missing key."""
+    """An authority that can sign. Raises `UsageError` for a wrong passphrase, a missing key or one for RSA-PSS only."""
     record = load(desk, name)
+    certificate = x509.load_der_x509_certificate(record.certificate_der)
+    keys.check_signer(certificate, f"the authority '{name}'")  # import took such ones in once
     key_file = desk.file(name, "key")
     key = pkcs8.load(read(key_file), passphrase, str(key_file))
-    certificate = x509.load_der_x509_certificate(record.certificate_der)
     if not keys.are_equal(key.public_key(), certificate.public_key()):
         raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")
     return Authority(record, certificate, tuple(map(x509.load_der_x509_certificate, record.chain_der)), key)

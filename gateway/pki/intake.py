@@ -104,6 +104,7 @@ def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
         raise UsageError(
             f"the authority {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", "Make a new one."
         )
+    keys.check_signer(certificate, f"the authority {name}")
     keys.check(certificate.public_key(), f"the authority {name}")
     if not is_authority(certificate):
         raise UsageError(f"{name} is not an authority's certificate", "Give one with basicConstraints CA:TRUE.")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from gateway.errors import UsageError
 from gateway.pki.words import KeyKind
@@ -48,6 +50,19 @@ def check(key: Any, place: str) -> PublicKey:
             raise UsageError(f"{place}: an EC key on {key.curve.name} is not used", remedy)
         return key
     raise UsageError(f"{place}: this kind of key is not used", remedy)
+
+
+def check_signer(certificate: x509.Certificate, place: str) -> None:
+    """Refuse an authority whose key is bound to RSA-PSS (RFC 4055 section 1.2). Raises `UsageError`.
+
+    What we sign with RSA is PKCS#1 v1.5, which no verifier takes from such a key.
+    """
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        raise UsageError(
+            f"{place} has a key for RSA-PSS only, with which nothing is signed here",
+            "Make a new one with 'gateway ca init'. Certificates that the old one signed with RSA-PSS stay valid as "
+            "long as its certificate stays in client_ca.",
+        )
 
 
 def describe(key: Any) -> str:

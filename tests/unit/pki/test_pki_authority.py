@@ -455,6 +455,35 @@ def test_of_two_entries_for_one_serial_the_one_for_good_counts(desk):
     assert found == {"05": RevocationReason.KEY_COMPROMISE, "06": RevocationReason.KEY_COMPROMISE}
 
 
+@pytest.mark.parametrize("bound", [(), ("-pkeyopt", "rsa_pss_keygen_md:sha256")], ids=["any-hash", "one-hash"])
+def test_an_authority_for_rsa_pss_only_is_not_taken(desk, tmp_path, bound):
+    folder = _pss_root(tmp_path, *bound)
+    with pytest.raises(UsageError, match=r"the authority CN=pss has a key for RSA-PSS only") as refused:
+        _take_in(desk, folder, key_passphrase=None, now=_after(folder))
+    assert "gateway ca init" in refused.value.remedy
+    assert "client_ca" in refused.value.remedy
+    assert not desk.file("old", "key").exists()
+
+
+def test_an_authority_for_rsa_pss_only_that_was_taken_once_signs_no_more(desk, tmp_path, monkeypatch):
+    folder = _pss_root(tmp_path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(keys, "check_signer", lambda *_: None)
+        _take_in(desk, folder, key_passphrase=None, now=_after(folder))
+        authority.unlock(desk, "old", PASSPHRASE)
+    with pytest.raises(UsageError, match=r"the authority 'old' has a key for RSA-PSS only") as refused:
+        authority.unlock(desk, "old", PASSPHRASE)
+    assert "gateway ca init" in refused.value.remedy
+
+
+def _pss_root(folder, *bound):
+    bits = ("-pkeyopt", "rsa_keygen_bits:2048")
+    openssl("genpkey", "-algorithm", "RSA-PSS", *bits, *bound, "-out", "rootCA.key", cwd=folder)
+    subject = ("-days", "900", "-subj", "/CN=pss")
+    openssl("req", "-x509", "-new", "-key", "rootCA.key", *subject, "-out", "rootCA.pem", cwd=folder)
+    return folder
+
+
 def test_an_authority_with_keyusage_for_both_is_taken(desk):
     made = make_authority(desk)
     plain = pkcs8.load(desk.file("corp", "key").read_bytes(), PASSPHRASE, "here")
