@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.errors import ConfigError
+from gateway.x509 import pem
 from gateway.x509.unreadable import UNREADABLE
 
 FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public revocation lists have some 30 MiB
@@ -56,11 +57,13 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     data = read_file(path)
     if b"-----BEGIN" not in data and data.startswith(_DER_SEQUENCE):
         raise ConfigError(f"{path} is not PEM", f"convert it: openssl x509 -inform DER -in {path.name} -out …")
-    if b"-----BEGIN CERTIFICATE-----" not in data:
+    with _mapped(path, "a broken certificate"):
+        count = pem.certificate_blocks(data, path.name)
+    if not count:
         what = "a private key and no certificate" if b"PRIVATE KEY-----" in data else "no PEM certificate"
         raise ConfigError(f"{path} holds {what}", "name a file that begins with -----BEGIN CERTIFICATE-----")
     with _mapped(path, "a broken certificate"):
-        return tuple(_readable(_parse_certificates, data))
+        return tuple(_readable(_parse_certificates, data, count))
 
 
 def load_private_key(path: Path, password: str | None = None, *, may_be_encrypted: bool = True) -> PrivateKeyTypes:
@@ -87,10 +90,10 @@ def load_private_key(path: Path, password: str | None = None, *, may_be_encrypte
 def load_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     """Every revocation list of a PEM or DER file, at least one. Raises `ConfigError`."""
     data = read_file(path)
-    blocks = _CRL_BLOCK.findall(data)
     with _mapped(path, "no readable revocation list"):
-        if blocks:
-            return tuple(_readable(_parse_list, x509.load_pem_x509_crl, block) for block in blocks)
+        if b"-----BEGIN" in data and (count := pem.list_blocks(data)):
+            blocks = zip(range(count), _CRL_BLOCK.findall(data), strict=True)  # another number is a ValueError
+            return tuple(_readable(_parse_list, x509.load_pem_x509_crl, block) for _, block in blocks)
         return (_readable(_parse_list, x509.load_der_x509_crl, data),)
 
 
@@ -107,9 +110,11 @@ def is_readable_by_all(path: Path) -> bool:
         return False
 
 
-def _parse_certificates(data: bytes) -> list[x509.Certificate]:
+def _parse_certificates(data: bytes, count: int) -> list[x509.Certificate]:
     found = x509.load_pem_x509_certificates(data)
-    for certificate in found:  # these parts are read when asked for; a broken one should show here
+    for _, certificate in zip(
+        range(count), found, strict=True
+    ):  # these parts are read when asked for; a broken one should show here
         _ = certificate.version, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return found
@@ -125,6 +130,8 @@ def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: b
 def _mapped(path: Path, what: str) -> Iterator[None]:
     try:
         yield
+    except pem.PemError as error:
+        raise ConfigError(f"{path}: {error.cause}", error.remedy) from error
     except UNREADABLE as error:
         raise ConfigError(f"{path} holds {what}", "put the right file there, whole and in PEM") from error
 

@@ -22,6 +22,7 @@ from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
 from gateway.pki.registry.certificates import can_be_listed
 from gateway.pki.registry.records import ListEntry, RevocationReason
+from gateway.x509 import pem
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
@@ -88,11 +89,15 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     return authority.Authority(record, certificate, chain, key)
 
 
-def _certificates(pem: bytes) -> list[x509.Certificate]:
+def _certificates(data: bytes) -> list[x509.Certificate]:
     try:
-        found = x509.load_pem_x509_certificates(pem)
-        for certificate in found:  # what can't be read shows when it is asked for: here, and not at signing
+        count = pem.certificate_blocks(data)
+        found = x509.load_pem_x509_certificates(data)
+        for _, certificate in zip(range(count), found, strict=True):
+            # What can't be read shows when it is asked for: here, and not at signing.
             _ = certificate.subject, certificate.issuer, certificate.extensions
+    except pem.PemError as error:
+        raise UsageError(f"the certificate file, {error.cause}", error.remedy) from error
     except UNREADABLE as error:
         raise UsageError("the certificate file holds no certificate that can be read", "Give it in PEM.") from error
     return found

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
 from gateway.errors import ConfigError
+from gateway.x509 import pem
 from gateway.x509.unreadable import UNREADABLE
 
 # A bundle of every public CA has 250 KiB; a CRL of 100,000 entries has 4 MiB.
@@ -52,7 +53,9 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Every certificate of a PEM file in its order, or the one of a DER file. Raises `ConfigError`."""
     data = read(path)
     try:
-        return parse_certificates(data)
+        return parse_certificates(data, path.name)
+    except pem.PemError as error:
+        raise ConfigError(f"{path}: {error.cause}", error.remedy) from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a readable certificate", _remedy(data, path.name)) from error
 
@@ -63,15 +66,19 @@ def _remedy(data: bytes, name: str) -> str:
     return "use PEM or DER certificates"
 
 
-def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
-    """Certificates from PEM text or one DER certificate, their names and dates readable. Raises `ValueError`."""
+def parse_certificates(data: bytes, name: str = "FILE") -> tuple[x509.Certificate, ...]:
+    """Certificates from PEM text or one DER certificate, their names and dates readable.
+
+    `name` is the file's. Raises `ValueError`, of which `PemError` says what is not whole.
+    """
+    count = pem.certificate_blocks(data, name) if b"-----BEGIN" in data else 1
     with tolerated_serials():
         try:
             if b"-----BEGIN" in data:
                 found = tuple(x509.load_pem_x509_certificates(data))
             else:
                 found = (x509.load_der_x509_certificate(data),)
-            for certificate in found:  # these parts are read when they are asked for
+            for _, certificate in zip(range(count), found, strict=True):  # these parts are read when they are asked for
                 _ = certificate.subject, certificate.issuer, certificate.version, certificate.serial_number
                 _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         except UNREADABLE as error:

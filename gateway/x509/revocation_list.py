@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from gateway.errors import ConfigError
+from gateway.x509 import pem
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.unreadable import UNREADABLE
 
@@ -64,16 +65,16 @@ def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
     try:
         crls = [x509.load_pem_x509_crl(block) for block in _pem_blocks(data)] or [x509.load_der_x509_crl(data)]
         return tuple(_revocation_list(crl, source) for crl in crls)
+    except pem.PemError as error:
+        raise ConfigError(f"{source}: {error.cause}", error.remedy) from error
     except UNREADABLE as error:
         raise ConfigError(f"{source}: not a readable revocation list ({error})", "use PEM or DER CRLs") from error
 
 
 def _pem_blocks(data: bytes) -> list[bytes]:
-    blocks = []
-    for part in data.split(_PEM)[1:]:
-        body, end, _rest = part.partition(_PEM_END)
-        blocks.append(_PEM + body + end)
-    return blocks
+    count = pem.list_blocks(data) if b"-----BEGIN" in data else 0
+    parts = zip(range(count), data.split(_PEM)[1:], strict=True)  # another number is a ValueError
+    return [_PEM + part.partition(_PEM_END)[0] + _PEM_END for _, part in parts]
 
 
 def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:

@@ -265,6 +265,15 @@ def test_a_list_with_a_serial_that_no_list_may_name_is_not_taken_over(desk, tmp_
     assert not desk.file("old", "key").exists()
 
 
+def test_an_authority_is_not_taken_in_from_a_part_of_its_file(desk, old):
+    own = (old / "rootCA.pem").read_bytes()
+    trusted = own.replace(b" CERTIFICATE-", b" TRUSTED CERTIFICATE-")
+    for part in ((own + own)[:-120], own + own[:3], own + own[:-3], own + trusted):
+        with pytest.raises(UsageError, match=r"^the certificate file, line \d+: "):
+            _take_in(desk, old, certificate_pem=part, now=_after(old))
+    assert not desk.file("old", "key").exists()
+
+
 def test_a_certificate_from_before_is_revoked_by_its_serial(desk, old):
     now = _after(old)
     openssl_leaf(old, password="hunter2")

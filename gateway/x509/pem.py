@@ -1,0 +1,106 @@
+"""PEM text as it has to be before it is parsed: every block whole, and none of them one that the parser skips.
+
+What this module keeps true: half a file never counts as a whole one. `cryptography` stops at an unfinished block and
+passes labels that it doesn't know, both in silence. Source: RFC 7468 section 3.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+CERTIFICATE_LABELS: Final = (b"CERTIFICATE", b"X509 CERTIFICATE")  # those that `cryptography` loads
+LIST_LABELS: Final = (b"X509 CRL",)
+_MARKER: Final = re.compile(rb"-----(BEGIN|END) ([^-]+)-----")
+# Enough of a header or footer to know it by, wherever it stands in the line.
+_PART_OF_MARKER: Final = re.compile(rb"-----(?:BEGIN|END)|^-----(?:B|BE|BEG|BEGI|E|EN)$|^-{0,4}[A-Z0-9 ]+-----$")
+_UTF8_MARK: Final = b"\xef\xbb\xbf"  # Windows editors begin files with it
+# Requests and attribute certificates are no certificates that anybody could miss.
+_OTHERS: Final = (b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST", b"ATTRIBUTE CERTIFICATE")
+_WHOLE: Final = "put the whole file there, each header and footer on a line of its own"
+
+
+class PemError(ValueError):
+    """Text that is not whole, or that holds a block which would be skipped; with the line, the cause and a remedy."""
+
+    def __init__(self, line: int, cause: str, remedy: str = _WHOLE) -> None:
+        super().__init__(f"line {line}: {cause}")
+        self.cause = f"line {line}: {cause}"
+        self.remedy = remedy
+
+
+def certificate_blocks(data: bytes, name: str = "FILE") -> int:
+    """How many certificates the text holds; `name` is the file's, for the remedy. Raises `PemError`."""
+    count = 0
+    for line, label in _blocks(data):
+        if label in CERTIFICATE_LABELS:
+            count += 1
+        elif remedy := _remedy(label, name):
+            raise PemError(line, f"a {_text(label)} block, which is not read", remedy)
+    return count
+
+
+def list_blocks(data: bytes) -> int:
+    """How many revocation lists the text holds. Raises `PemError`."""
+    count = 0
+    for line, label in _blocks(data):
+        if label in LIST_LABELS:
+            count += 1
+        elif b"CRL" in label.upper():
+            raise PemError(line, f"a {_text(label)} block, which is not read", "put it there as X509 CRL")
+    return count
+
+
+def _remedy(label: bytes, name: str) -> str:
+    kind = label.upper()
+    if kind.strip() == b"TRUSTED CERTIFICATE":
+        return f"convert it, alone in its file: openssl x509 -in {name} -out …"
+    if kind.startswith((b"PKCS7", b"PKCS #7", b"CMS")):
+        return f"take the certificates out: openssl pkcs7 -in {name} -print_certs -out …"
+    if b"CERTIFICATE" in kind and kind not in _OTHERS:
+        return "put it there as CERTIFICATE, or take it out"
+    return ""
+
+
+def _blocks(data: bytes) -> list[tuple[int, bytes]]:
+    """The line of each block's header, and its label."""
+    found: list[tuple[int, bytes]] = []
+    is_open = False
+    lines = data.removeprefix(_UTF8_MARK).splitlines()
+    for number, raw in enumerate(lines, 1):
+        if b"-" not in raw:
+            continue
+        line = raw.strip()
+        marker = _MARKER.fullmatch(line)
+        if marker is None:
+            if _PART_OF_MARKER.search(line) or (is_open and line.startswith(b"-")):
+                raise PemError(number, "a header or footer that is cut, or not alone on its line")
+        elif marker[1] == b"BEGIN":
+            if is_open:
+                raise _unfinished(*found[-1])
+            found.append((number, marker[2]))
+            is_open = True
+        else:
+            if not is_open:
+                raise PemError(number, f"an END {_text(marker[2])} without its BEGIN")
+            if marker[2] != found[-1][1]:
+                raise _unfinished(*found[-1])
+            is_open = False
+    if is_open:
+        raise _unfinished(*found[-1])
+    _check_last_line(data, lines)
+    return found
+
+
+def _check_last_line(data: bytes, lines: list[bytes]) -> None:
+    # A line of dashes may divide the text; without its end of line it is the beginning of a header.
+    if data.endswith(b"-") and b"-----BEGIN".startswith(lines[-1].strip()):
+        raise PemError(len(lines), "a header that is cut")
+
+
+def _unfinished(line: int, label: bytes) -> PemError:
+    return PemError(line, f"the {_text(label)} block that begins here has no END {_text(label)}")
+
+
+def _text(label: bytes) -> str:
+    return label.decode("ascii", "backslashreplace")
