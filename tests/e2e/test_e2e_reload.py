@@ -273,7 +273,7 @@ def test_a_broken_ca_file_on_disk_lets_nobody_else_in_and_nobody_out(gateway, cr
     """CVE-2026-27586: a missing CA file must never mean that another set of CAs counts."""
     path = credentials.folder / "otherCA.crt"
     good = path.read_bytes()
-    gateway.expected_errors.append(re.escape(REFUSED) + r".*otherCA\.crt ")
+    gateway.expected_errors.append(re.escape(REFUSED) + r".*otherCA\.crt[ :]")
     # Where the file breaks between the master's reading and the worker's.
     gateway.expected_errors.append(r"the worker [0-9]+ keeps its old configuration: .*otherCA\.crt")
     seen = len(gateway.errors)
