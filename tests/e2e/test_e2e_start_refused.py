@@ -65,7 +65,7 @@ def folder(tmp_path_factory):
         ("user.pem", None, WHERE + r"client_ca\[0\]: .*CN=alice"),
         (GOOD_CA, "missing.crl", WHERE + r"crl\[0\]: .*missing\.crl does not exist"),
         (GOOD_CA, "empty", WHERE + r"crl\[0\]: .*empty is empty"),
-        (GOOD_CA, "half.crl", WHERE + r"crl\[0\]: .*half\.crl holds no readable revocation list"),
+        (GOOD_CA, "half.crl", WHERE + r"crl\[0\]: .*half\.crl: line 1: the X509 CRL block that begins here has no END"),
         (GOOD_CA, "forged.crl", WHERE + r"crl\[0\]: the list is not signed by the key of 'CN=Good CA'"),
         (GOOD_CA, "delta.crl", r"delta\.crl: the list has the extension 2\.5\.29\.27"),
     ],
