@@ -1,0 +1,205 @@
+"""CAs of one name and different keys: each counts for its own users, in whatever order they stand or come."""
+
+import base64
+from itertools import permutations
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from support.pki import DAY, NOW, Ca, build, ca_extensions, ec_key, of_version_six
+
+from gateway.facts import Reason
+from gateway.tls.client_cert import judge
+from gateway.tls.trust import make_trust
+from gateway.x509 import paths
+from gateway.x509.paths import PathError, Paths
+
+NAME = "CN=Example Root CA,O=Example Ltd"
+MIDDLE = "CN=Example Issuing CA"
+
+
+def mail_only(domain):
+    return [*ca_extensions(), (x509.NameConstraints([x509.RFC822Name(domain)], None), True)]
+
+
+def anchors_of(*authorities):
+    return [authority.certificate for authority in authorities]
+
+
+def find(anchors, leaf, chain=None):
+    """The path to each order of the anchors and of the chain; it is the same for all."""
+    sent = leaf.chain if chain is None else chain
+    chain_der = [certificate.public_bytes(Encoding.DER) for certificate in sent]
+    found = {
+        Paths(order).find(leaf.der, list(sending), NOW)
+        for order in permutations(anchors)
+        for sending in permutations(chain_der)
+    }
+    assert len(found) == 1
+    return found.pop()
+
+
+def reasons(anchors, leaf, chain=None):
+    """The reasons for which the leaf is refused, over each order of the anchors and of the chain; None: trusted."""
+    sent = leaf.chain if chain is None else chain
+    return {
+        judge(leaf.certificate, sending, make_trust(order), NOW).reason
+        for order in permutations(anchors)
+        for sending in permutations(sent)
+    }
+
+
+def test_the_users_of_two_roots_without_key_identifiers():
+    old, new = Ca.make(NAME), Ca.make(NAME)
+    for root in (old, new):
+        assert find(anchors_of(old, new), root.issue()) == (root.certificate,)
+        assert reasons(anchors_of(old, new), root.issue()) == {None}
+
+
+def test_a_stranger_of_the_same_name_is_refused_in_each_order():
+    roots = anchors_of(Ca.make(NAME), Ca.make(NAME))
+    assert reasons(roots, Ca.make(NAME).issue()) == {Reason.CERTIFICATE_UNTRUSTED}
+    stranger = Ca.make(NAME).issue_ca(MIDDLE)
+    assert reasons(roots, stranger.issue(), (*stranger.chain, roots[0])) == {Reason.CERTIFICATE_UNTRUSTED}
+
+
+def test_names_that_differ_in_case_only_are_one_to_openssl():
+    lower, upper = Ca.make("CN=example root"), Ca.make("CN=EXAMPLE ROOT")
+    for root in (lower, upper):
+        assert find(anchors_of(lower, upper), root.issue()) == (root.certificate,)
+
+
+def test_intermediates_that_the_client_sends():
+    root = Ca.make(NAME)
+    one, other = root.issue_ca(MIDDLE), root.issue_ca(MIDDLE)
+    for middle in (one, other):
+        path = find(anchors_of(root), middle.issue(), (one.certificate, other.certificate))
+        assert path == (middle.certificate, root.certificate)
+
+
+def test_intermediates_of_one_name_below_roots_of_one_name():
+    roots = Ca.make(NAME), Ca.make(NAME)
+    middles = [root.issue_ca(MIDDLE) for root in roots]
+    for root, middle in zip(roots, middles, strict=True):
+        path = find(anchors_of(*roots), middle.issue(), anchors_of(*middles))
+        assert path == (middle.certificate, root.certificate)
+
+
+def test_one_that_is_configured_beside_one_that_is_sent():
+    root = Ca.make(NAME)
+    configured, sent = root.issue_ca(MIDDLE), root.issue_ca(MIDDLE)
+    anchors = anchors_of(root, configured)
+    both = (configured.certificate, sent.certificate)
+    assert find(anchors, sent.issue()) == (sent.certificate, root.certificate)
+    assert find(anchors, sent.issue(), both) == (sent.certificate, root.certificate)
+    assert find(anchors, configured.issue(), ()) == (configured.certificate,)
+    assert find(anchors, configured.issue(), both) == (configured.certificate,)
+
+
+def test_an_intermediate_that_two_roots_of_one_name_certified():
+    roots = Ca.make(NAME), Ca.make(NAME)
+    key = ec_key()
+    ended = roots[0].issue_ca(MIDDLE, key=key, not_before=NOW - 3 * DAY, not_after=NOW - DAY)
+    valid = roots[1].issue_ca(MIDDLE, key=key)
+    path = find(anchors_of(*roots), valid.issue(), anchors_of(ended, valid))
+    assert path == (valid.certificate, roots[1].certificate)
+
+
+def test_one_that_ended_beside_a_valid_one():
+    ended, valid = Ca.make(NAME, not_before=NOW - 3 * DAY, not_after=NOW - DAY), Ca.make(NAME)
+    anchors = anchors_of(ended, valid)
+    assert find(anchors, valid.issue()) == (valid.certificate,)
+    assert reasons(anchors, valid.issue()) == {None}
+    assert find(anchors, ended.issue()) == (ended.certificate,)
+    assert reasons(anchors, ended.issue()) == {Reason.CERTIFICATE_UNTRUSTED}
+    late = valid.issue(not_before=NOW - 3 * DAY, not_after=NOW - DAY)
+    assert reasons(anchors, late) == {Reason.CERTIFICATE_EXPIRED}
+
+
+def test_what_openssl_heeds_of_one_does_not_bind_the_others_users():
+    short, free = Ca.make(NAME, extensions=ca_extensions(path_length=0)), Ca.make(NAME)
+    anchors = anchors_of(short, free)
+    assert reasons(anchors, free.issue_ca(MIDDLE).issue()) == {None}
+    assert reasons(anchors, short.issue_ca(MIDDLE).issue()) == {Reason.CERTIFICATE_UNTRUSTED}
+    assert reasons(anchors, short.issue()) == {None}
+
+
+@pytest.mark.parametrize("as_anchor", [False, True])
+def test_name_constraints_bind_the_users_of_the_ca_that_has_them_and_no_others(as_anchor):
+    bound, free = Ca.make(NAME, extensions=mail_only("example.com")), Ca.make(NAME)
+    below = {root: root.issue_ca(MIDDLE) for root in (bound, free)}
+    anchors = anchors_of(bound, free, *(below.values() if as_anchor else ()))
+    for root, middle in below.items():
+        for issuer in (root, middle):
+            assert reasons(anchors, issuer.issue("CN=a", email="a@example.com")) == {None}
+            foreign = {Reason.CERTIFICATE_UNTRUSTED} if root is bound else {None}
+            assert reasons(anchors, issuer.issue("CN=b", email="b@other.example")) == foreign
+
+
+def test_without_such_a_pair_no_signature_is_checked_again(monkeypatch):
+    monkeypatch.setattr(paths, "MAX_SIGNATURE_CHECKS", -1)
+    root = Ca.make(NAME)
+    renewed = Ca.make(NAME, key=root.key)
+    with pytest.raises(PathError, match="signature failure"):
+        Paths(anchors_of(root, renewed)).find(Ca.make(NAME).issue().der, [], NOW)
+    assert find(anchors_of(root), root.issue()) == (root.certificate,)
+
+
+def test_as_many_signatures_as_may_be_checked_and_one_more(monkeypatch):
+    roots = [Ca.make(NAME) for _ in range(3)]
+    leaf = roots[2].issue()
+    monkeypatch.setattr(paths, "MAX_SIGNATURE_CHECKS", 3)
+    assert find(anchors_of(*roots), leaf) == (roots[2].certificate,)
+    monkeypatch.setattr(paths, "MAX_SIGNATURE_CHECKS", 2)
+    with pytest.raises(PathError, match="more than 2 signatures"):
+        Paths(anchors_of(*roots)).find(leaf.der, [], NOW)
+
+
+def test_a_chain_of_one_name_by_one_key_ends_at_the_bound_of_ways(monkeypatch):
+    roots = [Ca.make(NAME), Ca.make(NAME)]
+    sub = roots[1].issue_ca(MIDDLE)
+    loops = [build(MIDDLE, sub.key.public_key(), MIDDLE, sub.key, extensions=ca_extensions()) for _ in range(5)]
+    chain = [*sub.chain_der, *(loop.public_bytes(Encoding.DER) for loop in loops)]
+    with pytest.raises(PathError, match=f"more than {paths.MAX_WAYS} ways"):
+        Paths(anchors_of(*roots)).find(sub.issue().der, chain, NOW)
+    monkeypatch.setattr(paths, "MAX_WAYS", 3)
+    leaf = sub.issue()
+    assert find(anchors_of(*roots), leaf) == (sub.certificate, roots[1].certificate)
+    monkeypatch.setattr(paths, "MAX_WAYS", 2)
+    with pytest.raises(PathError, match="more than 2 ways"):
+        Paths(anchors_of(roots[0], roots[1])).find(leaf.der, leaf.chain_der, NOW)
+
+
+def test_a_key_that_only_the_client_vouches_for_checks_no_signature(monkeypatch):
+    checked = []
+    real = paths._has_issued
+    monkeypatch.setattr(paths, "_has_issued", lambda issuer, child: checked.append(issuer) or real(issuer, child))
+    roots = [Ca.make(NAME), Ca.make(NAME)]
+    built = Paths(anchors_of(*roots))
+    stranger = Ca.make(NAME).issue_ca(MIDDLE)
+    with pytest.raises(PathError):
+        built.find(stranger.issue().der, stranger.chain_der, NOW)
+    assert set(checked) == set(anchors_of(*roots))
+
+
+def test_junk_in_the_chain_leads_nowhere():
+    roots = [Ca.make(NAME), Ca.make(NAME)]
+    middle = roots[0].issue_ca(MIDDLE)
+    point = middle.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    curve = bytes.fromhex("06082a8648ce3d030107")  # P-256
+    assert curve in point
+    unknown_key = middle.der.replace(curve, bytes.fromhex("06082a8648ce3d03017f"))
+    unknown_version = _der(of_version_six(middle.certificate))
+    name = MIDDLE.removeprefix("CN=").encode()
+    typed_as_bits = middle.der.replace(
+        b"\x0c" + bytes([len(name)]) + name, b"\x03" + bytes([len(name)]) + b"\0" + name[1:]
+    )
+    assert len({middle.der, unknown_key, unknown_version, typed_as_bits}) == 4
+    junk = [unknown_key, unknown_version, typed_as_bits, b"junk"]
+    for order in (roots, roots[::-1]):
+        path = Paths(anchors_of(*order)).find(middle.issue().der, [*junk, middle.der], NOW)
+        assert path == (middle.certificate, roots[0].certificate)
+
+
+def _der(pem):
+    return base64.b64decode(b"".join(pem.splitlines()[1:-1]))
