@@ -112,9 +112,8 @@ def is_readable_by_all(path: Path) -> bool:
 
 def _parse_certificates(data: bytes, count: int) -> list[x509.Certificate]:
     found = x509.load_pem_x509_certificates(data)
-    for _, certificate in zip(
-        range(count), found, strict=True
-    ):  # these parts are read when asked for; a broken one should show here
+    # These parts are read when they are asked for; a broken one should show here.
+    for _, certificate in zip(range(count), found, strict=True):
         _ = certificate.version, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return found

@@ -1,7 +1,8 @@
-"""No process of the gateway leaves its memory on the disk or to another process of its user.
+"""The memory of the gateway's processes stays off the disk, and other processes of its user can't read it.
 
-Keeps true: there are no core dumps, which would hold keys, passwords and mail; a process of the same user can neither
-attach to a process that serves clients, nor read its memory or its environment (`PR_SET_DUMPABLE`, prctl(2)).
+Keeps true: no process leaves a core dump, which would hold keys, passwords and mail. Another process of the same user
+can't attach to a worker or helper, nor read its memory or its environment (`PR_SET_DUMPABLE`, prctl(2)). The master
+stays readable.
 """
 
 from __future__ import annotations
