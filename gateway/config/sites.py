@@ -14,6 +14,7 @@ from gateway.config.model import Ocsp, Site
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
+from gateway.x509.ca_names import why_none_is_named
 
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 
@@ -78,7 +79,10 @@ class Sites:
         found: list[Certificates | None] = [self._material.authorities(item) for item in value.items("client_ca")]
         if None in found:
             return None
-        return tuple(certificate for group in found for certificate in group or ())
+        anchors = tuple(certificate for group in found for certificate in group or ())
+        if (cause := why_none_is_named(anchors)) is not None:
+            self._problems.warning(value.at("client_ca"), cause, "remove the CAs of which nobody comes here")
+        return anchors
 
     def _certificate(self, value: Value, hosts: tuple[str, ...]) -> None:
         certificate, key = value.get("certificate"), value.get("key")

@@ -16,6 +16,8 @@ from typing import Any, Final
 from cryptography import x509
 from OpenSSL import SSL
 
+from gateway.x509.ca_names import named_in_request
+
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 
@@ -38,8 +40,11 @@ _BITS_PER_BYTE: Final = 8
 
 
 def ask(context: SSL.Context, anchors: Sequence[x509.Certificate], *, is_tls_1_2: bool) -> None:
-    """Request a certificate, naming the CAs whose certificates count, so that browsers offer the right ones."""
-    for anchor in anchors:
+    """Request a certificate, naming the CAs whose certificates count, so that browsers offer the right ones.
+
+    Too many names would make every handshake fail: then none is sent.
+    """
+    for anchor in named_in_request(anchors):
         context.add_client_ca(anchor)
     callback = _on_certificate_in_tls_1_2 if is_tls_1_2 else _on_certificate
     _lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, callback)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from gateway.config.model import Site
 from gateway.errors import ConfigError
 from gateway.tls.revocation import CrlPolicy, Revocation
+from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.loading import load_certificates, read
 from gateway.x509.paths import Paths
 from gateway.x509.revocation_list import RevocationList, parse_lists
@@ -50,6 +51,8 @@ class Trust:
     def warnings(self, now: datetime) -> tuple[str, ...]:
         """What an administrator should act on before, or after, clients are refused; a line each."""
         found = [*self.problems]
+        if line := why_none_is_named(self.anchors):
+            found.append(line)
         found += [line for anchor in self.anchors if (line := expiry_line("the CA", anchor, now))]
         if self.revocation is not None:
             for anchor in self.anchors:

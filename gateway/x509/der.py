@@ -1,7 +1,8 @@
 """DER as far as it is read and written by hand here: one-byte tags and definite lengths (X.690 section 8.1).
 
-What this module keeps true: what is read was there; anything else is a `ValueError`. It is for OpenSSL's own sessions
-and for extensions' contents: certificates, lists and OCSP answers are read by `cryptography`.
+What this module keeps true: what is read was there; anything else is a `ValueError`. It is for OpenSSL's own sessions,
+for extensions' contents and for the bytes of a certificate's subject: certificates, lists and OCSP answers are read by
+`cryptography`.
 """
 
 from __future__ import annotations

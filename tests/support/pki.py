@@ -253,6 +253,19 @@ def openssl_root(folder: Path, *, password: str | None = None, bits: int = 2048)
     return folder / "rootCA.pem"
 
 
+def crowd(names_bytes: int, name_bytes: int = 45, **options: Any) -> list[Ca]:
+    """CAs with one key whose names, each with its length in two bytes, have so many bytes together.
+
+    Each has `name_bytes`, 25 to 70, and some one or two more; `options` as of `build`.
+    """
+    number, left = divmod(names_bytes, name_bytes)
+    more, most = divmod(left, number)
+    key = ec_key()
+    framing = 15  # the name's length, and the headers of one short attribute
+    sizes = [name_bytes + more + (index < most) - framing for index in range(number)]
+    return [Ca.make(f"CN={index:04}{'x' * (size - 4)}", key=key, **options) for index, size in enumerate(sizes)]
+
+
 def openssl_leaf(
     folder: Path, name: str = "alice", *, password: str | None = None, subject: str | None = None, bits: int = 2048
 ) -> tuple[Path, Path]:

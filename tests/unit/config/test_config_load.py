@@ -7,7 +7,8 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from support.config_files import BASE, NOW
+from support.config_files import BASE, NOW, YEAR
+from support.pki import crowd
 
 from gateway.config import availability
 from gateway.config.load import load, load_with_warnings
@@ -33,6 +34,7 @@ from gateway.config.networks import DEFAULT_INTERNAL
 from gateway.config.problems import ConfigErrors
 from gateway.facts import Action
 from gateway.policy.rules import CertificateConditions, Rule
+from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 
 FULL = """\
 listen:
@@ -441,6 +443,17 @@ def test_a_list_without_a_ca_is_a_warning(write):
     assert [w.partition("warning: ")[2] for w in warnings_of(write(text))] == [
         "sites[0].crl: without client_ca no revocation list is used; add client_ca"
     ]
+
+
+def test_more_cas_than_a_client_can_be_told_of_are_a_warning(write, folder):
+    """By the names of all files together."""
+    half = MAX_CA_NAMES_BYTES // 2
+    for more in (0, 1):
+        for name, size, length in (("one", half, 45), ("two", half + more, 50)):
+            (folder / f"{name}.pem").write_bytes(b"".join(ca.pem for ca in crowd(size, length, not_before=NOW - YEAR)))
+        found = warnings_of(write(BASE.replace("[ca.pem]", "[one.pem, two.pem]")))
+        assert len(found) == more
+    assert "7:16: warning: sites[0].client_ca: the names of 669 CAs in client_ca have 31,745 bytes, " in found[0]
 
 
 @pytest.mark.usefixtures("all_available")

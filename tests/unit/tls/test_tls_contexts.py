@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
-from support.pki import NOW, Ca, Leaf, build, openssl, rsa_key, rsa_with_exponent, server
+from support.pki import NOW, Ca, Leaf, build, ca_extensions, crowd, openssl, rsa_key, rsa_with_exponent, server
 from support.raw_hello import (
     DHE_SUITES_1_2,
     FALLBACK_SCSV,
@@ -41,6 +41,7 @@ from gateway.tls import certificate_request, contexts, tickets
 from gateway.tls.client_hello import MAX_PROTOCOLS, peek
 from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, peer_certificates
 from gateway.tls.judgements import JudgementCache
+from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 from gateway.x509.der import INTEGER, SEQUENCE, content_of, elements
 from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
 
@@ -714,6 +715,62 @@ def test_a_failing_callback_ends_the_handshake(site, monkeypatch, version):
     with pytest.raises(SSL.Error, match="certificate verify failed"):
         Gate(site).serve(start(context(ALICE, version)))
     assert {error.exc_type for error in errors} == {ZeroDivisionError}
+
+
+# which CAs a client is told of
+
+HANDSHAKE = 22  # of the kinds of records
+CERTIFICATE_REQUEST = 13  # of the kinds of handshake messages
+READ_BY_EVERY_CLIENT = 32 * 1024  # of a handshake message, with its header; Windows' and Java's limit
+
+
+def told(site, tmp_path, cas, version):
+    """A client of the first CA shakes hands with a site that trusts all: the names it reads, the request's size."""
+    (tmp_path / "ca.crt").write_bytes(b"".join(ca.pem for ca in cas))
+    sizes = []
+
+    @SSL._ffi.callback("void (*)(int, int, int, const void *, size_t, SSL *, void *)")
+    def note(_is_sent, _version, kind, data, length, _ssl, _argument):
+        if kind == HANDSHAKE and SSL._ffi.buffer(data, 1)[0] == bytes([CERTIFICATE_REQUEST]):
+            sizes.append(length)
+
+    made = context(cas[0].issue("CN=alice"), version)
+    SSL._lib.SSL_CTX_set_msg_callback(made._context, note)
+    client, gate = start(made), Gate(site)
+    connection = gate.serve(client)
+    SSL._lib.SSL_CTX_set_msg_callback(made._context, SSL._ffi.NULL)
+    assert gate.judge(connection).is_trusted
+    (size,) = sizes
+    return client.get_client_ca_list(), size
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_is_told_of_as_many_cas_as_every_client_can_read(site, tmp_path, version):
+    cas = crowd(MAX_CA_NAMES_BYTES)
+    names, size = told(site, tmp_path, cas, version)
+    assert len(names) == len(cas) > 700
+    assert MAX_CA_NAMES_BYTES < size < READ_BY_EVERY_CLIENT
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("names_bytes", [MAX_CA_NAMES_BYTES + 1, 65_536, 120_000])
+def test_a_client_is_told_of_no_ca_where_there_are_more(site, tmp_path, version, names_bytes):
+    names, size = told(site, tmp_path, crowd(names_bytes, 70), version)
+    assert names == []
+    assert size < 200
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_is_told_once_of_a_ca_that_was_renewed(site, tmp_path, version):
+    cas = crowd(MAX_CA_NAMES_BYTES)
+    key = cas[0].key
+    renewed = [
+        Ca(build(name, key.public_key(), name, key, extensions=ca_extensions()), key)
+        for name in (ca.certificate.subject for ca in cas)
+    ]
+    names, size = told(site, tmp_path, cas + renewed, version)
+    assert len(names) == len(cas)
+    assert size < READ_BY_EVERY_CLIENT
 
 
 # keys whose proof would cost more to check than a handshake

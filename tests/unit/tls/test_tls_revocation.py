@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from support.pki import DAY, NOW, Ca, build_crl, ec_key, large_crl, openssl, openssl_leaf, openssl_root
+from support.pki import DAY, NOW, Ca, build_crl, crowd, ec_key, large_crl, openssl, openssl_leaf, openssl_root
 
 from gateway.clock import now as real_now
 from gateway.errors import ConfigError
@@ -14,6 +14,7 @@ from gateway.facts import Reason
 from gateway.tls.client_cert import examine, judge
 from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation
 from gateway.tls.trust import Trust, expiry_line, load_anchors, load_lists, make_trust
+from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 from gateway.x509.loading import load_certificates
 from gateway.x509.revocation_list import parse_lists
 from gateway.x509.status import Status
@@ -264,6 +265,15 @@ def test_a_list_warns_in_its_last_fifth_and_when_it_is_over():
     assert soon == "test.crl: the revocation list ends 2026-12-04 12:00 UTC; publish a new one"
     (over,) = trust.warnings(NOW + 10 * DAY + HOUR)
     assert over == "test.crl: the revocation list is outdated since 2026-12-04 12:00 UTC; publish a new one"
+
+
+def test_more_cas_than_a_client_can_be_told_of_are_warned_about():
+    fitting, more = (
+        make_trust([ca.certificate for ca in crowd(size)]) for size in (MAX_CA_NAMES_BYTES, MAX_CA_NAMES_BYTES + 1)
+    )
+    assert fitting.warnings(NOW) == ()
+    (line,) = more.warnings(NOW)
+    assert line.endswith("clients are told none of them and offer every certificate they have")
 
 
 def test_an_uncovered_ca_and_an_ending_one_are_warned_about():
