@@ -59,15 +59,22 @@ OVERRIDES: Final = frozenset(
 )
 OVERRIDE_PREFIX: Final = b"x-webobjects-"
 
-# Other gateways' names for the user that they let in (nginx, Apache, HAProxy, IIS ARR, oauth2-proxy, Exchange's own
-# front end): ours are in `identity_headers`, and an upstream that was behind one of those may still believe its.
+# Other gateways' names for the user that they let in: ours are in `identity_headers` (with RFC 9440's), and an upstream
+# that was behind one of those may still believe its. docs/pages.md says whose they are; each must be in its table.
 IDENTITIES: Final = frozenset(
     {
-        *(b"remote-user", b"x-remote-user", b"x-authenticated-user", b"x-webauth-user", b"x-commonaccesstoken"),
-        *(b"x-client-cert", b"x-ssl-cert", b"x-arr-clientcert"),
+        *(b"remote-user", b"remote-groups", b"remote-email", b"remote-name"),
+        *(b"x-remote-user", b"x-authenticated-user", b"x-auth-user", b"x-commonaccesstoken"),
+        *(b"x-ssl-cert", b"x-arr-clientcert"),
     }
 )
-IDENTITY_PREFIXES: Final = (b"ssl-client-", b"x-ssl-client-", b"x-auth-request-")
+# No prefix may take what mail programs send: X-ClientInfo, X-MS-PolicyKey, X-User-Identity and their like pass.
+IDENTITY_PREFIXES: Final = (
+    *(b"ssl-client-", b"x-ssl-client-", b"x-client-cert", b"x-auth-request-", b"x-webauth-", b"shib-"),
+    *(b"x-amzn-oidc-", b"x-amzn-mtls-", b"cf-access-", b"cf-client-cert-"),
+    *(b"x-goog-authenticated-user-", b"x-goog-iap-", b"x-ms-client-principal", b"x-ms-token-"),
+    *(b"x-authentik-", b"x-pomerium-", b"tailscale-user-", b"wl-proxy-client-"),
+)
 
 # Removing these from a message because `Connection` names them would change what it says.
 NEVER_HOP_BY_HOP: Final = frozenset(

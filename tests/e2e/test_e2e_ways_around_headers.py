@@ -30,7 +30,8 @@ OTHERS = [
     *("Remote-User", "REMOTE_USER", "X-Remote-User", "SSL_CLIENT_VERIFY", "Ssl-Client-S-Dn", "X-SSL-Client-Cert"),
     *("X-ARR-ClientCert", "X_Forwarded_User", "X.Original.URL", "X-Rewrite-URL", "X_HTTP_Method_Override"),
     *("x-webobjects-remote-user", "X_WebObjects_Remote_User", "Proxy", "Forwarded", "X-Real-IP", "X_Real_IP"),
-    *("X-CommonAccessToken", "X-Auth-Request-User", "X_WEBAUTH_USER"),
+    *("X-CommonAccessToken", "X-Auth-Request-User", "X_WEBAUTH_USER", "Cf_Access_Jwt_Assertion", "X-authentik-uid"),
+    *("X-Amzn-Oidc-Data", "X-Goog-IAP-JWT-Assertion", "X-MS-CLIENT-PRINCIPAL-NAME", "REMOTE_GROUPS", "Shib-Session-ID"),
     *("X-Request-Id", "x_request_id", "True-Client-IP", "Content_Length", "Transfer_Encoding", "Host_", "X-Host"),
 ]
 # They name nobody to anybody, and pass.

@@ -1,7 +1,11 @@
 """Which fields pass: what an upstream could take for ours never does, in any spelling."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from gateway.config.model import IdentityHeaders
 from gateway.http import headers
 from gateway.http.headers import (
     DROP,
@@ -14,7 +18,9 @@ from gateway.http.headers import (
     connection_options,
     fold,
 )
+from gateway.http.identity_headers import IdentityHeaderWriter
 
+PAGE = Path(__file__).parents[3] / "docs" / "pages.md"
 OURS = frozenset({b"x-client-email", b"client-cert"})
 
 
@@ -50,6 +56,43 @@ def test_what_could_be_taken_for_ours_or_for_the_framing_is_dropped(name):
 )
 def test_the_rest_passes(name):
     assert RequestClassifier(OURS)[name] == PASS
+
+
+def documented():
+    """Every name in the table of other proxies' headers, `*` as it stands there."""
+    section = PAGE.read_text(encoding="utf-8").split("## Whose headers end at the gateway\n")[1].split("\n# ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[2])]
+
+
+@pytest.mark.parametrize("name", sorted(set(documented())))
+def test_no_documented_header_of_another_proxy_passes_in_any_spelling(name):
+    nothing_sent = IdentityHeaders(rfc9440=False, subject=None, email=None, serial=None, fingerprint=None)
+    classify = RequestClassifier(IdentityHeaderWriter(nothing_sent).names)
+    for ending in ("Id", "-Id", "x") if name.endswith("*") else ("",):
+        plain = name.removesuffix("*") + ending
+        for spelling in (plain, *(plain.replace("-", mark) for mark in "_.~"), plain.replace("-", "_", 1)):
+            for cased in (spelling, spelling.lower(), spelling.upper(), spelling.swapcase()):
+                assert classify[cased.encode()] == DROP, cased
+
+
+def test_every_name_of_another_proxy_is_documented():
+    names = {name.lower().encode() for name in documented()}
+    assert names >= headers.IDENTITIES
+    assert names >= {prefix + b"*" for prefix in headers.IDENTITY_PREFIXES}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"X-User-Identity", b"X-AnchorMailbox", b"X-MS-PolicyKey", b"X-MS-ASProtocolVersion", b"X-ClientInfo"),
+        *(b"X-OWA-CANARY", b"X-OWA-UrlPostData", b"X-OWA-ActionName", b"X-OWA-CorrelationId", b"X-OWA-ClientBegin"),
+        *(b"X-ClientApplication", b"X-ClientId", b"X-Client-Version", b"X-MS-Diagnostics", b"X-MS-WL", b"X-Authority"),
+    ],
+)
+def test_what_mail_programs_send_passes_beside_them(name):
+    for spelling in (name, name.lower(), name.upper()):
+        assert RequestClassifier(OURS)[spelling] == PASS
 
 
 @pytest.mark.parametrize("name", [b"Authorization", b"User-Agent", b"Referer", b"Accept", b"Accept-Language"])
