@@ -6,7 +6,8 @@ else; what it says of its holder is a claim that nobody checked.
 
 A value is one line of visible ASCII. What isn't, and `%` itself, stands as percent-encoded UTF-8, so
 `urldecode` in any language gives back the exact name, and no name can hold a line break. A value that
-would be longer than `MAX_VALUE_BYTES` is left out, not cut: half a name is another name.
+would be longer than `MAX_VALUE_BYTES` is left out, not cut: half a name is another name. An e-mail address
+holds nothing that could end it for a reader who takes the value for a list, since a comma may stand in one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # All of visible ASCII but "%"; spaces at the ends would be lost on the way and are escaped below.
 _AS_IS: Final = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+# Of an address: the atext of RFC 5322 3.2.3 and ".", again but "%"; in its domain also what a literal such as
+# [IPv6:2001:db8::1] is written with (RFC 5321 4.1.3).
+_AS_IS_IN_LOCAL_PART: Final = "!#$&'*+-./=?^_`{|}~"
+_AS_IS_IN_DOMAIN: Final = _AS_IS_IN_LOCAL_PART + "[]:"
 
 
 class IdentityHeaderWriter:
@@ -55,7 +60,7 @@ class IdentityHeaderWriter:
             lines += [
                 _line(settings.subject, encoded(identity.subject)),
                 # One address, the one the log names: an application takes the value for the user's name.
-                _line(settings.email, encoded(identity.emails[0]) if identity.emails else ""),
+                _line(settings.email, encoded_address(identity.emails[0]) if identity.emails else ""),
                 _line(settings.serial, encoded(identity.serial)),
                 _line(settings.fingerprint, encoded(identity.fingerprint)),
             ]
@@ -68,6 +73,16 @@ def encoded(text: str) -> str:
     inner = value.strip(" ")
     before = len(value) - len(value.lstrip(" "))
     return "%20" * before + inner + "%20" * (len(value) - before - len(inner))
+
+
+def encoded_address(address: str) -> str:
+    """An e-mail address as `encoded` text in which nothing quotes, comments or parts one address from the next."""
+    local_part, at, domain = address.rpartition("@")
+    return (
+        quote(local_part, safe=_AS_IS_IN_LOCAL_PART, errors="backslashreplace")
+        + at
+        + quote(domain, safe=_AS_IS_IN_DOMAIN, errors="backslashreplace")
+    )
 
 
 def _verified(judgement: Judgement) -> str:

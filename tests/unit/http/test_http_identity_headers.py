@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import pytest
+from cryptography import x509
+from support.pki import Ca
 
 from gateway.config.model import IdentityHeaders
 from gateway.errors import ConfigError
 from gateway.facts import NO_CERTIFICATE, Identity, Judgement, Reason
-from gateway.http.identity_headers import MAX_VALUE_BYTES, IdentityHeaderWriter, encoded
+from gateway.http.identity_headers import MAX_VALUE_BYTES, IdentityHeaderWriter, encoded, encoded_address
+from gateway.x509.names import identity_of, load_certificate
 
 ALICE = Identity(
     fingerprint="ab" * 32,
@@ -109,6 +112,55 @@ def test_a_value_is_one_line_of_visible_ascii_and_can_be_read_back(text: str, va
 
 def test_a_lone_surrogate_breaks_nothing() -> None:
     assert encoded("\ud800") == "\\ud800"
+    assert encoded_address("\ud800@\ud800") == "%5Cud800@%5Cud800"
+
+
+ATEXT = "!#$&'*+-/=?^_`{|}~"  # and "%", which is what escapes begin with
+
+
+@pytest.mark.parametrize(
+    ("address", "value"),
+    [
+        ("alice.o'neil+mail@example.com", "alice.o'neil+mail@example.com"),
+        (f"{ATEXT}@example.com", f"{ATEXT}@example.com"),
+        ('"a,b"@example.com', "%22a%2Cb%22@example.com"),
+        ("admin@example.com", "admin@example.com"),
+        ("a,b;c:d<e>f(g)h[i]j\\k@x", "a%2Cb%3Bc%3Ad%3Ce%3Ef%28g%29h%5Bi%5Dj%5Ck@x"),
+        ("100%@example.com", "100%25@example.com"),
+        ("%2C@example.com", "%252C@example.com"),
+        ("jürgen@müller.example", "j%C3%BCrgen@m%C3%BCller.example"),
+        ("a@example.com,x.partner.example", "a@example.com%2Cx.partner.example"),
+        ('a@x;y"z<w>(v)\\', "a@x%3By%22z%3Cw%3E%28v%29%5C"),
+        ("a@[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]"),
+        ("a@b@c", "a%40b@c"),
+        ("no,address", "no%2Caddress"),
+    ],
+)
+def test_nothing_in_an_address_parts_it_and_it_can_be_read_back(address: str, value: str) -> None:
+    assert encoded_address(address) == value
+    assert unquote(value) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "value"),
+    [
+        ('"a,b"@example.com', "%22a%2Cb%22@example.com"),
+        ("admin,eve@example.com", "admin%2Ceve@example.com"),
+        ("admin@example.com,x.partner.example", "admin@example.com%2Cx.partner.example"),
+    ],
+)
+@pytest.mark.parametrize("place", ["alternative name", "subject"])
+def test_a_comma_in_a_certificates_address_makes_no_second_one(address: str, value: str, place: str) -> None:
+    in_name = x509.SubjectAlternativeName([x509.RFC822Name(address)])
+    escaped = "".join(f"\\{mark}" if mark in '",' else mark for mark in address)
+    leaf = (
+        Ca.make().issue("CN=eve", extensions=[(in_name, False)])
+        if place == "alternative name"
+        else Ca.make().issue(f"CN=eve,1.2.840.113549.1.9.1={escaped}")
+    )
+    identity = identity_of(load_certificate(leaf.der))
+    assert identity.emails == (address,)
+    assert headers(Judgement(identity, None, ""))["X-Client-Email"] == value
 
 
 def test_a_value_that_is_too_long_is_left_out_and_never_cut() -> None:
