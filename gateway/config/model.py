@@ -29,6 +29,7 @@ class Listener:
     redirect_to_https: bool = False
     proxy_protocol_from: tuple[Network, ...] = ()
     pki: bool = False
+    public_port: int | None = None  # in the clients' URLs, where it isn't the one that they reach
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,12 @@ LISTENER: Final = Record(
             ListOf(CIDR, minimum=1),
             "A PROXY header (v1 or v2) is required from these peers, and everybody else is refused.",
         ),
+        Field(
+            "public_port",
+            Whole(1, 65535),
+            "The port in the clients' URLs, where NAT or a proxy translates it: for `X-Forwarded-Port` and for `Host` "
+            "towards the upstream. Left out: the port that was reached.",
+        ),
     )
 )
 

@@ -62,7 +62,11 @@ def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
         if is_publishing and _is_missing(root, "pki"):
             remedy = "add one with the registry's store, or remove this"
             problems.error(value.at("pki"), "there is no pki section, so nothing could be published", remedy)
-        found.append(Listener(str(address.data), host, port, redirect, peers, is_publishing))
+        public_port = value.plain("public_port", None)
+        if public_port is not None and (redirect or is_publishing):
+            cause = "public_port is for listeners that serve sites, and this one speaks plain HTTP"
+            problems.error(value.at("public_port"), cause, "remove it")
+        found.append(Listener(str(address.data), host, port, redirect, peers, is_publishing, public_port))
     listen = root.get("listen")
     if found and listen is not None and all(listener.redirect_to_https or listener.pki for listener in found):
         cause = "every listener only redirects" + (" or publishes" if any(each.pki for each in found) else "")

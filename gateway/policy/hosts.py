@@ -53,6 +53,12 @@ def normalise_host(text: str) -> str:
     return name
 
 
+def port_of(text: str) -> int | None:
+    """The port in a `Host` that `normalise_host` accepts; None where it names none."""
+    port = None if text.endswith("]") else _PORT.search(text)
+    return int(port[1]) if port is not None and port[1] else None
+
+
 @dataclass(frozen=True, slots=True)
 class HostPattern:
     """`mail.example.com`, `*.example.com` (exactly one label) or `*`."""

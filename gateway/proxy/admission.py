@@ -30,7 +30,7 @@ from gateway.http.headers import AUTHORIZATION, DESTINATION, FORWARDED, FORWARDE
 from gateway.http.http1 import RequestHead
 from gateway.http.login import HIDDEN_LOGIN, carried_on, kind_of, login_of
 from gateway.logs.record import AccessRecord, ConnectionFields
-from gateway.policy.hosts import normalise_host
+from gateway.policy.hosts import normalise_host, port_of
 from gateway.policy.uri import Target, normalise
 from gateway.proxy.destination import read_destination
 from gateway.proxy.forwarding import Client, client_of, forwarding_headers
@@ -42,6 +42,7 @@ from gateway.proxy.status import Statuses
 
 # A certificate may expire, and its revocation list may, while the connection stays open.
 REJUDGE_SECONDS: Final = 1.0
+HTTPS_PORT: Final = 443
 _NEVER: Final = float("inf")
 
 
@@ -74,6 +75,7 @@ class Admission:
     """Who one client is, and what it may ask for."""
 
     __slots__ = (
+        "_authority",
         "_decided_by",
         "_decision",
         "_forwarding",
@@ -82,9 +84,9 @@ class Admission:
         "_identity_block",
         "_itself",
         "_judged_until",
-        "_local_port",
         "_lockout_key",
         "_offline",
+        "_public_port",
         "_rewriter",
         "_statuses",
         "chain_der",
@@ -101,7 +103,7 @@ class Admission:
         "trusted_until",
     )
 
-    def __init__(self, snapshot: Snapshot, site: SiteState, peer: Peer, local_port: int, statuses: Statuses) -> None:
+    def __init__(self, snapshot: Snapshot, site: SiteState, peer: Peer, public_port: int, statuses: Statuses) -> None:
         self.snapshot = snapshot
         self.site = site
         self.peer = peer
@@ -117,7 +119,7 @@ class Admission:
         self.connection_login: ConnectionLogin = NO_CONNECTION_LOGIN
         self._offline: Judgement = NO_CERTIFICATE  # what the certificate is worth without asking anybody
         self._statuses = statuses
-        self._local_port = local_port
+        self._public_port = public_port  # the only one that a Host may name, besides that of https
         self._lockout_key: tuple[str, Judgement, str] | None = None  # the last one, and what it came from
         # When the certificate, its path, a revocation list or an OCSP answer ends, in Unix seconds: requests that are
         # under way by it have to be judged anew then. It may lie in the past.
@@ -127,6 +129,7 @@ class Admission:
         self.implied_host = b""  # of an HTTP/1.0 request that names none
         self._host_raw: bytes | None = None  # the last Host, and what follows from it
         self._host = ""
+        self._authority = b""  # the host with the public port, if it was named
         self._decided_by: tuple[object, ...] | None = None
         self._decision: Decision
         self._forwarding = b""
@@ -250,13 +253,21 @@ class Admission:
         """The request's host must be one of the site that the handshake was for (RFC 9110 15.5.20)."""
         if not raw:
             raise RequestError(Reason.BAD_REQUEST, "no Host")
-        host = normalise_host(raw.decode("latin-1"))
+        text = raw.decode("latin-1")
+        host = normalise_host(text)
         if self.snapshot.sites.find(host) is not self.site:
             raise RequestError(Reason.HOST_MISMATCH, "the host is not of the site that the TLS handshake was for")
         self._host_raw = raw
         self._host = host
-        self._rewriter = rewriter_for(self.site.upstream, raw.decode("ascii"))
+        authority = self._with_port(host, port_of(text))
+        self._authority = authority.encode("ascii")
+        self._rewriter = rewriter_for(self.site.upstream, authority)
         self._forwarding = self._forwarding_headers(self.peer.address, None)
+
+    def _with_port(self, host: str, port: int | None) -> str:
+        """A port that isn't ours goes no further: servers write it into links and redirects."""
+        is_said = port == self._public_port and port != HTTPS_PORT
+        return f"{host}:{port}" if is_said else host
 
     def _chain(self, head: RequestHead, client: Address) -> bytes:
         """The X-Forwarded-For for the upstream: the proxy's own, where it is the one that counts, and the proxy."""
@@ -266,7 +277,7 @@ class Admission:
         return b"%b, %b" % (told, str(self.peer.address).encode("ascii"))
 
     def _forwarding_headers(self, client: Address, chain: bytes | None) -> bytes:
-        return forwarding_headers(client, chain, self._host, scheme="https", port=self._local_port)
+        return forwarding_headers(client, chain, self._host, scheme="https", port=self._public_port)
 
     def _decide(self, head: RequestHead, client: Client, record: AccessRecord) -> tuple[bytes, Login, Decision]:
         """(target for the upstream, the request's login, decision)."""
@@ -289,8 +300,7 @@ class Admission:
 
     def _destination(self, head: RequestHead, value: bytes, client: Client, record: AccessRecord) -> bytes:
         """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
-        host = self._host_raw or b""  # there is one: see `_name_host`
-        is_absolute, target = read_destination(value, host)
+        is_absolute, target = read_destination(value, self._host_raw or b"")  # there is one: see `_name_host`
         method = head.method.decode("ascii")
         login = login_of(target.match, target.query, head.values[AUTHORIZATION])
         decision = self.snapshot.engine.decide(
@@ -311,7 +321,7 @@ class Admission:
             raise RequestError(decision.reason, f"the Destination: {decision.detail}")
         base = b""
         if is_absolute:
-            base = (None if self._rewriter is None else self._rewriter.base) or b"https://%b" % host
+            base = (None if self._rewriter is None else self._rewriter.base) or b"https://%b" % self._authority
         return b"Destination: %b%b\r\n" % (base, _spelling(target))
 
     def _upstream_head(self, head: RequestHead, target: bytes, forwarding: bytes) -> tuple[bytes, bytes]:
@@ -323,7 +333,7 @@ class Admission:
                 b" ",
                 target,
                 b" HTTP/1.1\r\nHost: ",
-                (self._host_raw or b"") if host == "preserve" else host.encode("ascii"),
+                self._authority if host == "preserve" else host.encode("ascii"),
                 b"\r\n",
                 *head.passing,
                 forwarding,

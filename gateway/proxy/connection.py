@@ -83,13 +83,13 @@ class ClientConnection:
         peer: Peer,
         *,
         server_name: str | None,
-        local_port: int,
+        public_port: int,
         is_over_limit: bool,
     ) -> None:
         self.service = service
         self.snapshot = snapshot
         self.peer = peer
-        self.admission = Admission(snapshot, site, peer, local_port, service.statuses)
+        self.admission = Admission(snapshot, site, peer, public_port, service.statuses)
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
         self.carries_login = False  # credentials that belong to a connection went over its own one upstream
         self.trusted_until = float("inf")  # Unix seconds; see `Admission.trusted_until`

@@ -121,7 +121,7 @@ class Front(asyncio.Protocol):
             site,
             peer,
             server_name=hello.server_name,
-            local_port=self._listener.port if peer.reached is None else peer.reached.port,
+            public_port=self._public_port(peer),
             is_over_limit=not self._is_admitted,
         )
         tls = site.tls.connection(hello, asks=is_asking, may_resume=site.may_resume, unix_seconds=clock.unix_seconds())
@@ -131,6 +131,11 @@ class Front(asyncio.Protocol):
         service.replaced(self, connection)
         self._transport.set_protocol(layer)
         layer.data_received(bytes(self._reader.received))
+
+    def _public_port(self, peer: Peer) -> int:
+        """The port in the clients' URLs, as far as it is known: the configured one, else the one that was reached."""
+        listener = self._listener
+        return listener.public_port or (listener.port if peer.reached is None else peer.reached.port)
 
     def _answer_plain_http(self, cause: str) -> None:
         """Say what is wrong; the client may still be sending its request."""

@@ -77,6 +77,11 @@ def test_the_mail_server_learns_who_came_and_how(gateway, mail, credentials):
     )
 
 
+def test_a_port_that_is_not_the_listeners_goes_no_further(gateway, mail):
+    ask(gateway.port, "/webmail", host=f"{HOST.upper()}.:9999")
+    assert mail.only().values(b"Host") == [HOST.encode()]
+
+
 def _hex(serial: int) -> bytes:
     digits = f"{serial:X}"
     return ("0" * (len(digits) % 2) + digits).encode()

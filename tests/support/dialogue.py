@@ -600,7 +600,10 @@ class World:
     # clients
 
     def client(self, address: str = INSIDE, leaf: pki.Leaf | None = None, **options: Any) -> ClientEnd:
-        """A client whose handshake is finished. `is_shaking_hands`: it isn't; `host`: its server name."""
+        """A client whose handshake is finished. `is_shaking_hands`: it isn't; `host`: its server name.
+
+        `public_port`: that of its listener.
+        """
         host = options.get("host", HOST)
         site = self.service.snapshot.sites.find(host)
         assert site is not None
@@ -614,7 +617,7 @@ class World:
                 site,
                 peer,
                 server_name=host,
-                local_port=443,
+                public_port=options.get("public_port", 443),
                 is_over_limit=options.get("is_over_limit", False),
             )
         )

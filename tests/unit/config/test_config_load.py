@@ -245,6 +245,19 @@ def test_mistakes_in_later_sections(write, text, message):
     assert message in raised.value.cause
 
 
+@pytest.mark.parametrize("plain", ["redirect_to_https", "pki"])
+def test_a_listener_without_sites_has_no_public_port(write, plain):
+    text = BASE.replace('":443"', f'":443"\n  - {{address: ":80", {plain}: true, public_port: 80}}')
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(text), now=NOW, environ={})
+    assert "listen[1].public_port: public_port is for listeners that serve sites" in raised.value.cause
+
+
+def test_a_listener_may_have_another_port_in_urls(write):
+    config = load(write(BASE.replace('":443"', '":8443"\n    public_port: 443')), now=NOW, environ={})
+    assert config.listen[0].public_port == 443
+
+
 UNAVAILABLE = {
     "listen[].proxy_protocol_from": (
         '  - address: ":443"',

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.facts import Reason
-from gateway.policy.hosts import HostRejected, SiteIndex, normalise_host, parse_host_pattern
+from gateway.policy.hosts import HostRejected, SiteIndex, normalise_host, parse_host_pattern, port_of
 from gateway.policy.rules import PatternError
 
 
@@ -32,6 +32,14 @@ from gateway.policy.rules import PatternError
 def test_a_host_has_one_spelling(text, host):
     assert normalise_host(text) == host
     assert normalise_host(host) == host
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [("a.example", None), ("a:", None), ("a:80", 80), ("a:00080", 80), ("[::1]", None), ("[::80]:443", 443)],
+)
+def test_a_host_may_name_a_port(text, port):
+    assert port_of(text) == port
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,37 @@ def test_another_host_may_be_sent_to_the_upstream(make_world):
 @pytest.mark.parametrize("host", ["mail.example.com:443", "MAIL.example.COM", "mail.example.com."])
 def test_other_spellings_of_the_host_are_the_same_site(world, host):
     head = sent(world, data=get(host=host))
-    assert header(head, "Host") == host
+    assert header(head, "Host") == HOST
     assert header(head, "X-Forwarded-Host") == HOST
+
+
+@pytest.mark.parametrize(
+    ("public_port", "host", "expected"),
+    [
+        (443, f"{HOST}:9999", HOST),
+        (443, f"{HOST}:0443", HOST),
+        (443, f"{HOST}.:65535", HOST),
+        (9443, f"{HOST}:9999", HOST),
+        (9443, f"{HOST}:443", HOST),
+        (9443, HOST, HOST),
+        (9443, f"{HOST.upper()}.:9443", f"{HOST}:9443"),
+        (9443, f"{HOST}:09443", f"{HOST}:9443"),
+    ],
+)
+def test_only_the_public_port_goes_upstream(world, public_port, host, expected):
+    client = world.client(public_port=public_port)
+    client.says(get(host=host))
+    head = world.accepts().hears()
+    assert header(head, "Host") == expected
+    assert header(head, "X-Forwarded-Port") == str(public_port)
+
+
+def test_a_foreign_port_gets_into_no_redirect(make_world):
+    world = make_world(upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "host": "mail.internal"}})
+    client = world.client()
+    client.says(get(host=f"{HOST}:9999"))
+    world.accepts().says(response("302 Found", "Location: http://mail.internal/owa"))
+    assert header(client.hears(), "Location") == f"https://{HOST}/owa"
 
 
 def test_http_1_0_without_a_host_asks_for_the_handshakes(world):

@@ -52,10 +52,10 @@ def test_a_path_alone_stays_one(make_world, upstreams):
     assert told(make_world(rules=RULES, upstreams=upstreams), "/dav//b") == "/dav/b"
 
 
-def test_a_port_that_is_in_host_belongs_to_the_name(make_world):
+def test_a_port_that_is_in_host_belongs_to_the_name_and_a_foreign_one_goes_no_further(make_world):
     world = make_world(rules=RULES)
     there = "https://mail.example.com:8443/dav/b"
-    assert told(world, there, host="mail.example.com:8443") == there
+    assert told(world, there, host="mail.example.com:8443") == "https://mail.example.com/dav/b"
     assert status(moves(world, there).hears()) == 400
 
 

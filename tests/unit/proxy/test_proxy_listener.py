@@ -1,5 +1,7 @@
 """From an accepted socket to TLS: the first bytes, and all that can be wrong with them."""
 
+from dataclasses import replace
+
 import pytest
 from OpenSSL import SSL
 from support import pki
@@ -17,9 +19,9 @@ from gateway.tls.layer import TlsLayer
 LISTENER = Listener("127.0.0.1:443", "127.0.0.1", 443)
 
 
-def accept(world, address=INSIDE):
+def accept(world, address=INSIDE, listener=LISTENER):
     peer = None if address is None else (address, 40000)
-    return SocketEnd(world, Front(world.service, LISTENER), peer)
+    return SocketEnd(world, Front(world.service, listener), peer)
 
 
 def test_a_whole_exchange_over_real_tls(world):
@@ -34,6 +36,16 @@ def test_a_whole_exchange_over_real_tls(world):
     assert (record["client_ip"], record["client_port"], record["listener"]) == (INSIDE, 40000, "127.0.0.1:443")
     assert (record["tls_version"], record["tls_resumed"], record["site"]) == ("TLSv1.3", False, HOST)
     assert world.service.status()["counters"]["handshakes"] == {"full": 1, "resumed": 0, "failed": 0}
+
+
+@pytest.mark.parametrize(("public_port", "told"), [(None, "443"), (9443, "9443")])
+def test_the_mail_server_is_told_the_port_of_the_clients_urls(world, public_port, told):
+    client = TlsClient(accept(world, listener=replace(LISTENER, public_port=public_port)))
+    client.shakes_hands()
+    client.says(get(host=f"{HOST}:9443"))
+    head = world.accepts().hears()
+    assert header(head, "Host") == (HOST if public_port is None else f"{HOST}:9443")
+    assert header(head, "X-Forwarded-Port") == told
 
 
 def test_a_client_hello_may_come_byte_by_byte(world):
