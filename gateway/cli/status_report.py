@@ -46,9 +46,7 @@ def problems_of(state: State) -> list[str]:
     found += _missing(state)
     for worker in state["workers"]:
         if not worker["is_answering"]:
-            found.append(
-                f"worker {worker['pid']} does not answer ({_age(worker)}); end it with `kill -9 {worker['pid']}`"
-            )
+            found.append(f"worker {worker['pid']} does not answer ({_age(worker)}); it is replaced after ten seconds")
         used, most = worker["open_files"], worker["open_files_limit"]
         if used > most * NEARLY_ALL_FILES:
             found.append(f"worker {worker['pid']} has {used:,} files open of {most:,}; raise LimitNOFILE and restart")

@@ -107,11 +107,15 @@ class Children:
             if events & selectors.EVENT_WRITE:
                 child.channel.flush()
                 self._watch(child)
-            if events & selectors.EVENT_READ:
-                for message in child.channel.receive():
-                    child.role.hear(child, message)
+            messages = child.channel.receive() if events & selectors.EVENT_READ else []
         except ChannelClosed:
             self._forget(child)  # its end is noticed by SIGCHLD
+            return
+        for message in messages:
+            try:
+                child.role.hear(child, message)
+            except Exception:  # noqa: BLE001 - whatever a child says, the master goes on
+                _log.exception("%s %d said what can't be understood", child.role.name, child.pid)
 
     def _watch(self, child: Child) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.channel.has_unsent else 0)

@@ -1,14 +1,19 @@
 """One end of a channel in an event loop.
 
-Keeps true: what the socket does not take at once is sent as soon as it does; a closed channel is told once.
+Keeps true: what the socket does not take at once is sent as soon as it does; a message that can't be obeyed keeps none
+after it from being heard; a closed channel is told once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
+
+
+_log = logging.getLogger("gateway.worker")
 
 
 class Link:
@@ -50,10 +55,15 @@ class Link:
 
     def _readable(self) -> None:
         try:
-            for message in self._channel.receive():
-                self._hear(message)
+            messages = self._channel.receive()
         except ChannelClosed:
             self._end()
+            return
+        for message in messages:
+            try:
+                self._hear(message)
+            except Exception:  # noqa: BLE001 - what follows may be a revocation, and must be heard
+                _log.exception("a message from the other process could not be obeyed")
 
     def _writable(self) -> None:
         try:

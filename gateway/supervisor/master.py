@@ -37,6 +37,7 @@ from gateway.supervisor.reload import Revision, check_same_frame, read_revision,
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.watchdog import Watchdog
 
 # After a worker's own drain time the master stops asking.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0
@@ -72,6 +73,7 @@ class Master:
         self._keeping = Keeping(self._children)
         self._bulletin = Bulletin(lambda: self._keeping.warnings)
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
+        self._watchdog = Watchdog(self._children, self._workers)
         self._tally = Tally(config.workers)
         self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
         self._reporter = Reporter(
@@ -124,6 +126,7 @@ class Master:
                         self._keeping.retry()
             self._census.forget(self._children.reap())
             self._children.replace()
+            self._watchdog.tick()
             self._fetcher.tick()
             self._look_at_files()
             self._bulletin.tick()
@@ -211,6 +214,7 @@ class Master:
         return self._reporter.state(self._revision, asked_seconds, self._bans.describe())
 
     def _hear_worker(self, child: Child, message: Message) -> None:
+        self._watchdog.heard(child)
         match message:
             case {"is": "failures", "counts": dict(counts)}:
                 self._bans.count(counts)

@@ -142,6 +142,8 @@ class Worker:
                 self._begin_reload(source.encode("utf-8", "surrogateescape"))
             case {"do": "ban", "bans": dict(bans)}:
                 self._service.bans = bans
+            case {"do": "ping"}:
+                self._master.send({"is": "pong"})
             case {"do": "status"}:
                 self._master.send({"is": "status", **self._status()})
             case _:

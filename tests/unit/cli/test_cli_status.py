@@ -120,11 +120,11 @@ def refused(error):
         ),
         (
             {"workers": [worker(101), worker(102, is_answering=False, report_age_seconds=75.2)]},
-            ["worker 102 does not answer (its last word is 1 min 15 s old); end it with `kill -9 102`"],
+            ["worker 102 does not answer (its last word is 1 min 15 s old); it is replaced after ten seconds"],
         ),
         (
             {"workers": [worker(101), worker(102, is_answering=False, report_age_seconds=None)]},
-            ["worker 102 does not answer (it has said nothing yet); end it with `kill -9 102`"],
+            ["worker 102 does not answer (it has said nothing yet); it is replaced after ten seconds"],
         ),
         (
             {"workers": [worker(101), worker(102, reload_error="no memory")]},

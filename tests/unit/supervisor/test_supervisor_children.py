@@ -242,3 +242,19 @@ def test_a_child_that_says_nonsense_is_heard_no_more(parent):
     assert parent.heard == []
     parent.children.signal(None, signal.SIGKILL)
     assert parent.wait_for_end() == [child]
+
+
+def test_a_message_that_cannot_be_understood_does_not_end_the_master(parent, caplog):
+    def hear(child, message):
+        parent.heard.append((child.pid, message))
+        if message == 1:
+            raise KeyError("unheard-of")
+
+    def talk(channel):
+        os.write(channel.fileno(), b'{"say": 1}\n{"say": 2}\n')
+        signal.pause()
+
+    parent.children.start(Role("helper", talk, lambda child, message: hear(child, message["say"])))
+    until(lambda: len(parent.turn()) == 2, "both are heard")
+    assert [said for _, said in parent.heard] == [1, 2]
+    assert "unheard-of" in caplog.text

@@ -103,3 +103,23 @@ def test_nothing_is_heard_after_the_close(pair):
         assert ours.heard.empty()
 
     run(dialogue)
+
+
+def test_a_message_that_cannot_be_obeyed_keeps_none_after_it_from_being_heard(pair, caplog):
+    async def dialogue():
+        ours, channel = pair
+        heard = asyncio.Queue()
+
+        def hear(message):
+            heard.put_nowait(message["n"])
+            if message["n"] == 1:
+                raise ValueError("no way")
+
+        link = Link(channel, asyncio.get_running_loop(), hear, lambda: None)
+        for number in (1, 2):
+            ours.send({"n": number})  # both are there when it is woken
+        assert [await heard.get(), await heard.get()] == [1, 2]
+        link.close()
+
+    run(dialogue)
+    assert "no way" in caplog.text

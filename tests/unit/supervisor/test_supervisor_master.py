@@ -20,7 +20,7 @@ from support.waiting import PATIENCE_SECONDS
 
 from gateway.errors import ConfigError, OperationError
 from gateway.supervisor import master as master_module
-from gateway.supervisor import open_files
+from gateway.supervisor import open_files, watchdog
 from gateway.supervisor.master import Master
 from gateway.supervisor.reload import read_revision
 
@@ -234,6 +234,21 @@ def test_a_worker_that_dies_is_replaced(run, caplog):
 
     run(talk)
     assert "ended (signal SIGKILL); a new one starts in 0.1 s" in caplog.text
+
+
+def test_a_worker_that_hangs_is_replaced(run, caplog, monkeypatch):
+    monkeypatch.setattr(watchdog, "HUNG_SECONDS", 0.3)
+    monkeypatch.setattr(watchdog, "PING_SECONDS", 0.1)
+
+    def talk(dialogue):
+        (before,) = dialogue.workers()
+        os.kill(before, signal.SIGSTOP)
+        yield from until(lambda: dialogue.workers() not in ([], [before]))
+        monkeypatch.setattr(watchdog, "HUNG_SECONDS", SECONDS)
+        yield from until(dialogue.status)
+
+    run(talk)
+    assert "has not answered for" in caplog.text
 
 
 def test_a_replaced_worker_serves_what_was_reloaded_before(run):

@@ -143,6 +143,14 @@ def test_it_tells_how_it_is(serve):
     assert serve(talk) == []
 
 
+def test_it_says_that_it_is_alive(serve):
+    def talk(dialogue):
+        dialogue.tell(do="ping")
+        assert dialogue.hears() == {"is": "pong"}
+
+    assert serve(talk) == []
+
+
 def test_it_reloads_what_it_is_given_and_keeps_the_old_where_that_is_wrong(serve, config, caplog):
     def talk(dialogue):
         denied = config(rules=[{"name": "nobody", "action": "deny"}]).read_text()
