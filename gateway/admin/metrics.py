@@ -243,6 +243,9 @@ def _registry(registry: RegistryState) -> Iterator[Metric]:
     mails.add_metric(["sent"], registry["mails"]["sent"])
     mails.add_metric(["refused"], registry["mails"]["refused"])
     yield mails
+    if (notifications := registry["notifications"]) is not None:
+        text = "0 while other machines' revocations are not told to this one as they happen."
+        yield _gauge("gateway_pki_notifications_up", text, notifications["is_up"])
 
 
 def _unix(time: str) -> float:

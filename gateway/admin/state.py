@@ -163,6 +163,14 @@ class MailCounts(TypedDict):
     refused: int  # by their recipients' servers; tried again
 
 
+class NotificationsState(TypedDict):
+    """Whether other machines' revocations are told to this one as they happen (PostgreSQL's LISTEN and NOTIFY)."""
+
+    is_up: bool
+    since: str
+    cause: str | None  # why not; None before it was tried, too
+
+
 class RegistryState(TypedDict):
     """The certificate registry, as the keeper saw it last."""
 
@@ -173,6 +181,7 @@ class RegistryState(TypedDict):
     next: list[CertificateState]  # the first that end
     troubles: list[TroubleState]
     mails: MailCounts
+    notifications: NotificationsState | None  # None: a registry of one machine
 
 
 class State(TypedDict):

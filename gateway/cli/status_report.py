@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         AuthorityState,
         EndingState,
         LockoutState,
+        NotificationsState,
         RegistryState,
         ServerState,
         State,
@@ -193,6 +194,16 @@ def _registry(registry: RegistryState) -> Iterator[Line]:
         yield Line(f"    {certificate['serial']}  {who}: ends {_when(certificate['ends'])}, {left} left")
     if any((mails := registry["mails"]).values()):
         yield Line(f"  mails since the keeper's start: {mails['sent']:,} sent, {mails['refused']:,} refused")
+    if (notifications := registry.get("notifications")) is not None:  # a gateway before this program has none
+        yield _notifications(notifications)
+
+
+def _notifications(notifications: NotificationsState) -> Line:
+    since = _when(notifications["since"])
+    if notifications["is_up"]:
+        return Line(f"  other machines' revocations are told at once, since {since}")
+    cause = _printable(notifications["cause"] or "not connected yet")
+    return Line(f"  other machines' revocations come seconds later, since {since}: {cause}", "yellow")
 
 
 def _authority(authority: AuthorityState) -> Iterator[Line]:

@@ -12,12 +12,17 @@ from datetime import datetime
 from typing import Final
 
 from gateway import clock, tasks
+from gateway.errors import UsageError
+from gateway.keeper.listener import Listener, Word
 from gateway.keeper.plan import ROUND_SECONDS, Plan
 from gateway.keeper.told import Report
 from gateway.keeper.watch import Watch
+from gateway.pki.registry.notifications import connection_arguments
 
-# How soon another desk's revocation is in this machine's file: for one short query.
+# How soon another desk's revocation is in this machine's file where no word of it comes: for one short query.
 REFRESH_SECONDS: Final = 5.0
+# Between two looks, however many words come.
+MIN_PAUSE_SECONDS: Final = 0.1
 # For the mail that is under way when the gateway stops.
 CLOSE_SECONDS: Final = 2.0
 
@@ -30,7 +35,9 @@ class Keeper:
         self._tell = tell
         self._plan: Plan | None = None
         self._watch: Watch | None = None
+        self._listener: Listener | None = None  # of that watch
         self._wake = asyncio.Event()
+        self._is_registry_back = False
         self._is_stopping = False
         self._round_at = 0.0  # monotonic
         self._mailing: asyncio.Task[None] | None = None
@@ -56,7 +63,11 @@ class Keeper:
                 if clock.monotonic_seconds() >= self._round_at:
                     self._round_at = clock.monotonic_seconds() + ROUND_SECONDS
                     await self._round(watch)
+                if self._is_registry_back:
+                    self._is_registry_back = False
+                    watch.retry_registry()
                 await asyncio.to_thread(watch.refresh, clock.now())
+                await asyncio.sleep(MIN_PAUSE_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH_SECONDS):
                     await self._wake.wait()
@@ -71,9 +82,28 @@ class Keeper:
             self._watch.end()
             self._watch.close()
             self._watch = None
+            if self._listener is not None:
+                self._listener.close()
+                self._listener = None
         if self._watch is None and self._plan is not None:
             self._watch = Watch(self._plan)
+            self._listener = self._listen(self._plan)
         return self._watch
+
+    def _listen(self, plan: Plan) -> Listener | None:
+        try:
+            arguments = connection_arguments(plan.store, plan.folder)
+        except UsageError:
+            return None  # the watch tells of it
+        return None if arguments is None else Listener(arguments, self._hear)
+
+    def _hear(self, word: Word) -> None:
+        if word is Word.REPORT:
+            if self._watch is not None:
+                self._tell_of(self._watch)
+            return
+        self._is_registry_back |= word is Word.LISTENS
+        self._wake.set()
 
     async def _round(self, watch: Watch) -> None:
         now = clock.now()
@@ -88,4 +118,4 @@ class Keeper:
 
     def _tell_of(self, watch: Watch) -> None:
         if watch is self._watch:
-            self._tell(watch.report)
+            self._tell(watch.report(None if self._listener is None else self._listener.report))

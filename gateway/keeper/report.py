@@ -6,14 +6,21 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.keeper.findings import Findings
-from gateway.keeper.told import AuthorityReport, CertificateReport, Report
+from gateway.keeper.told import AuthorityReport, CertificateReport, NotificationsReport, Report
 from gateway.keeper.troubles import Trouble
 
 # As many certificates as `gateway status` names.
 SHOWN: Final = 10
 
 
-def report(findings: Findings | None, troubles: Iterable[Trouble], *, sent: int, refused: int) -> Report:
+def report(
+    findings: Findings | None,
+    troubles: Iterable[Trouble],
+    *,
+    sent: int,
+    refused: int,
+    notifications: NotificationsReport | None,
+) -> Report:
     """The report on one look; `sent` and `refused` count mails since the keeper's start."""
     return {
         "looked": None if findings is None else findings.at.timestamp(),
@@ -32,6 +39,7 @@ def report(findings: Findings | None, troubles: Iterable[Trouble], *, sent: int,
             for trouble in troubles
         ],
         "mails": {"sent": sent, "refused": refused},
+        "notifications": notifications,
     }
 
 

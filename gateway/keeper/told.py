@@ -46,6 +46,14 @@ class MailReport(TypedDict):
     refused: int
 
 
+class NotificationsReport(TypedDict):
+    """Whether word of other machines' revocations arrives."""
+
+    is_up: bool
+    since: float
+    cause: str | None  # why not; None before it was tried, too
+
+
 class Report(TypedDict):
     """All of it."""
 
@@ -56,3 +64,4 @@ class Report(TypedDict):
     warnings: list[str]
     troubles: list[TroubleReport]
     mails: MailReport
+    notifications: NotificationsReport | None  # None: a registry of one machine

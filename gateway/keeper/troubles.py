@@ -63,6 +63,8 @@ class Troubles:
         if self._known.pop(what, None) is not None:
             _log.info("%s: works again", what)
 
-    def retry(self) -> None:
-        """Let everything be tried at once."""
-        self._known = {what: replace(trouble, retry_at=trouble.since) for what, trouble in self._known.items()}
+    def retry(self, *what: str) -> None:
+        """Let these be tried at once, or everything."""
+        for each in what or tuple(self._known):
+            if (trouble := self._known.get(each)) is not None:
+                self._known[each] = replace(trouble, retry_at=trouble.since)

@@ -18,7 +18,7 @@ from gateway.keeper.mailing import Mailing
 from gateway.keeper.plan import Plan
 from gateway.keeper.renewal import Renewal
 from gateway.keeper.report import report
-from gateway.keeper.told import Report
+from gateway.keeper.told import NotificationsReport, Report
 from gateway.keeper.troubles import FIRST_RETRY_SECONDS, Troubles
 from gateway.pki.copies import Copies, Refreshed
 from gateway.pki.desk import Desk
@@ -45,12 +45,11 @@ class Watch:
         self._copies: Copies | None = None  # of that desk
         self._findings: Findings | None = None
 
-    @property
-    def report(self) -> Report:
+    def report(self, notifications: NotificationsReport | None = None) -> Report:
         """What there is to tell now."""
         mailing = self._mailing
         sent, refused = (0, 0) if mailing is None else (mailing.sent, mailing.refused)
-        return report(self._findings, self._troubles, sent=sent, refused=refused)
+        return report(self._findings, self._troubles, sent=sent, refused=refused, notifications=notifications)
 
     def round(self, now: datetime) -> None:
         """Renew what is due, and look at what ends."""
@@ -74,6 +73,10 @@ class Watch:
     def retry(self) -> None:
         """Try at once what failed: somebody may have mended it."""
         self._troubles.retry()
+
+    def retry_registry(self) -> None:
+        """The registry answers: try at once what failed for it."""
+        self._troubles.retry(REGISTRY, COPIES)
 
     def end(self) -> None:
         """Begin no other mail."""

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final, NoReturn, cast
 
 from gateway import clock
-from gateway.admin.state import AuthorityState, CertificateState, RegistryState, TroubleState
+from gateway.admin.state import AuthorityState, CertificateState, NotificationsState, RegistryState, TroubleState
 from gateway.keeper.plan import ROUND_SECONDS, Plan, to_message
-from gateway.keeper.told import AuthorityReport, CertificateReport, Report, TroubleReport
+from gateway.keeper.told import AuthorityReport, CertificateReport, NotificationsReport, Report, TroubleReport
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.program import become, database_variables
@@ -76,6 +76,7 @@ class Keeping:
             "next": [_certificate(each, now) for each in report["next"]],
             "troubles": [_trouble(each) for each in report["troubles"]],
             "mails": {"sent": report["mails"]["sent"], "refused": report["mails"]["refused"]},
+            "notifications": None if report["notifications"] is None else _notifications(report["notifications"]),
         }
 
 
@@ -85,7 +86,14 @@ def become_keeper(channel: Channel) -> NoReturn:
 
 
 _NOTHING: Final = Report(
-    looked=None, authorities=[], ending=[], next=[], warnings=[], troubles=[], mails={"sent": 0, "refused": 0}
+    looked=None,
+    authorities=[],
+    ending=[],
+    next=[],
+    warnings=[],
+    troubles=[],
+    mails={"sent": 0, "refused": 0},
+    notifications=None,
 )
 
 
@@ -122,6 +130,10 @@ def _trouble(known: TroubleReport) -> TroubleState:
         "since": _text(known["since"]),
         "retry_at": _text(known["retry_at"]),
     }
+
+
+def _notifications(known: NotificationsReport) -> NotificationsState:
+    return {"is_up": known["is_up"], "since": _text(known["since"]), "cause": known["cause"]}
 
 
 def _left(unix_seconds: float, now: datetime) -> float:

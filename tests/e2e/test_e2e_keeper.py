@@ -344,6 +344,17 @@ def test_two_gateways_on_one_registry_renew_once_and_send_once(site, launch, pos
         until(lambda: len(post.mails) >= 4, "all mails", seconds=SOON_SECONDS)
         with corp.desk.registry.reading() as connection:
             assert authorities.get(connection, "corp").crl_number == 3
+        for node in nodes:
+            until(lambda node=node: node.metric("gateway_pki_notifications_up") == 1, "both are told at once")
+            node.expected_errors.append("no word of other machines' revocations: .*closed the connection")
+        heard_since = [node.state()["registry"]["notifications"]["since"] for node in nodes]
+        with psycopg.connect(plain.replace("/postgres?", "/registry?"), autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        for node, since in zip(nodes, heard_since, strict=True):
+            until(lambda node=node: "arrives again" in node.errors, "what was lost is there again")
+            notifications = node.state()["registry"]["notifications"]
+            assert (notifications["is_up"], notifications["cause"]) == (True, None)
+            assert notifications["since"] > since
         record = issue_to(corp.desk, corp.authority, "frank@example.com", "frank", now=corp.now).record
         lifecycle.revoke(corp.desk, corp.authority, [record], RevocationReason.KEY_COMPROMISE, datetime.now(UTC))
         with corp.desk.registry.reading() as connection:

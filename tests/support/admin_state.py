@@ -69,6 +69,7 @@ def registry(**changes: Any) -> dict[str, Any]:
         "next": [],
         "troubles": [],
         "mails": {"sent": 0, "refused": 0},
+        "notifications": None,
         **changes,
     }
 

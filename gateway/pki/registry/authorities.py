@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, u
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import OperationError, UsageError
+from gateway.pki.registry import notifications
 from gateway.pki.registry.records import AuthorityRecord, ListEntry, RevocationReason
 from gateway.pki.registry.tables import AUTHORITIES, FOREIGN_REVOCATIONS
 
@@ -107,7 +108,7 @@ def has_below(connection: Connection, name: str, serial: int) -> bool:
 
 
 def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:
-    """Remember a new revocation list as the newest. The caller holds the lock."""
+    """Remember a new revocation list as the newest, and tell other machines of it. The caller holds the lock."""
     connection.execute(
         update(AUTHORITIES)
         .where(AUTHORITIES.c.name == name)
@@ -118,6 +119,7 @@ def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationL
             crl_der=crl.public_bytes(Encoding.DER),
         )
     )
+    notifications.tell(connection)
 
 
 def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListEntry) -> None:

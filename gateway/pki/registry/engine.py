@@ -162,7 +162,7 @@ def _check_made(url: URL) -> None:
 
 def _engine(url: URL) -> Engine:
     if url.drivername != "sqlite":
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=_patience(url))
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=patience(url))
     _make_private(Path(str(url.database)))
     engine = create_engine(
         url,
@@ -182,7 +182,7 @@ def _reading_engine(url: URL) -> Engine:
             hide_parameters=True,
             pool_pre_ping=True,
             execution_options={"postgresql_readonly": True},
-            connect_args=_patience(url),
+            connect_args=patience(url),
         )
     place = f"file:{quote(str(url.database))}?mode=rw"  # not `ro`: a reader of a write-ahead log writes beside it
 
@@ -194,7 +194,7 @@ def _reading_engine(url: URL) -> Engine:
     return create_engine(url, hide_parameters=True, poolclass=NullPool, creator=connect)
 
 
-def _patience(url: URL) -> dict[str, int]:
+def patience(url: URL) -> dict[str, int]:
     """How long libpq waits for a server that is away, as far as the URL doesn't say; it would be minutes."""
     limits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000}
     return {name: limit for name, limit in limits.items() if name not in url.query}

@@ -133,6 +133,7 @@ def test_a_kept_registry_has_every_state_of_every_authority():
         ending=[{"within_seconds": 604_800.0, "count": 5}],
         troubles=[trouble()],
         mails={"sent": 9, "refused": 2},
+        notifications={"is_up": False, "since": "2026-11-24T10:59:30.000Z", "cause": "the server is away"},
     )
     found = a_state(registry=kept)
     for status, count in (("live", 1234), ("expired", 3), ("revoked", 0), ("held", 0), ("superseded", 0)):
@@ -144,6 +145,8 @@ def test_a_kept_registry_has_every_state_of_every_authority():
     assert value(found, "gateway_pki_troubles") == 1
     assert value(found, "gateway_pki_looked_timestamp_seconds") == 1795517970
     assert value(found, "gateway_pki_mails_total", result="refused") == 2
+    assert value(found, "gateway_pki_notifications_up") == 0
+    assert ("gateway_pki_notifications_up", ()) not in samples(a_state(registry=registry()))
     assert value(a_state(registry=registry(looked=None)), "gateway_pki_looked_timestamp_seconds") == 0
 
 

@@ -197,6 +197,7 @@ def test_a_registry_that_is_kept_is_shown(status):
         ending=[{"within_seconds": 2_592_000.0, "count": 2}, {"within_seconds": 86_400.0, "count": 1}],
         next=[alice, {**alice, "email": None}],
         mails={"sent": 1200, "refused": 1},
+        notifications={"is_up": True, "since": "2026-11-24T10:59:30.000Z", "cause": None},
     )
     code, out, _ = status(a_state(registry=kept))
     lines = out.splitlines()
@@ -214,7 +215,13 @@ def test_a_registry_that_is_kept_is_shown(status):
         "    0AB1  alice@example.com: ends 2026-11-25 11:00:00 UTC, 1 d 0 h left",
         "    0AB1  Alice: ends 2026-11-25 11:00:00 UTC, 1 d 0 h left",
         "  mails since the keeper's start: 1,200 sent, 1 refused",
+        "  other machines' revocations are told at once, since 2026-11-24 10:59:30 UTC",
     ]
+    for cause, shown in (("the server is \x1baway", "the server is \\x1baway"), (None, "not connected yet")):
+        lost = {"is_up": False, "since": "2026-11-24T10:59:30.000Z", "cause": cause}
+        code, out, _ = status(a_state(registry=registry(notifications=lost)))
+        assert code == 0
+        assert f"  other machines' revocations come seconds later, since 2026-11-24 10:59:30 UTC: {shown}\n" in out
     code, out, _ = status(a_state(registry=registry(looked=None, authorities=[], ending=[])))
     assert (code, "  not looked at yet\n" in out) == (0, True)
 

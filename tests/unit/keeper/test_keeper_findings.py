@@ -110,7 +110,7 @@ def test_the_report_is_plain_and_short(desk, corp, make_plan, now):
     make_authority(desk, "other")
     troubles = Troubles()
     troubles.failed("it", OperationError("broke", "Mend it."), now)
-    told = report(look(desk, make_plan(), now), troubles, sent=3, refused=1)
+    told = report(look(desk, make_plan(), now), troubles, sent=3, refused=1, notifications=None)
     assert told["looked"] == now.timestamp()
     assert [each["certificates"] for each in told["authorities"]] == [{"live": SHOWN + 1}, {}]
     assert told["ending"][0] == (30 * 86400.0, SHOWN + 1)
@@ -118,5 +118,5 @@ def test_the_report_is_plain_and_short(desk, corp, make_plan, now):
     assert told["next"][0]["email"] == "user0@example.com"
     assert told["troubles"][0]["retry_at"] == now.timestamp() + 60
     assert told["mails"] == {"sent": 3, "refused": 1}
-    nothing = report(None, (), sent=0, refused=0)
+    nothing = report(None, (), sent=0, refused=0, notifications=None)
     assert (nothing["looked"], nothing["authorities"], nothing["next"]) == (None, [], [])

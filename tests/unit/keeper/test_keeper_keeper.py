@@ -177,7 +177,7 @@ def test_a_defect_is_a_trouble_and_lists_are_copied_all_the_same(stale, make_pla
     watch._renewal = Broken()
     now = clock.now()
     watch.round(now)
-    (trouble,) = watch.report["troubles"]
+    (trouble,) = watch.report()["troubles"]
     assert trouble["cause"] == "RuntimeError: no one thought of this"
     assert "Traceback" in caplog.text
     desk.file("corp", "crl").unlink()
@@ -185,7 +185,7 @@ def test_a_defect_is_a_trouble_and_lists_are_copied_all_the_same(stale, make_pla
     assert desk.file("corp", "crl").exists()
     watch._renewal = Watch(make_plan())._renewal
     watch.round(now)
-    assert watch.report["troubles"] == []
+    assert watch.report()["troubles"] == []
     watch.close()
     watch.close()
 
@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_written_is_a_trouble_of_its_own(make_plan, monkey
 
     monkeypatch.setattr(watch_module.Copies, "refresh", refuse)
     watch.refresh(now)
-    (trouble,) = watch.report["troubles"]
+    (trouble,) = watch.report()["troubles"]
     assert (trouble["what"], trouble["cause"]) == ("the files of revocation lists", "the disk is full")
     watch.refresh(now + timedelta(seconds=5))
     assert len(looks) == 1
@@ -217,7 +217,7 @@ def test_a_registry_that_is_away_is_asked_every_minute(make_plan, tmp_path):
     now = clock.now()
     for minute in range(4):
         watch.round(now + timedelta(minutes=minute))
-        (trouble,) = watch.report["troubles"]
+        (trouble,) = watch.report()["troubles"]
         assert "there is no registry" in trouble["cause"]
         assert trouble["retry_at"] == (now + timedelta(minutes=minute + 1)).timestamp()
     watch.refresh(now + timedelta(minutes=3))
@@ -234,7 +234,7 @@ def test_a_registry_that_goes_away_while_mails_are_due_is_told(make_plan, mail, 
 
     monkeypatch.setattr(watch._mailing, "run", fail)
     asyncio.run(watch.mail(now))
-    assert watch.report["troubles"][0]["cause"] == "the registry is away"
+    assert watch.report()["troubles"][0]["cause"] == "the registry is away"
     monkeypatch.undo()
     asyncio.run(watch.mail(now + HOUR))  # by an old look nobody is told anything
     watch.end()

@@ -447,4 +447,4 @@ def test_a_database_that_says_nothing_is_not_waited_for_forever(open_it, monkeyp
 
 
 def test_the_url_may_say_how_long_to_wait():
-    assert engine._patience(locate("postgresql://h/d?connect_timeout=9")) == {"tcp_user_timeout": 5000}
+    assert engine.patience(locate("postgresql://h/d?connect_timeout=9")) == {"tcp_user_timeout": 5000}

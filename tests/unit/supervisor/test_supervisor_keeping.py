@@ -58,6 +58,7 @@ REPORT = {
     "warnings": ["the list of 'new' is due"],
     "troubles": [{"what": "it", "cause": "broke", "remedy": "Mend it.", "since": UNIX, "retry_at": UNIX + 60}],
     "mails": {"sent": 1, "refused": 2},
+    "notifications": {"is_up": False, "since": UNIX, "cause": "the server is away"},
 }
 
 
@@ -147,6 +148,10 @@ def test_its_report_is_told_with_the_time_that_is_left(keeping, children):
     assert (told["next"][0]["serial"], told["next"][0]["seconds_left"]) == ("0A", 5.0)
     assert told["troubles"][0]["retry_at"] == "2026-11-24T12:01:00.000Z"
     assert told["mails"] == {"sent": 1, "refused": 2}
+    lost = {"is_up": False, "since": "2026-11-24T12:00:00.000Z", "cause": "the server is away"}
+    assert told["notifications"] == lost
+    _hear(keeping, children, {"is": "kept", "report": {**REPORT, "notifications": None}})
+    assert keeping.describe(NOW)["notifications"] is None
     assert keeping.warnings == ("the list of 'new' is due",)
 
 
