@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
 
-
 _log = logging.getLogger("gateway.worker")
 
 
