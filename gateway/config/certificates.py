@@ -24,6 +24,7 @@ from gateway.config.files import (
     load_private_key,
     load_revocation_lists,
 )
+from gateway.config.permissions import Permissions
 from gateway.config.problems import Place, Problems, quote
 from gateway.config.reading import Value
 from gateway.errors import ConfigError
@@ -46,13 +47,16 @@ class Material:
     """Reads the files that a configuration names, relative to its folder, and judges them at `now`."""
 
     def __init__(self, folder: Path, now: datetime, problems: Problems) -> None:
-        self._folder = folder
+        self.folder = folder
         self._now = now
         self._problems = problems
+        self.permissions = Permissions(problems)
 
     def path(self, value: Value) -> Path:
-        """The absolute path of a file name."""
-        return self._folder / str(value.data)
+        """The absolute path of a file name; a warning where others can write there."""
+        path = self.folder / str(value.data)
+        self.permissions.check(path, value.place)
+        return path
 
     def certificates(self, value: Value) -> Certificates | None:
         """Every certificate of a PEM file; None (and reported) where there is none to be had."""

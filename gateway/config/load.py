@@ -93,6 +93,7 @@ def _read(path: Path, source: bytes | None, problems: Problems, environ: Mapping
 
 def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config:
     material = Material(path.parent, now, problems)
+    material.permissions.check(path, Place(START))
     listeners = build_listeners(root, problems)
     networks = Networks(root.section("networks"), problems)
     table = root.section("upstreams")
@@ -103,6 +104,8 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
     trusted_proxies = read_peers(proxies, "from", "list the proxies alone", problems)
     rules = Rules(networks, views, trusted_proxies, material, problems).read(root.get("rules"))
     check_pki(root, material, problems)
+    if (directory := root.section("pages").get("directory")) is not None:
+        material.path(directory)
     _warn_of_unused(root, problems)
     return Config(
         path=path,

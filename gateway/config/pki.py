@@ -57,6 +57,10 @@ def check_pki(root: Value, material: Material, problems: Problems) -> None:
             _check_passphrase(file, material.path(file), problems)
     if (ca := section.section("mail").get("ca")) is not None:
         material.certificates(ca)
+    if (folder := section.get("folder")) is not None:
+        material.path(folder)
+    if (store := section.get("store")) is not None and str(store.data).startswith(SQLITE):
+        material.permissions.check(material.folder / str(store.data).removeprefix(SQLITE), store.place)
 
 
 def _check_passphrase(value: Value, path: Path, problems: Problems) -> None:

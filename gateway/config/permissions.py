@@ -1,0 +1,42 @@
+"""Whether others on the machine can replace a file that the configuration names.
+
+Keeps true: a file counts as writable by everybody where its own mode allows it, or where a folder above it does, for
+there a file can be exchanged. In a folder with the sticky bit, as /tmp, only owners can do that.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from shlex import quote as for_shell
+
+from gateway.config.problems import Place, Problems
+
+
+class Permissions:
+    """Warns once of each file and folder, at the first place that leads there."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._seen: set[tuple[int, int]] = set()
+
+    def check(self, path: Path, place: Place) -> None:
+        """Warn where everybody can write `path`, the file behind a symbolic link, or one of their folders."""
+        named = path.absolute()
+        for each in (named.resolve(), named):
+            for part in (each, *each.parents):
+                self._check_one(part, place)
+
+    def _check_one(self, path: Path, place: Place) -> None:
+        try:
+            found = path.stat()
+        except OSError:  # reported where the file is read
+            return
+        if not found.st_mode & stat.S_IWOTH or (found.st_dev, found.st_ino) in self._seen:
+            return
+        self._seen.add((found.st_dev, found.st_ino))
+        remedy = f"chmod o-w {for_shell(str(path))}"
+        if not stat.S_ISDIR(found.st_mode):
+            self._problems.warning(place, f"{path} is writable by everybody", remedy)
+        elif not found.st_mode & stat.S_ISVTX:
+            self._problems.warning(place, f"the folder {path} is writable by everybody", remedy)
