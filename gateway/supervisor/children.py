@@ -54,16 +54,10 @@ class Child:
 class Children:
     """All of them."""
 
-    def __init__(
-        self, selector: selectors.BaseSelector, let_go: Callable[[], None], on_stranger: Callable[[int], object]
-    ) -> None:
-        """`let_go` runs first in every new child, to drop what is the master's alone, `Children.let_go` included.
-
-        `on_stranger` is told of a process that ended and was not started here.
-        """
+    def __init__(self, selector: selectors.BaseSelector, let_go: Callable[[], None]) -> None:
+        """`let_go` runs first in every new child, to drop what is the master's alone, `Children.let_go` included."""
         self._selector = selector
         self._let_go = let_go
-        self._on_stranger = on_stranger
         self._children: dict[int, Child] = {}
         self._delay_seconds: defaultdict[Role, float] = defaultdict(float)
         self._due: list[tuple[float, Role]] = []  # replacements: monotonic seconds
@@ -84,6 +78,11 @@ class Children:
         self._children[pid] = child
         self._selector.register(ours, selectors.EVENT_READ, child)
         role.on_started()
+
+    def begin(self, role: Role) -> None:
+        """Start a child, now or as soon as the machine has a process for it."""
+        self._due.append((clock.monotonic_seconds(), role))
+        self.replace()
 
     def let_go(self) -> None:
         """Close, in a new child, what is its siblings'."""
@@ -136,8 +135,7 @@ class Children:
         for pid, status in _ended():
             child = self._children.pop(pid, None)
             if child is None:
-                self._on_stranger(pid)
-                continue
+                continue  # as process 1 of a container, the master inherits other programs' children
             self._forget(child)
             child.channel.close()
             if not self._is_ending:

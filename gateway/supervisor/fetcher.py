@@ -11,9 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -21,10 +19,9 @@ from cryptography import x509
 
 from gateway import clock, tasks
 from gateway.errors import GatewayError
-from gateway.supervisor.channel import Channel, ChannelClosed
-from gateway.supervisor.download import Validators, download, open_session
-from gateway.supervisor.dumps import forbid_reading
-from gateway.supervisor.lists import ListStore, Plan, check_successor
+from gateway.supervisor.download import Validators, download, download_context, open_session
+from gateway.supervisor.fetch_plan import Plan
+from gateway.supervisor.lists import ListStore, check_successor
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
 # Of what is left of a list's life, this much passes before the next request: two more are left for failures.
@@ -42,51 +39,51 @@ JITTER_FRACTION: Final = 0.2
 _log = logging.getLogger("gateway.fetcher")
 
 
-def serve(plan: Plan, store: ListStore, master: Channel) -> None:
-    """Fetch until SIGTERM, or until the master is gone."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text("gateway-fetch", encoding="ascii")  # what ps and top show
-    forbid_reading()
-    asyncio.run(Fetcher(plan, store).run(master))
-
-
 class Fetcher:
-    """All URLs of one configuration."""
+    """All URLs of the newest plan."""
 
-    def __init__(self, plan: Plan, store: ListStore) -> None:
-        self.sources = tuple(Source(url, anchors, store) for url, anchors in plan.items())
+    def __init__(self) -> None:
+        self._sources: dict[str, Source] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._context = download_context()
         self._stopping = asyncio.Event()
 
-    async def run(self, master: Channel) -> None:
-        """Fetch until told to stop."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the master's business
-        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
-        loop.add_reader(master.fileno(), self._hear, master)
-        async with open_session() as session:
-            running = [tasks.spawn(source.keep(session), name=f"fetch {source.url}") for source in self.sources]
-            for task in running:
-                # What nobody foresaw has ended it: the master starts another fetcher, ever more slowly.
-                task.add_done_callback(lambda _: self._stopping.set())
-            await self._stopping.wait()
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        loop.remove_reader(master.fileno())
+    def follow(self, plan: Plan, store: ListStore) -> None:
+        """Fetch what this plan says from now on. What stays in it is asked for when it was due anyway."""
+        for url, source in self._sources.items():
+            source.follow(plan.get(url))
+        for url, anchors in plan.items():
+            if url not in self._sources:
+                self._sources[url] = source = Source(url, anchors, store)
+                task = tasks.spawn(self._keep(source), name=f"fetch {url}")
+                self._running.add(task)
+                task.add_done_callback(self._ended)
 
-    def _hear(self, master: Channel) -> None:
-        try:
-            messages = master.receive()
-        except ChannelClosed:
-            asyncio.get_running_loop().remove_reader(master.fileno())
-            self._stopping.set()
-            return
-        for message in messages:
-            if message == {"do": "fetch"}:
-                for source in self.sources:
-                    source.due.set()
+    def fetch_now(self) -> None:
+        """Ask every server at once."""
+        for source in self._sources.values():
+            source.due.set()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Fetch until told to stop."""
+        await self._stopping.wait()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _keep(self, source: Source) -> None:
+        async with open_session(self._context) as session:
+            await source.keep(session)
+            del self._sources[source.url]  # at once: a plan that names the URL again begins it anew
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.stop()  # what was not foreseen has ended it: the master starts another fetcher
 
 
 class Source:
@@ -95,15 +92,26 @@ class Source:
     def __init__(self, url: str, anchors: Sequence[x509.Certificate], store: ListStore) -> None:
         self.url = url
         self.due = asyncio.Event()  # set: ask now
+        self._is_wanted = True
         self._anchors = tuple(anchors)
         self._store = store
         self._validators = Validators()
         self._failures = 0
         self._is_lasting = True
 
+    def follow(self, anchors: Sequence[x509.Certificate] | None) -> None:
+        """From now on the list must be of one of these CAs; None: it is not needed any more."""
+        if anchors is None:
+            self._is_wanted = False
+        elif self._is_wanted and tuple(anchors) == self._anchors:
+            return
+        else:
+            self._is_wanted, self._anchors = True, tuple(anchors)
+        self.due.set()
+
     async def keep(self, session: aiohttp.ClientSession) -> None:
-        """Keep the list fresh until cancelled."""
-        while True:
+        """Keep the list fresh for as long as it is needed."""
+        while self._is_wanted:
             seconds = await self.refresh(session)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

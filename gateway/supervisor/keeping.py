@@ -41,7 +41,7 @@ class Keeping:
         if self._children.of(self.role):
             self._brief()
         elif plan is not None and not self._children.is_due(self.role):
-            self._children.start(self.role)
+            self._children.begin(self.role)
 
     def retry(self) -> None:
         """Try at once what failed: somebody may have mended it."""

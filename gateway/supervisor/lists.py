@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,11 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
-from gateway.tls.trust import check_signer, is_url, load_anchors
+from gateway.tls.trust import check_signer, is_url
 from gateway.x509.revocation_list import RevocationList, parse_lists
-
-# URL → the CAs of all sites that name it.
-Plan = Mapping[str, tuple[x509.Certificate, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +97,6 @@ def _replace(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def fetch_plan(config: Config) -> Plan:
-    """What has to be fetched. Raises `ConfigError` where a `client_ca` can't be read."""
-    plan: dict[str, dict[x509.Certificate, None]] = {}
-    for site in config.sites:
-        urls = [source for source in site.crl if is_url(source)]
-        if urls:
-            anchors = dict.fromkeys(load_anchors(site.client_ca))
-            for url in urls:
-                plan.setdefault(url, {}).update(anchors)
-    return {url: tuple(anchors) for url, anchors in plan.items()}
 
 
 def stored_lists(config: Config, store: ListStore) -> dict[str, bytes]:

@@ -28,10 +28,10 @@ from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.children import Child, Children, Role
-from gateway.supervisor.fetching import FetcherKeeper
+from gateway.supervisor.fetch_plan import Plan, fetch_plan
+from gateway.supervisor.fetching import Fetching
 from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.keeping import Keeping
-from gateway.supervisor.lists import fetch_plan
 from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
 from gateway.supervisor.sockets import open_listener
@@ -58,19 +58,20 @@ class Master:
         """Raises `ConfigError` or `OperationError` where serving can't begin."""
         self._revision = revision
         config = revision.config
+        self._first_plan = fetch_plan(config)
         self._access_log = AccessLogWriter(config.access_log.path)
         self._listening: list[tuple[Listener, socket.socket]] = []
         for listener in config.listen:
             self._listening.append((listener, open_listener(listener)))
         self._stamps = revision.stamps
-        self._fetcher = FetcherKeeper(revision.lists, self._become_fetcher)
         self._reloads = Reloads()
         self._bans = Bans(config.lockout, self._say)
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
-        self._children = Children(self._selector, self._let_go, self._fetcher.ended)
+        self._children = Children(self._selector, self._let_go)
         self._census = Census(self._children)
         self._keeping = Keeping(self._children)
+        self._fetching = Fetching(self._children, revision.lists)
         self._bulletin = Bulletin(lambda: self._keeping.warnings)
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
@@ -110,7 +111,7 @@ class Master:
             self._children.start(self._administration)
             _log.info("status, health and metrics on %s", config.admin.address)
         self._keep(config)
-        self._fetcher.follow(fetch_plan(config))
+        self._fetch(self._first_plan)
         self._bulletin.follow(self._revision.snapshot)
         while True:
             for number in self._wait(WATCH_SECONDS):
@@ -122,12 +123,11 @@ class Master:
                         self._children.signal(self._workers, signal.SIGUSR1)
                     case signal.SIGHUP:
                         self._reload(None)
-                        self._fetcher.fetch_now()
+                        self._fetching.fetch_now()
                         self._keeping.retry()
             self._census.forget(self._children.reap())
             self._children.replace()
             self._watchdog.tick()
-            self._fetcher.tick()
             self._look_at_files()
             self._bulletin.tick()
 
@@ -165,17 +165,6 @@ class Master:
         self._signals.close()
         self._wakeup.close()
         self._children.let_go()
-        self._fetcher.close()
-
-    def _become_fetcher(self) -> None:
-        self._let_go()
-        for _, listening in self._listening:
-            listening.close()
-        if self._admin is not None:
-            self._admin.close()
-        if self._publishing is not None:
-            self._publishing.let_go()
-        self._access_log.close()
 
     def _work(self, channel: Channel) -> None:
         if self._admin is not None:
@@ -209,6 +198,11 @@ class Master:
         if plan is not None and self._keeping.role not in self._reporter.helpers:
             self._reporter.helpers.append(self._keeping.role)
         self._keeping.follow(plan)
+
+    def _fetch(self, plan: Plan) -> None:
+        if plan and self._fetching.role not in self._reporter.helpers:
+            self._reporter.helpers.append(self._fetching.role)
+        self._fetching.follow(plan)
 
     def _describe(self, asked_seconds: float) -> State:
         return self._reporter.state(self._revision, asked_seconds, self._bans.describe())
@@ -259,7 +253,7 @@ class Master:
         self._bans.follow(revision.config.lockout)
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
         self._keep(revision.config)
-        self._fetcher.follow(plan)
+        self._fetch(plan)
         self._bulletin.follow(revision.snapshot)
 
     # the end
@@ -271,9 +265,8 @@ class Master:
             listening.close()
         self._children.end()
         self._reporter.is_stopping = True
-        self._fetcher.end()
         self._end(self._workers, KILL_AFTER_SECONDS)
-        for role in (self._administration, self._keeping.role):
+        for role in (self._administration, self._keeping.role, self._fetching.role):
             self._end(role, KILL_HELPER_AFTER_SECONDS)
         if self._publishing is not None:
             self._end(self._publishing.role, KILL_HELPER_AFTER_SECONDS)
@@ -283,14 +276,13 @@ class Master:
         return 0
 
     def _end(self, role: Role, seconds: float) -> None:
-        """End the processes in a role, and the fetcher: by force after so many seconds, or when asked a second time."""
+        """End the processes in a role: by force after so many seconds, or when asked a second time."""
         self._children.signal(role, signal.SIGTERM)
         until = clock.monotonic_seconds() + seconds
-        while self._children.of(role) or self._fetcher.is_running:
+        while self._children.of(role):
             numbers = self._wait(max(0.0, until - clock.monotonic_seconds()))
             if signal.SIGTERM in numbers or signal.SIGINT in numbers or clock.monotonic_seconds() >= until:
                 self._children.signal(role, signal.SIGKILL)
-                self._fetcher.stop(signal.SIGKILL)
                 until = clock.monotonic_seconds() + seconds
             self._census.forget(self._children.reap())
 

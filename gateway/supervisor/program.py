@@ -18,7 +18,10 @@ from typing import Final, NoReturn, Protocol
 import gateway
 
 # What of the environment is passed on. The rest may hold passwords, which the configuration takes with `${NAME}`.
-_KEPT_NAMES: Final = frozenset({"GATEWAY_DUMPABLE", "HOME", "LANG", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"})
+# The two of OpenSSL name the store of roots by which servers are verified.
+_KEPT_NAMES: Final = frozenset(
+    {"GATEWAY_DUMPABLE", "HOME", "LANG", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "VIRTUAL_ENV"}
+)
 _KEPT_PREFIXES: Final = ("COVERAGE_", "LC_", "PYTHON")
 # How libpq finds the server and the password where the registry's URL leaves them out.
 _DATABASE_PREFIX: Final = "PG"

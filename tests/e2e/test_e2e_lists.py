@@ -23,6 +23,7 @@ UNKNOWN = (403, "revocation_unknown")
 REVOKED = (403, "certificate_revoked")
 GOOD = (200, None)
 HOUR = timedelta(hours=1)
+SECRET = "correct horse"
 
 
 @pytest.fixture
@@ -147,6 +148,23 @@ def test_a_fetcher_that_dies_is_replaced(launch, web, credentials, crl):
     os.kill(fetcher, signal.SIGKILL)
     until(lambda: gateway.helpers("gateway-fetch") not in ([], [fetcher]), "another fetcher")
     until(lambda: len(web.requests) >= 2, "it fetches")
+
+
+def test_the_fetcher_has_no_password_no_key_and_no_port(launch, web, credentials, crl, monkeypatch):
+    """It is a program of its own: what the master read and opened is not in it."""
+    monkeypatch.setenv("MAIL_KEY_PASSWORD", SECRET)
+    web.answers["/ca.crl"] = Page(crl(1))
+    gateway = launch(web.url("/ca.crl"))
+    becomes(gateway, credentials, GOOD)
+    (fetcher,) = gateway.helpers("gateway-fetch")
+    process = Path(f"/proc/{fetcher}")
+    assert SECRET.encode() in Path(f"/proc/{gateway.process.pid}/environ").read_bytes()
+    assert SECRET.encode() not in (process / "environ").read_bytes()
+    assert b"gateway.supervisor.fetcher_process" in (process / "cmdline").read_bytes()
+    listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[3] == "0A"}
+    targets = {str(link.readlink()) for link in (process / "fd").iterdir()}
+    assert not {f"socket:[{inode}]" for inode in listening} & targets
+    assert not [target for target in targets if target.startswith(str(gateway.folder)) and "stderr" not in target]
 
 
 def test_without_urls_there_is_no_fetcher(launch, credentials, crl, tmp_path):

@@ -24,8 +24,7 @@ class Parent:
 
     def __init__(self):
         self.selector = selectors.DefaultSelector()
-        self.strangers = []
-        self.children = Children(self.selector, self.let_go, self.strangers.append)
+        self.children = Children(self.selector, self.let_go)
         self.heard = []
         self.started = 0
 
@@ -189,9 +188,9 @@ def test_who_cannot_be_started_is_tried_again_and_the_master_goes_on(parent, mon
     now = [1000.0]
     monkeypatch.setattr(clock, "monotonic_seconds", lambda: now[0])
     role = parent.role(echo)
-    parent.children._due.append((now[0], role))
     with monkeypatch.context() as full:
         full.setattr(os, "fork", no_process)
+        parent.children.begin(role)
         for delay in (0.1, 0.2):
             parent.children.replace()
             assert parent.children.due_seconds() == now[0] + delay
@@ -223,12 +222,15 @@ def test_a_signal_reaches_one_role_or_all(parent):
     assert parent.wait_for_end()[0].role is other
 
 
-def test_a_strangers_end_is_told(parent):
+def test_a_process_that_was_not_started_here_leaves_no_trace(parent):
+    """As process 1 of a container, the master inherits other programs' children."""
     pid = os.fork()
     if not pid:
         os._exit(0)
-    until(lambda: parent.children.reap() or parent.strangers, "the stranger's end")
-    assert parent.strangers == [pid]
+    parent.children.start(parent.role(end_at_once))
+    (child,) = parent.wait_for_end()
+    assert child.pid != pid
+    until(lambda: parent.children.reap() is not None and not Path(f"/proc/{pid}").exists(), "the other's end")
 
 
 def test_a_child_that_says_nonsense_is_heard_no_more(parent):

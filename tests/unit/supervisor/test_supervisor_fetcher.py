@@ -15,8 +15,7 @@ from support.web import Page, WebServer
 
 from gateway.supervisor import download as downloads
 from gateway.supervisor import fetcher as module
-from gateway.supervisor.channel import Channel
-from gateway.supervisor.download import DownloadError, Validators, download, open_session
+from gateway.supervisor.download import DownloadError, Validators, download, download_context, open_session
 from gateway.supervisor.fetcher import Fetcher, Source, interval_seconds, retry_seconds
 from gateway.supervisor.lists import ListStore
 from gateway.x509.revocation_list import parse_lists
@@ -45,7 +44,7 @@ def crl(number, *revoked, lasts=8 * HOUR):
 
 def get(url, known=None):
     async def main():
-        async with open_session() as session:
+        async with open_session(download_context()) as session:
             return await download(session, url, known or Validators())
 
     return asyncio.run(main())
@@ -146,7 +145,7 @@ def test_no_proxy_from_the_environment_and_nobody_there(web, monkeypatch):
 
 def refresh(source, times=1):
     async def main():
-        async with open_session() as session:
+        async with open_session(download_context()) as session:
             return [await source.refresh(session) for _ in range(times)][-1]
 
     return asyncio.run(main())
@@ -241,30 +240,47 @@ def test_when_a_failure_is_tried_again():
     assert retry_seconds(1, 1.0) == 8
 
 
-def test_the_fetcher_asks_at_once_again_when_told_and_ends_with_its_master(web, store):
-    master, ours = Channel.pair()
-    page = Page(crl(1))
+async def eventually(holds):
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not holds():  # noqa: ASYNC110 - of what other threads do
+            await asyncio.sleep(0.01)
+
+
+def fetching(steps):
+    """Run `steps`, a coroutine function of a fetcher that runs meanwhile and is ended behind them."""
 
     async def main():
-        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        fetcher = Fetcher()
+        running = asyncio.ensure_future(fetcher.run())
+        await steps(fetcher)
+        assert not running.done()
+        fetcher.stop()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await running
 
-        def answer(_seen):
-            loop.call_soon_threadsafe(asked.set)
-            return page
+    asyncio.run(main())
 
-        web.answers["/a"] = answer
-        running = asyncio.ensure_future(Fetcher({web.url("/a"): (ROOT.certificate,)}, store).run(ours))
-        await asked.wait()
-        asked.clear()
-        master.send({"do": "something else"})
-        master.send({"do": "fetch"})
-        await asked.wait()
-        master.close()
-        await running
 
-    asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
-    ours.close()
-    assert store.read(web.url("/a")) == page.body
+def asked(web, path):
+    return sum(seen.path == path for seen in web.requests)
+
+
+def test_a_new_plan_asks_only_for_what_is_new_or_has_other_cas(web, store):
+    other = Ca.make("CN=Other")
+    urls = [web.url(f"/{name}") for name in "abc"]
+    first = dict.fromkeys(urls, (ROOT.certificate,))
+
+    async def steps(fetcher):
+        fetcher.follow(first, store)
+        await eventually(lambda: [asked(web, path) for path in ("/a", "/b", "/c")] == [1, 1, 1])
+        await eventually(lambda: len(fetcher._sources) == 3)
+        fetcher.follow({urls[0]: (ROOT.certificate,), urls[1]: (other.certificate,)}, store)
+        await eventually(lambda: asked(web, "/b") == 2 and len(fetcher._sources) == 2)
+        fetcher.follow({}, store)
+        fetcher.follow(first, store)  # before the sources noticed that they had to end
+        await eventually(lambda: [asked(web, path) for path in ("/a", "/b", "/c")] == [2, 3, 2])
+
+    fetching(steps)
 
 
 def test_a_failure_that_nobody_foresaw_costs_only_its_own_url(web, store, monkeypatch, caplog):
@@ -277,18 +293,25 @@ def test_a_failure_that_nobody_foresaw_costs_only_its_own_url(web, store, monkey
 
     monkeypatch.setattr(module, "check_successor", surprise)
     web.answers["/a"] = web.answers["/b"] = Page(crl(1))
-    master, ours = Channel.pair()
-    fetcher = Fetcher({web.url("/a"): (ROOT.certificate,), web.url("/b"): (ROOT.certificate,)}, store)
 
-    async def run():
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            running = asyncio.create_task(fetcher.run(ours))
-            while store.read(web.url("/b")) is None or "a surprise" not in caplog.text:  # noqa: ASYNC110 - it waits for files
-                await asyncio.sleep(0.01)
-            assert not running.done()
-            master.close()
-            await running
+    async def steps(fetcher):
+        fetcher.follow(dict.fromkeys((web.url("/a"), web.url("/b")), (ROOT.certificate,)), store)
+        await eventually(lambda: store.read(web.url("/b")) is not None and "a surprise" in caplog.text)
 
-    asyncio.run(run())
+    fetching(steps)
     assert store.read(web.url("/a")) is None
-    ours.close()
+
+
+def test_a_source_that_ends_ends_the_fetcher_for_another_to_be_started(store, monkeypatch):
+    async def fail(*_):
+        raise RuntimeError("a surprise")
+
+    monkeypatch.setattr(Source, "keep", fail)
+
+    async def main():
+        fetcher = Fetcher()
+        fetcher.follow({"http://a/": (ROOT.certificate,)}, store)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await fetcher.run()
+
+    asyncio.run(main())

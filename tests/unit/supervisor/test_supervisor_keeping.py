@@ -76,7 +76,7 @@ class FakeChildren:
     def is_due(self, _role):
         return self.is_replacing
 
-    def start(self, role):
+    def begin(self, role):
         self.running.append(SimpleNamespace(role=role, pid=len(self.running) + 1))
         role.on_started()
 
@@ -130,7 +130,7 @@ def test_a_successor_that_is_coming_is_not_started_twice_and_gets_the_newest_pla
     other = replace(PLAN, contact="helpdesk")
     keeping.follow(other)
     assert children.running == []
-    children.start(keeping.role)
+    children.begin(keeping.role)
     assert children.said[-1] == (1, "keep", to_message(other))
 
 

@@ -11,7 +11,7 @@ from support.pki import DAY, NOW, Ca, ec_key
 from gateway.config.model import Config, Site
 from gateway.errors import ConfigError, OperationError
 from gateway.supervisor import lists as module
-from gateway.supervisor.lists import ListStore, check_successor, fetch_plan, stored_lists
+from gateway.supervisor.lists import ListStore, check_successor, stored_lists
 
 ROOT, OTHER = Ca.make(), Ca.make("CN=Other")
 ANCHORS = (ROOT.certificate, OTHER.certificate)
@@ -160,22 +160,7 @@ def test_the_folder_stands_beside_the_file_or_where_systemd_says(tmp_path, monke
     assert ListStore.beside(tmp_path / "config.yaml").fallback.parent == Path("/dev/shm")  # noqa: S108 - a random name in it
 
 
-def config(tmp_path, *sites):
-    return Config(tmp_path / "config.yaml", (), sites, (), (), {})
-
-
-def test_the_plan_has_every_url_once_with_the_cas_of_all_its_sites(tmp_path, store):
-    (tmp_path / "root.pem").write_bytes(ROOT.pem)
-    (tmp_path / "other.pem").write_bytes(OTHER.pem)
-
-    def site(ca, *crl):
-        return Site(("a",), tmp_path / "c", tmp_path / "k", "m", client_ca=(tmp_path / ca,), crl=crl)
-
-    two = config(
-        tmp_path, site("root.pem", HTTP, "/a/file.crl"), site("other.pem", HTTP, HTTPS), site("missing.pem", "/f")
-    )
-    assert fetch_plan(two) == {HTTP: ANCHORS, HTTPS: (OTHER.certificate,)}
+def test_the_stored_lists_of_a_configuration_are_those_of_its_urls(tmp_path, store):
+    site = Site(("a",), tmp_path / "c", tmp_path / "k", "m", crl=(HTTP, HTTPS, "/a/file.crl"))
     store.write(HTTPS, b"list")
-    assert stored_lists(two, store) == {HTTPS: b"list"}
-    with pytest.raises(ConfigError, match=r"missing\.pem"):
-        fetch_plan(config(tmp_path, site("missing.pem", HTTP)))
+    assert stored_lists(Config(tmp_path / "config.yaml", (), (site,), (), (), {}), store) == {HTTPS: b"list"}

@@ -100,7 +100,7 @@ def close(master):
         os.kill(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
         child.channel.close()
-    for each in (master._selector, master._signals, master._wakeup, master._fetcher):
+    for each in (master._selector, master._signals, master._wakeup):
         each.close()
 
 

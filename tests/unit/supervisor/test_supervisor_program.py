@@ -12,6 +12,7 @@ def test_the_environment_holds_no_password():
         "PATH": "/bin",
         "LC_ALL": "C",
         "TZ": "UTC",
+        "SSL_CERT_FILE": "/etc/roots.pem",
         "PYTHONUTF8": "1",
         "MAIL_KEY_PASSWORD": "secret",
         "PGPASSWORD": "secret",
@@ -19,8 +20,8 @@ def test_the_environment_holds_no_password():
     }
     kept = environment(given)
     assert "secret" not in kept.values()
-    assert {name: kept[name] for name in ("PATH", "LC_ALL", "TZ", "PYTHONUTF8")} == {
-        name: given[name] for name in ("PATH", "LC_ALL", "TZ", "PYTHONUTF8")
+    assert {name: kept[name] for name in ("PATH", "LC_ALL", "TZ", "SSL_CERT_FILE", "PYTHONUTF8")} == {
+        name: given[name] for name in ("PATH", "LC_ALL", "TZ", "SSL_CERT_FILE", "PYTHONUTF8")
     }
 
 

@@ -20,7 +20,7 @@ PKI = Pki("postgresql+psycopg://u:secret@h/d", Path("/pki"))
 @pytest.fixture
 def children():
     with selectors.DefaultSelector() as selector:
-        yield Children(selector, lambda: None, lambda _pid: None)
+        yield Children(selector, lambda: None)
 
 
 @pytest.fixture

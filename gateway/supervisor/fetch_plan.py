@@ -1,0 +1,69 @@
+"""What the fetcher has to fetch, and how the master tells it.
+
+Keeps true: the fetcher gets URLs, certificates and folders, and nothing else of the configuration; a plan that the
+channel would not carry is refused with the configuration that asks for it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import orjson
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.config.model import Config
+from gateway.errors import ConfigError
+from gateway.supervisor.channel import Message
+from gateway.supervisor.lists import ListStore
+from gateway.tls.trust import is_url, load_anchors
+
+# URL → the CAs of all sites that name it.
+Plan = Mapping[str, tuple[x509.Certificate, ...]]
+# Some 4,000 CAs. The channel keeps twice as much for a process that does not read yet, so the next plan fits too.
+MAX_PLAN_BYTES: Final = 8 * 1024 * 1024
+
+
+def fetch_plan(config: Config) -> Plan:
+    """What has to be fetched. Raises `ConfigError` where a `client_ca` can't be read, or where it is too much."""
+    found: dict[str, dict[x509.Certificate, None]] = {}
+    for site in config.sites:
+        urls = [source for source in site.crl if is_url(source)]
+        if urls:
+            anchors = dict.fromkeys(load_anchors(site.client_ca))
+            for url in urls:
+                found.setdefault(url, {}).update(anchors)
+    plan = {url: tuple(anchors) for url, anchors in found.items()}
+    length_bytes = len(orjson.dumps(_certificates_and_urls(plan)))
+    if length_bytes > MAX_PLAN_BYTES:
+        raise ConfigError(
+            f"crl: the URLs and the CAs of their sites take {length_bytes} bytes, more than {MAX_PLAN_BYTES}",
+            "name fewer CAs in client_ca of the sites that have URLs in crl",
+        )
+    return plan
+
+
+def to_message(plan: Plan, store: ListStore) -> Message:
+    """For the channel."""
+    return {**_certificates_and_urls(plan), "folder": str(store.folder), "fallback": str(store.fallback)}
+
+
+def from_message(message: Message) -> tuple[Plan, ListStore]:
+    """What `to_message` told."""
+    certificates = [x509.load_der_x509_certificate(base64.b64decode(text)) for text in message["certificates"]]
+    plan = {url: tuple(certificates[number] for number in numbers) for url, numbers in message["urls"].items()}
+    return plan, ListStore(Path(message["folder"]), Path(message["fallback"]))
+
+
+def _certificates_and_urls(plan: Plan) -> Message:
+    """Each certificate once; each URL with the numbers of its certificates."""
+    numbers: dict[x509.Certificate, int] = {}
+    urls = {
+        url: [numbers.setdefault(certificate, len(numbers)) for certificate in certificates]
+        for url, certificates in plan.items()
+    }
+    ders = [base64.b64encode(certificate.public_bytes(Encoding.DER)).decode() for certificate in numbers]
+    return {"certificates": ders, "urls": urls}

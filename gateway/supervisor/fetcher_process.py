@@ -1,0 +1,52 @@
+"""The fetcher as a process: it downloads revocation lists, and serves no client.
+
+Keeps true: it is a program of its own (`program` says what that keeps out of it) and listens on no socket; what it is
+to fetch comes over the channel; it ends with the master.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from gateway.logs.error_log import begin_error_log
+from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.dumps import forbid_reading
+from gateway.supervisor.fetch_plan import from_message
+from gateway.supervisor.fetcher import Fetcher
+from gateway.supervisor.link import Link
+
+
+def main() -> None:
+    """The program: descriptor of the channel."""
+    begin_error_log()
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text("gateway-fetch", encoding="ascii")  # what ps and top show
+    forbid_reading()
+    asyncio.run(serve(Channel(socket.socket(fileno=int(sys.argv[1])))))
+
+
+async def serve(channel: Channel) -> None:
+    """Fetch until SIGTERM, or until the master is gone."""
+    loop = asyncio.get_running_loop()
+    fetcher = Fetcher()
+
+    def hear(message: Message) -> None:
+        match message:
+            case {"do": "fetch", "plan": dict(plan)}:
+                fetcher.follow(*from_message(plan))
+            case {"do": "fetch now"}:
+                fetcher.fetch_now()
+
+    link = Link(channel, loop, hear, fetcher.stop)
+    loop.add_signal_handler(signal.SIGTERM, fetcher.stop)
+    await fetcher.run()
+    link.close()
+
+
+if __name__ == "__main__":
+    main()
