@@ -16,7 +16,10 @@ import typer
 from gateway.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from gateway.facts import Judgement
+    from gateway.tls.revocation import Revocation
 
 
 def verify(
@@ -53,7 +56,10 @@ def verify(
     except ConfigError as error:
         raise UsageError(error.cause, error.remedy) from error
     judgement = judge(certificates[0], certificates[1:], Trust(anchors, revocation), now)
-    typer.echo(json.dumps(_answer(judgement), indent=2, ensure_ascii=False) if as_json else _text(judgement))
+    answer = _answer(judgement)
+    if revocation is not None and judgement.is_trusted:
+        answer["covered_by"] = _covered_by(certificates[0], judgement, revocation, now)
+    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else _text(answer))
     if not judgement.is_trusted:
         raise typer.Exit(1)
 
@@ -89,12 +95,26 @@ def _answer(judgement: Judgement) -> dict[str, Any]:
     return answer
 
 
-def _text(judgement: Judgement) -> str:
+def _covered_by(leaf: Certificate, judgement: Judgement, revocation: Revocation, now: datetime) -> list[str]:
+    """For each certificate of the path below the CA that is trusted, the lists which say that it is not revoked."""
+    from gateway.x509.names import load_certificate  # noqa: PLC0415 - heavy, see app
+
+    ders = () if judgement.identity is None else judgement.identity.chain_der
+    path = [leaf, *(load_certificate(der) for der in ders)]
+    lines = []
+    for depth, certificate in enumerate(path[:-1]):
+        lists = revocation.status_on_path(certificate, path[depth + 1 :], now).lists
+        shown = " and ".join(entry.title for entry in lists)
+        lines.append(f"{shown} for {certificate.subject.rfc4514_string()!r}")
+    return lines
+
+
+def _text(answer: dict[str, Any]) -> str:
     """The verdict on the first line, the holder's names below it; what is empty is left out."""
-    answer = _answer(judgement)
-    del answer["trusted"], answer["reason"]
-    lines = [f"{judgement.reason or 'trusted'}: {answer.pop('detail')}"]
+    lines = [f"{answer['reason'] or 'trusted'}: {answer['detail']}"]
     for name, value in answer.items():
+        if name in ("trusted", "reason", "detail"):
+            continue
         shown = value if isinstance(value, str) else ", ".join(value)
         if shown:
             lines.append(f"  {name:<12} {shown}")

@@ -1,8 +1,8 @@
 """Fetched revocation lists on disk: the last good one of each URL, and which newer one may take its place.
 
 What this module keeps true: a stored list was signed by a CA of its site, or came over https; a list never gives way
-to an older one of the same CA, so that nobody on the way can bring back a list from before a revocation; a file is
-whole or isn't there. What is wrong with the folder never stops the gateway.
+to an older one of the same CA, nor to one that covers less, so that nobody on the way can bring back a list from before
+a revocation; a file is whole or isn't there. What is wrong with the folder never stops the gateway.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
 from gateway.tls.trust import check_signer, is_url
+from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
 
@@ -110,7 +111,7 @@ def check_successor(
 ) -> tuple[RevocationList, ...]:
     """The lists in `data`, if they may take the place of `stored`. Raises `ConfigError` if not."""
     found = parse_lists(data, url)
-    newest: dict[bytes, tuple[int, datetime]] = {}
+    by_signer: dict[bytes, list[RevocationList]] = {}
     for entry in found:
         check_signer(entry, anchors)
         if entry.this_update > now:
@@ -123,15 +124,37 @@ def check_successor(
                     "add the CA to client_ca, or fetch the list over https",
                 )
             signer = _claimed_signer(entry)
-        newest[signer] = max(_age(entry), newest.get(signer, _age(entry)))
+        by_signer.setdefault(signer, []).append(entry)
     for entry in _readable(stored, url):
         signer = _signer(entry, anchors)
-        age = newest.get(signer or _claimed_signer(entry))
-        if age is None and signer is not None:
-            raise ConfigError(f"{url}: there is no list of {_issuer(entry)} any more")
-        if age is not None and age < _age(entry):
-            raise ConfigError(f"{url}: the list of {_issuer(entry)} is older than the one that was fetched before")
+        _check_heirs(url, entry, by_signer.get(signer or _claimed_signer(entry), []), is_known=signer is not None)
     return found
+
+
+def _check_heirs(url: str, old: RevocationList, lists: Sequence[RevocationList], *, is_known: bool) -> None:
+    """One of the new `lists` of its signer has to cover what `old` covers, and be as new. Raises `ConfigError`.
+
+    A list of a list server's other scope is signed as well, so that it could be sent in the place of this one.
+    """
+    if not lists:
+        if is_known:
+            raise ConfigError(f"{url}: there is no list of {_issuer(old)} any more")
+        return
+    heirs = [entry for entry in lists if entry.scope.includes(old.scope)]
+    if not heirs:
+        raise ConfigError(
+            f"{url}: the list of {_issuer(old)} covers {lists[0].scope}; the one before covered {old.scope}",
+            "where the CA means that, remove the list's file from state/crl",
+        )
+    if not any(_is_as_new(entry, old) for entry in heirs):
+        raise ConfigError(f"{url}: the list of {_issuer(old)} is older than the one that was fetched before")
+
+
+def _is_as_new(entry: RevocationList, old: RevocationList) -> bool:
+    """Some CAs count the lists of each scope by themselves, so numbers say nothing from scope to scope."""
+    if entry.scope == old.scope:
+        return (entry.number, entry.this_update) >= (old.number, old.this_update)
+    return entry.this_update >= old.this_update
 
 
 def _readable(stored: bytes | None, url: str) -> tuple[RevocationList, ...]:
@@ -143,10 +166,6 @@ def _readable(stored: bytes | None, url: str) -> tuple[RevocationList, ...]:
         return ()  # a damaged file protects nothing
 
 
-def _age(entry: RevocationList) -> tuple[int, datetime]:
-    return entry.number, entry.this_update
-
-
 def _issuer(entry: RevocationList) -> str:
     return repr(entry.issuer.rfc4514_string())
 
@@ -154,7 +173,7 @@ def _issuer(entry: RevocationList) -> str:
 def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes | None:
     """Who made the list, told by the key; None where it was none of the anchors."""
     for anchor in anchors:
-        if anchor.subject == entry.issuer and entry.is_signed_by(anchor):
+        if folded(anchor.subject) == folded(entry.issuer) and entry.is_signed_by(anchor):
             return anchor.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return None
 

@@ -1,11 +1,14 @@
 """Certificate revocation lists: which are believed, and what they say of one certificate.
 
 What this module keeps true:
-- A list speaks for a CA only when that CA's key signed it; of several the newest counts: CRL number, then thisUpdate.
+- A list speaks for a CA only when that CA's key signed it. Of several lists of one scope the newest that has begun
+  counts; lists of different scopes count side by side.
+- A list clears only the certificates that its scope includes. A certificate that any current list of its CA names is
+  refused, also by a list that doesn't include it.
 - A CA that changed its key and certified the new one itself is still one CA: either key's lists count on that path.
-- A list of a CA whose key usage has no cRLSign clears nobody; whom it names stays out.
-- Under `require` a certificate passes only when a list that is valid now covers its CA. Under `if_present` a missing
-  or outdated list stops nobody, but whom an outdated list names stays out until a newer one says otherwise.
+- A list of a CA whose key usage has no cRLSign clears no certificate; those that it names are refused.
+- Under `require` a certificate passes only when a list that is valid now covers it. Under `if_present` a missing or
+  outdated list refuses no certificate but those that an outdated list names, until a newer one says otherwise.
 
 Sources: RFC 5280 sections 5 and 6.3.
 """
@@ -20,13 +23,17 @@ from typing import Final, Literal
 from cryptography import x509
 
 from gateway.x509.loading import tolerated_serials
+from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList
+from gateway.x509.scoped_lists import ScopedLists, Standing, by_scope
 from gateway.x509.status import Status
 
 CrlPolicy = Literal["require", "if_present"]
 
 # CAs whose list has been looked up; above it the memory is started anew. Only CAs under a site's anchors get here.
 MAX_REMEMBERED_CAS: Final = 256
+# Lists that a refusal tells of; it becomes one field of the access log.
+MAX_LISTS_IN_MESSAGE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +43,25 @@ class Answer:
     status: Status
     detail: str = ""
     until: datetime | None = None
+    lists: tuple[RevocationList, ...] = ()  # those that cover the certificate and say that it is good
 
 
 class Revocation:
-    """The lists of one site, asked by certificate. Which list belongs to a CA is found once and remembered."""
+    """The lists of one site, asked by certificate. Which lists belong to a CA is found once and remembered."""
 
     __slots__ = ("_by_ca", "lists", "policy")
 
     def __init__(self, lists: Iterable[RevocationList], policy: CrlPolicy) -> None:
-        # Newest first, so that the first that fits is the one.
-        self.lists = tuple(sorted(lists, key=lambda entry: (entry.number, entry.this_update), reverse=True))
+        self.lists = tuple(lists)
         self.policy = policy
-        self._by_ca: dict[x509.Certificate, tuple[RevocationList, ...]] = {}
+        self._by_ca: dict[x509.Certificate, tuple[ScopedLists, ...]] = {}
 
-    def of_ca(self, ca: x509.Certificate) -> tuple[RevocationList, ...]:
-        """The lists that `ca` signed, newest first."""
+    def of_ca(self, ca: x509.Certificate) -> tuple[ScopedLists, ...]:
+        """The lists that `ca` signed, by scope."""
         found = self._by_ca.get(ca)
         if found is None:
-            name = _folded(ca.subject)
-            found = tuple(entry for entry in self.lists if _folded(entry.crl.issuer) == name and entry.is_signed_by(ca))
+            name = folded(ca.subject)
+            found = by_scope(entry for entry in self.lists if folded(entry.issuer) == name and entry.is_signed_by(ca))
             if len(self._by_ca) >= MAX_REMEMBERED_CAS:
                 self._by_ca.clear()
             self._by_ca[ca] = found
@@ -65,8 +72,8 @@ class Revocation:
 
         A CA with several keys is on it several times (self-issued certificates, RFC 5280 section 3.2).
         """
-        name = _folded(above[0].subject)
-        answers = [self.status(certificate, ca, now) for ca in above if _folded(ca.subject) == name]
+        name = folded(above[0].subject)
+        answers = [self.status(certificate, ca, now) for ca in above if folded(ca.subject) == name]
         for status in (Status.REVOKED, Status.GOOD):
             for answer in answers:
                 if answer.status is status:
@@ -74,29 +81,39 @@ class Revocation:
         return answers[0]
 
     def status(self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> Answer:
-        """What the newest list of `issuer` that has begun says of `certificate`."""
-        lists = self.of_ca(issuer)
-        current = next((entry for entry in lists if entry.this_update <= now), None)
-        begins = min((entry.this_update for entry in lists if entry.this_update > now), default=None)
-        if current is None:
-            return self._uncovered(f"no revocation list of {_name(issuer)}", begins)
+        """What the lists of `issuer` that count at `now` say of `certificate`."""
+        groups = self.of_ca(issuer)
+        standings = [(group, group.at(now)) for group in groups]
         with tolerated_serials():
-            is_revoked = certificate.serial_number in current.serials
-        if is_revoked:
+            serial = certificate.serial_number
+        if any(standing.revokes(serial) for _, standing in standings):
             return Answer(Status.REVOKED, f"revoked by {_name(issuer)}")
-        if not _may_sign_lists(issuer):
-            return self._uncovered(
-                f"{_name(issuer)} may not sign revocation lists (no cRLSign in its key usage)", begins
-            )
-        if now > current.next_update:
-            return self._uncovered(
-                f"the revocation list of {_name(issuer)} is outdated since {current.next_update:%Y-%m-%d %H:%M} UTC",
-                begins,
-            )
-        return Answer(Status.GOOD, until=min(current.next_update, begins) if begins else current.next_update)
+        changes = [change for _, standing in standings for change in standing.changes]
+        covering = [standing for group, standing in standings if group.scope.covers(certificate)]
+        current = [standing for standing in covering if standing.end is not None and now <= standing.end]
+        if current and _may_sign_lists(issuer):
+            lists = tuple(entry for standing in current for entry in standing.lists)
+            return Answer(Status.GOOD, until=min(changes), lists=lists)
+        why = _why_not_covered(issuer, groups, covering, is_current=bool(current))
+        status = Status.GOOD if self.policy == "if_present" else Status.UNKNOWN
+        return Answer(status, why, min(changes, default=None))
 
-    def _uncovered(self, detail: str, until: datetime | None) -> Answer:
-        return Answer(Status.GOOD if self.policy == "if_present" else Status.UNKNOWN, detail, until)
+
+def _why_not_covered(
+    issuer: x509.Certificate, groups: Sequence[ScopedLists], covering: Sequence[Standing], *, is_current: bool
+) -> str:
+    if not groups:
+        return f"no revocation list of {_name(issuer)}"
+    if not covering:
+        covered = "; ".join(f"{group.newest.source} covers {group.scope}" for group in groups[:MAX_LISTS_IN_MESSAGE])
+        return f"no revocation list of {_name(issuer)} covers this certificate: {covered}"
+    if is_current:
+        return f"{_name(issuer)} may not sign revocation lists (no cRLSign in its key usage)"
+    ends = [standing.end for standing in covering if standing.end is not None]
+    if ends:
+        return f"the revocation list of {_name(issuer)} is outdated since {max(ends):%Y-%m-%d %H:%M} UTC"
+    begin = min(change for standing in covering for change in standing.changes)
+    return f"the revocation list of {_name(issuer)} begins only {begin:%Y-%m-%d %H:%M} UTC"
 
 
 def _may_sign_lists(ca: x509.Certificate) -> bool:
@@ -105,18 +122,6 @@ def _may_sign_lists(ca: x509.Certificate) -> bool:
         return ca.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
         return True
-
-
-def _folded(name: x509.Name) -> tuple[frozenset[tuple[str, str | bytes]], ...]:
-    """A name as names are compared: without regard to case, white space and string type (RFC 5280 section 7.1)."""
-    return tuple(
-        frozenset((attribute.oid.dotted_string, _folded_value(attribute.value)) for attribute in rdn)
-        for rdn in name.rdns
-    )
-
-
-def _folded_value(value: str | bytes) -> str | bytes:
-    return value if isinstance(value, bytes) else " ".join(value.casefold().split())
 
 
 def _name(ca: x509.Certificate) -> str:

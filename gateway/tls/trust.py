@@ -22,8 +22,10 @@ from gateway.errors import ConfigError
 from gateway.tls.revocation import CrlPolicy, Revocation
 from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.loading import load_certificates, read
+from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.paths import Paths
 from gateway.x509.revocation_list import RevocationList, parse_lists
+from gateway.x509.scoped_lists import by_scope
 from gateway.x509.unreadable import UNREADABLE
 
 # A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
@@ -56,22 +58,21 @@ class Trust:
         found += [line for anchor in self.anchors if (line := expiry_line("the CA", anchor, now))]
         if self.revocation is not None:
             for anchor in self.anchors:
-                lists = self.revocation.of_ca(anchor)
-                if lists and (line := lists[0].warning(now)):
-                    found.append(line)
-                if not lists and self.revocation.policy == "require":
+                groups = self.revocation.of_ca(anchor)
+                found += [line for group in groups for line in group.warnings(now)]
+                if not groups and self.revocation.policy == "require":
                     found.append(f"no revocation list of {_name(anchor)}: all its certificates are refused")
             found += self._of_others(now)
         return tuple(found)
 
     def _of_others(self, now: datetime) -> list[str]:
-        """What is to be said of lists of CAs that are no anchors: of each CA's newest."""
-        newest: dict[x509.Name, RevocationList] = {}
+        """The same of lists of CAs that are not anchors. Their keys are not known, so names tell them apart."""
+        by_issuer: dict[FoldedName, list[RevocationList]] = {}
         for entry in () if self.revocation is None else self.revocation.lists:
-            newest.setdefault(entry.issuer, entry)
+            by_issuer.setdefault(folded(entry.issuer), []).append(entry)
         for anchor in self.anchors:
-            newest.pop(anchor.subject, None)
-        return [line for entry in newest.values() if (line := entry.warning(now))]
+            by_issuer.pop(folded(anchor.subject), None)
+        return [line for lists in by_issuer.values() for group in by_scope(lists) for line in group.warnings(now)]
 
 
 def load_trust(site: Site, fetched: Mapping[str, bytes] = _NOTHING) -> Trust:
@@ -122,7 +123,7 @@ def _checked_lists(data: bytes, source: str, anchors: Sequence[x509.Certificate]
 
 def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:
     """Refuse a list that names one of the anchors and was not signed by it; others may be an intermediate's."""
-    named = [anchor for anchor in anchors if anchor.subject == entry.issuer]
+    named = [anchor for anchor in anchors if folded(anchor.subject) == folded(entry.issuer)]
     if named and not any(entry.is_signed_by(anchor) for anchor in named):
         raise ConfigError(
             f"{entry.source}: the list says it is from {_name(named[0])}, whose key did not sign it",

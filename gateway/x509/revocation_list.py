@@ -1,8 +1,10 @@
 """Certificate revocation lists as they are read: whole, of a kind that is understood, with an end.
 
-What this module keeps true: a list of a kind that covers only a part (delta, indirect, partitioned, some reasons) is
-refused, never taken for a whole one. Every entry counts, whatever its reason: a certificate on hold is out, and
-`removeFromCRL` has no meaning in a complete list. Sources: RFC 5280 section 5.
+What this module keeps true: a list that covers only some certificates has a scope that says which, and is never taken
+for a whole one. Delta lists, indirect lists and lists for some reasons are refused. Every entry counts, whatever its
+reason: a certificate on hold is refused, and `removeFromCRL` has no meaning in a complete list.
+
+Sources: RFC 5280 section 5.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from gateway.errors import ConfigError
 from gateway.x509 import pem
 from gateway.x509.loading import tolerated_serials
+from gateway.x509.scopes import WHOLE, Scope, scope_of
 from gateway.x509.unreadable import UNREADABLE
 
 # Fraction of a list's life after which a missing successor is worth a warning.
@@ -25,14 +28,12 @@ _PEM: Final = b"-----BEGIN X509 CRL-----"
 _PEM_END: Final = b"-----END X509 CRL-----"
 # Critical extensions whose meaning is "this is a complete list" anyway. RFC 5280 section 5.2.
 _HARMLESS: Final = (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName, x509.FreshestCRL)
-# Extensions that make a list cover only a part, critical or not.
-_PARTIAL: Final = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
 _WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RevocationList:
-    """One complete list; whose key signed it is not known yet."""
+    """A list that is complete for its scope; whose key signed it is not known yet."""
 
     source: str  # file or URL, for messages
     crl: x509.CertificateRevocationList
@@ -41,6 +42,12 @@ class RevocationList:
     this_update: datetime
     next_update: datetime
     serials: frozenset[int]
+    scope: Scope = WHOLE
+
+    @property
+    def title(self) -> str:
+        """For messages: its file or URL, and its number where it has one."""
+        return self.source if self.number < 0 else f"{self.source} (number {self.number})"
 
     def is_signed_by(self, ca: x509.Certificate) -> bool:
         """True when `ca`'s key made the signature."""
@@ -78,14 +85,17 @@ def _pem_blocks(data: bytes) -> list[bytes]:
 
 
 def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
-    number = -1
+    number, scope = -1, WHOLE
     for extension in crl.extensions:
-        if isinstance(extension.value, x509.CRLNumber):
-            number = extension.value.crl_number
-        if isinstance(extension.value, _PARTIAL) or (extension.critical and not isinstance(extension.value, _HARMLESS)):
+        value = extension.value
+        if isinstance(value, x509.CRLNumber):
+            number = value.crl_number
+        if isinstance(value, x509.IssuingDistributionPoint):
+            scope = scope_of(value, crl.issuer, source)
+        elif isinstance(value, x509.DeltaCRLIndicator) or (extension.critical and not isinstance(value, _HARMLESS)):
             raise ConfigError(
                 f"{source}: the list has the extension {extension.oid.dotted_string}, so it is not a complete one",
-                "publish a complete revocation list (no delta, no indirect, no partitioned list)",
+                "publish a complete revocation list (no delta)",
             )
     if isinstance(crl.signature_hash_algorithm, _WEAK_DIGESTS):
         raise ConfigError(f"{source}: the list is signed with a digest that can be forged", "sign it with SHA-256")
@@ -93,4 +103,4 @@ def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> Revoca
         raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
     with tolerated_serials():
         serials = frozenset(entry.serial_number for entry in crl)
-    return RevocationList(source, crl, crl.issuer, number, crl.last_update_utc, crl.next_update_utc, serials)
+    return RevocationList(source, crl, crl.issuer, number, crl.last_update_utc, crl.next_update_utc, serials, scope)

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from support.client import TLS_1_3, VERSIONS, Client, ask, context_for
 from support.gateway import OUTSIDE, settings_for
-from support.openssl_ca import OpensslCa, put
+from support.openssl_ca import POINT, OpensslCa, put
 from support.pki import openssl
 from support.waiting import AT_ONCE_SECONDS, until
 
@@ -36,6 +36,12 @@ SITES = {
     "outdated": (["outdated.crl"], "require"),
     "outdated-lenient": (["outdated.crl"], "if_present"),
     "future": (["future.crl"], "require"),
+    "future-beside": (["future.crl", "root.crl"], "require"),
+    "users": (["users.crl"], "require"),
+    "users-lenient": (["users.crl"], "if_present"),
+    "cas": (["cas.crl", "issuing.crl"], "require"),
+    "scopes": (["users.crl", "cas.crl", "issuing.crl"], "require"),
+    "point": (["point.crl"], "require"),
     "none-lenient": (["other.crl"], "if_present"),
     "none": (["other.crl"], "require"),
     "two": (["second.crl", "first.crl"], "require"),
@@ -57,6 +63,25 @@ EXPECTED = [
     ("outdated-lenient", "good", SERVED),
     ("outdated-lenient", "revoked", REVOKED),
     ("future", "good", UNKNOWN),
+    ("future-beside", "good", SERVED),
+    ("future-beside", "revoked", REVOKED),
+    # A list of users' certificates says nothing of a CA's, and the other way round.
+    ("users", "good", SERVED),
+    ("users", "revoked", REVOKED),
+    ("users", "at_point", SERVED),
+    ("users", "chained", UNKNOWN),
+    ("users-lenient", "chained", SERVED),
+    ("cas", "good", UNKNOWN),
+    ("cas", "chained", SERVED),
+    ("scopes", "good", SERVED),
+    ("scopes", "revoked", REVOKED),
+    ("scopes", "chained", SERVED),
+    ("scopes", "under_revoked_ca", REVOKED),
+    # A list of a distribution point covers what names that point.
+    ("point", "at_point", SERVED),
+    ("point", "at_point_revoked", REVOKED),
+    ("point", "at_other_point", UNKNOWN),
+    ("point", "good", UNKNOWN),
     ("none", "good", UNKNOWN),
     ("none-lenient", "good", SERVED),
     # The second list, by number, names nobody's certificate but one; the first, which began later, names others.
@@ -89,6 +114,8 @@ class World:
         self.revoked_ca = OpensslCa.make(folder, "Revoked issuing", self.root)
         names = ("good", "revoked", "held", "named_by_second")
         self.people = {name: self.root.issue(name) for name in names}
+        for name, url in (("at_point", POINT), ("at_point_revoked", POINT), ("at_other_point", f"{POINT}2")):
+            self.people[name] = self.root.issue(name, extensions=f"crlDistributionPoints = URI:{url}\n")
         self.people["chained"] = self.issuing.issue("chained")
         self.people["chained_revoked"] = self.issuing.issue("chained_revoked")
         self.people["under_revoked_ca"] = self.revoked_ca.issue("under_revoked_ca")
@@ -102,7 +129,11 @@ class World:
         self._list("first.crl", self.root, timedelta(minutes=-1), timedelta(days=1), now)
         self.root.revoke(self.people["revoked"])
         self.root.revoke(self.people["held"], "certificateHold")
+        self.root.revoke(self.people["at_point_revoked"])
         self.root.publish(self.folder / "root.crl")
+        self.root.publish(self.folder / "users.crl", "-crlexts", "only_users")
+        self.root.publish(self.folder / "cas.crl", "-crlexts", "only_cas")
+        self.root.publish(self.folder / "point.crl", "-crlexts", "of_point")
         openssl("crl", "-in", "root.crl", "-outform", "DER", "-out", "root.der", cwd=self.folder)
         self._list("outdated.crl", self.root, timedelta(days=-9), timedelta(days=-2), now)
         self._list("future.crl", self.root, timedelta(days=2), timedelta(days=9), now)

@@ -20,6 +20,9 @@ from support.pki import openssl
 
 from gateway import clock
 
+# Where the lists of `-crlexts of_point` are said to be; a certificate names it with `crlDistributionPoints = URI:…`.
+POINT = "http://lists.example.com/1.crl"
+
 _CONFIG = """\
 [ca]
 default_ca = this
@@ -42,6 +45,20 @@ crl_extensions = list
 commonName = supplied
 [list]
 authorityKeyIdentifier = keyid:always
+[only_users]
+authorityKeyIdentifier = keyid:always
+issuingDistributionPoint = critical,@users
+[users]
+onlyuser = TRUE
+[only_cas]
+issuingDistributionPoint = critical,@cas
+[cas]
+onlyCA = TRUE
+[of_point]
+issuingDistributionPoint = critical,@users_of_point
+[users_of_point]
+fullname = URI:{point}
+onlyuser = TRUE
 [ca_certificate]
 basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign,cRLSign
@@ -70,7 +87,7 @@ class OpensslCa:
         (home / "index.txt").touch()
         (home / "serial").write_text("1000\n")
         (home / "crlnumber").write_text("01\n")
-        (home / "ca.cnf").write_text(_CONFIG.format(folder=home, more=""))
+        (home / "ca.cnf").write_text(_CONFIG.format(folder=home, point=POINT, more=""))
         request = ("req", "-config", "/dev/null", "-new", "-nodes", "-newkey", "ec", "-pkeyopt")
         options = ("ec_paramgen_curve:P-256", "-keyout", "ca.key", "-subj", f"/CN={name}")
         if parent is None:
@@ -100,7 +117,7 @@ class OpensslCa:
         name = f"{name}-{next(self._numbers)}"
         san = f"subjectAltName=email:{email}\n" if email else ""
         config = self.folder / f"{name}.cnf"
-        config.write_text(_CONFIG.format(folder=self.folder, more=san + extensions))
+        config.write_text(_CONFIG.format(folder=self.folder, point=POINT, more=san + extensions))
         certificate, key, request = (self.folder / f"{name}.{kind}" for kind in ("crt", "key", "csr"))
         openssl(
             *("req", "-config", "/dev/null", "-new", "-nodes", "-newkey", "ec", "-pkeyopt"),
@@ -133,7 +150,7 @@ class OpensslCa:
         index.write_text(text)
 
     def crl(self, *options: str) -> bytes:
-        """A new list, with the next number."""
+        """A new list, with the next number; `-crlexts only_users` (`only_cas`, `of_point`) makes one of a part."""
         return self._ca("-gencrl", *options).encode()
 
     def publish(self, path: Path, *options: str, in_place: bool = False) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 import typer
 from support.pki import DAY, NOW, Ca, openssl_leaf, openssl_root
+from support.scopes import issuing_point
 from typer.testing import CliRunner
 
 from gateway.cli.verify import verify
@@ -59,6 +60,25 @@ def test_revocation_lists(run, tmp_path):
     assert result.exit_code == 1
     answer = json.loads(result.stdout)
     assert (answer["trusted"], answer["reason"], answer["subject"]) == (False, "certificate_revoked", "CN=alice")
+
+
+def test_the_lists_that_cover_each_certificate_are_told(run, tmp_path):
+    middle = ROOT.issue_ca("CN=Middle")
+    for name, data in (
+        ("users.crl", middle.crl(number=7, extensions=[issuing_point(only_contains_user_certs=True)])),
+        ("root.crl", ROOT.crl(number=None)),
+    ):
+        (tmp_path / name).write_bytes(data)
+    crls = "--crl", tmp_path / "users.crl", "--crl", tmp_path / "root.crl"
+    result = run(middle.issue("CN=alice"), *crls, "--json")
+    assert json.loads(result.stdout)["covered_by"] == [
+        f"{tmp_path}/users.crl (number 7) for 'CN=alice'",
+        f"{tmp_path}/root.crl for 'CN=Middle'",
+    ]
+    assert f"  covered_by   {tmp_path}/users.crl (number 7) for 'CN=alice', " in run(middle.issue(), *crls).stdout
+    assert "covered_by" not in run(middle.issue(), "--json").stdout
+    refused = run(ROOT.issue(), "--crl", tmp_path / "users.crl")
+    assert (refused.exit_code, "covered_by" in refused.stdout) == (1, False)
 
 
 def test_the_time_can_be_given(run):

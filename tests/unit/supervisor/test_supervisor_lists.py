@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support.pki import DAY, NOW, Ca, ec_key
+from support.scopes import issuing_point
 
 from gateway.config.model import Config, Site
 from gateway.errors import ConfigError, OperationError
@@ -78,6 +79,44 @@ def test_a_list_that_nobody_can_check_must_come_over_https():
     named = middle.crl(number=4, extensions=[(with_key, False)])
     follows(named, new, url=HTTPS)  # another key of that name, as far as anybody can tell
     refused("older", named, middle.crl(number=5, extensions=[(with_key, False)]), url=HTTPS)
+
+
+USERS, CAS = issuing_point(only_contains_user_certs=True), issuing_point(only_contains_ca_certs=True)
+
+
+def of(scope, ca=ROOT, **options):
+    return ca.crl(extensions=[] if scope is None else [scope], **options)
+
+
+@pytest.mark.parametrize("url", [HTTP, HTTPS])
+def test_a_list_never_gives_way_to_one_that_covers_less(url):
+    whole, users, cas = of(None, number=4), of(USERS, number=5), of(CAS, number=5)
+    refused("covers only certificates of users; the one before covered all certificates", users, whole, url=url)
+    refused("covers only certificates of CAs; the one before covered only certificates of users", cas, users, url=url)
+    refused("covers only certificates of CAs", cas, whole + users, url=url)
+    assert len(follows(whole + cas, users, url=url)) == 2
+    middle = ROOT.issue_ca("CN=Middle")
+    refused("covers only certificates of users", of(USERS, middle, number=5), of(None, middle), url=HTTPS)
+
+
+def test_each_scope_is_as_new_as_before():
+    stored = of(USERS, number=5) + of(CAS, number=50)
+    follows(of(USERS, number=6) + of(CAS, number=50), stored)
+    refused("is older", of(USERS, number=51) + of(CAS, number=49), stored)
+    refused("covers only certificates of users", of(USERS, number=51), stored)
+
+
+def test_a_list_of_everything_follows_one_of_a_part_by_its_date():
+    part = of(USERS, number=50, last_update=NOW - 2 * HOUR)
+    follows(of(None, number=1, last_update=NOW - HOUR), part)
+    refused("is older", of(None, number=99, last_update=NOW - 3 * HOUR), part)
+
+
+def test_a_ca_whose_list_spells_its_name_in_another_way_is_known():
+    spelled = Ca.make("CN=TEST  root", key=ROOT.key)
+    follows(spelled.crl(number=5), ROOT.crl(number=4))
+    refused("is older", spelled.crl(number=3), ROOT.crl(number=4))
+    refused("whose key did not sign it", spelled.crl(number=5, key=ec_key()))
 
 
 def test_a_list_of_tomorrow_waits():

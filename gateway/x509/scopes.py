@@ -1,0 +1,129 @@
+"""Which certificates of its CA a revocation list is about: its issuingDistributionPoint.
+
+What this module keeps true: a list covers a certificate only when the list includes its kind (users, CAs) and, if the
+list is of a distribution point, when the certificate names that point. Two names of points are the same only when
+their type and value are; URIs are compared byte by byte. A certificate's point counts only when it is for all reasons
+and leaves the list to the certificate's own CA.
+
+Sources: RFC 5280 sections 4.2.1.13, 5.2.5 and 6.3.3 (b)(2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from cryptography import x509
+
+from gateway.errors import ConfigError
+from gateway.x509.name_matching import folded, folded_part
+
+Point = tuple[str, Hashable]
+
+# Points in a message; CAs write one or two.
+MAX_SHOWN_POINTS: Final = 2
+
+_DIRECTORY: Final = "directory name"
+
+
+class Holders(Enum):
+    """Whose certificates a list includes."""
+
+    ALL = "all certificates"
+    USERS = "certificates of users"
+    CAS = "certificates of CAs"
+    ATTRIBUTES = "attribute certificates"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The certificates that a list is complete for. Lists with equal scopes follow one another."""
+
+    holders: Holders = Holders.ALL
+    points: frozenset[Point] | None = None  # None: the list is not of a distribution point
+
+    def covers(self, certificate: x509.Certificate) -> bool:
+        """True when a list of this scope says whether `certificate`, of the same CA, is revoked."""
+        if self.holders is Holders.ATTRIBUTES:
+            return False
+        if self.holders is not Holders.ALL and _is_ca(certificate) is not (self.holders is Holders.CAS):
+            return False
+        return self.points is None or not self.points.isdisjoint(_points_of(certificate))
+
+    def includes(self, other: Scope) -> bool:
+        """True when a list of this scope covers every certificate that one of `other` covers."""
+        if self.holders is not Holders.ALL and self.holders is not other.holders:
+            return False
+        return self.points is None or (other.points is not None and self.points >= other.points)
+
+    def __str__(self) -> str:
+        """As it follows "covers" in a message."""
+        text = "all certificates" if self.holders is Holders.ALL else f"only {self.holders.value}"
+        if self.points is None:
+            return text
+        shown = sorted(repr(value) if kind != _DIRECTORY else "a directory name" for kind, value in self.points)
+        more = " or another" if len(shown) > MAX_SHOWN_POINTS else ""
+        return f"{text} whose crlDistributionPoints name {' or '.join(shown[:MAX_SHOWN_POINTS])}{more}"
+
+
+WHOLE: Final = Scope()
+
+
+def scope_of(point: x509.IssuingDistributionPoint, issuer: x509.Name, source: str) -> Scope:
+    """The scope of a list of `issuer`. Raises `ConfigError` for an indirect list and one of some reasons."""
+    for is_so, what in (
+        (point.indirect_crl, "speaks for other CAs than its own (indirectCRL)"),
+        (point.only_some_reasons is not None, "names only what was revoked for some reasons (onlySomeReasons)"),
+    ):
+        if is_so:
+            raise ConfigError(f"{source}: the list {what}", "let the CA make a list of all that it revoked")
+    holders = Holders.ALL
+    for is_so, which in (
+        (point.only_contains_user_certs, Holders.USERS),
+        (point.only_contains_ca_certs, Holders.CAS),
+        (point.only_contains_attribute_certs, Holders.ATTRIBUTES),
+    ):
+        holders = which if is_so else holders
+    points = _points(point.full_name, point.relative_name, issuer)
+    return Scope(holders, points)
+
+
+def _points_of(certificate: x509.Certificate) -> frozenset[Point]:
+    """The distribution points of `certificate`; its issuer's name is always one (RFC 5280 section 6.3.3, the end)."""
+    found = _points([x509.DirectoryName(certificate.issuer)], None, certificate.issuer) or frozenset()
+    try:
+        named = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return found
+    for point in named:
+        if point.reasons is None and point.crl_issuer is None:
+            found |= _points(point.full_name, point.relative_name, certificate.issuer) or frozenset()
+    return found
+
+
+def _points(
+    full: Iterable[x509.GeneralName] | None, relative: x509.RelativeDistinguishedName | None, issuer: x509.Name
+) -> frozenset[Point] | None:
+    if relative is not None:
+        return frozenset([(_DIRECTORY, (*folded(issuer), folded_part(relative)))])
+    if full is None:
+        return None
+    return frozenset(
+        (_DIRECTORY, folded(name.value))
+        if isinstance(name, x509.DirectoryName)
+        else (type(name).__name__, _value(name))
+        for name in full
+    )
+
+
+def _value(name: x509.GeneralName) -> Hashable:
+    return name.value if isinstance(name.value, str) else name
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
