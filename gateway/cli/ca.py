@@ -68,7 +68,15 @@ def init(  # noqa: PLR0913 - a command's options
     common_name: Annotated[str | None, typer.Option("--cn", help="Common name. [default: 'NAME CA']")] = None,
     organization: Annotated[str | None, typer.Option("--organization", help="O, also of what it issues.")] = None,
     country: Annotated[str | None, typer.Option("--country", help="C, two letters.")] = None,
-    domain: Annotated[str | None, typer.Option("--domain", help="The one mail domain it may sign for.")] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", help="The one mail domain it may sign for, with the servers in it.")
+    ] = None,
+    servers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--server", help="With --domain: servers of this domain or network too, or of any.", metavar="NAME|NET|any"
+        ),
+    ] = None,
     key: Annotated[KeyKind, typer.Option("--key", help="Kind of key.", case_sensitive=False)] = KeyKind.RSA_4096,
     days: Annotated[
         int | None, typer.Option("--days", help="How long it is good. [default: 2048, or what the parent has left]")
@@ -97,6 +105,7 @@ def init(  # noqa: PLR0913 - a command's options
         organization=organization,
         country=country,
         domain=domain,
+        servers=tuple(servers or ()),
         kind=key,
         days=days,
         crl_url=crl_url,

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import keys, pkcs8, profiles
+from gateway.pki import constraints, hosts, keys, pkcs8, profiles
 from gateway.pki.desk import Desk
 from gateway.pki.files import make_folder, read, write_new_private, write_public
 from gateway.pki.names import check_authority_name, check_domain, check_http_url, check_text
@@ -66,6 +66,7 @@ class Plan:
     organization: str | None = None
     country: str | None = None
     domain: str | None = None
+    servers: tuple[str, ...] = ()  # domains and networks of servers beside `domain`, or `any`
     kind: KeyKind = KeyKind.RSA_4096
     days: int | None = None  # None: 2048, or what the parent has left
     crl_url: str | None = None
@@ -78,6 +79,7 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
     """Make an authority: a root, or an intermediate under `parent`. Raises `UsageError`, `OperationError`."""
     subject = _subject(plan)
     domain = _domain(plan.domain, parent)
+    constraint = _constraint(plan, domain, parent)
     validity = _validity(plan.days, now, parent)
     if parent is not None:
         _check_depth(parent)
@@ -87,7 +89,7 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
         subject=subject,
         key=new_key,
         validity=validity,
-        domain=domain,
+        constraint=constraint,
         issuer=None if parent is None else parent.issuer,
     )
     chain = () if parent is None else parent.path
@@ -180,6 +182,20 @@ def _domain(domain: str | None, parent: Authority | None) -> str | None:
             f"'{wanted}' is outside of {inherited}, to which the parent is bound", "Choose another parent or domain."
         )
     return wanted or inherited
+
+
+def _constraint(plan: Plan, domain: str | None, parent: Authority | None) -> x509.NameConstraints | None:
+    """What the authority's certificate binds it to: the domain and its servers, or what the parent is bound to."""
+    if domain is None:
+        if plan.servers:
+            raise UsageError("--server adds to a domain, and there is none", "Give --domain too, or leave it out.")
+        return None
+    if parent is not None and plan.domain is None and not plan.servers:
+        return constraints.inherited(parent.path)
+    servers = hosts.check_bounds(plan.servers)
+    if parent is not None and servers is not None:
+        constraints.check(parent.path, hosts=[x509.DNSName(domain), *servers])
+    return constraints.of_domain(domain, servers)
 
 
 def _check_depth(parent: Authority) -> None:

@@ -155,8 +155,9 @@ def _row_check(desk: Desk, authority: Authority, run_id: str, now: datetime) -> 
 
     def check(row: UserRow) -> Iterator[tuple[str, UsageError]]:
         for column, tried in (
-            ("email", partial(constraints.check, authority.path, email=row.email, upn=None)),
-            ("upn", partial(constraints.check, authority.path, email=None, upn=row.upn)),
+            ("email", partial(constraints.check, authority.path, email=row.email)),
+            ("upn", partial(constraints.check, authority.path, upn=row.upn)),
+            ("name", partial(constraints.check, authority.path, common_name=row.common_name)),
             ("name", partial(check_text, row.common_name, "name with its device")),
             ("name", partial(known.check_name, row.common_name, email=row.email, upn=row.upn)),
             ("upn", partial(known.check_upn, row.upn, email=row.email)),

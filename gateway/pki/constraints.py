@@ -1,55 +1,103 @@
 """Name constraints, kept before anything is signed: a certificate that every verifier refuses is nobody's wish.
 
-RFC 5280 section 4.2.1.10: an rfc822 constraint is a mailbox, a host, or with a leading dot a domain's hosts. A UPN
-isn't covered by it on the wire, so its domain is held to the same constraint here.
+RFC 5280 section 4.2.1.10: an rfc822 constraint is a mailbox, a host, or with a leading dot a domain's hosts; a DNS
+constraint is a domain with everything below it. A UPN isn't covered by either on the wire, so its domain is held to
+the rfc822 constraint here. A common name that reads as a host name is held to the DNS constraint where the
+certificate has no DNS name: OpenSSL does so (`NAME_CONSTRAINTS_check_CN`), and the gateway with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Any, Final
 
 from cryptography import x509
 
 from gateway.errors import UsageError
 from gateway.pki.names import domain_of
 
+Host = x509.DNSName | x509.IPAddress
 
-def check(path: Iterable[x509.Certificate], *, email: str | None, upn: str | None, hosts: Sequence[str] = ()) -> None:
+_EVERY_ADDRESS: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_HOST_LABEL: Final = r"(?!-)[A-Za-z0-9_-]+(?<!-)"
+_HOST_LIKE: Final = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})+")  # as OpenSSL's cn2dnsid
+
+
+def of_domain(domain: str, servers: Sequence[Host] | None) -> x509.NameConstraints:
+    """The constraint to a mail domain, to servers in it, and to further domains and networks of servers.
+
+    Without the DNS and IP parts, the authority's key would make certificates for any web site. None for `servers`:
+    any server.
+    """
+    mail: list[x509.GeneralName] = [x509.RFC822Name(domain)]
+    if servers is None:
+        return x509.NameConstraints(mail, None)
+    permitted = dict.fromkeys((x509.DNSName(domain), *servers))
+    versions = {name.value.version for name in permitted if isinstance(name, x509.IPAddress)}
+    excluded = [x509.IPAddress(every) for every in _EVERY_ADDRESS if every.version not in versions]
+    return x509.NameConstraints([*mail, *permitted], excluded or None)
+
+
+def inherited(path: Iterable[x509.Certificate]) -> x509.NameConstraints | None:
+    """The constraint of the nearest authority on the path that is bound to one mail domain."""
+    return next((found for found in map(_constraint, path) if found is not None and _mail_domain(found)), None)
+
+
+def check(
+    path: Iterable[x509.Certificate],
+    *,
+    email: str | None = None,
+    upn: str | None = None,
+    hosts: Sequence[Host] = (),
+    common_name: str | None = None,
+) -> None:
     """Refuse names that an authority on the path may not sign. Raises `UsageError`."""
+    has_dns_name = any(isinstance(host, x509.DNSName) for host in hosts)
+    is_host = common_name is not None and not has_dns_name and _HOST_LIKE.fullmatch(common_name) is not None
     for authority in path:
-        permitted, excluded = _subtrees(authority)
         for name in (email, upn):
             if name is not None:
-                _hold(authority, name, _of(x509.RFC822Name, permitted), _of(x509.RFC822Name, excluded), _is_mail_within)
+                _hold(authority, name, x509.RFC822Name, _is_mail_within)
         for host in hosts:
-            _hold(authority, host, _of(x509.DNSName, permitted), _of(x509.DNSName, excluded), _is_host_within)
+            is_within = _is_host_within if isinstance(host, x509.DNSName) else _is_address_within
+            _hold(authority, host.value, type(host), is_within)
+        if is_host and not _is_held(authority, common_name, x509.DNSName, _is_host_within):
+            raise UsageError(
+                f"the common name '{common_name}' reads as a host name, which is outside of what "
+                f"{authority.subject.rfc4514_string()} may sign: {_bounds(authority, x509.DNSName)}",
+                "Give a host name of that domain too." if hosts else "Write a name with a space, or the mail address.",
+            )
 
 
 def domain(path: Iterable[x509.Certificate]) -> str | None:
     """The one mail domain that the nearest constrained authority on the path is bound to, for people to read."""
-    for authority in path:
-        found = _of(x509.RFC822Name, _subtrees(authority)[0])
-        if len(found) == 1:
-            return found[0]
-    return None
+    found = inherited(path)
+    return None if found is None else _mail_domain(found)
 
 
 def _hold(
-    authority: x509.Certificate,
-    name: str,
-    permitted: Sequence[str],
-    excluded: Sequence[str],
-    is_within: Callable[[str, str], bool],
+    authority: x509.Certificate, name: Any, kind: type[x509.GeneralName], is_within: Callable[[Any, Any], bool]
 ) -> None:
+    if not _is_held(authority, name, kind, is_within):
+        raise UsageError(
+            f"'{name}' is outside of what {authority.subject.rfc4514_string()} may sign: {_bounds(authority, kind)}",
+            "Use the authority of that domain.",
+        )
+
+
+def _is_held(
+    authority: x509.Certificate, name: Any, kind: type[x509.GeneralName], is_within: Callable[[Any, Any], bool]
+) -> bool:
+    permitted, excluded = _subtrees(authority, kind)
     is_permitted = not permitted or any(is_within(name, tree) for tree in permitted)
-    if is_permitted and not any(is_within(name, tree) for tree in excluded):
-        return
-    bounds = ", ".join(permitted) or f"everything but {', '.join(excluded)}"
-    raise UsageError(
-        f"'{name}' is outside of what {authority.subject.rfc4514_string()} may sign: {bounds}",
-        "Use the authority of that domain.",
-    )
+    return is_permitted and not any(is_within(name, tree) for tree in excluded)
+
+
+def _bounds(authority: x509.Certificate, kind: type[x509.GeneralName]) -> str:
+    permitted, excluded = _subtrees(authority, kind)
+    return ", ".join(map(str, permitted)) or f"everything but {', '.join(map(str, excluded))}"
 
 
 def _is_mail_within(address: str, tree: str) -> bool:
@@ -63,23 +111,36 @@ def _is_mail_within(address: str, tree: str) -> bool:
 
 
 def _is_host_within(host: str, tree: str) -> bool:
-    tree = tree.lower().removeprefix(".")
+    host, tree = host.lower(), tree.lower().removeprefix(".")
     return host == tree or host.endswith(f".{tree}")
 
 
-def _subtrees(authority: x509.Certificate) -> tuple[list[x509.GeneralName], list[x509.GeneralName]]:
-    try:
-        found = authority.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
+def _is_address_within(
+    address: IPv4Address | IPv6Address | IPv4Network | IPv6Network, tree: IPv4Network | IPv6Network
+) -> bool:
+    found = ip_network(address)
+    return found.version == tree.version and found.subnet_of(tree)  # type: ignore[arg-type]
+
+
+def _subtrees(authority: x509.Certificate, kind: type[x509.GeneralName]) -> tuple[list[Any], list[Any]]:
+    """What it permits and excludes of a kind of name."""
+    found = _constraint(authority)
+    if found is None:
         return [], []
-    return found.permitted_subtrees or [], found.excluded_subtrees or []
+    return _of(kind, found.permitted_subtrees), _of(kind, found.excluded_subtrees)
 
 
-def _of(kind: type[Any], names: Iterable[x509.GeneralName]) -> list[str]:
-    return list(_values(kind, names))
+def _mail_domain(constraint: x509.NameConstraints) -> str | None:
+    found = _of(x509.RFC822Name, constraint.permitted_subtrees)
+    return str(found[0]) if len(found) == 1 else None
 
 
-def _values(kind: type[Any], names: Iterable[x509.GeneralName]) -> Iterator[str]:
-    for name in names:
-        if isinstance(name, kind):
-            yield str(name.value)
+def _constraint(authority: x509.Certificate) -> x509.NameConstraints | None:
+    try:
+        return authority.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _of(kind: type[x509.GeneralName], names: Iterable[x509.GeneralName] | None) -> list[Any]:
+    return [name.value for name in names or () if isinstance(name, kind)]

@@ -42,7 +42,7 @@ class Order:
     department: str | None = None
     device: str | None = None
     days: int | None = None  # None: 397, or what the authority has left
-    hosts: tuple[x509.GeneralName, ...] = ()
+    hosts: tuple[constraints.Host, ...] = ()
     p12_format: str | None = None
     run: str | None = None
     escrow: str | None = None  # the passphrase to keep the private key under
@@ -87,8 +87,8 @@ def checked(authority: Authority, order: Order, now: datetime) -> Order:
     )
     for text, what in ((clean.common_name, "common name"), (clean.department, "department")):
         logins.check_own(text or "", what, email=clean.email, upn=clean.upn)
-    hosts = [host.value for host in clean.hosts if isinstance(host, x509.DNSName)]
-    constraints.check(authority.path, email=clean.email, upn=clean.upn, hosts=hosts)
+    names = {"email": clean.email, "upn": clean.upn, "common_name": clean.common_name}
+    constraints.check(authority.path, hosts=clean.hosts, **names)
     validity(authority, clean.days, now)
     return clean
 

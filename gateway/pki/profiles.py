@@ -78,7 +78,7 @@ def authority_certificate(
     subject: x509.Name,
     key: PrivateKey,
     validity: Validity,
-    domain: str | None,
+    constraint: x509.NameConstraints | None,
     issuer: tuple[x509.Certificate, PrivateKey, AuthorityRecord] | None,
 ) -> x509.Certificate:
     """A root's certificate, signed by itself, or an intermediate's, which may sign people but no further authority."""
@@ -88,9 +88,8 @@ def authority_certificate(
         (_key_usage(key_cert_sign=True, crl_sign=True), True),
         (x509.SubjectKeyIdentifier.from_public_key(public), False),
     ]
-    if domain is not None:
-        permitted = [x509.RFC822Name(domain)]
-        extensions.append((x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), True))
+    if constraint is not None:
+        extensions.append((constraint, True))
     signer: PrivateKey = key
     issuer_name = subject
     if issuer is not None:

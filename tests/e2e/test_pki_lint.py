@@ -124,7 +124,7 @@ def test_an_address_alone(house, purpose):
 def test_a_login_a_server_and_an_ocsp_signer(house):
     login = house.issue(house.corp, "login@example.com", purpose=Purpose.AUTH)
     order = issue.Order(
-        email=None, common_name="mail.internal", purpose=Purpose.SERVER, hosts=(x509.DNSName("mail.internal"),)
+        email=None, common_name="imap.example.com", purpose=Purpose.SERVER, hosts=(x509.DNSName("imap.example.com"),)
     )
     server = issue.issue(house.desk, house.corp, order, keys.make(house.kind), house.now, Files())
     signer = ocsp_signer.make_signer(house.desk, house.corp, house.now)

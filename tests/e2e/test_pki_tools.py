@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk import Files, make_authority, open_desk
 
-from gateway.pki import issue, passwords, pkcs12, profiles
+from gateway.pki import hosts, issue, passwords, pkcs12, profiles
 from gateway.pki.keys import make
 from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KeyKind, P12Format
@@ -91,18 +91,34 @@ def test_java_imports_it(p12):
     assert "Certificate chain length: 3" in listed
 
 
+OWN_SERVERS = {"own-host": "mail.example.com", "own-address": "10.0.0.5"}
+FOREIGN_SERVERS = {
+    "foreign-host": "www.bank.example",
+    "foreign-address": "192.0.2.1",
+    "foreign-address6": "2001:db8::1",
+}
+SERVERS = OWN_SERVERS | FOREIGN_SERVERS
+
+
 @pytest.fixture
 def bound(tmp_path):
-    """An authority for one domain, and what a thief of its key signs for everybody: `own`, `foreign`, `below`."""
+    """An authority for one domain, and what a thief of its key signs for people and servers everywhere."""
     desk = open_desk(tmp_path)
     now = datetime.now(UTC).replace(microsecond=0)
-    signer = make_authority(desk, "corp", now=now, domain="example.com")
+    signer = make_authority(desk, "corp", now=now, domain="example.com", servers=("10.0.0.0/8",))
     desk.registry.close()
-    for name, domain in (("own", "example.com"), ("foreign", "example.org"), ("below", "sub.example.com")):
+    wanted = {
+        name: (Purpose.CLIENT, profiles.Names(common_name=name, email=f"{name}@{domain}"))
+        for name, domain in (("own", "example.com"), ("foreign", "example.org"), ("below", "sub.example.com"))
+    }
+    wanted["dotted"] = Purpose.CLIENT, profiles.Names(common_name="alice.smith", email="alice@example.com")
+    for name, host in SERVERS.items():
+        wanted[name] = Purpose.SERVER, profiles.Names(common_name=f"server {name}", hosts=tuple(hosts.check([host])))
+    for name, (purpose, names) in wanted.items():
         key = make(KeyKind.ECDSA_P256)
         certificate = profiles.leaf_certificate(
-            purpose=Purpose.CLIENT,
-            names=profiles.Names(common_name=name, email=f"{name}@{domain}"),
+            purpose=purpose,
+            names=names,
             public_key=key.public_key(),
             validity=profiles.Validity.of_days(now, 30),
             issuer=signer.issuer,
@@ -119,6 +135,17 @@ def test_openssl_refuses_addresses_of_other_domains(bound):
             _run(*verify, name, cwd=bound)
 
 
+def test_openssl_refuses_servers_elsewhere_and_common_names_that_read_as_such(bound):
+    verify = ("openssl", "verify", "-CAfile", "pki/corp/corp.crt", "-purpose", "sslserver")
+    for name in OWN_SERVERS:
+        _run(*verify, f"{name}.crt", cwd=bound)
+    for name in FOREIGN_SERVERS:
+        with pytest.raises(AssertionError, match=r"permitted subtree violation|excluded subtree violation"):
+            _run(*verify, f"{name}.crt", cwd=bound)
+    with pytest.raises(AssertionError, match="permitted subtree violation"):
+        _run(*verify[:-1], "sslclient", "dotted.crt", cwd=bound)
+
+
 def test_the_gateway_refuses_addresses_of_other_domains(bound):
     verify = (sys.executable, "-m", "gateway", "cert", "verify", "--ca", "pki/corp/corp.crt")
     _run(*verify, "own.crt", cwd=bound)
@@ -128,13 +155,19 @@ def test_the_gateway_refuses_addresses_of_other_domains(bound):
 
 
 @_needs("certutil")
-def test_nss_refuses_addresses_of_other_domains(bound):
+def test_nss_refuses_addresses_and_servers_of_other_domains(bound):
     _run("certutil", "-N", "-d", "sql:.", "--empty-password", cwd=bound)
     _run("certutil", "-A", "-d", "sql:.", "-n", "root", "-t", "CT,C,C", "-i", "pki/corp/corp.crt", cwd=bound)
-    for name in ("own", "foreign", "below"):
+    for name in ("own", "foreign", "below", *SERVERS):
         _run("certutil", "-A", "-d", "sql:.", "-n", name, "-t", ",,", "-i", f"{name}.crt", cwd=bound)
     verify = ("certutil", "-V", "-d", "sql:.", "-u", "S", "-n")
     assert "certificate is valid" in _run(*verify, "own", cwd=bound)
     for name in ("foreign", "below"):
         with pytest.raises(AssertionError, match="not permitted to issue a certificate with this name"):
             _run(*verify, name, cwd=bound)
+    of_server = ("certutil", "-V", "-d", "sql:.", "-u", "V", "-n")
+    for name in OWN_SERVERS:
+        assert "certificate is valid" in _run(*of_server, name, cwd=bound)
+    for name in FOREIGN_SERVERS:
+        with pytest.raises(AssertionError, match="not permitted to issue a certificate with this name"):
+            _run(*of_server, name, cwd=bound)

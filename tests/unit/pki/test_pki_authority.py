@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from cryptography import x509
@@ -35,7 +36,10 @@ def test_a_root_is_what_was_asked_for(desk):
     assert extensions["basicConstraints"].value == x509.BasicConstraints(ca=True, path_length=None)
     assert extensions["keyUsage"].critical
     assert extensions["nameConstraints"].critical
-    assert extensions["nameConstraints"].value.permitted_subtrees == [x509.RFC822Name("example.com")]
+    bounds = extensions["nameConstraints"].value
+    assert bounds.permitted_subtrees == [x509.RFC822Name("example.com"), x509.DNSName("example.com")]
+    every = [x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0"))]
+    assert bounds.excluded_subtrees == every
     assert made.record.domain == "example.com"
     assert stat.S_IMODE(desk.file("corp", "key").stat().st_mode) == 0o600
     assert "key=" not in repr(made)
@@ -97,6 +101,8 @@ def test_an_intermediate_signs_within_its_parents_bounds(desk, tmp_path):
         ({"days": 0}, "0 days cannot be"),
         ({"days": authority.MAX_DAYS + 1}, "36501 days cannot be"),
         ({"domain": "exa mple"}, "is no domain"),
+        ({"servers": ("internal",)}, "there is none"),
+        ({"domain": "example.com", "servers": ("any", "internal")}, "leaves nothing to add"),
         ({"country": "Germany"}, "is no country code"),
         ({"country": "de"}, "is no country code"),
         ({"organization": " "}, "organization is empty"),
@@ -126,6 +132,26 @@ def test_parents_bound_their_children(desk):
         make_authority(desk, parent=root, days=101)
     assert "--days 100" in refused.value.remedy
     assert make_authority(desk, parent=root, domain="example.com", days=100).record.domain == "example.com"
+
+
+def test_a_child_is_bound_as_its_parent_is_or_more_closely(desk):
+    root = make_authority(desk, "root", domain="example.com", servers=("internal", "10.0.0.0/8"), days=100)
+    options = {"parent": root, "days": 99}
+    assert _bounds(make_authority(desk, "child", **options)) == _bounds(root)
+    for name, servers, wanted in (
+        ("network", ("10.1.0.0/16",), [x509.IPAddress(ip_network("10.1.0.0/16"))]),
+        ("host", ("db.internal", "10.0.0.5"), [x509.DNSName("db.internal"), x509.IPAddress(ip_network("10.0.0.5"))]),
+        ("any", ("any",), []),
+    ):
+        below = make_authority(desk, name, domain="example.com", servers=servers, **options)
+        assert _bounds(below).permitted_subtrees[2:] == wanted
+    for servers in (("elsewhere",), ("192.0.2.0/24",), ("fd00::/8",), ("0.0.0.0/0",)):
+        with pytest.raises(UsageError, match="is outside of what CN=root CA may sign"):
+            make_authority(desk, "other", servers=servers, **options)
+
+
+def _bounds(made):
+    return made.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
 
 
 def test_a_child_ends_with_its_parent_unless_told_otherwise(desk):

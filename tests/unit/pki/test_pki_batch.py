@@ -113,11 +113,17 @@ def test_one_bad_row_and_nothing_is_made(desk, run, tmp_path):
     text = (
         "email,name,upn,days,device\n"
         "a@example.org,A,,,\nb@example.com,B,b@example.org,,\nc@example.com,C,,101,\n"
-        f"d@example.com,{'D' * 60},,,{'E' * 60}\ne@example.com,E,,,\n"
+        f"d@example.com,{'D' * 60},,,{'E' * 60}\ne@example.com,e.f,,,\n"
     )
     with pytest.raises(CsvError) as refused:
         run(bound, text)
-    assert [(problem.line, problem.column) for problem in refused.value.problems] == [(2, 1), (3, 3), (4, 4), (5, 2)]
+    assert [(problem.line, problem.column) for problem in refused.value.problems] == [
+        (2, 1),
+        (3, 3),
+        (4, 4),
+        (5, 2),
+        (6, 2),
+    ]
     assert _states(desk) == []
     assert not list((tmp_path / "out").glob("*.p12"))
     assert "Nothing was issued" in refused.value.remedy

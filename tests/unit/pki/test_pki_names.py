@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from cryptography import x509
@@ -167,19 +167,77 @@ def _constrained(permitted=None, excluded=None):
 def test_rfc822_constraints(tree, within, outside):
     path = [_constrained([x509.RFC822Name(tree)])]
     constraints.check(path, email=within, upn=within)
-    for names_ in ({"email": outside, "upn": None}, {"email": None, "upn": outside}):
+    for names_ in ({"email": outside}, {"upn": outside}):
         with pytest.raises(UsageError, match="is outside of what CN=Bound may sign"):
             constraints.check(path, **names_)
     with pytest.raises(UsageError, match="everything but"):
-        constraints.check([_constrained(None, [x509.RFC822Name(tree)])], email=within, upn=None)
+        constraints.check([_constrained(None, [x509.RFC822Name(tree)])], email=within)
 
 
 def test_dns_constraints():
     path = [_constrained([x509.DNSName("example.com")], [x509.DNSName("secret.example.com")])]
-    constraints.check(path, email="anybody@elsewhere.org", upn=None, hosts=["example.com", "mail.example.com"])
-    for host in ("example.org", "notexample.com", "x.secret.example.com"):
+    within = [x509.DNSName(host) for host in ("example.com", "mail.example.com", "*.example.com")]
+    constraints.check(path, email="anybody@elsewhere.org", hosts=[*within, x509.IPAddress(ip_address("10.0.0.5"))])
+    for host in ("example.org", "notexample.com", "x.secret.example.com", "*.example.org"):
         with pytest.raises(UsageError, match="is outside"):
-            constraints.check(path, email=None, upn=None, hosts=[host])
+            constraints.check(path, hosts=[x509.DNSName(host)])
+
+
+def test_ip_constraints():
+    tree = x509.IPAddress(ip_network("10.0.0.0/24"))
+    bound, barred = _constrained([tree]), _constrained(None, [tree])
+    constraints.check([bound], hosts=hosts.check(["10.0.0.5", "mail.example.com"]))
+    constraints.check([barred], hosts=hosts.check(["10.0.1.5", "::1"]))
+    for path, host in ((bound, "10.0.1.5"), (bound, "::1"), (barred, "10.0.0.5")):
+        with pytest.raises(UsageError, match=f"'{host}' is outside of what CN=Bound may sign"):
+            constraints.check([path], hosts=hosts.check([host]))
+
+
+@pytest.mark.parametrize("name", ["alice.smith", "a-b.c_d", "10.0.0.5", "www.bank.example"])
+def test_common_names_that_read_as_hosts(name):
+    """OpenSSL holds them to the DNS constraint where there is no DNS name, and the gateway refuses what it refuses."""
+    path = [_constrained([x509.DNSName("example.com")])]
+    with pytest.raises(UsageError, match=f"the common name '{name}' reads as a host name") as refused:
+        constraints.check(path, common_name=name)
+    assert "with a space" in refused.value.remedy
+    with pytest.raises(UsageError, match="reads as a host name") as refused:
+        constraints.check(path, common_name=name, hosts=hosts.check(["10.0.0.5"]))
+    assert "host name of that domain" in refused.value.remedy
+    constraints.check(path, common_name=name, hosts=hosts.check(["10.0.0.5", "mail.example.com"]))
+    constraints.check([_constrained([x509.RFC822Name("example.com")])], common_name=name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["alice", "Alice Smith", "alice@example.org", "a..b", "-a.b", "a.b-", "a-.b", ".a", "a.", "mail.Example.com"],
+)
+def test_common_names_that_are_no_foreign_hosts(name):
+    constraints.check([_constrained([x509.DNSName("example.com")])], common_name=name)
+
+
+def test_what_an_authority_of_a_domain_is_bound_to():
+    found = constraints.of_domain("example.com", hosts.check_bounds(["internal", "10.0.0.0/24", "example.com"]))
+    network = x509.IPAddress(ip_network("10.0.0.0/24"))
+    mail, own, other = x509.RFC822Name("example.com"), x509.DNSName("example.com"), x509.DNSName("internal")
+    assert found.permitted_subtrees == [mail, own, other, network]
+    assert found.excluded_subtrees == [x509.IPAddress(ip_network("::/0"))]
+    both = constraints.of_domain("example.com", hosts.check_bounds(["10.0.0.5", "fd00::/8"]))
+    assert both.excluded_subtrees is None
+    any_ = constraints.of_domain("example.com", hosts.check_bounds(["any"]))
+    assert (any_.permitted_subtrees, any_.excluded_subtrees) == ([mail], None)
+
+
+@pytest.mark.parametrize(
+    ("servers", "cause"),
+    [
+        (["any", "internal"], "leaves nothing to add"),
+        (["10.0.0.5/8"], "'10.0.0.5/8' is no network"),
+        (["exa mple"], "is no domain"),
+    ],
+)
+def test_bounds_that_are_none(servers, cause):
+    with pytest.raises(UsageError, match=cause):
+        hosts.check_bounds(servers)
 
 
 def test_the_domain_of_a_path():
