@@ -97,7 +97,8 @@ def _answer(judgement: Judgement) -> dict[str, Any]:
 
 def _covered_by(leaf: Certificate, judgement: Judgement, revocation: Revocation, now: datetime) -> list[str]:
     """For each certificate of the path below the CA that is trusted, the lists which say that it is not revoked."""
-    from gateway.x509.names import load_certificate  # noqa: PLC0415 - heavy, see app
+    from gateway.x509.fields import subject_of  # noqa: PLC0415 - heavy, see app
+    from gateway.x509.names import load_certificate  # noqa: PLC0415 - the same
 
     ders = () if judgement.identity is None else judgement.identity.chain_der
     path = [leaf, *(load_certificate(der) for der in ders)]
@@ -105,7 +106,7 @@ def _covered_by(leaf: Certificate, judgement: Judgement, revocation: Revocation,
     for depth, certificate in enumerate(path[:-1]):
         lists = revocation.status_on_path(certificate, path[depth + 1 :], now).lists
         shown = " and ".join(entry.title for entry in lists)
-        lines.append(f"{shown} for {certificate.subject.rfc4514_string()!r}")
+        lines.append(f"{shown} for {subject_of(certificate).rfc4514_string()!r}")
     return lines
 
 

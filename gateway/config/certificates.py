@@ -28,6 +28,7 @@ from gateway.config.permissions import Permissions
 from gateway.config.problems import Place, Problems, quote
 from gateway.config.reading import Value
 from gateway.errors import ConfigError
+from gateway.x509.fields import extensions_of, issuer_of, subject_of
 from gateway.x509.unreadable import UNREADABLE
 
 EXPIRY_WARNING_DAYS: Final = 30  # a month is enough for every CA's paperwork
@@ -115,12 +116,12 @@ class Material:
         for crl in found:
             end = crl.next_update_utc
             if end is not None and end <= self._now:
-                cause = f"the list of {quote(crl.issuer.rfc4514_string())} expired {_date(end)}"
+                cause = f"the list of {quote(issuer_of(crl).rfc4514_string())} expired {_date(end)}"
                 self._problems.outdated(value.place, cause, "fetch or issue a new one")
             elif crl.last_update_utc > self._now:
-                cause = f"the list of {quote(crl.issuer.rfc4514_string())} begins {_date(crl.last_update_utc)}"
+                cause = f"the list of {quote(issuer_of(crl).rfc4514_string())} begins {_date(crl.last_update_utc)}"
                 self._problems.outdated(value.place, cause, "check the clock, or fetch the current one")
-            issuers = [anchor for anchor in anchors if anchor.subject == crl.issuer]
+            issuers = [anchor for anchor in anchors if subject_of(anchor) == issuer_of(crl)]
             if issuers and not any(_signed(crl, issuer) for issuer in issuers):
                 cause = f"the list is not signed by the key of {name_of(issuers[0])}"
                 self._problems.error(value.place, cause, "fetch or issue it again")
@@ -139,7 +140,7 @@ class Material:
         if weakness is not None:
             self._problems.error(place, f"the certificate has {weakness}", "issue it anew: RSA-2048 or P-256, SHA-256")
         for issued, issuer in pairwise(chain):
-            if issued.issuer != issuer.subject:
+            if issuer_of(issued) != subject_of(issuer):
                 cause = f"{name_of(issuer)} did not issue {name_of(issued)}, which stands before it"
                 self._problems.warning(place, cause, "put the leaf first and every issuer after what it issued")
 
@@ -165,9 +166,9 @@ class Material:
 def is_authority(certificate: x509.Certificate) -> bool:
     """True for a CA's certificate. X.509v1 has no mark for that: its self-issued ones count, as old roots are."""
     if certificate.version is x509.Version.v1:
-        return certificate.issuer == certificate.subject
+        return issuer_of(certificate) == subject_of(certificate)
     try:
-        extensions = certificate.extensions
+        extensions = extensions_of(certificate)
         if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
     except UNREADABLE:
@@ -181,7 +182,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
 def is_constrained(certificate: x509.Certificate) -> bool:
     """True for a CA with name constraints of any kind."""
     try:
-        certificate.extensions.get_extension_for_class(x509.NameConstraints)
+        extensions_of(certificate).get_extension_for_class(x509.NameConstraints)
     except UNREADABLE:
         return False
     return True
@@ -206,7 +207,7 @@ def weakness_of_key(certificate: x509.Certificate) -> str | None:
 
 def is_weakly_signed(certificate: x509.Certificate) -> bool:
     """True for a SHA-1 or MD5 signature, or an unknown one, that matters: not that of a self-signed certificate."""
-    if certificate.issuer == certificate.subject:
+    if issuer_of(certificate) == subject_of(certificate):
         return False
     try:
         return isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES)
@@ -217,7 +218,7 @@ def is_weakly_signed(certificate: x509.Certificate) -> bool:
 def uncovered_hosts(certificate: x509.Certificate, hosts: tuple[str, ...]) -> tuple[str, ...]:
     """Those of a site's hosts for which browsers would not accept the certificate (RFC 9525); never `*`."""
     try:
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        san = extensions_of(certificate).get_extension_for_class(x509.SubjectAlternativeName).value
         names = {name.lower() for name in san.get_values_for_type(x509.DNSName)}
         addresses = {str(address) for address in san.get_values_for_type(x509.IPAddress)}
     except UNREADABLE:
@@ -243,7 +244,7 @@ def descends(certificate: x509.Certificate, authorities: Certificates) -> bool:
 
 def name_of(certificate: x509.Certificate) -> str:
     """A certificate for a message: its subject."""
-    return quote(certificate.subject.rfc4514_string() or "(no subject)")
+    return quote(subject_of(certificate).rfc4514_string() or "(no subject)")
 
 
 def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.errors import ConfigError
 from gateway.x509 import pem
+from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.unreadable import UNREADABLE
 
 FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public revocation lists have some 30 MiB
@@ -114,14 +115,14 @@ def _parse_certificates(data: bytes, count: int) -> list[x509.Certificate]:
     found = x509.load_pem_x509_certificates(data)
     # These parts are read when they are asked for; a broken one should show here.
     for _, certificate in zip(range(count), found, strict=True):
-        _ = certificate.version, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        _ = certificate.version, subject_of(certificate).rfc4514_string(), issuer_of(certificate).rfc4514_string()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return found
 
 
 def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: bytes) -> x509.CertificateRevocationList:
     found = load(data)
-    _ = found.issuer.rfc4514_string(), found.last_update_utc, found.next_update_utc
+    _ = issuer_of(found).rfc4514_string(), found.last_update_utc, found.next_update_utc
     return found
 
 

@@ -15,6 +15,7 @@ from gateway.config.problems import Place, Problems, did_you_mean, listing, quot
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
 from gateway.x509.ca_names import why_none_is_named
+from gateway.x509.fields import issuer_of, subject_of
 
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 
@@ -105,14 +106,14 @@ class Sites:
                 sources += self._url(item)
                 continue
             lists = self._material.revocation_lists(item, anchors)
-            issuers += [crl.issuer for crl in lists]
+            issuers += [issuer_of(crl) for crl in lists]
             is_all_read &= bool(lists)
             sources.append(str(self._material.path(item)))
         if value.get("crl") is not None and "client_ca" not in value.keys:
             self._problems.warning(value.at("crl"), "without client_ca no revocation list is used", "add client_ca")
         if is_all_read and sources and value.plain("crl_policy", "require") == "require":
             for anchor in anchors:
-                if anchor.subject not in issuers:
+                if subject_of(anchor) not in issuers:
                     cause = f"there is no list of {name_of(anchor)}, so what it issued is refused"
                     self._problems.warning(value.at("crl"), cause, "add its list, or write crl_policy: if_present")
         return tuple(sources)

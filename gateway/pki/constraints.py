@@ -17,6 +17,7 @@ from cryptography import x509
 
 from gateway.errors import UsageError
 from gateway.pki.names import domain_of
+from gateway.x509.fields import extensions_of, subject_of
 
 Host = x509.DNSName | x509.IPAddress
 
@@ -66,7 +67,7 @@ def check(
         if is_host and not _is_held(authority, common_name, x509.DNSName, _is_host_within):
             raise UsageError(
                 f"the common name '{common_name}' reads as a host name, which is outside of what "
-                f"{authority.subject.rfc4514_string()} may sign: {_bounds(authority, x509.DNSName)}",
+                f"{subject_of(authority).rfc4514_string()} may sign: {_bounds(authority, x509.DNSName)}",
                 "Give a host name of that domain too." if hosts else "Write a name with a space, or the mail address.",
             )
 
@@ -82,7 +83,7 @@ def _hold(
 ) -> None:
     if not _is_held(authority, name, kind, is_within):
         raise UsageError(
-            f"'{name}' is outside of what {authority.subject.rfc4514_string()} may sign: {_bounds(authority, kind)}",
+            f"'{name}' is outside of what {subject_of(authority).rfc4514_string()} may sign: {_bounds(authority, kind)}",
             "Use the authority of that domain.",
         )
 
@@ -137,7 +138,7 @@ def _mail_domain(constraint: x509.NameConstraints) -> str | None:
 
 def _constraint(authority: x509.Certificate) -> x509.NameConstraints | None:
     try:
-        return authority.extensions.get_extension_for_class(x509.NameConstraints).value
+        return extensions_of(authority).get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound:
         return None
 

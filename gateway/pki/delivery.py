@@ -14,6 +14,7 @@ from gateway.pki.files import make_folder, write_private, write_public
 from gateway.pki.issue import Issued
 from gateway.pki.keys import PrivateKey
 from gateway.pki.words import P12Format
+from gateway.x509.fields import issuer_of, subject_of
 
 _SUFFIXES = ("crt", "key", "p12", "password")
 
@@ -71,5 +72,5 @@ class Delivery:
 
 def served(issued: Issued) -> bytes:
     """What is sent in a handshake, PEM: the certificate and those between it and the root."""
-    between: list[x509.Certificate] = [issuer for issuer in issued.chain if issuer.subject != issuer.issuer]
+    between: list[x509.Certificate] = [issuer for issuer in issued.chain if subject_of(issuer) != issuer_of(issuer)]
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in (issued.certificate, *between))

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certifi
 from gateway.pki.desk import Desk
 from gateway.pki.keys import describe
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
+from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.serials import serial_text
 
 
@@ -37,8 +38,8 @@ def describe_authority(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
     return {
         "name": record.name,
         "serial": serial_text(certificate.serial_number),
-        "subject": certificate.subject.rfc4514_string(),
-        "issuer": certificate.issuer.rfc4514_string(),
+        "subject": subject_of(certificate).rfc4514_string(),
+        "issuer": issuer_of(certificate).rfc4514_string(),
         "parent": record.parent,
         "domain": record.domain,
         "key": describe(certificate.public_key()),

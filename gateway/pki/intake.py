@@ -23,6 +23,7 @@ from gateway.pki.registry import authorities
 from gateway.pki.registry.certificates import can_be_listed
 from gateway.pki.registry.records import ListEntry, RevocationReason
 from gateway.x509 import pem
+from gateway.x509.fields import extensions_of, issuer_of, subject_bytes, subject_of
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
@@ -95,7 +96,7 @@ def _certificates(data: bytes) -> list[x509.Certificate]:
         found = x509.load_pem_x509_certificates(data)
         for _, certificate in zip(range(count), found, strict=True):
             # What can't be read shows when it is asked for: here, and not at signing.
-            _ = certificate.subject, certificate.issuer, certificate.extensions
+            _ = subject_of(certificate), issuer_of(certificate), extensions_of(certificate)
     except pem.PemError as error:
         raise UsageError(f"the certificate file, {error.cause}", error.remedy) from error
     except UNREADABLE as error:
@@ -104,7 +105,12 @@ def _certificates(data: bytes) -> list[x509.Certificate]:
 
 
 def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
-    name = certificate.subject.rfc4514_string()
+    name = subject_of(certificate).rfc4514_string()
+    if not _can_be_written(certificate):
+        raise UsageError(
+            f"the name of {name} has an old encoding (TeletexString), which cannot be written into what it signs",
+            "Make a new authority with 'gateway ca init'. 'client_ca' takes the old one.",
+        )
     if certificate.not_valid_after_utc <= now:
         raise UsageError(
             f"the authority {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", "Make a new one."
@@ -114,7 +120,7 @@ def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
     if not is_authority(certificate):
         raise UsageError(f"{name} is not an authority's certificate", "Give one with basicConstraints CA:TRUE.")
     try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        usage = extensions_of(certificate).get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return
     if not (usage.key_cert_sign and usage.crl_sign):
@@ -124,12 +130,20 @@ def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
         )
 
 
+def _can_be_written(certificate: x509.Certificate) -> bool:
+    """Whether `cryptography` writes the subject as it is; issuers are compared byte by byte."""
+    try:
+        return certificate.subject.public_bytes() == subject_bytes(certificate)
+    except UNREADABLE:
+        return False
+
+
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether basicConstraints say CA:TRUE; a self-signed X.509v1 certificate has none and is one all the same."""
     if certificate.version is x509.Version.v1:
-        return certificate.subject == certificate.issuer
+        return subject_of(certificate) == issuer_of(certificate)
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
 
@@ -137,11 +151,11 @@ def is_authority(certificate: x509.Certificate) -> bool:
 def _chain(certificate: x509.Certificate, others: list[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """The issuers from the nearest to the root, out of certificates in any order."""
     chain: list[x509.Certificate] = []
-    while certificate.subject != certificate.issuer:
+    while subject_of(certificate) != issuer_of(certificate):
         issuer = next((other for other in others if _has_issued(other, certificate)), None)
         if issuer is None or issuer in chain:
             raise UsageError(
-                f"the issuer of {certificate.subject.rfc4514_string()} is missing",
+                f"the issuer of {subject_of(certificate).rfc4514_string()} is missing",
                 "Put the certificates of all authorities above it into the certificate file, after its own.",
             )
         chain.append(issuer)

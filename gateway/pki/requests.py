@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import UsageError
 from gateway.pki.keys import PublicKey, check
+from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.unreadable import UNREADABLE
 
 _ASKED_BY_ANYBODY: Final = (x509.SubjectKeyIdentifier,)
@@ -44,11 +45,11 @@ def read(data: bytes, *, email: str | None, place: str) -> SigningRequest:
 
 
 def _ignored(request: x509.CertificateSigningRequest, email: str | None) -> Iterator[str]:
-    for attribute in request.subject:
+    for attribute in subject_of(request):
         if attribute.oid == NameOID.EMAIL_ADDRESS and _is_same(str(attribute.value), email):
             continue
         yield f"subject {_shown(attribute.rfc4514_string())}"
-    for extension in request.extensions:
+    for extension in extensions_of(request):
         yield from _ignored_extension(extension.value, email)
 
 

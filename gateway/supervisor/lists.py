@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
 from gateway.tls.trust import check_signer, is_url
+from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
@@ -173,7 +174,7 @@ def _issuer(entry: RevocationList) -> str:
 def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes | None:
     """Who made the list, told by the key; None where it was none of the anchors."""
     for anchor in anchors:
-        if folded(anchor.subject) == folded(entry.issuer) and entry.is_signed_by(anchor):
+        if folded(subject_of(anchor)) == folded(entry.issuer) and entry.is_signed_by(anchor):
             return anchor.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return None
 
@@ -181,7 +182,7 @@ def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes
 def _claimed_signer(entry: RevocationList) -> bytes:
     """Who is said to have made the list: the issuer's name and key identifier."""
     try:
-        key = entry.crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        key = extensions_of(entry.crl).get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     except x509.ExtensionNotFound:
         key = None
     return entry.issuer.public_bytes() + (key or b"")

@@ -35,6 +35,7 @@ from gateway.supervisor.reload import Revision
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
 from gateway.supervisor.warnings import Bulletin
+from gateway.x509.fields import subject_of
 
 
 @dataclass(slots=True)
@@ -179,7 +180,7 @@ def _site(state: proxy.SiteState, now: datetime) -> SiteState:
 
 
 def _certificate(certificate: x509.Certificate, now: datetime) -> EndingState:
-    name = certificate.subject.rfc4514_string()
+    name = subject_of(certificate).rfc4514_string()
     return _ending(name, certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
 
 

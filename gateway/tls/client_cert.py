@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gateway.errors import GatewayError
 from gateway.facts import Identity, Judgement, Reason
 from gateway.tls.trust import Trust, has_ca_flag
+from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.name_constraints import check_names, constraints_on
 from gateway.x509.names import IdentityError, fingerprint, identity_of, load_certificate
@@ -196,7 +197,7 @@ def _check_usage(leaf: x509.Certificate) -> None:
     if usages is not None and not usages & _CLIENT_AUTH:
         raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the extended key usage does not include clientAuth")
     try:
-        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+        usage = extensions_of(leaf).get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return
     is_ec = isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)
@@ -207,7 +208,7 @@ def _check_usage(leaf: x509.Certificate) -> None:
 def _extended_usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier] | None:
     """The extended key usages; None where the certificate doesn't say, and is good for all."""
     try:
-        return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        return set(extensions_of(certificate).get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         return None
 
@@ -235,4 +236,4 @@ def _revocation(leaf: x509.Certificate, path: Path, trust: Trust, now: datetime)
 
 
 def _name(certificate: x509.Certificate) -> str:
-    return repr(certificate.subject.rfc4514_string())
+    return repr(subject_of(certificate).rfc4514_string())

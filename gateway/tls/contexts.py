@@ -39,6 +39,7 @@ from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
 from gateway.tls.trust import Trust, load_trust
+from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.loading import ServerKey, load_certificates, load_private_key
 from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
 
@@ -156,10 +157,10 @@ def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: ServerKey) -
             "put the server's own certificate first, and name its key",
         )
     for certificate, issuer in pairwise(chain):
-        if certificate.issuer != issuer.subject:
+        if issuer_of(certificate) != subject_of(issuer):
             raise ConfigError(
-                f"{site.certificate}: the certificates are not in order: {issuer.subject.rfc4514_string()!r}"
-                f" did not issue {certificate.subject.rfc4514_string()!r}",
+                f"{site.certificate}: the certificates are not in order: {subject_of(issuer).rfc4514_string()!r}"
+                f" did not issue {subject_of(certificate).rfc4514_string()!r}",
                 "put the server's certificate first, then each one's issuer",
             )
 

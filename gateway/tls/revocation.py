@@ -22,6 +22,7 @@ from typing import Final, Literal
 
 from cryptography import x509
 
+from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList
@@ -60,7 +61,7 @@ class Revocation:
         """The lists that `ca` signed, by scope."""
         found = self._by_ca.get(ca)
         if found is None:
-            name = folded(ca.subject)
+            name = folded(subject_of(ca))
             found = by_scope(entry for entry in self.lists if folded(entry.issuer) == name and entry.is_signed_by(ca))
             if len(self._by_ca) >= MAX_REMEMBERED_CAS:
                 self._by_ca.clear()
@@ -72,8 +73,8 @@ class Revocation:
 
         A CA with several keys is on it several times (self-issued certificates, RFC 5280 section 3.2).
         """
-        name = folded(above[0].subject)
-        answers = [self.status(certificate, ca, now) for ca in above if folded(ca.subject) == name]
+        name = folded(subject_of(above[0]))
+        answers = [self.status(certificate, ca, now) for ca in above if folded(subject_of(ca)) == name]
         for status in (Status.REVOKED, Status.GOOD):
             for answer in answers:
                 if answer.status is status:
@@ -119,10 +120,10 @@ def _why_not_covered(
 def _may_sign_lists(ca: x509.Certificate) -> bool:
     """False when there is a key usage without cRLSign (RFC 5280 section 6.3.3 (f))."""
     try:
-        return ca.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+        return extensions_of(ca).get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
         return True
 
 
 def _name(ca: x509.Certificate) -> str:
-    return repr(ca.subject.rfc4514_string())
+    return repr(subject_of(ca).rfc4514_string())

@@ -21,6 +21,7 @@ from gateway.config.model import Site
 from gateway.errors import ConfigError
 from gateway.tls.revocation import CrlPolicy, Revocation
 from gateway.x509.ca_names import why_none_is_named
+from gateway.x509.fields import extensions_of, issuer_of, subject_of
 from gateway.x509.loading import load_certificates, read
 from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.paths import Paths
@@ -71,7 +72,7 @@ class Trust:
         for entry in () if self.revocation is None else self.revocation.lists:
             by_issuer.setdefault(folded(entry.issuer), []).append(entry)
         for anchor in self.anchors:
-            by_issuer.pop(folded(anchor.subject), None)
+            by_issuer.pop(folded(subject_of(anchor)), None)
         return [line for lists in by_issuer.values() for group in by_scope(lists) for line in group.warnings(now)]
 
 
@@ -123,7 +124,7 @@ def _checked_lists(data: bytes, source: str, anchors: Sequence[x509.Certificate]
 
 def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:
     """Refuse a list that names one of the anchors and was not signed by it; others may be an intermediate's."""
-    named = [anchor for anchor in anchors if folded(anchor.subject) == folded(entry.issuer)]
+    named = [anchor for anchor in anchors if folded(subject_of(anchor)) == folded(entry.issuer)]
     if named and not any(entry.is_signed_by(anchor) for anchor in named):
         raise ConfigError(
             f"{entry.source}: the list says it is from {_name(named[0])}, whose key did not sign it",
@@ -153,14 +154,14 @@ def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
 def is_ca(certificate: x509.Certificate) -> bool:
     """True for a v3 certificate with basicConstraints CA:TRUE, and for a self-issued one of v1 (old roots)."""
     if certificate.version is x509.Version.v1:
-        return certificate.issuer == certificate.subject
+        return issuer_of(certificate) == subject_of(certificate)
     return has_ca_flag(certificate)
 
 
 def has_ca_flag(certificate: x509.Certificate) -> bool:
     """True when basicConstraints says CA:TRUE (RFC 5280 section 4.2.1.9)."""
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
     except UNREADABLE:
         return False
 
@@ -168,7 +169,7 @@ def has_ca_flag(certificate: x509.Certificate) -> bool:
 def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str | None:
     """One line when `certificate` has ended or soon will; the same until the next of `DAYS_BEFORE_END` is reached."""
     end = certificate.not_valid_after_utc
-    name = f"{what} {certificate.subject.rfc4514_string()!r}"
+    name = f"{what} {subject_of(certificate).rfc4514_string()!r}"
     if now > end:
         return f"{name} ended {end:%Y-%m-%d %H:%M} UTC; renew it"
     for days in DAYS_BEFORE_END:
@@ -182,4 +183,4 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 
 
 def _name(certificate: x509.Certificate) -> str:
-    return repr(certificate.subject.rfc4514_string())
+    return repr(subject_of(certificate).rfc4514_string())

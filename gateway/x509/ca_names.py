@@ -11,15 +11,13 @@ from typing import Final
 
 from cryptography import x509
 
-from gateway.x509.der import SEQUENCE, content_of, elements
+from gateway.x509.fields import subject_bytes
 
 # Windows and Java read a handshake message of up to 32 KiB, OpenSSL and BoringSSL one of 100 KiB, and the vector itself
 # holds 65,535 bytes. 1 KiB is left for the rest of the message, which has about 100 bytes.
 MAX_CA_NAMES_BYTES: Final = 31 * 1024
 
 _LENGTH_BYTES: Final = 2  # in front of each name
-_VERSION: Final = 0xA0  # left out in X.509v1
-_SUBJECT: Final = 4  # after serial, algorithm, issuer and dates
 
 
 def named_in_request(anchors: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
@@ -42,17 +40,9 @@ def why_none_is_named(anchors: Sequence[x509.Certificate]) -> str | None:
 def _by_subject(anchors: Sequence[x509.Certificate]) -> dict[bytes, x509.Certificate]:
     distinct: dict[bytes, x509.Certificate] = {}
     for anchor in anchors:
-        distinct.setdefault(_subject(anchor), anchor)
+        distinct.setdefault(subject_bytes(anchor), anchor)
     return distinct
 
 
 def _size(subjects: dict[bytes, x509.Certificate]) -> int:
     return sum(_LENGTH_BYTES + len(subject) for subject in subjects)
-
-
-def _subject(certificate: x509.Certificate) -> bytes:
-    """The subject's own bytes, as OpenSSL sends them; `cryptography` would write them anew."""
-    fields = list(elements(content_of(certificate.tbs_certificate_bytes, SEQUENCE)))
-    if fields[0][0] == _VERSION:
-        del fields[0]
-    return fields[_SUBJECT][2]

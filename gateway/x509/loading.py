@@ -18,6 +18,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from gateway.errors import ConfigError
 from gateway.x509 import pem
+from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.unreadable import UNREADABLE
 
 # A bundle of every public CA has 250 KiB; a CRL of 100,000 entries has 4 MiB.
@@ -79,7 +80,7 @@ def parse_certificates(data: bytes, name: str = "FILE") -> tuple[x509.Certificat
             else:
                 found = (x509.load_der_x509_certificate(data),)
             for _, certificate in zip(range(count), found, strict=True):  # these parts are read when they are asked for
-                _ = certificate.subject, certificate.issuer, certificate.version, certificate.serial_number
+                _ = subject_of(certificate), issuer_of(certificate), certificate.version, certificate.serial_number
                 _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         except UNREADABLE as error:
             raise ValueError(str(error)) from error

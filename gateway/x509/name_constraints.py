@@ -15,6 +15,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway.facts import Identity
+from gateway.x509.fields import extensions_of, subject_of
 
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -31,14 +32,14 @@ def check_names(identity: Identity, constraints: Iterable[tuple[x509.Certificate
         excluded = _mail_trees(constraint.excluded_subtrees)
         for name in _users(identity) if permitted or excluded else ():
             if "@" not in name or (permitted and not _is_in(name, permitted)) or _is_in(name, excluded):
-                return f"the CA {ca.subject.rfc4514_string()!r} may not issue for the user {name!r}"
+                return f"the CA {subject_of(ca).rfc4514_string()!r} may not issue for the user {name!r}"
     return None
 
 
 def _constrained(path: Sequence[x509.Certificate]) -> Iterator[tuple[x509.Certificate, x509.NameConstraints]]:
     for ca in path:
         try:
-            yield ca, ca.extensions.get_extension_for_class(x509.NameConstraints).value
+            yield ca, extensions_of(ca).get_extension_for_class(x509.NameConstraints).value
         except x509.ExtensionNotFound:
             continue
 

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from gateway.errors import GatewayError
 from gateway.facts import Identity
+from gateway.x509.fields import extensions_of, latin1_copy
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
@@ -87,11 +88,12 @@ def fingerprint(der: bytes) -> str:
 
 def _identity(certificate: x509.Certificate, chain_der: Sequence[bytes], path_fingerprints: frozenset[str]) -> Identity:
     der = certificate.public_bytes(Encoding.DER)
-    subject, issuer = certificate.subject, certificate.issuer
+    readable = latin1_copy(certificate)
+    subject, issuer = readable.subject, readable.issuer
     rdns = tuple((_short_name(attribute), _value(attribute)) for attribute in subject)
     for attribute in issuer:
         _value(attribute)
-    names = _alternative_names(certificate)
+    names = _alternative_names(readable)
     if len(rdns) + len(names) > MAX_NAMES:
         raise IdentityError(f"the certificate holds more than {MAX_NAMES} names")
     common_names = [value for name, value in rdns if name == "CN"]
@@ -133,10 +135,10 @@ def _checked(text: str) -> str:
     return text
 
 
-def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
+def _alternative_names(readable: x509.Certificate) -> list[x509.GeneralName]:
     """The SAN's names, those that are text checked (RFC 5280 section 4.2.1.6)."""
     try:
-        names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        names = list(extensions_of(readable).get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         return []
     for name in names:

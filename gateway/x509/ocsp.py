@@ -27,6 +27,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from gateway.errors import GatewayError
+from gateway.x509.der import SEQUENCE, content_of, elements
+from gateway.x509.fields import extensions_of, subject_bytes, subject_of
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.status import Status
 from gateway.x509.unreadable import UNREADABLE
@@ -49,6 +51,7 @@ _MIN_RSA_BITS: Final = 2048
 _DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 # In a CertID they name the issuer and prove nothing, so SHA-1 does as well.
 _ID_DIGESTS: Final = (hashes.SHA1, *_DIGESTS)
+_BY_NAME: Final = 0xA1  # the ResponderID that is a name
 _STATUSES: Final = {
     ocsp.OCSPCertStatus.GOOD: Status.GOOD,
     ocsp.OCSPCertStatus.REVOKED: Status.REVOKED,
@@ -85,7 +88,7 @@ def request_for(
 def responder_url(leaf: x509.Certificate) -> str:
     """The http(s) responder that the certificate names. Raises `OcspError` where it names none."""
     try:
-        for description in leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value:
+        for description in extensions_of(leaf).get_extension_for_class(x509.AuthorityInformationAccess).value:
             location = description.access_location
             if description.access_method == AuthorityInformationAccessOID.OCSP and _is_usable(location):
                 return str(location.value)
@@ -151,7 +154,7 @@ def _signers(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetim
     for certificate in response.certificates[:MAX_RESPONDER_CERTIFICATES]:
         try:
             certificate.verify_directly_issued_by(issuer)
-            usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            usages = extensions_of(certificate).get_extension_for_class(x509.ExtendedKeyUsage).value
         except UNREADABLE:
             continue
         is_valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
@@ -165,9 +168,13 @@ def _is_strongly_signed(certificate: x509.Certificate) -> bool:
 
 def _is_named(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
     """The ResponderID is the signer's subject, or the SHA-1 of its key (RFC 6960 section 4.2.1)."""
-    if response.responder_name is not None:
-        return response.responder_name == signer.subject
-    return response.responder_key_hash == x509.SubjectKeyIdentifier.from_public_key(signer.public_key()).digest
+    if response.responder_key_hash is not None:
+        return response.responder_key_hash == x509.SubjectKeyIdentifier.from_public_key(signer.public_key()).digest
+    try:
+        return response.responder_name == subject_of(signer)
+    except UNREADABLE:  # a TeletexString
+        parts = elements(content_of(response.tbs_response_bytes, SEQUENCE))
+        return [content for tag, content, _ in parts if tag == _BY_NAME] == [subject_bytes(signer)]
 
 
 def _check_key(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:

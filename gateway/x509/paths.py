@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from gateway.errors import GatewayError
+from gateway.x509.fields import extensions_of, issuer_of, subject_of
 from gateway.x509.names import MAX_CERTIFICATE_BYTES
 from gateway.x509.unreadable import UNREADABLE
 
@@ -132,10 +133,10 @@ def _issued_by_others(anchors: Sequence[x509.Certificate]) -> dict[x509.Certific
     """The anchors that another anchor issued, each with that one. A root is issued by itself only."""
     by_name: dict[x509.Name, list[x509.Certificate]] = {}
     for anchor in anchors:
-        by_name.setdefault(anchor.subject, []).append(anchor)
+        by_name.setdefault(subject_of(anchor), []).append(anchor)
     found: dict[x509.Certificate, x509.Certificate] = {}
     for anchor in anchors:
-        for issuer in by_name.get(anchor.issuer, ()) if anchor.issuer != anchor.subject else ():
+        for issuer in by_name.get(issuer_of(anchor), ()) if issuer_of(anchor) != subject_of(anchor) else ():
             if _has_issued(issuer, anchor) and (anchor not in found or _is_constrained(issuer)):
                 found[anchor] = issuer
     return found
@@ -166,7 +167,7 @@ def _with_readable_names(chain: Sequence[crypto.X509]) -> list[x509.Certificate]
     for loaded in chain:
         try:
             certificate = loaded.to_cryptography()
-            hash((certificate.subject, certificate.issuer))
+            hash((subject_of(certificate), issuer_of(certificate)))
         except UNREADABLE:
             continue  # it leads nowhere
         found.append(certificate)
@@ -200,12 +201,12 @@ def _named_issuers(
     """Pairs of a certificate and one with its issuer's name, as far up from the leaf as names lead."""
     by_name: dict[x509.Name, dict[x509.Certificate, None]] = {}
     for certificate in (*ends, *between):
-        by_name.setdefault(certificate.subject, {})[certificate] = None
+        by_name.setdefault(subject_of(certificate), {})[certificate] = None
     pairs: list[tuple[x509.Certificate, x509.Certificate]] = []
     reached = {leaf: None}
     waiting = [leaf]
     for certificate in waiting:  # grows meanwhile
-        for issuer in by_name.get(certificate.issuer, ()):
+        for issuer in by_name.get(issuer_of(certificate), ()):
             pairs.append((certificate, issuer))
             if issuer not in reached and issuer not in ends:
                 reached[issuer] = None
@@ -249,7 +250,7 @@ def _first_valid(ways: Sequence[_Way], leaf: crypto.X509, now: datetime | None) 
 
 def _is_constrained(certificate: x509.Certificate) -> bool:
     try:
-        certificate.extensions.get_extension_for_class(x509.NameConstraints)
+        extensions_of(certificate).get_extension_for_class(x509.NameConstraints)
     except x509.ExtensionNotFound:
         return False
     except UNREADABLE:

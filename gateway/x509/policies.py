@@ -18,6 +18,7 @@ from cryptography.hazmat import asn1
 from cryptography.x509.oid import CertificatePoliciesOID, ObjectIdentifier
 
 from gateway.x509.der import SEQUENCE, element
+from gateway.x509.fields import extensions_of, issuer_of, subject_of
 
 ANY: Final = CertificatePoliciesOID.ANY_POLICY
 _MAPPINGS: Final = ObjectIdentifier("2.5.29.33")
@@ -95,9 +96,9 @@ def check_policies(leaf: x509.Certificate, path: Sequence[x509.Certificate]) -> 
     level = _Level(len(path))
     for ca in reversed(path[:-1]):
         if not level.is_valid(ca, is_last=False):
-            return f"the CA {ca.subject.rfc4514_string()!r} has no certificate policy that a CA above it requires"
+            return f"the CA {subject_of(ca).rfc4514_string()!r} has no certificate policy that a CA above it requires"
         if not level.prepare(ca):
-            return f"the CA {ca.subject.rfc4514_string()!r} maps anyPolicy to another policy, or another to it"
+            return f"the CA {subject_of(ca).rfc4514_string()!r} maps anyPolicy to another policy, or another to it"
     constraints = _extension(leaf, x509.PolicyConstraints)
     level.explicit = max(0, level.explicit - 1)  # 6.1.5 (a), which can't matter before `is_valid` as 0 stays 0
     if constraints is not None and constraints.require_explicit_policy == 0:
@@ -109,7 +110,7 @@ def check_policies(leaf: x509.Certificate, path: Sequence[x509.Certificate]) -> 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
     try:
-        return certificate.extensions.get_extension_for_class(kind).value
+        return extensions_of(certificate).get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
 
@@ -121,7 +122,7 @@ def _policies(certificate: x509.Certificate) -> set[ObjectIdentifier]:
 
 def _mappings(ca: x509.Certificate) -> list[tuple[ObjectIdentifier, ObjectIdentifier]]:
     try:
-        extension = ca.extensions.get_extension_for_oid(_MAPPINGS).value
+        extension = extensions_of(ca).get_extension_for_oid(_MAPPINGS).value
     except x509.ExtensionNotFound:
         return []
     assert isinstance(extension, x509.UnrecognizedExtension)  # noqa: S101 - `cryptography` has no class for it
@@ -130,7 +131,7 @@ def _mappings(ca: x509.Certificate) -> list[tuple[ObjectIdentifier, ObjectIdenti
 
 
 def _is_self_issued(certificate: x509.Certificate) -> bool:
-    return certificate.subject == certificate.issuer
+    return subject_of(certificate) == issuer_of(certificate)
 
 
 def _lower(count: int, limit: int | None) -> int:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 
 from gateway.errors import ConfigError
 from gateway.x509 import pem
+from gateway.x509.fields import extensions_of, issuer_of
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.scopes import WHOLE, Scope, scope_of
 from gateway.x509.unreadable import UNREADABLE
@@ -37,7 +38,7 @@ class RevocationList:
 
     source: str  # file or URL, for messages
     crl: x509.CertificateRevocationList
-    issuer: x509.Name  # of the list, read when it was loaded: `crl.issuer` of a broken one raises only when asked
+    issuer: x509.Name  # of the list, read when it was loaded: `issuer_of(crl)` of a broken one raises only when asked
     number: int  # -1 where there is none
     this_update: datetime
     next_update: datetime
@@ -86,12 +87,12 @@ def _pem_blocks(data: bytes) -> list[bytes]:
 
 def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
     number, scope = -1, WHOLE
-    for extension in crl.extensions:
+    for extension in extensions_of(crl):
         value = extension.value
         if isinstance(value, x509.CRLNumber):
             number = value.crl_number
         if isinstance(value, x509.IssuingDistributionPoint):
-            scope = scope_of(value, crl.issuer, source)
+            scope = scope_of(value, issuer_of(crl), source)
         elif isinstance(value, x509.DeltaCRLIndicator) or (extension.critical and not isinstance(value, _HARMLESS)):
             raise ConfigError(
                 f"{source}: the list has the extension {extension.oid.dotted_string}, so it is not a complete one",
@@ -103,4 +104,4 @@ def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> Revoca
         raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
     with tolerated_serials():
         serials = frozenset(entry.serial_number for entry in crl)
-    return RevocationList(source, crl, crl.issuer, number, crl.last_update_utc, crl.next_update_utc, serials, scope)
+    return RevocationList(source, crl, issuer_of(crl), number, crl.last_update_utc, crl.next_update_utc, serials, scope)

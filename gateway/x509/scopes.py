@@ -18,6 +18,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway.errors import ConfigError
+from gateway.x509.fields import extensions_of, issuer_of
 from gateway.x509.name_matching import folded, folded_part
 
 Point = tuple[str, Hashable]
@@ -92,14 +93,15 @@ def scope_of(point: x509.IssuingDistributionPoint, issuer: x509.Name, source: st
 
 def _points_of(certificate: x509.Certificate) -> frozenset[Point]:
     """The distribution points of `certificate`; its issuer's name is always one (RFC 5280 section 6.3.3, the end)."""
-    found = _points([x509.DirectoryName(certificate.issuer)], None, certificate.issuer) or frozenset()
+    issuer = issuer_of(certificate)
+    found = _points([x509.DirectoryName(issuer)], None, issuer) or frozenset()
     try:
-        named = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        named = extensions_of(certificate).get_extension_for_class(x509.CRLDistributionPoints).value
     except x509.ExtensionNotFound:
         return found
     for point in named:
         if point.reasons is None and point.crl_issuer is None:
-            found |= _points(point.full_name, point.relative_name, certificate.issuer) or frozenset()
+            found |= _points(point.full_name, point.relative_name, issuer) or frozenset()
     return found
 
 
@@ -124,6 +126,6 @@ def _value(name: x509.GeneralName) -> Hashable:
 
 def _is_ca(certificate: x509.Certificate) -> bool:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False

@@ -18,7 +18,7 @@ from support.gateway import INSIDE, OUTSIDE
 pytestmark = pytest.mark.e2e
 
 UNREADABLE = Path(__file__).parents[1] / "golden" / "certificates"
-GOOD = ["alice", "v3", "rsa4096", "p256", "p384", "ec_ca", "chained"]
+GOOD = ["alice", "v3", "rsa4096", "p256", "p384", "ec_ca", "chained", "teletex"]
 WEAK = ["rsa1024", "sha1"]
 REFUSED = {
     "expired": "certificate_expired",
@@ -143,7 +143,11 @@ def test_outside_a_certificate_of_exactly_the_sites_cas_is_asked_for(gateway, ve
     output = s_client(gateway.port, "/webmail", VERSION_FLAGS[version], "-msg", source=OUTSIDE)
 
     assert "CertificateRequest" in output
-    assert sorted(ca_names(output)) == ["C = DE, O = Example Ltd, CN = Example Root CA", "CN = Elliptic CA"]
+    assert sorted(ca_names(output)) == [
+        "C = DE, O = Example Ltd, CN = Example Root CA",
+        "CN = Elliptic CA",
+        "O = B\\C3\\B6rse AG",
+    ]
     assert "X-Gateway-Reason: certificate_missing" in output
 
 

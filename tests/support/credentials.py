@@ -18,6 +18,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from support import teletex
 from support.gateway import HOST
 from support.pki import SERVER_AUTH, Ca, Leaf, build, ec_key, openssl, openssl_leaf, openssl_root, rsa_key
 
@@ -67,8 +68,9 @@ class Credentials:
 
     @property
     def site(self) -> dict[str, Any]:
-        """What a site needs in the configuration: two CAs may issue its users' certificates."""
-        return {**self.server, "client_ca": [str(self.root), str(self.folder / "ecCA.crt")]}
+        """What a site needs in the configuration: three CAs may issue its users' certificates."""
+        authorities = [self.root, self.folder / "ecCA.crt", self.folder / "teletexCA.crt"]
+        return {**self.server, "client_ca": [str(authority) for authority in authorities]}
 
     @property
     def other_site(self) -> dict[str, Any]:
@@ -147,6 +149,9 @@ class Credentials:
         self._add("ec_ca", elliptic.issue("CN=ec_ca", **dates))
         self._add("chained", issuing.issue("CN=chained", email="chained@example.com", **dates))
         self._add("issuing_ca", issuing)
+        old = Ca.make(teletex.name(), **dates)
+        teletex.latin1_leaf(old, old.key).write(self.folder, "teletexCA")
+        self._add("teletex", teletex.latin1_leaf(old.issue("CN=teletex", **dates), old.key))
 
     def _make_bad(self) -> None:
         other = Ca.make("CN=Other CA", **self._dates())

@@ -21,6 +21,7 @@ from gateway.pki import pkcs8
 from gateway.pki.keys import PrivateKey, are_equal
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.words import KitKind
+from gateway.x509.fields import subject_of
 from gateway.x509.unreadable import UNREADABLE
 
 _SUFFIX: Final = ".mobileconfig"
@@ -89,7 +90,7 @@ def _authorities(person: Person, *, has_root: bool) -> Iterator[dict[str, Any]]:
             continue
         type_ = "com.apple.security.root" if is_root else "com.apple.security.pkcs1"
         part = "root" if is_root else f"authority{number}"
-        yield _payload(person, type_, part, authority.subject.rfc4514_string()) | {
+        yield _payload(person, type_, part, subject_of(authority).rfc4514_string()) | {
             "PayloadCertificateFileName": f"{part}.cer",
             "PayloadContent": authority.public_bytes(Encoding.DER),
         }

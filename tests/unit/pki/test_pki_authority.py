@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from support import teletex
 from support.desk import DAY, MINUTE, NOW, PASSPHRASE, issue_to, make_authority
 from support.openssl_ca import OpensslCa
 from support.pki import Ca, build, ca_extensions, of_version_six, openssl, openssl_leaf, openssl_root, rsa_key
@@ -20,6 +21,7 @@ from gateway.pki import authority, crl, files, intake, keys, lifecycle, pkcs8
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import Purpose, RevocationReason
 from gateway.pki.words import KeyKind
+from gateway.x509.fields import subject_of
 from gateway.x509.serials import serial_text
 
 
@@ -442,6 +444,22 @@ def test_an_authority_that_cannot_be_read_is_not_taken_in(desk):
     with pytest.raises(UsageError, match="no certificate that can be read"):
         _take(desk, of_version_six(ca.certificate), ca)
     assert not desk.file("taken", "key").exists()
+
+
+def test_an_authority_whose_name_cannot_be_written_is_not_taken_in(desk):
+    old = Ca.make(teletex.name())
+    pem = _pem(teletex.latin1_leaf(old, old.key))
+    with pytest.raises(UsageError, match="the name of O=Börse AG has an old encoding") as refused:
+        _take(desk, pem, old)
+    assert "gateway ca init" in refused.value.remedy
+
+
+def test_an_authority_below_one_with_such_a_name_is_taken_in(desk):
+    old = Ca.make(teletex.name())
+    middle = old.issue_ca("CN=Middle")
+    below = teletex.latin1_leaf(middle, old.key)
+    taken = _take(desk, _pem(below, teletex.latin1_leaf(old, old.key)), middle)
+    assert [subject_of(issuer).rfc4514_string() for issuer in taken.chain] == ["O=Börse AG"]
 
 
 def test_the_old_keys_passphrase_has_an_option_of_its_own(desk, old):
