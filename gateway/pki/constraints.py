@@ -83,7 +83,8 @@ def _hold(
 ) -> None:
     if not _is_held(authority, name, kind, is_within):
         raise UsageError(
-            f"'{name}' is outside of what {subject_of(authority).rfc4514_string()} may sign: {_bounds(authority, kind)}",
+            f"'{name}' is outside of what {subject_of(authority).rfc4514_string()} may sign:"
+            f" {_bounds(authority, kind)}",
             "Use the authority of that domain.",
         )
 
