@@ -25,7 +25,8 @@ _LOCAL_PART: Final = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _LABEL: Final = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _AUTHORITY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_FORMULA: Final = ("=", "+", "-", "@")  # what a spreadsheet runs, and a shell takes for an option
+# With these a spreadsheet's formula begins, and for a shell an option, also wide or small.
+FORMULA_STARTS: Final = "=+-@＝＋－＠﹦﹢﹣﹫−"
 _UNSAFE_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9@._+-]+")
 
 
@@ -42,7 +43,7 @@ def check_email(text: str, what: str = "e-mail address") -> str:
     local, at, domain = text.rpartition("@")
     if not at or len(local) > MAX_LOCAL_PART_CHARACTERS or _LOCAL_PART.fullmatch(local) is None:
         raise UsageError(f"'{_shown(text)}' is no {what}", "Write it like alice@example.com.")
-    if local.startswith(_FORMULA):
+    if local.startswith(tuple(FORMULA_STARTS)):
         raise UsageError(f"'{_shown(text)}': an {what} does not begin with '{local[0]}' here", "Use another address.")
     if len(domain) > MAX_DOMAIN_CHARACTERS or _DOMAIN.fullmatch(domain.lower()) is None:
         raise UsageError(f"'{_shown(text)}' is no {what}: its domain cannot be", "Write it like alice@example.com.")
@@ -60,7 +61,7 @@ def check_text(text: str, what: str, limit: int = MAX_COMMON_NAME_CHARACTERS) ->
         raise UsageError(f"the {what} '{_shown(text)}' is longer than {limit} characters", "Write a shorter one.")
     if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in line):
         raise UsageError(f"the {what} '{_shown(text)}' holds a control character", "Take it out.")
-    if line.startswith(_FORMULA):
+    if line.startswith(tuple(FORMULA_STARTS)):
         raise UsageError(
             f"the {what} '{_shown(text)}' begins with '{line[0]}'", "A spreadsheet would run it as a formula."
         )

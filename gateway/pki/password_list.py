@@ -1,9 +1,14 @@
-"""`passwords.csv`: which file opens with what. Mode 0600; a line is on the disk before its certificate is live."""
+"""`passwords.csv`: which file opens with what. Mode 0600; a line is on the disk before its certificate is live.
+
+No cell can begin a formula, whichever separator a spreadsheet splits the lines at: "Ann;=HYPERLINK(…)" is a name, and a
+cell of its own where lists are separated by semicolons. An apostrophe stands before what would be a formula there.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +16,13 @@ from typing import Final
 
 from gateway.errors import UsageError
 from gateway.pki.files import append_private, read, write_private
+from gateway.pki.names import FORMULA_STARTS
 
 COLUMNS: Final = ("email", "name", "file", "password", "serial")
+# Where a cell begins for some spreadsheet, with spaces and quotes that it may drop, and the name's own apostrophes.
+_BEGIN: Final = r"""((?:^|[,;\t])[\s"]*'*)"""
+_FORMULA: Final = re.compile(rf"{_BEGIN}(?=[{re.escape(FORMULA_STARTS)}])")
+_DISARMED: Final = re.compile(rf"{_BEGIN}'(?=[{re.escape(FORMULA_STARTS)}])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,7 @@ class PasswordList:
             raise UsageError(f"{self.path}: is no list of passwords", "Name another --out folder.") from error
         if rows[:1] not in ([], [list(COLUMNS)]):
             raise UsageError(f"{self.path}: is not a list that this program wrote", "Name another --out folder.")
-        return [PasswordLine(*row) for row in rows[1:] if len(row) == len(COLUMNS)]
+        return [PasswordLine(*map(_armed, row)) for row in rows[1:] if len(row) == len(COLUMNS)]
 
     def begin(self, forget: Collection[str]) -> None:
         """Write the list anew without the certificates of these serials."""
@@ -56,7 +66,16 @@ class PasswordList:
 
 
 def _row(line: PasswordLine) -> tuple[str, ...]:
-    return line.email, line.name, line.file, line.password, line.serial
+    return tuple(map(_disarmed, (line.email, line.name, line.file, line.password, line.serial)))
+
+
+def _disarmed(cell: str) -> str:
+    return _FORMULA.sub(r"\1'", cell)
+
+
+def _armed(cell: str) -> str:
+    """What `_disarmed` was given: it adds one apostrophe to however many there are."""
+    return _DISARMED.sub(r"\1", cell)
 
 
 def _bytes(row: tuple[str, ...]) -> bytes:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography.x509 import ocsp as codec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.desk import NOW
 
 from gateway.errors import UsageError
-from gateway.pki import csv_users, names, ocsp, requests
+from gateway.pki import csv_users, names, ocsp, password_list, requests
 from gateway.pki.registry.certificates import MAX_SERIAL_BITS, parse_serial
 from gateway.x509.serials import serial_text
 
@@ -64,6 +66,29 @@ def test_a_spreadsheets_own_files_come_back(users, delimiter, line_end, has_mark
         return
     assert [row.email for row in rows] == [email for email, _ in users]
     assert [row.name for row in rows] == [names.check_text(name.strip(), "name") for _, name in users]
+
+
+CELL = st.text(st.sampled_from("ab,;\t \"'=+-@＝−"), max_size=12)
+STARTS = tuple("=+-@＝−")
+
+
+@given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=3))
+@example([("a@b.org", "Ann;=HYPERLINK(1)")])
+@example([("a@b.org", 'Ann\t"=1')])
+@example([("a@b.org", "'=1")])
+@settings(max_examples=100, deadline=None)
+def test_no_cell_of_the_password_list_begins_a_formula_and_all_come_back(cells):
+    with TemporaryDirectory() as folder:
+        list_ = password_list.PasswordList(Path(folder) / "passwords.csv")
+        lines = [password_list.PasswordLine(email, name, "x.p12", "secret", "0A") for email, name in cells]
+        list_.begin(())
+        for line in lines:
+            list_.add(line)
+        assert list_.lines() == lines
+        text = list_.path.read_text()
+    for separator in ",;\t":
+        for row in (*csv.reader(io.StringIO(text), delimiter=separator), *(re.split(separator, text),)):
+            assert not [cell for cell in row if cell.strip().lstrip('"\n ').startswith(STARTS)]
 
 
 @given(TEXT)

@@ -69,6 +69,7 @@ def test_lines_of_a_subject(text):
         ("Ali\x00ce", "control character"),
         ("=HYPERLINK(1)", "begins with '='"),
         ("@SUM(1)", "begins with '@'"),
+        *((f"{start}1", f"begins with '{start}'") for start in "＝＋－＠﹦﹢﹣﹫−"),
     ],
 )
 def test_lines_that_are_refused(text, cause):
