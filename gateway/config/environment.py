@@ -7,10 +7,28 @@ looked into again. As in a shell, `:-` also counts for a variable that is set an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 _SUBSTITUTION: Final = re.compile(r"\$\$|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+
+
+class Lookups(Mapping[str, str]):
+    """An environment that notes which of its variables were asked for."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.found: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        self.found[name] = self._environ[name]
+        return self.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environ)
+
+    def __len__(self) -> int:
+        return len(self._environ)
 
 
 class SubstitutionError(Exception):
@@ -38,6 +56,8 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
             raise SubstitutionError(
                 f"the environment variable {name} is not set", f"set it, or give a default: ${{{name}:-…}}"
             )
+        if value is not None and not _is_unicode(value):
+            raise SubstitutionError(f"the environment variable {name} is not UTF-8", "set it anew, in UTF-8")
         return (value or default) if default is not None else (value or "")
 
     return _SUBSTITUTION.sub(replace, text)
@@ -46,3 +66,12 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
 def is_substituted(text: str) -> bool:
     """True where `text` holds something that `substitute` replaces by a variable."""
     return "${" in text.replace("$$", "")
+
+
+def _is_unicode(value: str) -> bool:
+    """False where the system's bytes are not UTF-8; Python has put surrogates in their place."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

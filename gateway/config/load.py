@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gateway import clock
 from gateway.config.certificates import Material
+from gateway.config.environment import Lookups
 from gateway.config.files import read_file
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Config, Pki
@@ -44,6 +45,7 @@ class Loaded:
 
     config: Config
     warnings: tuple[Problem, ...]
+    variables: Mapping[str, str]  # of the environment, as far as the file names them
 
 
 def load(path: Path, *, now: datetime | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -67,15 +69,16 @@ def load_with_warnings(
     `source` stands for the file's content where it was read before. `is_serving`: what has only expired is a warning.
     """
     problems = Problems(str(path), is_serving)
+    lookups = Lookups(os.environ if environ is None else environ)
     try:
-        root = _read(path, source, problems, os.environ if environ is None else environ)
+        root = _read(path, source, problems, lookups)
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None
     config = None if root is None else _build(path.absolute(), root, problems, now or clock.now())
     if config is None or problems.errors:
         raise ConfigErrors(problems.errors, problems.warnings)
-    return Loaded(config, problems.warnings)
+    return Loaded(config, problems.warnings, lookups.found)
 
 
 def _read(path: Path, source: bytes | None, problems: Problems, environ: Mapping[str, str]) -> Value | None:

@@ -1,7 +1,8 @@
 """Beginning a child process.
 
 Keeps true: a signal that is sent to a child as soon as it exists counts in the child; neither do the master's handlers
-swallow it there, nor does the master take it for its own. However the child ends, it never goes on as a second master.
+swallow it there, nor does the master take it for its own. The child's environment holds no secret. However the child
+ends, it never goes on as a second master.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from gateway.errors import OperationError
 from gateway.logs.error_log import end_error_log
 from gateway.supervisor.channel import Channel
+from gateway.supervisor.child_environment import forget_the_rest
 
 _log: Final = logging.getLogger("gateway.master")
 
@@ -65,6 +67,7 @@ def _become(
     try:
         masters.close()
         let_go()
+        forget_the_rest()
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         main(own)
         status = 0

@@ -249,7 +249,7 @@ class Master:
         self._stamps = revision.stamps
         self._reloads.succeed()
         text = revision.source.decode("utf-8", "surrogateescape")
-        self._say({"do": "reload", "source": text})
+        self._say({"do": "reload", "source": text, "variables": dict(revision.variables)})
         self._bans.follow(revision.config.lockout)
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
         self._keep(revision.config)

@@ -19,8 +19,9 @@ from typing import Final
 from gateway.config.model import Pki
 from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel, Message
+from gateway.supervisor.child_environment import database_variables
 from gateway.supervisor.children import Child, Children, Role
-from gateway.supervisor.program import become, database_variables
+from gateway.supervisor.program import become
 
 # Workers ask one question a connection.
 BACKLOG: Final = 256

@@ -30,29 +30,43 @@ class Revision:
     config: Config
     snapshot: Snapshot
     warnings: tuple[Problem, ...]
+    variables: Mapping[str, str]  # of the environment, as far as the file names them
     lists: ListStore  # the revocation lists that were fetched
     stamps: Mapping[Path, Stamp]  # of the files that it names, from before they were read
 
 
 def read_revision(
-    path: Path, source: bytes | None = None, previous: Snapshot | None = None, lists: ListStore | None = None
+    path: Path,
+    source: bytes | None = None,
+    previous: Snapshot | None = None,
+    lists: ListStore | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Revision:
     """Read everything anew. Raises `ConfigError`.
 
     `source`: the YAML as it was read before; None reads the file. `previous` keeps the TLS contexts of sites whose
     settings are still the same, and with them the sessions that they gave out. `lists` are the fetched revocation
-    lists; None: those that a gateway with this file fetched before.
+    lists; None: those that a gateway with this file fetched before. `variables` stand for the environment; None: this
+    process's own.
     """
     if source is None:
         try:
             source = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", "name a readable configuration file with -c") from error
-    loaded = load_with_warnings(path, source=source, is_serving=True)
+    loaded = load_with_warnings(path, source=source, is_serving=True, environ=variables)
     lists = lists or ListStore.beside(path)
     # Before the reading: a list that is replaced in the middle of it must be seen as changed.
     seen = stamps(watched_files(loaded.config, lists))
-    return Revision(source, loaded.config, prepare(loaded.config, lists, previous), loaded.warnings, lists, seen)
+    return Revision(
+        source,
+        loaded.config,
+        prepare(loaded.config, lists, previous),
+        loaded.warnings,
+        loaded.variables,
+        lists,
+        seen,
+    )
 
 
 def prepare(config: Config, lists: ListStore | None = None, previous: Snapshot | None = None) -> Snapshot:

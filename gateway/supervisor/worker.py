@@ -42,6 +42,7 @@ FIRST_RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 30.0
 
 _log = logging.getLogger("gateway.worker")
+_Source = tuple[bytes, dict[str, str]]  # the YAML, and the variables that it names
 Listening = Sequence[tuple[Listener, socket.socket]]
 
 
@@ -87,7 +88,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._master = Link(master, loop, self._obey, self._stopping.set)
         self._reload: asyncio.Task[None] | None = None
-        self._next_source: bytes | None = None
+        self._next_source: _Source | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._started = clock.unix_seconds()
@@ -138,8 +139,8 @@ class Worker:
 
     def _obey(self, message: Message) -> None:
         match message:
-            case {"do": "reload", "source": str(source)}:
-                self._begin_reload(source.encode("utf-8", "surrogateescape"))
+            case {"do": "reload", "source": str(source), "variables": dict(variables)}:
+                self._begin_reload((source.encode("utf-8", "surrogateescape"), variables))
             case {"do": "ban", "bans": dict(bans)}:
                 self._service.bans = bans
             case {"do": "ping"}:
@@ -149,7 +150,7 @@ class Worker:
             case _:
                 _log.error("the master said %r, which means nothing here", message)
 
-    def _begin_reload(self, source: bytes) -> None:
+    def _begin_reload(self, source: _Source) -> None:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -165,7 +166,7 @@ class Worker:
             revision = self._revision
             try:
                 revision = await self._loop.run_in_executor(
-                    None, read_revision, revision.config.path, source, revision.snapshot, revision.lists
+                    None, read_revision, revision.config.path, source[0], revision.snapshot, revision.lists, source[1]
                 )
                 self._service.adopt(revision.snapshot)
                 self._revision = revision

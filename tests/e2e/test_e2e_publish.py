@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import socket
+from itertools import product
 from pathlib import Path
 from random import Random
 from urllib.parse import quote
@@ -73,7 +74,9 @@ def gateway(start, credentials, mail, desk):
     settings["listen"].append({"address": f"{INSIDE}:{desk.port}", "pki": True, "redirect_to_https": True})
     balanced = {"address": f"{INSIDE}:{free_port()}", "pki": True, "proxy_protocol_from": [f"{INSIDE}/32"]}
     settings["listen"].append(balanced)
-    started = start(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNRELATED_PASSWORD", SECRET)
+        started = start(settings)
     started.expected_errors += [r"the publisher \d+ ended \(signal SIGKILL\)"]
     until(lambda: lists_of(started), "our own list was fetched", seconds=30)
     started.note_open_files()
@@ -373,8 +376,11 @@ def test_while_it_does_not_answer_there_is_a_reason(gateway, desk):
 
 
 def test_no_password_is_in_a_process_list_or_an_environment(gateway):
-    pid = publisher_of(gateway)
-    for name in ("cmdline", "environ"):
+    assert publisher_of(gateway)
+    assert SECRET in os.fsdecode(Path(f"/proc/{gateway.process.pid}/environ").read_bytes())
+    children = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
+    assert len(children) >= 4  # a worker, the fetcher, the publisher, the admin process
+    for pid, name in product(children, ("cmdline", "environ")):
         assert not [entry for entry in rows(f"/proc/{pid}/{name}") if SECRET in entry or "sqlite" in entry]
 
 

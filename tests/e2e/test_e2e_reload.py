@@ -11,6 +11,7 @@ import threading
 import time
 from copy import deepcopy
 from itertools import count
+from pathlib import Path
 
 import pytest
 import yaml
@@ -36,6 +37,7 @@ RULES = [
     {"name": "Inside", "from": "internal", "action": "allow"},
     {"name": "Members", "action": "require_certificate"},
 ]
+CONTACT = "Ask in room ÄÖÜ"
 REFUSED = "reload refused, the old configuration stays: "
 
 
@@ -90,11 +92,16 @@ class Editor:
 
 @pytest.fixture(scope="module")
 def gateway(start, credentials, mail):
+    """Its file names a variable of the environment, which the workers need at each reload and don't have."""
     sites = [
         {"hosts": [HOST], "upstream": "mail", **credentials.site},
         {"hosts": [OTHER_HOST], "upstream": "mail", **credentials.other_site},
     ]
-    return start({**settings_for({}, mail.url, rules=RULES), "sites": sites})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPPORT", CONTACT)
+        patch.setenv("UNRELATED", CONTACT)
+        pages = {"contact": "${SUPPORT}"}
+        return start({**settings_for({}, mail.url, rules=RULES, pages=pages), "sites": sites})
 
 
 @pytest.fixture
@@ -140,6 +147,18 @@ BROKEN = {
         r"config\.yaml: workers cannot change while the gateway runs",
     ),
 }
+
+
+def test_workers_have_no_secret_in_their_environment_and_reload_all_the_same(gateway, editor):
+    assert CONTACT.encode() in Path(f"/proc/{gateway.process.pid}/environ").read_bytes()
+    for pid in gateway.workers():
+        variables = Path(f"/proc/{pid}/environ").read_bytes()
+        assert CONTACT.encode() not in variables
+        assert b"SUPPORT" not in variables
+    editor.reload(editor.settings())
+    refused = ask(gateway.port, "/closed")
+    assert refused.verdict == DENIED
+    assert CONTACT.encode() in refused.body
 
 
 @pytest.mark.parametrize("name", BROKEN)

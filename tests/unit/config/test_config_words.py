@@ -1,5 +1,6 @@
 """Variables, units, addresses, names: the small parsers, each with what it takes and what it refuses."""
 
+import os
 from ipaddress import ip_network
 
 import pytest
@@ -16,7 +17,7 @@ from gateway.config.addresses import (
     parse_server,
     parse_server_host,
 )
-from gateway.config.environment import SubstitutionError, is_substituted, substitute
+from gateway.config.environment import Lookups, SubstitutionError, is_substituted, substitute
 from gateway.config.problems import (
     SHOWN_CHARACTERS,
     SUGGESTION_WORD_CHARACTERS,
@@ -58,6 +59,19 @@ def test_a_variable_that_is_unset_or_misspelt_is_an_error(text):
     with pytest.raises(SubstitutionError) as raised:
         substitute(text, ENVIRON)
     assert raised.value.remedy
+
+
+def test_a_variable_that_is_not_utf_8_is_an_error():
+    with pytest.raises(SubstitutionError) as raised:
+        substitute("${LATIN}", {"LATIN": os.fsdecode(b"\xe4")})
+    assert raised.value.cause == "the environment variable LATIN is not UTF-8"
+
+
+def test_only_the_variables_that_were_asked_for_are_kept():
+    lookups = Lookups(ENVIRON)
+    assert substitute("${NAME} ${NOBODY:-}", lookups) == "value "
+    assert lookups.found == {"NAME": "value"}
+    assert (set(lookups), len(lookups)) == (set(ENVIRON), len(ENVIRON))
 
 
 def test_an_escaped_variable_is_none():

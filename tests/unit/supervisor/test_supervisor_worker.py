@@ -154,10 +154,10 @@ def test_it_says_that_it_is_alive(serve):
 def test_it_reloads_what_it_is_given_and_keeps_the_old_where_that_is_wrong(serve, config, caplog):
     def talk(dialogue):
         denied = config(rules=[{"name": "nobody", "action": "deny"}]).read_text()
-        dialogue.tell(do="reload", source=denied)
+        dialogue.tell(do="reload", source=denied, variables={})
         assert dialogue.hears() == {"is": "reloaded", "error": None}
         assert dialogue.ask().startswith(b"HTTP/1.1 403 ")
-        dialogue.tell(do="reload", source="rules: nonsense")
+        dialogue.tell(do="reload", source="rules: nonsense", variables={})
         message = dialogue.hears()
         assert message["is"] == "reloaded"
         assert "rules" in message["error"]
@@ -165,6 +165,18 @@ def test_it_reloads_what_it_is_given_and_keeps_the_old_where_that_is_wrong(serve
 
     assert [record["rule"] for record in serve(talk)] == ["nobody", "nobody"]
     assert "keeps its old configuration" in caplog.text
+
+
+def test_variables_that_the_file_names_come_with_it(serve, config, monkeypatch):
+    monkeypatch.delenv("REASON", raising=False)
+
+    def talk(dialogue):
+        source = config(rules=[{"name": "${REASON}", "action": "deny"}]).read_text()
+        dialogue.tell(do="reload", source=source, variables={"REASON": "told"})
+        assert dialogue.hears() == {"is": "reloaded", "error": None}
+        dialogue.ask()
+
+    assert [record["rule"] for record in serve(talk)] == ["told"]
 
 
 def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, config, monkeypatch):
@@ -181,7 +193,9 @@ def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, confi
 
     def talk(dialogue):
         for name in ("one", "two", "three"):
-            dialogue.tell(do="reload", source=config(rules=[{"name": name, "action": "deny"}]).read_text())
+            dialogue.tell(
+                do="reload", source=config(rules=[{"name": name, "action": "deny"}]).read_text(), variables={}
+            )
             assert has_begun.wait(SECONDS)  # all three at once would be one reload
         dialogue.tell(do="status")
         assert dialogue.hears()["is"] == "status"  # it hears while it reads
@@ -208,7 +222,7 @@ def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
     monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 0.01)
 
     def talk(dialogue):
-        dialogue.tell(do="reload", source=config(rules=[{"name": "new", "action": "deny"}]).read_text())
+        dialogue.tell(do="reload", source=config(rules=[{"name": "new", "action": "deny"}]).read_text(), variables={})
         for _ in range(2):
             assert "Too many open files" in dialogue.hears()["error"]
         assert dialogue.hears() == {"is": "reloaded", "error": None}
@@ -230,9 +244,9 @@ def test_a_reload_that_fails_in_a_way_nobody_thought_of_is_not_the_last(serve, c
 
     def talk(dialogue):
         source = config(rules=[{"name": "nobody", "action": "deny"}]).read_text()
-        dialogue.tell(do="reload", source=source)
+        dialogue.tell(do="reload", source=source, variables={})
         assert "disk on fire" in dialogue.hears()["error"]
-        dialogue.tell(do="reload", source=source)
+        dialogue.tell(do="reload", source=source, variables={})
         assert dialogue.hears()["error"] is None
         assert dialogue.ask().startswith(b"HTTP/1.1 403 ")
 
@@ -255,7 +269,7 @@ def test_a_snapshot_that_cannot_be_adopted_is_not_what_the_next_is_built_on(serv
 
     def talk(dialogue):
         for error in ("its upstream's files are gone", None):
-            dialogue.tell(do="reload", source=config().read_text())
+            dialogue.tell(do="reload", source=config().read_text(), variables={})
             assert dialogue.hears() == {"is": "reloaded", "error": error}
 
     assert serve(talk) == []
