@@ -7,7 +7,9 @@ variable meant for another program must not decide where revocation comes from.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -15,11 +17,12 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from gateway.errors import GatewayError
+from gateway.supervisor.name_lookup import OwnThreadResolver
 from gateway.tls.client_context import client_context
 
 # A list of 400,000 entries; what is longer would hold up every reload for a second.
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
-# A list over a slow line takes seconds. A server that drips bytes must not hold the fetcher for ever.
+# A list over a slow line takes seconds. Name, redirects and answer together.
 TOTAL_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 20.0
@@ -28,6 +31,10 @@ MAX_REDIRECTS: Final = 3
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES: Final = 64 * 1024
+
+
+# Hears how many bytes have come.
+Take = Callable[[int], None]
 
 
 class DownloadError(GatewayError):
@@ -65,11 +72,12 @@ def open_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=1,  # a redirect is asked for when its answer was read
+            resolver=OwnThreadResolver(),
             force_close=True,
             use_dns_cache=False,
             ssl=context,
         ),
-        timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         # A compressed answer could be a thousand times as long as it looks.
         auto_decompress=False,
@@ -78,22 +86,25 @@ def open_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     )
 
 
-async def download(session: aiohttp.ClientSession, url: str, known: Validators = Validators()) -> Download:
-    """GET `url`, unless it is the version that `known` names. Raises `DownloadError`."""
+async def download(
+    session: aiohttp.ClientSession, url: str, known: Validators = Validators(), take: Take = lambda _: None
+) -> Download:
+    """GET `url`, unless it is the version that `known` names; `take` hears of each part. Raises `DownloadError`."""
     try:
-        return await _follow(session, url, known)
+        async with asyncio.timeout(TOTAL_SECONDS):
+            return await _follow(session, url, known, take)
     except TimeoutError as error:
         raise DownloadError(f"{url}: no whole answer within {TOTAL_SECONDS:g} s") from error
     except (aiohttp.ClientError, ValueError, OSError) as error:
         raise DownloadError(f"{url}: {error or type(error).__name__}") from error
 
 
-async def _follow(session: aiohttp.ClientSession, url: str, known: Validators) -> Download:
+async def _follow(session: aiohttp.ClientSession, url: str, known: Validators, take: Take) -> Download:
     target = url
     for _ in range(MAX_REDIRECTS + 1):
         async with session.get(target, headers=known.headers(), allow_redirects=False) as response:
             if response.status not in _REDIRECTS:
-                return await _read(url, response, known)
+                return await _read(url, response, known, take)
             target = _next(url, target, response.headers.get("Location", ""))
     raise DownloadError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
@@ -106,7 +117,7 @@ def _next(url: str, target: str, location: str) -> str:
     return following
 
 
-async def _read(url: str, response: aiohttp.ClientResponse, known: Validators) -> Download:
+async def _read(url: str, response: aiohttp.ClientResponse, known: Validators, take: Take) -> Download:
     if response.status == 304 and known.headers():
         return Download(None, known)
     if response.status != 200:
@@ -114,6 +125,7 @@ async def _read(url: str, response: aiohttp.ClientResponse, known: Validators) -
     data = bytearray()
     async for chunk in response.content.iter_chunked(_READ_BYTES):
         data += chunk
+        take(len(chunk))
         if len(data) > MAX_LIST_BYTES:
             raise DownloadError(f"{url}: longer than {MAX_LIST_BYTES} bytes")
     return Download(bytes(data), Validators(response.headers.get("ETag"), response.headers.get("Last-Modified")))

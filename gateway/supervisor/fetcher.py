@@ -20,6 +20,7 @@ from cryptography import x509
 from gateway import clock, tasks
 from gateway.errors import GatewayError
 from gateway.supervisor.download import Validators, download, download_context, open_session
+from gateway.supervisor.fetch_limits import Memory, Threads
 from gateway.supervisor.fetch_plan import Plan
 from gateway.supervisor.lists import ListStore, check_successor
 from gateway.x509.revocation_list import RevocationList, parse_lists
@@ -39,13 +40,22 @@ JITTER_FRACTION: Final = 0.2
 _log = logging.getLogger("gateway.fetcher")
 
 
+class Shared:
+    """What all URLs share."""
+
+    def __init__(self) -> None:
+        self.context = download_context()
+        self.threads = Threads()
+        self.memory = Memory()
+
+
 class Fetcher:
     """All URLs of the newest plan."""
 
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._context = download_context()
+        self._shared = Shared()
         self._stopping = asyncio.Event()
 
     def follow(self, plan: Plan, store: ListStore) -> None:
@@ -54,7 +64,7 @@ class Fetcher:
             source.follow(plan.get(url))
         for url, anchors in plan.items():
             if url not in self._sources:
-                self._sources[url] = source = Source(url, anchors, store)
+                self._sources[url] = source = Source(url, anchors, store, self._shared)
                 task = tasks.spawn(self._keep(source), name=f"fetch {url}")
                 self._running.add(task)
                 task.add_done_callback(self._ended)
@@ -71,12 +81,15 @@ class Fetcher:
     async def run(self) -> None:
         """Fetch until told to stop."""
         await self._stopping.wait()
+        for source in self._sources.values():
+            source.follow(None)
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        self._shared.threads.close()
 
     async def _keep(self, source: Source) -> None:
-        async with open_session(self._context) as session:
+        async with open_session(self._shared.context) as session:
             await source.keep(session)
             del self._sources[source.url]  # at once: a plan that names the URL again begins it anew
 
@@ -89,12 +102,13 @@ class Fetcher:
 class Source:
     """One URL, its last good list and when it is asked for again."""
 
-    def __init__(self, url: str, anchors: Sequence[x509.Certificate], store: ListStore) -> None:
+    def __init__(self, url: str, anchors: Sequence[x509.Certificate], store: ListStore, shared: Shared) -> None:
         self.url = url
         self.due = asyncio.Event()  # set: ask now
         self._is_wanted = True
         self._anchors = tuple(anchors)
         self._store = store
+        self._shared = shared
         self._validators = Validators()
         self._failures = 0
         self._is_lasting = True
@@ -122,11 +136,14 @@ class Source:
         """Ask once; returns after how many seconds to ask again."""
         try:
             lists = await self._fetch(session)
-        except Exception as error:  # noqa: BLE001 - whatever a server sends, the other URLs are fetched
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a panic in a Rust parser too: the other URLs are fetched
             cause = error.cause if isinstance(error, GatewayError) else f"{self.url}: {type(error).__name__}: {error}"
             self._failures += 1
             seconds = retry_seconds(self._failures, random.random())  # noqa: S311 - spreads load, guards nothing
-            what_counts = "there is no list" if self._store.read(self.url) is None else "the last good list stays"
+            is_stored = await self._shared.threads.run(lambda: self._store.has(self.url))
+            what_counts = "the last good list stays" if is_stored else "there is no list"
             _log.warning("%s; %s, next try in %.0f s", cause, what_counts, seconds)
             return seconds
         self._failures = 0
@@ -134,15 +151,23 @@ class Source:
 
     async def _fetch(self, session: aiohttp.ClientSession) -> tuple[RevocationList, ...]:
         """The lists that count now. Raises `GatewayError` where no new ones could be had."""
-        stored = self._store.read(self.url)
-        found = await download(session, self.url, Validators() if stored is None else self._validators)
-        data = found.data if found.data is not None else stored or b""
-        if data == stored:
-            lists = parse_lists(data, self.url)
-        else:
-            lists = check_successor(self.url, data, stored, self._anchors, clock.now())
-            self._keep(data, lists)
+        threads = self._shared.threads
+        known = self._validators if await threads.run(lambda: self._store.has(self.url)) else Validators()
+        async with self._shared.memory.hold(self.url) as held:
+            found = await download(session, self.url, known, held.take)
+            held.end()
+            lists = await threads.run(lambda: self._take(found.data), held.count)
         self._validators = found.validators
+        return lists
+
+    def _take(self, fetched: bytes | None) -> tuple[RevocationList, ...]:
+        """Keep a new list, where it may take the place of the last one; None: the last one is still good."""
+        stored = self._store.read(self.url)
+        data = fetched if fetched is not None else stored or b""
+        if data == stored:
+            return parse_lists(data, self.url)
+        lists = check_successor(self.url, data, stored, self._anchors, clock.now())
+        self._keep(data, lists)
         return lists
 
     def _keep(self, data: bytes, lists: Sequence[RevocationList]) -> None:

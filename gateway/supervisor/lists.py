@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -27,6 +28,10 @@ from gateway.tls.trust import check_signer, is_url
 from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
+
+# In PEM text. Each costs a millisecond to check; 16 MiB would hold 60,000.
+MAX_LISTS: Final = 500
+_PEM: Final = b"-----BEGIN X509 CRL-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,10 @@ class ListStore:
         """Where the list of `url` may be; the first that exists counts."""
         name = f"{hashlib.sha256(url.encode()).hexdigest()}.crl"
         return self.fallback / name, self.folder / name
+
+    def has(self, url: str) -> bool:
+        """True where there is a list of `url`."""
+        return any(path.is_file() for path in self.files(url))
 
     def read(self, url: str) -> bytes | None:
         """The last good list of `url`; None where there is none."""
@@ -111,6 +120,8 @@ def check_successor(
     url: str, data: bytes, stored: bytes | None, anchors: Sequence[x509.Certificate], now: datetime
 ) -> tuple[RevocationList, ...]:
     """The lists in `data`, if they may take the place of `stored`. Raises `ConfigError` if not."""
+    if data.count(_PEM) > MAX_LISTS:
+        raise ConfigError(f"{url}: there are more than {MAX_LISTS} lists", "give each CA's list a URL of its own")
     found = parse_lists(data, url)
     by_signer: dict[bytes, list[RevocationList]] = {}
     for entry in found:

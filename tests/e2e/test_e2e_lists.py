@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -138,6 +140,35 @@ def test_the_last_good_list_outlasts_a_restart_and_whatever_the_server_does(laun
     assert verdict(again, credentials) == REVOKED
     assert verdict(again, credentials, "v3") == GOOD
     assert (tmp_path / "state" / "crl").stat().st_mode & 0o777 == 0o700
+
+
+def test_slow_servers_and_poisoned_lists_hold_no_revocation_up(launch, web, credentials, crl, root):
+    """Each URL fails for itself, however many there are and however they fail."""
+    goes_on = threading.Event()
+    name, good = root.certificate.subject.public_bytes(), crl(1)
+    poisoned = {
+        "/version": good.replace(b"\x02\x01\x01", b"\x02\x01\x07", 1),
+        "/bitstring": good.replace(name, name.replace(b"\x0c", b"\x03")),
+        "/long": b"\x30\x84\x00\xff\xff\xff" + good * 2000,
+    }
+    assert len({good, *poisoned.values()}) == 4
+    for path, body in poisoned.items():
+        web.answers[path] = Page(body)
+    slow = [f"/slow/{number}" for number in range(20)]
+    web.answers.update(dict.fromkeys(slow, Page(good, goes_on=goes_on)))
+    web.answers["/ca.crl"] = Page(good)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        places = [f"http://127.0.0.1:{silent.getsockname()[1]}/{number}" for number in range(5)]
+        urls = [*map(web.url, slow), *places, *map(web.url, poisoned), web.url("/ca.crl")]
+        gateway = launch(urls[0], crl=urls)
+        becomes(gateway, credentials, GOOD)
+        until(lambda: all(f"{web.url(path)}: not a readable" in gateway.errors for path in poisoned), "they are read")
+        web.answers["/ca.crl"] = Page(crl(2, serial_of(credentials)))
+        fetch_now(gateway)
+        becomes(gateway, credentials, REVOKED)
+        assert verdict(gateway, credentials, "v3") == GOOD
+        assert len(gateway.helpers("gateway-fetch")) == 1
+        goes_on.set()
 
 
 def test_a_fetcher_that_dies_is_replaced(launch, web, credentials, crl):

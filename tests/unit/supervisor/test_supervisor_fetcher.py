@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -16,7 +17,7 @@ from support.web import Page, WebServer
 from gateway.supervisor import download as downloads
 from gateway.supervisor import fetcher as module
 from gateway.supervisor.download import DownloadError, Validators, download, download_context, open_session
-from gateway.supervisor.fetcher import Fetcher, Source, interval_seconds, retry_seconds
+from gateway.supervisor.fetcher import Fetcher, Shared, Source, interval_seconds, retry_seconds
 from gateway.supervisor.lists import ListStore
 from gateway.x509.revocation_list import parse_lists
 
@@ -154,7 +155,7 @@ def refresh(source, times=1):
 def test_a_good_list_is_kept_and_the_next_request_is_conditional(web, store, caplog):
     caplog.set_level(logging.INFO)
     web.answers["/a"] = Page(crl(1, 5, 6), headers={"ETag": '"1"'})
-    source = Source(web.url("/a"), [ROOT.certificate], store)
+    source = Source(web.url("/a"), [ROOT.certificate], store, Shared())
     seconds = refresh(source)
     assert module.MAX_INTERVAL_SECONDS * (1 - module.JITTER_FRACTION) <= seconds <= module.MAX_INTERVAL_SECONDS
     assert store.read(source.url) == web.answers["/a"].body
@@ -167,7 +168,7 @@ def test_a_good_list_is_kept_and_the_next_request_is_conditional(web, store, cap
 
 def test_a_list_that_vanished_from_disk_is_fetched_whole(web, store):
     web.answers["/a"] = Page(crl(1), headers={"ETag": '"1"'})
-    source = Source(web.url("/a"), [ROOT.certificate], store)
+    source = Source(web.url("/a"), [ROOT.certificate], store, Shared())
     refresh(source)
     store.files(source.url)[1].unlink()
     refresh(source)
@@ -187,7 +188,7 @@ def test_a_list_that_vanished_from_disk_is_fetched_whole(web, store):
 )
 def test_what_is_of_no_use_leaves_the_last_good_list_and_is_tried_again_ever_later(web, store, caplog, page, words):
     good = crl(1)
-    source = Source(web.url("/a"), [ROOT.certificate], store)
+    source = Source(web.url("/a"), [ROOT.certificate], store, Shared())
     web.answers["/a"] = page
     assert refresh(source) <= module.FIRST_RETRY_SECONDS
     assert words in caplog.text
@@ -201,7 +202,7 @@ def test_what_is_of_no_use_leaves_the_last_good_list_and_is_tried_again_ever_lat
 
 
 def test_an_older_list_never_takes_the_place_of_a_newer(web, store, caplog):
-    source = Source(web.url("/a"), [ROOT.certificate], store)
+    source = Source(web.url("/a"), [ROOT.certificate], store, Shared())
     web.answers["/a"] = Page(new := crl(5))
     refresh(source)
     web.answers["/a"] = Page(crl(4))
@@ -213,7 +214,7 @@ def test_an_older_list_never_takes_the_place_of_a_newer(web, store, caplog):
 def test_a_folder_that_cannot_be_written_is_told_once(web, tmp_path, caplog):
     (tmp_path / "file").touch()
     store = ListStore(tmp_path / "file" / "crl", tmp_path / "fallback")
-    source = Source(web.url("/a"), [ROOT.certificate], store)
+    source = Source(web.url("/a"), [ROOT.certificate], store, Shared())
     for number in (1, 2):
         web.answers["/a"] = Page(crl(number))
         refresh(source)
@@ -300,6 +301,46 @@ def test_a_failure_that_nobody_foresaw_costs_only_its_own_url(web, store, monkey
 
     fetching(steps)
     assert store.read(web.url("/a")) is None
+
+
+def test_a_panic_in_the_parser_costs_only_its_own_url(web, store, monkeypatch, caplog):
+    class PanicError(BaseException):
+        """As pyo3 raises it."""
+
+    def panic(*_):
+        raise PanicError("assertion failed")
+
+    monkeypatch.setattr(module, "check_successor", panic)
+    web.answers["/a"] = Page(crl(1))
+    assert refresh(Source(web.url("/a"), [ROOT.certificate], store, Shared())) <= module.FIRST_RETRY_SECONDS
+    assert "PanicError: assertion failed; there is no list, next try in" in caplog.text
+
+
+def test_servers_and_name_servers_that_are_silent_hold_up_no_other_url(web, store, monkeypatch):
+    """Far more of them than an event loop has threads, or a connector connections by default."""
+    goes_on = threading.Event()
+    real = socket.getaddrinfo
+
+    def look_up(host, *more, **options):
+        if host.startswith("silent"):
+            goes_on.wait(PATIENCE_SECONDS)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return real(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    good = web.url("/good").replace("127.0.0.1", "localhost")
+    web.answers["/good"] = Page(crl(1))
+    web.answers["/slow"] = Page(b"list", goes_on=goes_on)
+    slow = [web.url(f"/slow?{number}") for number in range(40)]
+    web.answers.update({f"/slow?{number}": web.answers["/slow"] for number in range(40)})
+    silent = [f"http://silent-{number}.example/ca.crl" for number in range(40)]
+
+    async def steps(fetcher):
+        fetcher.follow(dict.fromkeys((*slow, *silent, good), (ROOT.certificate,)), store)
+        await eventually(lambda: store.read(good) is not None)
+
+    fetching(steps)
+    goes_on.set()
 
 
 def test_a_source_that_ends_ends_the_fetcher_for_another_to_be_started(store, monkeypatch):

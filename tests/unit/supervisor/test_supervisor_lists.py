@@ -124,6 +124,12 @@ def test_a_list_of_tomorrow_waits():
     follows(ROOT.crl(last_update=NOW))
 
 
+def test_so_many_lists_that_they_take_long_to_check_are_refused(monkeypatch):
+    monkeypatch.setattr(module, "MAX_LISTS", 3)
+    follows(ROOT.crl() * 3)
+    refused("more than 3 lists", ROOT.crl() * 4)
+
+
 def test_a_damaged_file_protects_nothing_and_stops_nobody():
     follows(ROOT.crl(), b"damaged")
 
@@ -139,6 +145,7 @@ def test_what_was_written_is_read_and_only_by_its_owner(store):
     assert store.write(HTTP, b"two") is None
     assert store.write(HTTPS, b"other") is None
     assert (store.read(HTTP), store.read(HTTPS)) == (b"two", b"other")
+    assert (store.has(HTTP), store.has("http://b/")) == (True, False)
     assert store.folder.stat().st_mode & 0o777 == 0o700
     files = list(store.folder.iterdir())
     assert sorted(file.stat().st_mode & 0o777 for file in files) == [0o600, 0o600]
