@@ -20,6 +20,7 @@ from cryptography import x509
 from gateway import clock, tasks
 from gateway.errors import GatewayError
 from gateway.supervisor.download import Validators, download, download_context, open_session
+from gateway.supervisor.earlier_deltas import bytes_to_keep, newest_of_each_kind
 from gateway.supervisor.fetch_limits import Memory, Threads
 from gateway.supervisor.fetch_plan import Plan
 from gateway.supervisor.lists import ListStore, check_successor
@@ -167,7 +168,9 @@ class Source:
         if data == stored:
             return parse_lists(data, self.url)
         lists = check_successor(self.url, data, stored, self._anchors, clock.now())
-        self._keep(data, lists)
+        data = bytes_to_keep(self.url, data, lists, stored, self._anchors)
+        if data != stored:
+            self._keep(data, lists)
         return lists
 
     def _keep(self, data: bytes, lists: Sequence[RevocationList]) -> None:
@@ -176,16 +179,17 @@ class Source:
             _log.warning("%s: lists are fetched and used, but will not outlast a restart", fault)
         self._is_lasting = fault is None
         for entry in lists:
+            kind = "list" if entry.base_number is None else "delta list"
             number = "" if entry.number < 0 else f" number {entry.number}"
             _log.info(
-                *("%s: fetched the list%s of %r, %d revoked, good until %s UTC", self.url, number),
+                *("%s: fetched the %s%s of %r, %d revoked, good until %s UTC", self.url, kind, number),
                 *(entry.issuer.rfc4514_string(), len(entry.serials), f"{entry.next_update:%Y-%m-%d %H:%M}"),
             )
 
 
 def interval_seconds(lists: Sequence[RevocationList], now: float, chance: float) -> float:
     """How long to wait after a success; `now` in Unix seconds, `chance` from 0 to 1."""
-    left = min(entry.next_update.timestamp() for entry in lists) - now
+    left = min(entry.next_update.timestamp() for entry in newest_of_each_kind(lists)) - now
     seconds = min(MAX_INTERVAL_SECONDS, max(MIN_INTERVAL_SECONDS, left * REFRESH_FRACTION))
     return seconds * (1 - JITTER_FRACTION * chance)
 

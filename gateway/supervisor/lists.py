@@ -129,15 +129,13 @@ def check_successor(
         if entry.this_update > now:
             raise ConfigError(f"{url}: the list begins in the future, {entry.this_update:%Y-%m-%d %H:%M:%S} UTC")
         signer = _signer(entry, anchors)
-        if signer is None:
-            if not url.startswith("https:"):
-                raise ConfigError(
-                    f"{url}: nobody can say whether {_issuer(entry)} made the list, since that CA is not in client_ca",
-                    "add the CA to client_ca, or fetch the list over https",
-                )
-            signer = _claimed_signer(entry)
-        by_signer.setdefault(signer, []).append(entry)
-    for entry in _readable(stored, url):
+        if signer is None and not url.startswith("https:"):
+            raise ConfigError(
+                f"{url}: nobody can say whether {_issuer(entry)} made the list, since that CA is not in client_ca",
+                "add the CA to client_ca, or fetch the list over https",
+            )
+        by_signer.setdefault(signer or _claimed_signer(entry), []).append(entry)
+    for entry in readable_lists(stored, url):
         signer = _signer(entry, anchors)
         _check_heirs(url, entry, by_signer.get(signer or _claimed_signer(entry), []), is_known=signer is not None)
     return found
@@ -152,7 +150,9 @@ def _check_heirs(url: str, old: RevocationList, lists: Sequence[RevocationList],
         if is_known:
             raise ConfigError(f"{url}: there is no list of {_issuer(old)} any more")
         return
-    heirs = [entry for entry in lists if entry.scope.includes(old.scope)]
+    heirs = [entry for entry in lists if _may_follow(entry, old)]
+    if not heirs and (old.base_number is not None or any(entry.scope.includes(old.scope) for entry in lists)):
+        raise ConfigError(f"{url}: there is no {old.kind} of {_issuer(old)} any more that covers {old.scope}")
     if not heirs:
         raise ConfigError(
             f"{url}: the list of {_issuer(old)} covers {lists[0].scope}; the one before covered {old.scope}",
@@ -162,6 +162,13 @@ def _check_heirs(url: str, old: RevocationList, lists: Sequence[RevocationList],
         raise ConfigError(f"{url}: the list of {_issuer(old)} is older than the one that was fetched before")
 
 
+def _may_follow(entry: RevocationList, old: RevocationList) -> bool:
+    """A delta list follows a delta list of its scope; a complete one follows both kinds, and smaller scopes."""
+    if entry.base_number is None:
+        return entry.scope.includes(old.scope)
+    return old.base_number is not None and entry.scope == old.scope
+
+
 def _is_as_new(entry: RevocationList, old: RevocationList) -> bool:
     """Some CAs count the lists of each scope by themselves, so numbers say nothing from scope to scope."""
     if entry.scope == old.scope:
@@ -169,7 +176,8 @@ def _is_as_new(entry: RevocationList, old: RevocationList) -> bool:
     return entry.this_update >= old.this_update
 
 
-def _readable(stored: bytes | None, url: str) -> tuple[RevocationList, ...]:
+def readable_lists(stored: bytes | None, url: str) -> tuple[RevocationList, ...]:
+    """The lists that are stored, none where the file is missing or damaged."""
     if stored is None:
         return ()
     try:
@@ -180,6 +188,11 @@ def _readable(stored: bytes | None, url: str) -> tuple[RevocationList, ...]:
 
 def _issuer(entry: RevocationList) -> str:
     return repr(entry.issuer.rfc4514_string())
+
+
+def signer_or_claim(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes:
+    """Equal for lists of one CA: its key where that is one of the anchors', else what the list says of it."""
+    return _signer(entry, anchors) or _claimed_signer(entry)
 
 
 def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes | None:

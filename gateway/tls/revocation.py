@@ -3,6 +3,7 @@
 What this module keeps true:
 - A list speaks for a CA only when that CA's key signed it. Of several lists of one scope the newest that has begun
   counts; lists of different scopes count side by side.
+- A delta list counts only with the complete list that it changes.
 - A list clears only the certificates that its scope includes. A certificate that any current list of its CA names is
   refused, also by a list that doesn't include it.
 - A CA that changed its key and certified the new one itself is still one CA: either key's lists count on that path.
@@ -110,9 +111,11 @@ def _why_not_covered(
         return f"no revocation list of {_name(issuer)} covers this certificate: {covered}"
     if is_current:
         return f"{_name(issuer)} may not sign revocation lists (no cRLSign in its key usage)"
-    ends = [standing.end for standing in covering if standing.end is not None]
-    if ends:
+    if ends := [standing.end for standing in covering if standing.end is not None]:
         return f"the revocation list of {_name(issuer)} is outdated since {max(ends):%Y-%m-%d %H:%M} UTC"
+    if waiting := [entry for standing in covering for entry in standing.waiting]:
+        missing = f"the complete list with number {waiting[0].base_number} or above, which it changes, is missing"
+        return f"{waiting[0].source} is a delta list of {_name(issuer)}; {missing}"
     begin = min(change for standing in covering for change in standing.changes)
     return f"the revocation list of {_name(issuer)} begins only {begin:%Y-%m-%d %H:%M} UTC"
 

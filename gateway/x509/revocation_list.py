@@ -1,8 +1,9 @@
 """Certificate revocation lists as they are read: whole, of a kind that is understood, with an end.
 
 What this module keeps true: a list that covers only some certificates has a scope that says which, and is never taken
-for a whole one. Delta lists, indirect lists and lists for some reasons are refused. Every entry counts, whatever its
-reason: a certificate on hold is refused, and `removeFromCRL` has no meaning in a complete list.
+for a whole one. A delta list names the complete list that it changes. Indirect lists and lists for some reasons are
+refused. Every entry counts, whatever its reason: a certificate on hold is refused. `removeFromCRL` has a meaning in a
+delta list only; in a complete list such an entry revokes.
 
 Sources: RFC 5280 section 5.
 """
@@ -28,13 +29,13 @@ WARN_AFTER_LIFE_FRACTION: Final = 0.8
 _PEM: Final = b"-----BEGIN X509 CRL-----"
 _PEM_END: Final = b"-----END X509 CRL-----"
 # Critical extensions whose meaning is "this is a complete list" anyway. RFC 5280 section 5.2.
-_HARMLESS: Final = (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName, x509.FreshestCRL)
+_HARMLESS: Final = (x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName, x509.FreshestCRL)
 _WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RevocationList:
-    """A list that is complete for its scope; whose key signed it is not known yet."""
+    """A list that is complete for its scope, or a delta of one; whose key signed it is not known yet."""
 
     source: str  # file or URL, for messages
     crl: x509.CertificateRevocationList
@@ -44,11 +45,19 @@ class RevocationList:
     next_update: datetime
     serials: frozenset[int]
     scope: Scope = WHOLE
+    base_number: int | None = None  # of a delta list: it has all changes since the complete list of this number
+    removed: frozenset[int] = frozenset()  # by a delta list: what is no longer on hold
+
+    @property
+    def kind(self) -> str:
+        """For messages."""
+        return "revocation list" if self.base_number is None else "delta list"
 
     @property
     def title(self) -> str:
         """For messages: its file or URL, and its number where it has one."""
-        return self.source if self.number < 0 else f"{self.source} (number {self.number})"
+        what = "number" if self.base_number is None else "delta number"
+        return self.source if self.number < 0 else f"{self.source} ({what} {self.number})"
 
     def is_signed_by(self, ca: x509.Certificate) -> bool:
         """True when `ca`'s key made the signature."""
@@ -61,10 +70,10 @@ class RevocationList:
         """One line when the list is outdated or soon will be."""
         end = f"{self.next_update:%Y-%m-%d %H:%M} UTC"
         if now > self.next_update:
-            return f"{self.source}: the revocation list is outdated since {end}; publish a new one"
+            return f"{self.source}: the {self.kind} is outdated since {end}; publish a new one"
         life = self.next_update - self.this_update
         if now > self.this_update + life * WARN_AFTER_LIFE_FRACTION:
-            return f"{self.source}: the revocation list ends {end}; publish a new one"
+            return f"{self.source}: the {self.kind} ends {end}; publish a new one"
         return None
 
 
@@ -87,21 +96,41 @@ def _pem_blocks(data: bytes) -> list[bytes]:
 
 def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
     number, scope = -1, WHOLE
+    base_number: int | None = None
     for extension in extensions_of(crl):
         value = extension.value
         if isinstance(value, x509.CRLNumber):
             number = value.crl_number
-        if isinstance(value, x509.IssuingDistributionPoint):
+        elif isinstance(value, x509.DeltaCRLIndicator):
+            base_number = value.crl_number
+        elif isinstance(value, x509.IssuingDistributionPoint):
             scope = scope_of(value, issuer_of(crl), source)
-        elif isinstance(value, x509.DeltaCRLIndicator) or (extension.critical and not isinstance(value, _HARMLESS)):
+        elif extension.critical and not isinstance(value, _HARMLESS):
             raise ConfigError(
-                f"{source}: the list has the extension {extension.oid.dotted_string}, so it is not a complete one",
-                "publish a complete revocation list (no delta)",
+                f"{source}: the list has the critical extension {extension.oid.dotted_string}, which is not known",
+                "publish a list without it",
             )
     if isinstance(crl.signature_hash_algorithm, _WEAK_DIGESTS):
         raise ConfigError(f"{source}: the list is signed with a digest that can be forged", "sign it with SHA-256")
     if crl.next_update_utc is None:
         raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
+    if base_number is not None and number < 0:
+        raise ConfigError(f"{source}: the delta list has no CRL number", "let the CA number its lists")
     with tolerated_serials():
         serials = frozenset(entry.serial_number for entry in crl)
-    return RevocationList(source, crl, issuer_of(crl), number, crl.last_update_utc, crl.next_update_utc, serials, scope)
+        removed = serials - (serials if base_number is None else _named_by_a_delta(crl))
+    dates = crl.last_update_utc, crl.next_update_utc
+    return RevocationList(source, crl, issuer_of(crl), number, *dates, serials - removed, scope, base_number, removed)
+
+
+def _named_by_a_delta(crl: x509.CertificateRevocationList) -> frozenset[int]:
+    """The serials of entries that don't take one off the list (RFC 5280 section 5.3.1)."""
+    return frozenset(entry.serial_number for entry in crl if not _is_removal(entry))
+
+
+def _is_removal(entry: x509.RevokedCertificate) -> bool:
+    try:
+        reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return False
+    return reason is x509.ReasonFlags.remove_from_crl

@@ -1,7 +1,14 @@
 """The revocation lists of one CA's key and one scope, and which of them counts when.
 
-What this module keeps true: lists of different scopes never replace one another. Of several lists of one scope the
-newest that has begun counts: CRL number, then thisUpdate. Sources: RFC 5280 sections 5.2.3, 5.2.5 and 6.3.3.
+What this module keeps true:
+- Lists of different scopes never replace one another. Of several complete lists of one scope the newest that has begun
+  counts: CRL number, then thisUpdate.
+- A delta list counts with that complete list when its base number is not above the complete list's number, and its own
+  number is. Of several the newest counts. It renews the complete list: both together end when the later one ends.
+- A delta list that needs a newer complete list covers no certificate and takes none off, but what it names is refused.
+- A delta list that is outdated takes no certificate off any more; what it names stays refused.
+
+Sources: RFC 5280 sections 5.2.3, 5.2.4, 5.2.5 and 6.3.3.
 """
 
 from __future__ import annotations
@@ -18,44 +25,83 @@ from gateway.x509.scopes import Scope
 class Standing:
     """What the lists of one scope say at one time."""
 
-    lists: tuple[RevocationList, ...]  # that count
-    end: datetime | None  # after which they are outdated; None where no complete list has begun
+    complete: RevocationList | None  # None where none has begun
+    delta: RevocationList | None  # the one that counts with it
+    waiting: tuple[RevocationList, ...]  # deltas that need a newer complete list, newest first
+    now: datetime
     changes: tuple[datetime, ...]  # the times to come at which something else may count
 
+    @property
+    def lists(self) -> tuple[RevocationList, ...]:
+        """Those that cover certificates."""
+        return tuple(entry for entry in (self.complete, self.delta) if entry is not None)
+
+    @property
+    def end(self) -> datetime | None:
+        """When no list covers a certificate any more; None where none does."""
+        return max((entry.next_update for entry in self.lists), default=None)
+
     def revokes(self, serial: int) -> bool:
-        """True when one of the lists that count names it."""
-        return any(serial in entry.serials for entry in self.lists)
+        """True when the certificate is to be refused."""
+        if any(serial in entry.serials for entry in self.waiting):
+            return True
+        if self.delta is not None:
+            if serial in self.delta.serials:
+                return True
+            if serial in self.delta.removed and self.now <= self.delta.next_update:
+                return False
+        return self.complete is not None and serial in self.complete.serials
+
+    def warnings(self) -> list[str]:
+        """What should be done about these lists, a line each."""
+        found = []
+        if self.waiting:
+            newest = self.waiting[0]
+            cause = f"{newest.source}: the delta list changes a complete list with number {newest.base_number} or above"
+            found.append(f"{cause}, which is missing; publish that one, and name it in crl")
+        # A delta list renews the complete one, which needs no successor before the delta list does.
+        is_renewed = self.complete and self.delta and self.delta.next_update > self.complete.next_update
+        due = (None if is_renewed else self.complete, self.delta)
+        return found + [line for entry in due if entry is not None and (line := entry.warning(self.now))]
 
 
 @dataclass(frozen=True, slots=True)
 class ScopedLists:
-    """Lists that one key signed for one scope."""
+    """Lists that one key signed for one scope, the newest first."""
 
     scope: Scope
-    complete: tuple[RevocationList, ...]  # newest first
+    complete: tuple[RevocationList, ...]
+    deltas: tuple[RevocationList, ...]
 
     @property
     def newest(self) -> RevocationList:
-        """The list with the highest number, even if it has not begun."""
-        return self.complete[0]
+        """The list with the highest number, even if it has not begun; a delta list only where there is no other."""
+        return (*self.complete, *self.deltas)[0]
 
     def at(self, now: datetime) -> Standing:
         """What counts at `now`, outdated or not."""
-        begun = next((entry for entry in self.complete if entry.this_update <= now), None)
-        boundaries = [entry.this_update for entry in self.complete if entry.this_update > now]
-        if begun is None:
-            return Standing((), None, tuple(boundaries))
-        if now <= begun.next_update:
-            boundaries.append(begun.next_update)
-        return Standing((begun,), begun.next_update, tuple(boundaries))
+        complete = next((entry for entry in self.complete if entry.this_update <= now), None)
+        number = -1 if complete is None else complete.number
+        newer = [entry for entry in self.deltas if entry.this_update <= now and entry.number > number]
+        index = next((index for index, entry in enumerate(newer) if _changes(entry, number)), len(newer))
+        delta = newer[index] if index < len(newer) else None
+        begins = [entry.this_update for entry in (*self.complete, *self.deltas) if entry.this_update > now]
+        ends = [entry.next_update for entry in (complete, delta) if entry is not None and entry.next_update >= now]
+        return Standing(complete, delta, tuple(newer[:index]), now, (*begins, *ends))
 
     def warnings(self, now: datetime) -> list[str]:
         """What should be done about these lists, a line each."""
-        counting = self.at(now).lists
-        if not counting:
-            begin = f"{self.newest.this_update:%Y-%m-%d %H:%M} UTC"
-            return [f"{self.newest.source}: the revocation list begins {begin} and counts only from then on"]
-        return [line for entry in counting if (line := entry.warning(now))]
+        standing = self.at(now)
+        if standing.lists or standing.waiting:
+            return standing.warnings()
+        newest = self.newest
+        begin = f"{newest.this_update:%Y-%m-%d %H:%M} UTC"
+        return [f"{newest.source}: the {newest.kind} begins {begin} and counts only from then on"]
+
+
+def _changes(delta: RevocationList, number: int) -> bool:
+    """True when `delta` has all changes since the complete list of this number; -1 where there is none."""
+    return delta.base_number is not None and delta.base_number <= number and number >= 0
 
 
 def by_scope(lists: Iterable[RevocationList]) -> tuple[ScopedLists, ...]:
@@ -63,4 +109,11 @@ def by_scope(lists: Iterable[RevocationList]) -> tuple[ScopedLists, ...]:
     groups: dict[Scope, list[RevocationList]] = {}
     for entry in sorted(lists, key=lambda entry: (entry.number, entry.this_update), reverse=True):
         groups.setdefault(entry.scope, []).append(entry)
-    return tuple(ScopedLists(scope, tuple(entries)) for scope, entries in groups.items())
+    return tuple(
+        ScopedLists(
+            scope,
+            tuple(entry for entry in entries if entry.base_number is None),
+            tuple(entry for entry in entries if entry.base_number is not None),
+        )
+        for scope, entries in groups.items()
+    )

@@ -50,6 +50,10 @@ SITES = {
     "root-only-lenient": (["root.crl"], "if_present"),
     "whole-chain": (["root.crl", "issuing.crl"], "require"),
     "forged": (["root.crl", "forged.crl"], "require"),
+    "delta": (["base.crl", "delta.crl"], "require"),
+    "delta-lenient": (["delta.crl", "base.crl"], "if_present"),
+    "delta-alone": (["delta.crl"], "require"),
+    "delta-ahead": (["base.crl", "ahead.crl"], "require"),
     "brief": (["brief.crl"], "require"),
 }
 EXPECTED = [
@@ -82,6 +86,18 @@ EXPECTED = [
     ("point", "at_point_revoked", REVOKED),
     ("point", "at_other_point", UNKNOWN),
     ("point", "good", UNKNOWN),
+    # A delta list counts with the complete list that it changes. Without it what it names is refused.
+    ("delta", "good", SERVED),
+    ("delta", "in_delta", REVOKED),
+    ("delta", "released", SERVED),
+    ("delta", "chained", UNKNOWN),
+    ("delta-lenient", "in_delta", REVOKED),
+    ("delta-lenient", "released", SERVED),
+    ("delta-alone", "good", UNKNOWN),
+    ("delta-alone", "in_delta", REVOKED),
+    ("delta-ahead", "good", SERVED),
+    ("delta-ahead", "in_delta", REVOKED),
+    ("delta-ahead", "released", REVOKED),
     ("none", "good", UNKNOWN),
     ("none-lenient", "good", SERVED),
     # The second list, by number, names nobody's certificate but one; the first, which began later, names others.
@@ -112,7 +128,7 @@ class World:
         self.root = OpensslCa.make(folder, "Root")
         self.issuing = OpensslCa.make(folder, "Issuing", self.root)
         self.revoked_ca = OpensslCa.make(folder, "Revoked issuing", self.root)
-        names = ("good", "revoked", "held", "named_by_second")
+        names = ("good", "revoked", "held", "named_by_second", "in_delta", "released")
         self.people = {name: self.root.issue(name) for name in names}
         for name, url in (("at_point", POINT), ("at_point_revoked", POINT), ("at_other_point", f"{POINT}2")):
             self.people[name] = self.root.issue(name, extensions=f"crlDistributionPoints = URI:{url}\n")
@@ -141,12 +157,22 @@ class World:
         self._list("second.crl", self.root, timedelta(hours=-1), timedelta(days=1), now)
         both = [self.folder / name for name in ("second.crl", "first.crl")]
         put(self.folder / "both.crl", b"a comment\n" + b"".join(path.read_bytes() for path in both))
+        self._make_deltas()
         self.issuing.publish(self.folder / "issuing.crl")
         self.root.publish(self.folder / "brief.crl")
         stranger = self.folder / "stranger"
         stranger.mkdir()
         OpensslCa.make(stranger, "Issuing").publish(self.folder / "forged.crl")
         OpensslCa.make(stranger, "Other").publish(self.folder / "other.crl")
+
+    def _make_deltas(self):
+        self.root.revoke(self.people["released"], "certificateHold")
+        self.root.publish(self.folder / "base.crl")
+        base = self.root.list_number
+        self.root.revoke(self.people["in_delta"])
+        self.root.release(self.people["released"])
+        put(self.folder / "delta.crl", self.root.delta(base))
+        put(self.folder / "ahead.crl", self.root.delta(base + 1))
 
     def _list(self, name, ca, start, end, now):
         dates = [(now + offset).strftime("%Y%m%d%H%M%SZ") for offset in (start, end)]
@@ -193,6 +219,10 @@ def test_every_site_is_tried():
     [
         ("outdated", r"outdated\.crl: the revocation list is outdated since 2[0-9-]+ [0-9:]+ UTC"),
         ("none", r"no revocation list of 'CN=Root': all its certificates are refused"),
+        (
+            "delta-ahead",
+            r"ahead\.crl: the delta list changes a complete list with number \d+ or above, which is missing",
+        ),
     ],
 )
 def test_the_log_says_which_list_is_missing_or_outdated(gateway, site, words):

@@ -153,6 +153,28 @@ class OpensslCa:
         """A new list, with the next number; `-crlexts only_users` (`only_cas`, `of_point`) makes one of a part."""
         return self._ca("-gencrl", *options).encode()
 
+    def delta(self, base_number: int) -> bytes:
+        """A delta list, with the next number: whatever is in the database now, as changes since that complete list."""
+        config = self.folder / "delta.cnf"
+        section = f"[delta]\nauthorityKeyIdentifier = keyid:always\n2.5.29.27 = critical,ASN1:INTEGER:{base_number}\n"
+        config.write_text((self.folder / "ca.cnf").read_text() + section)
+        return self._ca("-gencrl", "-crlexts", "delta", config=config).encode()
+
+    @property
+    def list_number(self) -> int:
+        """Of the newest list."""
+        return int((self.folder / "crlnumber").read_text(), 16) - 1
+
+    def release(self, identity: Identity) -> None:
+        """Take a certificate off hold in the delta lists to come."""
+        index = self.folder / "index.txt"
+        serial = openssl("x509", "-in", str(identity.certificate), "-noout", "-serial", cwd=self.folder)
+        serial = serial.strip().removeprefix("serial=")
+        text = re.sub(
+            rf"(?m)^(R\t[^\t]*\t[^\t]*,)certificateHold(\t{serial}\t)", r"\1removeFromCRL\2", index.read_text()
+        )
+        index.write_text(text)
+
     def publish(self, path: Path, *options: str, in_place: bool = False) -> None:
         """Write a new list to `path`, with a rename or into the file that is there."""
         put(path, self.crl(*options), in_place=in_place)

@@ -1,10 +1,15 @@
-"""Distribution points: in a certificate, and in a revocation list that is of one."""
+"""Distribution points in certificates and in lists, and delta lists."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.pki import DAY, NOW, Ca, Leaf
 
 
 def point(
@@ -39,3 +44,31 @@ def issuing_point(*uris: str, **options: Any) -> tuple[x509.IssuingDistributionP
         "only_contains_attribute_certs": False,
     }
     return x509.IssuingDistributionPoint(**{**values, **options}), True
+
+
+def delta(
+    ca: Ca,
+    base: int,
+    number: int | None,
+    *,
+    named: Iterable[Leaf] = (),
+    removed: Iterable[Leaf] = (),
+    scope: tuple[x509.ExtensionType, bool] | None = None,
+    last_update: datetime = NOW - DAY,
+    next_update: datetime = NOW + DAY,
+) -> bytes:
+    """A delta list with what changed since the list with the number `base`, PEM."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject).last_update(last_update)
+    builder = builder.next_update(next_update).add_extension(x509.DeltaCRLIndicator(base), True)
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), False)
+    if scope is not None:
+        builder = builder.add_extension(*scope)
+    for leaf, reason in (
+        *((leaf, x509.ReasonFlags.certificate_hold) for leaf in named),
+        *((leaf, x509.ReasonFlags.remove_from_crl) for leaf in removed),
+    ):
+        entry = x509.RevokedCertificateBuilder().serial_number(leaf.certificate.serial_number)
+        entry = entry.revocation_date(last_update).add_extension(x509.CRLReason(reason), False)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)

@@ -11,6 +11,7 @@ import pytest
 from cryptography.x509 import IPAddress, SubjectAlternativeName
 from support.gateway import free_port
 from support.pki import SERVER_AUTH, Ca
+from support.scopes import delta
 from support.waiting import PATIENCE_SECONDS
 from support.web import Page, WebServer
 
@@ -209,6 +210,24 @@ def test_an_older_list_never_takes_the_place_of_a_newer(web, store, caplog):
     refresh(source)
     assert "older than the one that was fetched before" in caplog.text
     assert store.read(source.url) == new
+
+
+def test_an_earlier_delta_list_stays_stored_and_is_not_what_the_next_request_waits_for(web, store, caplog):
+    caplog.set_level(logging.INFO)
+    now = datetime.now(UTC)
+    early = delta(ROOT, 5, 6, last_update=now - 2 * HOUR, next_update=now - HOUR)
+    late = delta(ROOT, 6, 7, last_update=now - HOUR, next_update=now + 8 * HOUR)
+    source = Source(web.url("/a"), [ROOT.certificate], store, Shared())
+    for page in (early, late, late):
+        web.answers["/a"] = Page(page, headers={"ETag": '"1"'})
+        seconds = refresh(source)
+    kept = parse_lists(store.read(web.url("/a")), "a")
+    assert [entry.number for entry in kept] == [7, 6]
+    assert seconds > 600
+    assert caplog.text.count("fetched the delta list number 7 of 'CN=Test Root'") == 1
+    web.answers["/a"] = Page(status=304)
+    seconds = refresh(source)
+    assert seconds > 600
 
 
 def test_a_folder_that_cannot_be_written_is_told_once(web, tmp_path, caplog):

@@ -174,8 +174,6 @@ def test_what_is_no_list_is_a_configuration_error(data):
 @pytest.mark.parametrize(
     "extension",
     [
-        (x509.DeltaCRLIndicator(1), True),
-        (x509.DeltaCRLIndicator(1), False),
         issuing_point(indirect_crl=True),
         issuing_point(only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])),
         (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),

@@ -1,0 +1,71 @@
+"""Delta lists that were fetched earlier and hold changes that the newest one doesn't.
+
+What this module keeps true: a certificate that a fetched delta list revoked is not let in again because its successor
+starts from a newer complete list that has not been fetched yet. The complete list comes from another URL, at its own
+time. So the earlier delta list stays stored behind its successor. Once the complete list has come, it counts no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.supervisor.lists import readable_lists, signer_or_claim
+from gateway.x509.revocation_list import RevocationList
+
+# Daily delta lists of two months: by then the complete list that they change has ended. The oldest go first.
+MAX_EARLIER_DELTAS: Final = 64
+# As PEM; a delta list of 1,000 entries has 50 KiB.
+MAX_EARLIER_BYTES: Final = 4 * 1024 * 1024
+
+
+def bytes_to_keep(
+    url: str, data: bytes, found: Sequence[RevocationList], stored: bytes | None, anchors: Sequence[x509.Certificate]
+) -> bytes:
+    """`data`, whose lists are `found`, and the delta lists of `stored` with changes that these don't have."""
+    deltas = [old for old in readable_lists(stored, url) if old.base_number is not None]
+    if not deltas:
+        return data
+    new = [(entry, signer_or_claim(entry, anchors)) for entry in found]
+    earlier = []
+    for old in deltas:
+        signer = signer_or_claim(old, anchors)
+        if not any(by == signer and _contains(entry, old) for entry, by in new):
+            earlier.append(old)
+    kept = _within_bounds(sorted(earlier, key=_age, reverse=True))
+    return b"".join([*(entry.crl.public_bytes(Encoding.PEM) for entry in found), *kept]) if kept else data
+
+
+def newest_of_each_kind(lists: Iterable[RevocationList]) -> tuple[RevocationList, ...]:
+    """Without those that another one of the same CA, scope and kind has replaced."""
+    newest: dict[object, RevocationList] = {}
+    for entry in sorted(lists, key=_age):
+        newest[signer_or_claim(entry, ()), entry.scope, entry.base_number is None] = entry
+    return tuple(newest.values())
+
+
+def _contains(new: RevocationList, old: RevocationList) -> bool:
+    """True when every change of the delta list `old` is in `new`."""
+    if new.base_number is None:
+        is_as_new = new.number >= old.number if new.scope == old.scope else new.this_update >= old.this_update
+        return new.scope.includes(old.scope) and is_as_new
+    is_since_then = old.base_number is not None and new.base_number <= old.base_number
+    return new.scope == old.scope and is_since_then and _age(new) >= _age(old)
+
+
+def _age(entry: RevocationList) -> tuple[int, object]:
+    return entry.number, entry.this_update
+
+
+def _within_bounds(newest_first: Sequence[RevocationList]) -> list[bytes]:
+    kept, size = [], 0
+    for entry in newest_first[:MAX_EARLIER_DELTAS]:
+        pem = entry.crl.public_bytes(Encoding.PEM)
+        size += len(pem)
+        if size > MAX_EARLIER_BYTES:
+            break
+        kept.append(pem)
+    return kept
