@@ -97,6 +97,7 @@ def _key(
     from cryptography import x509  # noqa: PLC0415 - heavy, see app
 
     from gateway.pki import files, keys, pkcs12  # noqa: PLC0415 - the same
+    from gateway.x509.keys import are_equal  # noqa: PLC0415 - the same
 
     public = keys.check(x509.load_der_x509_certificate(old.der).public_key(), f"certificate {old.serial}")
     if not is_same_key:
@@ -107,7 +108,7 @@ def _key(
     if password_file is None:
         raise UsageError("the old p12 file needs its password", "Give it with --password-file.")
     own, _ = pkcs12.open_(files.read(p12), files.read_secret(password_file), str(p12))
-    if not keys.are_equal(own.public_key(), public):
+    if not are_equal(own.public_key(), public):
         raise UsageError(f"{p12}: holds another certificate's key", f"Give the p12 file of {old.serial}.")
     return own, public
 

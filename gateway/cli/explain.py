@@ -82,7 +82,7 @@ def explain(  # noqa: PLR0913 - a parameter for each option
         peer=_address(ip),
         url=url,
         method=method,
-        certificates=() if cert is None else load_certificates(cert),
+        certificates=() if cert is None else load_certificates(cert, takes_der=True),
         forwarded_for=forwarded_for,
         forwarded=forwarded,
         user=user,

@@ -52,7 +52,8 @@ def verify(
         if crl:
             lists, _problems = load_lists([str(path) for path in crl], {}, anchors)
             revocation = Revocation(lists, "require")
-        certificates = [certificate for path in (leaf, *(chain or ())) for certificate in load_certificates(path)]
+        files = (leaf, *(chain or ()))
+        certificates = [each for path in files for each in load_certificates(path, takes_der=True)]
     except ConfigError as error:
         raise UsageError(error.cause, error.remedy) from error
     judgement = judge(certificates[0], certificates[1:], Trust(anchors, revocation), now)

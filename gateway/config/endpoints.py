@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config.addresses import Unreadable, parse_listen
-from gateway.config.files import read_file
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Admin, Listener
 from gateway.config.problems import START, ConfigErrors, Place, Problems
@@ -22,6 +21,7 @@ from gateway.config.reading import Reader
 from gateway.config.schema import SCHEMA
 from gateway.config.service import build_admin, build_listeners
 from gateway.errors import ConfigError
+from gateway.x509.loading import read_file
 
 # The section in a text that is no YAML (any more), as people write it: on one line, or the address on the next.
 _ADMIN: Final = re.compile(r"""(?m)^admin:[ \t]*(?:\{[ \t]*|\r?\n[ \t]+)address:[ \t]*["']?([^"'\s}#]{1,100})""")

@@ -14,7 +14,6 @@ from pathlib import Path
 from gateway import clock
 from gateway.config.certificates import Material
 from gateway.config.environment import Lookups
-from gateway.config.files import read_file
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Config, Pki
 from gateway.config.networks import Networks
@@ -37,6 +36,7 @@ from gateway.config.service import (
 from gateway.config.sites import Sites
 from gateway.config.upstreams import build_name_servers, build_upstreams
 from gateway.errors import ConfigError
+from gateway.x509.loading import read_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from typing import Final
 
 from gateway.config.addresses import Unreadable, parse_mail_server
 from gateway.config.certificates import Material
-from gateway.config.files import is_readable_by_all, read_file
 from gateway.config.model import KeptAuthority, Mail, Pki
 from gateway.config.problems import Problems
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
 from gateway.errors import ConfigError
+from gateway.x509.loading import is_readable_by_all, read_file
 
 SQLITE: Final = "sqlite:///"
 DEFAULT_FOLDER: Final = "pki"

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.config.addresses import host_text
-from gateway.config.certificates import Certificates, Material, descends, is_constrained, name_of
-from gateway.config.files import fingerprint_of
+from gateway.config.certificates import Certificates, Material, name_of
 from gateway.config.networks import Networks
 from gateway.config.problems import Problems, listing, quote
 from gateway.config.reach import Earlier, Reach
@@ -20,6 +19,8 @@ from gateway.policy.matcher import single_addresses
 from gateway.policy.networks import Network, NetworkSet, named
 from gateway.policy.rules import CertificateConditions, PatternError, Rule
 from gateway.policy.uri import UriPattern, parse_pattern
+from gateway.x509.authorities import descends, is_constrained
+from gateway.x509.names import fingerprint_of
 
 _REQUIRE: Final = Action.REQUIRE_CERTIFICATE.value
 

@@ -9,13 +9,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.addresses import Unreadable, parse_host
-from gateway.config.certificates import Certificates, Material, name_of, uncovered_hosts
+from gateway.config.certificates import Certificates, Material, name_of
 from gateway.config.model import Ocsp, Site
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
 from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.fields import issuer_of, subject_of
+from gateway.x509.host_names import uncovered_hosts
 
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 

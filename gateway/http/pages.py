@@ -24,6 +24,7 @@ from gateway.http.translations import ADVICE_OF_REASON, Language
 from gateway.http.translations.cs import CZECH
 from gateway.http.translations.de import GERMAN
 from gateway.http.translations.en import ENGLISH
+from gateway.regular_files import TooLargeError, read_regular
 
 MAX_TEMPLATE_BYTES: Final = 256 * 1024  # a page with its pictures inlined; it is sent with every refusal
 MAX_SHOWN_CHARACTERS: Final = 200  # of a name or detail: enough to recognise it
@@ -213,17 +214,13 @@ def _load(directory: Path) -> dict[str, Template]:
 
 def _template(path: Path) -> Template:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_TEMPLATE_BYTES + 1)
-        text = raw.decode("utf-8")
+        text = read_regular(path, MAX_TEMPLATE_BYTES).decode("utf-8")
+    except TooLargeError as error:
+        raise ConfigError(f"pages.directory: {path}: {error.strerror}", "make the pictures smaller") from error
     except OSError as error:
         raise ConfigError(f"pages.directory: {path}: {error.strerror}", "make the file readable") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"pages.directory: {path}: not UTF-8", "save the file as UTF-8") from error
-    if len(raw) > MAX_TEMPLATE_BYTES:
-        raise ConfigError(
-            f"pages.directory: {path}: longer than {MAX_TEMPLATE_BYTES} bytes", "make the pictures smaller"
-        )
     template = Template(text)
     if not template.is_valid():
         raise ConfigError(f"pages.directory: {path}: a '$' that begins no placeholder", "write $$ for a dollar sign")

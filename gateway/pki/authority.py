@@ -23,6 +23,7 @@ from gateway.pki.names import check_authority_name, check_domain, check_http_url
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import AuthorityRecord, ListEntry
 from gateway.pki.words import KeyKind
+from gateway.x509.keys import fits
 
 DEFAULT_DAYS: Final = 2048
 # Long enough for a weekend and holidays without the desk, short enough that a stolen old list ends.
@@ -140,7 +141,7 @@ def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
     keys.check_signer(certificate, f"the authority '{name}'")  # import took such ones in once
     key_file = desk.file(name, "key")
     key = pkcs8.load(read(key_file), passphrase, str(key_file))
-    if not keys.are_equal(key.public_key(), certificate.public_key()):
+    if not fits(key, certificate):
         raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")
     return Authority(record, certificate, tuple(map(x509.load_der_x509_certificate, record.chain_der)), key)
 

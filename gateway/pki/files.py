@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import OperationError, UsageError
+from gateway.regular_files import TooLargeError, read_regular
 
 PRIVATE_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
@@ -66,15 +67,13 @@ def make_folder(path: Path, mode: int = FOLDER_MODE) -> None:
 def read(path: Path) -> bytes:
     """The file's bytes, at most `MAX_FILE_BYTES`. Raises `UsageError`."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        return read_regular(path, MAX_FILE_BYTES)
+    except TooLargeError as error:
+        raise UsageError(f"{path}: is {error.strerror}", "Split it into several files.") from error
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be read: {error.strerror}", "Name a file that is there and readable."
         ) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise UsageError(f"{path}: is larger than {MAX_FILE_BYTES} bytes", "Split it into several files.")
-    return data
 
 
 def read_secret(path: Path) -> str:

@@ -6,14 +6,14 @@ is taken over, and numbers go on where it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
-from gateway.errors import UsageError
+from gateway.errors import ConfigError, UsageError
 from gateway.pki import authority, constraints, keys, pkcs8
 from gateway.pki.desk import Desk
 from gateway.pki.files import make_folder, write_new_private
@@ -22,8 +22,10 @@ from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
 from gateway.pki.registry.certificates import can_be_listed
 from gateway.pki.registry.records import ListEntry, RevocationReason
-from gateway.x509 import pem
+from gateway.x509.authorities import is_marked_as_ca
 from gateway.x509.fields import extensions_of, issuer_of, subject_bytes, subject_of
+from gateway.x509.keys import fits, has_issued
+from gateway.x509.loading import parse_certificates
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
@@ -64,7 +66,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     _check_authority(certificate, now)
     remedy = "Give the one that it has now with --key-passphrase-file."
     key = pkcs8.load(intake.key_pem, intake.key_passphrase, "the key file", remedy=remedy)
-    if not keys.are_equal(key.public_key(), certificate.public_key()):
+    if not fits(key, certificate):
         raise UsageError("the key does not belong to the certificate", "Give the two files of the same authority.")
     chain = _chain(certificate, others)
     old = None if intake.crl is None else _old_list(intake.crl, certificate)
@@ -90,17 +92,15 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     return authority.Authority(record, certificate, chain, key)
 
 
-def _certificates(data: bytes) -> list[x509.Certificate]:
+def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     try:
-        count = pem.certificate_blocks(data)
-        found = x509.load_pem_x509_certificates(data)
-        for _, certificate in zip(range(count), found, strict=True):
-            # What can't be read shows when it is asked for: here, and not at signing.
-            _ = subject_of(certificate), issuer_of(certificate), extensions_of(certificate)
-    except pem.PemError as error:
-        raise UsageError(f"the certificate file, {error.cause}", error.remedy) from error
+        found = parse_certificates(data, "the certificate file")
+        for certificate in found:
+            _ = extensions_of(certificate)  # what can't be read shows when it is asked for: here, and not at signing
+    except ConfigError as error:
+        raise UsageError(error.cause, error.remedy) from error
     except UNREADABLE as error:
-        raise UsageError("the certificate file holds no certificate that can be read", "Give it in PEM.") from error
+        raise UsageError("the certificate file holds a broken certificate", "Give it in PEM.") from error
     return found
 
 
@@ -117,7 +117,7 @@ def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
         )
     keys.check_signer(certificate, f"the authority {name}")
     keys.check(certificate.public_key(), f"the authority {name}")
-    if not is_authority(certificate):
+    if not is_marked_as_ca(certificate):
         raise UsageError(f"{name} is not an authority's certificate", "Give one with basicConstraints CA:TRUE.")
     try:
         usage = extensions_of(certificate).get_extension_for_class(x509.KeyUsage).value
@@ -138,21 +138,11 @@ def _can_be_written(certificate: x509.Certificate) -> bool:
         return False
 
 
-def is_authority(certificate: x509.Certificate) -> bool:
-    """Whether basicConstraints say CA:TRUE; a self-signed X.509v1 certificate has none and is one all the same."""
-    if certificate.version is x509.Version.v1:
-        return subject_of(certificate) == issuer_of(certificate)
-    try:
-        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
-def _chain(certificate: x509.Certificate, others: list[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+def _chain(certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """The issuers from the nearest to the root, out of certificates in any order."""
     chain: list[x509.Certificate] = []
     while subject_of(certificate) != issuer_of(certificate):
-        issuer = next((other for other in others if _has_issued(other, certificate)), None)
+        issuer = next((other for other in others if has_issued(other, certificate)), None)
         if issuer is None or issuer in chain:
             raise UsageError(
                 f"the issuer of {subject_of(certificate).rfc4514_string()} is missing",
@@ -161,14 +151,6 @@ def _chain(certificate: x509.Certificate, others: list[x509.Certificate]) -> tup
         chain.append(issuer)
         certificate = issuer
     return tuple(chain)
-
-
-def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:

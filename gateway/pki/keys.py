@@ -15,11 +15,11 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from gateway.errors import UsageError
 from gateway.pki.words import KeyKind
+from gateway.x509.strength import MIN_RSA_BITS, weakness_of
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
-MIN_RSA_BITS: Final = 2048  # CA/Browser Forum S/MIME requirements 6.1.5
 MAX_RSA_BITS: Final = 8192  # beyond it a handshake costs the server tens of milliseconds
 _MIN_RSA_EXPONENT: Final = 65537
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
@@ -39,17 +39,16 @@ def make(kind: KeyKind) -> PrivateKey:
 def check(key: Any, place: str) -> PublicKey:
     """The public key, if it is one we sign. Raises `UsageError` that names `place`."""
     remedy = f"Use RSA of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits or an EC key on P-256, P-384 or P-521."
+    if not isinstance(key, PublicKey):
+        raise UsageError(f"{place}: this kind of key is not used", remedy)
+    if weakness := weakness_of(key):
+        raise UsageError(f"{place}: {weakness}, is not used", remedy)
     if isinstance(key, rsa.RSAPublicKey):
-        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-            raise UsageError(f"{place}: an RSA key of {key.key_size} bits is not used", remedy)
+        if key.key_size > MAX_RSA_BITS:
+            raise UsageError(f"{place}: an RSA key of {key.key_size} bits, above {MAX_RSA_BITS}, is not used", remedy)
         if key.public_numbers().e < _MIN_RSA_EXPONENT:
             raise UsageError(f"{place}: the RSA key's exponent {key.public_numbers().e} is too small", remedy)
-        return key
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in _CURVES:
-            raise UsageError(f"{place}: an EC key on {key.curve.name} is not used", remedy)
-        return key
-    raise UsageError(f"{place}: this kind of key is not used", remedy)
+    return key
 
 
 def check_signer(certificate: x509.Certificate, place: str) -> None:
@@ -85,17 +84,6 @@ def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SH
     if isinstance(key, rsa.RSAPrivateKey) or key.curve.key_size <= 256:
         return hashes.SHA256()
     return hashes.SHA384() if key.curve.key_size <= 384 else hashes.SHA512()
-
-
-def are_equal(one: Any, other: Any) -> bool:
-    """Whether two public keys are the same."""
-    return spki(one) == spki(other)
-
-
-def spki(key: Any) -> bytes:
-    """SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7)."""
-    data: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return data
 
 
 def spki_bits(key: Any) -> bytes:

@@ -18,11 +18,12 @@ from gateway.pki import issue, pkcs8
 from gateway.pki.authority import Authority, load
 from gateway.pki.desk import Desk
 from gateway.pki.files import read, write_private, write_public
-from gateway.pki.keys import are_equal, make
+from gateway.pki.keys import make
 from gateway.pki.ocsp import Signer
 from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KeyKind
 from gateway.stamps import Stamp, stamp_of
+from gateway.x509.keys import fits
 
 DAYS: Final = 30
 RENEW_BEFORE: Final = timedelta(days=10)
@@ -56,7 +57,7 @@ def load_signer(desk: Desk, name: str) -> Signer | None:
     except ValueError as error:
         raise UsageError(f"{certificate_file}: is no certificate", f"Run 'gateway ca ocsp {name}'.") from error
     key = pkcs8.load(read(key_file), None, str(key_file))
-    if not are_equal(key.public_key(), certificate.public_key()):
+    if not fits(key, certificate):
         raise UsageError(f"{key_file}: is not the key of {certificate_file}", f"Run 'gateway ca ocsp {name}'.")
     issuer = x509.load_der_x509_certificate(load(desk, name).certificate_der)
     return Signer(name, issuer, certificate, key)

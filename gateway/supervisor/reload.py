@@ -16,10 +16,12 @@ from gateway.config.problems import Problem
 from gateway.errors import ConfigError
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream_tls import upstream_tls
+from gateway.regular_files import read_regular
 from gateway.stamps import Stamp, stamp_of
 from gateway.supervisor.lists import ListStore, stored_lists
 from gateway.supervisor.snapshot import build_snapshot
 from gateway.tls.trust import is_url
+from gateway.x509.loading import MAX_FILE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def read_revision(
     """
     if source is None:
         try:
-            source = path.read_bytes()
+            source = read_regular(path, MAX_FILE_BYTES)
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", "name a readable configuration file with -c") from error
     loaded = load_with_warnings(path, source=source, is_serving=True, environ=variables)

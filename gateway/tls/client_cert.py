@@ -18,13 +18,14 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.errors import GatewayError
 from gateway.facts import Identity, Judgement, Reason
-from gateway.tls.trust import Trust, has_ca_flag
+from gateway.tls.trust import Trust
+from gateway.x509.authorities import has_ca_flag
 from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.name_constraints import check_names, constraints_on
@@ -32,11 +33,9 @@ from gateway.x509.names import IdentityError, fingerprint, identity_of, load_cer
 from gateway.x509.paths import PathError
 from gateway.x509.policies import check_policies
 from gateway.x509.status import Status
+from gateway.x509.strength import weakness_of_key, weakness_of_signature
 from gateway.x509.unreadable import UNREADABLE
 
-MIN_RSA_BITS: Final = 2048
-_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_DIGESTS: Final = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
 _CLIENT_AUTH: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
 Path = tuple[x509.Certificate, ...]
@@ -129,36 +128,10 @@ def _check_strength(leaf: x509.Certificate, path: Path) -> None:
     anchor = path[-1]
     for certificate in (leaf, *path):
         who = "the certificate" if certificate is leaf else f"the CA {_name(certificate)}"
-        if problem := _key_problem(certificate):
+        if problem := weakness_of_key(certificate):
             raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{who} has {problem}")
-        if certificate is not anchor and (problem := _digest_problem(certificate)):
+        if certificate is not anchor and (problem := weakness_of_signature(certificate)):
             raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{who} is signed with {problem}")
-
-
-def _key_problem(certificate: x509.Certificate) -> str | None:
-    try:
-        key = certificate.public_key()
-    except UNREADABLE:
-        return "a key of an unknown kind"
-    match key:
-        case rsa.RSAPublicKey():
-            return None if key.key_size >= MIN_RSA_BITS else f"an RSA key of {key.key_size} bits, below {MIN_RSA_BITS}"
-        case ec.EllipticCurvePublicKey():
-            return None if key.curve.name in _CURVES else f"a key on the curve {key.curve.name}"
-        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
-            return None
-        case _:
-            return "a key that is neither RSA, EC nor Ed25519"
-
-
-def _digest_problem(certificate: x509.Certificate) -> str | None:
-    try:
-        digest = certificate.signature_hash_algorithm
-    except UNREADABLE:
-        return "an unknown algorithm"
-    if digest is None or digest.name in _DIGESTS:  # None: Ed25519 and Ed448 have their own
-        return None
-    return f"{digest.name.upper()}, which is too weak"
 
 
 def _check_dates(identity: Identity, path: Path, now: datetime) -> None:

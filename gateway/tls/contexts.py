@@ -29,7 +29,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from gateway.config.model import Site
@@ -40,7 +40,8 @@ from gateway.tls.client_hello import ClientHello
 from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
 from gateway.tls.trust import Trust, load_trust
 from gateway.x509.fields import issuer_of, subject_of
-from gateway.x509.loading import ServerKey, load_certificates, load_private_key
+from gateway.x509.keys import fits
+from gateway.x509.loading import PrivateKey, load_certificates, load_private_key
 from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
@@ -150,8 +151,8 @@ def build_site(
     return SiteTls(site, silent, asking, asking_tls_1_2, trust, digest)
 
 
-def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: ServerKey) -> None:
-    if _spki(chain[0].public_key()) != _spki(key.public_key()):
+def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:
+    if not fits(key, chain[0]):
         raise ConfigError(
             f"{site.key}: the key does not belong to the first certificate in {site.certificate}",
             "put the server's own certificate first, and name its key",
@@ -163,10 +164,6 @@ def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: ServerKey) -
                 f" did not issue {subject_of(certificate).rfc4514_string()!r}",
                 "put the server's certificate first, then each one's issuer",
             )
-
-
-def _spki(key: object) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined,no-any-return]
 
 
 def _digest(
@@ -191,7 +188,7 @@ def _digest(
     return digest.digest()
 
 
-def _context(site: Site, chain: Sequence[x509.Certificate], key: ServerKey, protocols: Sequence[bytes]) -> SSL.Context:
+def _context(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey, protocols: Sequence[bytes]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)

@@ -15,19 +15,19 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
 from gateway.tls.revocation import CrlPolicy, Revocation
+from gateway.x509.authorities import is_ca
 from gateway.x509.ca_names import why_none_is_named
-from gateway.x509.fields import extensions_of, issuer_of, subject_of
-from gateway.x509.loading import load_certificates, read
+from gateway.x509.fields import subject_of
+from gateway.x509.loading import load_certificates, read_file
 from gateway.x509.name_matching import FoldedName, folded
+from gateway.x509.names import fingerprint_of
 from gateway.x509.paths import Paths
 from gateway.x509.revocation_list import RevocationList, parse_lists
 from gateway.x509.scoped_lists import by_scope
-from gateway.x509.unreadable import UNREADABLE
 
 # A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
 DAYS_BEFORE_END: Final = (1, 7, 30)
@@ -49,7 +49,7 @@ class Trust:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paths", Paths(self.anchors))
-        object.__setattr__(self, "anchor_fingerprints", frozenset(map(_fingerprint, self.anchors)))
+        object.__setattr__(self, "anchor_fingerprints", frozenset(map(fingerprint_of, self.anchors)))
 
     def warnings(self, now: datetime) -> tuple[str, ...]:
         """What an administrator should act on before, or after, clients are refused; a line each."""
@@ -104,7 +104,7 @@ def load_lists(
     problems: list[str] = []
     for source in sources:
         if not is_url(source):
-            lists += _checked_lists(read(Path(source)), source, anchors)
+            lists += _checked_lists(read_file(Path(source)), source, anchors)
         elif (data := fetched.get(source)) is None:
             problems.append(f"{source}: the revocation list has not been fetched yet")
         else:
@@ -141,29 +141,14 @@ def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
     """Every CA certificate of these files, each once. Raises `ConfigError` for one that is no CA's."""
     anchors: dict[str, x509.Certificate] = {}
     for path in paths:
-        for certificate in load_certificates(path):
+        for certificate in load_certificates(path, takes_der=True):
             if not is_ca(certificate):
                 raise ConfigError(
                     f"{path}: {_name(certificate)} is no CA certificate",
                     "name the certificate of the CA that issues client certificates",
                 )
-            anchors.setdefault(_fingerprint(certificate), certificate)
+            anchors.setdefault(fingerprint_of(certificate), certificate)
     return tuple(anchors.values())
-
-
-def is_ca(certificate: x509.Certificate) -> bool:
-    """True for a v3 certificate with basicConstraints CA:TRUE, and for a self-issued one of v1 (old roots)."""
-    if certificate.version is x509.Version.v1:
-        return issuer_of(certificate) == subject_of(certificate)
-    return has_ca_flag(certificate)
-
-
-def has_ca_flag(certificate: x509.Certificate) -> bool:
-    """True when basicConstraints says CA:TRUE (RFC 5280 section 4.2.1.9)."""
-    try:
-        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
-    except UNREADABLE:
-        return False
 
 
 def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str | None:
@@ -176,10 +161,6 @@ def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str 
         if end - now < timedelta(days=days):
             return f"{name} ends {end:%Y-%m-%d %H:%M} UTC, within {days} day{'s' if days > 1 else ''}; renew it"
     return None
-
-
-def _fingerprint(certificate: x509.Certificate) -> str:
-    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -1,4 +1,4 @@
-"""Certificates and keys from files as administrators have them; every failure is a `ConfigError` with a remedy.
+"""Certificates, keys and revocation lists from files; every failure is a `ConfigError` with a remedy.
 
 What this module keeps true: what leaves it was read whole, parsed whole and is not empty; a missing file is an
 error, never an empty list (CVE-2026-27586 was a missing CA file that meant the system's trust store).
@@ -7,7 +7,10 @@ error, never an empty list (CVE-2026-27586 was a missing CA file that meant the 
 from __future__ import annotations
 
 import re
+import stat
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,16 +20,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
 from gateway.errors import ConfigError
+from gateway.regular_files import NotRegularError, TooLargeError, read_regular
 from gateway.x509 import pem
 from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.unreadable import UNREADABLE
 
-# A bundle of every public CA has 250 KiB; a CRL of 100,000 entries has 4 MiB.
+# A bundle of every public CA has 250 KiB; the largest public revocation lists have some 30 MiB.
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 # RFC 7292 section 4: a SEQUENCE, of any length, that begins with the INTEGER 3.
 _PKCS12: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
+_CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+_DER_SEQUENCE: Final = b"\x30"  # every certificate, list and PKCS#12 file in DER begins with it
 
-ServerKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
 class tolerated_serials(warnings.catch_warnings):  # noqa: N801 - reads as a phrase
@@ -37,73 +43,116 @@ class tolerated_serials(warnings.catch_warnings):  # noqa: N801 - reads as a phr
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
 
 
-def read(path: Path) -> bytes:
-    """The file's bytes. Raises `ConfigError` when it is missing, unreadable, empty or above `MAX_FILE_BYTES`."""
+def read_file(path: Path) -> bytes:
+    """A regular file's bytes, at least one that isn't white space. Raises `ConfigError`."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes", "name the right file")
-        data = path.read_bytes()
+        data = read_regular(path, MAX_FILE_BYTES)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist", "put the file there, or correct the name") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder", "name a file") from error
+    except NotRegularError as error:
+        raise ConfigError(f"{path} is not a regular file", "name a file") from error
+    except TooLargeError as error:
+        raise ConfigError(f"{path} is {error.strerror}", "name the right file") from error
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", "name a file that the gateway's user can read") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", "let the gateway's user read it") from error
     if not data.strip():
-        raise ConfigError(f"{path}: the file is empty", "put the PEM text into it")
+        raise ConfigError(f"{path} is empty", "put the file's content there")
     return data
 
 
-def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    """Every certificate of a PEM file in its order, or the one of a DER file. Raises `ConfigError`."""
-    data = read(path)
+def is_readable_by_all(path: Path) -> bool:
+    """True where every user of the machine may read the file."""
     try:
-        return parse_certificates(data, path.name)
-    except pem.PemError as error:
-        raise ConfigError(f"{path}: {error.cause}", error.remedy) from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: not a readable certificate", _remedy(data, path.name)) from error
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
-def _remedy(data: bytes, name: str) -> str:
-    if _PKCS12.match(data):
-        return f"it is PKCS#12; take the certificate out: openssl pkcs12 -in {name} -clcerts -nokeys -out {name}.pem"
-    return "use PEM or DER certificates"
+def load_certificates(path: Path, *, takes_der: bool = False) -> tuple[x509.Certificate, ...]:
+    """Every certificate of a PEM file in its order, at least one. Raises `ConfigError`.
 
-
-def parse_certificates(data: bytes, name: str = "FILE") -> tuple[x509.Certificate, ...]:
-    """Certificates from PEM text or one DER certificate, their names and dates readable.
-
-    `name` is the file's. Raises `ValueError`, of which `PemError` says what is not whole.
+    `takes_der`: the file may hold one certificate in DER as well.
     """
-    count = pem.certificate_blocks(data, name) if b"-----BEGIN" in data else 1
-    with tolerated_serials():
-        try:
-            if b"-----BEGIN" in data:
-                found = tuple(x509.load_pem_x509_certificates(data))
-            else:
-                found = (x509.load_der_x509_certificate(data),)
-            for _, certificate in zip(range(count), found, strict=True):  # these parts are read when they are asked for
-                _ = subject_of(certificate), issuer_of(certificate), certificate.version, certificate.serial_number
-                _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        except UNREADABLE as error:
-            raise ValueError(str(error)) from error
+    return parse_certificates(read_file(path), str(path), name=path.name, takes_der=takes_der)
+
+
+def parse_certificates(
+    data: bytes, place: str, *, name: str = "FILE", takes_der: bool = False
+) -> tuple[x509.Certificate, ...]:
+    """As `load_certificates`, from what stands in `place`; `name` is the file's, for commands. Raises `ConfigError`."""
+    is_der = b"-----BEGIN" not in data and data.startswith(_DER_SEQUENCE)
+    if is_der and _PKCS12.match(data):
+        remedy = f"take the certificate out: openssl pkcs12 -in {name} -clcerts -nokeys -out {name}.pem"
+        raise ConfigError(f"{place} is PKCS#12", remedy)
+    if is_der and not takes_der:
+        raise ConfigError(f"{place} is not PEM", f"convert it: openssl x509 -inform DER -in {name} -out …")
+    with _mapped(place, "a broken certificate"):
+        count = 1 if is_der else pem.certificate_blocks(data, name)
+        if not count:
+            what = "a private key and no certificate" if b"PRIVATE KEY-----" in data else "no PEM certificate"
+            raise ConfigError(f"{place} holds {what}", "name a file that begins with -----BEGIN CERTIFICATE-----")
+        with tolerated_serials():
+            found = (x509.load_der_x509_certificate(data),) if is_der else tuple(x509.load_pem_x509_certificates(data))
+            for _, certificate in zip(range(count), found, strict=True):  # another number is a ValueError
+                _read_lazy_parts(certificate)
     return found
 
 
-def load_private_key(path: Path, password: str | None) -> ServerKey:
-    """A PEM private key, PKCS#8 or traditional, encrypted or not. Raises `ConfigError`.
+def load_private_key(path: Path, password: str | None = None, *, may_be_encrypted: bool = True) -> PrivateKey:
+    """The PEM file's private key; an empty password is none, and one that isn't needed is ignored.
 
-    An empty password counts as none, and one for a key that isn't encrypted does no harm.
+    `may_be_encrypted`: there is a setting for the password. Raises `ConfigError`.
     """
-    data = read(path)
-    secret = password.encode() if password else None
+    data = read_file(path)
+    if b"PRIVATE KEY-----" not in data:
+        raise ConfigError(f"{path} holds no PEM private key", "name a file that holds -----BEGIN … PRIVATE KEY-----")
+    is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
+    if is_encrypted and not may_be_encrypted:
+        raise ConfigError(f"{path} is encrypted", f"decrypt it: openssl pkey -in {path.name} -out …")
+    if is_encrypted and not password:
+        raise ConfigError(f"{path} is encrypted", "give its password with key_password: ${NAME}")
     try:
-        try:
-            key = serialization.load_pem_private_key(data, secret)
-        except TypeError:  # encrypted and no password, or the other way round
-            if secret is None:
-                raise ConfigError(f"{path}: the key is encrypted", "set key_password, best from ${NAME}") from None
-            key = serialization.load_pem_private_key(data, None)
+        secret = password.encode() if is_encrypted and password else None
+        key = serialization.load_pem_private_key(data, secret)
     except UNREADABLE as error:
-        remedy = "check key_password" if secret else "use a PEM private key"
-        raise ConfigError(f"{path}: not a readable private key ({error})", remedy) from error
-    if not isinstance(key, ServerKey):
-        raise ConfigError(f"{path}: not an RSA, EC or Ed25519 key", "make a key that TLS servers use")
+        if is_encrypted:
+            raise ConfigError(f"{path} cannot be decrypted", "correct key_password") from error
+        raise ConfigError(f"{path} holds a broken private key", "export it again as PEM") from error
+    if not isinstance(key, PrivateKey):
+        raise ConfigError(f"{path} holds a key that is neither RSA, EC nor Ed25519", "make a key that TLS servers use")
     return key
+
+
+def load_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
+    """Every revocation list of a PEM or DER file, at least one. Raises `ConfigError`."""
+    data = read_file(path)
+    with _mapped(str(path), "no readable revocation list"), tolerated_serials():
+        if b"-----BEGIN" in data and (count := pem.list_blocks(data)):
+            blocks = zip(range(count), _CRL_BLOCK.findall(data), strict=True)  # another number is a ValueError
+            return tuple(_parse_list(x509.load_pem_x509_crl, block) for _, block in blocks)
+        return (_parse_list(x509.load_der_x509_crl, data),)
+
+
+def _read_lazy_parts(certificate: x509.Certificate) -> None:
+    # These parts are read when they are asked for; a broken one should show here.
+    _ = certificate.version, certificate.serial_number
+    _ = subject_of(certificate).rfc4514_string(), issuer_of(certificate).rfc4514_string()
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
+def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: bytes) -> x509.CertificateRevocationList:
+    found = load(data)
+    _ = issuer_of(found).rfc4514_string(), found.last_update_utc, found.next_update_utc
+    return found
+
+
+@contextmanager
+def _mapped(place: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except pem.PemError as error:
+        raise ConfigError(f"{place}: {error.cause}", error.remedy) from error
+    except UNREADABLE as error:
+        raise ConfigError(f"{place} holds {what}", "put the right file there, whole and in PEM") from error

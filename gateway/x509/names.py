@@ -81,6 +81,11 @@ def identity_of(
         raise IdentityError("the certificate's names, dates or extensions are not readable") from error
 
 
+def fingerprint_of(certificate: x509.Certificate) -> str:
+    """As `fingerprint`, of a certificate that was read."""
+    return fingerprint(certificate.public_bytes(Encoding.DER))
+
+
 def fingerprint(der: bytes) -> str:
     """SHA-256 over the DER, lower-case hex."""
     return sha256(der).hexdigest()

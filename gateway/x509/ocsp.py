@@ -29,8 +29,10 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from gateway.errors import GatewayError
 from gateway.x509.der import SEQUENCE, content_of, elements
 from gateway.x509.fields import extensions_of, subject_bytes, subject_of
+from gateway.x509.keys import has_issued
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.status import Status
+from gateway.x509.strength import weakness_of, weakness_of_digest, weakness_of_signature
 from gateway.x509.unreadable import UNREADABLE
 
 # A signed answer with the responder's certificate has 2 KiB, with a post-quantum one 20.
@@ -47,10 +49,8 @@ MAX_REMEMBERED_SECONDS: Final = 3600.0
 # Without nextUpdate an answer is of now; asking for each request would be too much all the same.
 UNDATED_REMEMBERED_SECONDS: Final = 60.0
 
-_MIN_RSA_BITS: Final = 2048
-_DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 # In a CertID they name the issuer and prove nothing, so SHA-1 does as well.
-_ID_DIGESTS: Final = (hashes.SHA1, *_DIGESTS)
+_ID_DIGESTS: Final = (hashes.SHA1, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _BY_NAME: Final = 0xA1  # the ResponderID that is a name
 _STATUSES: Final = {
     ocsp.OCSPCertStatus.GOOD: Status.GOOD,
@@ -152,18 +152,15 @@ def _signers(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetim
     """Who may speak for the issuer: itself, and whom it certified with id-kp-OCSPSigning (RFC 6960 4.2.2.2)."""
     yield issuer
     for certificate in response.certificates[:MAX_RESPONDER_CERTIFICATES]:
+        if not has_issued(issuer, certificate):
+            continue
         try:
-            certificate.verify_directly_issued_by(issuer)
             usages = extensions_of(certificate).get_extension_for_class(x509.ExtendedKeyUsage).value
         except UNREADABLE:
             continue
         is_valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
-        if is_valid and ExtendedKeyUsageOID.OCSP_SIGNING in usages and _is_strongly_signed(certificate):
+        if is_valid and ExtendedKeyUsageOID.OCSP_SIGNING in usages and weakness_of_signature(certificate) is None:
             yield certificate
-
-
-def _is_strongly_signed(certificate: x509.Certificate) -> bool:
-    return isinstance(certificate.signature_hash_algorithm, (*_DIGESTS, type(None)))
 
 
 def _is_named(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
@@ -181,13 +178,13 @@ def _check_key(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
     """Raises `OcspError` for a key or digest that can be forged, and `InvalidSignature`."""
     key, digest = signer.public_key(), response.signature_hash_algorithm
     signature, signed = response.signature, response.tbs_response_bytes
-    if digest is not None and not isinstance(digest, _DIGESTS):
+    if weakness_of_digest(digest) is not None:
         raise OcspError("the answer is signed with a digest that can be forged", "let the responder use SHA-256")
+    if weakness := weakness_of(key):
+        raise OcspError(f"the responder has {weakness}", "give it a key of RSA-2048, P-256 or better")
     match key:
         case rsa.RSAPublicKey() if (
-            digest is not None
-            and key.key_size >= _MIN_RSA_BITS
-            and response.signature_algorithm_oid != SignatureAlgorithmOID.RSASSA_PSS
+            digest is not None and response.signature_algorithm_oid != SignatureAlgorithmOID.RSASSA_PSS
         ):
             key.verify(signature, signed, padding.PKCS1v15(), digest)
         case ec.EllipticCurvePublicKey() if digest is not None:

@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from gateway.errors import GatewayError
-from gateway.x509.fields import extensions_of, issuer_of, subject_of
+from gateway.x509.authorities import is_constrained
+from gateway.x509.fields import issuer_of, subject_of
+from gateway.x509.keys import has_issued
 from gateway.x509.names import MAX_CERTIFICATE_BYTES
 from gateway.x509.unreadable import UNREADABLE
 
@@ -65,7 +67,7 @@ class Paths:
         self._below_anchors: tuple[x509.Certificate, ...] = ()
         self._keys = _keys_by_name(_load(anchor.public_bytes(Encoding.DER)) for anchor in anchors)
         below = _issued_by_others(anchors)
-        if any(_is_constrained(issuer) for issuer in below.values()):
+        if any(is_constrained(issuer, if_unreadable=True) for issuer in below.values()):
             self._top_anchors = tuple(anchor for anchor in anchors if anchor not in below)
             self._below_anchors = tuple(below)
             self._top = _store(self._top_anchors, crypto.X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME)
@@ -137,17 +139,9 @@ def _issued_by_others(anchors: Sequence[x509.Certificate]) -> dict[x509.Certific
     found: dict[x509.Certificate, x509.Certificate] = {}
     for anchor in anchors:
         for issuer in by_name.get(issuer_of(anchor), ()) if issuer_of(anchor) != subject_of(anchor) else ():
-            if _has_issued(issuer, anchor) and (anchor not in found or _is_constrained(issuer)):
+            if has_issued(issuer, anchor) and (anchor not in found or is_constrained(issuer, if_unreadable=True)):
                 found[anchor] = issuer
     return found
-
-
-def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except UNREADABLE:
-        return False
-    return True
 
 
 def _keys_by_name(authorities: Iterable[crypto.X509]) -> dict[int, set[bytes]]:
@@ -226,7 +220,7 @@ def _signers(
     known = list(ends)
     for issuer in known:  # grows meanwhile
         for certificate, named in pairs:
-            if named == issuer and _has_issued(issuer, certificate):
+            if named == issuer and has_issued(issuer, certificate):
                 if certificate not in signers:
                     known.append(certificate)
                 signers.setdefault(certificate, []).append(issuer)
@@ -246,16 +240,6 @@ def _first_valid(ways: Sequence[_Way], leaf: crypto.X509, now: datetime | None) 
             except crypto.X509StoreContextError as error:
                 failures.append(error)
     raise PathError(_words(failures[-1])) from failures[-1]
-
-
-def _is_constrained(certificate: x509.Certificate) -> bool:
-    try:
-        extensions_of(certificate).get_extension_for_class(x509.NameConstraints)
-    except x509.ExtensionNotFound:
-        return False
-    except UNREADABLE:
-        return True  # what can't be read may be one
-    return True
 
 
 def _chain(chain_der: Sequence[bytes]) -> list[crypto.X509]:

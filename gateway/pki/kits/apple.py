@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKC
 
 from gateway.errors import UsageError
 from gateway.pki import pkcs8
-from gateway.pki.keys import PrivateKey, are_equal
+from gateway.pki.keys import PrivateKey
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.words import KitKind
 from gateway.x509.fields import subject_of
+from gateway.x509.keys import fits
 from gateway.x509.unreadable import UNREADABLE
 
 _SUFFIX: Final = ".mobileconfig"
@@ -57,7 +58,7 @@ def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: by
     if b"ENCRYPTED" in key_pem:
         raise UsageError(f"{place}: the signing key is encrypted", "Give it as 'openssl pkey -in FILE' writes it.")
     key = pkcs8.load(key_pem, None, place)
-    if not are_equal(key.public_key(), certificate.public_key()):
+    if not fits(key, certificate):
         raise UsageError(f"{place}: is not the signing certificate's key", "Give the two files of one certificate.")
     return [_signed(file, certificate, key, chain) if file.name.endswith(_SUFFIX) else file for file in files]
 

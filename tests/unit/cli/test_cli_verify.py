@@ -95,7 +95,7 @@ def test_what_is_no_time_cannot_be_used(run, text):
 
 
 def test_a_missing_file_cannot_be_used(run):
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="does not exist"):
         run(ROOT.issue(), ca="missing.pem")
 
 

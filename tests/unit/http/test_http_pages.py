@@ -213,7 +213,7 @@ def test_own_templates_stand_in_by_reason_then_by_status(tmp_path: Path) -> None
         ("403.html", b"$titel", r"\$titel is no placeholder"),
         ("403.html", b"costs $ 5", "begins no placeholder"),
         ("403.html", b"\xff", "not UTF-8"),
-        ("403.html", b"a" * (MAX_TEMPLATE_BYTES + 1), "longer than"),
+        ("403.html", b"a" * (MAX_TEMPLATE_BYTES + 1), "larger than"),
     ],
 )
 def test_a_template_that_cannot_be_used_ends_the_start(tmp_path: Path, name: str, content: bytes, error: str) -> None:

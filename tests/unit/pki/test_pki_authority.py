@@ -21,6 +21,7 @@ from gateway.pki import authority, crl, files, intake, keys, lifecycle, pkcs8
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import Purpose, RevocationReason
 from gateway.pki.words import KeyKind
+from gateway.x509.authorities import is_marked_as_ca
 from gateway.x509.fields import subject_of
 from gateway.x509.serials import serial_text
 
@@ -297,7 +298,7 @@ def test_an_authority_is_not_taken_in_from_a_part_of_its_file(desk, old):
     own = (old / "rootCA.pem").read_bytes()
     trusted = own.replace(b" CERTIFICATE-", b" TRUSTED CERTIFICATE-")
     for part in ((own + own)[:-120], own + own[:3], own + own[:-3], own + trusted):
-        with pytest.raises(UsageError, match=r"^the certificate file, line \d+: "):
+        with pytest.raises(UsageError, match=r"^the certificate file: line \d+: "):
             _take_in(desk, old, certificate_pem=part, now=_after(old))
     assert not desk.file("old", "key").exists()
 
@@ -394,7 +395,7 @@ def test_what_is_not_taken_in(desk):
     )
     no_lists = Ca.make(extensions=[*ca_extensions(), (usage, True)])
     cases = [
-        (b"", good, "holds no certificate"),
+        (b"", good, "holds no PEM certificate"),
         (_pem(Ca.make(not_after=NOW - DAY)), good, "expired on 2026-11-23"),
         (_pem(Ca.make(extensions=())), good, "is not an authority's certificate"),
         (
@@ -439,9 +440,9 @@ def test_an_authority_that_cannot_be_read_is_not_taken_in(desk):
         _raw("2.5.29.17", bytes.fromhex("30058703313233")),  # an address of three bytes
     ):
         broken = Ca(build(name, public, name, ca.key, extensions=[*ca_extensions(), extension]), ca.key)
-        with pytest.raises(UsageError, match="no certificate that can be read"):
+        with pytest.raises(UsageError, match="holds a broken certificate"):
             _take(desk, _pem(broken), ca)
-    with pytest.raises(UsageError, match="no certificate that can be read"):
+    with pytest.raises(UsageError, match="holds a broken certificate"):
         _take(desk, of_version_six(ca.certificate), ca)
     assert not desk.file("taken", "key").exists()
 
@@ -550,7 +551,7 @@ def test_a_v1_root_counts_as_an_authority(desk, tmp_path):
     openssl("req", "-new", "-key", "v1.key", "-subj", "/CN=V1 Root", "-out", "v1.csr", cwd=tmp_path)
     openssl("x509", "-req", "-in", "v1.csr", "-signkey", "v1.key", "-days", "99", "-out", "v1.pem", cwd=tmp_path)
     certificate = x509.load_pem_x509_certificate((tmp_path / "v1.pem").read_bytes())
-    assert intake.is_authority(certificate) is (certificate.version is x509.Version.v1)
+    assert is_marked_as_ca(certificate) is (certificate.version is x509.Version.v1)
     given = intake.Intake(
         name="v1",
         certificate_pem=(tmp_path / "v1.pem").read_bytes(),

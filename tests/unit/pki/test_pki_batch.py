@@ -18,6 +18,7 @@ from gateway.pki.csv_users import CsvError
 from gateway.pki.registry import certificates
 from gateway.pki.registry.records import Purpose, RevocationReason, State
 from gateway.pki.words import KeyKind, P12Format
+from gateway.x509.keys import are_equal
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_each_user_gets_a_file_that_the_password_opens(desk, corp, run, tmp_path
         data = (tmp_path / "out" / line.file).read_bytes()
         key, certificate = pkcs12.open_(data, line.password, "here")
         assert certificate.fingerprint(hashes.SHA256()).hex() == record.fingerprint
-        assert keys.are_equal(key.public_key(), certificate.public_key())
+        assert are_equal(key.public_key(), certificate.public_key())
         assert line.serial == record.serial
     assert records[1].not_after == NOW + 10 * DAY
     for path in (tmp_path / "out").iterdir():

@@ -97,6 +97,13 @@ def test_a_link_is_replaced_not_followed(tmp_path):
     assert (tmp_path / "elsewhere").read_bytes() == b"before"
 
 
+def test_a_fifo_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for read in (files.read, files.read_secret):
+        with pytest.raises(UsageError, match="cannot be read: not a regular file"):
+            read(tmp_path / "fifo")
+
+
 def test_a_file_may_have_so_many_bytes(tmp_path):
     path = tmp_path / "large"
     with path.open("wb") as file:

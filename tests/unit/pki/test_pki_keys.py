@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from gateway.errors import UsageError
 from gateway.pki import key_pool, keys, passwords, pkcs8
 from gateway.pki.words import KeyKind
+from gateway.x509.keys import are_equal, spki
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_a_p521_key_signs_with_sha512():
     [
         (rsa.generate_private_key(65537, 1024), "RSA key of 1024 bits"),  # noqa: S505 - refused
         (rsa.generate_private_key(3, 2048), "exponent 3 is too small"),
-        (ec.generate_private_key(ec.SECP192R1()), "EC key on secp192r1"),
+        (ec.generate_private_key(ec.SECP192R1()), "a key on the curve secp192r1"),
         (ed25519.Ed25519PrivateKey.generate(), "this kind of key"),
         (dsa.generate_private_key(2048), "this kind of key"),
     ],
@@ -75,7 +76,7 @@ def test_openssl_opens_what_we_encrypt(tmp_path, passphrase):
     loaded = pkcs8.load(pem, passphrase, "here")
     plain = loaded.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     assert plain.endswith(done.stdout[-32:])
-    assert keys.are_equal(loaded.public_key(), key.public_key())
+    assert are_equal(loaded.public_key(), key.public_key())
     assert pkcs8.encrypt(key, passphrase) != pem
 
 
@@ -146,7 +147,7 @@ def test_a_password_of_ones_own_has_eight_characters():
 def test_keys_come_from_processes(processes):
     with key_pool.keys(KeyKind.RSA_2048, 5, processes) as made:
         found = list(made)
-    assert len({keys.spki(key.public_key()) for key in found}) == 5
+    assert len({spki(key.public_key()) for key in found}) == 5
     assert {key.key_size for key in found} == {2048}
 
 

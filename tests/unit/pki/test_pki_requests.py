@@ -15,6 +15,7 @@ from support.pki import rsa_key
 
 from gateway.errors import UsageError
 from gateway.pki import issue, keys, requests
+from gateway.x509.keys import are_equal
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -36,7 +37,7 @@ def test_an_honest_request_has_nothing_ignored():
     identifier = x509.SubjectKeyIdentifier.from_public_key(KEY.public_key())
     data = _request(names, basic, identifier, subject="1.2.840.113549.1.9.1=alice@example.com", encoding=Encoding.DER)
     assert _read(data).ignored == ()
-    assert keys.are_equal(_read(data).key, KEY.public_key())
+    assert are_equal(_read(data).key, KEY.public_key())
 
 
 def test_wishes_are_told_and_not_granted(desk, corp):
@@ -62,7 +63,7 @@ def test_wishes_are_told_and_not_granted(desk, corp):
     assert not made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert list(names) == [x509.RFC822Name("alice@example.com")]
-    assert keys.are_equal(made.public_key(), KEY.public_key())
+    assert are_equal(made.public_key(), KEY.public_key())
 
 
 def test_without_an_address_every_name_is_foreign():

@@ -111,4 +111,4 @@ def test_a_server_certificate_is_told_once_for_all_its_sites(caplog, tmp_path):
     assert lines(caplog) == [f"{path}: the certificate 'CN=mail' ends 2026-11-30 12:00 UTC, within 7 days; renew it"]
     path.unlink()
     Bulletin().follow(snapshot(trust, certificate=path))
-    assert lines(caplog) == [f"{path}: No such file or directory"]
+    assert lines(caplog) == [f"{path} does not exist"]

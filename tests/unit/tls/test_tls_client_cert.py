@@ -27,10 +27,11 @@ from support.pki import (
 from gateway.clock import now as real_now
 from gateway.errors import GatewayError
 from gateway.facts import Judgement, Reason
-from gateway.tls.client_cert import _check_authorities, _digest_problem, judge
+from gateway.tls.client_cert import _check_authorities, judge
 from gateway.tls.trust import Trust, load_anchors, make_trust
 from gateway.x509.loading import load_certificates
 from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
+from gateway.x509.strength import weakness_of_signature
 
 ROOT = Ca.make()
 
@@ -207,8 +208,8 @@ def test_a_signature_algorithm_that_nobody_knows_is_a_problem():
         def signature_hash_algorithm(self):
             raise UnsupportedAlgorithm("1.2.3")
 
-    assert _digest_problem(Odd()) == "an unknown algorithm"
-    assert _digest_problem(ROOT.certificate) is None
+    assert weakness_of_signature(Odd()) == "an unknown algorithm"
+    assert weakness_of_signature(ROOT.certificate) is None
 
 
 def test_a_ca_that_only_openssl_can_read_is_untrusted():

@@ -172,8 +172,8 @@ def test_a_chain_of_one_name_by_one_key_ends_at_the_bound_of_ways(monkeypatch):
 
 def test_a_key_that_only_the_client_vouches_for_checks_no_signature(monkeypatch):
     checked = []
-    real = paths._has_issued
-    monkeypatch.setattr(paths, "_has_issued", lambda issuer, child: checked.append(issuer) or real(issuer, child))
+    real = paths.has_issued
+    monkeypatch.setattr(paths, "has_issued", lambda issuer, child: checked.append(issuer) or real(issuer, child))
     roots = [Ca.make(NAME), Ca.make(NAME)]
     built = Paths(anchors_of(*roots))
     stranger = Ca.make(NAME).issue_ca(MIDDLE)

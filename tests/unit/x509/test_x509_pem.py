@@ -3,7 +3,6 @@
 import pytest
 from support.pki import Ca
 
-from gateway.config import files
 from gateway.errors import ConfigError
 from gateway.x509 import loading, pem
 from gateway.x509.revocation_list import parse_lists
@@ -29,9 +28,8 @@ def whole_at(offset, first, whole):
 @pytest.mark.parametrize(
     ("load", "data"),
     [
-        (files.load_certificates, BUNDLE),
         (loading.load_certificates, BUNDLE),
-        (files.load_revocation_lists, LISTS),
+        (loading.load_revocation_lists, LISTS),
         (lists_of_url, LISTS),
     ],
 )
@@ -55,19 +53,17 @@ def test_a_file_without_its_beginning_is_refused(tmp_path):
             loading.load_certificates(path)
 
 
-@pytest.mark.parametrize("load", [files.load_certificates, loading.load_certificates])
-def test_a_trusted_certificate_is_named_with_its_line_and_remedy(tmp_path, load):
+def test_a_trusted_certificate_is_named_with_its_line_and_remedy(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_bytes(ONE + TRUSTED)
     with pytest.raises(ConfigError) as raised:
-        load(path)
+        loading.load_certificates(path)
     line = ONE.count(b"\n") + 1
     assert raised.value.cause == f"{path}: line {line}: a TRUSTED CERTIFICATE block, which is not read"
     assert raised.value.remedy.endswith("openssl x509 -in ca.pem -out …")
 
 
-@pytest.mark.parametrize("load", [files.load_certificates, loading.load_certificates])
-def test_what_may_stand_beside_certificates_still_may(tmp_path, load):
+def test_what_may_stand_beside_certificates_still_may(tmp_path):
     path = tmp_path / "all.pem"
     old_label = TWO.replace(b" CERTIFICATE-", b" X509 CERTIFICATE-")
     request = b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
@@ -83,7 +79,7 @@ def test_what_may_stand_beside_certificates_still_may(tmp_path, load):
     )
     for data in (text, text.replace(b"\n", b"\r\n"), text.replace(b"\n", b" \n")):
         path.write_bytes(data)
-        assert [found.subject for found in load(path)] == [A.certificate.subject, B.certificate.subject]
+        assert loading.load_certificates(path) == (A.certificate, B.certificate)
 
 
 @pytest.mark.parametrize(

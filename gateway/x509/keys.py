@@ -1,0 +1,38 @@
+"""Keys that belong together: whether two are the same, and whether one made a certificate's signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.x509.unreadable import UNREADABLE
+
+
+def spki(key: Any) -> bytes:
+    """A public key's SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7)."""
+    data: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return data
+
+
+def are_equal(one: Any, other: Any) -> bool:
+    """Whether two public keys are the same."""
+    return spki(one) == spki(other)
+
+
+def fits(key: Any, certificate: x509.Certificate) -> bool:
+    """True where the private key is the certificate's. A key that can't be read fits none."""
+    try:
+        return are_equal(key.public_key(), certificate.public_key())
+    except UNREADABLE:
+        return False
+
+
+def has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """True where the certificate names the issuer, and the issuer's key made its signature."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except UNREADABLE:
+        return False
+    return True
