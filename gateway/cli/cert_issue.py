@@ -97,7 +97,7 @@ def server(  # noqa: PLR0913 - a command's options
     from gateway.pki import issue as desk_issue  # noqa: PLC0415 - the same
     from gateway.pki import keys  # noqa: PLC0415 - the same
     from gateway.pki.delivery import Delivery  # noqa: PLC0415 - the same
-    from gateway.pki.names import file_stem  # noqa: PLC0415 - the same
+    from gateway.pki.file_names import file_stem  # noqa: PLC0415 - the same
 
     names = host_names.check(hosts)
     order = desk_issue.Order(
@@ -170,10 +170,12 @@ def _key(csr: Path | None, email: str, kind: KeyKind) -> tuple[PrivateKey | None
 def _issue(desk: Desk, signer: Authority, order: Order, key: tuple[PrivateKey | None, PublicKey], files: Files) -> None:
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import issue as desk_issue  # noqa: PLC0415 - the same
-    from gateway.pki.names import file_stem  # noqa: PLC0415 - the same
+    from gateway.pki.file_names import file_stem  # noqa: PLC0415 - the same
 
     own, public = key
-    delivery = files.delivery(file_stem(order.email, order.device, _LABELS.get(order.purpose)), own)
+    delivery = files.delivery(
+        file_stem(order.email or order.common_name, order.device, _LABELS.get(order.purpose)), own
+    )
     issued = desk_issue.issue(desk, signer, order, own or public, clock.now(), delivery)
     files.report(delivery, issued)
 

@@ -115,8 +115,8 @@ def _key(
 
 def _delivery(files: Files, old: CertificateRecord, own: PrivateKey | None) -> Delivery:
     from gateway.pki.delivery import Delivery  # noqa: PLC0415 - heavy, see app
-    from gateway.pki.names import file_stem  # noqa: PLC0415 - the same
+    from gateway.pki.file_names import file_stem  # noqa: PLC0415 - the same
 
     if old.purpose is Purpose.SERVER:
         return Delivery(folder=files.out, stem=file_stem(old.common_name), key=own)
-    return files.delivery(file_stem(old.email, old.device), own)
+    return files.delivery(file_stem(old.email or old.common_name, old.device), own)

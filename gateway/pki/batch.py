@@ -25,9 +25,10 @@ from gateway.pki import constraints, crl, csv_users, issue, key_pool, logins, pa
 from gateway.pki.authority import Authority
 from gateway.pki.csv_users import UserRow
 from gateway.pki.desk import Desk
+from gateway.pki.file_names import file_stem
 from gateway.pki.files import PRIVATE_MODE, make_folder, read, write_private
 from gateway.pki.keys import PrivateKey
-from gateway.pki.names import check_text, file_stem, name_key
+from gateway.pki.names import check_text, name_key
 from gateway.pki.password_list import PasswordLine, PasswordList
 from gateway.pki.registry import certificates
 from gateway.pki.registry.records import CertificateRecord, Purpose, State

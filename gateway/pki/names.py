@@ -6,7 +6,6 @@ An e-mail address is a dot-atom of ASCII before an LDH domain: what RFC 5280 all
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from typing import Final
@@ -17,8 +16,6 @@ MAX_COMMON_NAME_CHARACTERS: Final = 64  # ub-common-name, RFC 5280 appendix A.1
 MAX_LOCAL_PART_CHARACTERS: Final = 64  # RFC 5321 section 4.5.3.1.1
 MAX_DOMAIN_CHARACTERS: Final = 253  # RFC 1035 section 2.3.4, without the root's dot
 MAX_AUTHORITY_NAME_CHARACTERS: Final = 63
-# File names have 255 bytes at most; a serial, a suffix and the mark of a file that is being written come on top.
-MAX_STEM_CHARACTERS: Final = 160
 
 _ATEXT: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"  # RFC 5322 section 3.2.3
 _LOCAL_PART: Final = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
@@ -27,7 +24,6 @@ _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _AUTHORITY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 # With these a spreadsheet's formula begins, and for a shell an option, also wide or small.
 FORMULA_STARTS: Final = "=+-@＝＋－＠﹦﹢﹣﹫−"
-_UNSAFE_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9@._+-]+")
 
 
 def check_domain(text: str) -> str:
@@ -97,16 +93,6 @@ def name_key(common_name: str) -> str:
 def domain_of(email: str) -> str:
     """The domain of an address that was checked."""
     return email.rpartition("@")[2]
-
-
-def file_stem(*parts: str | None) -> str:
-    """A file name's beginning made of names: no separators, no hidden files, no options."""
-    joined = "-".join(part for part in parts if part)
-    stem = _UNSAFE_IN_FILE_NAMES.sub("_", joined).lstrip(".-") or "certificate"
-    if len(stem) <= MAX_STEM_CHARACTERS:
-        return stem
-    # Two long names that begin alike are still two files.
-    return f"{stem[:MAX_STEM_CHARACTERS]}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
 
 
 def _shown(text: str) -> str:

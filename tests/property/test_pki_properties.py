@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.desk import NOW
 
 from gateway.errors import UsageError
-from gateway.pki import csv_users, names, ocsp, password_list, requests
+from gateway.pki import csv_users, file_names, names, ocsp, password_list, requests
 from gateway.pki.registry.certificates import MAX_SERIAL_BITS, parse_serial
 from gateway.x509.serials import serial_text
 
@@ -102,9 +102,9 @@ def test_an_address_is_clean_or_refused(text):
     assert not re.search(r"[\s,;\"<>]", email)
 
 
-@given(st.lists(TEXT | st.none(), max_size=3))
-def test_a_file_name_never_leaves_its_folder(parts):
-    stem = names.file_stem(*parts)
+@given(TEXT, TEXT | st.none(), st.sampled_from((None, *file_names.USES)))
+def test_a_file_name_never_leaves_its_folder(name, device, use):
+    stem = file_names.file_stem(name, device, use)
     assert re.fullmatch(r"[A-Za-z0-9@_+][A-Za-z0-9@._+-]*", stem)
 
 

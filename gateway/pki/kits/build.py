@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, assert_never
 
-from gateway.errors import UsageError
-from gateway.pki.files import make_folder, write_private, write_public
+from gateway.errors import OperationError, UsageError
+from gateway.pki.files import make_folder, read, write_private, write_public
 from gateway.pki.kits import apple, programs, windows
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.kits.letter import letter
@@ -41,8 +41,12 @@ def with_password(person: Person, password: str) -> Person:
 
 
 def write(files: list[KitFile], folder: Path) -> list[Path]:
-    """Write a kit; its paths. Raises `OperationError`."""
+    """Write a kit; its paths. Raises `OperationError`, also where another authority's kit or host's policy is there."""
     make_folder(folder, FOLDER_MODE)
+    for file in files:
+        path = folder / file.name
+        if file.is_common and path.exists() and read(path) != file.data:
+            raise OperationError(f"{path}: belongs to a kit for another root or host", "Name another --out folder.")
     for file in files:
         (write_private if file.is_secret else write_public)(folder / file.name, file.data)
     return [folder / file.name for file in files]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.pki.names import file_stem
+from gateway.pki.file_names import file_stem, is_ordinary
 from gateway.pki.registry.claims import SLOTS
 from gateway.pki.registry.records import Purpose
+
+# Uses that stand in an identifier, after the person.
+_LABELS: Final = tuple("-".join(uses) for uses in SLOTS.values() if "login" not in uses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +60,17 @@ class Person:
     def identifier(self) -> str:
         """A name that stays through renewals, so that a new kit takes the old one's place: `com.example.mail.alice`.
 
+        Addresses of another domain than the host's are whole in it.
+
         A certificate for mail alone has another, so that it stands beside the one for logging in.
         """
+        local, _, domain = self.email.lower().rpartition("@")
+        parent = self.host.partition(".")[2]
+        is_own = domain == (parent if "." in parent else self.host) and is_ordinary(self.email)
+        # Another domain's alice, or an alice.signing, is somebody else.
+        is_told_apart = not is_own or any(local.endswith(f".{label}") for label in _LABELS)
         host = ".".join(reversed(self.host.split(".")))
-        return ".".join((host, file_stem(self.email.rpartition("@")[0]).lower(), *self._label))
+        return ".".join((host, file_stem(self.email).lower() if is_told_apart else local, *self._label))
 
     def uuid(self, part: str) -> UUID:
         """A UUID for a part of the kit, the same in every kit for this address, host and use."""
@@ -72,11 +83,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class KitFile:
-    """A file of a kit. A secret one is for its owner's eyes alone."""
+    """A file of a kit. A secret one is for its owner's eyes alone; a common one is the same for every person."""
 
     name: str
     data: bytes = field(repr=False)
     is_secret: bool = False
+    is_common: bool = False
 
 
 def p12_file(person: Person) -> KitFile:
@@ -87,4 +99,4 @@ def p12_file(person: Person) -> KitFile:
 def root_file(person: Person, *, is_pem: bool = True) -> KitFile:
     """The root's certificate: PEM as `.crt`, DER as `.cer`, which Windows and Android open."""
     encoding, suffix = (Encoding.PEM, "crt") if is_pem else (Encoding.DER, "cer")
-    return KitFile(f"root.{suffix}", person.root.public_bytes(encoding))
+    return KitFile(f"root.{suffix}", person.root.public_bytes(encoding), is_common=True)

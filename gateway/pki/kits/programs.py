@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from cryptography.x509.oid import NameOID
@@ -16,7 +17,7 @@ def chrome(person: Person) -> list[KitFile]:
     chosen = {"ISSUER": {"CN": str(issuer[0].value)}} if issuer else {}
     choice = json.dumps({"pattern": f"https://{person.host}", "filter": chosen}, ensure_ascii=False)
     return [
-        _json("chrome-policy.json", {"AutoSelectCertificateForUrls": [choice]}),
+        _common("chrome-policy.json", {"AutoSelectCertificateForUrls": [choice]}),
         p12_file(person),
         root_file(person),
     ]
@@ -31,7 +32,7 @@ def mozilla(person: Person) -> list[KitFile]:
             "Preferences": {"security.default_personal_cert": {"Value": "Select Automatically", "Status": "default"}},
         }
     }
-    return [_json("policies.json", policies), p12_file(person), root]
+    return [_common("policies.json", policies), p12_file(person), root]
 
 
 def android(person: Person) -> list[KitFile]:
@@ -45,6 +46,10 @@ def android(person: Person) -> list[KitFile]:
         "exchange_login_certificate_alias": person.name,
     }
     return [_json(f"{person.stem}-gmail.json", managed), p12_file(person), root_file(person, is_pem=False)]
+
+
+def _common(name: str, document: Any) -> KitFile:
+    return replace(_json(name, document), is_common=True)
 
 
 def _json(name: str, document: Any) -> KitFile:

@@ -16,8 +16,9 @@ from support.desk import NOW, PASSPHRASE, Files, issue_to, make_authority
 from support.pki import Ca, ec_key, of_version_six
 from support.pki import build as make_certificate
 
-from gateway.errors import UsageError
+from gateway.errors import OperationError, UsageError
 from gateway.pki import authority, lifecycle
+from gateway.pki.file_names import file_stem
 from gateway.pki.kits import apple, build
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.registry import certificates
@@ -25,6 +26,9 @@ from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KitKind
 
 PASSWORD = "it's-a-secret"
+
+
+STEM = file_stem("o'neil@example.com")
 
 
 def _person(issued, **options):
@@ -59,7 +63,7 @@ def _profile(person, kind=KitKind.IOS, **options):
 def test_an_iphone_gets_certificate_root_and_account(person):
     document, parts = _profile(person)
     assert (document["PayloadType"], document["PayloadVersion"]) == ("Configuration", 1)
-    assert document["PayloadIdentifier"] == "com.example.mail.o_neil"
+    assert document["PayloadIdentifier"] == f"com.example.mail.{STEM}"
     assert set(parts) == {"root", "pkcs1", "pkcs12", "account"}
     assert x509.load_der_x509_certificate(parts["root"]["PayloadContent"]) == person.root
     assert x509.load_der_x509_certificate(parts["pkcs1"]["PayloadContent"]) == person.chain[0]
@@ -134,6 +138,20 @@ def test_a_renewal_takes_the_old_profiles_place(desk, person):
     assert names(before) != names(_profile(replace(person, email="other@example.com"))[0])
 
 
+def test_identifiers_of_ordinary_addresses_are_short_and_no_two_people_share_one(person):
+    def identifier(email, **options):
+        return replace(person, email=email, **options).identifier
+
+    assert identifier("Alice.B+x@example.com") == "com.example.mail.alice.b+x"
+    assert identifier("alice@example.com", host="example.com") == "com.example.alice"
+    assert identifier("alice@example.com", purpose=Purpose.SMIME_SIGNING) == "com.example.mail.alice.signing"
+    assert identifier("alice@example.org") == "com.example.mail.alice@example.org"
+    emails = ("alice@example.com", "alice@mail.example.com", "alice@example.org", "a!b@example.com", "a#b@example.com")
+    found = [identifier(email) for email in (*emails, "alice.signing@example.com")]
+    found.append(identifier("alice@example.com", purpose=Purpose.SMIME_SIGNING))
+    assert len(set(found)) == len(found)
+
+
 def test_a_public_root_is_left_out(person):
     assert "root" not in _profile(person, has_root=False)[1]
     assert "pkcs1" in _profile(person, has_root=False)[1]
@@ -172,11 +190,12 @@ def test_signing_files_that_cannot_be_used():
 
 def test_windows_gets_a_script_that_quotes_what_people_are_called(person):
     files = {file.name: file for file in build.build(replace(person, email="o'neil’s@example.com"), KitKind.WINDOWS)}
-    script = files["o_neil_s@example.com.ps1"]
+    stem = file_stem("o'neil’s@example.com")
+    script = files[f"{stem}.ps1"]
     assert script.data.startswith(b"\xef\xbb\xbf")
     text = script.data.decode("utf-8-sig")
     assert "\n" not in text.replace("\r\n", "")
-    assert "Import-PfxCertificate -FilePath '.\\o_neil_s@example.com.p12'" in text
+    assert f"Import-PfxCertificate -FilePath '.\\{stem}.p12'" in text
     assert "Import-Certificate -FilePath '.\\root.cer'" in text
     assert "Read-Host -AsSecureString" in text
     assert "'Open https://mail.example.com/ in Edge or Chrome" in text
@@ -186,7 +205,7 @@ def test_windows_gets_a_script_that_quotes_what_people_are_called(person):
     assert "In Outlook" in mail
     assert not script.is_secret
     assert x509.load_der_x509_certificate(files["root.cer"].data) == person.root
-    assert files["o_neil_s@example.com.p12"].is_secret
+    assert files[f"{stem}.p12"].is_secret
 
 
 def test_a_password_is_in_the_kit_only_when_asked_for(person):
@@ -223,10 +242,10 @@ def test_firefox_and_thunderbird_get_policies(person, kind):
 
 def test_android_gets_managed_settings(person):
     files = {file.name: file.data for file in build.build(person, KitKind.ANDROID)}
-    managed = json.loads(files["o_neil@example.com-gmail.json"])
+    managed = json.loads(files[f"{STEM}-gmail.json"])
     assert managed["exchange_host"] == "mail.example.com"
     assert managed["exchange_ssl_required"] is True
-    assert {"o_neil@example.com.p12", "root.cer"} <= set(files)
+    assert {f"{STEM}.p12", "root.cer"} <= set(files)
     other = {file.name for file in build.build(replace(person, email="other@example.com"), KitKind.ANDROID)}
     assert other & set(files) == {"root.cer"}, "kits may lie in one folder"
 
@@ -266,3 +285,28 @@ def test_a_kit_is_written_for_its_owner(tmp_path):
     files = [KitFile("a.p12", b"x", is_secret=True), KitFile("root.crt", b"y")]
     paths = build.write(files, tmp_path / "kit")
     assert [stat.S_IMODE(path.stat().st_mode) for path in (*paths, tmp_path / "kit")] == [0o600, 0o644, 0o700]
+
+
+@pytest.mark.parametrize("kind", list(KitKind))
+def test_kits_of_two_people_lie_in_one_folder(person, kind, tmp_path):
+    """Names that differ in a sign which no file name has are two names."""
+    kits = [build.build(replace(person, email=f"{local}@example.com"), kind) for local in ("a!b", "a#b")]
+    for kit in kits:
+        build.write(kit, tmp_path / "kit")
+    for kit in kits:
+        assert all((tmp_path / "kit" / file.name).read_bytes() == file.data for file in kit)
+
+
+@pytest.mark.parametrize("kind", [KitKind.FIREFOX, KitKind.CHROME, KitKind.WINDOWS, KitKind.ANDROID])
+def test_a_kit_of_another_authority_takes_no_roots_place(desk, person, kind, tmp_path):
+    first = build.build(person, kind)
+    build.write(first, tmp_path)
+    signer = make_authority(desk, "other")
+    other = _person(issue_to(desk, signer, "bob@example.com"), email="bob@example.com")
+    with pytest.raises(OperationError, match="belongs to a kit for another root or host") as refused:
+        build.write(build.build(other, kind), tmp_path)
+    assert "--out" in refused.value.remedy
+    assert {file.name: (tmp_path / file.name).read_bytes() for file in first} == {
+        file.name: file.data for file in first
+    }
+    assert len(list(tmp_path.glob("bob*"))) == 0

@@ -110,32 +110,6 @@ def test_urls_that_no_client_would_fetch(url):
         names.check_http_url(url, "CRL URL")
 
 
-@pytest.mark.parametrize(
-    ("parts", "stem"),
-    [
-        (("alice@example.com", None), "alice@example.com"),
-        (("alice@example.com", "iPhone 15"), "alice@example.com-iPhone_15"),
-        (("../../etc/x@y",), "_.._etc_x@y"),
-        (("/",), "_"),
-        (("-rf",), "rf"),
-        (("...",), "certificate"),
-    ],
-)
-def test_file_names_stay_in_their_folder(parts, stem):
-    assert names.file_stem(*parts) == stem
-    assert "/" not in stem
-
-
-def test_file_names_are_never_longer_than_a_folder_holds():
-    longest = names.check_email("@".join(("a" * 64, ".".join(("b" * 63, "c" * 63, "d" * 59, "de")))))
-    stem, other = names.file_stem(longest, "Phone"), names.file_stem(longest, "Tablet")
-    assert stem != other
-    assert stem.startswith("a" * 64 + "@bbb")
-    assert max(len(stem), len(other)) == names.MAX_STEM_CHARACTERS + 9
-    assert names.file_stem("x" * names.MAX_STEM_CHARACTERS) == "x" * names.MAX_STEM_CHARACTERS
-    assert names.file_stem("x" * (names.MAX_STEM_CHARACTERS + 1)) != "x" * (names.MAX_STEM_CHARACTERS + 1)
-
-
 def test_hosts():
     found = hosts.check(["Mail.Example.com", "*.example.com", "127.0.0.1", "::1", "mail.example.com"])
     assert [name.value for name in found] == [
