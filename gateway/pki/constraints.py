@@ -85,7 +85,7 @@ def _hold(
         raise UsageError(
             f"'{name}' is outside of what {subject_of(authority).rfc4514_string()} may sign:"
             f" {_bounds(authority, kind)}",
-            "Use the authority of that domain.",
+            "Use the authority of that domain, or one that was made with --server for it.",
         )
 
 

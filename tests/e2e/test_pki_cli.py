@@ -350,7 +350,10 @@ def test_a_certificate_that_opens_nothing_goes_into_no_kit(corp):
 
 
 def test_servers(corp):
-    [serial] = corp.serials("cert", "server", "mail.example.com", "127.0.0.1", "--ca", "corp")
+    wanted = ("cert", "server", "mail.example.com", "127.0.0.1", "--ca")
+    assert "--server" in corp.run(*wanted, "corp", code=2).stderr
+    corp.run("ca", "init", "lan", "--domain", "example.com", "--server", "127.0.0.1", "--key", "ecdsa-p256")
+    [serial] = corp.serials(*wanted, "lan")
     openssl(
         "verify",
         "-purpose",
@@ -358,7 +361,7 @@ def test_servers(corp):
         "-verify_ip",
         "127.0.0.1",
         "-CAfile",
-        "pki/corp/corp.crt",
+        "pki/lan/lan.crt",
         "mail.example.com.crt",
         cwd=corp.folder,
     )
