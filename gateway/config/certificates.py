@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from gateway.config.permissions import Permissions
 from gateway.config.problems import Place, Problems, quote
@@ -27,16 +26,11 @@ from gateway.x509.loading import (
     load_private_key,
     load_revocation_lists,
 )
+from gateway.x509.revocation_list import RevocationList, outline
 from gateway.x509.strength import weakness_of_key, weakness_of_signature
 from gateway.x509.unreadable import UNREADABLE
 
 EXPIRY_WARNING_DAYS: Final = 30  # a month is enough for every CA's paperwork
-_LIST_SIGNERS: Final = (
-    rsa.RSAPublicKey,
-    ec.EllipticCurvePublicKey,
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-)
 
 Certificates = tuple[x509.Certificate, ...]
 
@@ -46,7 +40,7 @@ class Material:
 
     def __init__(self, folder: Path, now: datetime, problems: Problems) -> None:
         self.folder = folder
-        self._now = now
+        self.now = now
         self._problems = problems
         self.permissions = Permissions(problems)
 
@@ -103,33 +97,23 @@ class Material:
             self._problems.error(key.place, f"the key does not fit {quote(certificate.written)}", remedy)
         return None
 
-    def revocation_lists(self, value: Value, anchors: Certificates) -> tuple[x509.CertificateRevocationList, ...]:
-        """The current lists of a file; `anchors` are the CAs whose signature can be checked."""
+    def revocation_lists(self, value: Value) -> tuple[RevocationList, ...]:
+        """The lists of a file, without their entries; none (and reported) where one can't be used."""
+        path = self.path(value)
         try:
-            found = load_revocation_lists(self.path(value))
+            return tuple(outline(crl, str(path)) for crl in load_revocation_lists(path))
         except ConfigError as error:
             self._problems.error(value.place, error.cause, error.remedy)
-            return ()
-        for crl in found:
-            end = crl.next_update_utc
-            if end is not None and end <= self._now:
-                cause = f"the list of {quote(issuer_of(crl).rfc4514_string())} expired {_date(end)}"
-                self._problems.outdated(value.place, cause, "fetch or issue a new one")
-            elif crl.last_update_utc > self._now:
-                cause = f"the list of {quote(issuer_of(crl).rfc4514_string())} begins {_date(crl.last_update_utc)}"
-                self._problems.outdated(value.place, cause, "check the clock, or fetch the current one")
-            issuers = [anchor for anchor in anchors if subject_of(anchor) == issuer_of(crl)]
-            if issuers and not any(_signed(crl, issuer) for issuer in issuers):
-                cause = f"the list is not signed by the key of {name_of(issuers[0])}"
-                self._problems.error(value.place, cause, "fetch or issue it again")
-        return found
+        except UNREADABLE as error:
+            self._problems.error(value.place, f"{path} holds a broken revocation list ({error})", "issue it again")
+        return ()
 
     def _leaf(self, chain: Certificates, place: Place) -> None:
         leaf = chain[0]
         renewed = "renew it"
         if (cause := self._outdated(leaf)) is not None:
             self._problems.outdated(place, f"the certificate {cause}", renewed)
-        elif leaf.not_valid_after_utc - self._now < timedelta(days=EXPIRY_WARNING_DAYS):
+        elif leaf.not_valid_after_utc - self.now < timedelta(days=EXPIRY_WARNING_DAYS):
             self._problems.warning(place, f"the certificate expires {_date(leaf.not_valid_after_utc)}", renewed)
         anew = "issue it anew: RSA-2048 or P-256, SHA-256"
         if (weakness := weakness_of_key(leaf)) is not None:
@@ -153,9 +137,9 @@ class Material:
         return key
 
     def _outdated(self, certificate: x509.Certificate) -> str | None:
-        if certificate.not_valid_after_utc < self._now:
+        if certificate.not_valid_after_utc < self.now:
             return f"expired {_date(certificate.not_valid_after_utc)}"
-        if certificate.not_valid_before_utc > self._now:
+        if certificate.not_valid_before_utc > self.now:
             return f"is not valid before {_date(certificate.not_valid_before_utc)}"
         return None
 
@@ -163,14 +147,6 @@ class Material:
 def name_of(certificate: x509.Certificate) -> str:
     """A certificate for a message: its subject."""
     return quote(subject_of(certificate).rfc4514_string() or "(no subject)")
-
-
-def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    try:
-        key = issuer.public_key()
-        return isinstance(key, _LIST_SIGNERS) and crl.is_signature_valid(key)
-    except UNREADABLE:
-        return False
 
 
 def _date(moment: datetime) -> str:

@@ -9,13 +9,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.addresses import Unreadable, parse_host
-from gateway.config.certificates import Certificates, Material, name_of
+from gateway.config.certificates import Certificates, Material
+from gateway.config.list_check import ListCheck
 from gateway.config.model import Ocsp, Site
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
 from gateway.x509.ca_names import why_none_is_named
-from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.host_names import uncovered_hosts
 
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
@@ -99,24 +99,22 @@ class Sites:
 
     def _crl(self, value: Value, anchors: Certificates) -> tuple[str, ...]:
         sources: list[str] = []
-        issuers = []
+        lists = ListCheck(anchors, self._material.now, self._problems)
         is_all_read = True
         for item in value.items("crl"):
             if "://" in str(item.data):
                 is_all_read = False
                 sources += self._url(item)
                 continue
-            lists = self._material.revocation_lists(item, anchors)
-            issuers += [issuer_of(crl) for crl in lists]
-            is_all_read &= bool(lists)
+            found = self._material.revocation_lists(item)
+            lists.add(item.place, found)
+            is_all_read &= bool(found)
             sources.append(str(self._material.path(item)))
         if value.get("crl") is not None and "client_ca" not in value.keys:
             self._problems.warning(value.at("crl"), "without client_ca no revocation list is used", "add client_ca")
+        lists.check_dates()
         if is_all_read and sources and value.plain("crl_policy", "require") == "require":
-            for anchor in anchors:
-                if subject_of(anchor) not in issuers:
-                    cause = f"there is no list of {name_of(anchor)}, so what it issued is refused"
-                    self._problems.warning(value.at("crl"), cause, "add its list, or write crl_policy: if_present")
+            lists.check_coverage(value.at("crl"))
         return tuple(sources)
 
     def _url(self, item: Value) -> list[str]:

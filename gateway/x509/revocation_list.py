@@ -10,7 +10,7 @@ Sources: RFC 5280 section 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -95,6 +95,15 @@ def _pem_blocks(data: bytes) -> list[bytes]:
 
 
 def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
+    found = outline(crl, source)
+    with tolerated_serials():
+        serials = frozenset(entry.serial_number for entry in crl)
+        removed = serials - (serials if found.base_number is None else _named_by_a_delta(crl))
+    return replace(found, serials=serials - removed, removed=removed)
+
+
+def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
+    """What a list says of itself, without its entries: enough to check it. Raises `ConfigError`, or of `UNREADABLE`."""
     number, scope = -1, WHOLE
     base_number: int | None = None
     for extension in extensions_of(crl):
@@ -116,11 +125,8 @@ def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> Revoca
         raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
     if base_number is not None and number < 0:
         raise ConfigError(f"{source}: the delta list has no CRL number", "let the CA number its lists")
-    with tolerated_serials():
-        serials = frozenset(entry.serial_number for entry in crl)
-        removed = serials - (serials if base_number is None else _named_by_a_delta(crl))
     dates = crl.last_update_utc, crl.next_update_utc
-    return RevocationList(source, crl, issuer_of(crl), number, *dates, serials - removed, scope, base_number, removed)
+    return RevocationList(source, crl, issuer_of(crl), number, *dates, frozenset(), scope, base_number)
 
 
 def _named_by_a_delta(crl: x509.CertificateRevocationList) -> frozenset[int]:

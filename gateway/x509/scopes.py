@@ -18,6 +18,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway.errors import ConfigError
+from gateway.x509.authorities import has_ca_flag
 from gateway.x509.fields import extensions_of, issuer_of
 from gateway.x509.name_matching import folded, folded_part
 
@@ -49,9 +50,14 @@ class Scope:
         """True when a list of this scope says whether `certificate`, of the same CA, is revoked."""
         if self.holders is Holders.ATTRIBUTES:
             return False
-        if self.holders is not Holders.ALL and _is_ca(certificate) is not (self.holders is Holders.CAS):
+        if self.holders is not Holders.ALL and has_ca_flag(certificate) is not (self.holders is Holders.CAS):
             return False
         return self.points is None or not self.points.isdisjoint(_points_of(certificate))
+
+    @property
+    def may_cover_users(self) -> bool:
+        """False when no certificate of a user is covered."""
+        return self.holders in (Holders.ALL, Holders.USERS)
 
     def includes(self, other: Scope) -> bool:
         """True when a list of this scope covers every certificate that one of `other` covers."""
@@ -122,10 +128,3 @@ def _points(
 
 def _value(name: x509.GeneralName) -> Hashable:
     return name.value if isinstance(name.value, str) else name
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False

@@ -1,0 +1,74 @@
+"""The revocation lists that a site names as files: whose they are, whether they count now, and for what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from cryptography import x509
+
+from gateway.config.certificates import name_of
+from gateway.config.problems import Place, Problems, quote
+from gateway.x509.fields import subject_of
+from gateway.x509.name_matching import folded
+from gateway.x509.revocation_list import RevocationList
+from gateway.x509.scoped_lists import by_scope
+
+
+class ListCheck:
+    """Collects the lists of one site; `anchors` are its CAs."""
+
+    def __init__(self, anchors: Iterable[x509.Certificate], now: datetime, problems: Problems) -> None:
+        self._now = now
+        self._problems = problems
+        self._names = {anchor: folded(subject_of(anchor)) for anchor in anchors}
+        self._found: list[tuple[Place, RevocationList, x509.Certificate | None]] = []
+
+    def add(self, place: Place, lists: Iterable[RevocationList]) -> None:
+        """Lists of one file. A list that names one of the CAs has to be signed by its key, or is reported."""
+        for entry in lists:
+            named = [anchor for anchor, name in self._names.items() if name == folded(entry.issuer)]
+            signer = next((anchor for anchor in named if entry.is_signed_by(anchor)), None)
+            if named and signer is None:
+                cause = f"the list is not signed by the key of {name_of(named[0])}"
+                self._problems.error(place, cause, "fetch or issue it again")
+            self._found.append((place, entry, signer))
+
+    def check_dates(self) -> None:
+        """Report the lists that don't count now: as a warning where others cover what they are about."""
+        for place, entry, signer in self._found:
+            kind = "list" if entry.base_number is None else "delta list"
+            what = f"the {kind} of {quote(entry.issuer.rfc4514_string())}"
+            if entry.next_update <= self._now:
+                cause, remedy = f"{what} expired {_date(entry.next_update)}", "fetch or issue a new one"
+            elif entry.this_update > self._now:
+                cause, remedy = f"{what} begins {_date(entry.this_update)}", "check the clock, or fetch the current one"
+            else:
+                continue
+            if self._is_covered(entry, signer):
+                self._problems.warning(place, f"{cause}; another list counts now", remedy)
+            else:
+                self._problems.outdated(place, cause, remedy)
+
+    def check_coverage(self, place: Place) -> None:
+        """Warn of CAs whose users are refused because no list covers them."""
+        for anchor in self._names:
+            lists = [entry for _, entry, signer in self._found if signer is anchor]
+            if not lists:
+                cause = f"there is no list of {name_of(anchor)}, so what it issued is refused"
+                self._problems.warning(place, cause, "add its list, or write crl_policy: if_present")
+            elif not any(group.scope.may_cover_users and group.complete for group in by_scope(lists)):
+                cause = f"no list of {name_of(anchor)} covers users' certificates, so those that it issued are refused"
+                remedy = "add its list of users' certificates; ignore this if it issues only CA certificates"
+                self._problems.warning(place, cause, remedy)
+
+    def _is_covered(self, entry: RevocationList, signer: x509.Certificate | None) -> bool:
+        """True where lists of the same CA and scope count now."""
+        issuer = folded(entry.issuer)
+        of_ca = [other for _, other, by in self._found if by is signer and folded(other.issuer) == issuer]
+        ends = [group.at(self._now).end for group in by_scope(of_ca) if group.scope == entry.scope]
+        return any(end is not None and end > self._now for end in ends)
+
+
+def _date(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
