@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from gateway.errors import ConfigError
+from gateway.redaction import without_secrets
 
 SHOWN_CHARACTERS: Final = 60  # of a value that a message quotes: one line stays readable in a terminal
 SUGGESTION_SIMILARITY: Final = 0.6  # difflib's ratio from which a name is taken for a misspelling
@@ -116,7 +117,8 @@ class Problems:
 
 
 def quote(text: str) -> str:
-    """`text` for a message: quoted, on one line, without control characters, shortened."""
+    """`text` for a message: quoted, on one line, without control characters or a URL's secrets, shortened."""
+    text = without_secrets(text)
     return repr(text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…")
 
 

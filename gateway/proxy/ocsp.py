@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 
+from gateway.redaction import without_secrets
 from gateway.tls.client_context import client_context
 from gateway.x509.ocsp import MAX_RESPONSE_BYTES, OcspError
 
@@ -29,16 +30,18 @@ class OcspClient:
         """The answer's bytes, whatever they are. Raises `OcspError`."""
         if self._session is None:
             self._session = _open_session()
+        shown = without_secrets(url)
         headers = {"Content-Type": "application/ocsp-request"}
         try:
             async with self._session.post(url, data=request, headers=headers, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise OcspError(f"{url} answered with status {response.status}")
-                return await _read(url, response)
+                    raise OcspError(f"{shown} answered with status {response.status}")
+                return await _read(shown, response)
         except TimeoutError as error:
-            raise OcspError(f"{url} did not answer within {TIME_LIMIT_SECONDS:g} s") from error
+            raise OcspError(f"{shown} did not answer within {TIME_LIMIT_SECONDS:g} s") from error
         except (aiohttp.ClientError, ValueError, OSError) as error:
-            raise OcspError(f"{url} cannot be asked ({error or type(error).__name__})") from error
+            cause = without_secrets(str(error)) or type(error).__name__
+            raise OcspError(f"{shown} cannot be asked ({cause})") from error
 
     async def close(self) -> None:
         """Ask no more."""
@@ -65,10 +68,10 @@ def _open_session() -> aiohttp.ClientSession:
     )
 
 
-async def _read(url: str, response: aiohttp.ClientResponse) -> bytes:
+async def _read(shown: str, response: aiohttp.ClientResponse) -> bytes:
     data = bytearray()
     async for chunk in response.content.iter_chunked(MAX_RESPONSE_BYTES):
         data += chunk
         if len(data) > MAX_RESPONSE_BYTES:
-            raise OcspError(f"{url} answered more than {MAX_RESPONSE_BYTES} bytes")
+            raise OcspError(f"{shown} answered more than {MAX_RESPONSE_BYTES} bytes")
     return bytes(data)

@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from gateway.errors import GatewayError
+from gateway.redaction import without_secrets
 from gateway.supervisor.name_lookup import OwnThreadResolver
 from gateway.tls.client_context import client_context
 
@@ -28,6 +29,8 @@ CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 20.0
 # A moved list is one hop, and http to https another.
 MAX_REDIRECTS: Final = 3
+# Of a redirect's target, in the log.
+MAX_SHOWN_CHARACTERS: Final = 200
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES: Final = 64 * 1024
@@ -90,13 +93,14 @@ async def download(
     session: aiohttp.ClientSession, url: str, known: Validators = Validators(), take: Take = lambda _: None
 ) -> Download:
     """GET `url`, unless it is the version that `known` names; `take` hears of each part. Raises `DownloadError`."""
+    shown = without_secrets(url)
     try:
         async with asyncio.timeout(TOTAL_SECONDS):
             return await _follow(session, url, known, take)
     except TimeoutError as error:
-        raise DownloadError(f"{url}: no whole answer within {TOTAL_SECONDS:g} s") from error
+        raise DownloadError(f"{shown}: no whole answer within {TOTAL_SECONDS:g} s") from error
     except (aiohttp.ClientError, ValueError, OSError) as error:
-        raise DownloadError(f"{url}: {error or type(error).__name__}") from error
+        raise DownloadError(f"{shown}: {without_secrets(str(error)) or type(error).__name__}") from error
 
 
 async def _follow(session: aiohttp.ClientSession, url: str, known: Validators, take: Take) -> Download:
@@ -106,14 +110,15 @@ async def _follow(session: aiohttp.ClientSession, url: str, known: Validators, t
             if response.status not in _REDIRECTS:
                 return await _read(url, response, known, take)
             target = _next(url, target, response.headers.get("Location", ""))
-    raise DownloadError(f"{url}: more than {MAX_REDIRECTS} redirects")
+    raise DownloadError(f"{without_secrets(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 def _next(url: str, target: str, location: str) -> str:
     following = urljoin(target, location)
     parts = urlsplit(following)
     if parts.scheme not in (urlsplit(target).scheme, "https") or not parts.hostname:
-        raise DownloadError(f"{url}: a redirect to {location[:200]!r} is not followed")
+        shown = without_secrets("".join(following.split()))[:MAX_SHOWN_CHARACTERS]
+        raise DownloadError(f"{without_secrets(url)}: a redirect to {shown!r} is not followed")
     return following
 
 
@@ -121,11 +126,11 @@ async def _read(url: str, response: aiohttp.ClientResponse, known: Validators, t
     if response.status == 304 and known.headers():
         return Download(None, known)
     if response.status != 200:
-        raise DownloadError(f"{url}: the server answered {response.status}")
+        raise DownloadError(f"{without_secrets(url)}: the server answered {response.status}")
     data = bytearray()
     async for chunk in response.content.iter_chunked(_READ_BYTES):
         data += chunk
         take(len(chunk))
         if len(data) > MAX_LIST_BYTES:
-            raise DownloadError(f"{url}: longer than {MAX_LIST_BYTES} bytes")
+            raise DownloadError(f"{without_secrets(url)}: longer than {MAX_LIST_BYTES} bytes")
     return Download(bytes(data), Validators(response.headers.get("ETag"), response.headers.get("Last-Modified")))

@@ -23,10 +23,10 @@ MAX_EARLIER_BYTES: Final = 4 * 1024 * 1024
 
 
 def bytes_to_keep(
-    url: str, data: bytes, found: Sequence[RevocationList], stored: bytes | None, anchors: Sequence[x509.Certificate]
+    shown: str, data: bytes, found: Sequence[RevocationList], stored: bytes | None, anchors: Sequence[x509.Certificate]
 ) -> bytes:
     """`data`, whose lists are `found`, and the delta lists of `stored` with changes that these don't have."""
-    deltas = [old for old in readable_lists(stored, url) if old.base_number is not None]
+    deltas = [old for old in readable_lists(stored, shown) if old.base_number is not None]
     if not deltas:
         return data
     new = [(entry, signer_or_claim(entry, anchors)) for entry in found]

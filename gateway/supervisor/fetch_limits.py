@@ -32,11 +32,11 @@ class GivenUpError(GatewayError):
 class Held:
     """The bytes of one download."""
 
-    __slots__ = ("_memory", "_url", "count", "is_given_up", "is_whole", "limit")
+    __slots__ = ("_memory", "_name", "count", "is_given_up", "is_whole", "limit")
 
-    def __init__(self, memory: Memory, url: str, limit: asyncio.Timeout) -> None:
+    def __init__(self, memory: Memory, name: str, limit: asyncio.Timeout) -> None:
         self._memory = memory
-        self._url = url
+        self._name = name
         self.limit = limit
         self.count = 0
         self.is_whole = False
@@ -57,7 +57,7 @@ class Held:
     def error(self) -> GivenUpError:
         """What to tell the administrator."""
         return GivenUpError(
-            f"{self._url}: given up at {self.count} bytes, since all lists that are being fetched have more than"
+            f"{self._name}: given up at {self.count} bytes, since all lists that are being fetched have more than"
             f" {MAX_HELD_BYTES}"
         )
 
@@ -69,10 +69,10 @@ class Memory:
         self._held: list[Held] = []  # the oldest first
 
     @asynccontextmanager
-    async def hold(self, url: str) -> AsyncIterator[Held]:
-        """For one download. Raises `GivenUpError`."""
+    async def hold(self, name: str) -> AsyncIterator[Held]:
+        """For one download, `name` for messages. Raises `GivenUpError`."""
         async with asyncio.timeout(None) as limit:
-            held = Held(self, url, limit)
+            held = Held(self, name, limit)
             self._held.append(held)
             try:
                 yield held

@@ -19,6 +19,7 @@ from cryptography import x509
 
 from gateway import clock, tasks
 from gateway.errors import GatewayError
+from gateway.redaction import without_secrets
 from gateway.supervisor.download import Validators, download, download_context, open_session
 from gateway.supervisor.earlier_deltas import bytes_to_keep, newest_of_each_kind
 from gateway.supervisor.fetch_limits import Memory, Threads
@@ -66,7 +67,7 @@ class Fetcher:
         for url, anchors in plan.items():
             if url not in self._sources:
                 self._sources[url] = source = Source(url, anchors, store, self._shared)
-                task = tasks.spawn(self._keep(source), name=f"fetch {url}")
+                task = tasks.spawn(self._keep(source), name=f"fetch {source.shown}")
                 self._running.add(task)
                 task.add_done_callback(self._ended)
 
@@ -105,6 +106,7 @@ class Source:
 
     def __init__(self, url: str, anchors: Sequence[x509.Certificate], store: ListStore, shared: Shared) -> None:
         self.url = url
+        self.shown = without_secrets(url)
         self.due = asyncio.Event()  # set: ask now
         self._is_wanted = True
         self._anchors = tuple(anchors)
@@ -140,12 +142,12 @@ class Source:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - a panic in a Rust parser too: the other URLs are fetched
-            cause = error.cause if isinstance(error, GatewayError) else f"{self.url}: {type(error).__name__}: {error}"
+            cause = error.cause if isinstance(error, GatewayError) else f"{self.shown}: {type(error).__name__}: {error}"
             self._failures += 1
             seconds = retry_seconds(self._failures, random.random())  # noqa: S311 - spreads load, guards nothing
             is_stored = await self._shared.threads.run(lambda: self._store.has(self.url))
             what_counts = "the last good list stays" if is_stored else "there is no list"
-            _log.warning("%s; %s, next try in %.0f s", cause, what_counts, seconds)
+            _log.warning("%s; %s, next try in %.0f s", without_secrets(cause), what_counts, seconds)
             return seconds
         self._failures = 0
         return interval_seconds(lists, clock.unix_seconds(), random.random())  # noqa: S311 - the same
@@ -154,7 +156,7 @@ class Source:
         """The lists that count now. Raises `GatewayError` where no new ones could be had."""
         threads = self._shared.threads
         known = self._validators if await threads.run(lambda: self._store.has(self.url)) else Validators()
-        async with self._shared.memory.hold(self.url) as held:
+        async with self._shared.memory.hold(self.shown) as held:
             found = await download(session, self.url, known, held.take)
             held.end()
             lists = await threads.run(lambda: self._take(found.data), held.count)
@@ -166,9 +168,9 @@ class Source:
         stored = self._store.read(self.url)
         data = fetched if fetched is not None else stored or b""
         if data == stored:
-            return parse_lists(data, self.url)
+            return parse_lists(data, self.shown)
         lists = check_successor(self.url, data, stored, self._anchors, clock.now())
-        data = bytes_to_keep(self.url, data, lists, stored, self._anchors)
+        data = bytes_to_keep(self.shown, data, lists, stored, self._anchors)
         if data != stored:
             self._keep(data, lists)
         return lists
@@ -182,7 +184,7 @@ class Source:
             kind = "list" if entry.base_number is None else "delta list"
             number = "" if entry.number < 0 else f" number {entry.number}"
             _log.info(
-                *("%s: fetched the %s%s of %r, %d revoked, good until %s UTC", self.url, kind, number),
+                *("%s: fetched the %s%s of %r, %d revoked, good until %s UTC", self.shown, kind, number),
                 *(entry.issuer.rfc4514_string(), len(entry.serials), f"{entry.next_update:%Y-%m-%d %H:%M}"),
             )
 

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
+from gateway.redaction import without_secrets
 from gateway.tls.trust import check_signer, is_url
 from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.name_matching import folded
@@ -120,46 +121,47 @@ def check_successor(
     url: str, data: bytes, stored: bytes | None, anchors: Sequence[x509.Certificate], now: datetime
 ) -> tuple[RevocationList, ...]:
     """The lists in `data`, if they may take the place of `stored`. Raises `ConfigError` if not."""
+    shown = without_secrets(url)
     if data.count(_PEM) > MAX_LISTS:
-        raise ConfigError(f"{url}: there are more than {MAX_LISTS} lists", "give each CA's list a URL of its own")
-    found = parse_lists(data, url)
+        raise ConfigError(f"{shown}: there are more than {MAX_LISTS} lists", "give each CA's list a URL of its own")
+    found = parse_lists(data, shown)
     by_signer: dict[bytes, list[RevocationList]] = {}
     for entry in found:
         check_signer(entry, anchors)
         if entry.this_update > now:
-            raise ConfigError(f"{url}: the list begins in the future, {entry.this_update:%Y-%m-%d %H:%M:%S} UTC")
+            raise ConfigError(f"{shown}: the list begins in the future, {entry.this_update:%Y-%m-%d %H:%M:%S} UTC")
         signer = _signer(entry, anchors)
         if signer is None and not url.startswith("https:"):
             raise ConfigError(
-                f"{url}: nobody can say whether {_issuer(entry)} made the list, since that CA is not in client_ca",
+                f"{shown}: the list of {_issuer(entry)} can't be checked, since that CA is not in client_ca",
                 "add the CA to client_ca, or fetch the list over https",
             )
         by_signer.setdefault(signer or _claimed_signer(entry), []).append(entry)
-    for entry in readable_lists(stored, url):
+    for entry in readable_lists(stored, shown):
         signer = _signer(entry, anchors)
-        _check_heirs(url, entry, by_signer.get(signer or _claimed_signer(entry), []), is_known=signer is not None)
+        _check_heirs(shown, entry, by_signer.get(signer or _claimed_signer(entry), []), is_known=signer is not None)
     return found
 
 
-def _check_heirs(url: str, old: RevocationList, lists: Sequence[RevocationList], *, is_known: bool) -> None:
+def _check_heirs(shown: str, old: RevocationList, lists: Sequence[RevocationList], *, is_known: bool) -> None:
     """One of the new `lists` of its signer has to cover what `old` covers, and be as new. Raises `ConfigError`.
 
     A list of a list server's other scope is signed as well, so that it could be sent in the place of this one.
     """
     if not lists:
         if is_known:
-            raise ConfigError(f"{url}: there is no list of {_issuer(old)} any more")
+            raise ConfigError(f"{shown}: there is no list of {_issuer(old)} any more")
         return
     heirs = [entry for entry in lists if _may_follow(entry, old)]
     if not heirs and (old.base_number is not None or any(entry.scope.includes(old.scope) for entry in lists)):
-        raise ConfigError(f"{url}: there is no {old.kind} of {_issuer(old)} any more that covers {old.scope}")
+        raise ConfigError(f"{shown}: there is no {old.kind} of {_issuer(old)} any more that covers {old.scope}")
     if not heirs:
         raise ConfigError(
-            f"{url}: the list of {_issuer(old)} covers {lists[0].scope}; the one before covered {old.scope}",
+            f"{shown}: the list of {_issuer(old)} covers {lists[0].scope}; the one before covered {old.scope}",
             "where the CA means that, remove the list's file from state/crl",
         )
     if not any(_is_as_new(entry, old) for entry in heirs):
-        raise ConfigError(f"{url}: the list of {_issuer(old)} is older than the one that was fetched before")
+        raise ConfigError(f"{shown}: the list of {_issuer(old)} is older than the one that was fetched before")
 
 
 def _may_follow(entry: RevocationList, old: RevocationList) -> bool:
@@ -176,12 +178,12 @@ def _is_as_new(entry: RevocationList, old: RevocationList) -> bool:
     return entry.this_update >= old.this_update
 
 
-def readable_lists(stored: bytes | None, url: str) -> tuple[RevocationList, ...]:
+def readable_lists(stored: bytes | None, shown: str) -> tuple[RevocationList, ...]:
     """The lists that are stored, none where the file is missing or damaged."""
     if stored is None:
         return ()
     try:
-        return parse_lists(stored, url)
+        return parse_lists(stored, shown)
     except ConfigError:
         return ()  # a damaged file protects nothing
 

@@ -18,6 +18,7 @@ from cryptography import x509
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
+from gateway.redaction import without_secrets
 from gateway.tls.revocation import CrlPolicy, Revocation
 from gateway.x509.authorities import is_ca
 from gateway.x509.ca_names import why_none_is_named
@@ -103,13 +104,14 @@ def load_lists(
     lists: list[RevocationList] = []
     problems: list[str] = []
     for source in sources:
+        shown = without_secrets(source)
         if not is_url(source):
             lists += _checked_lists(read_file(Path(source)), source, anchors)
         elif (data := fetched.get(source)) is None:
-            problems.append(f"{source}: the revocation list has not been fetched yet")
+            problems.append(f"{shown}: the revocation list has not been fetched yet")
         else:
             try:
-                lists += _checked_lists(data, source, anchors)
+                lists += _checked_lists(data, shown, anchors)
             except ConfigError as error:
                 problems.append(error.cause)
     return tuple(lists), tuple(problems)

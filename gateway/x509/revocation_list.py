@@ -37,7 +37,7 @@ _WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
 class RevocationList:
     """A list that is complete for its scope, or a delta of one; whose key signed it is not known yet."""
 
-    source: str  # file or URL, for messages
+    source: str  # file, or URL without its secrets, for messages
     crl: x509.CertificateRevocationList
     issuer: x509.Name  # of the list, read when it was loaded: `issuer_of(crl)` of a broken one raises only when asked
     number: int  # -1 where there is none

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.client import Client, ask
 from support.credentials import CA_PASSWORD
-from support.gateway import OUTSIDE, Gateway, settings_for
-from support.pki import build_crl
+from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
+from support.pki import Ca, build_crl
 from support.waiting import AT_ONCE_SECONDS, until
+from support.watched import Watched
 from support.web import Page, WebServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
@@ -25,7 +29,7 @@ UNKNOWN = (403, "revocation_unknown")
 REVOKED = (403, "certificate_revoked")
 GOOD = (200, None)
 HOUR = timedelta(hours=1)
-SECRET = "correct horse"
+SECRET = "s3cret-t0ken"
 
 
 @pytest.fixture
@@ -56,11 +60,12 @@ def launch(tmp_path, credentials, mail):
     """Starts a gateway that fetches `url`, always in the same folder."""
     launched = []
 
-    def start(url, *, errors_are_expected=False, **site) -> Gateway:
+    def start(url, *, errors_are_expected=False, **site) -> Watched:
         settings = settings_for(
             {**credentials.server, "client_ca": [str(credentials.root)], "crl": [url], **site}, mail.url
         )
-        launched.append((Gateway.start(tmp_path, settings), errors_are_expected))
+        settings["admin"] = {"address": f"{INSIDE}:{free_port()}"}
+        launched.append((Watched.start(tmp_path, settings), errors_are_expected))
         return launched[-1][0]
 
     yield start
@@ -169,6 +174,73 @@ def test_slow_servers_and_poisoned_lists_hold_no_revocation_up(launch, web, cred
         assert verdict(gateway, credentials, "v3") == GOOD
         assert len(gateway.helpers("gateway-fetch")) == 1
         goes_on.set()
+
+
+def test_tokens_in_urls_are_in_no_output(launch, web, credentials, crl, tmp_path):
+    middle = Ca.make("CN=Middle")
+    web.answers[f"/ca.crl?token={SECRET}"] = Page(crl(1))
+    web.answers[f"/other.crl?token={SECRET}"] = Page(middle.crl())
+    web.answers[f"/moved?token={SECRET}"] = Page(status=302, headers={"Location": f"ftp://a/x y?token={SECRET}"})
+    with BrokenServer() as broken:
+        paths = ("/ca.crl", "/other.crl", "/moved", "/missing", "/none.crl")
+        urls = [f"{place}?token={SECRET}" for place in (*map(web.url, paths), f"{broken.url}/x")]
+        closed = f"http://user:{SECRET}@127.0.0.1:{free_port()}/?token={SECRET}"
+        ocsp = {"mode": "soft", "responder": closed}
+        gateway = launch(urls[0], crl=urls, ocsp=ocsp, crl_policy="if_present")
+        words = ("number 1", "not in client_ca", "is not followed", "answered 404", "400, message=")
+        until(lambda: all(text in gateway.errors for text in words), "each URL has been asked")
+    becomes(gateway, credentials, GOOD)
+    until(lambda: "cannot be asked" in gateway.errors, "the responder was asked")
+    told = gateway.ask_status().stdout + str(gateway.state())
+    assert web.url("/ca.crl?…") in told
+    assert web.url("/missing?…: the revocation list has not been fetched yet") in told
+    told += gateway.get("/metrics")[1] + gateway.log.path.read_text() + run_gateway("check", gateway)
+    certificate = tmp_path / "alice.der"
+    certificate.write_bytes(credentials["alice"].der)
+    explained = run_gateway("explain", gateway, "--ip", OUTSIDE, "--cert", str(certificate), f"https://{HOST}/webmail")
+    assert "the certificate satisfies the rule" in explained
+    told += explained
+    (site,) = gateway.settings["sites"]
+    gateway.expected_errors.append("reload refused")
+    gateway.rewrite(sites=[{**site, "crl": [f"http://user:{SECRET}@127.0.0.1/ca.crl"]}])
+    until(lambda: gateway.state()["reload"]["error"], "the reload is refused")
+    told += gateway.ask_status().stdout + str(gateway.state()) + run_gateway("check", gateway)
+    assert "'http://…@127.0.0.1/ca.crl' cannot be fetched" in told
+    assert SECRET not in told
+    assert SECRET not in gateway.errors
+
+
+class BrokenServer:
+    """Answers what is no HTTP."""
+
+    def __enter__(self):
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nno field\r\n\r\n")
+
+
+def run_gateway(command, gateway, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", command, "-c", str(gateway.config), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout + done.stderr
 
 
 def test_a_fetcher_that_dies_is_replaced(launch, web, credentials, crl):
