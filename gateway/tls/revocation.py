@@ -28,6 +28,7 @@ from gateway.x509.loading import tolerated_serials
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList
 from gateway.x509.scoped_lists import ScopedLists, Standing, by_scope
+from gateway.x509.scopes import Traits
 from gateway.x509.status import Status
 
 CrlPolicy = Literal["require", "if_present"]
@@ -88,10 +89,13 @@ class Revocation:
         standings = [(group, group.at(now)) for group in groups]
         with tolerated_serials():
             serial = certificate.serial_number
-        if any(standing.revokes(serial) for _, standing in standings):
-            return Answer(Status.REVOKED, f"revoked by {_name(issuer)}")
+        traits = Traits(certificate)
+        for group, standing in standings:
+            if standing.revokes(serial):
+                where = "" if group.scope.covers(traits) else f", in a list that covers {group.scope}"
+                return Answer(Status.REVOKED, f"revoked by {_name(issuer)}{where}")
         changes = [change for _, standing in standings for change in standing.changes]
-        covering = [standing for group, standing in standings if group.scope.covers(certificate)]
+        covering = [standing for group, standing in standings if group.scope.covers(traits)]
         current = [standing for standing in covering if standing.end is not None and now <= standing.end]
         if current and _may_sign_lists(issuer):
             lists = tuple(entry for standing in current for entry in standing.lists)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Final
 
 from cryptography import x509
@@ -39,6 +40,32 @@ class Holders(Enum):
     ATTRIBUTES = "attribute certificates"
 
 
+class Traits:
+    """What decides whether a list covers a certificate; read when it is asked for, and once."""
+
+    def __init__(self, certificate: x509.Certificate) -> None:
+        self._certificate = certificate
+
+    @cached_property
+    def is_ca(self) -> bool:
+        """True for the certificate of a CA."""
+        return has_ca_flag(self._certificate)
+
+    @cached_property
+    def points(self) -> frozenset[Point]:
+        """Its distribution points; its issuer's name is always one (RFC 5280 section 6.3.3, the end)."""
+        issuer = issuer_of(self._certificate)
+        found = set(_points([x509.DirectoryName(issuer)], None, issuer) or ())
+        try:
+            named = extensions_of(self._certificate).get_extension_for_class(x509.CRLDistributionPoints).value
+        except x509.ExtensionNotFound:
+            return frozenset(found)
+        for point in named:
+            if point.reasons is None and point.crl_issuer is None:
+                found.update(_points(point.full_name, point.relative_name, issuer) or ())
+        return frozenset(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The certificates that a list is complete for. Lists with equal scopes follow one another."""
@@ -46,13 +73,13 @@ class Scope:
     holders: Holders = Holders.ALL
     points: frozenset[Point] | None = None  # None: the list is not of a distribution point
 
-    def covers(self, certificate: x509.Certificate) -> bool:
-        """True when a list of this scope says whether `certificate`, of the same CA, is revoked."""
+    def covers(self, certificate: Traits) -> bool:
+        """True when a list of this scope says whether a certificate of the same CA is revoked."""
         if self.holders is Holders.ATTRIBUTES:
             return False
-        if self.holders is not Holders.ALL and has_ca_flag(certificate) is not (self.holders is Holders.CAS):
+        if self.holders is not Holders.ALL and certificate.is_ca is not (self.holders is Holders.CAS):
             return False
-        return self.points is None or not self.points.isdisjoint(_points_of(certificate))
+        return self.points is None or not self.points.isdisjoint(certificate.points)
 
     @property
     def may_cover_users(self) -> bool:
@@ -95,20 +122,6 @@ def scope_of(point: x509.IssuingDistributionPoint, issuer: x509.Name, source: st
         holders = which if is_so else holders
     points = _points(point.full_name, point.relative_name, issuer)
     return Scope(holders, points)
-
-
-def _points_of(certificate: x509.Certificate) -> frozenset[Point]:
-    """The distribution points of `certificate`; its issuer's name is always one (RFC 5280 section 6.3.3, the end)."""
-    issuer = issuer_of(certificate)
-    found = _points([x509.DirectoryName(issuer)], None, issuer) or frozenset()
-    try:
-        named = extensions_of(certificate).get_extension_for_class(x509.CRLDistributionPoints).value
-    except x509.ExtensionNotFound:
-        return found
-    for point in named:
-        if point.reasons is None and point.crl_issuer is None:
-            found |= _points(point.full_name, point.relative_name, issuer) or frozenset()
-    return found
 
 
 def _points(

@@ -87,6 +87,12 @@ def test_a_certificate_that_a_list_names_is_refused_even_if_the_list_does_not_in
     assert reason(ALICE, crl(scope, [ALICE]), crl(USERS), policy=policy) is Reason.CERTIFICATE_REVOKED
 
 
+def test_a_refusal_tells_of_a_list_that_does_not_include_the_certificate():
+    judgement = verdict(ALICE, crl(CAS, [ALICE]), crl(USERS))
+    assert judgement.detail == "revoked by 'CN=Test Root', in a list that covers only certificates of CAs"
+    assert verdict(ALICE, crl(USERS, [ALICE])).detail == "revoked by 'CN=Test Root'"
+
+
 def test_one_current_list_is_enough_where_two_include_the_certificate():
     outdated = crl(None, last_update=NOW - 9 * DAY, next_update=NOW - DAY)
     assert reason(ALICE, outdated, crl(USERS)) is None

@@ -8,7 +8,7 @@ from support.scopes import distribution_points, issuing_point, point
 
 from gateway.errors import ConfigError
 from gateway.x509.revocation_list import parse_lists
-from gateway.x509.scopes import MAX_SHOWN_POINTS, WHOLE, Holders, Scope, scope_of
+from gateway.x509.scopes import MAX_SHOWN_POINTS, WHOLE, Holders, Scope, Traits, scope_of
 
 ROOT = Ca.make("O=Example,CN=Root")
 ISSUER = ROOT.certificate.subject
@@ -36,18 +36,18 @@ def scope(**options):
 )
 def test_a_list_of_one_kind_covers_no_other(options, users, cas):
     found = scope(**options)
-    assert [found.covers(USER), found.covers(MIDDLE)] == [users, cas]
+    assert [found.covers(Traits(USER)), found.covers(Traits(MIDDLE))] == [users, cas]
 
 
 def test_a_certificate_that_says_that_it_is_no_ca_is_a_users():
     leaf = ROOT.issue(extensions=[(x509.BasicConstraints(ca=False, path_length=None), True)]).certificate
-    assert scope(only_contains_user_certs=True).covers(leaf)
-    assert not scope(only_contains_ca_certs=True).covers(leaf)
+    assert scope(only_contains_user_certs=True).covers(Traits(leaf))
+    assert not scope(only_contains_ca_certs=True).covers(Traits(leaf))
 
 
 def test_a_list_of_everything_covers_everything():
-    assert WHOLE.covers(USER)
-    assert WHOLE.covers(MIDDLE)
+    assert WHOLE.covers(Traits(USER))
+    assert WHOLE.covers(Traits(MIDDLE))
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,20 @@ def test_a_list_of_everything_covers_everything():
 def test_a_list_of_a_point_covers_what_names_that_point(of_certificate, is_covered):
     extensions = [distribution_points(*of_certificate)] if of_certificate else []
     leaf = ROOT.issue(extensions=extensions).certificate
-    assert scope(full_name=[x509.UniformResourceIdentifier(ONE)]).covers(leaf) is is_covered
+    assert scope(full_name=[x509.UniformResourceIdentifier(ONE)]).covers(Traits(leaf)) is is_covered
 
 
 def test_the_kind_and_the_point_both_have_to_fit():
     only_users = scope(full_name=[x509.UniformResourceIdentifier(ONE)], only_contains_user_certs=True)
     ca = ROOT.issue_ca(extensions=[*ca_extensions(), distribution_points(point(ONE))]).certificate
-    assert only_users.covers(WITH_ONE)
-    assert not only_users.covers(ca)
-    assert not only_users.covers(USER)
+    assert only_users.covers(Traits(WITH_ONE))
+    assert not only_users.covers(Traits(ca))
+    assert not only_users.covers(Traits(USER))
 
 
 def test_one_of_several_names_of_a_point_is_enough():
     both = scope(full_name=[x509.UniformResourceIdentifier(TWO), x509.UniformResourceIdentifier(ONE)])
-    assert both.covers(WITH_ONE)
+    assert both.covers(Traits(WITH_ONE))
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,20 @@ def test_one_of_several_names_of_a_point_is_enough():
 )
 def test_a_name_relative_to_the_issuer_is_that_name_below_the_issuers(of_list, of_certificate):
     leaf = ROOT.issue(extensions=[distribution_points(of_certificate)]).certificate
-    assert scope(**of_list).covers(leaf)
-    assert not scope(**of_list).covers(WITH_ONE)
+    assert scope(**of_list).covers(Traits(leaf))
+    assert not scope(**of_list).covers(Traits(WITH_ONE))
 
 
 def test_the_issuers_own_name_is_a_point_of_every_certificate():
-    assert scope(full_name=[x509.DirectoryName(ISSUER)]).covers(USER)
+    assert scope(full_name=[x509.DirectoryName(ISSUER)]).covers(Traits(USER))
 
 
 def test_names_of_two_types_are_never_the_same_point():
     leaf = ROOT.issue(extensions=[distribution_points(point(ONE))]).certificate
-    assert not scope(full_name=[x509.DNSName(ONE)]).covers(leaf)
+    assert not scope(full_name=[x509.DNSName(ONE)]).covers(Traits(leaf))
     registered = x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))
     other = ROOT.issue(extensions=[distribution_points(point(full=[registered]))]).certificate
-    assert scope(full_name=[registered]).covers(other)
+    assert scope(full_name=[registered]).covers(Traits(other))
 
 
 @pytest.mark.parametrize(
@@ -157,3 +157,22 @@ def test_a_list_is_called_by_its_source_and_number():
         "a.crl (number 7)",
         "a.crl",
     ]
+
+
+def test_which_scopes_may_have_certificates_of_users():
+    attributes = scope(only_contains_attribute_certs=True)
+    assert [found.may_cover_users for found in (WHOLE, USERS, AT_ONE, CAS, attributes)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_many_points_of_one_certificate_are_read_once():
+    many = distribution_points(*(point(f"http://a.example/{number}.crl") for number in range(500)))
+    traits = Traits(ROOT.issue(extensions=[many]).certificate)
+    assert AT_ONE.covers(traits)
+    assert traits.points is traits.points
+    assert len(traits.points) == 501
