@@ -67,14 +67,16 @@ SITE: Final = Record(
         Field(
             "crl",
             ListOf(Text(what="a file name or URL", example="certs/rootCA.crl"), minimum=1),
-            "Revocation lists: PEM or DER files, or http(s) URLs that are fetched and refreshed.",
+            "Revocation lists, complete and delta lists: PEM or DER files, or http(s) URLs that are fetched and "
+            "refreshed.",
             default_note="no revocation check",
         ),
         optional(
             "crl_policy",
             Choice(("require", "if_present"), "a policy"),
             "require",
-            "`require`: a certificate whose issuer has no current list is refused. `if_present`: it is let in.",
+            "`require`: a certificate that no current list of its issuer covers is refused. `if_present`: it is let "
+            "in.",
         ),
         optional("ocsp", OCSP, {}, "Asking online whether a client certificate still counts."),
         Field(

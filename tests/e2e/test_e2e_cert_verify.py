@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 from support.pki import DAY, NOW, SERVER_AUTH, Ca, Leaf, build, ca_extensions, ec_key, openssl, rsa_key
+from support.scopes import delta, distribution_points, issuing_point, point
 
 from gateway.cli.app import run
 
@@ -106,12 +107,24 @@ def no_list_signer():
     return ROOT.issue_ca("CN=No lists", extensions=[*ca_extensions(), usage(key_cert_sign=True)])
 
 
+def part(uri, *revoked):
+    return GOOD.crl([leaf.certificate for leaf in revoked], extensions=[issuing_point(uri)])
+
+
 UNKNOWN_EXTENSION = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
 LISTS = (ROOT.crl(), GOOD.crl())
 NEW = rollover()
 NEW_ALICE = NEW.issue("CN=alice")
 NO_LISTS = no_list_signer()
 EXPLICIT = (x509.PolicyConstraints(0, None), True)
+
+POINT = "http://a.example/1.crl"
+AT_POINT = GOOD.issue(extensions=[distribution_points(point(POINT))])
+USERS = issuing_point(only_contains_user_certs=True)
+CAS = issuing_point(only_contains_ca_certs=True)
+ATTRIBUTES = issuing_point(only_contains_attribute_certs=True)
+HOLD = GOOD.crl([ALICE.certificate], reason=x509.ReasonFlags.certificate_hold)
+OUTDATED = GOOD.crl(last_update=NOW - 9 * DAY, next_update=NOW - DAY)
 
 CASES = {
     "4.1.1 valid path": Case(ALICE, TRUSTED),
@@ -169,6 +182,21 @@ CASES = {
     "4.13.33 UPN of another domain": Case(
         under(basic(), names([x509.RFC822Name("example.com")]), upn_name="alice@example.net"), UNTRUSTED
     ),
+    "4.14.1 list of a point": Case(AT_POINT, TRUSTED, (ROOT.crl(), part(POINT))),
+    "4.14.2 list of a point, revoked": Case(AT_POINT, REVOKED, (ROOT.crl(), part(POINT, AT_POINT))),
+    "4.14.3 list of another point": Case(AT_POINT, UNKNOWN, (ROOT.crl(), part("http://a.example/2.crl"))),
+    "4.14.10 list of everything": Case(AT_POINT, TRUSTED, LISTS),
+    "4.14.11 users' list for a CA": Case(ALICE, UNKNOWN, (ROOT.crl(extensions=[USERS]), GOOD.crl())),
+    "4.14.12 CAs' list for a user": Case(ALICE, UNKNOWN, (ROOT.crl(), GOOD.crl(extensions=[CAS]))),
+    "4.14.13 CAs' list for a CA": Case(ALICE, TRUSTED, (ROOT.crl(extensions=[CAS]), GOOD.crl(extensions=[USERS]))),
+    "4.14.14 attribute certificates' list": Case(ALICE, UNKNOWN, (ROOT.crl(), GOOD.crl(extensions=[ATTRIBUTES]))),
+    "4.15.1 delta without a base": Case(ALICE, UNKNOWN, (ROOT.crl(), delta(GOOD, 1, 5))),
+    "4.15.2 delta": Case(ALICE, TRUSTED, (*LISTS, delta(GOOD, 1, 5))),
+    "4.15.3 revoked in the base": Case(ALICE, REVOKED, (ROOT.crl(), HOLD, delta(GOOD, 1, 5))),
+    "4.15.4 revoked in the delta": Case(ALICE, REVOKED, (*LISTS, delta(GOOD, 1, 5, named=[ALICE]))),
+    "4.15.5 taken off hold": Case(ALICE, TRUSTED, (ROOT.crl(), HOLD, delta(GOOD, 1, 5, removed=[ALICE]))),
+    "4.15.9 revoked in both": Case(ALICE, REVOKED, (ROOT.crl(), HOLD, delta(GOOD, 1, 5, named=[ALICE]))),
+    "4.15.10 base too old": Case(ALICE, UNKNOWN, (ROOT.crl(), OUTDATED, delta(GOOD, 2, 5))),
     "4.16.1 unknown extension": Case(GOOD.issue(extensions=[(UNKNOWN_EXTENSION, False)]), TRUSTED),
     "4.16.2 unknown critical extension": Case(GOOD.issue(extensions=[(UNKNOWN_EXTENSION, True)]), UNTRUSTED),
     "4.16.2 the same in the CA": Case(under(basic(), (UNKNOWN_EXTENSION, True)), UNTRUSTED),
