@@ -64,8 +64,11 @@ class ListCheck:
 
     def _is_covered(self, entry: RevocationList, signer: x509.Certificate | None) -> bool:
         """True where lists of the same CA and scope count now."""
-        issuer = folded(entry.issuer)
-        of_ca = [other for _, other, by in self._found if by is signer and folded(other.issuer) == issuer]
+        of_ca = [
+            other
+            for _, other, by in self._found
+            if by is signer and (signer is not None or other.claimed_signer == entry.claimed_signer)
+        ]
         ends = [group.at(self._now).end for group in by_scope(of_ca) if group.scope == entry.scope]
         return any(end is not None and end > self._now for end in ends)
 

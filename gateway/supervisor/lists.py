@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
 from gateway.redaction import without_secrets
 from gateway.tls.trust import check_signer, is_url
-from gateway.x509.fields import extensions_of, subject_of
+from gateway.x509.fields import subject_of
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
@@ -125,7 +125,7 @@ def check_successor(
     if data.count(_PEM) > MAX_LISTS:
         raise ConfigError(f"{shown}: there are more than {MAX_LISTS} lists", "give each CA's list a URL of its own")
     found = parse_lists(data, shown)
-    by_signer: dict[bytes, list[RevocationList]] = {}
+    by_signer: dict[Hashable, list[RevocationList]] = {}
     for entry in found:
         check_signer(entry, anchors)
         if entry.this_update > now:
@@ -136,10 +136,10 @@ def check_successor(
                 f"{shown}: the list of {_issuer(entry)} can't be checked, since that CA is not in client_ca",
                 "add the CA to client_ca, or fetch the list over https",
             )
-        by_signer.setdefault(signer or _claimed_signer(entry), []).append(entry)
+        by_signer.setdefault(signer or entry.claimed_signer, []).append(entry)
     for entry in readable_lists(stored, shown):
         signer = _signer(entry, anchors)
-        _check_heirs(shown, entry, by_signer.get(signer or _claimed_signer(entry), []), is_known=signer is not None)
+        _check_heirs(shown, entry, by_signer.get(signer or entry.claimed_signer, []), is_known=signer is not None)
     return found
 
 
@@ -192,9 +192,9 @@ def _issuer(entry: RevocationList) -> str:
     return repr(entry.issuer.rfc4514_string())
 
 
-def signer_or_claim(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes:
+def signer_or_claim(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> Hashable:
     """Equal for lists of one CA: its key where that is one of the anchors', else what the list says of it."""
-    return _signer(entry, anchors) or _claimed_signer(entry)
+    return _signer(entry, anchors) or entry.claimed_signer
 
 
 def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes | None:
@@ -203,12 +203,3 @@ def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes
         if folded(subject_of(anchor)) == folded(entry.issuer) and entry.is_signed_by(anchor):
             return anchor.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return None
-
-
-def _claimed_signer(entry: RevocationList) -> bytes:
-    """Who is said to have made the list: the issuer's name and key identifier."""
-    try:
-        key = extensions_of(entry.crl).get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except x509.ExtensionNotFound:
-        key = None
-    return entry.issuer.public_bytes() + (key or b"")

@@ -68,13 +68,13 @@ class Trust:
         return tuple(found)
 
     def _of_others(self, now: datetime) -> list[str]:
-        """The same of lists of CAs that are not anchors. Their keys are not known, so names tell them apart."""
-        by_issuer: dict[FoldedName, list[RevocationList]] = {}
+        """The same of lists of CAs that are not anchors. What they say of their signer tells them apart."""
+        anchors = {folded(subject_of(anchor)) for anchor in self.anchors}
+        by_signer: dict[tuple[FoldedName, bytes | None], list[RevocationList]] = {}
         for entry in () if self.revocation is None else self.revocation.lists:
-            by_issuer.setdefault(folded(entry.issuer), []).append(entry)
-        for anchor in self.anchors:
-            by_issuer.pop(folded(subject_of(anchor)), None)
-        return [line for lists in by_issuer.values() for group in by_scope(lists) for line in group.warnings(now)]
+            if entry.claimed_signer[0] not in anchors:
+                by_signer.setdefault(entry.claimed_signer, []).append(entry)
+        return [line for lists in by_signer.values() for group in by_scope(lists) for line in group.warnings(now)]
 
 
 def load_trust(site: Site, fetched: Mapping[str, bytes] = _NOTHING) -> Trust:

@@ -21,6 +21,7 @@ from gateway.errors import ConfigError
 from gateway.x509 import pem
 from gateway.x509.fields import extensions_of, issuer_of
 from gateway.x509.loading import tolerated_serials
+from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.scopes import WHOLE, Scope, scope_of
 from gateway.x509.unreadable import UNREADABLE
 
@@ -29,7 +30,7 @@ WARN_AFTER_LIFE_FRACTION: Final = 0.8
 _PEM: Final = b"-----BEGIN X509 CRL-----"
 _PEM_END: Final = b"-----END X509 CRL-----"
 # Critical extensions whose meaning is "this is a complete list" anyway. RFC 5280 section 5.2.
-_HARMLESS: Final = (x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName, x509.FreshestCRL)
+_HARMLESS: Final = (x509.IssuerAlternativeName, x509.FreshestCRL)
 _WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
 
 
@@ -47,6 +48,12 @@ class RevocationList:
     scope: Scope = WHOLE
     base_number: int | None = None  # of a delta list: it has all changes since the complete list of this number
     removed: frozenset[int] = frozenset()  # by a delta list: what is no longer on hold
+    key_identifier: bytes | None = None  # of the key that is said to have signed it
+
+    @property
+    def claimed_signer(self) -> tuple[FoldedName, bytes | None]:
+        """Equal for lists of one CA and key, as far as they say so themselves."""
+        return folded(self.issuer), self.key_identifier
 
     @property
     def kind(self) -> str:
@@ -106,12 +113,15 @@ def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
     """What a list says of itself, without its entries: enough to check it. Raises `ConfigError`, or of `UNREADABLE`."""
     number, scope = -1, WHOLE
     base_number: int | None = None
+    key_identifier: bytes | None = None
     for extension in extensions_of(crl):
         value = extension.value
         if isinstance(value, x509.CRLNumber):
             number = value.crl_number
         elif isinstance(value, x509.DeltaCRLIndicator):
             base_number = value.crl_number
+        elif isinstance(value, x509.AuthorityKeyIdentifier):
+            key_identifier = value.key_identifier
         elif isinstance(value, x509.IssuingDistributionPoint):
             scope = scope_of(value, issuer_of(crl), source)
         elif extension.critical and not isinstance(value, _HARMLESS):
@@ -126,7 +136,8 @@ def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
     if base_number is not None and number < 0:
         raise ConfigError(f"{source}: the delta list has no CRL number", "let the CA number its lists")
     dates = crl.last_update_utc, crl.next_update_utc
-    return RevocationList(source, crl, issuer_of(crl), number, *dates, frozenset(), scope, base_number)
+    parts = scope, base_number, frozenset[int](), key_identifier
+    return RevocationList(source, crl, issuer_of(crl), number, *dates, frozenset(), *parts)
 
 
 def _named_by_a_delta(crl: x509.CertificateRevocationList) -> frozenset[int]:

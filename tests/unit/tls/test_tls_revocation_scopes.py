@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from support.pki import DAY, NOW, Ca, ca_extensions
 from support.scopes import distribution_points, issuing_point, point
 
@@ -149,3 +150,13 @@ def test_an_intermediate_with_a_point_of_its_own():
     assert reason(dave, crl(cas_at_one), middle.crl()) is None
     assert reason(dave, crl(cas_at_one, [middle]), middle.crl()) is Reason.CERTIFICATE_REVOKED
     assert reason(CAROL, crl(cas_at_one), MIDDLE.crl()) is Reason.REVOCATION_UNKNOWN
+
+
+def test_intermediates_of_one_name_and_two_keys_warn_each():
+    lists = []
+    for days in (1, 2):
+        again = ROOT.issue_ca("CN=Middle")
+        key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(again.key.public_key())
+        ending = {"last_update": NOW - 9 * DAY, "next_update": NOW - days * DAY}
+        lists.append(again.crl(number=days, extensions=[(key_id, False)], **ending))
+    assert [line.partition(":")[0] for line in trust(crl(None), *lists).warnings(NOW)] == ["1.crl", "2.crl"]
