@@ -135,9 +135,18 @@ def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
         raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
     if base_number is not None and number < 0:
         raise ConfigError(f"{source}: the delta list has no CRL number", "let the CA number its lists")
-    dates = crl.last_update_utc, crl.next_update_utc
-    parts = scope, base_number, frozenset[int](), key_identifier
-    return RevocationList(source, crl, issuer_of(crl), number, *dates, frozenset(), *parts)
+    return RevocationList(
+        source,
+        crl,
+        issuer=issuer_of(crl),
+        number=number,
+        this_update=crl.last_update_utc,
+        next_update=crl.next_update_utc,
+        serials=frozenset(),
+        scope=scope,
+        base_number=base_number,
+        key_identifier=key_identifier,
+    )
 
 
 def _named_by_a_delta(crl: x509.CertificateRevocationList) -> frozenset[int]:
