@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,14 +35,18 @@ def check(
 
     Prints a line for each problem and exits with 2 where there is an error.
     """
-    from gateway.config.load import load_with_warnings  # noqa: PLC0415 - heavy, see app
+    from gateway.config.load import load_with_warnings, read_user  # noqa: PLC0415 - heavy, see app
     from gateway.config.problems import START, ConfigErrors, Place, Problem  # noqa: PLC0415 - the same
-    from gateway.errors import ConfigError  # noqa: PLC0415 - the same
+    from gateway.errors import ConfigError, OperationError  # noqa: PLC0415 - the same
+    from gateway.supervisor.privileges import ROOT, Privileges  # noqa: PLC0415 - the same
     from gateway.supervisor.reload import prepare  # noqa: PLC0415 - the same
 
     loaded: Loaded | None = None
     errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     try:
+        if os.geteuid() == ROOT:  # what the gateway's user may not read is found out here
+            Privileges(read_user(config))
         loaded = load_with_warnings(config)
         warnings = loaded.warnings
         prepare(loaded.config)
@@ -50,7 +55,7 @@ def check(
         loaded = None if errors else replace(loaded, warnings=warnings)
     except ConfigErrors as found:
         errors, warnings = found.problems, found.warnings
-    except ConfigError as found:
+    except (ConfigError, OperationError) as found:
         errors, loaded = (Problem(str(config), Place(START), found.cause, found.remedy),), None
     if as_json:
         typer.echo(json.dumps(_document(loaded, errors, warnings), indent=2))

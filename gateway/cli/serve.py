@@ -20,13 +20,20 @@ def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("config.yaml"),
 ) -> None:
     """Serve until SIGTERM, which lets what is under way finish. SIGHUP reloads, SIGUSR1 opens the access log anew."""
+    from gateway.config.load import read_user  # noqa: PLC0415 - heavy: for this command only
+    from gateway.errors import ConfigError  # noqa: PLC0415
     from gateway.logs.error_log import begin_error_log  # noqa: PLC0415 - asyncio, OpenSSL, uvloop: for this command only
     from gateway.supervisor.master import Master  # noqa: PLC0415
+    from gateway.supervisor.privileges import Privileges  # noqa: PLC0415
     from gateway.supervisor.reload import read_revision  # noqa: PLC0415
 
     garbage.look_as_usual()
     begin_error_log()
+    user = read_user(config)
+    privileges = Privileges(user)
     revision = read_revision(config)
+    if revision.config.user != user:
+        raise ConfigError(f"{config}: `user` changed while the gateway started", "start it again")
     for warning in revision.warnings:
         logging.getLogger("gateway.config").warning("%s", warning)
-    raise typer.Exit(Master(revision).run())
+    raise typer.Exit(Master(revision, privileges).run())

@@ -15,7 +15,7 @@ from gateway import clock
 from gateway.config.certificates import Material
 from gateway.config.environment import Lookups
 from gateway.config.marks import YamlError, decode, parse
-from gateway.config.model import Config, Pki
+from gateway.config.model import Config, Pki, User
 from gateway.config.networks import Networks
 from gateway.config.pki import build_pki, check_pki
 from gateway.config.problems import START, ConfigErrors, Place, Problem, Problems
@@ -35,6 +35,7 @@ from gateway.config.service import (
 )
 from gateway.config.sites import Sites
 from gateway.config.upstreams import build_name_servers, build_upstreams
+from gateway.config.users import build_user
 from gateway.errors import ConfigError
 from gateway.x509.loading import read_file
 
@@ -128,6 +129,7 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
         workers=worker_count(root),
         admin=build_admin(root, listeners, problems),
         pki=build_pki(root, path.parent, problems),
+        user=build_user(root, problems),
     )
 
 
@@ -139,6 +141,16 @@ def _warn_of_unused(root: Value, problems: Problems) -> None:
     for name, place in root.section("upstreams").keys.items():
         if name not in used:
             problems.warning(place, "no site uses this upstream", "remove it, or name it in a site")
+
+
+def read_user(path: Path, *, environ: Mapping[str, str] | None = None) -> User | None:
+    """The user that the file names; None also where that can't be told, which is for `load` to report."""
+    problems = Problems(str(path))
+    try:
+        root = _read(path, None, problems, os.environ if environ is None else environ)
+    except YamlError:
+        return None
+    return None if root is None else build_user(root, problems)
 
 
 def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | None:

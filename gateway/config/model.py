@@ -244,6 +244,17 @@ class Pki:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """The user that the gateway becomes where it is started as root."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]  # all that it is in
+    home: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file."""
 
@@ -264,6 +275,7 @@ class Config:
     workers: int = 1  # `auto` is resolved by the loader
     admin: Admin | None = None
     pki: Pki | None = None
+    user: User | None = None  # None: the one that starts it
 
     @property
     def publishes(self) -> bool:

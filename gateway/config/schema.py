@@ -9,7 +9,7 @@ from gateway.config.schema_access import RULE, SITE
 from gateway.config.schema_pki import PKI
 from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER, TRUSTED_PROXIES
 from gateway.config.schema_upstreams import RESOLVER, UPSTREAM
-from gateway.config.schema_words import DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, optional
+from gateway.config.schema_words import DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, USER, optional
 
 SCHEMA: Final = Record(
     (
@@ -41,6 +41,13 @@ SCHEMA: Final = Record(
             ListOf(RULE, minimum=1),
             "The first rule that matches decides, top to bottom; a request that none matches is denied.",
             is_required=True,
+        ),
+        Field(
+            "user",
+            Text(what="a user", pattern=rf"{USER}(:{USER})?", example="gateway"),
+            "Where the gateway is started as root: the user that it becomes, once its ports are open. `name`, or "
+            '`"name:group"`; numbers too. Every file is read as that user.',
+            default_note="the user that starts it",
         ),
         optional("limits", LIMITS, {}, "Bounds on what a client may send and hold."),
         optional(

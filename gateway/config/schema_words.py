@@ -12,6 +12,7 @@ HOUR: Final = 3600.0
 DAY: Final = 86400.0
 KIB: Final = 1024
 NAME_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,62}"
+USER: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
 ONE_LINE: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}"
 
 FILE: Final = Text(what="a file name", example="certs/mail.crt")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from gateway import access
 from gateway.config.addresses import Unreadable, clash, is_loopback, parse_listen
 from gateway.config.model import AccessLog, Admin, IdentityHeaders, Limits, Listener, Lockout, Network, Pages
 from gateway.config.networks import read_network
@@ -129,8 +130,8 @@ def build_access_log(root: Value, folder: Path, problems: Problems) -> AccessLog
     section = root.section("access_log")
     value = section.get("path")
     path = None if value is None or value.data == "-" else folder / str(value.data)
-    if path is not None and value is not None and (cause := _unwritable(path)) is not None:
-        problems.error(value.place, cause, "name a file in a folder that the gateway's user can write to")
+    if path is not None and value is not None and (found := _unwritable(path)) is not None:
+        problems.error(value.place, *found)
     return AccessLog(path=path, **given(section, {"format": "format"}))
 
 
@@ -178,16 +179,20 @@ def _listen(value: Value, problems: Problems) -> tuple[str, int] | None:
         return None
 
 
-def _unwritable(path: Path) -> str | None:
+def _unwritable(path: Path) -> tuple[str, str] | None:
+    """Why the file can't be written, and the remedy."""
+    elsewhere = "name a file in a folder that the gateway's user can write to"
     try:
         if path.is_dir():
-            return f"{path} is a folder"
+            return f"{path} is a folder", elsewhere
         target = next(one for one in (path, *path.parents) if one.exists())
         if target != path and not target.is_dir():
-            return f"{target} is not a folder"
+            return f"{target} is not a folder", elsewhere
+    except PermissionError as error:
+        return f"{quote(str(path))} is not usable: {error.strerror}", access.to_write(path)
     except OSError as error:
-        return f"{quote(str(path))} is not usable: {error.strerror}"
-    return None if os.access(target, os.W_OK) else f"{target} is not writable"
+        return f"{quote(str(path))} is not usable: {error.strerror}", elsewhere
+    return None if os.access(target, os.W_OK) else (f"{target} is not writable", access.to_write(target))
 
 
 def _is_folder(path: Path) -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from gateway import access
 from gateway.clock import monotonic_seconds
 from gateway.errors import ConfigError
 
@@ -177,6 +178,9 @@ def _open(path: Path) -> int:
     try:
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         return os.open(path, _FLAGS | os.O_CREAT, FILE_MODE)
+    except PermissionError as error:
+        target = path if os.path.exists(path) else path.parent  # noqa: PTH110 - a closed folder is no error to it
+        raise ConfigError(f"access_log.path: {path}: {error.strerror}", access.to_write(target)) from error
     except OSError as error:
         raise ConfigError(
             f"access_log.path: {path}: {error.strerror}", "name a file that the gateway's user may write"

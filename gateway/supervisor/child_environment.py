@@ -24,7 +24,7 @@ _ENVIRONMENT_FIELDS: Final = slice(47, 49)
 # What is passed on. The rest may hold passwords, which the configuration takes with `${NAME}`.
 _KEPT_NAMES: Final = frozenset(
     {
-        *(SWITCH, "HOME", "LANG", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"),
+        *(SWITCH, "HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"),
         # Where OpenSSL finds the system's trust store and its own settings.
         *("SSL_CERT_DIR", "SSL_CERT_FILE", "OPENSSL_CONF", "OPENSSL_MODULES"),
     }

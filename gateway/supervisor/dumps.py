@@ -23,6 +23,12 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def allow_reading() -> None:
+    """Where `SWITCH` is set: Linux forbids it by itself in a process that took another user."""
+    if sys.platform == "linux" and os.environ.get(SWITCH) == "1":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
 def forbid_reading() -> None:
     """Keep other processes of this user out, unless `SWITCH` is set. A new program has to ask for this itself."""
     if sys.platform == "linux" and os.environ.get(SWITCH) != "1":

@@ -32,6 +32,7 @@ from gateway.supervisor.fetch_plan import Plan, fetch_plan
 from gateway.supervisor.fetching import Fetching
 from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.keeping import Keeping
+from gateway.supervisor.privileges import Privileges, root_warning
 from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
 from gateway.supervisor.sockets import open_listener
@@ -54,15 +55,21 @@ _log = logging.getLogger("gateway.master")
 class Master:
     """Runs until it is told to stop."""
 
-    def __init__(self, revision: Revision) -> None:
+    def __init__(self, revision: Revision, privileges: Privileges | None = None) -> None:
         """Raises `ConfigError` or `OperationError` where serving can't begin."""
+        privileges = privileges or Privileges(None)
         self._revision = revision
         config = revision.config
         self._first_plan = fetch_plan(config)
-        self._access_log = AccessLogWriter(config.access_log.path)
+        # Root's standard output can't be opened anew by another user.
+        with privileges.as_root() if config.access_log.path is None else contextlib.nullcontext():
+            self._access_log = AccessLogWriter(config.access_log.path)
         self._listening: list[tuple[Listener, socket.socket]] = []
-        for listener in config.listen:
-            self._listening.append((listener, open_listener(listener)))
+        with privileges.as_root():
+            for listener in config.listen:
+                self._listening.append((listener, open_listener(listener)))
+            self._admin = None if config.admin is None else open_admin(config.admin)
+        privileges.give_up()
         self._stamps = revision.stamps
         self._reloads = Reloads()
         self._bans = Bans(config.lockout, self._say)
@@ -72,7 +79,7 @@ class Master:
         self._census = Census(self._children)
         self._keeping = Keeping(self._children)
         self._fetching = Fetching(self._children, revision.lists)
-        self._bulletin = Bulletin(lambda: self._keeping.warnings)
+        self._bulletin = Bulletin(lambda: (*root_warning(), *self._keeping.warnings))
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
         self._tally = Tally(config.workers)
@@ -86,7 +93,6 @@ class Master:
             keeping=self._keeping,
         )
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
-        self._admin = None if config.admin is None else open_admin(config.admin)
         self._administration = Role("the admin process", self._administer, self._inquiries.hear)
         self._publishing = None
         if config.pki is not None and config.publishes:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway import access
 from gateway.config.load import load_with_warnings
 from gateway.config.model import Config
 from gateway.config.problems import Problem
@@ -54,6 +55,8 @@ def read_revision(
     if source is None:
         try:
             source = read_regular(path, MAX_FILE_BYTES)
+        except PermissionError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}", access.to_read(path)) from error
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", "name a readable configuration file with -c") from error
     loaded = load_with_warnings(path, source=source, is_serving=True, environ=variables)
@@ -86,6 +89,7 @@ def check_same_frame(old: Config, new: Config) -> None:
             ("listen", old.listen, new.listen),
             ("workers", old.workers, new.workers),
             ("admin", old.admin, new.admin),
+            ("user", old.user, new.user),
             ("access_log", old.access_log, new.access_log),
             ("pki.store, pki.folder", _published(old), _published(new)),
         )

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
+from gateway import access
 from gateway.errors import ConfigError
 from gateway.regular_files import NotRegularError, TooLargeError, read_regular
 from gateway.x509 import pem
@@ -55,6 +56,8 @@ def read_file(path: Path) -> bytes:
         raise ConfigError(f"{path} is not a regular file", "name a file") from error
     except TooLargeError as error:
         raise ConfigError(f"{path} is {error.strerror}", "name the right file") from error
+    except PermissionError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", access.to_read(path)) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "let the gateway's user read it") from error
     if not data.strip():

@@ -64,6 +64,8 @@ def _is_well(state):
 
 def test_all_is_well_after_the_start(gateway):
     state = gateway.state()
+    assert any("runs as root" in line for line in state["warnings"]) == (os.geteuid() == 0)
+    assert ("the gateway runs as root" in gateway.errors) == (os.geteuid() == 0)
     assert [worker["is_answering"] for worker in state["workers"]] == [True, True]
     assert {worker["pid"] for worker in state["workers"]} == set(gateway.workers())
     assert state["pid"] == gateway.process.pid

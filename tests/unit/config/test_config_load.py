@@ -630,5 +630,5 @@ def test_more_mistakes(write, old, new, messages):
 
 def test_only_root_may_write_where_nobody_may(write, monkeypatch):
     monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
-    with pytest.raises(ConfigErrors, match="is not writable; name a file in a folder"):
+    with pytest.raises(ConfigErrors, match=r"is not writable; let the user .* write to it: chgrp"):
         load(write(BASE + "access_log: {path: logs/x}\n"), now=NOW, environ={})

@@ -1,0 +1,58 @@
+"""The user that the gateway becomes, from the system's lists of users and groups."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from typing import Final
+
+from gateway.config.model import User
+from gateway.config.problems import Problems, quote
+from gateway.config.reading import Value
+
+# Linux keeps the highest number for "no change"; setresuid(2).
+_MAX_NUMBER: Final = 2**32 - 2
+
+
+def build_user(root: Value, problems: Problems) -> User | None:
+    """The user that is named; None where there is none, or a problem was noted."""
+    value = root.get("user")
+    if value is None:
+        return None
+    name, _, group = str(value.data).partition(":")
+    known = _known_user(name)
+    if known is None and not _is_number(name):
+        problems.error(value.place, f"there is no user {quote(name)}", "make one: useradd --system NAME")
+        return None
+    gid = (None if known is None else known.pw_gid) if not group else _group_number(group)
+    if gid is None:
+        if group:
+            problems.error(value.place, f"there is no group {quote(group)}", "make one: groupadd --system NAME")
+        else:
+            remedy = f'name its group too: "{name}:GROUP"'
+            problems.error(value.place, f"the system knows no group of the user {name}", remedy)
+        return None
+    if known is None:
+        return User(name, int(name), gid, (gid,))
+    return User(known.pw_name, known.pw_uid, gid, tuple(os.getgrouplist(known.pw_name, gid)), known.pw_dir)
+
+
+def _known_user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(int(name)) if _is_number(name) else pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def _group_number(name: str) -> int | None:
+    if _is_number(name):
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) <= _MAX_NUMBER

@@ -1,0 +1,215 @@
+"""A gateway that root starts and that serves as another user: its rights, its files, and what it says to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from support.client import ask
+from support.gateway import HOST, INSIDE, Gateway, free_port, settings_for
+from support.reachable_python import is_reachable, reachable_python
+from support.waiting import AT_ONCE_SECONDS, PATIENCE_SECONDS, until
+
+import gateway as package
+
+USER, GROUP = 54321, 54322  # no system has these; the gateway needs no entry in /etc/passwd for them
+LOW_PORTS = range(600, 1024)
+ROOT_WARNING = "the gateway runs as root"
+
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
+    pytest.mark.skipif(not is_reachable(package.__file__), reason="others can't reach this clone"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _python():
+    """Programs that tests start run on a Python that the gateway's user can reach."""
+    folder = Path(tempfile.mkdtemp(prefix="gateway-python-"))
+    folder.chmod(0o755)
+    program, variables = reachable_python(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", program)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+    shutil.rmtree(folder)
+
+
+def low_port() -> int:
+    for port in LOW_PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind((INSIDE, port))
+            except OSError:
+                continue
+        return port
+    pytest.fail("no port below 1024 is free")
+
+
+@pytest.fixture
+def home():
+    """A folder that every user can reach, unlike those of pytest; the gateway's user may write to it."""
+    folder = Path(tempfile.mkdtemp(prefix="gateway-user-"))
+    folder.chmod(0o755)
+    os.chown(folder, USER, GROUP)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def settings(home, credentials, mail):
+    site = {"certificate": "mail.crt", "key": "mail.key", "client_ca": ["ca.pem"]}
+    shutil.copy(credentials.server["certificate"], home / "mail.crt")
+    shutil.copy(credentials.root, home / "ca.pem")
+    key = home / "mail.key"
+    shutil.copy(credentials.server["key"], key)
+    os.chown(key, 0, GROUP)
+    key.chmod(0o640)
+    listen = [{"address": f"{INSIDE}:{low_port()}"}]
+    admin = {"address": f"{INSIDE}:{free_port()}"}
+    return settings_for(site, mail.url, listen=listen, admin=admin, user=f"{USER}:{GROUP}", workers=2)
+
+
+@pytest.fixture
+def gateway(home, settings):
+    started = Gateway.start(home, settings)
+    yield started
+    assert started.stop() == 0
+    started.check_errors()
+
+
+def rights_of(pid) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: " ".join(text.split()) for name, _, text in (line.partition(":") for line in lines)}
+
+
+def children_of(pid) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def run_in_shell(command: str) -> None:
+    subprocess.run(["/bin/sh", "-c", command], check=True, timeout=PATIENCE_SECONDS)
+
+
+def reload(gateway) -> str:
+    seen = len(gateway.errors)
+    gateway.signal(signal.SIGHUP)
+    return until(
+        lambda: found if re.search(r"reload refused|reloaded: ", found := gateway.errors[seen:]) else None,
+        "a word about the reload",
+        seconds=AT_ONCE_SECONDS,
+    )
+
+
+def test_no_process_keeps_a_right_of_root(gateway, home):
+    master = gateway.process.pid
+    until(lambda: gateway.helpers("gateway-admin"), "the admin process")
+    processes = [master, *children_of(master)]
+    assert len(processes) == 4
+    for pid in processes:
+        rights = rights_of(pid)
+        assert rights["Uid"] == " ".join([str(USER)] * 4)
+        assert rights["Gid"] == " ".join([str(GROUP)] * 4)
+        assert rights["Groups"] == str(GROUP)
+        assert {rights[name] for name in ("CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert ask(gateway.port, "/webmail").status == 200
+    assert ROOT_WARNING not in gateway.errors
+    found = gateway.log.path.stat()
+    assert (found.st_uid, found.st_gid) == (USER, GROUP)
+
+    gateway.log.path.rename(home / "access.jsonl.1")
+    gateway.signal(signal.SIGUSR1)
+    until(gateway.log.path.exists, "a new log")
+    assert gateway.log.path.stat().st_uid == USER
+
+
+def test_reloads_read_as_that_user_and_say_what_to_do(gateway, home):
+    key = home / "mail.key"
+    assert " reloaded: " in reload(gateway)
+    key.chmod(0o600)
+    said = reload(gateway)
+    (remedy,) = set(re.findall(rf"let the user {USER} read it: (.*)", said))
+    gateway.expected_errors.append("mail.key cannot be read: Permission denied")
+    assert ask(gateway.port, "/webmail").status == 200
+    run_in_shell(remedy)
+    assert " reloaded: " in reload(gateway)
+
+
+def gateway_command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_that_user_may_not_read_is_said_before_the_start(home, settings, command):
+    """Each remedy is followed to the letter, until nothing is left to say."""
+    (home / "keys").mkdir(mode=0o700)
+    (home / "mail.key").rename(home / "keys/mail.key")
+    (home / "keys/mail.key").chmod(0o600)
+    (home / "logs").mkdir(mode=0o700)
+    (home / "logs/access.jsonl").touch(0o600)
+    settings["sites"][0]["key"] = "keys/mail.key"
+    settings["access_log"]["path"] = "logs/access.jsonl"
+    config = home / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    config.chmod(0o600)
+    for _ in range(5):
+        told = gateway_command("check", "-c", str(config)) if command == "check" else first_words(config)
+        remedies = re.findall(rf"let the user {USER} (?:read|write to) it: (.*)", told.stderr)
+        if not remedies:
+            break
+        assert told.returncode == 2
+        assert HOST not in told.stdout
+        for remedy in remedies:
+            run_in_shell(remedy)
+    assert told.returncode == 0, told.stderr
+    assert (home / "keys").stat().st_mode & 0o777 == 0o710
+
+
+def first_words(config) -> subprocess.CompletedProcess[str]:
+    """`gateway run`, ended as soon as it serves."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen([sys.executable, "-m", "gateway", "run", "-c", str(config)], stderr=errors)
+
+        def said() -> str:
+            errors.seek(0)
+            return errors.read()
+
+        until(lambda: process.poll() is not None or "serving on" in said(), "it serves or refuses")
+        if process.poll() is None:
+            process.terminate()
+        return subprocess.CompletedProcess((), process.wait(PATIENCE_SECONDS), "", said())
+
+
+def test_only_root_can_become_another_user(home, settings):
+    (home / "config.yaml").write_text(yaml.safe_dump(settings))
+    told = gateway_command("run", "-c", str(home / "config.yaml"), user=USER + 5, group=GROUP)
+    assert told.returncode == 1
+    assert f"only root can become {USER}" in told.stderr
+    assert "remove `user`" in told.stderr
+
+
+def test_that_user_itself_starts_it_as_well(home, settings):
+    settings["listen"] = [{"address": f"{INSIDE}:{free_port()}"}]
+    (home / "config.yaml").write_text(yaml.safe_dump(settings))
+    told = gateway_command("check", "-c", str(home / "config.yaml"), user=USER, group=GROUP, extra_groups=[])
+    assert told.returncode == 0, told.stderr
+    assert "good" in told.stdout
