@@ -3,8 +3,12 @@
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 443:443 \
 #       -v ./config:/etc/gateway:ro gateway
 # The access log goes to standard output with `access_log: {path: "-"}`; nothing is written into the container.
+#
+# The base image is named by its digest (Python 3.13.15 on Debian 13, all architectures), so that every build gets the
+# same bytes. Security fixes need a newer one, in both FROM lines:
+#   docker buildx imagetools inspect python:3.13-slim --format '{{.Manifest.Digest}}'
 
-FROM python:3.13-slim AS build
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY requirements/run.txt requirements/build.txt requirements/
@@ -18,7 +22,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
     && /opt/gateway/bin/pip install --no-deps --no-index /wheels/*.whl \
     && /opt/gateway/bin/pip uninstall --yes pip
 
-FROM python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 LABEL org.opencontainers.image.title="gateway" \
       org.opencontainers.image.description="A mutual-TLS access gateway in front of webmail and Exchange ActiveSync" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -47,6 +47,13 @@ def test_the_image_has_one_version_and_the_project_names_the_tested_ones():
         assert re.search(rf"on {re.escape(OLDEST)} and (on )?{re.escape(shipped)}\b", text), page
 
 
+def test_both_stages_have_the_same_bytes():
+    bases = re.findall(r"(?m)^FROM (\S+)", (ROOT / "Dockerfile").read_text())
+    assert len(bases) == 2
+    assert re.fullmatch(r"python:\d+\.\d+-slim@sha256:[0-9a-f]{64}", bases[0])
+    assert bases[0] == bases[1]
+
+
 def test_linter_and_locked_requirements_hold_to_the_oldest_version():
     assert PROJECT["tool"]["ruff"]["target-version"] == "py" + OLDEST.replace(".", "")
     assert f"--universal --python-version {OLDEST} " in (ROOT / "Makefile").read_text()
