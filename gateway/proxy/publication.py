@@ -1,7 +1,7 @@
 """A listener with `pki: true`: revocation lists, authorities' certificates and OCSP for everybody, over plain HTTP.
 
-Keeps true: the worker reads the request, bounds it and asks the publisher; it holds no key and signs nothing. Of an
-answer it holds what one client's socket has not taken yet, whatever the length; a client that takes nothing is cut.
+Keeps true: the worker reads the request, bounds it and asks the publisher; it holds no key and signs nothing. A client
+gets its answer at its own pace, which holds up neither the publisher nor others; a client that takes nothing is cut.
 Everything else is redirected where the listener redirects, and refused where it does not.
 """
 
@@ -19,6 +19,7 @@ from gateway.http.http1 import RequestHead
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted, check_body_type, read_target
 from gateway.http.relay import Question, Reply
 from gateway.logs.record import AccessRecord
+from gateway.proxy.published_body import Body
 from gateway.proxy.publisher import Enquiry
 from gateway.proxy.records import finish_record
 from gateway.proxy.redirect import RedirectConnection
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 ANSWER_SECONDS: Final = 10.0
 # The longest list over a slow line; whoever is slower keeps others from theirs.
 TRANSFER_SECONDS: Final = 600.0
+# Written at a time; as much again waits in the transport.
+CHUNK_BYTES: Final = 32 * 1024
 UPSTREAM: Final = "pki"  # in the access log
 _NOT_MODIFIED: Final = 304
 _PHRASES: Final = {200: "OK", _NOT_MODIFIED: "Not Modified"}
@@ -39,6 +42,7 @@ class PublicationConnection(RedirectConnection):
     """One plain connection, one answer."""
 
     __slots__ = (
+        "_answer",
         "_asked_seconds",
         "_body",
         "_enquiry",
@@ -47,6 +51,7 @@ class PublicationConnection(RedirectConnection):
         "_is_write_paused",
         "_question",
         "_record",
+        "_sent_bytes",
     )
 
     def __init__(self, service: Service, listener: Listener) -> None:
@@ -56,6 +61,8 @@ class PublicationConnection(RedirectConnection):
         self._body: BodyReader | None = None  # of a question that is not whole yet
         self._question = b""
         self._enquiry: Enquiry | None = None
+        self._answer: Body | None = None  # on its way to the client
+        self._sent_bytes = 0  # of it
         self._asked_seconds = 0.0  # when the publisher was, monotonic
         self._is_replied = False
         self._is_write_paused = False
@@ -131,10 +138,11 @@ class PublicationConnection(RedirectConnection):
 
     # the answer
 
-    def on_reply(self, reply: Reply) -> None:
+    def on_reply(self, reply: Reply, body: Body) -> None:
         """It begins."""
         record = cast("AccessRecord", self._record)
         self._is_replied = True
+        self._enquiry, self._answer = None, body
         self._renew_deadline()
         self._note_publisher(record)
         record.status = record.upstream_status = reply.status
@@ -144,31 +152,37 @@ class PublicationConnection(RedirectConnection):
             lines.append(f"Content-Length: {reply.length_bytes}")
         lines += [f"X-Request-Id: {record.request_id}", "Connection: close", "", ""]
         self._transport.write("\r\n".join(lines).encode("ascii"))
+        self.on_body()
 
-    def on_body(self, data: bytes) -> None:
-        """A part of its body."""
-        record = cast("AccessRecord", self._record)
-        record.bytes_out = (record.bytes_out or 0) + len(data)
-        self._transport.write(data)
-        self._renew_deadline()
-
-    def on_end(self) -> None:
-        """It is whole."""
-        self._enquiry = None
-        record, self._record = cast("AccessRecord", self._record), None
-        self.end(record)
-        if not self._is_sending:  # what the client has not taken yet is written before the socket closes
+    def on_body(self) -> None:
+        """Write what the client takes."""
+        answer, record = cast("Body", self._answer), cast("AccessRecord", self._record)
+        while not self._is_write_paused and (data := answer.part(self._sent_bytes, CHUNK_BYTES)):
+            self._sent_bytes += len(data)
+            record.bytes_out = self._sent_bytes
+            self._transport.write(data)
             self._renew_deadline()
+        if self._sent_bytes == answer.length_bytes:
+            self._leave_answer()
+            self._record = None
+            self.end(record)
+            if not self._is_sending:  # what the client has not taken yet is written before the socket closes
+                self._renew_deadline()
 
     def on_failure(self, error: RequestError) -> None:
         """It is refused, or breaks off."""
-        self._enquiry = None
+        self._enquiry = self._answer = None
         record = cast("AccessRecord", self._record)
         if self._is_replied:
             self._break_off(record, error)
         else:
             self._note_publisher(record)
             self.refuse(self._head, error)
+
+    def _leave_answer(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.leave(self)
 
     def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:
         """Say no."""
@@ -193,15 +207,13 @@ class PublicationConnection(RedirectConnection):
     def pause_writing(self) -> None:
         """The client takes no more for now."""
         self._is_write_paused = True
-        if self._enquiry is not None:
-            self._enquiry.pause()
 
     def resume_writing(self) -> None:
         """It does again."""
         self._is_write_paused = False
-        if self._enquiry is not None:
+        if self._answer is not None:
             self._renew_deadline()
-            self._enquiry.resume()
+            self.on_body()
 
     def _renew_deadline(self) -> None:
         if not self._is_write_paused:
@@ -228,7 +240,7 @@ class PublicationConnection(RedirectConnection):
 
     def eof_received(self) -> bool:
         """The client says no more; True where an answer is still due."""
-        return self._enquiry is not None
+        return self._enquiry is not None or self._answer is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -243,6 +255,7 @@ class PublicationConnection(RedirectConnection):
         enquiry, self._enquiry = self._enquiry, None
         if enquiry is not None:
             enquiry.drop()
+        self._leave_answer()
 
     def drain(self) -> None:
         """A question that was begun is answered."""

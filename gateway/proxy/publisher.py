@@ -1,7 +1,8 @@
 """A worker's side of the publisher: one connection over its Unix socket for each question.
 
-Keeps true: an answer is handed on as it comes and never held; one that is longer or shorter than it says is told as
-such, and so is none at all; whoever asked hears of the end exactly once.
+Keeps true: a worker has a bounded number of questions under way, each for as long as the publisher needs for it and no
+longer; an answer that is longer or shorter than it says is told as such, and so is none at all; whoever asked hears of
+a failure at most once.
 """
 
 from __future__ import annotations
@@ -14,24 +15,18 @@ from gateway import tasks
 from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.relay import MAX_LINE_BYTES, Question, RelayError, Reply, question_line, read_reply
+from gateway.proxy.published_body import MAX_BODY_BYTES, Body, Reader, SharedBodies
 
 CONNECT_SECONDS: Final = 5.0
+# Of one worker; others wait. With 32 workers it is what the publisher takes.
+MAX_QUESTIONS_AT_ONCE: Final = 16
 
 
-class Asker(Protocol):
+class Asker(Reader, Protocol):
     """Who hears the answer."""
 
-    def on_reply(self, reply: Reply) -> None:
-        """It begins."""
-
-    def on_body(self, data: bytes) -> None:
-        """A part of its body."""
-
-    def on_end(self) -> None:
-        """It is whole. Nothing follows."""
-
-    def on_failure(self, error: RequestError) -> None:
-        """It is refused, or breaks off. Nothing follows."""
+    def on_reply(self, reply: Reply, body: Body) -> None:
+        """It begins. The asker reads the body, and leaves it."""
 
 
 class Publisher:
@@ -39,77 +34,90 @@ class Publisher:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._turns = asyncio.Semaphore(MAX_QUESTIONS_AT_ONCE)
+        self.bodies = SharedBodies()
 
     def ask(self, question: Question, asker: Asker) -> Enquiry:
         """Ask; the answer comes by and by."""
-        enquiry = Enquiry(question, asker)
+        enquiry = Enquiry(question, asker, self.bodies)
         tasks.spawn(self._connect(enquiry), name="ask the publisher")
         return enquiry
 
     async def _connect(self, enquiry: Enquiry) -> None:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await asyncio.get_running_loop().create_unix_connection(lambda: enquiry, str(self._path))
-        except (OSError, TimeoutError) as error:
-            enquiry.fail(RequestError(Reason.NO_HEALTHY_UPSTREAM, f"the publisher does not answer: {error}"))
+        async with self._turns:
+            if enquiry.over.is_set():
+                return
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await asyncio.get_running_loop().create_unix_connection(lambda: enquiry, str(self._path))
+            except (OSError, TimeoutError) as error:
+                enquiry.fail(RequestError(Reason.NO_HEALTHY_UPSTREAM, f"the publisher does not answer: {error}"))
+            await enquiry.over.wait()
 
 
 class Enquiry(asyncio.Protocol):
     """One question, and its answer on the way."""
 
-    __slots__ = ("_asker", "_is_over", "_is_paused", "_left_bytes", "_line", "_question", "_transport")
+    __slots__ = ("_asker", "_bodies", "_body", "_line", "_question", "_transport", "over")
 
-    def __init__(self, question: Question, asker: Asker) -> None:
+    def __init__(self, question: Question, asker: Asker, bodies: SharedBodies) -> None:
         self._question = question
         self._asker = asker
+        self._bodies = bodies
         self._line = b""  # the beginning of the answer
-        self._left_bytes: int | None = None  # of its body; None before it begins
+        self._body: Body | None = None  # once it begins
         self._transport: asyncio.Transport | None = None
-        self._is_paused = False
-        self._is_over = False
+        self.over = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The publisher is there."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._is_over:
+        if self.over.is_set():
             self._transport.abort()
             return
         self._transport.write(question_line(self._question))
-        if self._is_paused:
-            self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer."""
-        if self._is_over:
+        if self.over.is_set():
             return
-        if self._left_bytes is None:
-            self._line += data
-            line, newline, data = self._line.partition(b"\n")
-            if not newline and len(line) <= MAX_LINE_BYTES:
-                return
-            try:
-                reply = read_reply(line)
-            except RequestError as error:
-                self.fail(error)
-                return
-            except RelayError as error:
-                self.fail(RequestError(Reason.UPSTREAM_BAD_RESPONSE, error.cause))
-                return
-            self._line = b""
-            self._left_bytes = 0 if self._question.is_head else reply.length_bytes
-            self._asker.on_reply(reply)
-        self._take(self._left_bytes, data)
+        if self._body is not None:
+            self._take(self._body, data)
+            return
+        self._line += data
+        line, newline, data = self._line.partition(b"\n")
+        if not newline and len(line) <= MAX_LINE_BYTES:
+            return
+        self._line = b""
+        try:
+            reply = read_reply(line)
+        except RequestError as error:
+            self.fail(error)
+        except RelayError as error:
+            self.fail(RequestError(Reason.UPSTREAM_BAD_RESPONSE, error.cause))
+        else:
+            self._begin(reply, data)
 
-    def _take(self, left_bytes: int, data: bytes) -> None:
-        if len(data) > left_bytes:
+    def _begin(self, reply: Reply, data: bytes) -> None:
+        if reply.length_bytes > MAX_BODY_BYTES:
+            self.fail(RequestError(Reason.UPSTREAM_BAD_RESPONSE, f"the answer has more than {MAX_BODY_BYTES} bytes"))
+            return
+        body, is_known = self._bodies.of(self._question, reply, self.drop)
+        if is_known:
+            self.drop()  # what the publisher still sends is there
+        self._body = body
+        body.join(self._asker)
+        self._asker.on_reply(reply, body)
+        if not is_known:
+            self._take(body, data)
+
+    def _take(self, body: Body, data: bytes) -> None:
+        if len(data) > body.left_bytes:
             self.fail(RequestError(Reason.UPSTREAM_BAD_RESPONSE, "the publisher says more than it announced"))
             return
-        self._left_bytes = left_bytes - len(data)
-        if data:
-            self._asker.on_body(data)
-        if not self._left_bytes and not self._is_over:
+        if len(data) == body.left_bytes:
             self.drop()
-            self._asker.on_end()
+        body.fill(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The publisher is gone."""
@@ -119,28 +127,17 @@ class Enquiry(asyncio.Protocol):
     def eof_received(self) -> None:
         """It says no more."""
 
-    # the asker's side
-
     def fail(self, error: RequestError) -> None:
         """There is no answer, or not all of it."""
-        if not self._is_over:
+        if not self.over.is_set():
             self.drop()
-            self._asker.on_failure(error)
+            if self._body is None:
+                self._asker.on_failure(error)
+            else:
+                self._body.fail(error)
 
     def drop(self) -> None:
-        """Hear no more; nothing is told any more either."""
-        self._is_over = True
+        """Hear no more."""
+        self.over.set()
         if self._transport is not None:
             self._transport.abort()
-
-    def pause(self) -> None:
-        """The asker can't take more for now."""
-        self._is_paused = True
-        if self._transport is not None and not self._is_over:
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """It can again."""
-        self._is_paused = False
-        if self._transport is not None and not self._is_over:
-            self._transport.resume_reading()

@@ -30,9 +30,9 @@ from gateway.supervisor.publications import Publications
 
 # A worker sends its question at once.
 QUESTION_SECONDS: Final = 5.0
-# A worker cuts a slow client earlier.
-TRANSFER_SECONDS: Final = 660.0
-# Of all workers together. Only a long list's transfer lasts.
+# A worker takes the whole answer at once, however slow its client is.
+TRANSFER_SECONDS: Final = 30.0
+# Of all workers together; each asks sixteen questions at a time at most.
 MAX_CONNECTIONS: Final = 512
 CHUNK_BYTES: Final = 64 * 1024
 

@@ -37,7 +37,10 @@ POST = (
 )
 SECRET = "not-for-the-process-list"
 LONG_LIST_BYTES = 14 * 1024 * 1024
-CLIENTS = 20
+# More than the publisher takes connections, so many at a time, and no more from one address than it may have.
+SLOW_CLIENTS, BATCH, OTHER_CLIENTS = 540, 10, 60
+ADDRESSES = [f"127.0.0.{number}" for number in range(2, 6)]
+SLOW_CLIENT_BYTES = 160 * 1024  # of a worker's memory
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -321,26 +324,48 @@ def test_a_client_that_sends_byte_by_byte_holds_nobody_up(gateway, desk, alice):
 # a list of megabytes, and clients that do not read it
 
 
-def test_a_long_list_is_never_in_a_workers_memory(gateway, desk):
+def test_hundreds_of_slow_clients_of_a_long_list_hold_nobody_up_and_share_one_copy(gateway, desk, alice):
+    """More than the publisher takes connections; beside them clients that say nothing, or half."""
+    which = ("-cert", str(alice.identity.certificate), "-no_nonce")
     body = os.urandom(LONG_LIST_BYTES)
     with desk.desk.registry.writing() as connection:
         connection.execute(update(AUTHORITIES).values(crl_der=body, crl_number=AUTHORITIES.c.crl_number + 1))
     head = f"GET {WELL_KNOWN}/crl/corp.crl HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    clients = []
     try:
         assert desk.curl(f"{WELL_KNOWN}/crl/corp.crl")[1] == body
         before = gateway.resident_bytes()
-        clients = [socket.create_connection((INSIDE, desk.port), timeout=PATIENCE_SECONDS) for _ in range(CLIENTS)]
-        for client in clients:
-            client.sendall(head)
-        for client in clients:
-            assert client.recv(12) == b"HTTP/1.1 200"
+        for number in range(OTHER_CLIENTS):
+            clients.append(slow_client(desk.port, ADDRESSES[number % len(ADDRESSES)]))
+            clients[-1].sendall((head[:-2], b"", POST % b"Content-Length: 100")[number % 3])
+        for batch in range(0, SLOW_CLIENTS, BATCH):
+            asking = [
+                slow_client(desk.port, ADDRESSES[number % len(ADDRESSES)]) for number in range(batch, batch + BATCH)
+            ]
+            clients += asking
+            for client in asking:
+                client.sendall(head)
+            assert [client.recv(12) for client in asking] == [b"HTTP/1.1 200"] * BATCH
+        assert ": good" in desk.openssl_ocsp(*which)
         assert desk.curl(f"{WELL_KNOWN}/crl/corp.crl")[1] == body
-        assert gateway.resident_bytes() - before < CLIENTS * LONG_LIST_BYTES // 8
+        grown = gateway.resident_bytes() - before
+        assert grown < 2 * gateway.settings["workers"] * LONG_LIST_BYTES + SLOW_CLIENTS * SLOW_CLIENT_BYTES
+        assert ": good" in desk.openssl_ocsp(*which)
+    finally:
         for client in clients:
             client.close()
-    finally:
         lists.renew(desk.desk, desk.corp, clock.now())
     gateway.check_open_files()
+
+
+def slow_client(port: int, address: str) -> socket.socket:
+    """Its kernel takes a few KiB of an answer, and the rest stays the gateway's."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(PATIENCE_SECONDS)
+    client.bind((address, 0))
+    client.connect((INSIDE, port))
+    return client
 
 
 # the process

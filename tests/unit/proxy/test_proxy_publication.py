@@ -1,6 +1,7 @@
 """The listener with `pki: true`: what it asks the publisher, what it hands on, and what never gets so far."""
 
 import base64
+import json
 
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, INSIDE, SocketEnd, get, header, request, status
@@ -11,9 +12,11 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted
 from gateway.http.relay import MAX_LINE_BYTES, Question, Reply, refusal_line, reply_line
+from gateway.proxy import published_body
 from gateway.proxy.lingering import LINGER_IDLE_SECONDS
 from gateway.proxy.plain import MAX_UNWANTED_BYTES
-from gateway.proxy.publication import ANSWER_SECONDS, TRANSFER_SECONDS, PublicationConnection
+from gateway.proxy.publication import ANSWER_SECONDS, CHUNK_BYTES, TRANSFER_SECONDS, PublicationConnection
+from gateway.proxy.publisher import MAX_QUESTIONS_AT_ONCE
 
 BOTH = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True, pki=True)
 ALONE = Listener("127.0.0.1:80", "127.0.0.1", 80, pki=True)
@@ -275,21 +278,26 @@ def test_half_an_answer_is_not_taken_for_the_whole(world, publisher, said):
 # the pace
 
 
-def test_the_publisher_goes_at_the_clients_pace(world, publisher):
+def whole(body, etag='"1"'):
+    return reply_line(Reply(200, (("ETag", etag),), len(body))) + body
+
+
+def test_a_slow_client_does_not_hold_the_publisher_up(world, publisher):
     end = ask(world, get(LIST))
     end.is_slow = True
-    size = 3 * HIGH_WATER_BYTES
-    publisher.end.says(reply_line(Reply(200, (), size)))
-    publisher.end.says(b"x" * (HIGH_WATER_BYTES + 1))
-    assert publisher.end.is_paused
-    end.reads()
+    body = bytes(range(256)) * (10 * HIGH_WATER_BYTES // 256)
+    publisher.end.answers(body)
+    assert publisher.end.is_lost
     assert not publisher.end.is_paused
-    publisher.end.says(b"x" * (size - HIGH_WATER_BYTES - 1))
+    assert not end.is_lost
+    assert end.unread_bytes <= HIGH_WATER_BYTES + 2 * CHUNK_BYTES
+    end.reads()
     assert end.is_lost
-    assert world.record["bytes_out"] == size
+    assert end.hears().endswith(b"\r\n\r\n" + body)
+    assert world.record["bytes_out"] == len(body)
 
 
-def test_a_pause_before_the_publisher_is_there_counts_too(world, publisher):
+def test_a_pause_before_the_answer_counts_too(world, publisher):
     end = accept(world)
 
     def asks_and_is_full():
@@ -297,9 +305,86 @@ def test_a_pause_before_the_publisher_is_there_counts_too(world, publisher):
         end.protocol.pause_writing()
 
     world.does(asks_and_is_full)
-    assert publisher.end.is_paused
+    publisher.end.answers(b"list")
+    assert b"list" not in bytes(end.heard)
     world.does(end.protocol.resume_writing)
-    assert not publisher.end.is_paused
+    assert end.hears().endswith(b"list")
+
+
+def test_clients_of_one_version_share_it_and_the_publisher_sends_it_once(world, publisher):
+    body = b"x" * 10 * HIGH_WATER_BYTES
+    slow = ask(world, get(LIST))
+    slow.is_slow = True
+    first = publisher.end
+    first.says(whole(body)[: 2 * HIGH_WATER_BYTES])  # still on its way
+    early = ask(world, get(LIST))
+    publisher.end.says(whole(body)[:HIGH_WATER_BYTES])
+    assert publisher.end.is_lost
+    assert not first.is_lost
+    first.says(whole(body)[2 * HIGH_WATER_BYTES :])
+    late = ask(world, get(LIST))
+    publisher.end.says(whole(body)[:HIGH_WATER_BYTES])
+    other = ask(world, get(LIST))
+    publisher.end.says(whole(b"newer", '"2"'))
+    assert [end.hears()[-len(body) :] for end in (early, late)] == [body, body]
+    assert other.hears().endswith(b"newer")
+    slow.reads()
+    assert slow.hears().endswith(body)
+    assert all(end.is_lost for end in publisher.ends)
+    assert world.service.publisher.bodies._bodies == {}
+
+
+def test_what_is_shared_goes_on_for_the_others_when_one_leaves_and_ends_with_the_last(world, publisher):
+    asked, joined = ask(world, get(LIST)), ask(world, get(LIST))
+    first, second = publisher.ends
+    first.says(whole(b"abcd")[:-2])
+    second.says(whole(b"abcd")[:-3])
+    asked.goes()
+    assert not first.is_lost
+    first.says(b"cd")
+    assert joined.hears().endswith(b"abcd")
+    left = ask(world, get(LIST))
+    publisher.end.says(whole(b"abcd")[:-2])
+    left.goes()
+    assert publisher.end.is_lost
+
+
+def test_what_is_shared_breaks_off_for_all(world, publisher):
+    ends = [ask(world, get(LIST)) for _ in range(2)]
+    for end in publisher.ends:
+        end.says(whole(b"abcd")[:-2])
+    publisher.ends[0].goes()
+    assert all(end.is_lost for end in ends)
+    assert [json.loads(line)["reason"] for line in world.log] == ["no_healthy_upstream"] * 2
+
+
+def test_where_newer_lists_need_the_memory_the_clients_of_the_oldest_are_cut(world, publisher, monkeypatch):
+    monkeypatch.setattr(published_body, "MAX_SHARED_BYTES", 4 * 10**6)
+    ends = []
+    for number in range(5):
+        end = ask(world, get(LIST))
+        end.is_slow = True
+        publisher.end.says(whole(b"x" * 10**6, f'"{number}"'))
+        ends.append(end)
+    assert [end.is_lost for end in ends] == [True, False, False, False, False]
+    assert (world.record["status"], world.record["reason"]) == (200, "request_timeout")
+
+
+def test_an_answer_longer_than_any_list_is_not_begun(world, publisher):
+    end = ask(world, get(LIST))
+    publisher.end.says(reply_line(Reply(200, (), published_body.MAX_BODY_BYTES + 1)))
+    refusal(world, end, "upstream_bad_response")
+
+
+def test_a_worker_has_a_bounded_number_of_questions_under_way(world, publisher):
+    ends = [ask(world, get(LIST)) for _ in range(MAX_QUESTIONS_AT_ONCE + 2)]
+    assert len(publisher.ends) == MAX_QUESTIONS_AT_ONCE
+    ends[-2].goes()  # before its turn
+    for asked in tuple(publisher.ends):
+        asked.answers(b"list")
+    assert len(publisher.ends) == MAX_QUESTIONS_AT_ONCE + 1
+    publisher.end.answers(b"list")
+    assert ends[-1].hears().endswith(b"list")
 
 
 def test_a_client_that_reads_nothing_is_cut(world, publisher):
@@ -378,8 +463,6 @@ def test_an_answer_that_comes_after_its_client_left_is_nobodys(world, publisher)
     end.goes()
     late = publisher.ends
     protocol = waiting[0]()
-    world.does(protocol.pause)
-    world.does(protocol.resume)
     late.append(PublisherEnd(world, protocol))
     world.does(protocol.connection_made, late[0])
     assert late[0].is_lost
