@@ -28,9 +28,10 @@ from gateway.tls.trust import Trust
 from gateway.x509.authorities import has_ca_flag
 from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.loading import tolerated_serials
-from gateway.x509.name_constraints import check_names, constraints_on
-from gateway.x509.names import IdentityError, fingerprint, identity_of, load_certificate
-from gateway.x509.paths import PathError
+from gateway.x509.name_constraints import Constraints, check_names, constraints_on
+from gateway.x509.names import IdentityError, fingerprint, identity_of, is_quickly_read, load_certificate
+from gateway.x509.path_search import ForgedError, PathError
+from gateway.x509.paths import FoundPath, Path
 from gateway.x509.policies import check_policies
 from gateway.x509.status import Status
 from gateway.x509.strength import weakness_of_key, weakness_of_signature
@@ -38,7 +39,15 @@ from gateway.x509.unreadable import UNREADABLE
 
 _CLIENT_AUTH: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
-Path = tuple[x509.Certificate, ...]
+# Where no path counts: which refusal is told. The leaf's own, about which its holder can do something, come first.
+_BEST_FIRST: Final = (
+    Reason.CERTIFICATE_REVOKED,
+    Reason.CERTIFICATE_EXPIRED,
+    Reason.CERTIFICATE_NOT_YET_VALID,
+    Reason.CERTIFICATE_WRONG_USAGE,
+    Reason.REVOCATION_UNKNOWN,
+    Reason.CERTIFICATE_UNTRUSTED,
+)
 
 
 class _RefusedError(GatewayError):
@@ -68,55 +77,94 @@ def judge(
 def examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: datetime) -> Examination:
     """As `judge`, with what a cache needs to know."""
     try:
-        leaf = load_certificate(leaf_der)
-        identity = identity_of(leaf)
-    except IdentityError as error:
-        return Examination(Judgement(None, Reason.CERTIFICATE_UNTRUSTED, error.cause), None, is_alone=False)
-    try:
         with tolerated_serials():
-            path, until, is_constrained = _examine(leaf, leaf_der, chain_der, identity, trust, now)
-    except _RefusedError as refused:
-        return Examination(Judgement(identity, refused.reason, refused.cause), None, is_alone=False)
-    except UNREADABLE:
+            return _examine(leaf_der, chain_der, trust, now)
+    except IdentityError as error:
+        return _refusal(None, Reason.CERTIFICATE_UNTRUSTED, error.cause)
+
+
+def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: datetime) -> Examination:
+    """The first path that counts, or else what speaks best against the certificate. Raises `IdentityError`.
+
+    Its names are read only once a CA of the site has signed it, unless that is little work.
+    """
+    if problem := _problem_without_path(leaf_der, trust):
+        return _stranger(leaf_der, problem)
+    leaf: x509.Certificate | None = None
+    refusals: list[tuple[Reason, str]] = []  # no exceptions: they would keep all frames, and with them the connection
+    try:
+        for found in trust.paths.find(leaf_der, chain_der):
+            if leaf is None:
+                leaf = load_certificate(leaf_der)
+                identity = identity_of(leaf)
+            try:
+                return _examination(leaf, identity, found, trust, now)
+            except _RefusedError as refused:
+                refusals.append((refused.reason, refused.cause))
+    except PathError as error:
+        return _stranger(leaf_der, error)
+    reason, cause = min(refusals, key=lambda refusal: _BEST_FIRST.index(refusal[0]))
+    return _refusal(identity, reason, cause)
+
+
+def _problem_without_path(leaf_der: bytes, trust: Trust) -> _RefusedError | None:
+    if not trust.anchors:
+        return _RefusedError(Reason.CERTIFICATE_UNTRUSTED, "this site has no client_ca")
+    if fingerprint(leaf_der) in trust.anchor_fingerprints:
+        return _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the CA's own certificate is no client certificate")
+    return None
+
+
+def _stranger(leaf_der: bytes, error: _RefusedError | PathError) -> Examination:
+    """The verdict on one that no CA of the site vouches for: named, for the log, unless reading it would be work."""
+    reason = error.reason if isinstance(error, _RefusedError) else Reason.CERTIFICATE_UNTRUSTED
+    if not is_quickly_read(leaf_der):
+        return _refusal(None, reason, f"{error.cause} (its names are not read: {len(leaf_der)} bytes)")
+    leaf = load_certificate(leaf_der)
+    identity, cause = identity_of(leaf), error.cause
+    if isinstance(error, ForgedError) and (problem := weakness_of_signature(leaf)):
+        cause = f"the certificate is signed with {problem}"
+    elif isinstance(error, PathError):
+        cause += f" (issuer {identity.issuer})"
+    return _refusal(identity, reason, cause)
+
+
+def _refusal(identity: Identity | None, reason: Reason, detail: str) -> Examination:
+    return Examination(Judgement(identity, reason, detail), None, is_alone=False)
+
+
+def _examination(
+    leaf: x509.Certificate, identity: Identity, found: FoundPath, trust: Trust, now: datetime
+) -> Examination:
+    """That the certificate counts by this path. Raises `_RefusedError`."""
+    try:
+        constraints = constraints_on(found.constraining)
+        until = _until(leaf, identity, found.path, constraints, trust, now)
+    except UNREADABLE as error:
         detail = "a certificate on the path to the CA is not readable"
-        return Examination(Judgement(identity, Reason.CERTIFICATE_UNTRUSTED, detail), None, is_alone=False)
-    ders = tuple(_der(ca) for ca in path)
+        raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, detail) from error
+    ders = tuple(_der(ca) for ca in found.path)
     identity = replace(
         identity,
         chain_der=ders,
         path_fingerprints=frozenset(map(fingerprint, ders)),
-        is_constrained=is_constrained,
+        is_constrained=bool(constraints),
     )
     is_alone = identity.path_fingerprints <= trust.anchor_fingerprints
     return Examination(Judgement(identity, None, f"issued by {identity.issuer}"), until, is_alone)
 
 
-def _examine(
-    leaf: x509.Certificate,
-    leaf_der: bytes,
-    chain_der: Sequence[bytes],
-    identity: Identity,
-    trust: Trust,
-    now: datetime,
-) -> tuple[Path, datetime, bool]:
-    """The path, its end of life, and whether a CA on it has name constraints. Raises `_RefusedError`."""
-    if not trust.anchors:
-        raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, "this site has no client_ca")
-    if identity.fingerprint in trust.anchor_fingerprints:
-        raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the CA's own certificate is no client certificate")
-    try:
-        path = trust.paths.find(leaf_der, chain_der, now)
-        constraints = constraints_on(trust.paths.constrain(leaf_der, chain_der, path))
-    except PathError as error:
-        raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{error.cause} (issuer {identity.issuer})") from error
+def _until(
+    leaf: x509.Certificate, identity: Identity, path: Path, constraints: Constraints, trust: Trust, now: datetime
+) -> datetime:
+    """When the path, or what lists say of it, ends. Raises `_RefusedError` and `UNREADABLE`."""
     _check_strength(leaf, path)
     _check_dates(identity, path, now)
     _check_authorities(path)
     _check_usage(leaf)
     if problem := check_names(identity, constraints) or check_policies(leaf, path):
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, problem)
-    ends = [identity.not_after, *(ca.not_valid_after_utc for ca in path), *_revocation(leaf, path, trust, now)]
-    return path, min(ends), bool(constraints)
+    return min([identity.not_after, *(ca.not_valid_after_utc for ca in path), *_revocation(leaf, path, trust, now)])
 
 
 def _der(certificate: x509.Certificate | bytes) -> bytes:

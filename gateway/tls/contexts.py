@@ -42,7 +42,7 @@ from gateway.tls.trust import Trust, load_trust
 from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.keys import fits
 from gateway.x509.loading import PrivateKey, load_certificates, load_private_key
-from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
+from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 

@@ -8,6 +8,7 @@ for extensions' contents and for the bytes of a certificate's subject: certifica
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 INTEGER: Final = 0x02
@@ -27,28 +28,29 @@ def element(tag: int, content: bytes) -> bytes:
 
 def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """(tag, content, the whole element) of each one in `data`. Raises `ValueError`."""
-    at = 0
-    while at < len(data):
-        start, end = _extent(data, at)
+    at, size = 0, len(data)
+    while at < size:
+        start = at + 2
+        if start > size:
+            raise ValueError("an element that is cut short")
+        length = data[at + 1]
+        if length >= _LONG_LENGTH:
+            start, length = _long(data, start, length - _LONG_LENGTH)
+        end = start + length
+        if end > size:
+            raise ValueError("an element that is cut short")
         yield data[at], data[start:end], data[at:end]
         at = end
 
 
 def content_of(data: bytes, tag: int) -> bytes:
     """The content of the one element that `data` is. Raises `ValueError`."""
-    found = list(elements(data))
+    found = list(islice(elements(data), 2))
     if len(found) != 1 or found[0][0] != tag:
         raise ValueError(f"not one element of tag {tag:#04x}")
     return found[0][1]
 
 
-def _extent(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content of the element at `at` starts and ends."""
-    start = at + 2
-    length = data[at + 1] if start <= len(data) else len(data)
-    if start <= len(data) and length >= _LONG_LENGTH:
-        size = length - _LONG_LENGTH
-        start, length = start + size, int.from_bytes(data[start : start + size])
-    if start + length > len(data):
-        raise ValueError("an element that is cut short")
-    return start, start + length
+def _long(data: bytes, at: int, size: int) -> tuple[int, int]:
+    """Where the content starts after a length of `size` bytes at `at`, and that length."""
+    return at + size, int.from_bytes(data[at : at + size])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.x509.unreadable import UNREADABLE
@@ -33,6 +34,26 @@ def has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     """True where the certificate names the issuer, and the issuer's key made its signature."""
     try:
         certificate.verify_directly_issued_by(issuer)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def has_signed(key: Any, certificate: x509.Certificate) -> bool:
+    """True where this public key made the certificate's signature, whatever it names. DSA keys are not asked."""
+    try:
+        signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+        parameters: Any = certificate.signature_algorithm_parameters  # `verify` refuses those of another kind of key
+        digest: Any = certificate.signature_hash_algorithm
+        match key:
+            case rsa.RSAPublicKey():
+                key.verify(signature, signed, parameters, digest)
+            case ec.EllipticCurvePublicKey():
+                key.verify(signature, signed, parameters)
+            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+                key.verify(signature, signed)
+            case _:
+                return False
     except UNREADABLE:
         return False
     return True

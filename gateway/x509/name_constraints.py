@@ -17,15 +17,17 @@ from cryptography import x509
 from gateway.facts import Identity
 from gateway.x509.fields import extensions_of, subject_of
 
+Constraints = tuple[tuple[x509.Certificate, x509.NameConstraints], ...]
+
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-def constraints_on(path: Sequence[x509.Certificate]) -> tuple[tuple[x509.Certificate, x509.NameConstraints], ...]:
+def constraints_on(path: Sequence[x509.Certificate]) -> Constraints:
     """The CAs on the path that have name constraints, of whatever kind, each with its own."""
     return tuple(_constrained(path))
 
 
-def check_names(identity: Identity, constraints: Iterable[tuple[x509.Certificate, x509.NameConstraints]]) -> str | None:
+def check_names(identity: Identity, constraints: Constraints) -> str | None:
     """Which user a CA may not vouch for, in one line; None where all is well."""
     for ca, constraint in constraints:
         permitted = _mail_trees(constraint.permitted_subtrees)

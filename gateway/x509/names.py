@@ -22,13 +22,20 @@ from gateway.errors import GatewayError
 from gateway.facts import Identity
 from gateway.x509.fields import extensions_of, latin1_copy
 from gateway.x509.loading import tolerated_serials
+from gateway.x509.raw_names import count_names, count_parts
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
 # A person's certificate has 1 to 3 KiB; a qualified one with policies and pictures' hashes may have 8.
 MAX_CERTIFICATE_BYTES: Final = 32 * 1024
-# Names in one certificate, subject and SAN together: each is matched against rules and may become a header.
+# Names in one certificate, subject and SAN together: each is matched against rules and may become a header. Of a
+# directoryName each attribute counts too.
 MAX_NAMES: Final = 256
+# In fewer bytes names are read before they are counted: that is quicker.
+_FEW_NAMES_BYTES: Final = 1024
+# What a certificate that no CA of ours signed may have to be named in the log: reading so much costs little.
+MAX_STRANGERS_BYTES: Final = 3 * 1024
+MAX_STRANGERS_PARTS: Final = 48  # names, attributes of the issuer's, and extensions
 
 _UPN: Final = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 _UTF8_STRING: Final = 0x0C
@@ -86,6 +93,14 @@ def fingerprint_of(certificate: x509.Certificate) -> str:
     return fingerprint(certificate.public_bytes(Encoding.DER))
 
 
+def is_quickly_read(der: bytes) -> bool:
+    """True where reading a certificate's names is no work to speak of, whoever signed it."""
+    try:
+        return len(der) <= MAX_STRANGERS_BYTES and count_parts(der, MAX_STRANGERS_PARTS) <= MAX_STRANGERS_PARTS
+    except ValueError:
+        return True  # reading it fails, and says why
+
+
 def fingerprint(der: bytes) -> str:
     """SHA-256 over the DER, lower-case hex."""
     return sha256(der).hexdigest()
@@ -93,6 +108,8 @@ def fingerprint(der: bytes) -> str:
 
 def _identity(certificate: x509.Certificate, chain_der: Sequence[bytes], path_fingerprints: frozenset[str]) -> Identity:
     der = certificate.public_bytes(Encoding.DER)
+    if len(der) > _FEW_NAMES_BYTES and count_names(der, MAX_NAMES) > MAX_NAMES:
+        raise IdentityError(f"the certificate holds more than {MAX_NAMES} names")
     readable = latin1_copy(certificate)
     subject, issuer = readable.subject, readable.issuer
     rdns = tuple((_short_name(attribute), _value(attribute)) for attribute in subject)

@@ -30,7 +30,7 @@ from gateway.facts import Judgement, Reason
 from gateway.tls.client_cert import _check_authorities, judge
 from gateway.tls.trust import Trust, load_anchors, make_trust
 from gateway.x509.loading import load_certificates
-from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
+from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
 from gateway.x509.strength import weakness_of_signature
 
 ROOT = Ca.make()

@@ -43,7 +43,7 @@ from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, 
 from gateway.tls.judgements import JudgementCache
 from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 from gateway.x509.der import INTEGER, SEQUENCE, content_of, elements
-from gateway.x509.paths import MAX_CHAIN_CERTIFICATES
+from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
 
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2099, 1, 1, tzinfo=UTC)

@@ -6,6 +6,7 @@ from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 from support.pki import DAY, NOW, UPN_OID, Ca, ec_key, openssl, rsa_key, upn, utf8
 
+from gateway.x509.der import SEQUENCE, element
 from gateway.x509.loading import load_certificates
 from gateway.x509.names import (
     MAX_CERTIFICATE_BYTES,
@@ -210,6 +211,25 @@ def test_the_greatest_number_of_names_and_one_more():
     many = [x509.DNSName(f"{number}.example") for number in range(MAX_NAMES)]
     assert len(identity(extensions=names(*many[:-1])).dns_names) == MAX_NAMES - 1
     assert str(MAX_NAMES) in refused(extensions=names(*many))
+
+
+@pytest.mark.parametrize("count", [MAX_NAMES - 1, MAX_NAMES])
+def test_short_names_are_counted_too(count):
+    empty = (
+        x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, element(SEQUENCE, b"\x82\0" * count)),
+        False,
+    )
+    if count < MAX_NAMES:
+        assert identity(extensions=[empty]).common_name
+    else:
+        assert str(MAX_NAMES) in refused(extensions=[empty])
+
+
+def test_each_attribute_of_a_directory_name_counts():
+    attributes = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")] * 63)
+    directories = [x509.DirectoryName(attributes)] * 4
+    assert identity(extensions=names(*directories[:-1])).common_name
+    assert str(MAX_NAMES) in refused(extensions=names(*directories))
 
 
 def test_the_largest_certificate_and_one_byte_more():

@@ -11,8 +11,9 @@ from support.pki import DAY, NOW, Ca, build, ca_extensions, ec_key, of_version_s
 from gateway.facts import Reason
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import make_trust
-from gateway.x509 import paths
-from gateway.x509.paths import PathError, Paths
+from gateway.x509 import path_search
+from gateway.x509.path_search import ForgedError, PathError
+from gateway.x509.paths import Paths
 
 NAME = "CN=Example Root CA,O=Example Ltd"
 MIDDLE = "CN=Example Issuing CA"
@@ -27,16 +28,16 @@ def anchors_of(*authorities):
 
 
 def find(anchors, leaf, chain=None):
-    """The path to each order of the anchors and of the chain; it is the same for all."""
+    """The first path for each order of the anchors and of the chain; it is the same for all."""
     sent = leaf.chain if chain is None else chain
     chain_der = [certificate.public_bytes(Encoding.DER) for certificate in sent]
     found = {
-        Paths(order).find(leaf.der, list(sending), NOW)
+        tuple(way.path for way in Paths(order).find(leaf.der, list(sending)))
         for order in permutations(anchors)
         for sending in permutations(chain_der)
     }
     assert len(found) == 1
-    return found.pop()
+    return found.pop()[0]
 
 
 def reasons(anchors, leaf, chain=None):
@@ -101,8 +102,10 @@ def test_an_intermediate_that_two_roots_of_one_name_certified():
     key = ec_key()
     ended = roots[0].issue_ca(MIDDLE, key=key, not_before=NOW - 3 * DAY, not_after=NOW - DAY)
     valid = roots[1].issue_ca(MIDDLE, key=key)
-    path = find(anchors_of(*roots), valid.issue(), anchors_of(ended, valid))
-    assert path == (valid.certificate, roots[1].certificate)
+    leaf = valid.issue()
+    for sending in permutations((ended, valid)):
+        judgement = judge(leaf.certificate, anchors_of(*sending), make_trust(anchors_of(*roots)), NOW)
+        assert judgement.identity.chain_der == (valid.der, roots[1].der)
 
 
 def test_one_that_ended_beside_a_valid_one():
@@ -136,23 +139,24 @@ def test_name_constraints_bind_the_users_of_the_ca_that_has_them_and_no_others(a
             assert reasons(anchors, issuer.issue("CN=b", email="b@other.example")) == foreign
 
 
-def test_without_such_a_pair_no_signature_is_checked_again(monkeypatch):
-    monkeypatch.setattr(paths, "MAX_SIGNATURE_CHECKS", -1)
+def test_where_names_lead_one_way_the_signatures_are_left_to_openssl(monkeypatch):
+    monkeypatch.setattr(path_search, "MAX_SIGNATURE_CHECKS", -1)
     root = Ca.make(NAME)
-    renewed = Ca.make(NAME, key=root.key)
-    with pytest.raises(PathError, match="signature failure"):
-        Paths(anchors_of(root, renewed)).find(Ca.make(NAME).issue().der, [], NOW)
     assert find(anchors_of(root), root.issue()) == (root.certificate,)
+    with pytest.raises(ForgedError, match="signature failure"):
+        list(Paths(anchors_of(root)).find(Ca.make(NAME).issue().der, []))
+    with pytest.raises(PathError, match="more than -1 signatures"):
+        list(Paths(anchors_of(root, Ca.make(NAME, key=root.key))).find(root.issue().der, []))
 
 
 def test_as_many_signatures_as_may_be_checked_and_one_more(monkeypatch):
     roots = [Ca.make(NAME) for _ in range(3)]
     leaf = roots[2].issue()
-    monkeypatch.setattr(paths, "MAX_SIGNATURE_CHECKS", 3)
+    monkeypatch.setattr(path_search, "MAX_SIGNATURE_CHECKS", 3)
     assert find(anchors_of(*roots), leaf) == (roots[2].certificate,)
-    monkeypatch.setattr(paths, "MAX_SIGNATURE_CHECKS", 2)
+    monkeypatch.setattr(path_search, "MAX_SIGNATURE_CHECKS", 2)
     with pytest.raises(PathError, match="more than 2 signatures"):
-        Paths(anchors_of(*roots)).find(leaf.der, [], NOW)
+        list(Paths(anchors_of(*roots)).find(leaf.der, []))
 
 
 def test_a_chain_of_one_name_by_one_key_ends_at_the_bound_of_ways(monkeypatch):
@@ -160,26 +164,27 @@ def test_a_chain_of_one_name_by_one_key_ends_at_the_bound_of_ways(monkeypatch):
     sub = roots[1].issue_ca(MIDDLE)
     loops = [build(MIDDLE, sub.key.public_key(), MIDDLE, sub.key, extensions=ca_extensions()) for _ in range(5)]
     chain = [*sub.chain_der, *(loop.public_bytes(Encoding.DER) for loop in loops)]
-    with pytest.raises(PathError, match=f"more than {paths.MAX_WAYS} ways"):
-        Paths(anchors_of(*roots)).find(sub.issue().der, chain, NOW)
-    monkeypatch.setattr(paths, "MAX_WAYS", 3)
+    with pytest.raises(PathError, match=f"more than {path_search.MAX_WAYS} ways"):
+        list(Paths(anchors_of(*roots)).find(sub.issue().der, chain))
+    monkeypatch.setattr(path_search, "MAX_WAYS", 3)
     leaf = sub.issue()
     assert find(anchors_of(*roots), leaf) == (sub.certificate, roots[1].certificate)
-    monkeypatch.setattr(paths, "MAX_WAYS", 2)
+    monkeypatch.setattr(path_search, "MAX_WAYS", 2)
     with pytest.raises(PathError, match="more than 2 ways"):
-        Paths(anchors_of(roots[0], roots[1])).find(leaf.der, leaf.chain_der, NOW)
+        list(Paths(anchors_of(roots[0], roots[1])).find(leaf.der, leaf.chain_der))
 
 
 def test_a_key_that_only_the_client_vouches_for_checks_no_signature(monkeypatch):
     checked = []
-    real = paths.has_issued
-    monkeypatch.setattr(paths, "has_issued", lambda issuer, child: checked.append(issuer) or real(issuer, child))
+    real = path_search.has_signed
+    monkeypatch.setattr(path_search, "has_signed", lambda key, child: checked.append(key) or real(key, child))
     roots = [Ca.make(NAME), Ca.make(NAME)]
     built = Paths(anchors_of(*roots))
     stranger = Ca.make(NAME).issue_ca(MIDDLE)
     with pytest.raises(PathError):
-        built.find(stranger.issue().der, stranger.chain_der, NOW)
-    assert set(checked) == set(anchors_of(*roots))
+        list(built.find(stranger.issue().der, stranger.chain_der))
+    assert len(checked) == len(roots)
+    assert all(key in [root.key.public_key() for root in roots] for key in checked)
 
 
 def test_junk_in_the_chain_leads_nowhere():
@@ -197,8 +202,8 @@ def test_junk_in_the_chain_leads_nowhere():
     assert len({middle.der, unknown_key, unknown_version, typed_as_bits}) == 4
     junk = [unknown_key, unknown_version, typed_as_bits, b"junk"]
     for order in (roots, roots[::-1]):
-        path = Paths(anchors_of(*order)).find(middle.issue().der, [*junk, middle.der], NOW)
-        assert path == (middle.certificate, roots[0].certificate)
+        found = next(Paths(anchors_of(*order)).find(middle.issue().der, [*junk, middle.der]))
+        assert found.path == (middle.certificate, roots[0].certificate)
 
 
 def _der(pem):
