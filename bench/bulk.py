@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.certificates import HOST
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 PATH = "/webmail/bulk"
 PIECE_BYTES = 256 * 1024
@@ -97,7 +98,7 @@ def upstream(port: int) -> None:
 
 def transfer(job: Job) -> float:
     """The seconds from the request to the end of its answer."""
-    context = client_context(Path(job.ca))
+    context = client_context(load_certificates(Path(job.ca)))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(job.client, job.client_key)
     plain = socket.create_connection(("127.0.0.1", job.port), WAIT_SECONDS, source_address=(job.source, 0))

@@ -25,6 +25,7 @@ from bench.certificates import HOST
 from bench.load import CONTENT_LENGTH, REQUEST_FIELDS
 from bench.scenarios import OUTSIDE
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 PATH = b"/webmail/1k"
 BODY_BYTES = 1024
@@ -112,7 +113,7 @@ class Connection:
 class Bystander:
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.context = client_context(Path(job.ca))
+        self.context = client_context(load_certificates(Path(job.ca)))
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
         self.context.load_cert_chain(job.client, job.client_key)
         self.epoll = select.epoll()

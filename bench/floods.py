@@ -22,6 +22,7 @@ from pathlib import Path
 
 from bench.certificates import HOST
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 INSIDE, ELSEWHERE = "127.0.0.1", "127.0.0.3"  # neither is the bystander's
 LOWEST_PRIORITY = 19
@@ -179,7 +180,7 @@ class Attack:
     def __init__(self, job: Job) -> None:
         self.job = job
         (self.flood,) = (flood for flood in FLOODS if flood.name == job.flood)
-        self.context = client_context(Path(job.ca))
+        self.context = client_context(load_certificates(Path(job.ca)))
         self.bucket = Bucket(job.mbit_per_second)
         self.buffer = memoryview(bytearray(DROP_BYTES))
         self.stalled: deque[Connection] = deque()

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bench.certificates import HOST
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 BUFFER_BYTES = 128 * 1024
@@ -65,7 +66,7 @@ class Connection:
 class Load:
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.context = client_context(Path(job.ca))
+        self.context = client_context(load_certificates(Path(job.ca)))
         version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[job.tls]
         self.context.minimum_version = self.context.maximum_version = version
         if job.client:

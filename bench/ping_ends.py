@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.certificates import HOST
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 PATH = "/Microsoft-Server-ActiveSync?Cmd=Ping&User=alice&DeviceId=BENCH&DeviceType=Phone"
 # Ping (MS-ASCMD 2.2.1.13) in WBXML: a heartbeat of 3540 s, one folder of class Email.
@@ -106,7 +107,7 @@ class Phones:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.context = client_context(Path(job.ca))
+        self.context = client_context(load_certificates(Path(job.ca)))
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
         self.context.load_cert_chain(job.client, job.client_key)
         fields = f"Host: {HOST}\r\nUser-Agent: Bench/1.0\r\nContent-Type: {TYPE}\r\nContent-Length: {len(QUESTION)}\r\n"

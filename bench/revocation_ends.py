@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bench.certificates import HOST
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 WEBMAIL = "/webmail"
 PING = "/Microsoft-Server-ActiveSync?Cmd=Ping"
@@ -63,7 +64,7 @@ class Connection:
 
     def __init__(self, folder: Path, person: str, port: int) -> None:
         own = folder / person
-        context = client_context(folder / "ca.pem")
+        context = client_context(load_certificates(folder / "ca.pem"))
         password = (own / f"{person}@example.com.password").read_text().strip()
         context.load_cert_chain(own / f"{person}@example.com.crt", own / f"{person}@example.com.key", password)
         self.http = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=PING_SECONDS)

@@ -15,6 +15,7 @@ from typing import Final
 from gateway.errors import OperationError
 from gateway.facts import Reason
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 HOST: Final = "mail.example.com"
 INSIDE: Final = "127.0.0.1"
@@ -114,7 +115,7 @@ class Place:
 
 def ask(attempt: Attempt, place: Place) -> Answer:
     """Send one request on a connection of its own. Raises `OperationError` where no answer comes."""
-    context = client_context(place.ca)
+    context = client_context(load_certificates(place.ca))
     if attempt.holder:
         certificate, key = place.pem(attempt.holder)
         context.load_cert_chain(certificate, key)

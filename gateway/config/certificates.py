@@ -18,14 +18,13 @@ from gateway.config.reading import Value
 from gateway.errors import ConfigError
 from gateway.x509.authorities import is_ca
 from gateway.x509.fields import issuer_of, subject_of
+from gateway.x509.files import CertificateFile, KeyFile
 from gateway.x509.keys import fits
 from gateway.x509.loading import (
-    PrivateKey,
     is_readable_by_all,
-    load_certificates,
-    load_private_key,
     load_revocation_lists,
 )
+from gateway.x509.reader import FileReader
 from gateway.x509.revocation_list import RevocationList, outline
 from gateway.x509.strength import weakness_of_key, weakness_of_signature
 from gateway.x509.unreadable import UNREADABLE
@@ -42,6 +41,7 @@ class Material:
         self.folder = folder
         self.now = now
         self._problems = problems
+        self._reader = FileReader()
         self.permissions = Permissions(problems)
 
     def path(self, value: Value) -> Path:
@@ -50,18 +50,18 @@ class Material:
         self.permissions.check(path, value.place)
         return path
 
-    def certificates(self, value: Value) -> Certificates | None:
+    def certificates(self, value: Value) -> CertificateFile | None:
         """Every certificate of a PEM file; None (and reported) where there is none to be had."""
         try:
-            return load_certificates(self.path(value))
+            return self._reader.certificates(self.path(value))
         except ConfigError as error:
             self._problems.error(value.place, error.cause, error.remedy)
             return None
 
-    def authorities(self, value: Value) -> Certificates | None:
+    def authorities(self, value: Value) -> CertificateFile | None:
         """The CA certificates of a file that are trust anchors."""
         found = self.certificates(value)
-        for certificate in found or ():
+        for certificate in () if found is None else found.certificates:
             if not is_ca(certificate):
                 self._problems.error(
                     value.place,
@@ -80,22 +80,23 @@ class Material:
 
     def identity(
         self, certificate: Value, key: Value | None, password: str | None, *, may_be_encrypted: bool = True
-    ) -> Certificates | None:
-        """A certificate with its key, as shown in a TLS handshake; None (and reported) where they don't fit."""
-        chain = self.certificates(certificate)
-        private_key = self._key(key, password, may_be_encrypted=may_be_encrypted) if key is not None else None
-        if chain is None:
-            return None
-        if key is None or private_key is None or fits(private_key, chain[0]):
+    ) -> tuple[CertificateFile | None, KeyFile | None]:
+        """A certificate with its key, as shown in a TLS handshake; nothing (and reported) where they don't fit."""
+        shown = self.certificates(certificate)
+        secret = self._key(key, password, may_be_encrypted=may_be_encrypted) if key is not None else None
+        if shown is None:
+            return None, secret
+        chain = shown.certificates
+        if key is None or secret is None or fits(secret.key, chain[0]):
             self._leaf(chain, certificate.place)
-            return chain
-        if any(fits(private_key, other) for other in chain[1:]):
+            return shown, secret
+        if any(fits(secret.key, other) for other in chain[1:]):
             cause = "the key's certificate is not the first in its file"
             self._problems.error(certificate.place, cause, "put the leaf first, its intermediates after it")
         else:
             remedy = "name the key with which the certificate was requested"
             self._problems.error(key.place, f"the key does not fit {quote(certificate.written)}", remedy)
-        return None
+        return None, None
 
     def revocation_lists(self, value: Value) -> tuple[RevocationList, ...]:
         """The lists of a file, without their entries; none (and reported) where one can't be used."""
@@ -125,16 +126,16 @@ class Material:
                 cause = f"{name_of(issuer)} did not issue {name_of(issued)}, which stands before it"
                 self._problems.warning(place, cause, "put the leaf first and every issuer after what it issued")
 
-    def _key(self, value: Value, password: str | None, *, may_be_encrypted: bool) -> PrivateKey | None:
+    def _key(self, value: Value, password: str | None, *, may_be_encrypted: bool) -> KeyFile | None:
         path = self.path(value)
         try:
-            key = load_private_key(path, password, may_be_encrypted=may_be_encrypted)
+            found = self._reader.key(path, password, may_be_encrypted=may_be_encrypted)
         except ConfigError as error:
             self._problems.error(value.place, error.cause, error.remedy)
             return None
         if is_readable_by_all(path):
             self._problems.warning(value.place, f"{path} is readable by everybody", f"chmod o= {path.name}")
-        return key
+        return found
 
     def _outdated(self, certificate: x509.Certificate) -> str | None:
         if certificate.not_valid_after_utc < self.now:

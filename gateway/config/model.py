@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.policy.rules import Rule
+from gateway.x509.files import CertificateFile, KeyFile
 
 Network = IPv4Network | IPv6Network
 KIB = 1024
@@ -45,11 +46,10 @@ class Site:
     """One `sites` entry: what we show, whom we trust, where it goes."""
 
     hosts: tuple[str, ...]  # lower case; exact, "*.suffix" (exactly one label) or "*" (the fallback)
-    certificate: Path
-    key: Path
+    certificate: CertificateFile  # the leaf first
+    key: KeyFile
     upstream: str
-    key_password: str | None = field(default=None, repr=False)
-    client_ca: tuple[Path, ...] = ()
+    client_ca: tuple[CertificateFile, ...] = ()
     crl: tuple[str, ...] = ()  # absolute file paths or http(s) URLs
     crl_policy: Literal["require", "if_present"] = "require"
     ocsp: Ocsp = Ocsp()
@@ -97,10 +97,10 @@ class Server:
 class UpstreamTls:
     """TLS towards the upstream. Without `ca` the system's trust store counts."""
 
-    ca: Path | None = None
+    ca: CertificateFile | None = None
     server_name: str | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    certificate: CertificateFile | None = None
+    key: KeyFile | None = None
     verify: bool = True
 
 
@@ -281,3 +281,13 @@ class Config:
     def publishes(self) -> bool:
         """True where a listener serves what authorities publish."""
         return any(listener.pki for listener in self.listen)
+
+    @property
+    def files(self) -> tuple[CertificateFile | KeyFile, ...]:
+        """The files of certificates and keys that handshakes depend on, as they were read."""
+        found: list[CertificateFile | KeyFile | None] = []
+        for site in self.sites:
+            found += [site.certificate, site.key, *site.client_ca]
+        for upstream in self.upstreams:
+            found += [upstream.tls.ca, upstream.tls.certificate, upstream.tls.key]
+        return tuple(file for file in found if file is not None)

@@ -200,7 +200,8 @@ class Rules:
         is_known = all(view.anchors is not None for view in views)
         found: list[str] = []
         for item in items:
-            group = self._material.authorities(item) or ()
+            file = self._material.authorities(item)
+            group = () if file is None else file.certificates
             found += map(fingerprint_of, group)
             strangers = _strangers(group, tuple(anchors)) if is_known and anchors else ()
             for stranger in strangers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from gateway.config.problems import Place, Problems, did_you_mean, listing, quot
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
 from gateway.x509.ca_names import why_none_is_named
+from gateway.x509.files import CertificateFile, KeyFile
 from gateway.x509.host_names import uncovered_hosts
 
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
@@ -43,20 +44,19 @@ class Sites:
     def read(self, value: Value) -> SiteView:
         """One site; faults are reported."""
         hosts = self._hosts(value)
-        anchors = self._anchors(value)
-        self._certificate(value, hosts)
+        authorities = [self._material.authorities(item) for item in value.items("client_ca")]
+        anchors = self._anchors(value, authorities)
+        certificate, key = self._certificate(value, hosts)
         crl = self._crl(value, anchors or ())
         upstream = self._upstream(value)
-        certificate, key = value.get("certificate"), value.get("key")
         site = None
         if hosts and certificate and key and upstream:
             site = Site(
                 hosts=hosts,
-                certificate=self._material.path(certificate),
-                key=self._material.path(key),
+                certificate=certificate,
+                key=key,
                 upstream=upstream,
-                key_password=value.plain("key_password", None) or None,
-                client_ca=tuple(self._material.path(item) for item in value.items("client_ca")),
+                client_ca=tuple(file for file in authorities if file is not None),
                 crl=crl,
                 ocsp=Ocsp(**given(value.section("ocsp"), {"mode": "mode", "responder": "responder"})),
                 line=value.place.mark.line,
@@ -77,25 +77,26 @@ class Sites:
             found.append(host)
         return tuple(found)
 
-    def _anchors(self, value: Value) -> Certificates | None:
-        found: list[Certificates | None] = [self._material.authorities(item) for item in value.items("client_ca")]
-        if None in found:
+    def _anchors(self, value: Value, authorities: Sequence[CertificateFile | None]) -> Certificates | None:
+        found = [file for file in authorities if file is not None]
+        if len(found) < len(authorities):
             return None
-        anchors = tuple(certificate for group in found for certificate in group or ())
+        anchors = tuple(certificate for file in found for certificate in file.certificates)
         if (cause := why_none_is_named(anchors)) is not None:
             self._problems.warning(value.at("client_ca"), cause, "remove the CAs of which nobody comes here")
         return anchors
 
-    def _certificate(self, value: Value, hosts: tuple[str, ...]) -> None:
+    def _certificate(self, value: Value, hosts: tuple[str, ...]) -> tuple[CertificateFile | None, KeyFile | None]:
         certificate, key = value.get("certificate"), value.get("key")
         password = value.plain("key_password", None)
         if certificate is None:
-            return
-        chain = self._material.identity(certificate, key, password)
-        uncovered = uncovered_hosts(chain[0], hosts) if chain else ()
+            return None, None
+        shown, secret = self._material.identity(certificate, key, password)
+        uncovered = () if shown is None else uncovered_hosts(shown.certificates[0], hosts)
         if uncovered:
             cause = f"the certificate's subjectAltName does not name {listing(map(quote, uncovered), 'and')}"
             self._problems.warning(certificate.place, cause, "browsers will complain; issue it for these names too")
+        return shown, secret
 
     def _crl(self, value: Value, anchors: Certificates) -> tuple[str, ...]:
         sources: list[str] = []

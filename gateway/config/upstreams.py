@@ -83,10 +83,10 @@ def _servers(value: Value, problems: Problems) -> tuple[Server, ...]:
 def _tls(section: Value, material: Material, problems: Problems) -> UpstreamTls:
     ca, certificate, key = section.get("ca"), section.get("certificate"), section.get("key")
     verify = bool(section.plain("verify", True))
-    if ca is not None:
-        material.certificates(ca)
+    authorities = None if ca is None else material.certificates(ca)
+    shown, secret = None, None
     if certificate is not None:
-        material.identity(certificate, key, None, may_be_encrypted=False)
+        shown, secret = material.identity(certificate, key, None, may_be_encrypted=False)
     if "key" not in section.keys and certificate is not None:
         problems.error(certificate.place, "the certificate has no key", "add key")
     if "certificate" not in section.keys and key is not None:
@@ -95,10 +95,10 @@ def _tls(section: Value, material: Material, problems: Problems) -> UpstreamTls:
         cause = "anybody on the way can pose as the server"
         problems.warning(section.at("verify"), cause, "name its CA with ca, and remove verify: false")
     return UpstreamTls(
-        ca=None if ca is None else material.path(ca),
+        ca=authorities,
         server_name=_server_name(section, problems),
-        certificate=None if certificate is None else material.path(certificate),
-        key=None if key is None else material.path(key),
+        certificate=shown,
+        key=secret,
         verify=verify,
     )
 

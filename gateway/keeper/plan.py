@@ -40,7 +40,7 @@ def plan_of(config: Config) -> Plan | None:
     pki = config.pki
     if pki is None or not pki.is_watched:
         return None
-    files = [path for site in config.sites for path in (*site.client_ca, *map(Path, site.crl))]
+    files = [path for site in config.sites for path in (*(file.path for file in site.client_ca), *map(Path, site.crl))]
     return Plan(
         store=pki.store,
         folder=pki.folder,

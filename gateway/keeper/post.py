@@ -24,9 +24,10 @@ from aiosmtplib import (
 )
 
 from gateway.config.model import Mail
-from gateway.errors import OperationError
+from gateway.errors import ConfigError, OperationError
 from gateway.keeper.letters import UndeliverableError
 from gateway.tls.client_context import client_context
+from gateway.x509.loading import load_certificates
 
 # For the connection, TLS and the login together.
 CONNECT_SECONDS: Final = 30.0
@@ -93,8 +94,10 @@ async def connected(mail: Mail) -> AsyncIterator[Post]:
 
 def _context(mail: Mail) -> ssl.SSLContext:
     try:
-        return client_context(mail.ca)
-    except (OSError, ValueError) as error:
+        return client_context(None if mail.ca is None else load_certificates(mail.ca))
+    except ConfigError as error:
+        raise OperationError(error.cause, error.remedy) from error
+    except OSError as error:
         raise OperationError(f"{mail.ca}: cannot be used: {error}", "Name a PEM file of CA certificates.") from error
 
 

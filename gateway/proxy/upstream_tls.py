@@ -1,7 +1,7 @@
 """TLS towards an upstream: its context, and what it was made of.
 
 Keeps true: servers are verified against the upstream's own CAs, and never against the system's beside them; a context
-stays in use exactly as long as the contents of its files do.
+stays in use exactly as long as what its files held. No file is read here but the system's store.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from gateway.config.model import Upstream, UpstreamTls
 from gateway.errors import ConfigError
-from gateway.tls.client_context import client_context
+from gateway.tls.client_context import client_context, show_certificate
+from gateway.x509.keys import spki
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,20 +36,20 @@ def upstream_tls(upstream: Upstream, known: UpstreamContext | None = None) -> Up
     if all(server.scheme == "http" for server in upstream.servers):
         return None
     try:
-        # Before the files are loaded: one that is replaced in between makes another context the next time.
+        # Before the system's store is loaded: one that changes in between makes another context the next time.
         fingerprint = _fingerprint(upstream.tls)
         if known is not None and known.fingerprint == fingerprint:
             return known
         return UpstreamContext(_context(upstream.tls), fingerprint)
     except (OSError, ssl.SSLError) as error:
         place = f"upstreams.{upstream.name}.tls"
-        raise ConfigError(f"{place}: {error}", "name readable PEM files; the key must fit the certificate") from error
+        raise ConfigError(f"{place}: {error}", "name a certificate and its key that TLS clients use") from error
 
 
 def _context(tls: UpstreamTls) -> ssl.SSLContext:
-    context = client_context(tls.ca, ("http/1.1",))
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
+    context = client_context(None if tls.ca is None else tls.ca.certificates, ("http/1.1",))
+    if tls.certificate is not None and tls.key is not None:
+        show_certificate(context, tls.certificate.certificates, tls.key.key)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -62,8 +65,9 @@ def _fingerprint(tls: UpstreamTls) -> bytes:
 
 def _parts(tls: UpstreamTls) -> Iterator[bytes]:
     yield repr(tls).encode()
-    for path in (tls.ca, tls.certificate, tls.key):
-        yield b"" if path is None else path.read_bytes()
+    for file in (tls.ca, tls.certificate):
+        yield b"" if file is None else b"".join(each.public_bytes(Encoding.DER) for each in file.certificates)
+    yield b"" if tls.key is None else spki(tls.key.key.public_key())
     if tls.ca is None:  # then it is the system's store, which may be thousands of files
         paths = ssl.get_default_verify_paths()
         for name in (paths.cafile, paths.capath):

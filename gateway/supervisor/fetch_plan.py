@@ -19,7 +19,7 @@ from gateway.config.model import Config
 from gateway.errors import ConfigError
 from gateway.supervisor.channel import Message
 from gateway.supervisor.lists import ListStore
-from gateway.tls.trust import is_url, load_anchors
+from gateway.tls.trust import anchors_in, is_url
 
 # URL → the CAs of all sites that name it.
 Plan = Mapping[str, tuple[x509.Certificate, ...]]
@@ -28,12 +28,12 @@ MAX_PLAN_BYTES: Final = 8 * 1024 * 1024
 
 
 def fetch_plan(config: Config) -> Plan:
-    """What has to be fetched. Raises `ConfigError` where a `client_ca` can't be read, or where it is too much."""
+    """What has to be fetched. Raises `ConfigError` where it is too much."""
     found: dict[str, dict[x509.Certificate, None]] = {}
     for site in config.sites:
         urls = [source for source in site.crl if is_url(source)]
         if urls:
-            anchors = dict.fromkeys(load_anchors(site.client_ca))
+            anchors = dict.fromkeys(anchors_in(site.client_ca))
             for url in urls:
                 found.setdefault(url, {}).update(anchors)
     plan = {url: tuple(anchors) for url, anchors in found.items()}

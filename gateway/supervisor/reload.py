@@ -62,7 +62,7 @@ def read_revision(
     loaded = load_with_warnings(path, source=source, is_serving=True, environ=variables)
     lists = lists or ListStore.beside(path)
     # Before the reading: a list that is replaced in the middle of it must be seen as changed.
-    seen = stamps(watched_files(loaded.config, lists))
+    seen = stamps(watched_files(loaded.config, lists)) | {file.path: file.stamp for file in loaded.config.files}
     return Revision(
         source,
         loaded.config,
@@ -111,14 +111,11 @@ def _published(config: Config) -> tuple[str, Path] | None:
 
 def watched_files(config: Config, lists: ListStore) -> frozenset[Path]:
     """The files whose change on disk is picked up by itself: certificates, keys and revocation lists, fetched too."""
-    files: set[Path | None] = set()
+    files = {file.path for file in config.files}
     for site in config.sites:
-        files.update((site.certificate, site.key, *site.client_ca))
         for source in site.crl:
             files.update(lists.files(source) if is_url(source) else (Path(source),))
-    for upstream in config.upstreams:
-        files.update((upstream.tls.ca, upstream.tls.certificate, upstream.tls.key))
-    return frozenset(path for path in files if path is not None)
+    return frozenset(files)
 
 
 def stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:

@@ -15,10 +15,8 @@ from typing import Final
 from cryptography import x509
 
 from gateway import clock
-from gateway.errors import ConfigError
 from gateway.proxy.snapshot import Snapshot
 from gateway.tls.trust import expiry_line
-from gateway.x509.loading import load_certificates
 
 REPEAT_SECONDS: Final = 3600.0
 CHECK_SECONDS: Final = 60.0
@@ -79,8 +77,5 @@ def warnings_of(
 
 
 def _server_chains(snapshot: Snapshot) -> Iterator[tuple[str, tuple[x509.Certificate, ...]]]:
-    for path in dict.fromkeys(state.site.certificate for state in snapshot.states):
-        try:
-            yield str(path), load_certificates(path)
-        except ConfigError as error:  # changed again since it was loaded: the next look says so
-            _log.warning("%s", error.cause)
+    for file in {state.site.certificate.path: state.site.certificate for state in snapshot.states}.values():
+        yield str(file.path), file.certificates

@@ -41,7 +41,7 @@ from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, with
 from gateway.tls.trust import Trust, load_trust
 from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.keys import fits
-from gateway.x509.loading import PrivateKey, load_certificates, load_private_key
+from gateway.x509.loading import PrivateKey
 from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
@@ -122,12 +122,13 @@ def build_site(
     protocols: Sequence[bytes] = PROTOCOLS,
     fetched: Mapping[str, bytes] = _NOTHING,
 ) -> SiteTls:
-    """Read a site's files and prepare its contexts; lists at URLs come from `fetched`. Raises `ConfigError`.
+    """Prepare a site's contexts from what was read with the configuration; lists at URLs come from `fetched`.
+
+    Raises `ConfigError`.
 
     `rules_digest` stands for whatever else a session's rights depend on; `protocols` are offered in ALPN, best first.
     """
-    chain = load_certificates(site.certificate)
-    key = load_private_key(site.key, site.key_password)
+    chain, key = site.certificate.certificates, site.key.key
     _check_pair(site, chain, key)
     trust = load_trust(site, fetched)
     digest = _digest(site, chain, trust, rules_digest, protocols)
@@ -154,13 +155,13 @@ def build_site(
 def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:
     if not fits(key, chain[0]):
         raise ConfigError(
-            f"{site.key}: the key does not belong to the first certificate in {site.certificate}",
+            f"{site.key.path}: the key does not belong to the first certificate in {site.certificate.path}",
             "put the server's own certificate first, and name its key",
         )
     for certificate, issuer in pairwise(chain):
         if issuer_of(certificate) != subject_of(issuer):
             raise ConfigError(
-                f"{site.certificate}: the certificates are not in order: {subject_of(issuer).rfc4514_string()!r}"
+                f"{site.certificate.path}: the certificates are not in order: {subject_of(issuer).rfc4514_string()!r}"
                 f" did not issue {subject_of(certificate).rfc4514_string()!r}",
                 "put the server's certificate first, then each one's issuer",
             )
@@ -205,7 +206,7 @@ def _context(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey, pro
         context.check_privatekey()
     except SSL.Error as error:
         raise ConfigError(
-            f"{site.certificate}: OpenSSL does not take this certificate and key ({_text(error)})",
+            f"{site.certificate.path}: OpenSSL does not take this certificate and key ({_text(error)})",
             "use RSA of 2048 bits or more, or EC P-256, signed with SHA-256",
         ) from error
     select_from(context, protocols)

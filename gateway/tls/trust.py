@@ -23,6 +23,7 @@ from gateway.tls.revocation import CrlPolicy, Revocation
 from gateway.x509.authorities import is_ca
 from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.fields import subject_of
+from gateway.x509.files import CertificateFile
 from gateway.x509.loading import load_certificates, read_file
 from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.names import fingerprint_of
@@ -78,12 +79,12 @@ class Trust:
 
 
 def load_trust(site: Site, fetched: Mapping[str, bytes] = _NOTHING) -> Trust:
-    """Read a site's `client_ca` and `crl`; lists at URLs come from `fetched`. Raises `ConfigError`.
+    """What a site trusts, its `crl` files read; lists at URLs come from `fetched`. Raises `ConfigError`.
 
     A fetched list that can't be used is left out and named in `problems`: what stands on a web server must not be
     able to keep the gateway from starting. Under `require` its CA's certificates are refused then.
     """
-    anchors = load_anchors(site.client_ca)
+    anchors = anchors_in(site.client_ca)
     if not site.crl:
         return Trust(anchors)
     lists, problems = load_lists(site.crl, fetched, anchors)
@@ -140,13 +141,18 @@ def is_url(source: str) -> bool:
 
 
 def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
+    """As `anchors_in`, from files in PEM or DER that are read now. Raises `ConfigError`."""
+    return anchors_in([CertificateFile(path, load_certificates(path, takes_der=True)) for path in paths])
+
+
+def anchors_in(files: Sequence[CertificateFile]) -> tuple[x509.Certificate, ...]:
     """Every CA certificate of these files, each once. Raises `ConfigError` for one that is no CA's."""
     anchors: dict[str, x509.Certificate] = {}
-    for path in paths:
-        for certificate in load_certificates(path, takes_der=True):
+    for file in files:
+        for certificate in file.certificates:
             if not is_ca(certificate):
                 raise ConfigError(
-                    f"{path}: {_name(certificate)} is no CA certificate",
+                    f"{file.path}: {_name(certificate)} is no CA certificate",
                     "name the certificate of the CA that issues client certificates",
                 )
             anchors.setdefault(fingerprint_of(certificate), certificate)

@@ -108,7 +108,11 @@ def load_private_key(path: Path, password: str | None = None, *, may_be_encrypte
 
     `may_be_encrypted`: there is a setting for the password. Raises `ConfigError`.
     """
-    data = read_file(path)
+    return parse_private_key(read_file(path), path, password, may_be_encrypted=may_be_encrypted)
+
+
+def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_encrypted: bool) -> PrivateKey:
+    """As `load_private_key`, from the file's bytes. Raises `ConfigError`."""
     if b"PRIVATE KEY-----" not in data:
         raise ConfigError(f"{path} holds no PEM private key", "name a file that holds -----BEGIN … PRIVATE KEY-----")
     is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data

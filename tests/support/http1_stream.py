@@ -14,6 +14,7 @@ from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 
+from support.loaded import certificate_file, key_file
 from support.pki import NOW, server
 
 from gateway.config.model import Config, Limits, Server, Site, Upstream
@@ -48,7 +49,7 @@ def snapshot() -> Snapshot:
             Config(
                 path=Path("config.yaml"),
                 listen=(),
-                sites=(Site(("*",), certificate, key, "mail"),),
+                sites=(Site(("*",), certificate_file(certificate), key_file(key), "mail"),),
                 upstreams=(Upstream("mail", (Server("http", "127.0.0.1", 8080),)),),
                 rules=(Rule("all", Action.ALLOW, 1),),
                 networks={},

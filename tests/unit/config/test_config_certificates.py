@@ -14,6 +14,7 @@ from gateway.config.certificates import name_of
 from gateway.config.load import load, load_with_warnings
 from gateway.errors import ConfigError
 from gateway.x509.authorities import descends, is_ca
+from gateway.x509.keys import fits
 from gateway.x509.loading import load_certificates
 from gateway.x509.strength import weakness_of_signature
 
@@ -28,7 +29,7 @@ def test_what_admins_make_by_hand_is_taken(by_hand, monkeypatch):
     text = BASE.replace("[ca.pem]", "[rootCA.pem, old.pem]\n    key_password: ${PASSWORD}")
     (by_hand / "config.yaml").write_text(text, encoding="utf-8")
     loaded = load_with_warnings(by_hand / "config.yaml", environ={"PASSWORD": "mail"})
-    assert loaded.config.sites[0].key_password == "mail"
+    assert fits(loaded.config.sites[0].key.key, loaded.config.sites[0].certificate.certificates[0])
     assert [warning.cause for warning in loaded.warnings] == [
         "the certificate's subjectAltName does not name 'mail.example.com'"
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.config_files import BASE, NOW, YEAR
+from support.loaded import certificates_named, key_named
 from support.pki import crowd
 
 from gateway.config import availability
@@ -113,10 +114,10 @@ def test_a_small_file_gets_every_default(write, folder):
     assert config.sites == (
         Site(
             ("mail.example.com",),
-            folder / "mail.crt",
-            folder / "mail.key",
+            certificates_named(folder / "mail.crt"),
+            key_named(folder / "mail.key"),
             "mail",
-            client_ca=(folder / "ca.pem",),
+            client_ca=(certificates_named(folder / "ca.pem"),),
             line=4,
         ),
     )
@@ -147,11 +148,10 @@ def test_every_key_reaches_the_model(write, folder):
     (site,) = config.sites
     assert site == Site(
         hosts=("mail.example.com", "*.mail.example.com"),
-        certificate=folder / "chain.crt",
-        key=folder / "locked.key",
+        certificate=certificates_named(folder / "chain.crt"),
+        key=key_named(folder / "locked.key"),
         upstream="mail",
-        key_password="secret",
-        client_ca=(folder / "ca.pem", folder / "both-cas.pem"),
+        client_ca=(certificates_named(folder / "ca.pem"), certificates_named(folder / "both-cas.pem")),
         crl=(str(folder / "both.crl"), "http://crl.example.com/ca.crl"),
         crl_policy="if_present",
         ocsp=Ocsp("hard", "http://ocsp.example.com/"),
@@ -162,7 +162,13 @@ def test_every_key_reaches_the_model(write, folder):
             name="mail",
             servers=(Server("https", "10.0.0.5", 443), Server("http", "fd00::5", 80)),
             balance="round_robin",
-            tls=UpstreamTls(folder / "ca.pem", "mail.internal", folder / "mail.crt", folder / "mail.key", verify=False),
+            tls=UpstreamTls(
+                certificates_named(folder / "ca.pem"),
+                "mail.internal",
+                certificates_named(folder / "mail.crt"),
+                key_named(folder / "mail.key"),
+                verify=False,
+            ),
             health=Health("/up", 20.0, 1.0, 1, 5),
             timeouts=Timeouts(1.0, 5400.0, 500.0),
             host="mail.internal",
@@ -528,7 +534,7 @@ def test_the_process_clock_and_environment_are_the_defaults(write, monkeypatch, 
     monkeypatch.setenv("GATEWAY_TEST_FOLDER", str(tmp_path))
     text = BASE.replace("mail.crt", "${GATEWAY_TEST_FOLDER}/m.crt").replace("mail.key", "${GATEWAY_TEST_FOLDER}/m.key")
     text = text.replace("[mail.example.com]", "[m]").replace("[ca.pem]", "${GATEWAY_TEST_FOLDER}/m.crt")
-    assert load(write(text)).sites[0].certificate == tmp_path / "m.crt"
+    assert load(write(text)).sites[0].certificate.path == tmp_path / "m.crt"
 
 
 def test_a_faulty_part_does_not_make_others_look_wrong(write):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from support.loaded import certificates_named, key_named
 from support.pki import DAY, NOW, Ca, ec_key
 from support.scopes import issuing_point
 
@@ -207,6 +208,6 @@ def test_the_folder_stands_beside_the_file_or_where_systemd_says(tmp_path, monke
 
 
 def test_the_stored_lists_of_a_configuration_are_those_of_its_urls(tmp_path, store):
-    site = Site(("a",), tmp_path / "c", tmp_path / "k", "m", crl=(HTTP, HTTPS, "/a/file.crl"))
+    site = Site(("a",), certificates_named("c"), key_named("k"), "m", crl=(HTTP, HTTPS, "/a/file.crl"))
     store.write(HTTPS, b"list")
     assert stored_lists(Config(tmp_path / "config.yaml", (), (site,), (), (), {}), store) == {HTTPS: b"list"}

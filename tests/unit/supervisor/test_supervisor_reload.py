@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.dialogue import Files
+from support.loaded import certificates_named, key_named
 
 from gateway.config.model import Pki, Site, Upstream, UpstreamTls
 from gateway.errors import ConfigError
@@ -82,8 +83,15 @@ def test_what_the_publisher_was_told_stays(config):
 
 def test_every_file_that_serving_depends_on_is_watched(config, tmp_path):
     url = "http://crl.example.com/ca.crl"
-    site = Site(("a",), Path("/a.crt"), Path("/a.key"), "mail", client_ca=(Path("/ca.pem"),), crl=("/ca.crl", url))
-    tls = UpstreamTls(Path("/up.pem"), None, Path("/up.crt"), Path("/up.key"))
+    site = Site(
+        ("a",),
+        certificates_named("/a.crt"),
+        key_named("/a.key"),
+        "mail",
+        client_ca=(certificates_named("/ca.pem"),),
+        crl=("/ca.crl", url),
+    )
+    tls = UpstreamTls(certificates_named("/up.pem"), None, certificates_named("/up.crt"), key_named("/up.key"))
     plain = Upstream("plain", ())
     lists = ListStore.beside(tmp_path / "config.yaml")
     config = replace(config, sites=(site,), upstreams=(Upstream("mail", (), tls=tls), plain))

@@ -24,6 +24,7 @@ from gateway.supervisor.reload import read_revision
 from gateway.supervisor.sockets import open_listener
 from gateway.tls.client_context import client_context
 from gateway.tls.proxy_protocol import LOCAL_HEADER
+from gateway.x509.loading import load_certificates
 
 SECONDS = 60.0  # a hang ends then; nothing else waits as long
 ALLOW = {"name": "all", "action": "allow"}
@@ -64,7 +65,7 @@ class Dialogue:
 
     def ask(self, path=b"x", number=0, before=b""):
         """The whole answer to a request over TLS."""
-        context = client_context(self.folder / "server.crt")
+        context = client_context(load_certificates(self.folder / "server.crt"))
         plain = self.connect(number)
         plain.sendall(before)
         with context.wrap_socket(plain, server_hostname="mail.example.com") as client:
@@ -361,7 +362,7 @@ def test_what_does_not_end_in_time_is_cut(serve, monkeypatch, caplog):
     kept = []
 
     def talk(dialogue):
-        context = client_context(dialogue.folder / "server.crt")
+        context = client_context(load_certificates(dialogue.folder / "server.crt"))
         client = context.wrap_socket(dialogue.connect(), server_hostname="mail.example.com")
         kept.append(client)
         client.sendall(GET % b"long-poll")

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
+from support.loaded import certificate_file, key_file
 from support.pki import server
 
 from gateway.config.model import Site
@@ -29,7 +30,7 @@ CLOSED_IN_HANDSHAKE = "the client closed the connection during the handshake"
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
     certificate, key = server(tmp_path_factory.mktemp("layer"))
-    return build_site(Site(("mail.example.com",), certificate, key, "mail"))
+    return build_site(Site(("mail.example.com",), certificate_file(certificate), key_file(key), "mail"))
 
 
 class Socket:
@@ -152,7 +153,7 @@ class Dialogue:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         made.minimum_version = made.maximum_version = version
         if is_trusting:
-            made.load_verify_locations(tls.site.certificate)
+            made.load_verify_locations(tls.site.certificate.path)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = made.wrap_bio(self._in, self._out, server_hostname="mail.example.com")
 

@@ -3,6 +3,7 @@
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from support.loaded import certificate_file, certificates_named, key_named
 from support.pki import (
     NOW,
     Ca,
@@ -29,7 +30,12 @@ ROOT = Ca.make()
 def site(tmp_path, **options):
     (tmp_path / "ca.pem").write_bytes(ROOT.pem)
     return Site(
-        ("a.example",), tmp_path / "s.crt", tmp_path / "s.key", "m", client_ca=(tmp_path / "ca.pem",), **options
+        ("a.example",),
+        certificates_named("s.crt"),
+        key_named("s.key"),
+        "m",
+        client_ca=(certificate_file(tmp_path / "ca.pem"),),
+        **options,
     )
 
 
