@@ -56,7 +56,7 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
             raise SubstitutionError(
                 f"the environment variable {name} is not set", f"set it, or give a default: ${{{name}:-…}}"
             )
-        if value is not None and not _is_unicode(value):
+        if value is not None and not is_unicode(value):
             raise SubstitutionError(f"the environment variable {name} is not UTF-8", "set it anew, in UTF-8")
         return (value or default) if default is not None else (value or "")
 
@@ -68,7 +68,7 @@ def is_substituted(text: str) -> bool:
     return "${" in text.replace("$$", "")
 
 
-def _is_unicode(value: str) -> bool:
+def is_unicode(value: str) -> bool:
     """False where the system's bytes are not UTF-8; Python has put surrogates in their place."""
     try:
         value.encode()

@@ -108,8 +108,9 @@ def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config
     trusted_proxies = read_peers(proxies, "from", "list the proxies alone", problems)
     rules = Rules(networks, views, trusted_proxies, material, problems).read(root.get("rules"))
     check_pki(root, material, problems)
-    if (directory := root.section("pages").get("directory")) is not None:
-        material.path(directory)
+    for named in (root.section("pages").get("directory"), root.section("access_log").get("path")):
+        if named is not None and named.data != "-":
+            material.path(named)
     _warn_of_unused(root, problems)
     return Config(
         path=path,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
+import re
 import site
 import sys
 from collections.abc import Mapping
@@ -16,8 +18,10 @@ from pathlib import Path
 from typing import Final
 
 import gateway
+from gateway.config.environment import is_unicode
 from gateway.supervisor.dumps import SWITCH
 
+_log: Final = logging.getLogger("gateway.master")
 _STAT: Final = Path("/proc/self/stat")
 # proc_pid_stat(5), counted from 0 behind the parenthesis that ends the command's name: env_start and env_end.
 _ENVIRONMENT_FIELDS: Final = slice(47, 49)
@@ -29,14 +33,19 @@ _KEPT_NAMES: Final = frozenset(
         *("SSL_CERT_DIR", "SSL_CERT_FILE", "OPENSSL_CONF", "OPENSSL_MODULES"),
     }
 )
-_KEPT_PREFIXES: Final = ("COVERAGE_", "LC_", "PYTHON")
+# Python's own names and those of the language; MY_PYTHON_TOKEN, PYTHON_TOKEN and LC_API_KEY are none of them.
+_KEPT_PATTERN: Final = re.compile(r"COVERAGE_[A-Z_]+|LC_[A-Z]+|PYTHON[A-Z0-9]+")
 # How libpq finds the server and the password where the registry's URL leaves them out.
 _DATABASE_PREFIX: Final = "PG"
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """What of the environment a child gets; a program finds the same `gateway` package that runs here."""
-    kept = {name: text for name, text in variables.items() if name in _KEPT_NAMES or name.startswith(_KEPT_PREFIXES)}
+    kept = {
+        name: text
+        for name, text in variables.items()
+        if name in _KEPT_NAMES or _KEPT_PATTERN.fullmatch(name) is not None
+    }
     root = str(Path(gateway.__file__).parent.parent)
     if root not in (*site.getsitepackages(), site.getusersitepackages()):
         paths = [each for each in kept.get("PYTHONPATH", "").split(os.pathsep) if each not in ("", root)]
@@ -45,8 +54,15 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def database_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """What of the environment libpq reads: for who opens the registry, over its channel."""
-    return {name: text for name, text in variables.items() if name.startswith(_DATABASE_PREFIX)}
+    """What of the environment libpq reads: for the process that opens the registry, over its channel."""
+    found = {}
+    for name, text in variables.items():
+        if name.startswith(_DATABASE_PREFIX):
+            if is_unicode(text):
+                found[name] = text
+            else:  # a message is JSON
+                _log.error("the environment variable %s is not UTF-8, so the registry is opened without it", name)
+    return found
 
 
 def forget_the_rest() -> None:

@@ -14,10 +14,11 @@ from gateway.config.problems import Place, Problems
 OTHERS_WRITE = 0o666
 FULL = (
     BASE.replace("client_ca: [ca.pem]", "client_ca: [ca.pem]\n    crl: [ca.crl]")
+    + "access_log: {path: logs/access.jsonl}\n"
     + "pages: {directory: pages}\npki: {store: 'sqlite:///registry/registry.sqlite', folder: authorities}\n"
 )
 FILES = ["config.yaml", "mail.crt", "mail.key", "ca.pem", "ca.crl", "registry/registry.sqlite"]
-FOLDERS = [".", "pages", "authorities", "registry"]
+FOLDERS = [".", "logs", "pages", "authorities", "registry"]
 
 
 @pytest.fixture

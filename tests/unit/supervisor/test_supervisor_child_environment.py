@@ -21,6 +21,8 @@ def test_the_environment_holds_no_password():
         "MAIL_KEY_PASSWORD": "secret",
         "PGPASSWORD": "secret",
         "LANGUAGE": "de",
+        "PYTHON_TOKEN": "secret",
+        "LC_API_KEY": "secret",
     }
     kept = environment(given)
     assert "secret" not in kept.values()
@@ -41,6 +43,11 @@ def test_it_finds_the_package_that_runs_here(monkeypatch):
 
 def test_the_database_library_gets_its_own():
     assert database_variables({"PGPASSWORD": "secret", "PATH": "/bin"}) == {"PGPASSWORD": "secret"}
+
+
+def test_what_no_message_can_carry_is_said(caplog):
+    assert database_variables({"PGPASSWORD": os.fsdecode(b"\xe4"), "PGUSER": "gateway"}) == {"PGUSER": "gateway"}
+    assert "PGPASSWORD is not UTF-8" in caplog.text
 
 
 FORGETS = """
