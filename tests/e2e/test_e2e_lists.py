@@ -19,6 +19,7 @@ from support.client import Client, ask
 from support.credentials import CA_PASSWORD
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.pki import Ca, build_crl
+from support.scopes import delta
 from support.waiting import AT_ONCE_SECONDS, until
 from support.watched import Watched
 from support.web import Page, WebServer
@@ -241,6 +242,31 @@ def run_gateway(command, gateway, *arguments):
         check=False,
     )
     return done.stdout + done.stderr
+
+
+def test_what_a_fetched_delta_list_revoked_stays_out_until_the_complete_list_has_its_changes(
+    launch, web, credentials, root, crl
+):
+    now = datetime.now(UTC)
+
+    def change(number, base, *named):
+        return delta(root, base, number, named=named, last_update=now - HOUR, next_update=now + 8 * HOUR)
+
+    web.answers["/ca.crl"], web.answers["/delta.crl"] = Page(crl(1)), Page(change(2, 1))
+    gateway = launch(None, crl=[web.url("/ca.crl"), web.url("/delta.crl")])
+    becomes(gateway, credentials, GOOD)
+    web.answers["/delta.crl"] = Page(change(3, 1, serial_of(credentials)))
+    fetch_now(gateway)
+    becomes(gateway, credentials, REVOKED)
+    # It starts from a complete list that is not there yet, and doesn't repeat what that one has.
+    web.answers["/delta.crl"] = Page(change(5, 4, serial_of(credentials, "rsa4096")))
+    fetch_now(gateway)
+    becomes(gateway, credentials, REVOKED, "rsa4096")
+    assert verdict(gateway, credentials) == REVOKED
+    web.answers["/ca.crl"] = Page(crl(4))
+    fetch_now(gateway)
+    becomes(gateway, credentials, GOOD)
+    assert verdict(gateway, credentials, "rsa4096") == REVOKED
 
 
 def test_a_fetcher_that_dies_is_replaced(launch, web, credentials, crl):

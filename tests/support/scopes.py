@@ -51,8 +51,8 @@ def delta(
     base: int,
     number: int | None,
     *,
-    named: Iterable[Leaf] = (),
-    removed: Iterable[Leaf] = (),
+    named: Iterable[Leaf | x509.Certificate] = (),
+    removed: Iterable[Leaf | x509.Certificate] = (),
     scope: tuple[x509.ExtensionType, bool] | None = None,
     last_update: datetime = NOW - DAY,
     next_update: datetime = NOW + DAY,
@@ -68,7 +68,8 @@ def delta(
         *((leaf, x509.ReasonFlags.certificate_hold) for leaf in named),
         *((leaf, x509.ReasonFlags.remove_from_crl) for leaf in removed),
     ):
-        entry = x509.RevokedCertificateBuilder().serial_number(leaf.certificate.serial_number)
+        certificate = leaf.certificate if isinstance(leaf, Leaf) else leaf
+        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
         entry = entry.revocation_date(last_update).add_extension(x509.CRLReason(reason), False)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)
