@@ -59,7 +59,11 @@ class ListStore:
 
     def has(self, url: str) -> bool:
         """True where there is a list of `url`."""
-        return any(path.is_file() for path in self.files(url))
+        for path in self.files(url):
+            with contextlib.suppress(OSError):
+                path.stat()
+                return True
+        return False
 
     def read(self, url: str) -> bytes | None:
         """The last good list of `url`; None where there is none."""

@@ -6,6 +6,7 @@ import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography.x509 import IPAddress, SubjectAlternativeName
@@ -239,6 +240,21 @@ def test_a_folder_that_cannot_be_written_is_told_once(web, tmp_path, caplog):
         refresh(source)
     assert caplog.text.count("will not outlast a restart") == 1
     assert store.read(source.url) == web.answers["/a"].body
+
+
+def test_a_folder_that_cannot_even_be_looked_into_costs_no_more_than_a_line(web, tmp_path, monkeypatch, caplog):
+    """As another user made it."""
+
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    web.answers["/a"] = Page(crl(1))
+    source = Source(web.url("/a"), [ROOT.certificate], ListStore(tmp_path / "crl", tmp_path / "fallback"), Shared())
+    with monkeypatch.context() as patch:
+        for name in ("stat", "read_bytes", "mkdir"):
+            patch.setattr(Path, name, forbidden)
+        assert refresh(source) <= module.FIRST_RETRY_SECONDS
+    assert "Permission denied; there is no list, next try in" in caplog.text
 
 
 def test_when_a_list_is_asked_for_again():
