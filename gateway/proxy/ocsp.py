@@ -1,7 +1,8 @@
 """One question to an OCSP responder, bounded in size and time.
 
 What this module keeps true: only http(s), no redirect, no proxy from anybody's environment, and never more than a few
-connections at once. The address may come from a client's certificate: one that was verified before, so its CA chose it.
+connections to a responder at once, so that a silent one holds up no other. The address may come from a client's
+certificate: one that was verified before, so its CA chose it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from typing import Final
 
 import aiohttp
 
+from gateway.proxy.name_lookup import ThreadPerNameResolver
 from gateway.redaction import without_secrets
 from gateway.tls.client_context import client_context
 from gateway.x509.ocsp import MAX_RESPONSE_BYTES, OcspError
 
 # A responder answers in milliseconds; the client's first request waits for it.
 TIME_LIMIT_SECONDS: Final = 5.0
-MAX_CONNECTIONS: Final = 16
 MAX_CONNECTIONS_PER_RESPONDER: Final = 8
+# Of one worker. It takes sixteen responders that are silent at the same time to hold another one up.
+MAX_CONNECTIONS: Final = 16 * MAX_CONNECTIONS_PER_RESPONDER
 
 
 class OcspClient:
@@ -58,6 +61,7 @@ def _open_session() -> aiohttp.ClientSession:
             limit_per_host=MAX_CONNECTIONS_PER_RESPONDER,
             force_close=True,
             use_dns_cache=False,
+            resolver=ThreadPerNameResolver(),
             ssl=client_context(protocols=("http/1.1",)),
         ),
         timeout=aiohttp.ClientTimeout(total=TIME_LIMIT_SECONDS),

@@ -17,8 +17,8 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from gateway.errors import GatewayError
+from gateway.proxy.name_lookup import ThreadPerNameResolver
 from gateway.redaction import without_secrets
-from gateway.supervisor.name_lookup import OwnThreadResolver
 from gateway.tls.client_context import client_context
 
 # A list of 400,000 entries; what is longer would hold up every reload for a second.
@@ -75,7 +75,7 @@ def open_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=1,  # a redirect is asked for when its answer was read
-            resolver=OwnThreadResolver(),
+            resolver=ThreadPerNameResolver(),
             force_close=True,
             use_dns_cache=False,
             ssl=context,

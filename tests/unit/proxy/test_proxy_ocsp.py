@@ -1,6 +1,8 @@
 """Asking a responder over HTTP: what counts as an answer, and what is given up."""
 
 import asyncio
+import contextlib
+import socket
 import threading
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -9,6 +11,7 @@ import pytest
 from cryptography.x509 import IPAddress, SubjectAlternativeName
 from support.gateway import free_port
 from support.pki import SERVER_AUTH, Ca
+from support.waiting import PATIENCE_SECONDS
 from support.web import Page, WebServer
 
 from gateway.proxy import ocsp as module
@@ -88,6 +91,40 @@ def test_a_responder_that_drips_is_given_up(web, monkeypatch):
     with pytest.raises(OcspError, match=r"did not answer within 0\.2 s"):
         ask(web.url("/"))
     goes_on.set()
+
+
+def test_silent_responders_and_name_servers_hold_up_no_other_responder(web, monkeypatch):
+    monkeypatch.setattr(module, "TIME_LIMIT_SECONDS", PATIENCE_SECONDS)
+    goes_on, real = threading.Event(), socket.getaddrinfo
+
+    def look_up(host, *more, **options):
+        if host.startswith("silent"):
+            goes_on.wait(PATIENCE_SECONDS)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return real(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    web.answers["/"] = Page(b"answer")
+    good = web.url("/").replace("127.0.0.1", "localhost")
+
+    async def main(places):
+        client = OcspClient()
+        urls = [f"http://127.0.0.1:{port}/" for port in places] * module.MAX_CONNECTIONS_PER_RESPONDER
+        urls += [f"http://silent-{number}.example/" for number in range(20)]
+        waiting = [asyncio.ensure_future(client.ask(url, b"question")) for url in urls]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_SECONDS / 2):
+            answer = await client.ask(good, b"question")
+        goes_on.set()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await client.close()
+        return answer
+
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        assert asyncio.run(main([server.getsockname()[1] for server in silent])) == b"answer"
 
 
 def test_no_proxy_from_the_environment(web, monkeypatch):
