@@ -1,15 +1,18 @@
 """Bytes from responders and list servers, broken in any way: they are believed as they were signed, or not at all."""
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.ocsp import OCSP_SIGNING, REVOKED, response
 from support.pki import NOW, Ca, build_crl
+from support.scopes import issuing_point
 
 from gateway.errors import ConfigError
 from gateway.supervisor.lists import check_successor
+from gateway.tls.trust import make_trust
 from gateway.x509.ocsp import OcspError, verify_response
 from gateway.x509.status import Status
 
@@ -87,6 +90,32 @@ def test_a_broken_list_is_refused_or_says_what_was_signed(data):
     except ConfigError:
         return
     assert [entry.serials for entry in found] == [frozenset({ALICE.certificate.serial_number})]
+
+
+PARTS = tuple(
+    extension.public_bytes()
+    for extension, _ in (
+        issuing_point("http://a.example/1.crl", only_contains_user_certs=True),
+        issuing_point(full_name=[x509.DirectoryName(ROOT.certificate.subject)], indirect_crl=True),
+        issuing_point(relative_name=x509.RelativeDistinguishedName(ROOT.certificate.subject)),
+        (x509.DeltaCRLIndicator(4), True),
+    )
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(broken(PARTS) | st.binary(max_size=64), st.sampled_from(("2.5.29.28", "2.5.29.27")), st.booleans())
+def test_a_signed_list_with_any_bytes_for_its_scope_is_refused_or_revokes_what_it_names(part, oid, is_critical):
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), part)
+    made = build_crl(ROOT, [ALICE.certificate], number=5, extensions=[(extension, is_critical)])
+    try:
+        found = check_successor("http://a/", made.public_bytes(Encoding.DER), None, (ROOT.certificate,), NOW)
+    except ConfigError:
+        return
+    trust = make_trust((ROOT.certificate,), found, "require")
+    assert trust.revocation.status(ALICE.certificate, ROOT.certificate, NOW).status is Status.REVOKED
+    assert trust.revocation.status(RESPONDER.certificate, ROOT.certificate, NOW).status is not Status.REVOKED
+    trust.warnings(NOW)
 
 
 def test_the_bytes_that_are_broken_have_no_chance_in_them():
