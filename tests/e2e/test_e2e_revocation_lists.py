@@ -55,6 +55,7 @@ SITES = {
     "delta-alone": (["delta.crl"], "require"),
     "delta-ahead": (["base.crl", "ahead.crl"], "require"),
     "brief": (["brief.crl"], "require"),
+    "soon": (["root.crl", "soon.crl"], "require"),
 }
 EXPECTED = [
     ("current", "good", SERVED),
@@ -128,7 +129,7 @@ class World:
         self.root = OpensslCa.make(folder, "Root")
         self.issuing = OpensslCa.make(folder, "Issuing", self.root)
         self.revoked_ca = OpensslCa.make(folder, "Revoked issuing", self.root)
-        names = ("good", "revoked", "held", "named_by_second", "in_delta", "released")
+        names = ("soon_revoked", "good", "revoked", "held", "named_by_second", "in_delta", "released")
         self.people = {name: self.root.issue(name) for name in names}
         for name, url in (("at_point", POINT), ("at_point_revoked", POINT), ("at_other_point", f"{POINT}2")):
             self.people[name] = self.root.issue(name, extensions=f"crlDistributionPoints = URI:{url}\n")
@@ -142,7 +143,7 @@ class World:
     def _make_lists(self):
         now = clock.now()
         # What was revoked when the list with the lower number was made, which is dated later.
-        self._list("first.crl", self.root, timedelta(minutes=-1), timedelta(days=1), now)
+        self.publish("first.crl", self.root, timedelta(minutes=-1), timedelta(days=1), now)
         self.root.revoke(self.people["revoked"])
         self.root.revoke(self.people["held"], "certificateHold")
         self.root.revoke(self.people["at_point_revoked"])
@@ -151,15 +152,16 @@ class World:
         self.root.publish(self.folder / "cas.crl", "-crlexts", "only_cas")
         self.root.publish(self.folder / "point.crl", "-crlexts", "of_point")
         openssl("crl", "-in", "root.crl", "-outform", "DER", "-out", "root.der", cwd=self.folder)
-        self._list("outdated.crl", self.root, timedelta(days=-9), timedelta(days=-2), now)
-        self._list("future.crl", self.root, timedelta(days=2), timedelta(days=9), now)
+        self.publish("outdated.crl", self.root, timedelta(days=-9), timedelta(days=-2), now)
+        self.publish("future.crl", self.root, timedelta(days=2), timedelta(days=9), now)
         self.root.revoke(self.people["named_by_second"])
-        self._list("second.crl", self.root, timedelta(hours=-1), timedelta(days=1), now)
+        self.publish("second.crl", self.root, timedelta(hours=-1), timedelta(days=1), now)
         both = [self.folder / name for name in ("second.crl", "first.crl")]
         put(self.folder / "both.crl", b"a comment\n" + b"".join(path.read_bytes() for path in both))
         self._make_deltas()
         self.issuing.publish(self.folder / "issuing.crl")
         self.root.publish(self.folder / "brief.crl")
+        self.root.publish(self.folder / "soon.crl")
         stranger = self.folder / "stranger"
         stranger.mkdir()
         OpensslCa.make(stranger, "Issuing").publish(self.folder / "forged.crl")
@@ -174,7 +176,7 @@ class World:
         put(self.folder / "delta.crl", self.root.delta(base))
         put(self.folder / "ahead.crl", self.root.delta(base + 1))
 
-    def _list(self, name, ca, start, end, now):
+    def publish(self, name, ca, start, end, now):
         dates = [(now + offset).strftime("%Y%m%d%H%M%SZ") for offset in (start, end)]
         ca.publish(self.folder / name, "-crl_lastupdate", dates[0], "-crl_nextupdate", dates[1])
 
@@ -211,7 +213,7 @@ def test_what_a_list_says_and_does_not_say(gateway, world, site, name, verdict, 
 
 
 def test_every_site_is_tried():
-    assert {site for site, _, _ in EXPECTED} | {"brief"} == set(SITES)
+    assert {site for site, _, _ in EXPECTED} | {"brief", "soon"} == set(SITES)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +256,20 @@ def test_a_list_that_runs_out_stops_open_connections_until_there_is_a_new_one(ga
     until(
         lambda: ask(gateway.port, "/webmail", **options).verdict == SERVED, "the list is there", seconds=AT_ONCE_SECONDS
     )
+
+
+def test_a_list_that_begins_later_counts_on_open_connections_once_it_has_begun(gateway, world):
+    options = {"source": OUTSIDE, "server_name": host_of("soon"), "identity": world.people["soon_revoked"]}
+    world.root.revoke(world.people["soon_revoked"])
+    began = time.monotonic()
+    world.publish("soon.crl", world.root, timedelta(seconds=BRIEF_SECONDS), timedelta(days=1), clock.now())
+    clients = [Client(gateway.port, version=version, **options) for version in VERSIONS]
+    for client in clients:
+        assert client.ask("GET", "/webmail").verdict == SERVED
+    assert until_refused(clients) == [REVOKED, REVOKED]
+    assert BRIEF_SECONDS - 2 < time.monotonic() - began < BRIEF_SECONDS + AT_ONCE_SECONDS
+    for client in clients:
+        client.close()
 
 
 def test_a_certificate_that_expires_stops_its_open_connections(gateway, world):
