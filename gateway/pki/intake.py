@@ -97,6 +97,7 @@ def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
         found = parse_certificates(data, "the certificate file")
         for certificate in found:
             _ = extensions_of(certificate)  # what can't be read shows when it is asked for: here, and not at signing
+        _ = found[0].public_key()
     except ConfigError as error:
         raise UsageError(error.cause, error.remedy) from error
     except UNREADABLE as error:

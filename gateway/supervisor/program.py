@@ -33,5 +33,10 @@ def become(module: str, handed_on: Sequence[_Open], *arguments: str) -> NoReturn
     descriptors = [each.fileno() for each in handed_on]
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
-    command = [sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments]
+    command = [sys.executable, "-P", *_quiet(sys.warnoptions), "-m", module, *map(str, descriptors), *arguments]
     os.execve(sys.executable, command, environment(os.environ))  # noqa: S606 - no shell is wanted
+
+
+def _quiet(options: Sequence[str]) -> Sequence[str]:
+    """As in `gateway.cli.app`: without what cryptography has to say of odd names in lists and certificates."""
+    return () if options else ("-W", "ignore::UserWarning")

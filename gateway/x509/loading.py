@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
+from OpenSSL import crypto
 
 from gateway import access
 from gateway.errors import ConfigError
@@ -147,6 +148,10 @@ def _read_lazy_parts(certificate: x509.Certificate) -> None:
     _ = certificate.version, certificate.serial_number
     _ = subject_of(certificate).rfc4514_string(), issuer_of(certificate).rfc4514_string()
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    try:
+        crypto.X509.from_cryptography(certificate)
+    except crypto.Error as error:  # it finds paths, and serves
+        raise ValueError("OpenSSL can't read the certificate") from error
 
 
 def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: bytes) -> x509.CertificateRevocationList:

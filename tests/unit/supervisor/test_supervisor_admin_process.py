@@ -129,7 +129,7 @@ def test_only_the_channel_and_the_socket_are_handed_on(monkeypatch, world):
     become_admin_process(world.theirs, world.listening, "")
     ((program, arguments, _),) = started
     assert arguments == [
-        *(program, "-P", "-m", "gateway.supervisor.admin_process"),
+        *(program, "-P", "-W", "ignore::UserWarning", "-m", "gateway.supervisor.admin_process"),
         *(str(world.theirs.fileno()), str(world.listening.fileno()), ""),
     ]
     assert os.get_inheritable(world.theirs.fileno())

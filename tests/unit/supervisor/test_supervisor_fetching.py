@@ -105,7 +105,8 @@ def test_only_the_channel_is_handed_on_and_nothing_secret(monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     become_fetcher(theirs)
     ((program, arguments, environ),) = started
-    assert arguments == [program, "-P", "-m", "gateway.supervisor.fetcher_process", str(theirs.fileno())]
+    assert arguments[0] == program
+    assert arguments[-3:] == ["-m", "gateway.supervisor.fetcher_process", str(theirs.fileno())]
     assert "secret" not in environ.values()
     assert not os.get_inheritable(ours.fileno())
     ours.close()

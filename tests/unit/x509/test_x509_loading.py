@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
@@ -56,6 +57,15 @@ def test_a_certificate_of_no_known_version_is_a_broken_one(tmp_path):
     (tmp_path / "six.pem").write_bytes(of_version_six(Ca.make().certificate))
     with pytest.raises(ConfigError, match=r"six.pem holds a broken certificate"):
         load_certificates(tmp_path / "six.pem")
+
+
+def test_a_certificate_that_only_openssl_cannot_read_is_a_broken_one(tmp_path):
+    """A name in a UTCTime."""
+    der = ROOT.issue("CN=alice").der.replace(b"\x0c\x05alice", b"\x17\x05alice")
+    assert x509.load_der_x509_certificate(der).subject.rfc4514_string() == "CN=alice"
+    (tmp_path / "ca.pem").write_bytes(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM))
+    with pytest.raises(ConfigError, match="holds a broken certificate"):
+        load_certificates(tmp_path / "ca.pem")
 
 
 def test_a_file_one_byte_above_the_bound_is_refused(tmp_path):
