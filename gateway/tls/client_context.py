@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.x509.loading import PrivateKey
+from gateway.x509.keys import PrivateKey
 
 # A chain ends in a root that is trusted: a server's own certificate in the place of its CA's is a mistake, not a pin.
 VERIFY_FLAGS: Final = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST

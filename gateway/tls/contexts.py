@@ -40,8 +40,7 @@ from gateway.tls.client_hello import ClientHello
 from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
 from gateway.tls.trust import Trust, load_trust
 from gateway.x509.fields import issuer_of, subject_of
-from gateway.x509.keys import fits
-from gateway.x509.loading import PrivateKey
+from gateway.x509.keys import PrivateKey, fits
 from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]

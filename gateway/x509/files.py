@@ -15,7 +15,7 @@ from gateway.stamps import Stamp
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from gateway.x509.loading import PrivateKey
+    from gateway.x509.keys import PrivateKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.x509.unreadable import UNREADABLE
 
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+
 
 def spki(key: Any) -> bytes:
     """A public key's SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7)."""

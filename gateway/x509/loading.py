@@ -16,7 +16,6 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import crypto
 
@@ -25,6 +24,7 @@ from gateway.errors import ConfigError
 from gateway.regular_files import NotRegularError, TooLargeError, read_regular
 from gateway.x509 import pem
 from gateway.x509.fields import issuer_of, subject_of
+from gateway.x509.keys import PrivateKey
 from gateway.x509.unreadable import UNREADABLE
 
 # A bundle of every public CA has 250 KiB; the largest public revocation lists have some 30 MiB.
@@ -33,8 +33,6 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 _PKCS12: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
 _CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 _DER_SEQUENCE: Final = b"\x30"  # every certificate, list and PKCS#12 file in DER begins with it
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
 class tolerated_serials(warnings.catch_warnings):  # noqa: N801 - reads as a phrase

@@ -1,6 +1,6 @@
 """Path validation through `gateway cert verify`, numbered as NIST's PKITS numbers its cases, with our own certificates.
 
-PKITS itself (405 certificates, 173 lists) isn't kept here; docs/security.md says what came of it.
+PKITS itself is in `test_tls_pkits`.
 """
 
 from __future__ import annotations
