@@ -7,6 +7,7 @@ shows, and ends with the master.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final, cast
 
+import orjson
 from aiohttp import web
 
 from gateway.admin.api import make_app
@@ -113,7 +115,16 @@ class Master:
                 "answer": dict(found),
             }:
                 if (answer := self._waiting.get(number)) is not None and not answer.done():
-                    answer.set_result(found)
+                    answer.set_result(_as_text(found))
+
+
+def _as_text(found: dict[str, object]) -> object:
+    """What can be written as UTF-8: of a path that is none, what is readable."""
+    try:
+        orjson.dumps(found)
+    except TypeError:
+        return orjson.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
+    return found
 
 
 if __name__ == "__main__":

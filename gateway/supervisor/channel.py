@@ -5,6 +5,7 @@ Keeps true: neither side ever waits for the other; what a broken peer sends ends
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send, or keep what the socket does not take. Raises `ChannelClosed`."""
-        self._outgoing += orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+        self._outgoing += _line(message)
         if len(self._outgoing) > MAX_MESSAGE_BYTES:
             raise ChannelClosed("the other process does not read")
         self.flush()
@@ -81,10 +82,26 @@ class Channel:
         if len(self._incoming) > MAX_MESSAGE_BYTES:
             raise ChannelClosed("a message is too long")
         try:
-            return [message for line in lines if isinstance(message := orjson.loads(line), dict)]
-        except orjson.JSONDecodeError as error:
+            return [message for line in lines if isinstance(message := _read(line), dict)]
+        except (ValueError, RecursionError) as error:
             raise ChannelClosed("a message is no JSON") from error
 
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
+
+
+def _line(message: Message) -> bytes:
+    """Where a folder's name is not UTF-8, its path holds surrogates. orjson refuses them."""
+    try:
+        return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return json.dumps(message).encode("ascii") + b"\n"
+
+
+def _read(line: bytes) -> object:
+    """The other way round. Raises `ValueError`."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return json.loads(line)

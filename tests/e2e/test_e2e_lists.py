@@ -61,12 +61,12 @@ def launch(tmp_path, credentials, mail):
     """Starts a gateway that fetches `url`, always in the same folder."""
     launched = []
 
-    def start(url, *, errors_are_expected=False, **site) -> Watched:
+    def start(url, *, folder=tmp_path, errors_are_expected=False, **site) -> Watched:
         settings = settings_for(
             {**credentials.server, "client_ca": [str(credentials.root)], "crl": [url], **site}, mail.url
         )
         settings["admin"] = {"address": f"{INSIDE}:{free_port()}"}
-        launched.append((Watched.start(tmp_path, settings), errors_are_expected))
+        launched.append((Watched.start(folder, settings), errors_are_expected))
         return launched[-1][0]
 
     yield start
@@ -267,6 +267,18 @@ def test_what_a_fetched_delta_list_revoked_stays_out_until_the_complete_list_has
     fetch_now(gateway)
     becomes(gateway, credentials, GOOD)
     assert verdict(gateway, credentials, "rsa4096") == REVOKED
+
+
+def test_the_folder_may_have_a_name_that_is_no_utf8(launch, web, credentials, crl, tmp_path):
+    """As disks from elsewhere have them."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    web.answers["/ca.crl"] = Page(crl(1))
+    gateway = launch(web.url("/ca.crl"), folder=folder)
+    becomes(gateway, credentials, GOOD)
+    assert gateway.state()["config"].endswith("/caf?/config.yaml")
+    assert gateway.ask_status().returncode in {0, 1}
+    assert list((folder / "state" / "crl").glob("*.crl"))
 
 
 def test_a_fetcher_that_dies_is_replaced(launch, web, credentials, crl):

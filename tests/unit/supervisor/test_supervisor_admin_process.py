@@ -27,6 +27,7 @@ class World:
         self.listening = open_admin(Admin("127.0.0.1:0", "127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         self.asked = []
+        self.state = a_state()
 
     def run(self, dialogue, *, answers=True):
         async def both():
@@ -39,7 +40,7 @@ class World:
                         answer = {"address": message["address"], "outcome": "lifted"}
                         self.link.send({"is": "lift", "number": message["number"], "answer": answer})
                     else:
-                        self.link.send({"is": "state", "number": message["number"], "state": a_state()})
+                        self.link.send({"is": "state", "number": message["number"], "state": self.state})
 
             self.link = Link(self.ours, asyncio.get_running_loop(), hear, lambda: None)
             serving = asyncio.ensure_future(admin_process.serve(self.theirs, self.listening, "127.0.0.1"))
@@ -74,6 +75,18 @@ def test_it_tells_what_the_master_says_and_ends_with_it(world):
     assert world.asked == [{"do": "state", "number": 1}]
 
 
+def test_a_path_that_is_no_utf8_is_told_as_far_as_it_can_be_read(world):
+    world.state = a_state(config=os.fsdecode(b"/caf\xe9/config.yaml"))
+
+    async def dialogue(session):
+        async with session.get(f"{world.url}/status") as answer:
+            assert (await answer.json())["config"] == "/caf?/config.yaml"
+        async with session.get(f"{world.url}/metrics") as answer:
+            assert answer.status == 200
+
+    world.run(dialogue)
+
+
 def test_it_hands_on_whom_to_let_in(world):
     async def dialogue(session):
         headers = {"X-Gateway-Command": "unban"}
@@ -103,8 +116,8 @@ def test_an_answer_that_comes_too_late_hurts_nobody(world, monkeypatch):
     async def dialogue(session):
         async with session.get(f"{world.url}/healthz") as answer:
             assert answer.status == 503
-        world.link.send({"is": "state", "number": 1, "state": a_state()})
-        world.link.send({"is": "state", "number": 1, "state": a_state()})
+        world.link.send({"is": "state", "number": 1, "state": world.state})
+        world.link.send({"is": "state", "number": 1, "state": world.state})
         async with session.get(f"{world.url}/nothing") as answer:
             assert answer.status == 404
 

@@ -1,5 +1,6 @@
 """Messages between two processes: whole or not at all, and never waited for."""
 
+import os
 import socket
 
 import pytest
@@ -48,6 +49,16 @@ def test_a_message_that_does_not_fit_is_sent_as_the_other_reads(pair):
         one.flush()
     assert heard == [BIG]
     assert not one.has_unsent
+
+
+def test_a_path_that_is_no_utf8_arrives_as_it_is(pair):
+    one, other = pair
+    message = {"folder": os.fsdecode(b"/caf\xe9"), "text": "ä"}
+    one.send(message)
+    one.send({"do": "that"})
+    assert other.receive() == [message, {"do": "that"}]
+    with pytest.raises(TypeError):
+        one.send({"no": object()})
 
 
 def test_a_message_may_come_byte_by_byte(raw):
