@@ -1,8 +1,8 @@
 """The memory of the gateway's processes stays off the disk, and other processes of its user can't read it.
 
 Keeps true: no process leaves a core dump, which would hold keys, passwords and mail. Another process of the same user
-can't attach to a worker or helper, nor read its memory or its environment (`PR_SET_DUMPABLE`, prctl(2)). The master
-stays readable.
+can't attach to one of the gateway's, nor read its memory or its environment (`PR_SET_DUMPABLE`, prctl(2)). That holds
+for the master too, so a worker that was taken over finds no secret there.
 """
 
 from __future__ import annotations

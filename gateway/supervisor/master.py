@@ -103,6 +103,7 @@ class Master:
         self._watch_signals()
         config = self._revision.config
         dumps.forbid_core_dumps()
+        dumps.forbid_reading()
         open_files.raise_limit()
         if (line := open_files.shortage(config.limits.connections)) is not None:
             _log.warning("%s", line)

@@ -41,6 +41,7 @@ def _python():
     program, variables = reachable_python(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", program)
+        patch.setenv("GATEWAY_DUMPABLE", "0")  # as it is in service
         for name, value in variables.items():
             patch.setenv(name, value)
         yield
@@ -133,6 +134,21 @@ def test_no_process_keeps_a_right_of_root(gateway, home):
     gateway.signal(signal.SIGUSR1)
     until(gateway.log.path.exists, "a new log")
     assert gateway.log.path.stat().st_uid == USER
+
+
+READS = "import sys; open('/proc/' + sys.argv[1] + '/' + sys.argv[2], 'rb').read(1)"
+
+
+def test_another_process_of_that_user_reads_no_memory_and_no_environment(gateway):
+    """Not the master's either, which has the environment's secrets: a worker could be such a process."""
+    until(lambda: gateway.helpers("gateway-admin"), "the admin process")
+    for pid in (str(gateway.process.pid), *children_of(gateway.process.pid)):
+        for name in ("environ", "mem"):
+            told = subprocess.run(
+                [sys.executable, "-c", READS, pid, name],
+                user=USER, group=GROUP, extra_groups=[], capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert "PermissionError" in told.stderr, (pid, name)
 
 
 def test_reloads_read_as_that_user_and_say_what_to_do(gateway, home):
