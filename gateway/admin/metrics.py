@@ -69,6 +69,7 @@ class _StateCollector(Collector):
         )
         yield _gauge("gateway_warnings", "What `gateway status` warns of, in lines.", len(state["warnings"]))
         yield from _reloads(state)
+        yield from _lists(state)
         if (registry := state["registry"]) is not None:
             yield from _registry(registry)
 
@@ -208,6 +209,20 @@ def _reloads(state: State) -> Iterator[Metric]:
     yield _gauge("gateway_config_loaded_timestamp_seconds", "When what is served by was read, Unix time.", loaded)
     is_current = reload["error"] is None
     yield _gauge("gateway_config_current", "0 while the newest change on disk is refused.", is_current)
+
+
+def _lists(state: State) -> Iterator[Metric]:
+    newest = state["lists_generation"]
+    late = [worker["lists_behind_seconds"] for worker in state["workers"] if worker["lists_generation"] < newest]
+    yield _gauge(
+        "gateway_revocation_lists_generation", "How often revocation lists have changed since the start.", newest
+    )
+    yield _gauge("gateway_revocation_lists_behind", "Workers without the newest revocation lists.", len(late))
+    yield _gauge(
+        "gateway_revocation_lists_behind_seconds",
+        "For how long the newest revocation lists have been missing in the worker that is furthest behind.",
+        max(late, default=0.0),
+    )
 
 
 def _registry(registry: RegistryState) -> Iterator[Metric]:

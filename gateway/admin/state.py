@@ -27,6 +27,9 @@ class WorkerState(TypedDict):
     open_files: int  # file descriptors: of connections, and about twenty others
     open_files_limit: int  # how many it may have; 0 before its first report
     reload_error: str | None  # why it serves by an older configuration than the others
+    lists_generation: int  # of the revocation lists that it has taken up
+    lists_behind_seconds: float  # for how long there have been newer ones; 0 where there are none
+    lists_error: str | None  # why it could not take them up
 
 
 class HelperState(TypedDict):
@@ -201,6 +204,7 @@ class State(TypedDict):
     helpers: list[HelperState]
     connections: int
     reload: ReloadState
+    lists_generation: int  # of the newest revocation lists: how often any has changed since the start
     sites: list[SiteState]
     upstreams: dict[str, list[ServerState]]
     lockouts: list[LockoutState]  # the first to end first

@@ -38,6 +38,7 @@ def check(
     from gateway.config.load import load_with_warnings, read_user  # noqa: PLC0415 - heavy, see app
     from gateway.config.problems import START, ConfigErrors, Place, Problem  # noqa: PLC0415 - the same
     from gateway.errors import ConfigError, OperationError  # noqa: PLC0415 - the same
+    from gateway.supervisor.lists import ListStore, stored_lists  # noqa: PLC0415 - the same
     from gateway.supervisor.privileges import ROOT, Privileges  # noqa: PLC0415 - the same
     from gateway.supervisor.reload import prepare  # noqa: PLC0415 - the same
 
@@ -49,7 +50,7 @@ def check(
             Privileges(read_user(config))
         loaded = load_with_warnings(config)
         warnings = loaded.warnings
-        prepare(loaded.config)
+        prepare(loaded.config, stored_lists(loaded.config, ListStore.beside(config)))
         errors, more = _in_registry(loaded, config)
         warnings += more
         loaded = None if errors else replace(loaded, warnings=warnings)

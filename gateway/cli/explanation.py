@@ -114,8 +114,8 @@ def explain(config: Config, question: Question, now: datetime) -> Explanation:
         _find_client(config, told, trusted)
         if told.is_asked and question.certificates:
             leaf, *chain = question.certificates
-            fetched = stored_lists(config, ListStore.beside(config.path))
-            told.judgement = judge(leaf, chain, load_trust(told.site, fetched), now)
+            known = stored_lists(config, ListStore.beside(config.path))
+            told.judgement = judge(leaf, chain, load_trust(told.site, known), now)
         told.target = normalise(target)
         _decide(engine, told, told.host, told.target)
     except RequestError as error:

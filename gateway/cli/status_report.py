@@ -25,6 +25,8 @@ SHOWN_REASONS: Final = 5
 SHOWN_LOCKOUTS: Final = 20
 # Of the files that a worker may open; without any left nobody gets in, and nothing is fetched from upstreams.
 NEARLY_ALL_FILES: Final = 0.9
+# Lists are taken up within a second, the longest ones within a few.
+LISTS_LATE_SECONDS: Final = 5.0
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -51,6 +53,10 @@ def problems_of(state: State) -> list[str]:
         used, most = worker["open_files"], worker["open_files_limit"]
         if used > most * NEARLY_ALL_FILES:
             found.append(f"worker {worker['pid']} has {used:,} files open of {most:,}; raise LimitNOFILE and restart")
+        if (seconds := worker.get("lists_behind_seconds", 0.0)) > LISTS_LATE_SECONDS:
+            late = f"worker {worker['pid']} has not taken up the newest revocation lists for {_duration(seconds)}"
+            cause = worker["lists_error"] or "it has not said why"
+            found.append(f"{late}: {cause}; it is told again, and replaced after a minute")
         if (error := worker["reload_error"]) is not None:
             found.append(f"worker {worker['pid']} serves by an older configuration: {error}; reload once more")
     if (error := state["reload"]["error"]) is not None:
@@ -124,6 +130,8 @@ def _workers(state: State) -> Iterator[Line]:
     for worker in state["workers"]:
         text = f"  {worker['pid']:>8}  since {_when(worker['started'])}  {_count(worker['connections'], 'connection')}"
         text += f", {_count(worker['open_files'], 'file')}"
+        if behind := worker.get("lists_behind_seconds", 0.0):
+            text += f", revocation lists {behind:.1f} s behind"
         if not worker["is_answering"]:
             yield Line(f"{text}, does not answer ({_age(worker)})", "red")
         else:

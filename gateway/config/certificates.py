@@ -5,6 +5,7 @@ Expired and ill-fitting material is an error before it meets a client; what will
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +38,11 @@ Certificates = tuple[x509.Certificate, ...]
 class Material:
     """Reads the files that a configuration names, relative to its folder, and judges them at `now`."""
 
-    def __init__(self, folder: Path, now: datetime, problems: Problems) -> None:
+    def __init__(
+        self, folder: Path, now: datetime, problems: Problems, reads_list: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """`reads_list`: whether the revocation list at a path is to be read; those that serve already are not."""
+        self._reads_list = reads_list
         self.folder = folder
         self.now = now
         self._problems = problems
@@ -101,6 +106,8 @@ class Material:
     def revocation_lists(self, value: Value) -> tuple[RevocationList, ...]:
         """The lists of a file, without their entries; none (and reported) where one can't be used."""
         path = self.path(value)
+        if not self._reads_list(str(path)):
+            return ()
         try:
             return tuple(outline(crl, str(path)) for crl in load_revocation_lists(path))
         except ConfigError as error:

@@ -6,7 +6,7 @@ Nothing is let through half-read: a `Config` comes out only where no error was f
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,10 +64,12 @@ def load_with_warnings(
     is_serving: bool = False,
     now: datetime | None = None,
     environ: Mapping[str, str] | None = None,
+    reads_list: Callable[[str], bool] = lambda _: True,
 ) -> Loaded:
     """As `load`, with the warnings beside it.
 
     `source` stands for the file's content where it was read before. `is_serving`: what has only expired is a warning.
+    `reads_list` says of a revocation list's path whether that file is looked at.
     """
     problems = Problems(str(path), is_serving)
     lookups = Lookups(os.environ if environ is None else environ)
@@ -76,7 +78,10 @@ def load_with_warnings(
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None
-    config = None if root is None else _build(path.absolute(), root, problems, now or clock.now())
+    config = None
+    if root is not None:
+        material = Material(path.absolute().parent, now or clock.now(), problems, reads_list)
+        config = _build(path.absolute(), root, material, problems)
     if config is None or problems.errors:
         raise ConfigErrors(problems.errors, problems.warnings)
     return Loaded(config, problems.warnings, lookups.found)
@@ -95,8 +100,7 @@ def _read(path: Path, source: bytes | None, problems: Problems, environ: Mapping
     return Reader(problems, environ).read(SCHEMA, node, Place(node.mark))
 
 
-def _build(path: Path, root: Value, problems: Problems, now: datetime) -> Config:
-    material = Material(path.parent, now, problems)
+def _build(path: Path, root: Value, material: Material, problems: Problems) -> Config:
     material.permissions.check(path, Place(START))
     listeners = build_listeners(root, problems)
     networks = Networks(root.section("networks"), problems)

@@ -157,6 +157,11 @@ class Service:
         self.snapshot = snapshot
         self._adopt_some(iter(tuple(self.connections)), snapshot)
 
+    def adopt_lists(self, snapshot: Snapshot) -> None:
+        """The same configuration with other revocation lists: judge every open connection by them. Opens nothing."""
+        self.snapshot = snapshot
+        self._adopt_some(iter(tuple(self.connections)), snapshot)
+
     def _pools_of(self, snapshot: Snapshot) -> dict[str, Pool]:
         """The pools that a snapshot needs: those that are here already where nothing of theirs has changed."""
         pools: dict[str, Pool] = {}

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
 from gateway.redaction import without_secrets
-from gateway.tls.trust import check_signer, is_url
+from gateway.tls.trust import KnownLists, check_signer, is_url
 from gateway.x509.fields import subject_of
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
@@ -115,10 +115,17 @@ def _replace(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
-def stored_lists(config: Config, store: ListStore) -> dict[str, bytes]:
-    """URL → the last good list, for all URLs of the configuration that have one."""
+def stored_lists(config: Config, store: ListStore) -> dict[str, KnownLists]:
+    """URL → what is known of it, for all URLs of the configuration that have a list, usable or not."""
     urls = dict.fromkeys(source for site in config.sites for source in site.crl if is_url(source))
-    return {url: data for url in urls if (data := store.read(url)) is not None}
+    return {url: _stored(url, data) for url in urls if (data := store.read(url)) is not None}
+
+
+def _stored(url: str, data: bytes) -> KnownLists:
+    try:
+        return KnownLists(parse_lists(data, without_secrets(url)))
+    except ConfigError as error:
+        return KnownLists(problem=error.cause)
 
 
 def check_successor(

@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import socket
+from dataclasses import replace
 from typing import Final
 
 from gateway import clock
@@ -32,9 +33,12 @@ from gateway.supervisor.fetch_plan import Plan, fetch_plan
 from gateway.supervisor.fetching import Fetching
 from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.keeping import Keeping
+from gateway.supervisor.list_sending import ListSending
+from gateway.supervisor.list_state import ListState
 from gateway.supervisor.privileges import Privileges, root_warning
 from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
+from gateway.supervisor.snapshot import with_lists
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
@@ -78,10 +82,14 @@ class Master:
         self._children = Children(self._selector, self._let_go)
         self._census = Census(self._children)
         self._keeping = Keeping(self._children)
-        self._fetching = Fetching(self._children, revision.lists)
+        self._fetching = Fetching(self._children, revision.store)
         self._bulletin = Bulletin(lambda: (*root_warning(), *self._keeping.warnings))
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
+        self._lists = ListState(revision.store)
+        self._lists.follow(revision.lists, revision.snapshot)
+        self._list_sending = ListSending(self._children, self._workers, lambda: self._lists.current)
+        self._look_at_seconds = 0.0  # monotonic
         self._tally = Tally(config.workers)
         self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
         self._reporter = Reporter(
@@ -91,6 +99,7 @@ class Master:
             reloads=self._reloads,
             bulletin=self._bulletin,
             keeping=self._keeping,
+            list_sending=self._list_sending,
         )
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
         self._administration = Role("the admin process", self._administer, self._inquiries.hear)
@@ -135,7 +144,8 @@ class Master:
             self._census.forget(self._children.reap())
             self._children.replace()
             self._watchdog.tick()
-            self._look_at_files()
+            self._look_at_disk()
+            self._list_sending.tick()
             self._bulletin.tick()
 
     def _watch_signals(self) -> None:
@@ -191,8 +201,9 @@ class Master:
         return min(set(range(self._revision.config.workers)) - taken)
 
     def _on_worker(self) -> None:
-        newest = self._children.of(self._workers)[-1].pid
-        self._rows[newest] = self._free_row()
+        newest = self._children.of(self._workers)[-1]
+        self._rows[newest.pid] = self._free_row()
+        self._list_sending.started(newest)
         self._bans.tell()
 
     def _administer(self, channel: Channel) -> None:
@@ -219,6 +230,8 @@ class Master:
         match message:
             case {"is": "failures", "counts": dict(counts)}:
                 self._bans.count(counts)
+            case {"is": "list" | "lists"}:
+                self._list_sending.hear(child, message)
             case _:
                 self._census.hear(child, message)
 
@@ -229,6 +242,24 @@ class Master:
                 os.kill(child.pid, signal.SIGKILL)  # it can't be told, so it must not serve on; its successor knows
 
     # what changes on disk
+
+    def _look_at_disk(self) -> None:
+        now = clock.monotonic_seconds()
+        if now >= self._look_at_seconds:
+            self._look_at_seconds = now + WATCH_SECONDS
+            self._look_at_lists()
+            self._look_at_files()
+
+    def _look_at_lists(self) -> None:
+        """Revocation waits for nothing else: neither for other files nor for the configuration."""
+        look = self._lists.look(clock.now())
+        if look.is_news:
+            snapshot = with_lists(self._revision.snapshot, self._lists.current.known())
+            self._revision = replace(self._revision, snapshot=snapshot, lists=self._lists.current)
+            self._bulletin.follow(snapshot)
+        if look.refused and self._reloads.error is not None:
+            # A new CA and its list belong together: the one may have been refused because the other was not there yet.
+            self._reload(self._revision.source)
 
     def _look_at_files(self) -> None:
         found = stamps(self._stamps)
@@ -242,7 +273,7 @@ class Master:
         """Read everything anew (the YAML too, where `source` is None); keep the old where anything is wrong."""
         try:
             old = self._revision
-            revision = read_revision(old.config.path, source, old.snapshot, old.lists)
+            revision = read_revision(old.config.path, source, replace(old, lists=self._lists.current))
             check_same_frame(old.config, revision.config)
             plan = fetch_plan(revision.config)
         except ConfigError as error:
@@ -252,11 +283,13 @@ class Master:
             return
         for warning in revision.warnings:
             _log.warning("%s", warning)
-        self._revision = revision
+        self._lists.follow(revision.lists, revision.snapshot)
+        self._revision = replace(revision, lists=self._lists.current)
         self._stamps = revision.stamps
         self._reloads.succeed()
         text = revision.source.decode("utf-8", "surrogateescape")
-        self._say({"do": "reload", "source": text, "variables": dict(revision.variables)})
+        reload = {"do": "reload", "source": text, "variables": dict(revision.variables)}
+        self._say({**reload, "lists": revision.lists.generation})
         self._bans.follow(revision.config.lockout)
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
         self._keep(revision.config)
@@ -279,7 +312,7 @@ class Master:
             self._end(self._publishing.role, KILL_HELPER_AFTER_SECONDS)
             self._publishing.discard()
         self._access_log.close()
-        self._revision.lists.discard_fallback()
+        self._revision.store.discard_fallback()
         return 0
 
     def _end(self, role: Role, seconds: float) -> None:

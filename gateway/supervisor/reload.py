@@ -17,11 +17,13 @@ from gateway.config.problems import Problem
 from gateway.errors import ConfigError
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream_tls import upstream_tls
+from gateway.redaction import without_secrets
 from gateway.regular_files import read_regular
 from gateway.stamps import Stamp, stamp_of
-from gateway.supervisor.lists import ListStore, stored_lists
+from gateway.supervisor.list_state import ListSet, read_lists
+from gateway.supervisor.lists import ListStore
 from gateway.supervisor.snapshot import build_snapshot
-from gateway.tls.trust import is_url
+from gateway.tls.trust import KnownLists
 from gateway.x509.loading import MAX_FILE_BYTES
 
 
@@ -34,23 +36,17 @@ class Revision:
     snapshot: Snapshot
     warnings: tuple[Problem, ...]
     variables: Mapping[str, str]  # of the environment, as far as the file names them
-    lists: ListStore  # the revocation lists that were fetched
-    stamps: Mapping[Path, Stamp]  # of the files that it names, from before they were read
+    store: ListStore  # the revocation lists that were fetched
+    stamps: Mapping[Path, Stamp]  # of the files that it names, lists apart, from before they were read
+    lists: ListSet  # the revocation lists that `snapshot` serves by
 
 
-def read_revision(
-    path: Path,
-    source: bytes | None = None,
-    previous: Snapshot | None = None,
-    lists: ListStore | None = None,
-    variables: Mapping[str, str] | None = None,
-) -> Revision:
+def read_revision(path: Path, source: bytes | None = None, previous: Revision | None = None) -> Revision:
     """Read everything anew. Raises `ConfigError`.
 
     `source`: the YAML as it was read before; None reads the file. `previous` keeps the TLS contexts of sites whose
-    settings are still the same, and with them the sessions that they gave out. `lists` are the fetched revocation
-    lists; None: those that a gateway with this file fetched before. `variables` stand for the environment; None: this
-    process's own.
+    settings are still the same, and with them the sessions that they gave out, and the revocation lists that still fit:
+    these are taken up apart, and a broken one is no reason to refuse a configuration.
     """
     if source is None:
         try:
@@ -59,26 +55,39 @@ def read_revision(
             raise ConfigError(f"{path} cannot be read: {error.strerror}", access.to_read(path)) from error
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", "name a readable configuration file with -c") from error
-    loaded = load_with_warnings(path, source=source, is_serving=True, environ=variables)
-    lists = lists or ListStore.beside(path)
-    # Before the reading: a list that is replaced in the middle of it must be seen as changed.
-    seen = stamps(watched_files(loaded.config, lists)) | {file.path: file.stamp for file in loaded.config.files}
-    return Revision(
-        source,
-        loaded.config,
-        prepare(loaded.config, lists, previous),
-        loaded.warnings,
-        loaded.variables,
-        lists,
-        seen,
+    before = ListSet() if previous is None else previous.lists
+    loaded = load_with_warnings(
+        path, source=source, is_serving=True, reads_list=lambda name: name not in before.entries
     )
+    store = ListStore.beside(path) if previous is None else previous.store
+    seen = {file.path: file.stamp for file in loaded.config.files}
+    lists = read_lists(loaded.config, store, before)
+    snapshot = prepare(loaded.config, lists.known(), None if previous is None else previous.snapshot)
+    return Revision(source, loaded.config, snapshot, loaded.warnings, loaded.variables, store, seen, lists)
 
 
-def prepare(config: Config, lists: ListStore | None = None, previous: Snapshot | None = None) -> Snapshot:
-    """All that serving this configuration needs, or `ConfigError`; the rest as for `read_revision`."""
+def read_with_known_lists(
+    path: Path, source: bytes, variables: Mapping[str, str], known: Mapping[str, KnownLists], previous: Snapshot
+) -> Snapshot:
+    """As a worker reads what the master has read already: lists and `variables` of the environment came from there.
+
+    Raises `ConfigError`.
+    """
+    loaded = load_with_warnings(path, source=source, is_serving=True, environ=variables, reads_list=lambda _: False)
+    config = loaded.config
+    missing = [source for site in config.sites for source in site.crl if source not in known]
+    if missing:
+        raise ConfigError(
+            f"{without_secrets(missing[0])}: the list has not come from the master yet", "it is tried again"
+        )
+    return prepare(config, known, previous)
+
+
+def prepare(config: Config, known: Mapping[str, KnownLists], previous: Snapshot | None = None) -> Snapshot:
+    """All that serving this configuration needs, or `ConfigError`; the rest as for `build_snapshot`."""
     for upstream in config.upstreams:
         upstream_tls(upstream)
-    return build_snapshot(config, previous, stored_lists(config, lists or ListStore.beside(config.path)))
+    return build_snapshot(config, previous, known)
 
 
 def check_same_frame(old: Config, new: Config) -> None:
@@ -107,15 +116,6 @@ def _published(config: Config) -> tuple[str, Path] | None:
     if config.pki is None or not config.publishes:
         return None
     return config.pki.store, config.pki.folder
-
-
-def watched_files(config: Config, lists: ListStore) -> frozenset[Path]:
-    """The files whose change on disk is picked up by itself: certificates, keys and revocation lists, fetched too."""
-    files = {file.path for file in config.files}
-    for site in config.sites:
-        for source in site.crl:
-            files.update(lists.files(source) if is_url(source) else (Path(source),))
-    return frozenset(files)
 
 
 def stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
@@ -19,25 +20,26 @@ from gateway.proxy.names import is_address
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.contexts import build_site
 from gateway.tls.judgements import JudgementCache
+from gateway.tls.trust import KnownLists, trust_of
 
-_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
+_NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 
 
 def build_snapshot(
-    config: Config, previous: Snapshot | None = None, fetched: Mapping[str, bytes] = _NOTHING
+    config: Config, previous: Snapshot | None = None, known: Mapping[str, KnownLists] = _NOTHING
 ) -> Snapshot:
     """Read every file that serving needs and prepare the rest. Raises `ConfigError`.
 
-    `fetched`: URL → revocation list. A site whose TLS settings are those of one in `previous` keeps its contexts.
+    `known`: source → its revocation lists. A site whose TLS settings are those of one in `previous` keeps its contexts.
     """
-    known = {} if previous is None else {state.tls.fingerprint: state.tls for state in previous.states}
+    kept_by = {} if previous is None else {state.tls.fingerprint: state.tls for state in previous.states}
     upstreams = {upstream.name: upstream for upstream in config.upstreams}
     states = []
     for site in config.sites:
         if site.upstream not in upstreams:
             raise ConfigError(f"sites: {site.name}: there is no upstream {site.upstream!r}", "name one of `upstreams`")
-        tls = build_site(site, fetched=fetched)
-        if (kept := known.get(tls.fingerprint)) is not None:
+        tls = build_site(site, known=known)
+        if (kept := kept_by.get(tls.fingerprint)) is not None:
             tls = replace(kept, site=site, trust=tls.trust)
         states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream]))
     if any(site.ocsp.mode != "off" for site in config.sites):
@@ -50,9 +52,34 @@ def build_snapshot(
         config=config,
         engine=Engine(config.rules, config.networks),
         states=tuple(states),
-        sites=SiteIndex([(host, state) for state in states for host in state.site.hosts]),
+        sites=_index(states),
         identity_headers=identity_headers,
         classify=RequestClassifier(identity_headers.names),
         pages=Pages(config.pages.contact, config.pages.directory),
         trusted_proxies=NetworkSet(config.trusted_proxies),
     )
+
+
+def with_lists(snapshot: Snapshot, known: Mapping[str, KnownLists]) -> Snapshot:
+    """The same with other revocation lists; what is not concerned stays as it is, contexts always. Opens no file."""
+    states = tuple(_with_lists(state, known) for state in snapshot.states)
+    if all(map(operator.is_, states, snapshot.states)):
+        return snapshot
+    return replace(snapshot, states=states, sites=_index(states))
+
+
+def _with_lists(state: SiteState, known: Mapping[str, KnownLists]) -> SiteState:
+    old = state.tls.trust
+    if not state.site.crl or not known.keys() >= set(state.site.crl):
+        return state
+    try:
+        trust = trust_of(state.site, old.anchors, known)
+    except ConfigError:
+        return state  # signed by a CA that the next configuration brings
+    if trust.problems == old.problems and set(trust.lists) == set(old.lists):
+        return state
+    return replace(state, tls=replace(state.tls, trust=trust), judgements=JudgementCache(trust))
+
+
+def _index(states: Sequence[SiteState]) -> SiteIndex[SiteState]:
+    return SiteIndex([(host, state) for state in states for host in state.site.hosts])

@@ -31,6 +31,7 @@ from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.keeping import Keeping
+from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.reload import Revision
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
@@ -74,7 +75,7 @@ class Reloads:
 class Reporter:
     """Makes the state."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the state is made from
         self,
         children: Children,
         census: Census,
@@ -83,6 +84,7 @@ class Reporter:
         reloads: Reloads,
         bulletin: Bulletin,
         keeping: Keeping,
+        list_sending: ListSending,
     ) -> None:
         self._children = children
         self._census = census
@@ -90,6 +92,7 @@ class Reporter:
         self._reloads = reloads
         self._bulletin = bulletin
         self._keeping = keeping
+        self._list_sending = list_sending
         self._started = clock.now()
         self._started_seconds = clock.monotonic_seconds()
         self.is_stopping = False
@@ -121,6 +124,7 @@ class Reporter:
             "helpers": [self._helper(role) for role in self.helpers],
             "connections": sum(state["connections"] for state in states),
             "reload": self._reloads.describe(),
+            "lists_generation": revision.lists.generation,
             "sites": [_site(site, now) for site in revision.snapshot.states],
             "upstreams": _upstreams(revision.snapshot, reports),
             "lockouts": lockouts,
@@ -151,6 +155,7 @@ class Reporter:
     def _worker(self, worker: Child, asked_seconds: float) -> WorkerState:
         known = self._census.of(worker)
         heard, status = known.heard_seconds, known.status
+        lists = self._list_sending.of(worker)
         return {
             "pid": worker.pid,
             "started": rfc3339(worker.started),
@@ -162,20 +167,22 @@ class Reporter:
             "open_files": status.get("open_files", 0),
             "open_files_limit": status.get("open_files_limit", 0),
             "reload_error": known.reload_error,
+            "lists_generation": lists.generation,
+            "lists_behind_seconds": round(lists.behind_seconds, 3),
+            "lists_error": lists.error,
         }
 
 
 def _site(state: proxy.SiteState, now: datetime) -> SiteState:
     served = cast("crypto.X509", SSL.Connection(state.tls.silent, None).get_certificate())  # every context has one
     trust = state.tls.trust
-    lists = trust.revocation.lists if trust.revocation is not None else ()
     return {
         "name": state.site.name,
         "hosts": list(state.site.hosts),
         "upstream": state.site.upstream,
         "certificate": _certificate(served.to_cryptography(), now),
         "client_cas": [_certificate(anchor, now) for anchor in trust.anchors],
-        "crls": [_ending(entry.source, entry.this_update, entry.next_update, now) for entry in lists],
+        "crls": [_ending(entry.source, entry.this_update, entry.next_update, now) for entry in trust.lists],
     }
 
 

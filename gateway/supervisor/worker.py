@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway import clock, tasks
+from gateway import clock
 from gateway.config.model import Listener
-from gateway.errors import GatewayError
 from gateway.logs.writer import AccessLogWriter
 from gateway.policy.networks import NetworkSet
 from gateway.proxy.listener import Front
@@ -32,17 +31,13 @@ from gateway.supervisor import dumps, open_files
 from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
 from gateway.supervisor.loop import WorkerLoop
-from gateway.supervisor.reload import Revision, read_revision
+from gateway.supervisor.reload import Revision
+from gateway.supervisor.taking_up import TakingUp
 
 # Longer than any ordinary answer; a long poll is cut and made anew by its client.
 DRAIN_SECONDS: Final = 30.0
-# What the master could read and this worker couldn't (it may have had no free descriptor) is tried again, ever later: a
-# revocation must not wait for the next one. The first two tries of a flood that ends soon cost little.
-FIRST_RETRY_SECONDS: Final = 1.0
-MAX_RETRY_SECONDS: Final = 30.0
 
 _log = logging.getLogger("gateway.worker")
-_Source = tuple[bytes, dict[str, str]]  # the YAML, and the variables that it names
 Listening = Sequence[tuple[Listener, socket.socket]]
 
 
@@ -80,17 +75,13 @@ class Worker:
         shared: Shared,
     ) -> None:
         self._loop = loop
-        self._revision = revision
         self._access_log = access_log
         self._service = Service(revision.snapshot, access_log, loop, shared.tally)
         if shared.publisher is not None:
             self._service.publisher = Publisher(shared.publisher)
         self._stopping = asyncio.Event()
         self._master = Link(master, loop, self._obey, self._stopping.set)
-        self._reload: asyncio.Task[None] | None = None
-        self._next_source: _Source | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._taking_up = TakingUp(revision, self._service, loop, self._master.send)
         self._started = clock.unix_seconds()
 
     async def run(self, listening: Listening) -> None:
@@ -139,8 +130,12 @@ class Worker:
 
     def _obey(self, message: Message) -> None:
         match message:
-            case {"do": "reload", "source": str(source), "variables": dict(variables)}:
-                self._begin_reload((source.encode("utf-8", "surrogateescape"), variables))
+            case {"do": "reload"}:
+                self._taking_up.begin_reload(message)
+            case {"do": "list"}:
+                self._taking_up.add_list(message)
+            case {"do": "lists"}:
+                self._taking_up.finish_lists(message)
             case {"do": "ban", "bans": dict(bans)}:
                 self._service.bans = bans
             case {"do": "ping"}:
@@ -149,40 +144,6 @@ class Worker:
                 self._master.send({"is": "status", **self._status()})
             case _:
                 _log.error("the master said %r, which means nothing here", message)
-
-    def _begin_reload(self, source: _Source) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self._next_source = source
-        if self._reload is None:
-            self._reload = tasks.spawn(self._reload_all(), name="reload")
-
-    async def _reload_all(self) -> None:
-        """Reload until nothing newer was asked for. Reading files happens beside the loop, the swap in it."""
-        while (source := self._next_source) is not None:
-            self._next_source = None
-            error = None
-            revision = self._revision
-            try:
-                revision = await self._loop.run_in_executor(
-                    None, read_revision, revision.config.path, source[0], revision.snapshot, revision.lists, source[1]
-                )
-                self._service.adopt(revision.snapshot)
-                self._revision = revision
-            except GatewayError as found:
-                error = found.cause
-                _log.error("the worker %d keeps its old configuration: %s", os.getpid(), error)
-            except Exception as found:  # noqa: BLE001 - the next reload must find somebody who listens
-                error = f"{type(found).__name__}: {found}"
-                _log.exception("the worker %d keeps its old configuration", os.getpid())
-            self._master.send({"is": "reloaded", "error": error})
-            if error is None:
-                self._retry_seconds = FIRST_RETRY_SECONDS
-            elif self._next_source is None:
-                self._retry = self._loop.call_later(self._retry_seconds, self._begin_reload, source)
-                self._retry_seconds = min(MAX_RETRY_SECONDS, 2 * self._retry_seconds)
-        self._reload = None
 
     def _status(self) -> Message:
         return {

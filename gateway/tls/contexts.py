@@ -38,7 +38,7 @@ from gateway.tls.alpn import select_from
 from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
-from gateway.tls.trust import Trust, load_trust
+from gateway.tls.trust import KnownLists, Trust, load_trust
 from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.keys import PrivateKey, fits
 from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
@@ -57,7 +57,7 @@ GROUPS: Final = b"X25519MLKEM768/X25519:P-256/P-384"
 SESSION_SECONDS: Final = 3600
 # HTTP/1.0 is served with the same code, and curl, for one, offers nothing else when it is told to use it.
 PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
-_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
+_NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ def build_site(
     rules_digest: bytes = b"",
     *,
     protocols: Sequence[bytes] = PROTOCOLS,
-    fetched: Mapping[str, bytes] = _NOTHING,
+    known: Mapping[str, KnownLists] = _NOTHING,
 ) -> SiteTls:
-    """Prepare a site's contexts from what was read with the configuration; lists at URLs come from `fetched`.
+    """Prepare a site's contexts from what was read with the configuration; lists come from `known`, see `trust_of`.
 
     Raises `ConfigError`.
 
@@ -129,7 +129,7 @@ def build_site(
     """
     chain, key = site.certificate.certificates, site.key.key
     _check_pair(site, chain, key)
-    trust = load_trust(site, fetched)
+    trust = load_trust(site, known)
     digest = _digest(site, chain, trust, rules_digest, protocols)
 
     def context(policy: bytes) -> SSL.Context:

@@ -35,7 +35,17 @@ from gateway.x509.scoped_lists import by_scope
 DAYS_BEFORE_END: Final = (1, 7, 30)
 
 _generations = count(1)
-_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLists:
+    """What is known of one file or URL of revocation lists."""
+
+    lists: tuple[RevocationList, ...] = ()
+    problem: str | None = None  # why there are none, or why these are not the newest
+
+
+_NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +62,11 @@ class Trust:
     def __post_init__(self) -> None:
         object.__setattr__(self, "paths", Paths(self.anchors))
         object.__setattr__(self, "anchor_fingerprints", frozenset(map(fingerprint_of, self.anchors)))
+
+    @property
+    def lists(self) -> tuple[RevocationList, ...]:
+        """All that were read, whether they count or not."""
+        return () if self.revocation is None else self.revocation.lists
 
     def warnings(self, now: datetime) -> tuple[str, ...]:
         """What an administrator should act on before, or after, clients are refused; a line each."""
@@ -72,23 +87,28 @@ class Trust:
         """The same of lists of CAs that are not anchors. What they say of their signer tells them apart."""
         anchors = {folded(subject_of(anchor)) for anchor in self.anchors}
         by_signer: dict[tuple[FoldedName, bytes | None], list[RevocationList]] = {}
-        for entry in () if self.revocation is None else self.revocation.lists:
+        for entry in self.lists:
             if entry.claimed_signer[0] not in anchors:
                 by_signer.setdefault(entry.claimed_signer, []).append(entry)
         return [line for lists in by_signer.values() for group in by_scope(lists) for line in group.warnings(now)]
 
 
-def load_trust(site: Site, fetched: Mapping[str, bytes] = _NOTHING) -> Trust:
-    """What a site trusts, its `crl` files read; lists at URLs come from `fetched`. Raises `ConfigError`.
+def load_trust(site: Site, known: Mapping[str, KnownLists] = _NOTHING) -> Trust:
+    """What a site trusts by its `client_ca`, and its `crl` as in `trust_of`. Raises `ConfigError`."""
+    return trust_of(site, anchors_in(site.client_ca), known)
+
+
+def trust_of(site: Site, anchors: Sequence[x509.Certificate], known: Mapping[str, KnownLists] = _NOTHING) -> Trust:
+    """Whom a site trusts by these anchors and its lists: those in `known`, and the files that are not in there.
 
     A fetched list that can't be used is left out and named in `problems`: what stands on a web server must not be
-    able to keep the gateway from starting. Under `require` its CA's certificates are refused then.
+    able to keep the gateway from starting. Under `require` its CA's certificates are refused then. Raises
+    `ConfigError` for a file.
     """
-    anchors = anchors_in(site.client_ca)
     if not site.crl:
-        return Trust(anchors)
-    lists, problems = load_lists(site.crl, fetched, anchors)
-    return Trust(anchors, Revocation(lists, site.crl_policy), problems)
+        return Trust(tuple(anchors))
+    lists, problems = load_lists(site.crl, known, anchors)
+    return Trust(tuple(anchors), Revocation(lists, site.crl_policy), problems)
 
 
 def make_trust(
@@ -99,30 +119,39 @@ def make_trust(
 
 
 def load_lists(
-    sources: Sequence[str], fetched: Mapping[str, bytes], anchors: Sequence[x509.Certificate]
+    sources: Sequence[str], known: Mapping[str, KnownLists], anchors: Sequence[x509.Certificate]
 ) -> tuple[tuple[RevocationList, ...], tuple[str, ...]]:
-    """The lists of these files and URLs, and a line for each URL that gave none. Raises `ConfigError` for a file."""
+    """The lists of these files and URLs, and a line for each that gave none or not its newest.
+
+    What is not in `known` is read where it is a file. Raises `ConfigError` for a file that can't be used.
+    """
     lists: list[RevocationList] = []
     problems: list[str] = []
     for source in sources:
-        shown = without_secrets(source)
-        if not is_url(source):
-            lists += _checked_lists(read_file(Path(source)), source, anchors)
-        elif (data := fetched.get(source)) is None:
-            problems.append(f"{shown}: the revocation list has not been fetched yet")
+        entry = known.get(source) or _unknown(source)
+        if entry.problem is not None:
+            problems.append(entry.problem)
+        try:
+            check_signers(entry.lists, anchors)
+        except ConfigError as error:
+            if not is_url(source):
+                raise
+            problems.append(error.cause)
         else:
-            try:
-                lists += _checked_lists(data, shown, anchors)
-            except ConfigError as error:
-                problems.append(error.cause)
+            lists += entry.lists
     return tuple(lists), tuple(problems)
 
 
-def _checked_lists(data: bytes, source: str, anchors: Sequence[x509.Certificate]) -> tuple[RevocationList, ...]:
-    found = parse_lists(data, source)
-    for entry in found:
+def _unknown(source: str) -> KnownLists:
+    if is_url(source):
+        return KnownLists(problem=f"{without_secrets(source)}: the revocation list has not been fetched yet")
+    return KnownLists(parse_lists(read_file(Path(source)), source))
+
+
+def check_signers(lists: Sequence[RevocationList], anchors: Sequence[x509.Certificate]) -> None:
+    """`check_signer` for each of these. Raises `ConfigError`."""
+    for entry in lists:
         check_signer(entry, anchors)
-    return found
 
 
 def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:

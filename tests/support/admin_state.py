@@ -20,6 +20,9 @@ def worker(pid: int, **changes: Any) -> dict[str, Any]:
         "open_files": 30,
         "open_files_limit": 1024,
         "reload_error": None,
+        "lists_generation": 3,
+        "lists_behind_seconds": 0.0,
+        "lists_error": None,
         **changes,
     }
 
@@ -89,6 +92,7 @@ _STATE: dict[str, Any] = {
     "helpers": [{"name": "publisher", "pid": 103, "started": STARTED, "restarts": 1}],
     "connections": 6,
     "reload": {"loaded": STARTED, "succeeded": 4, "refused": 0, "refused_at": None, "error": None},
+    "lists_generation": 3,
     "sites": [
         {
             "name": "mail.example.com",

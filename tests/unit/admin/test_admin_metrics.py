@@ -63,6 +63,9 @@ def test_every_series_of_a_healthy_gateway():
         ("gateway_warnings", {}, 0),
         ("gateway_reloads_total", {"result": "succeeded"}, 4),
         ("gateway_reloads_total", {"result": "refused"}, 0),
+        ("gateway_revocation_lists_generation", {}, 3),
+        ("gateway_revocation_lists_behind", {}, 0),
+        ("gateway_revocation_lists_behind_seconds", {}, 0),
         ("gateway_config_loaded_timestamp_seconds", {}, 1795514400),
         ("gateway_config_current", {}, 1),
     ]
@@ -110,6 +113,14 @@ def test_a_server_is_up_for_the_share_of_workers_that_would_ask_it():
     for up, known, share in ((2, 2, 1), (1, 2, 0.5), (0, 2, 0), (0, 0, 0)):
         state = a_state(upstreams={"mail": [server(up_in=up, workers=known)]})
         assert value(state, "gateway_upstream_up", **name) == share
+
+
+def test_workers_without_the_newest_lists_show():
+    workers = [worker(1), worker(2, lists_generation=2, lists_behind_seconds=1.5), worker(3, lists_generation=1)]
+    for state, late, seconds in ((a_state(), 0, 0), (a_state(workers=workers), 2, 1.5)):
+        assert value(state, "gateway_revocation_lists_generation") == 3
+        assert value(state, "gateway_revocation_lists_behind") == late
+        assert value(state, "gateway_revocation_lists_behind_seconds") == seconds
 
 
 def test_a_refused_reload_shows():

@@ -131,6 +131,24 @@ def refused(error):
             ["worker 102 serves by an older configuration: no memory; reload once more"],
         ),
         (
+            {"workers": [worker(101, lists_behind_seconds=5.0), worker(102, lists_behind_seconds=5.5)]},
+            [
+                (
+                    "worker 102 has not taken up the newest revocation lists for 5 s: it has not said why; "
+                    "it is told again, and replaced after a minute"
+                ),
+            ],
+        ),
+        (
+            {"workers": [worker(101), worker(102, lists_behind_seconds=9.0, lists_error="no memory")]},
+            [
+                (
+                    "worker 102 has not taken up the newest revocation lists for 9 s: no memory; "
+                    "it is told again, and replaced after a minute"
+                ),
+            ],
+        ),
+        (
             {"workers": [worker(101, open_files=921), worker(102, open_files=922)]},
             ["worker 102 has 922 files open of 1,024; raise LimitNOFILE and restart"],
         ),

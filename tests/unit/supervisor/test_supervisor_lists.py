@@ -209,5 +209,11 @@ def test_the_folder_stands_beside_the_file_or_where_systemd_says(tmp_path, monke
 
 def test_the_stored_lists_of_a_configuration_are_those_of_its_urls(tmp_path, store):
     site = Site(("a",), certificates_named("c"), key_named("k"), "m", crl=(HTTP, HTTPS, "/a/file.crl"))
-    store.write(HTTPS, b"list")
-    assert stored_lists(Config(tmp_path / "config.yaml", (), (site,), (), (), {}), store) == {HTTPS: b"list"}
+    store.write(HTTPS, ROOT.crl(number=7))
+    config = Config(tmp_path / "config.yaml", (), (site,), (), (), {})
+    (known,) = stored_lists(config, store).values()
+    assert ([entry.number for entry in known.lists], known.problem) == ([7], None)
+    store.write(HTTP, b"rubbish")
+    known = stored_lists(config, store)[HTTP]
+    assert known.lists == ()
+    assert known.problem.startswith(f"{HTTP}: not a readable revocation list")

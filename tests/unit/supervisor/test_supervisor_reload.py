@@ -1,17 +1,23 @@
 """From files to a snapshot, again and again: what is kept, what is watched, and what only a restart changes."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support import pki
 from support.dialogue import Files
 from support.loaded import certificates_named, key_named
 
+from gateway import clock
 from gateway.config.model import Pki, Site, Upstream, UpstreamTls
 from gateway.errors import ConfigError
-from gateway.supervisor.lists import ListStore
-from gateway.supervisor.reload import check_same_frame, read_revision, stamps, watched_files
-from gateway.supervisor.snapshot import build_snapshot
+from gateway.supervisor.reload import check_same_frame, read_revision, stamps
+from gateway.supervisor.snapshot import build_snapshot, with_lists
+from gateway.tls.trust import KnownLists
+from gateway.x509.revocation_list import parse_lists
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,7 @@ def test_what_the_publisher_was_told_stays(config):
             check_same_frame(publishing, replace(publishing, pki=other))
 
 
-def test_every_file_that_serving_depends_on_is_watched(config, tmp_path):
+def test_every_file_that_serving_depends_on_is_watched(config):
     url = "http://crl.example.com/ca.crl"
     site = Site(
         ("a",),
@@ -93,10 +99,9 @@ def test_every_file_that_serving_depends_on_is_watched(config, tmp_path):
     )
     tls = UpstreamTls(certificates_named("/up.pem"), None, certificates_named("/up.crt"), key_named("/up.key"))
     plain = Upstream("plain", ())
-    lists = ListStore.beside(tmp_path / "config.yaml")
     config = replace(config, sites=(site,), upstreams=(Upstream("mail", (), tls=tls), plain))
-    names = {"/a.crt", "/a.key", "/ca.pem", "/ca.crl", "/up.pem", "/up.crt", "/up.key"}
-    assert watched_files(config, lists) == {Path(name) for name in names} | set(lists.files(url))
+    names = {"/a.crt", "/a.key", "/ca.pem", "/up.pem", "/up.crt", "/up.key"}
+    assert {file.path for file in config.files} == {Path(name) for name in names}
 
 
 def test_a_stamp_changes_with_the_file(tmp_path):
@@ -146,3 +151,46 @@ def test_a_site_needs_its_upstream(config):
 def test_asking_online_is_prepared_before_anybody_waits(files):
     (state,) = files.snapshot(sites=[files.site(ocsp={"mode": "soft"})]).states
     assert state.site.ocsp.mode == "soft"
+
+
+# revocation lists
+
+
+def listed(ca, number):
+    now = clock.now()
+    data = ca.crl(number=number, last_update=now - HOUR, next_update=now + 9 * HOUR)
+    return {"/a.crl": KnownLists(parse_lists(data, "/a.crl"))}
+
+
+@pytest.fixture
+def two_sites(files, config):
+    """One with a list, and one without."""
+    site = replace(config.sites[0], crl=("/a.crl",))
+    other = replace(config.sites[0], hosts=("other.example.com",))
+    return build_snapshot(replace(config, sites=(site, other)), None, listed(files.ca, 1))
+
+
+def test_other_lists_make_another_judge_of_the_sites_that_name_them(two_sites, files):
+    after = with_lists(two_sites, listed(files.ca, 2))
+    (one, other), (one_before, other_before) = after.states, two_sites.states
+    assert [entry.number for entry in one.tls.trust.lists] == [2]
+    assert one.tls.trust.generation > one_before.tls.trust.generation
+    assert one.judgements.trust is one.tls.trust
+    assert (one.tls.silent, one.tls.asking) == (one_before.tls.silent, one_before.tls.asking)
+    assert after.sites.find("mail.example.com") is one
+    assert after.sites.find("other.example.com") is other is other_before
+    assert after.config is two_sites.config
+
+
+def test_a_problem_of_a_list_is_a_warning_of_its_sites(two_sites):
+    (known,) = two_sites.states[0].tls.trust.lists
+    after = with_lists(two_sites, {"/a.crl": KnownLists((known,), "/a.crl: half a list")})
+    assert after.states[0].tls.trust.problems == ("/a.crl: half a list",)
+    assert after.states[0].tls.trust.lists == (known,)
+
+
+def test_lists_that_are_the_same_missing_or_of_another_ca_change_nothing(two_sites):
+    (known,) = two_sites.states[0].tls.trust.lists
+    assert with_lists(two_sites, {"/a.crl": KnownLists((known,))}) is two_sites
+    assert with_lists(two_sites, {}) is two_sites
+    assert with_lists(two_sites, listed(pki.Ca.make(), 2)) is two_sites

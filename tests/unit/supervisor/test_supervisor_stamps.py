@@ -9,7 +9,7 @@ from support.openssl_ca import put
 from support.pki import Ca, server
 
 from gateway import clock
-from gateway.supervisor import reload
+from gateway.supervisor import list_state, reload
 
 
 @pytest.fixture
@@ -35,22 +35,40 @@ def config(tmp_path):
 def test_what_was_read_is_what_was_seen(config):
     revision = reload.read_revision(config)
     assert reload.stamps(revision.stamps) == revision.stamps
-    assert {path.name for path in revision.stamps} == {"server.crt", "server.key", "ca.crt", "ca.crl"}
+    assert {path.name for path in revision.stamps} == {"server.crt", "server.key", "ca.crt"}
 
 
-def test_a_list_replaced_in_the_middle_of_the_reading_is_seen_as_changed(config, monkeypatch):
-    """Else a revocation would wait for the next one."""
-    crl = config.parent / "ca.crl"
+def test_a_file_replaced_in_the_middle_of_the_reading_is_seen_as_changed(config, monkeypatch):
+    ca = config.parent / "ca.crt"
     build = reload.build_snapshot
 
     def slowly(*arguments):
         snapshot = build(*arguments)
-        put(crl, crl.read_bytes())
+        put(ca, ca.read_bytes())
         return snapshot
 
     monkeypatch.setattr(reload, "build_snapshot", slowly)
     revision = reload.read_revision(config)
-    assert [path for path, stamp in reload.stamps(revision.stamps).items() if stamp != revision.stamps[path]] == [crl]
+    assert [path for path, stamp in reload.stamps(revision.stamps).items() if stamp != revision.stamps[path]] == [ca]
+
+
+def test_a_list_replaced_in_the_middle_of_the_reading_is_taken_up_afterwards(config, monkeypatch):
+    """Else a revocation would wait for the next one."""
+    crl = config.parent / "ca.crl"
+    newer = crl.read_bytes() + b"\n"
+    read = list_state.parse_lists
+
+    def slowly(*arguments):
+        lists = read(*arguments)
+        if crl.read_bytes() != newer:
+            put(crl, newer)
+        return lists
+
+    monkeypatch.setattr(list_state, "parse_lists", slowly)
+    revision = reload.read_revision(config)
+    state = list_state.ListState(revision.store)
+    state.follow(revision.lists, revision.snapshot)
+    assert state.look(clock.now()).changed == (str(crl),)
 
 
 def test_a_file_that_is_replaced_with_its_old_date_and_size_is_seen_as_changed(tmp_path):

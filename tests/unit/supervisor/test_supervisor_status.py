@@ -13,6 +13,7 @@ from support.pki import Ca, server
 from gateway import clock
 from gateway.supervisor.census import Census
 from gateway.supervisor.keeping import Keeping
+from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.reload import read_revision
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
@@ -68,7 +69,8 @@ class World:
         bulletin.follow(revision.snapshot)
         self.revision = revision
         kept = {"reloads": self.reloads, "bulletin": bulletin, "keeping": Keeping(self.children)}
-        self.reporter = Reporter(self.children, self.census, WORKERS, **kept)
+        self.list_sending = ListSending(self.children, WORKERS, lambda: self.revision.lists)
+        self.reporter = Reporter(self.children, self.census, WORKERS, **kept, list_sending=self.list_sending)
 
     def report(self, index, server="http://127.0.0.1:1", **more):
         status = {
@@ -94,6 +96,15 @@ class World:
 
     def state(self, asked=1000.0):
         return self.reporter.state(self.revision, asked, [])
+
+
+def test_which_lists_a_worker_has(world):
+    state = world.state()
+    assert state["lists_generation"] == 1
+    assert [worker["lists_generation"] for worker in state["workers"]] == [0, 0]
+    world.list_sending.started(world.children.workers[0])
+    (one, _) = world.state()["workers"]
+    assert (one["lists_generation"], one["lists_behind_seconds"], one["lists_error"]) == (1, 0.0, None)
 
 
 @pytest.fixture
@@ -184,11 +195,11 @@ def test_who_only_drains_or_does_not_answer_serves_nobody(world):
 
 def test_certificates_and_lists_are_those_that_serve(world, revision):
     site, other = world.state()["sites"]
-    revision.config.sites[0].certificate.rename(revision.config.sites[0].certificate.with_suffix(".old"))
+    revision.config.sites[0].certificate.path.rename(revision.config.sites[0].certificate.path.with_suffix(".old"))
     try:
         assert world.state()["sites"][0]["certificate"]["name"] == site["certificate"]["name"]
     finally:
-        revision.config.sites[0].certificate.with_suffix(".old").rename(revision.config.sites[0].certificate)
+        revision.config.sites[0].certificate.path.with_suffix(".old").rename(revision.config.sites[0].certificate.path)
     assert (site["name"], site["hosts"], site["upstream"]) == ("mail.example.com", ["mail.example.com"], "mail")
     (authority,) = site["client_cas"]
     assert 98 * 86400 < authority["seconds_left"] < 99 * 86400
@@ -200,7 +211,7 @@ def test_certificates_and_lists_are_those_that_serve(world, revision):
 
 
 def test_nothing_of_a_key_is_told(world, revision):
-    key = revision.config.sites[0].key.read_text()
+    key = revision.config.sites[0].key.path.read_text()
     secret = key.splitlines()[2]
     assert secret not in repr(world.state())
     assert "server.key" not in repr(world.state())

@@ -1,7 +1,9 @@
 """A worker in this very process, with its clients and its master in a thread beside it."""
 
 import asyncio
+import builtins
 import errno
+import io
 import json
 import logging
 import os
@@ -9,16 +11,20 @@ import select
 import signal
 import socket
 import threading
+from base64 import b64encode
+from datetime import timedelta
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 import yaml
 from support import pki
 
+from gateway import clock
 from gateway.config.model import Listener
 from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
-from gateway.supervisor import worker
+from gateway.supervisor import taking_up, worker
 from gateway.supervisor.channel import Channel
 from gateway.supervisor.reload import read_revision
 from gateway.supervisor.sockets import open_listener
@@ -26,6 +32,7 @@ from gateway.tls.client_context import client_context
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 from gateway.x509.loading import load_certificates
 
+HOUR = timedelta(hours=1)
 SECONDS = 60.0  # a hang ends then; nothing else waits as long
 ALLOW = {"name": "all", "action": "allow"}
 GET = b"GET /%b HTTP/1.1\r\nHost: mail.example.com\r\nConnection: close\r\n\r\n"
@@ -77,6 +84,10 @@ class Dialogue:
 
     def tell(self, **message):
         self.channel.send(message)
+
+    def reload(self, source, lists=0, variables=None):
+        """A configuration, and the generation of the lists that it needs."""
+        self.tell(do="reload", source=source, variables=variables or {}, lists=lists)
 
     def hears(self):
         """The next message from the worker."""
@@ -155,10 +166,10 @@ def test_it_says_that_it_is_alive(serve):
 def test_it_reloads_what_it_is_given_and_keeps_the_old_where_that_is_wrong(serve, config, caplog):
     def talk(dialogue):
         denied = config(rules=[{"name": "nobody", "action": "deny"}]).read_text()
-        dialogue.tell(do="reload", source=denied, variables={})
+        dialogue.reload(denied)
         assert dialogue.hears() == {"is": "reloaded", "error": None}
         assert dialogue.ask().startswith(b"HTTP/1.1 403 ")
-        dialogue.tell(do="reload", source="rules: nonsense", variables={})
+        dialogue.reload("rules: nonsense")
         message = dialogue.hears()
         assert message["is"] == "reloaded"
         assert "rules" in message["error"]
@@ -173,7 +184,7 @@ def test_variables_that_the_file_names_come_with_it(serve, config, monkeypatch):
 
     def talk(dialogue):
         source = config(rules=[{"name": "${REASON}", "action": "deny"}]).read_text()
-        dialogue.tell(do="reload", source=source, variables={"REASON": "told"})
+        dialogue.reload(source, variables={"REASON": "told"})
         assert dialogue.hears() == {"is": "reloaded", "error": None}
         dialogue.ask()
 
@@ -181,7 +192,7 @@ def test_variables_that_the_file_names_come_with_it(serve, config, monkeypatch):
 
 
 def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, config, monkeypatch):
-    real, read = worker.read_revision, []
+    real, read = taking_up.read_with_known_lists, []
     has_begun, goes_on = threading.Event(), threading.Event()
 
     def slowly(path, source, *more):
@@ -190,13 +201,11 @@ def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, confi
         assert goes_on.wait(SECONDS)
         return real(path, source, *more)
 
-    monkeypatch.setattr(worker, "read_revision", slowly)
+    monkeypatch.setattr(taking_up, "read_with_known_lists", slowly)
 
     def talk(dialogue):
         for name in ("one", "two", "three"):
-            dialogue.tell(
-                do="reload", source=config(rules=[{"name": name, "action": "deny"}]).read_text(), variables={}
-            )
+            dialogue.reload(config(rules=[{"name": name, "action": "deny"}]).read_text())
             assert has_begun.wait(SECONDS)  # all three at once would be one reload
         dialogue.tell(do="status")
         assert dialogue.hears()["is"] == "status"  # it hears while it reads
@@ -211,7 +220,7 @@ def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, confi
 
 def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
     """Without a free descriptor a worker kept its old lists for good."""
-    real = worker.read_revision
+    real = taking_up.read_with_known_lists
     failures = [OSError(errno.EMFILE, "Too many open files")] * 2
 
     def read(*arguments):
@@ -219,11 +228,11 @@ def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
             raise failures.pop()
         return real(*arguments)
 
-    monkeypatch.setattr(worker, "read_revision", read)
-    monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(taking_up, "read_with_known_lists", read)
+    monkeypatch.setattr(taking_up, "FIRST_RETRY_SECONDS", 0.01)
 
     def talk(dialogue):
-        dialogue.tell(do="reload", source=config(rules=[{"name": "new", "action": "deny"}]).read_text(), variables={})
+        dialogue.reload(config(rules=[{"name": "new", "action": "deny"}]).read_text())
         for _ in range(2):
             assert "Too many open files" in dialogue.hears()["error"]
         assert dialogue.hears() == {"is": "reloaded", "error": None}
@@ -233,7 +242,7 @@ def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
 
 
 def test_a_reload_that_fails_in_a_way_nobody_thought_of_is_not_the_last(serve, config, monkeypatch, caplog):
-    real = worker.read_revision
+    real = taking_up.read_with_known_lists
     failures = [OSError("disk on fire")]
 
     def read(*arguments):
@@ -241,13 +250,13 @@ def test_a_reload_that_fails_in_a_way_nobody_thought_of_is_not_the_last(serve, c
             raise failures.pop()
         return real(*arguments)
 
-    monkeypatch.setattr(worker, "read_revision", read)
+    monkeypatch.setattr(taking_up, "read_with_known_lists", read)
 
     def talk(dialogue):
         source = config(rules=[{"name": "nobody", "action": "deny"}]).read_text()
-        dialogue.tell(do="reload", source=source, variables={})
+        dialogue.reload(source)
         assert "disk on fire" in dialogue.hears()["error"]
-        dialogue.tell(do="reload", source=source, variables={})
+        dialogue.reload(source)
         assert dialogue.hears()["error"] is None
         assert dialogue.ask().startswith(b"HTTP/1.1 403 ")
 
@@ -270,10 +279,194 @@ def test_a_snapshot_that_cannot_be_adopted_is_not_what_the_next_is_built_on(serv
 
     def talk(dialogue):
         for error in ("its upstream's files are gone", None):
-            dialogue.tell(do="reload", source=config().read_text(), variables={})
+            dialogue.reload(config().read_text())
             assert dialogue.hears() == {"is": "reloaded", "error": error}
 
     assert serve(talk) == []
+
+
+class Lists:
+    """A CA, a user of it, and the dialogue of a master that sends its lists."""
+
+    def __init__(self, folder):
+        now = clock.now()
+        self.folder = folder
+        self.ca = pki.Ca.make(not_before=now - HOUR, not_after=now + 99 * HOUR)
+        self.ca.write(folder, "ca")
+        self.user = self.ca.issue("CN=user", not_before=now - HOUR, not_after=now + 9 * HOUR)
+        self.user.write(folder, "user")
+        self.path = folder / "ca.crl"
+        self.path.write_bytes(self.make(1))
+        site = {"hosts": ["mail.example.com"], "certificate": "server.crt", "key": "server.key", "upstream": "mail"}
+        site |= {"client_ca": ["ca.crt"], "crl": ["ca.crl"]}
+        rules = [{"name": "certificates", "action": "require_certificate"}]
+        self.settings = {"sites": [site], "rules": rules}
+        self.delivery = 0
+
+    def make(self, number, *revoked):
+        now = clock.now()
+        return self.ca.crl(revoked, number=number, last_update=now - HOUR, next_update=now + 9 * HOUR)
+
+    def tell(self, dialogue, data, generation, path=None, **changes):
+        """The lists as the master sends them; what the worker says to each message."""
+        return self.send(dialogue, data, generation, path, **changes), dialogue.hears()
+
+    def send(self, dialogue, data, generation, path=None, **changes):
+        """As `tell`, but what is said to the last message is yet to be heard."""
+        self.delivery += 1
+        place = {"delivery": self.delivery, "source": str(path or self.path)}
+        said = []
+        for piece, start in enumerate(range(0, len(data), 300)):
+            text = b64encode(data[start : start + 300]).decode()
+            dialogue.tell(**{"do": "list", "piece": piece, "part": 0, "data": text, **place} | changes)
+            said.append(dialogue.hears())
+        parts = {place["source"]: 1}
+        end = {"do": "lists", "pieces": len(said), "generation": generation, "parts": parts}
+        dialogue.tell(**end, delivery=self.delivery)
+        return said
+
+    def verdict(self, dialogue):
+        context = client_context(load_certificates(self.folder / "server.crt"))
+        context.load_cert_chain(self.folder / "user.crt", self.folder / "user.key")
+        with context.wrap_socket(dialogue.connect(), server_hostname="mail.example.com") as client:
+            client.sendall(GET % b"x")
+            return int(client.recv(65536).split(b" ")[1])
+
+
+@pytest.fixture
+def lists(tmp_path):
+    return Lists(tmp_path)
+
+
+def is_done(told, delivery=1):
+    pieces, end = told
+    assert pieces == [{"is": "list", "delivery": delivery, "piece": number} for number in range(len(pieces))]
+    return end == {"is": "lists", "delivery": delivery, "error": None}
+
+
+def no_files(monkeypatch):
+    """Nothing may be opened from now on, as where there is no free descriptor."""
+
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    for module, name in ((builtins, "open"), (io, "open"), (os, "open"), (Path, "open"), (Path, "read_bytes")):
+        monkeypatch.setattr(module, name, refuse)
+
+
+def test_lists_are_taken_up_without_opening_a_file(serve, lists, monkeypatch):
+    def talk(dialogue):
+        assert lists.verdict(dialogue) == 502
+        revoking = lists.make(2, lists.user.certificate)
+        with monkeypatch.context() as patched:
+            no_files(patched)
+            told = lists.tell(dialogue, revoking, 2)
+        assert is_done(told)
+        assert lists.verdict(dialogue) == 403
+
+    assert [record["reason"] for record in serve(talk, settings=lists.settings)][-1] == "certificate_revoked"
+
+
+def test_lists_that_cannot_be_read_leave_the_old_ones(serve, lists, caplog):
+    def talk(dialogue):
+        pieces, end = lists.tell(dialogue, b"rubbish", 2)
+        assert len(pieces) == 1
+        assert "not a readable revocation list" in end["error"]
+        assert lists.verdict(dialogue) == 502
+        assert is_done(lists.tell(dialogue, lists.make(2, lists.user.certificate), 2), 2)
+        assert lists.verdict(dialogue) == 403
+
+    serve(talk, settings=lists.settings)
+    assert "keeps its old revocation lists" in caplog.text
+
+
+def test_a_delivery_with_a_piece_missing_is_told_and_left(serve, lists):
+    def talk(dialogue):
+        data = lists.make(2, lists.user.certificate)
+        said, end = lists.tell(dialogue, data, 2, piece=7)
+        for message in (*said, end):
+            assert message == {"is": "lists", "delivery": 1, "error": "a piece of a revocation list is missing"}
+        assert lists.verdict(dialogue) == 502
+
+    serve(talk, settings=lists.settings)
+
+
+def test_a_configuration_waits_for_the_lists_that_it_needs_and_reads_none(serve, lists, config):
+    def talk(dialogue):
+        new = lists.folder / "new.crl"  # it is not there: the master alone reads it
+        sites = [{**lists.settings["sites"][0], "crl": ["new.crl"]}]
+        source = config(**{**lists.settings, "sites": sites}).read_text()
+        dialogue.reload(source, lists=2)
+        dialogue.tell(do="ping")
+        assert dialogue.hears() == {"is": "pong"}  # and no word about the reload
+        assert is_done(lists.tell(dialogue, lists.make(1, lists.user.certificate), 2, new))
+        assert dialogue.hears() == {"is": "reloaded", "error": None}
+        assert lists.verdict(dialogue) == 403
+
+    serve(talk, settings=lists.settings)
+
+
+def test_a_configuration_whose_list_is_not_there_is_refused(serve, lists, config):
+    def talk(dialogue):
+        sites = [{**lists.settings["sites"][0], "crl": ["new.crl"]}]
+        dialogue.reload(config(**{**lists.settings, "sites": sites}).read_text(), lists=1)
+        assert "new.crl: the list has not come from the master yet" in dialogue.hears()["error"]
+
+    serve(talk, settings=lists.settings)
+
+
+def test_lists_do_not_wait_for_a_configuration_and_it_does_not_bring_back_older_ones(serve, lists, config, monkeypatch):
+    real = taking_up.read_with_known_lists
+    has_begun, goes_on = threading.Event(), threading.Event()
+
+    def slowly(*arguments):
+        snapshot = real(*arguments)
+        has_begun.set()
+        assert goes_on.wait(SECONDS)
+        return snapshot
+
+    monkeypatch.setattr(taking_up, "read_with_known_lists", slowly)
+
+    def talk(dialogue):
+        dialogue.reload(config(**lists.settings).read_text(), lists=1)
+        assert has_begun.wait(SECONDS)
+        assert is_done(lists.tell(dialogue, lists.make(2, lists.user.certificate), 2))
+        assert lists.verdict(dialogue) == 403
+        goes_on.set()
+        assert dialogue.hears() == {"is": "reloaded", "error": None}
+        assert lists.verdict(dialogue) == 403
+
+    serve(talk, settings=lists.settings)
+
+
+def test_a_configuration_taken_up_while_lists_are_read_gets_them_too(serve, lists, config, monkeypatch):
+    real = taking_up.with_lists
+    has_begun, goes_on = threading.Event(), threading.Event()
+
+    def slowly(*arguments):
+        snapshot = real(*arguments)
+        has_begun.set()
+        assert goes_on.wait(SECONDS)
+        return snapshot
+
+    monkeypatch.setattr(taking_up, "with_lists", slowly)
+
+    def talk(dialogue):
+        lists.send(dialogue, lists.make(2, lists.user.certificate), 2)
+        assert has_begun.wait(SECONDS)
+        rules = [{"name": "new", "action": "require_certificate"}]
+        dialogue.reload(config(**{**lists.settings, "rules": rules}).read_text(), lists=1)
+        assert dialogue.hears() == {"is": "reloaded", "error": None}
+        goes_on.set()
+        assert dialogue.hears() == {"is": "lists", "delivery": 1, "error": None}
+        assert lists.verdict(dialogue) == 403
+        dialogue.ask()
+
+    records = serve(talk, settings=lists.settings)
+    assert [(record["reason"], record["rule"]) for record in records] == [
+        ("certificate_revoked", "new"),
+        ("certificate_missing", "new"),
+    ]
 
 
 def test_it_keeps_out_whom_the_master_says(serve):

@@ -18,11 +18,12 @@ from support.pki import (
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls.trust import load_anchors, load_trust
+from gateway.tls.trust import KnownLists, load_anchors, load_trust
 from gateway.x509.authorities import is_ca
 from gateway.x509.loading import load_certificates
 from gateway.x509.path_search import PathError
 from gateway.x509.paths import Paths
+from gateway.x509.revocation_list import parse_lists
 
 ROOT = Ca.make()
 
@@ -76,7 +77,7 @@ def test_lists_from_files_and_from_urls(tmp_path):
     url = "http://pki.example/ca.crl"
     both = site(tmp_path, crl=(str(tmp_path / "ca.crl"), url))
 
-    trust = load_trust(both, {url: ROOT.crl(number=2)})
+    trust = load_trust(both, {url: KnownLists(parse_lists(ROOT.crl(number=2), url))})
     assert [entry.source for entry in trust.revocation.lists] == [str(tmp_path / "ca.crl"), url]
     assert trust.problems == ()
 
@@ -91,8 +92,8 @@ def test_a_bad_file_stops_the_start_and_a_bad_download_does_not(tmp_path):
     with pytest.raises(ConfigError, match="whose key did not sign it"):
         load_trust(site(tmp_path, crl=(str(tmp_path / "bad.crl"),)))
     url = "https://pki.example/ca.crl"
-    for data in (forged, b"<html>"):
-        trust = load_trust(site(tmp_path, crl=(url,)), {url: data})
+    for known in (KnownLists(parse_lists(forged, url)), KnownLists(problem=f"{url}: no list")):
+        trust = load_trust(site(tmp_path, crl=(url,)), {url: known})
         assert trust.revocation.lists == ()
         assert trust.problems[0].startswith(f"{url}: ")
 
