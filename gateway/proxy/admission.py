@@ -12,6 +12,7 @@ import asyncio
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import (
     NO_CERTIFICATE,
@@ -39,11 +40,25 @@ from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.rewrite import Rewriter, rewriter_for
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.status import Statuses
+from gateway.tls.client_cert import Examination
+from gateway.tls.judgements import JudgementCache
 
 # A certificate may expire, and its revocation list may, while the connection stays open.
 REJUDGE_SECONDS: Final = 1.0
 HTTPS_PORT: Final = 443
 _NEVER: Final = float("inf")
+
+
+# Reasons that time may change, and none: the certificate is trusted, and remembered by the site.
+_PASSING: Final = frozenset({None, Reason.CERTIFICATE_NOT_YET_VALID, Reason.REVOCATION_UNKNOWN})
+
+
+class _Refused(NamedTuple):
+    """That a certificate was refused, by which trust and when."""
+
+    by: JudgementCache
+    since: datetime
+    examination: Examination
 
 
 class Admitted(NamedTuple):
@@ -87,6 +102,7 @@ class Admission:
         "_lockout_key",
         "_offline",
         "_public_port",
+        "_refused",
         "_rewriter",
         "_statuses",
         "chain_der",
@@ -118,6 +134,7 @@ class Admission:
         # ends, also where a reload gives the client another upstream connection: that errs on the safe side.
         self.connection_login: ConnectionLogin = NO_CONNECTION_LOGIN
         self._offline: Judgement = NO_CERTIFICATE  # what the certificate is worth without asking anybody
+        self._refused: _Refused | None = None
         self._statuses = statuses
         self._public_port = public_port  # the only one that a Host may name, besides that of https
         self._lockout_key: tuple[str, Judgement, str] | None = None  # the last one, and what it came from
@@ -147,7 +164,7 @@ class Admission:
         return self.judgement is not before
 
     def _judge(self, leaf_der: bytes, now: datetime) -> None:
-        found = self.site.judgements.examine(leaf_der, self.chain_der, now)
+        found = self._examine(leaf_der, now)
         self.judgement = self._offline = found.judgement
         self.question = None
         ends = [found.until]
@@ -155,6 +172,25 @@ class Admission:
             self.judgement, self.question = self._statuses.look_up(self.site, found.judgement, now)
             ends.append(self._statuses.holds_until(self.site, found.judgement))
         self.trusted_until = min((end.timestamp() for end in ends if end is not None), default=_NEVER)
+
+    def _examine(self, leaf_der: bytes, now: datetime) -> Examination:
+        """A refused certificate once for the connection, while the trust is the same and no date can change that."""
+        judgements, kept = self.site.judgements, self._refused
+        if kept is not None and kept.by is judgements and kept.since <= now:
+            return kept.examination
+        found = judgements.examine(leaf_der, self.chain_der, now)
+        is_final = found.judgement.reason not in _PASSING
+        self._refused = _Refused(judgements, now, found) if is_final else None
+        return found
+
+    def may_resume(self, leaf_der: bytes, chain_der: list[bytes]) -> bool:
+        """Take what the client showed; true when a session may stand for it. TLS 1.3 asks before the handshake ends."""
+        self.leaf_der, self.chain_der = leaf_der, chain_der
+        return self.is_alone()
+
+    def is_alone(self) -> bool:
+        """True when the certificate counts without anything that was sent along with it."""
+        return self.leaf_der is not None and self._examine(self.leaf_der, clock.now()).is_alone
 
     def adopt(self, snapshot: Snapshot, site: SiteState) -> None:
         """Judge by another snapshot from now on; `judge` must follow where a certificate was shown."""

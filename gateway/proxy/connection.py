@@ -34,8 +34,8 @@ from gateway.proxy.upgrade import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.uptake import Uptake
 from gateway.proxy.waiting import RateWait, StatusWait, Wait
-from gateway.tls.contexts import peer_certificates
 from gateway.tls.layer import AT_ONCE_BYTES, TlsLayer
+from gateway.tls.peer import peer_certificates
 from gateway.tls.proxy_protocol import encode_v2
 
 if TYPE_CHECKING:
@@ -135,13 +135,14 @@ class ClientConnection:
     def handshake_done(self) -> None:
         """TLS is finished: look at the certificate once, for all requests of this connection."""
         layer, admission, peer = self._layer, self.admission, self.peer
-        leaf, admission.chain_der = peer_certificates(layer.connection)
-        admission.leaf_der = leaf
+        if admission.leaf_der is None:  # else it was asked already whether it may leave a session behind
+            admission.leaf_der, admission.chain_der = peer_certificates(layer.connection)
+        leaf = admission.leaf_der
         self._judge_certificate()
         if leaf is not None:
             self.service.certified.add(self)
         # TLS 1.3 withholds the ticket itself; a TLS 1.2 session is forgotten when it ends.
-        layer.leaves_no_session = self._is_asked and (leaf is None or not admission.site.may_resume(leaf))
+        layer.leaves_no_session = self._is_asked and not admission.is_alone()
         admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity, leaf)
         self._requests = self._own_requests()
         self.service.counters.handshake_done(is_resumed=layer.is_resumed)

@@ -124,7 +124,9 @@ class Front(asyncio.Protocol):
             public_port=self._public_port(peer),
             is_over_limit=not self._is_admitted,
         )
-        tls = site.tls.connection(hello, asks=is_asking, may_resume=site.may_resume, unix_seconds=clock.unix_seconds())
+        tls = site.tls.connection(
+            hello, asks=is_asking, may_resume=connection.admission.may_resume, unix_seconds=clock.unix_seconds()
+        )
         layer = TlsLayer(tls, self._transport, connection)
         connection.secured_by(layer, is_asked=is_asking)
         connection.deadline = self.deadline  # the handshake's time began when the socket was accepted

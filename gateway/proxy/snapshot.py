@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway import clock
 from gateway.config.model import Config, Site, Upstream
 from gateway.http.headers import RequestClassifier
 from gateway.http.identity_headers import IdentityHeaderWriter
@@ -28,10 +27,6 @@ class SiteState:
     tls: SiteTls
     judgements: JudgementCache
     upstream: Upstream
-
-    def may_resume(self, leaf_der: bytes) -> bool:
-        """True when a session may stand for this certificate."""
-        return self.judgements.is_trusted_alone(leaf_der, clock.now())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

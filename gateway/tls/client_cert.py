@@ -64,7 +64,9 @@ class Examination:
 
     judgement: Judgement
     until: datetime | None  # the instant after which a trusted one has to be judged again; None where refused
-    is_alone: bool  # trusted by the leaf and the site's own CAs, without anything the client sent along
+    # Trusted by the leaf and the site's own CAs, without anything the client sent along. Only then may its handshake
+    # leave a session behind: a resumed one brings the leaf only, perhaps to another process, and must be judged alike.
+    is_alone: bool
 
 
 def judge(

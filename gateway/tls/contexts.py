@@ -37,11 +37,10 @@ from gateway.errors import ConfigError
 from gateway.tls.alpn import select_from
 from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
-from gateway.tls.tickets import MayResume, Resumption, der_of, end_tickets, withhold_tickets
+from gateway.tls.tickets import MayResume, Resumption, end_tickets, withhold_tickets
 from gateway.tls.trust import KnownLists, Trust, load_trust
 from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.keys import PrivateKey, fits
-from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 
@@ -89,20 +88,6 @@ class SiteTls:
         connection.set_app_data(Resumption(may_resume, unix_seconds))
         connection.set_accept_state()
         return connection
-
-
-def peer_certificates(connection: SSL.Connection) -> tuple[bytes | None, list[bytes]]:
-    """The leaf whose key the handshake proved, and what else the client sent, as DER; None where it sent none.
-
-    No more than the judge looks at: OpenSSL takes 100 KiB of certificates, which would be kept with the connection.
-    On the server's side OpenSSL's chain does not hold the leaf: its first entry is a stranger, whom the client need
-    not be (CVE-2023-2422 took it for the identity). After a resumption the chain is empty.
-    """
-    leaf = connection.get_peer_certificate()
-    if leaf is None:
-        return None, []
-    chain = connection.get_peer_cert_chain() or ()
-    return der_of(leaf), [der_of(certificate) for certificate in chain[:MAX_CHAIN_CERTIFICATES]]
 
 
 def leave_no_session(connection: SSL.Connection) -> None:

@@ -2,8 +2,8 @@
 
 What this module keeps true: only trusted judgements are kept, each no longer than its path and revocation lists are
 valid, never beyond a step back of the clock, and never across a change of trust: a new `Trust` gets a new cache.
-Refusals are judged anew each time, so that a client that lacked an intermediate can send it, and nobody can fill the
-cache with certificates that nobody issued.
+Refusals are not kept here, so that a client that lacked an intermediate can send it, and no client can fill the
+cache with certificates that no CA issued. Each connection keeps its own.
 """
 
 from __future__ import annotations
@@ -51,15 +51,6 @@ class JudgementCache:
                 del self._entries[next(iter(self._entries))]
         self._entries[leaf_der] = entry
         return entry.examination
-
-    def is_trusted_alone(self, leaf_der: bytes, now: datetime) -> bool:
-        """True when the certificate counts without anything that the client sent along with it.
-
-        Only then may its handshake leave a session behind: a resumed one brings the leaf alone, perhaps to another
-        process, and has to get the same verdict there.
-        """
-        examination = self.examine(leaf_der, (), now)
-        return examination.judgement.is_trusted and examination.is_alone
 
 
 def _holds(entry: _Entry, now: datetime) -> bool:

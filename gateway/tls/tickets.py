@@ -20,15 +20,17 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
+from gateway.tls.peer import peer_certificates
 from gateway.x509.der import INTEGER, SEQUENCE, content_of, element, elements
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 
-# Called with the leaf's DER: whether a session may stand for it. `JudgementCache.is_trusted_alone`, in effect.
-MayResume = Callable[[bytes], bool]
+# Called with what the client showed, the leaf and the rest: whether a session may stand for it. It must not refer to
+# the connection, which would outlive its end then. See `Examination.is_alone`.
+MayResume = Callable[[bytes, list[bytes]], bool]
 
 _READ_FINISHED: Final = b"SSLv3/TLS read finished"  # the state before TLS 1.3 tickets are written
 # SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c: a SEQUENCE, of which these members are EXPLICIT and hold an INTEGER.
@@ -54,11 +56,6 @@ def withhold_tickets(context: SSL.Context) -> None:
     _lib.SSL_CTX_set_info_callback(context._context, _on_state)
 
 
-def der_of(certificate: crypto.X509) -> bytes:
-    """The certificate's DER."""
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-
-
 @_ffi.callback("int (*)(SSL *, int *, void *)", error=_lib.SSL_TLSEXT_ERR_ALERT_FATAL)  # type: ignore[untyped-decorator]
 def _on_client_hello(ssl: Any, _alert: Any, _argument: Any) -> int:
     """Called with or without a server name, when it is known what is resumed. A failure ends the handshake."""
@@ -80,9 +77,9 @@ def _on_state(ssl: Any, where: int, _result: int) -> None:
     known = _known(ssl)
     is_good = False
     try:
-        leaf = connection.get_peer_certificate()
+        leaf, chain = peer_certificates(connection)
         if known is not None and leaf is not None:
-            is_good = known.may_resume(der_of(leaf))
+            is_good = known.may_resume(leaf, chain)
     finally:
         if not is_good:
             connection.set_options(SSL.OP_NO_TICKET)

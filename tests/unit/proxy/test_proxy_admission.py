@@ -1,7 +1,17 @@
 """What a request must be to pass, and what its upstream then reads."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from support.dialogue import HOST, OUTSIDE, get, header, request, response, status
+from support.pki import Ca
+
+from gateway.facts import Reason
+from gateway.proxy.admission import REJUDGE_SECONDS
+from gateway.tls import judgements
+from gateway.tls.client_cert import examine
+from gateway.tls.judgements import JudgementCache
 
 PASSES = [{"name": "all", "action": "allow"}]
 
@@ -326,3 +336,52 @@ def test_a_certificate_is_looked_at_again_after_a_second(files, make_world):
     assert not admission.is_due(now + 0.9)
     assert admission.is_due(now + 1.1)
     assert admission.judge(world.clock.now()) is False
+
+
+@pytest.fixture
+def examined(monkeypatch):
+    """What was examined, in its order."""
+    found = []
+    monkeypatch.setattr(judgements, "examine", lambda *given: found.append(given[:2]) or examine(*given))
+    return found
+
+
+@pytest.mark.parametrize("is_chained", [False, True])
+def test_a_refused_certificate_is_examined_once_for_a_connection(make_world, examined, is_chained):
+    stranger = Ca.make("CN=Stranger")
+    leaf = (stranger.issue_ca() if is_chained else stranger).issue()
+    world = make_world(rules=PASSES)
+    admission = world.client(OUTSIDE, leaf).application.admission
+    assert admission.judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+    assert not admission.may_resume(leaf.der, list(leaf.chain_der))
+    for _ in range(3):
+        world.clock.seconds += 2 * REJUDGE_SECONDS
+        assert admission.judge(world.clock.now()) is False
+    assert not admission.is_alone()
+    assert examined == [(leaf.der, list(leaf.chain_der))]
+    world.client(OUTSIDE, leaf)
+    assert len(examined) == 2
+
+
+def test_a_refused_certificate_is_examined_anew_where_the_trust_changes_or_the_clock_is_set_back(world, examined):
+    admission = world.client(OUTSIDE, Ca.make("CN=Stranger").issue()).application.admission
+    world.clock.seconds -= 10
+    admission.judge(world.clock.now())
+    assert len(examined) == 2
+    site = admission.site
+    admission.adopt(admission.snapshot, replace(site, judgements=JudgementCache(site.tls.trust)))
+    admission.judge(world.clock.now())
+    assert len(examined) == 3
+
+
+def test_a_certificate_that_begins_while_its_connection_is_open_counts_from_then_on(files, world):
+    leaf = files.ca.issue("CN=alice", not_before=world.clock.now() + timedelta(seconds=10))
+    admission = world.client(OUTSIDE, leaf).application.admission
+    assert admission.judgement.reason is Reason.CERTIFICATE_NOT_YET_VALID
+    world.clock.seconds += 10
+    assert admission.judge(world.clock.now())
+    assert admission.judgement.is_trusted
+
+
+def test_without_a_certificate_no_session_stands_for_one(world):
+    assert not world.client(OUTSIDE).application.admission.is_alone()

@@ -40,8 +40,9 @@ from gateway.config.model import Site
 from gateway.errors import ConfigError
 from gateway.tls import certificate_request, contexts, tickets
 from gateway.tls.client_hello import MAX_PROTOCOLS, peek
-from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session, peer_certificates
+from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session
 from gateway.tls.judgements import JudgementCache
+from gateway.tls.peer import peer_certificates
 from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 from gateway.x509.der import INTEGER, SEQUENCE, content_of, elements
 from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
@@ -88,8 +89,8 @@ class Gate:
         pump(connection, client)
         return connection
 
-    def may_resume(self, leaf):
-        return self.cache.is_trusted_alone(leaf, NOW)
+    def may_resume(self, leaf, chain=()):
+        return self.cache.examine(leaf, chain, NOW).is_alone
 
     def judge(self, connection):
         leaf, chain = peer_certificates(connection)
@@ -311,7 +312,7 @@ def test_a_judge_that_fails_leaves_no_session(site, monkeypatch):
     errors = []
     monkeypatch.setattr(sys, "unraisablehook", errors.append)  # where cffi reports what a callback raised
 
-    def broken(_leaf):
+    def broken(_leaf, _chain):
         raise ZeroDivisionError
 
     gate, made = Gate(site), context(ALICE)
@@ -457,7 +458,7 @@ def test_the_protocol_is_chosen_by_ours_and_none_is_fine(site):
 
 def answer_of(site, hello, *, asks):
     """What the server's first flight says to a ClientHello written by hand."""
-    connection = Gate(site).tls.connection(peek(hello), asks=asks, may_resume=lambda _: False, unix_seconds=time())
+    connection = Gate(site).tls.connection(peek(hello), asks=asks, may_resume=lambda *_: False, unix_seconds=time())
     connection.bio_write(hello)
     with contextlib.suppress(SSL.Error):
         connection.do_handshake()
@@ -491,7 +492,7 @@ OFFERS = [
 def test_openssl_negotiates_the_version_that_the_context_was_chosen_for(site, versions, legacy_version, negotiated):
     """Both asking contexts keep sessions in a way that is right for one version only."""
     hello = raw_hello(versions=versions, legacy_version=legacy_version)
-    connection = Gate(site).tls.connection(peek(hello), asks=True, may_resume=lambda _: False, unix_seconds=time())
+    connection = Gate(site).tls.connection(peek(hello), asks=True, may_resume=lambda *_: False, unix_seconds=time())
     connection.bio_write(hello)
     with pytest.raises(SSL.WantReadError):
         connection.do_handshake()
@@ -538,7 +539,7 @@ def test_a_second_hello_with_more_names_than_a_hello_may_have(site):
     common = {"versions": (TLS_1_3,), "groups": [P_521, P_256]}
     first = raw_hello(shares=[P_521], alpn=[b"http/1.1"], **common)
     second = raw_hello(shares=[P_256], alpn=[b"x"] * MAX_PROTOCOLS + [b"http/1.1"], **common)
-    connection = tls.connection(peek(first), asks=True, may_resume=lambda _: False, unix_seconds=time())
+    connection = tls.connection(peek(first), asks=True, may_resume=lambda *_: False, unix_seconds=time())
     connection.bio_write(first)
     with pytest.raises(SSL.WantReadError):
         connection.do_handshake()

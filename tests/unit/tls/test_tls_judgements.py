@@ -74,18 +74,18 @@ def test_a_remembered_path_holds_for_the_leaf_alone_in_the_same_process():
 def test_only_a_leaf_that_needs_nothing_from_the_client_is_trusted_alone():
     alice, carol = ROOT.issue(), ROOT.issue_ca().issue()
     judgements = cache()
-    assert judgements.is_trusted_alone(alice.der, NOW)
-    assert not judgements.is_trusted_alone(carol.der, NOW)
+    assert judgements.examine(alice.der, (), NOW).is_alone
+    assert not judgements.examine(carol.der, (), NOW).is_alone
     assert judge(judgements, carol.der, carol.chain_der, NOW).is_trusted
-    assert not judgements.is_trusted_alone(carol.der, NOW)  # though remembered
-    assert not judgements.is_trusted_alone(Ca.make("CN=x").issue().der, NOW)
+    assert not judgements.examine(carol.der, (), NOW).is_alone  # though remembered
+    assert not judgements.examine(Ca.make("CN=x").issue().der, (), NOW).is_alone
 
 
 def test_an_intermediate_among_the_anchors_needs_nothing_from_the_client():
     middle = ROOT.issue_ca()
     carol = middle.issue()
     judgements = JudgementCache(make_trust([ROOT.certificate, middle.certificate]))
-    assert judgements.is_trusted_alone(carol.der, NOW)
+    assert judgements.examine(carol.der, (), NOW).is_alone
 
 
 def test_the_least_recently_used_is_forgotten_first():

@@ -160,7 +160,7 @@ class Dialogue:
     def begin(self):
         """The ClientHello, and the layer that is to read it."""
         hello = self.step()
-        connection = self.tls.connection(peek(hello), asks=False, may_resume=lambda _leaf: False, unix_seconds=time())
+        connection = self.tls.connection(peek(hello), asks=False, may_resume=lambda *_: False, unix_seconds=time())
         self.layer = self.application.layer = TlsLayer(connection, self.socket, self.application)
         return hello
 
@@ -486,7 +486,7 @@ class Peer:
         self.client.set_connect_state()
         self.socket, self.application = Socket(), Recorder()
         flight = self.step()
-        connection = tls.connection(peek(flight), asks=False, may_resume=lambda _leaf: False, unix_seconds=time())
+        connection = tls.connection(peek(flight), asks=False, may_resume=lambda *_: False, unix_seconds=time())
         self.layer = self.application.layer = TlsLayer(connection, self.socket, self.application)
         while flight:
             self.application.receive(flight)

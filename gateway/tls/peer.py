@@ -1,0 +1,25 @@
+"""The certificates that a client showed, as DER."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL, crypto
+
+from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
+
+
+def peer_certificates(connection: SSL.Connection) -> tuple[bytes | None, list[bytes]]:
+    """The leaf whose key the handshake proved, and what else the client sent, as DER; None where it sent none.
+
+    No more than the judge looks at: OpenSSL takes 100 KiB of certificates, which would be kept with the connection.
+    On the server's side OpenSSL's chain does not hold the leaf: its first entry is a stranger, whom the client need
+    not be (CVE-2023-2422 took it for the identity). After a resumption the chain is empty.
+    """
+    leaf = connection.get_peer_certificate()
+    if leaf is None:
+        return None, []
+    chain = connection.get_peer_cert_chain() or ()
+    return _der_of(leaf), [_der_of(certificate) for certificate in chain[:MAX_CHAIN_CERTIFICATES]]
+
+
+def _der_of(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
