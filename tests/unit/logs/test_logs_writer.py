@@ -349,3 +349,20 @@ def test_a_reader_that_stands_still_holds_nothing_up(tmp_path: Path, caplog: pyt
     assert got == (b"x" * 99 + b"\n") * count
     writer.close()
     os.close(reading)
+
+
+@pytest.mark.parametrize(("is_there", "opened"), [(True, "log && chmod g+rw "), (False, " && chmod g+rwx ")])
+def test_a_closed_log_is_refused_with_the_command_that_opens_it(tmp_path, monkeypatch, is_there, opened):
+    path = tmp_path / "log"
+    if is_there:
+        path.touch()
+
+    def closed(*_arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", closed)
+    with pytest.raises(ConfigError, match="Permission denied") as raised:
+        AccessLogWriter(path)
+    monkeypatch.undo()
+    assert opened in raised.value.remedy
+    assert raised.value.remedy.endswith(str(path if is_there else tmp_path))

@@ -1,5 +1,6 @@
 """Files of certificates, keys and lists: what is taken, and what is a configuration error."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_a_name_with_a_nul_and_a_file_without_permission_are_errors(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
         read_file(tmp_path / "file" / "x")
+
+
+def test_a_closed_file_is_refused_with_the_command_that_opens_it(tmp_path, monkeypatch):
+    def closed(path, _limit):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(loading, "read_regular", closed)
+    with pytest.raises(ConfigError, match="cannot be read: Permission denied") as raised:
+        read_file(tmp_path / "mail.key")
+    assert raised.value.remedy.endswith(f" && chmod g+r {tmp_path / 'mail.key'}")
 
 
 def test_a_key_that_is_gone_is_not_called_readable(tmp_path):
