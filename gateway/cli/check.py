@@ -45,12 +45,14 @@ def check(
     loaded: Loaded | None = None
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
     try:
         if os.geteuid() == ROOT:  # what the gateway's user may not read is found out here
             Privileges(read_user(config))
         loaded = load_with_warnings(config)
         warnings = loaded.warnings
         prepare(loaded.config, stored_lists(loaded.config, ListStore.beside(config)))
+        notes = _notes(loaded, config)
         errors, more = _in_registry(loaded, config)
         warnings += more
         loaded = None if errors else replace(loaded, warnings=warnings)
@@ -59,9 +61,9 @@ def check(
     except (ConfigError, OperationError) as found:
         errors, loaded = (Problem(str(config), Place(START), found.cause, found.remedy),), None
     if as_json:
-        typer.echo(json.dumps(_document(loaded, errors, warnings), indent=2))
+        typer.echo(json.dumps(_document(loaded, errors, warnings, notes), indent=2))
     else:
-        for problem in (*errors, *warnings):
+        for problem in (*errors, *warnings, *notes):
             sys.stderr.write(f"{problem}\n")
         if loaded is not None:
             typer.echo(f"{config}: {summary(loaded)}")
@@ -87,11 +89,27 @@ def summary(loaded: Loaded) -> str:
     return f"good: {', '.join(parts)}"
 
 
-def _document(loaded: Loaded | None, errors: tuple[Problem, ...], warnings: tuple[Problem, ...]) -> dict[str, Any]:
+def _notes(loaded: Loaded, config: Path) -> tuple[Problem, ...]:
+    """What is good, and easily overlooked."""
+    from gateway.config.problems import Mark, Place, Problem  # noqa: PLC0415 - heavy, see app
+    from gateway.x509.same_names import cas_of_one_name  # noqa: PLC0415 - the same
+
+    remedy = "each counts for the certificates that its own key signed; keep both until the older one has ended"
+    return tuple(
+        Problem(str(config), Place(Mark(site.line, 1), f"sites[{index}].client_ca"), cause, remedy, is_note=True)
+        for index, site in enumerate(loaded.config.sites)
+        for cause in cas_of_one_name(ca for file in site.client_ca for ca in file.certificates)
+    )
+
+
+def _document(
+    loaded: Loaded | None, errors: tuple[Problem, ...], warnings: tuple[Problem, ...], notes: tuple[Problem, ...]
+) -> dict[str, Any]:
     document: dict[str, Any] = {
         "ok": loaded is not None,
         "errors": [_entry(problem) for problem in errors],
         "warnings": [_entry(problem) for problem in warnings],
+        "notes": [_entry(problem) for problem in notes],
     }
     if loaded is not None:
         config = loaded.config

@@ -59,11 +59,12 @@ class Problem:
     cause: str
     remedy: str = ""
     is_warning: bool = False
+    is_note: bool = False  # nothing is wrong
 
     def __str__(self) -> str:
         mark = self.place.mark
         parts = [f"{self.file}:{mark.line}:{mark.column}:"]
-        parts += ["warning:"] if self.is_warning else []
+        parts += ["warning:"] if self.is_warning else ["note:"] if self.is_note else []
         parts += [f"{self.place.path}:"] if self.place.path else []
         line = " ".join([*parts, f"{self.cause}; {self.remedy}" if self.remedy else self.cause])
         # File names are quoted as they are; none may move the cursor of a terminal or begin a line of its own.

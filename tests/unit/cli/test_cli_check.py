@@ -4,6 +4,7 @@ import json
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from support.config_files import BASE, NOW, YEAR, fill
 from support.desk import PASSPHRASE, make_authority, open_desk
 from support.pki import Ca
@@ -80,6 +81,7 @@ def test_json_has_the_same_in_parts(folder, capsys):
             }
         ],
         "warnings": [],
+        "notes": [],
     }
 
 
@@ -87,7 +89,29 @@ def test_json_counts_a_good_file(folder, capsys):
     (folder / "config.yaml").write_text(BASE, encoding="utf-8")
     assert run(["check", "--json"]) == 0
     counts = {"sites": 1, "rules": 2, "listeners": 1}
-    assert json.loads(capsys.readouterr().out) == {"ok": True, "errors": [], "warnings": [], **counts}
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "errors": [], "warnings": [], "notes": [], **counts}
+
+
+def test_cas_of_one_name_are_a_note_and_no_warning(folder, capsys):
+    old = Ca.make("CN=Example CA", not_before=NOW - YEAR, not_after=NOW + YEAR)
+    new = Ca.make("CN=EXAMPLE CA", not_before=NOW, not_after=NOW + 2 * YEAR)
+    other = Ca.make("CN=Other CA", not_before=NOW, not_after=NOW + YEAR)
+    (folder / "both.pem").write_bytes(old.pem + other.pem + new.pem + old.pem)
+    (folder / "twins.yaml").write_text(BASE.replace("client_ca: [ca.pem]", "client_ca: [both.pem]"))
+    assert run(["check", "-c", "twins.yaml"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "twins.yaml: good: 1 site, 2 rules, 1 listener\n"
+    (line,) = err.splitlines()
+    assert line.startswith(
+        "twins.yaml:4:1: note: sites[0].client_ca: 2 CAs are named 'CN=Example CA' and have different"
+    )
+    for ca in (old, new):
+        dates = f"({ca.certificate.not_valid_before_utc:%Y-%m-%d} to {ca.certificate.not_valid_after_utc:%Y-%m-%d})"
+        assert f"{ca.certificate.fingerprint(hashes.SHA256()).hex()} {dates}" in line
+
+    assert run(["check", "--json", "-c", "twins.yaml"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["notes"]), document["warnings"]) == (1, [])
 
 
 def test_schema_prints_json_or_markdown(capsys):
