@@ -93,6 +93,7 @@ def server(  # noqa: PLR0913 - a command's options
 ) -> None:
     """Issue a certificate to a server, for tests and internal names. Its key isn't encrypted: servers start alone."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import authority as desk_authority  # noqa: PLC0415 - the same
     from gateway.pki import hosts as host_names  # noqa: PLC0415 - the same
     from gateway.pki import issue as desk_issue  # noqa: PLC0415 - the same
     from gateway.pki import keys  # noqa: PLC0415 - the same
@@ -104,11 +105,13 @@ def server(  # noqa: PLR0913 - a command's options
         email=None, common_name=str(names[0].value), purpose=Purpose.SERVER, days=days, hosts=tuple(names)
     )
     with open_desk(context) as desk:
-        signer = unlock(desk, authority, passphrase_file)
+        signer = unlock(desk, desk_authority.signer_for(desk, authority, Purpose.SERVER), passphrase_file)
         own = keys.make(key)
         delivery = Delivery(folder=out, stem=file_stem(order.common_name), key=own)
         issued = desk_issue.issue(desk, signer, order, own, clock.now(), delivery)
         Files(out, P12Format.COMPAT, None, is_shown=False).report(delivery, issued)
+        if signer.name != authority:
+            typer.echo(f"signed by '{signer.name}': '{authority}' may not sign for servers", err=True)
 
 
 def import_(  # noqa: PLR0913 - a command's options

@@ -112,7 +112,8 @@ def passphrase(file: Path | None, what: str, *, variable: str = PASSPHRASE_VARIA
             raise UsageError(f"{variable} is not UTF-8 text", "Set it in UTF-8, or give --passphrase-file FILE.")
         return value
     if not sys.stdin.isatty():
-        raise UsageError(f"the passphrase of {what} is needed", f"Give --passphrase-file FILE or set {variable}.")
+        option = "--parent-passphrase-file" if variable == PARENT_VARIABLE else "--passphrase-file"
+        raise UsageError(f"the passphrase of {what} is needed", f"Give {option} FILE or set {variable}.")
     typed = getpass.getpass(f"Passphrase of {what}: ")
     if is_new and getpass.getpass("Once more: ") != typed:
         raise UsageError("the two passphrases differ", "Type it again.")

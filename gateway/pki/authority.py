@@ -7,7 +7,7 @@ constraint of an authority, or of one above it, is kept by us too, before anythi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import constraints, hosts, keys, pkcs8, profiles
+from gateway.pki import constraints, hosts, keys, pkcs8, profiles, uses
 from gateway.pki.desk import Desk
 from gateway.pki.files import make_folder, read, write_new_private, write_public
 from gateway.pki.names import check_authority_name, check_domain, check_http_url, check_text
 from gateway.pki.registry import audit, authorities
-from gateway.pki.registry.records import AuthorityRecord, ListEntry
-from gateway.pki.words import KeyKind
+from gateway.pki.registry.records import AuthorityRecord, ListEntry, Purpose
+from gateway.pki.words import KeyKind, Signs
 from gateway.x509.keys import fits
 
 DEFAULT_DAYS: Final = 2048
@@ -30,6 +30,8 @@ DEFAULT_DAYS: Final = 2048
 DEFAULT_CRL_LIFETIME: Final = timedelta(days=30)
 MIN_CRL_LIFETIME: Final = timedelta(hours=1)
 MAX_CRL_LIFETIME: Final = timedelta(days=3660)  # ten years, for a root that is kept in a safe
+ROOT_SUFFIX: Final = "-root"
+ROOT_DAYS: Final = MAX_CRL_LIFETIME.days
 MAX_DAYS: Final = 36_500  # a hundred years; what X.509 clients read without trouble
 
 
@@ -68,12 +70,29 @@ class Plan:
     country: str | None = None
     domain: str | None = None
     servers: tuple[str, ...] = ()  # domains and networks of servers beside `domain`, or `any`
+    signs: Signs = Signs.ALL
     kind: KeyKind = KeyKind.RSA_4096
     days: int | None = None  # None: 2048, or what the parent has left
     crl_url: str | None = None
     ocsp_url: str | None = None
     issuer_url: str | None = None
     crl_lifetime: timedelta = DEFAULT_CRL_LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The passphrases of a new authority and of its new root."""
+
+    own: str = field(repr=False)
+    root: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where a new root's list and certificate are."""
+
+    crl: str | None = None
+    issuer: str | None = None
 
 
 def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Authority | None = None) -> Authority:
@@ -91,6 +110,7 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
         key=new_key,
         validity=validity,
         constraint=constraint,
+        limit=uses.limit(plan.signs),
         issuer=None if parent is None else parent.issuer,
     )
     chain = () if parent is None else parent.path
@@ -109,6 +129,32 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
     )
     record = register(desk, new, now, "ca init")
     return Authority(record, certificate, chain, new_key)
+
+
+def create_with_root(desk: Desk, plan: Plan, secrets: Secrets, now: datetime, root_urls: Urls) -> list[Authority]:
+    """Make a root, and below it the authority of the plan, which is the first. Raises `UsageError`, `OperationError`.
+
+    Devices trust the root, whose key is needed for further authorities only and can be kept in a safe. Its list is good
+    as long as it is itself, so that nobody has to fetch the key to renew it.
+    """
+    _subject(plan)
+    _validity(plan.days, now, None)
+    root_name = check_authority_name(f"{plan.name}{ROOT_SUFFIX}")
+    free_place(desk, plan.name)
+    pkcs8.check_passphrase(secrets.own)
+    root_plan = replace(
+        plan,
+        name=root_name,
+        common_name=f"{plan.common_name or plan.name} Root{'' if plan.common_name else ' CA'}",
+        signs=Signs.ALL,
+        days=max(ROOT_DAYS, plan.days or 0),
+        crl_url=root_urls.crl,
+        ocsp_url=None,  # its answers would need a signer, and for that its key, every month
+        issuer_url=root_urls.issuer,
+        crl_lifetime=MAX_CRL_LIFETIME,
+    )
+    root = create(desk, root_plan, secrets.root, now)
+    return [create(desk, plan, secrets.own, now, root), root]
 
 
 def register(
@@ -134,12 +180,25 @@ def load(desk: Desk, name: str) -> AuthorityRecord:
         return authorities.get(connection, name)
 
 
+def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
+    """The authority of that name, or the nearest above it that may sign for the purpose. Raises `UsageError`."""
+    above: str | None = name
+    while above is not None:
+        record = load(desk, above)
+        if uses.allows(x509.load_der_x509_certificate(record.certificate_der), purpose):
+            return above
+        above = record.parent
+    return name
+
+
 def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
     """An authority that can sign. Raises `UsageError` for a wrong passphrase, a missing key or one for RSA-PSS only."""
     record = load(desk, name)
     certificate = x509.load_der_x509_certificate(record.certificate_der)
     keys.check_signer(certificate, f"the authority '{name}'")  # import took such ones in once
     key_file = desk.file(name, "key")
+    if not key_file.exists():
+        raise UsageError(f"{key_file}: the key of authority '{name}' is not there", "Bring it from where it is kept.")
     key = pkcs8.load(read(key_file), passphrase, str(key_file))
     if not fits(key, certificate):
         raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")

@@ -21,7 +21,7 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import constraints, crl, csv_users, issue, key_pool, logins, passwords, pkcs12
+from gateway.pki import constraints, crl, csv_users, issue, key_pool, logins, passwords, pkcs12, uses
 from gateway.pki.authority import Authority
 from gateway.pki.csv_users import UserRow
 from gateway.pki.desk import Desk
@@ -65,6 +65,7 @@ Progress = Callable[[int, int], None]  # done, of how many
 
 def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], datetime], progress: Progress) -> Outcome:
     """Import. Raises `CsvError` before anything is made, `OperationError` where it can't go on."""
+    uses.check(authority.path, Purpose.CLIENT, authority.record.parent)
     make_folder(batch.out, OUT_FOLDER_MODE)
     with _locked(batch.out) as run_id, desk.registry.kept_open():
         began = now()

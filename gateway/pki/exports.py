@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
 
+from gateway.pki import uses
 from gateway.pki.desk import Desk
 from gateway.pki.keys import describe
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
@@ -42,6 +43,7 @@ def describe_authority(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
         "issuer": issuer_of(certificate).rfc4514_string(),
         "parent": record.parent,
         "domain": record.domain,
+        "signs": uses.described(certificate),
         "key": describe(certificate.public_key()),
         "fingerprint_sha256": certificate.fingerprint(hashes.SHA256()).hex(),
         "not_before": certificate.not_valid_before_utc,

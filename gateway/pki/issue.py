@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from gateway.errors import UsageError
-from gateway.pki import constraints, crl, logins, pkcs8, profiles
+from gateway.pki import constraints, crl, logins, pkcs8, profiles, uses
 from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
@@ -87,6 +87,7 @@ def checked(authority: Authority, order: Order, now: datetime) -> Order:
     )
     for text, what in ((clean.common_name, "common name"), (clean.department, "department")):
         logins.check_own(text or "", what, email=clean.email, upn=clean.upn)
+    uses.check(authority.path, clean.purpose, authority.record.parent)
     names = {"email": clean.email, "upn": clean.upn, "common_name": clean.common_name}
     constraints.check(authority.path, hosts=clean.hosts, **names)
     validity(authority, clean.days, now)

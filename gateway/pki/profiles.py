@@ -13,8 +13,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, ObjectIdentifier
 
+from gateway.pki import uses
 from gateway.pki.keys import PrivateKey, PublicKey, signature_hash
 from gateway.pki.registry.records import AuthorityRecord, Purpose
 
@@ -79,9 +80,10 @@ def authority_certificate(
     key: PrivateKey,
     validity: Validity,
     constraint: x509.NameConstraints | None,
+    limit: x509.ExtendedKeyUsage | None,
     issuer: tuple[x509.Certificate, PrivateKey, AuthorityRecord] | None,
 ) -> x509.Certificate:
-    """A root's certificate, signed by itself, or an intermediate's, which may sign people but no further authority."""
+    """A root's certificate, signed by itself, or an intermediate's, which may sign no further authority."""
     public = key.public_key()
     extensions: Extensions = [
         (x509.BasicConstraints(ca=True, path_length=None if issuer is None else 0), True),
@@ -90,6 +92,8 @@ def authority_certificate(
     ]
     if constraint is not None:
         extensions.append((constraint, True))
+    if limit is not None:
+        extensions.append((limit, False))
     signer: PrivateKey = key
     issuer_name = subject
     if issuer is not None:
@@ -112,7 +116,7 @@ def leaf_certificate(
     extensions: Extensions = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (key_usage(purpose, public_key), True),
-        (x509.ExtendedKeyUsage(_EXTENDED_KEY_USAGES[purpose]), False),
+        (x509.ExtendedKeyUsage(uses.OF_PURPOSE[purpose]), False),
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
         (authority_key_identifier(certificate), False),
     ]
@@ -141,17 +145,6 @@ def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdent
     except x509.ExtensionNotFound:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
-
-
-_EXTENDED_KEY_USAGES: Final = {
-    Purpose.CLIENT: (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION),
-    Purpose.AUTH: (ExtendedKeyUsageOID.CLIENT_AUTH,),
-    Purpose.SMIME: (ExtendedKeyUsageOID.EMAIL_PROTECTION,),
-    Purpose.SMIME_SIGNING: (ExtendedKeyUsageOID.EMAIL_PROTECTION,),
-    Purpose.SMIME_ENCRYPTION: (ExtendedKeyUsageOID.EMAIL_PROTECTION,),
-    Purpose.SERVER: (ExtendedKeyUsageOID.SERVER_AUTH,),
-    Purpose.OCSP: (ExtendedKeyUsageOID.OCSP_SIGNING,),
-}
 
 
 def _pointers(issuer: AuthorityRecord) -> Extensions:

@@ -15,6 +15,14 @@ class KeyKind(StrEnum):
     ECDSA_P384 = "ecdsa-p384"
 
 
+class Signs(StrEnum):
+    """Whom an authority's certificate lets it sign for."""
+
+    PEOPLE = "people"  # clientAuth and emailProtection
+    SERVERS = "servers"  # serverAuth
+    ALL = "all"  # no limit
+
+
 class P12Format(StrEnum):
     """Which devices a PKCS#12 file is for."""
 

@@ -25,8 +25,10 @@ both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TL
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     desk = DeskFolder(tmp_path_factory.mktemp("desk"))
+    desk.environment["GATEWAY_CA_PARENT_PASSPHRASE"] = "what opens the root"
     desk.run("ca", "init", "corp", "--domain", "example.com", "--key", "ecdsa-p256")
-    desk.run("cert", "server", HOST, "--ca", "corp")
+    desk.run("ca", "init", "servers", "--parent", "corp-root", "--signs", "servers", "--key", "ecdsa-p256")
+    desk.run("cert", "server", HOST, "--ca", "servers")
     return desk
 
 
@@ -42,16 +44,36 @@ def gateway(start, desk, mail):
     return start(settings_for(site, mail.url))
 
 
+@pytest.fixture(scope="module")
+def branch(desk):
+    """A second authority below the root, and its serial number."""
+    desk.run("ca", "init", "branch", "--parent", "corp-root", "--key", "ecdsa-p256")
+    return desk.json("ca", "show", "branch")["serial"]
+
+
+@pytest.fixture(scope="module")
+def root_gateway(start, desk, mail, branch):  # noqa: ARG001 - its list must be there
+    """Its site trusts the root and nothing else, and requires a list of every authority."""
+    site = {
+        "certificate": str(desk.path / f"{HOST}.crt"),
+        "key": str(desk.path / f"{HOST}.key"),
+        "client_ca": [str(desk.path / "pki/corp-root/corp-root.crt")],
+        "crl": [str(desk.path / f"pki/{name}/{name}.crl") for name in ("corp", "branch", "corp-root")],
+        "crl_policy": "require",
+    }
+    return start(settings_for(site, mail.url))
+
+
 @pytest.fixture
 def connect(desk, gateway):
     """Opens connections with a person's certificate, and the key that only its password opens."""
 
-    def connected(email, version):
+    def connected(email, version, *, to=gateway, sent=None):
         key = desk.path / f"{email}.plain"
         password = ("-passin", f"file:{email}.password")
         openssl("pkey", "-in", f"{email}.key", *password, "-out", str(key), cwd=desk.path)
-        identity = Identity(desk.path / f"{email}.crt", key)
-        return Client(gateway.port, source=OUTSIDE, context=context_for(None, identity, version))
+        identity = Identity(sent or desk.path / f"{email}.crt", key)
+        return Client(to.port, source=OUTSIDE, context=context_for(None, identity, version))
 
     return connected
 
@@ -107,3 +129,45 @@ def test_a_renewal_overlaps_with_the_old_one(desk, connect, tmp_path):
         assert client.ask("GET", "/webmail").verdict == SERVED
     states = [entry["state"] for entry in desk.json("cert", "list", "--user", email)]
     assert states == ["live", "revoked", "live"]
+
+
+@both_versions
+def test_a_site_trusts_the_authority_or_its_root(desk, gateway, root_gateway, connect, tmp_path, version):
+    """Where the root is trusted, the authority must be sent along; where the authority is, it needn't be."""
+    email = f"below.{version.name.lower()}@example.com"
+    desk.run("cert", "issue", email, "--ca", "corp", "--key", "ecdsa-p256")
+    alone = tmp_path / "alone.crt"
+    openssl("x509", "-in", str(desk.path / f"{email}.crt"), "-out", str(alone), cwd=tmp_path)
+    for to, sent, verdict in (
+        (gateway, alone, SERVED),
+        (gateway, None, SERVED),
+        (root_gateway, alone, (403, "certificate_untrusted")),  # first: a path that was seen is remembered
+        (root_gateway, None, SERVED),
+    ):
+        with connect(email, version, to=to, sent=sent) as client:
+            assert client.ask("GET", "/webmail").verdict == verdict
+
+
+def test_an_authority_that_the_root_takes_back_lets_nobody_in(desk, root_gateway, connect, branch):
+    for name, authority in (("of.branch", "branch"), ("of.corp", "corp")):
+        desk.run("cert", "issue", f"{name}@example.com", "--ca", authority, "--key", "ecdsa-p256")
+    version = VERSIONS[-1]
+    with (
+        connect("of.branch@example.com", version, to=root_gateway) as gone,
+        connect("of.corp@example.com", version, to=root_gateway) as kept,
+    ):
+        assert gone.ask("GET", "/webmail").verdict == SERVED
+        (desk.path / "root.txt").write_text(f"{desk.environment['GATEWAY_CA_PARENT_PASSPHRASE']}\n")
+        taken_back = ("cert", "revoke", branch, "--ca", "corp-root", "--reason", "key-compromise")
+        desk.run(*taken_back, "--passphrase-file", "root.txt")
+        until(
+            lambda: connected_verdict(connect, "of.branch@example.com", version, root_gateway) == REVOKED,
+            "the authority's people are refused",
+            seconds=AT_ONCE_SECONDS,
+        )
+        assert kept.ask("GET", "/webmail").verdict == SERVED
+
+
+def connected_verdict(connect, email, version, to):
+    with connect(email, version, to=to) as client:
+        return client.ask("GET", "/webmail").verdict

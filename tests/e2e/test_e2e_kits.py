@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.browser import Browser, chooses_certificate
-from support.desk_command import DeskFolder
+from support.desk import open_desk
+from support.desk_command import PASSPHRASE, DeskFolder
 from support.gateway import HOST, settings_for
 from support.mozilla import FIREFOX, THUNDERBIRD, Mozilla, policies_of
 from support.waiting import until
+
+from gateway.pki import authority, keys, pkcs8, profiles
+from gateway.pki.registry.records import Purpose
+from gateway.pki.words import KeyKind
 
 pytestmark = pytest.mark.e2e
 
@@ -107,7 +116,7 @@ def test_thunderbird_with_a_kits_policies_trusts_the_root_and_chooses_by_itself(
         choice = thunderbird.evaluate_inside('Services.prefs.getStringPref("security.default_personal_cert")')
         assert choice == "Select Automatically"
         until(
-            lambda: ["corp CA", True, True] in thunderbird.evaluate_inside(TRUST),
+            lambda: ["corp Root CA", True, True] in thunderbird.evaluate_inside(TRUST),
             "the root is trusted",
             seconds=PATIENCE_SECONDS,
         )
@@ -128,3 +137,44 @@ def test_chromium_with_a_kits_policy_and_certificate_opens_the_mail(gateway, des
 
         assert browser.evaluate("document.title") == "Webmail"
     until(lambda: (200, None, SUBJECT) in subjects(gateway), "alice's request is logged")
+
+
+@pytest.fixture(scope="module")
+def forged(start, desk, mail):
+    """A gateway whose certificate a thief has made, with the key of the authority that signs people."""
+    own = open_desk(desk.path)
+    signer = authority.unlock(own, "corp", PASSPHRASE)
+    own.registry.close()
+    key = keys.make(KeyKind.ECDSA_P256)
+    certificate = profiles.leaf_certificate(
+        purpose=Purpose.SERVER,
+        names=profiles.Names(common_name=HOST, hosts=(x509.DNSName(HOST),)),
+        public_key=key.public_key(),
+        validity=profiles.Validity.of_days(datetime.now(UTC), 30),
+        issuer=signer.issuer,
+    )
+    chain = b"".join(each.public_bytes(Encoding.PEM) for each in (certificate, signer.certificate))
+    (desk.path / "forged.crt").write_bytes(chain)
+    (desk.path / "forged.key").write_bytes(pkcs8.plain_pem(key))
+    site = {"certificate": str(desk.path / "forged.crt"), "key": str(desk.path / "forged.key")}
+    site["client_ca"] = [str(desk.path / "pki/corp/corp.crt")]
+    return start(settings_for(site, mail.url, networks={"internal": ["127.0.0.0/8"]}))
+
+
+def test_chromium_takes_no_servers_certificate_of_the_authority_for_people(forged, kit, tmp_path):
+    """Its root is trusted, and the certificate names the host; the authority may not sign it."""
+    folder = kit("chrome")
+    with (
+        Browser.start(tmp_path, forged.port, trusted=folder / "root.crt") as browser,
+        pytest.raises(AssertionError, match="ERR_CERT_"),
+    ):
+        browser.open(f"https://{HOST}/webmail")
+
+
+def test_firefox_takes_none_either(forged, kit, tmp_path):
+    with (
+        policies_of(kit("firefox"), FIREFOX),
+        Mozilla.start(tmp_path, FIREFOX) as firefox,
+        pytest.raises(AssertionError, match="insecure certificate"),
+    ):
+        firefox.open(f"https://{HOST}:{forged.port}/webmail")

@@ -104,7 +104,7 @@ def test_a_day_at_the_desk(corp):
     assert "gateway cert renew" in refused.stderr
     corp.run("cert", "issue", "alice@example.org", "--ca", "corp", code=2)
     corp.run("cert", "issue", "alice@example.com", "--ca", "nobody", code=2)
-    verify = ("verify", "-crl_check", "-CAfile", "pki/corp/corp.crt", "-CRLfile", "pki/corp/corp.crl")
+    verify = ("verify", "-crl_check", "-CAfile", "pki/corp/corp.chain.crt", "-CRLfile", "pki/corp/corp.crl")
     openssl(*verify, "alice@example.com.crt", cwd=corp.folder)
     corp.run("cert", "hold", "alice@example.com")
     with pytest.raises(AssertionError, match="certificate revoked"):
@@ -151,8 +151,8 @@ def test_tables_and_exports(corp):
     openssl("x509", "-inform", "DER", "-in", "corp.cer", "-noout", cwd=corp.folder)
     corp.run("cert", "export", "alice@example.com", "--format", "p7b", "--out", "alice.p7b")
     listed = openssl("pkcs7", "-inform", "DER", "-in", "alice.p7b", "-print_certs", cwd=corp.folder)
-    assert listed.count("BEGIN CERTIFICATE") == 2
-    assert corp.run("cert", "export", "alice@example.com", "--format", "chain").stdout.count("BEGIN") == 2
+    assert listed.count("BEGIN CERTIFICATE") == 3
+    assert corp.run("cert", "export", "alice@example.com", "--format", "chain").stdout.count("BEGIN") == 3
     corp.run("cert", "export", "alice@example.com", "--format", "der", code=2)
     corp.run("cert", "export", "alice@example.com", "--format", "key", "--out", "k", code=2)
     corp.run("cert", "show", "nobody@example.com", code=2)
@@ -163,7 +163,7 @@ def test_tables_and_exports(corp):
         corp.run("cert", "renew", "alice@example.com", "--overlap", more, code=2)
         corp.run("ca", "init", "long", "--key", "ecdsa-p256", "--crl-lifetime", more, code=2)
     corp.json("cert", "list", "--expiring", "36500d")
-    assert [each["name"] for each in corp.json("ca", "list")] == ["corp"]
+    assert [each["name"] for each in corp.json("ca", "list")] == ["corp", "corp-root"]
 
 
 def test_lists_and_signers_are_renewed(corp):
@@ -176,6 +176,53 @@ def test_lists_and_signers_are_renewed(corp):
     openssl("x509", "-in", "pki/corp/corp.ocsp.crt", "-noout", "-ext", "extendedKeyUsage", cwd=corp.folder)
 
 
+def test_a_root_and_an_authority_that_signs_people_only(desk):
+    """What is printed leads to the files; servers are signed by the root, or by an authority that the remedy makes."""
+    printed = desk.run("ca", "init", "corp", "--domain", "example.com", "--key", "ecdsa-p256").stdout
+    files = dict(re.findall(r"^(.+?): +(\S+)", printed, re.MULTILINE))
+    assert set(files) == {"certificate", "list", "key", "root", "root's key"}
+    assert all(Path(file).is_file() for file in files.values())
+    shown = {each["name"]: (each["parent"], each["signs"]) for each in desk.json("ca", "list")}
+    assert shown == {"corp": ("corp-root", "people"), "corp-root": (None, "all")}
+    _issue(desk)
+    openssl("verify", "-partial_chain", "-CAfile", files["certificate"], "alice@example.com.crt", cwd=desk.folder)
+    verify = ("verify", "-x509_strict", "-CAfile", files["root"], "-untrusted")
+    openssl(*verify, "alice@example.com.crt", "-purpose", "sslclient", "alice@example.com.crt", cwd=desk.folder)
+    told = desk.run("cert", "server", "mail.example.com", "--ca", "corp").stderr
+    assert told == "signed by 'corp-root': 'corp' may not sign for servers\n"
+    Path(files["root's key"]).rename(desk.folder / "safe.key")
+    refused = desk.run("cert", "server", "imap.example.com", "--ca", "corp", code=2)
+    assert "the key of authority 'corp-root' is not there" in refused.stderr
+    (desk.folder / "safe.key").rename(files["root's key"])
+    desk.environment["GATEWAY_CA_PARENT_PASSPHRASE"] = PASSPHRASE
+    making = ("ca", "init", "servers", "--parent", "corp-root", "--signs", "servers")
+    desk.run(*making, "--key", "ecdsa-p256")
+    desk.run("cert", "server", "imap.example.com", "--ca", "servers")
+    openssl(*verify, "imap.example.com.crt", "-purpose", "sslserver", "imap.example.com.crt", cwd=desk.folder)
+    refused = desk.run("cert", "issue", "bob@example.com", "--ca", "servers", code=2).stderr
+    assert "CN=servers CA may sign for servers only" in refused
+    assert "--parent corp-root --signs people" in refused
+    (desk.folder / "users.csv").write_text("email,name\nbob@example.com,Bob\n")
+    desk.run("cert", "import", "users.csv", "--ca", "servers", "--out", "out", code=2)
+    assert not (desk.folder / "out").exists()
+
+
+def test_a_root_of_its_own_passphrase_and_a_single_one(desk):
+    desk.environment["GATEWAY_CA_PARENT_PASSPHRASE"] = "another one entirely"
+    desk.run("ca", "init", "corp", "--key", "ecdsa-p256")
+    assert "does not open" in desk.run("ca", "crl", "corp-root", code=2).stderr
+    del desk.environment["GATEWAY_CA_PARENT_PASSPHRASE"]
+    missing = desk.run("ca", "init", "low", "--parent", "corp-root", code=2).stderr
+    assert "Give --parent-passphrase-file FILE or set GATEWAY_CA_PARENT_PASSPHRASE." in missing
+    (desk.folder / "root.txt").write_text("another one entirely\n")
+    desk.run("ca", "crl", "corp-root", "--passphrase-file", "root.txt")
+    assert "root:" not in desk.run("ca", "init", "one", "--single", "--key", "ecdsa-p256").stdout
+    assert desk.json("ca", "show", "one")["parent"] is None
+    _ = desk.serials("cert", "server", "mail.example.com", "--ca", "one")
+    for wrong in (("--parent", "one"), ("--signs", "people")):
+        desk.run("ca", "init", "two", "--single", *wrong, code=2)
+
+
 def test_an_intermediate_needs_both_passphrases(corp):
     (corp.folder / "child").write_text("another one entirely\n")
     corp.run(
@@ -183,7 +230,7 @@ def test_an_intermediate_needs_both_passphrases(corp):
         "init",
         "low",
         "--parent",
-        "corp",
+        "corp-root",
         "--key",
         "ecdsa-p256",
         "--days",
@@ -194,12 +241,13 @@ def test_an_intermediate_needs_both_passphrases(corp):
     )
     corp.run("cert", "issue", "bob@example.com", "--ca", "low", "--key", "ecdsa-p256", code=2)
     corp.run("cert", "issue", "bob@example.com", "--ca", "low", "--key", "ecdsa-p256", "--passphrase-file", "child")
-    chain = ("-CAfile", "pki/corp/corp.crt", "-untrusted", "pki/low/low.crt")
+    chain = ("-CAfile", "pki/corp-root/corp-root.crt", "-untrusted", "pki/low/low.crt")
     openssl("verify", *chain, "bob@example.com.crt", cwd=corp.folder)
     assert (corp.folder / "bob@example.com.crt").read_text().count("BEGIN") == 2
     serial = corp.json("ca", "show", "low")["serial"]
-    corp.run("cert", "revoke", serial, "--ca", "corp")
-    assert f"Serial Number: {serial}" in openssl("crl", "-in", "pki/corp/corp.crl", "-noout", "-text", cwd=corp.folder)
+    corp.run("cert", "revoke", serial, "--ca", "corp-root")
+    root_list = openssl("crl", "-in", "pki/corp-root/corp-root.crl", "-noout", "-text", cwd=corp.folder)
+    assert f"Serial Number: {serial}" in root_list
 
 
 def test_an_authority_of_openssl_and_its_certificates(desk):
@@ -361,7 +409,7 @@ def test_servers(corp):
         "-verify_ip",
         "127.0.0.1",
         "-CAfile",
-        "pki/lan/lan.crt",
+        "pki/lan-root/lan-root.crt",
         "mail.example.com.crt",
         cwd=corp.folder,
     )
@@ -401,7 +449,7 @@ def test_signed_kits_and_files_that_do_not_fit(corp):
         "-in",
         "kit/alice@example.com.mobileconfig",
         "-CAfile",
-        "pki/corp/corp.crt",
+        "pki/corp-root/corp-root.crt",
         "-purpose",
         "sslserver",
         "-out",
@@ -566,6 +614,8 @@ def test_an_authority_is_told_where_the_gateway_publishes(desk):
     assert shown["crl_url"] == f"{base}/.well-known/gateway/crl/corp.crl"
     assert shown["issuer_url"] == f"{base}/.well-known/gateway/ca/corp.crt"
     assert shown["ocsp_url"] == own, "what is given by itself counts"
+    root = desk.json("ca", "show", "corp-root")
+    assert (root["crl_url"], root["ocsp_url"]) == (f"{base}/.well-known/gateway/crl/corp-root.crl", None)
     for wrong in (f"{base}/pki", "https://pki.example.com", "pki.example.com"):
         desk.run("ca", "init", "other", "--publish-at", wrong, code=2)
     openssl_root(desk.folder)
@@ -597,10 +647,10 @@ def test_the_registry_is_where_the_configuration_says(tmp_path, make_desk):
     )
     elsewhere = make_desk(tmp_path / "elsewhere")
     elsewhere.folder.mkdir()
-    (corp,) = elsewhere.json("ca", "-c", str(config), "list")
+    corp = elsewhere.json("ca", "-c", str(config), "list")[0]
     assert (corp["name"], Path(corp["key_file"])) == ("corp", config.parent / "../pki/corp/corp.key")
     config.write_text(config.read_text().replace("registry.db", 'registry.db", folder: "authorities'))
-    (corp,) = elsewhere.json("ca", "-c", str(config), "list")
+    corp = elsewhere.json("ca", "-c", str(config), "list")[0]
     assert Path(corp["key_file"]) == config.parent / "authorities/corp/corp.key"
     assert (
         elsewhere.json("ca", "-c", str(config), "--folder", "/there", "list")[0]["key_file"] == "/there/corp/corp.key"

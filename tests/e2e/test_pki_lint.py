@@ -25,7 +25,7 @@ from support.desk import Files, issue_to, make_authority, open_desk
 
 from gateway.pki import crl, issue, keys, lifecycle, ocsp, ocsp_signer
 from gateway.pki.registry.records import Purpose, RevocationReason
-from gateway.pki.words import KeyKind
+from gateway.pki.words import KeyKind, Signs
 
 # pkilint leaves the files that it was given open.
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")]
@@ -74,7 +74,9 @@ class House:
         options = {"now": self.now, "kind": kind, **URLS}
         subject = {"organization": "Example Ltd", "country": "DE", "domain": "example.com"}
         self.root = make_authority(self.desk, "root", **subject, **options)
-        self.corp = make_authority(self.desk, "corp", parent=self.root, days=999, **subject, **options)
+        below = {"parent": self.root, "days": 999}
+        self.corp = make_authority(self.desk, "corp", signs=Signs.PEOPLE, **below, **subject, **options)
+        self.servers = make_authority(self.desk, "servers", signs=Signs.SERVERS, **below, **subject, **options)
         self.plain = make_authority(self.desk, "plain", **options)
         self._folder = folder
 
@@ -95,10 +97,11 @@ def house(request, tmp_path_factory):
 
 
 def test_authorities(house):
-    root, corp = map(house.write, (house.root.certificate, house.corp.certificate))
+    root = house.write(house.root.certificate)
     assert lint(lint_pkix_cert, root) == set()
-    assert lint(lint_pkix_cert, corp) == set()
-    assert lint(lint_pkix_signer_signee_cert_chain, root, corp) == set()
+    for below in map(house.write, (house.corp.certificate, house.servers.certificate)):
+        assert lint(lint_pkix_cert, below) == set()
+        assert lint(lint_pkix_signer_signee_cert_chain, root, below) == set()
 
 
 @pytest.mark.parametrize("purpose", MAIL)
@@ -126,12 +129,13 @@ def test_a_login_a_server_and_an_ocsp_signer(house):
     order = issue.Order(
         email=None, common_name="imap.example.com", purpose=Purpose.SERVER, hosts=(x509.DNSName("imap.example.com"),)
     )
-    server = issue.issue(house.desk, house.corp, order, keys.make(house.kind), house.now, Files())
+    server = issue.issue(house.desk, house.servers, order, keys.make(house.kind), house.now, Files())
     signer = ocsp_signer.make_signer(house.desk, house.corp, house.now)
-    for certificate in (login.certificate, server.certificate, signer.certificate):
+    made = ((house.corp, login.certificate), (house.servers, server.certificate), (house.corp, signer.certificate))
+    for authority, certificate in made:
         path = house.write(certificate)
         assert lint(lint_pkix_cert, path) == set()
-        assert lint(lint_pkix_signer_signee_cert_chain, house.write(house.corp.certificate), path) == set()
+        assert lint(lint_pkix_signer_signee_cert_chain, house.write(authority.certificate), path) == set()
 
 
 def test_lists_with_every_reason(house):

@@ -101,7 +101,7 @@ def _everything(do):
         "init",
         "low",
         "--parent",
-        "corp",
+        "corp-root",
         "--key",
         "ecdsa-p256",
         "--days",
@@ -204,7 +204,7 @@ def test_a_closed_umask_closes_nothing_that_others_need(tmp_path):
     ):
         _do(desk, watch, CLOSED, *arguments, env=desk.environment)
 
-    assert _check_files(tmp_path, {PASSPHRASE.encode()}) == 2
+    assert _check_files(tmp_path, {PASSPHRASE.encode()}) == 3
     assert (tmp_path / "pki/corp/corp.crl").exists()
     assert stat.S_IMODE((tmp_path / "pki/corp").stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o755

@@ -8,13 +8,14 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk import Files, make_authority, open_desk
 
 from gateway.pki import hosts, issue, passwords, pkcs12, profiles
 from gateway.pki.keys import make
 from gateway.pki.registry.records import Purpose
-from gateway.pki.words import KeyKind, P12Format
+from gateway.pki.words import KeyKind, P12Format, Signs
 
 pytestmark = pytest.mark.e2e
 
@@ -171,3 +172,50 @@ def test_nss_refuses_addresses_and_servers_of_other_domains(bound):
     for name in FOREIGN_SERVERS:
         with pytest.raises(AssertionError, match="not permitted to issue a certificate with this name"):
             _run(*of_server, name, cwd=bound)
+
+
+@pytest.fixture
+def limited(tmp_path):
+    """A root, authorities for people and for servers, and what a thief of either signs: `people-server` and so on."""
+    desk = open_desk(tmp_path)
+    now = datetime.now(UTC).replace(microsecond=0)
+    root = make_authority(desk, "root", now=now, domain="example.com")
+    for signs in (Signs.PEOPLE, Signs.SERVERS):
+        signer = make_authority(desk, signs.value, now=now, parent=root, signs=signs, days=999)
+        for purpose, names in (
+            (Purpose.CLIENT, profiles.Names(common_name="Alice", email="alice@example.com")),
+            (Purpose.SERVER, profiles.Names(common_name="mail", hosts=(x509.DNSName("mail.example.com"),))),
+        ):
+            certificate = profiles.leaf_certificate(
+                purpose=purpose,
+                names=names,
+                public_key=make(KeyKind.ECDSA_P256).public_key(),
+                validity=profiles.Validity.of_days(now, 30),
+                issuer=signer.issuer,
+            )
+            (tmp_path / f"{signs}-{purpose}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    desk.registry.close()
+    return tmp_path
+
+
+ALLOWED = [("people", "client"), ("servers", "server")]
+NOT_ALLOWED = [("people", "server"), ("servers", "client")]
+
+
+def test_openssl_and_the_gateway_keep_an_authority_to_its_use(limited):
+    for (signs, purpose), is_allowed in ((pair, pair in ALLOWED) for pair in ALLOWED + NOT_ALLOWED):
+        verify = ("openssl", "verify", "-CAfile", "pki/root/root.crt", "-untrusted", f"pki/{signs}/{signs}.crt")
+        command = (*verify, "-purpose", f"ssl{purpose}", f"{signs}-{purpose}.crt")
+        if is_allowed:
+            _run(*command, cwd=limited)
+        else:
+            with pytest.raises(AssertionError, match="unsuitable certificate purpose"):
+                _run(*command, cwd=limited)
+    for signs in ("people", "servers"):
+        for path in (f"pki/{signs}/{signs}.crt", "pki/root/root.crt"):
+            command = (sys.executable, "-m", "gateway", "cert", "verify", "--ca", path, f"{signs}-client.crt")
+            if signs == "people":
+                _run(*command, f"pki/{signs}/{signs}.crt", cwd=limited)
+            else:
+                with pytest.raises(AssertionError, match="certificate_wrong_usage"):
+                    _run(*command, f"pki/{signs}/{signs}.crt", cwd=limited)

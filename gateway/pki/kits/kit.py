@@ -100,3 +100,11 @@ def root_file(person: Person, *, is_pem: bool = True) -> KitFile:
     """The root's certificate: PEM as `.crt`, DER as `.cer`, which Windows and Android open."""
     encoding, suffix = (Encoding.PEM, "crt") if is_pem else (Encoding.DER, "cer")
     return KitFile(f"root.{suffix}", person.root.public_bytes(encoding), is_common=True)
+
+
+def authority_files(person: Person) -> list[KitFile]:
+    """The authorities between the person and the root, the topmost first, as Windows opens them."""
+    return [
+        KitFile(f"authority{number}.cer", authority.public_bytes(Encoding.DER), is_common=True)
+        for number, authority in enumerate(reversed(person.chain[:-1]), 1)
+    ]

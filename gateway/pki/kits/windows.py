@@ -1,4 +1,7 @@
-"""A PowerShell script that puts the certificate into the user's store and the root among the trusted ones."""
+"""A PowerShell script that puts the certificate into the user's store and the root among the trusted ones.
+
+Authorities between them go among the intermediate ones.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 
-from gateway.pki.kits.kit import KitFile, Person, p12_file, root_file
+from gateway.pki.kits.kit import KitFile, Person, authority_files, p12_file, root_file
 
 # PowerShell takes typographic quotes for the straight one (language specification, section 2.3.5.2).
 _QUOTES: Final = re.compile("['‘’‚‛]")
@@ -25,20 +28,22 @@ Set-Location -LiteralPath $PSScriptRoot
 
 # Windows asks whether the root may be trusted. Compare the thumbprint: {thumbprint}
 Import-Certificate -FilePath {root} -CertStoreLocation Cert:\\CurrentUser\\Root | Out-Null
-
+{between}
 $password = {password}
 $found = Import-PfxCertificate -FilePath {p12} -CertStoreLocation Cert:\\CurrentUser\\My -Password $password
 Write-Host 'Imported:' ($found | Where-Object HasPrivateKey).Subject
 Write-Host {ready}
 Read-Host 'Press Enter to close' | Out-Null
 """
+# Not trusted by itself, but sent along: programs find the way from certificate to root.
+_BETWEEN: Final = "Import-Certificate -FilePath {file} -CertStoreLocation Cert:\\CurrentUser\\CA | Out-Null\n"
 _READY: Final = "Open {url} in Edge or Chrome and choose this certificate."
 _READY_FOR_MAIL: Final = "In Outlook: File, Options, Trust Center, Email Security, and choose this certificate."
 
 
 def kit(person: Person) -> list[KitFile]:
-    """The script, the certificate and the root."""
-    root = root_file(person, is_pem=False)
+    """The script, the certificate, the root and the authorities between."""
+    root, between = root_file(person, is_pem=False), authority_files(person)
     asked = "Read-Host -AsSecureString 'Password of the certificate'"
     if person.password is not None:
         asked = f"ConvertTo-SecureString -AsPlainText -Force -String {_quoted(person.password)}"
@@ -46,6 +51,7 @@ def kit(person: Person) -> list[KitFile]:
         person=person.email,
         thumbprint=person.root.fingerprint(hashes.SHA1()).hex().upper(),  # noqa: S303 - what Windows shows
         root=_quoted(f".\\{root.name}"),
+        between="".join(_BETWEEN.format(file=_quoted(f".\\{file.name}")) for file in between),
         p12=_quoted(f".\\{person.p12_name}"),
         password=asked,
         ready=_quoted((_READY if person.is_for_login else _READY_FOR_MAIL).format(url=f"https://{person.host}/")),
@@ -54,7 +60,7 @@ def kit(person: Person) -> list[KitFile]:
     script = KitFile(
         f"{person.stem}.ps1", ("\ufeff" + text.replace("\n", "\r\n")).encode(), person.password is not None
     )
-    return [script, p12_file(person), root]
+    return [script, p12_file(person), root, *between]
 
 
 def _quoted(text: str) -> str:

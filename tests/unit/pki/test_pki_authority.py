@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -10,17 +11,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from support import teletex
-from support.desk import DAY, MINUTE, NOW, PASSPHRASE, issue_to, make_authority
+from support.desk import DAY, MINUTE, NOW, PASSPHRASE, Files, issue_to, make_authority
 from support.openssl_ca import OpensslCa
 from support.pki import Ca, build, ca_extensions, of_version_six, openssl, openssl_leaf, openssl_root, rsa_key
 
 from gateway import clock
 from gateway.errors import OperationError, UsageError
-from gateway.pki import authority, crl, files, intake, keys, lifecycle, pkcs8
+from gateway.pki import authority, crl, files, intake, issue, keys, lifecycle, pkcs8
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import Purpose, RevocationReason
-from gateway.pki.words import KeyKind
+from gateway.pki.words import KeyKind, Signs
 from gateway.x509.authorities import is_marked_as_ca
 from gateway.x509.fields import subject_of
 from gateway.x509.serials import serial_text
@@ -96,6 +98,105 @@ def test_an_intermediate_signs_within_its_parents_bounds(desk, tmp_path):
         issue_to(desk, between, "bob@example.org")
     again = authority.unlock(desk, "between", PASSPHRASE)
     assert again.chain == (root.certificate,)
+
+
+SECRETS = authority.Secrets(PASSPHRASE, "another one entirely")
+PAIR = authority.Plan(
+    name="corp", domain="example.com", organization="Example Ltd", signs=Signs.PEOPLE, kind=KeyKind.ECDSA_P256
+)
+
+
+def test_people_are_signed_below_a_root(desk):
+    urls = authority.Urls("http://pki.example.com/root.crl", "http://pki.example.com/root.crt")
+    corp, root = authority.create_with_root(desk, PAIR, SECRETS, NOW, urls)
+    assert (corp.record.parent, corp.chain, root.chain) == ("corp-root", (root.certificate,), ())
+    limit = corp.certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert set(limit) == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION}
+    basic = corp.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    assert basic == x509.BasicConstraints(ca=True, path_length=0)
+    assert _bounds(corp) == _bounds(root)
+    with pytest.raises(x509.ExtensionNotFound):
+        root.certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    assert [each.certificate.subject.rfc4514_string() for each in (corp, root)] == [
+        "CN=corp CA,O=Example Ltd",
+        "CN=corp Root CA,O=Example Ltd",
+    ]
+    assert root.record.not_after - NOW == authority.ROOT_DAYS * DAY
+    assert root.record.crl_lifetime == authority.MAX_CRL_LIFETIME, "a root in a safe signs no list for years"
+    assert root.record.ocsp_url is None
+    points = corp.certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert points[0].full_name[0].value == urls.crl
+    assert authority.unlock(desk, "corp", PASSPHRASE)
+    assert authority.unlock(desk, "corp-root", SECRETS.root)
+    with pytest.raises(UsageError, match="does not open"):
+        authority.unlock(desk, "corp-root", PASSPHRASE)
+    assert PASSPHRASE not in repr(SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("options", "secrets", "cause"),
+    [
+        ({"days": 0}, SECRETS, "0 days cannot be"),
+        ({"domain": "exa mple"}, SECRETS, "is no domain"),
+        ({"servers": ("any", "x")}, SECRETS, "leaves nothing to add"),
+        ({"country": "de"}, SECRETS, "is no country code"),
+        ({"name": "a" * 60}, SECRETS, "is no name for an authority"),
+        ({}, authority.Secrets("short", PASSPHRASE), "fewer than 8"),
+        ({}, authority.Secrets(PASSPHRASE, "short"), "fewer than 8"),
+    ],
+)
+def test_neither_root_nor_authority_is_made_of_a_plan_that_is_refused(desk, options, secrets, cause):
+    with pytest.raises(UsageError, match=cause):
+        authority.create_with_root(desk, replace(PAIR, **options), secrets, NOW, authority.Urls())
+    with desk.registry.reading() as connection:
+        assert authorities.all_of(connection) == []
+    assert not list(desk.folder.rglob("*.key"))
+
+
+def test_a_name_that_is_taken_makes_no_root(desk):
+    make_authority(desk)
+    with pytest.raises(OperationError, match="there is an authority 'corp' already"):
+        authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
+    assert not desk.file("corp-root", "key").exists()
+
+
+def test_a_root_lives_as_long_as_what_it_signs(desk):
+    corp, root = authority.create_with_root(
+        desk, replace(PAIR, days=5000, common_name="Example"), SECRETS, NOW, authority.Urls()
+    )
+    assert corp.record.not_after == root.record.not_after == NOW + 5000 * DAY
+    assert root.certificate.subject.rfc4514_string() == "CN=Example Root,O=Example Ltd"
+
+
+def test_servers_are_signed_by_the_nearest_authority_that_may(desk):
+    corp, root = authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
+    assert authority.signer_for(desk, "corp", Purpose.SERVER) == "corp-root"
+    assert authority.signer_for(desk, "corp", Purpose.CLIENT) == "corp"
+    servers = make_authority(desk, "servers", parent=root, signs=Signs.SERVERS)
+    assert authority.signer_for(desk, "servers", Purpose.SERVER) == "servers"
+    host = (x509.DNSName("mail.example.com"),)
+    order = issue.Order(email=None, common_name="mail.example.com", purpose=Purpose.SERVER, hosts=host)
+    key = keys.make(KeyKind.ECDSA_P256)
+    with pytest.raises(UsageError, match="CN=corp CA,O=Example Ltd may sign for people only"):
+        issue.issue(desk, corp, order, key, NOW, Files())
+    assert issue.issue(desk, servers, order, key, NOW, Files())
+    with pytest.raises(UsageError, match="may sign for servers only"):
+        issue_to(desk, servers)
+
+
+def test_no_authority_above_may_sign_for_servers(desk):
+    root = make_authority(desk, "root", signs=Signs.PEOPLE)
+    make_authority(desk, "corp", parent=root, signs=Signs.PEOPLE)
+    assert authority.signer_for(desk, "corp", Purpose.SERVER) == "corp"
+
+
+def test_a_root_key_in_a_safe_is_asked_for(desk):
+    authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
+    desk.file("corp-root", "key").unlink()
+    assert issue_to(desk, authority.unlock(desk, "corp", PASSPHRASE))
+    with pytest.raises(UsageError, match=r"corp-root.key: the key of authority 'corp-root' is not there") as refused:
+        authority.unlock(desk, "corp-root", SECRETS.root)
+    assert "kept" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

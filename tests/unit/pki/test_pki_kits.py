@@ -196,7 +196,9 @@ def test_windows_gets_a_script_that_quotes_what_people_are_called(person):
     text = script.data.decode("utf-8-sig")
     assert "\n" not in text.replace("\r\n", "")
     assert f"Import-PfxCertificate -FilePath '.\\{stem}.p12'" in text
-    assert "Import-Certificate -FilePath '.\\root.cer'" in text
+    assert "Import-Certificate -FilePath '.\\root.cer' -CertStoreLocation Cert:\\CurrentUser\\Root" in text
+    assert "Import-Certificate -FilePath '.\\authority1.cer' -CertStoreLocation Cert:\\CurrentUser\\CA" in text
+    assert x509.load_der_x509_certificate(files["authority1.cer"].data) == person.chain[0]
     assert "Read-Host -AsSecureString" in text
     assert "'Open https://mail.example.com/ in Edge or Chrome" in text
     assert text.rstrip().endswith("Read-Host 'Press Enter to close' | Out-Null"), "the window stays until it is read"

@@ -1,0 +1,191 @@
+"""`gateway ca init` and `import`: authorities, made or taken in, each with its first revocation list."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gateway.cli.desk import PARENT_VARIABLE, PassphraseOption, duration, open_desk, passphrase
+from gateway.errors import UsageError
+from gateway.pki.words import KeyKind, Signs
+
+if TYPE_CHECKING:
+    from gateway.pki.desk import Desk
+
+_DEFAULT_CRL_LIFETIME: Final = "30d"
+
+NameArgument = Annotated[str, typer.Argument(help="What the authority is called.", metavar="NAME")]
+CrlUrlOption = Annotated[str | None, typer.Option("--crl-url", help="http URL of the list, put into certificates.")]
+OcspUrlOption = Annotated[str | None, typer.Option("--ocsp-url", help="http URL of the OCSP responder, the same.")]
+IssuerUrlOption = Annotated[
+    str | None, typer.Option("--issuer-url", help="http URL of the authority's certificate, the same.")
+]
+PublishAtOption = Annotated[
+    str | None,
+    typer.Option("--publish-at", help="Where a listener with `pki: true` is reached: sets all three addresses."),
+]
+CrlLifetimeOption = Annotated[str, typer.Option("--crl-lifetime", help="How long a revocation list is good.")]
+
+
+def init(  # noqa: PLR0913 - a command's options
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    common_name: Annotated[str | None, typer.Option("--cn", help="Common name. [default: 'NAME CA']")] = None,
+    organization: Annotated[str | None, typer.Option("--organization", help="O, also of what it issues.")] = None,
+    country: Annotated[str | None, typer.Option("--country", help="C, two letters.")] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", help="The one mail domain it may sign for, with the servers in it.")
+    ] = None,
+    servers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--server", help="With --domain: servers of this domain or network too, or of any.", metavar="NAME|NET|any"
+        ),
+    ] = None,
+    key: Annotated[KeyKind, typer.Option("--key", help="Kind of key.", case_sensitive=False)] = KeyKind.RSA_4096,
+    days: Annotated[
+        int | None, typer.Option("--days", help="How long it is good. [default: 2048, or what the parent has left]")
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", help="The authority above. [default: a new root, NAME-root]")
+    ] = None,
+    is_single: Annotated[
+        bool,
+        typer.Option("--single", help="One root that signs people and servers itself, without an authority below."),
+    ] = False,
+    signs: Annotated[
+        Signs | None,
+        typer.Option("--signs", help="Whom it may sign for. [default: people]", case_sensitive=False),
+    ] = None,
+    passphrase_file: PassphraseOption = None,
+    parent_passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--parent-passphrase-file",
+            help=f"The parent's; else ${PARENT_VARIABLE}, else asked for; the new root's, else the authority's own.",
+        ),
+    ] = None,
+    crl_url: CrlUrlOption = None,
+    ocsp_url: OcspUrlOption = None,
+    issuer_url: IssuerUrlOption = None,
+    publish_at: PublishAtOption = None,
+    crl_lifetime: CrlLifetimeOption = _DEFAULT_CRL_LIFETIME,
+) -> None:
+    """Make an authority below a root, and their first, empty revocation lists."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import authority  # noqa: PLC0415 - the same
+    from gateway.pki import crl as lists  # noqa: PLC0415 - the same
+
+    if is_single and (parent is not None or signs not in (None, Signs.ALL)):
+        raise UsageError("--single is a root that signs everything", "Leave --parent and --signs out.")
+    crl_url, ocsp_url, issuer_url = _addresses(publish_at, name, (crl_url, ocsp_url, issuer_url))
+    plan = authority.Plan(
+        name=name,
+        signs=Signs.ALL if is_single else signs or Signs.PEOPLE,
+        common_name=common_name,
+        organization=organization,
+        country=country,
+        domain=domain,
+        servers=tuple(servers or ()),
+        kind=key,
+        days=days,
+        crl_url=crl_url,
+        ocsp_url=ocsp_url,
+        issuer_url=issuer_url,
+        crl_lifetime=duration(crl_lifetime, "--crl-lifetime"),
+    )
+    root_crl, _, root_issuer = _addresses(publish_at, f"{name}{authority.ROOT_SUFFIX}", (None, None, None))
+    with open_desk(context, may_make=True) as desk:
+        above = None
+        if parent is not None:
+            authority.load(desk, parent)
+            secret = passphrase(parent_passphrase_file, f"authority '{parent}'", variable=PARENT_VARIABLE)
+            above = authority.unlock(desk, parent, secret)
+        secret = passphrase(passphrase_file, f"the new authority '{name}'", is_new=True)
+        if is_single or above is not None:
+            made = [authority.create(desk, plan, secret, clock.now(), above)]
+        else:
+            secrets = authority.Secrets(secret, _root_secret(parent_passphrase_file, secret))
+            urls = authority.Urls(root_crl, root_issuer)
+            made = authority.create_with_root(desk, plan, secrets, clock.now(), urls)
+        for each in made:
+            lists.renew(desk, each, clock.now())
+        _tell(desk, *(each.name for each in made))
+
+
+def _root_secret(file: Path | None, own: str) -> str:
+    """The passphrase of a new root: from its file or variable, else the authority's own."""
+    if file is None and PARENT_VARIABLE not in os.environ:
+        return own
+    return passphrase(file, "the new root", variable=PARENT_VARIABLE)
+
+
+def take_in(  # noqa: PLR0913 - a command's options
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    certificate: Annotated[
+        Path, typer.Option("--cert", help="Its certificate, then those of the authorities above it; PEM.")
+    ],
+    key: Annotated[Path, typer.Option("--key", help="Its key, PEM; encrypted in any way openssl has.")],
+    key_passphrase_file: Annotated[
+        Path | None, typer.Option("--key-passphrase-file", help="The passphrase of the key as it is now.")
+    ] = None,
+    passphrase_file: PassphraseOption = None,
+    crl_file: Annotated[
+        Path | None, typer.Option("--crl", help="Its newest revocation list: who is on it stays refused.")
+    ] = None,
+    crl_url: CrlUrlOption = None,
+    ocsp_url: OcspUrlOption = None,
+    issuer_url: IssuerUrlOption = None,
+    publish_at: PublishAtOption = None,
+    crl_lifetime: CrlLifetimeOption = _DEFAULT_CRL_LIFETIME,
+) -> None:
+    """Take in an authority that openssl made."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import crl as lists  # noqa: PLC0415 - the same
+    from gateway.pki import files, intake  # noqa: PLC0415 - the same
+
+    crl_url, ocsp_url, issuer_url = _addresses(publish_at, name, (crl_url, ocsp_url, issuer_url))
+    with open_desk(context, may_make=True) as desk:
+        secret = passphrase(passphrase_file, f"authority '{name}', to keep its key under")
+        old = secret if key_passphrase_file is None else files.read_secret(key_passphrase_file)
+        asked = intake.Intake(
+            name=name,
+            certificate_pem=files.read(certificate),
+            key_pem=files.read(key),
+            key_passphrase=old,
+            crl=None if crl_file is None else files.read(crl_file),
+            crl_url=crl_url,
+            ocsp_url=ocsp_url,
+            issuer_url=issuer_url,
+            crl_lifetime=duration(crl_lifetime, "--crl-lifetime"),
+        )
+        taken = intake.take_in(desk, asked, secret, clock.now())
+        lists.renew(desk, taken, clock.now())
+        _tell(desk, name)
+
+
+def _addresses(base: str | None, name: str, given: tuple[str | None, ...]) -> tuple[str | None, ...]:
+    """List, responder and certificate: as given, else on the gateway's own listener. Raises `UsageError`."""
+    from gateway.http.published import addresses  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.names import check_http_url  # noqa: PLC0415 - the same
+
+    if base is None:
+        return given
+    root = check_http_url(base, "address to publish at").rstrip("/")
+    if "/" in root.removeprefix("http://"):
+        raise UsageError(f"'{base}' has a path", "Write scheme, host and port alone, like http://pki.example.com.")
+    return tuple(own or one for own, one in zip(given, addresses(root, name), strict=True))
+
+
+def _tell(desk: Desk, name: str, root: str | None = None) -> None:
+    typer.echo(f"certificate: {desk.file(name, 'crt')}\nlist:        {desk.file(name, 'crl')}")
+    typer.echo(f"key:         {desk.file(name, 'key')} (encrypted; keep a copy of it and of the passphrase elsewhere)")
+    if root is not None:
+        typer.echo(f"root:        {desk.file(root, 'crt')} (for devices to trust)")
+        typer.echo(f"root's key:  {desk.file(root, 'key')} (encrypted; move it to a safe place: it is rarely needed)")
