@@ -52,13 +52,12 @@ def profile(  # noqa: PLR0913 - a command's options
 
 
 def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name: str | None) -> Person:
-    from cryptography import x509  # noqa: PLC0415 - heavy, see app
-
-    from gateway import clock  # noqa: PLC0415 - the same
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import files, pkcs12  # noqa: PLC0415 - the same
     from gateway.pki.kits.kit import Person  # noqa: PLC0415 - the same
     from gateway.pki.names import check_domain, check_text  # noqa: PLC0415 - the same
     from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
+    from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
 
     now = clock.now()
     with desk.registry.reading() as connection:
@@ -72,7 +71,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
         raise UsageError(f"certificate {record.serial} is no person's", "Give a person's address or serial.")
     data = files.read(p12[0])
     certificate = pkcs12.open_(data, p12[1], str(p12[0]))[1]
-    if certificate != x509.load_der_x509_certificate(record.der):
+    if certificate != certificate_in(record.der):
         raise UsageError(f"{p12[0]}: holds another certificate", f"Give the p12 file of {record.serial}.")
     return Person(
         email=record.email,
@@ -80,7 +79,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
         host=check_domain(host),
         user_name=record.email if user_name is None else check_text(user_name, "mail login", _MAX_LOGIN_CHARACTERS),
         certificate=certificate,
-        chain=tuple(map(x509.load_der_x509_certificate, (above.certificate_der, *above.chain_der))),
+        chain=tuple(map(certificate_in, (above.certificate_der, *above.chain_der))),
         p12=data,
         purpose=record.purpose,
     )

@@ -94,12 +94,11 @@ def _fate(old: CertificateRecord, now: datetime, revoked_at: datetime) -> str:
 def _key(
     old: CertificateRecord, kind: KeyKind | None, *, is_same_key: bool, p12: Path | None, password_file: Path | None
 ) -> tuple[PrivateKey | None, PublicKey]:
-    from cryptography import x509  # noqa: PLC0415 - heavy, see app
-
-    from gateway.pki import files, keys, pkcs12  # noqa: PLC0415 - the same
+    from gateway.pki import files, keys, pkcs12  # noqa: PLC0415 - heavy, see app
     from gateway.x509.keys import are_equal  # noqa: PLC0415 - the same
+    from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
 
-    public = keys.check(x509.load_der_x509_certificate(old.der).public_key(), f"certificate {old.serial}")
+    public = keys.check(certificate_in(old.der).public_key(), f"certificate {old.serial}")
     if not is_same_key:
         own = keys.make(kind or keys.kind_of(public))
         return own, own.public_key()

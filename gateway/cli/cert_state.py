@@ -167,4 +167,5 @@ def _tell(records: list[CertificateRecord], what: str) -> None:
 
 
 def _tell_foreign(serial: str, what: str) -> None:
-    typer.echo(f"{serial}  {what}  (not in the registry)")
+    # Said in full: a number without a letter may have been meant in decimal, and FB for a negative one.
+    typer.echo(f"{serial}  {what}  (hexadecimal, {int(serial, 16)} in decimal; not in the registry)")

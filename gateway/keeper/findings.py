@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography import x509
 from sqlalchemy import Connection
 
 from gateway.config.units import format_duration
@@ -22,6 +21,8 @@ from gateway.pki.desk import Desk
 from gateway.pki.registry import authorities, notices, survey
 from gateway.pki.registry.notices import Refused
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
+from gateway.x509.fields import subject_of
+from gateway.x509.loading import certificate_in
 
 # As many certificates as the administrators' mail names; the command line lists all.
 NAMED: Final = 200
@@ -101,7 +102,7 @@ def _warnings(desk: Desk, plan: Plan, record: AuthorityRecord, due: set[str], no
 
 def _end_of(record: AuthorityRecord, plan: Plan, now: datetime) -> str | None:
     """The same line until the next threshold is reached."""
-    subject = x509.load_der_x509_certificate(record.certificate_der).subject.rfc4514_string()
+    subject = subject_of(certificate_in(record.certificate_der)).rfc4514_string()
     who = f"authority '{record.name}' ({subject})"
     if record.not_after <= now:
         return None  # what it issued has ended too, and nobody can renew it

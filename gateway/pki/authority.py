@@ -24,6 +24,7 @@ from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import AuthorityRecord, ListEntry, Purpose
 from gateway.pki.words import KeyKind, Signs
 from gateway.x509.keys import fits
+from gateway.x509.loading import certificate_in
 
 DEFAULT_DAYS: Final = 2048
 # Long enough for a weekend and holidays without the desk, short enough that a stolen old list ends.
@@ -194,7 +195,7 @@ def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
 def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
     """An authority that can sign. Raises `UsageError` for a wrong passphrase, a missing key or one for RSA-PSS only."""
     record = load(desk, name)
-    certificate = x509.load_der_x509_certificate(record.certificate_der)
+    certificate = certificate_in(record.certificate_der)
     keys.check_signer(certificate, f"the authority '{name}'")  # import took such ones in once
     key_file = desk.file(name, "key")
     if not key_file.exists():
@@ -202,7 +203,7 @@ def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
     key = pkcs8.load(read(key_file), passphrase, str(key_file))
     if not fits(key, certificate):
         raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")
-    return Authority(record, certificate, tuple(map(x509.load_der_x509_certificate, record.chain_der)), key)
+    return Authority(record, certificate, tuple(map(certificate_in, record.chain_der)), key)
 
 
 def check_settings(

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection
 
-from gateway.errors import OperationError, UsageError
+from gateway.errors import ConfigError, OperationError, UsageError
 from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
 from gateway.pki.files import read, write_public
@@ -32,6 +32,8 @@ from gateway.pki.registry.records import (
     State,
 )
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+from gateway.x509.loading import parse_revocation_lists
+from gateway.x509.unreadable import UNREADABLE
 
 # The last quarter of a list's life is for renewing it: with 30 days, a desk that fails has a week to be noticed. The
 # gateway warns in the last fifth, so that a warning tells of a renewal that did not come.
@@ -105,16 +107,16 @@ def publish(desk: Desk, name: str) -> None:
         record = authorities.lock(connection, name)
         if record.crl_der is not None:
             check_not_newer(file, number_in(file), record.crl_number)
-            crl = x509.load_der_x509_crl(record.crl_der)
+            (crl,) = parse_revocation_lists(record.crl_der, "the registry")
             write_public(file, crl.public_bytes(Encoding.PEM))
 
 
 def number_in(file: Path) -> int:
     """The number of the list in the file; -1 where there is none to be read."""
     try:
-        found = x509.load_pem_x509_crl(read(file))
+        found, *_ = parse_revocation_lists(read(file), str(file))
         return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (UsageError, ValueError, x509.ExtensionNotFound):
+    except (UsageError, ConfigError, *UNREADABLE):
         return -1
 
 

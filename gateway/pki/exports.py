@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
@@ -16,12 +15,13 @@ from gateway.pki.desk import Desk
 from gateway.pki.keys import describe
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
 from gateway.x509.fields import issuer_of, subject_of
+from gateway.x509.loading import certificate_in
 from gateway.x509.serials import serial_text
 
 
 def certificates(path_der: Sequence[bytes], format_: str) -> bytes:
     """A certificate and those above it: `pem` and `der` the first alone, `chain` and `p7b` all of them."""
-    path = [x509.load_der_x509_certificate(der) for der in path_der]
+    path = [certificate_in(der) for der in path_der]
     match format_:
         case "der":
             return path[0].public_bytes(Encoding.DER)
@@ -35,7 +35,7 @@ def certificates(path_der: Sequence[bytes], format_: str) -> bytes:
 
 def describe_authority(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
     """What there is to tell of an authority."""
-    certificate = x509.load_der_x509_certificate(record.certificate_der)
+    certificate = certificate_in(record.certificate_der)
     return {
         "name": record.name,
         "serial": serial_text(certificate.serial_number),
@@ -64,7 +64,7 @@ def describe_authority(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
 
 def describe_certificate(record: CertificateRecord, now: datetime) -> dict[str, Any]:
     """What there is to tell of a certificate."""
-    certificate = x509.load_der_x509_certificate(record.der)
+    certificate = certificate_in(record.der)
     return {
         "serial": record.serial,
         "state": record.status(now),

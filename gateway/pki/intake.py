@@ -25,7 +25,7 @@ from gateway.pki.registry.records import ListEntry, RevocationReason
 from gateway.x509.authorities import is_marked_as_ca
 from gateway.x509.fields import extensions_of, issuer_of, subject_bytes, subject_of
 from gateway.x509.keys import fits, has_issued
-from gateway.x509.loading import parse_certificates
+from gateway.x509.loading import parse_certificates, parse_revocation_lists
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
@@ -155,13 +155,17 @@ def _chain(certificate: x509.Certificate, others: Sequence[x509.Certificate]) ->
 
 
 def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:
-    load = x509.load_pem_x509_crl if b"-----BEGIN" in data else x509.load_der_x509_crl
     try:
-        crl = load(data)
+        crl, *others = parse_revocation_lists(data, "the file of the revocation list")
         is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
         extensions = [*crl.extensions, *(extension for entry in crl for extension in entry.extensions)]
+    except ConfigError as error:
+        raise UsageError(error.cause, error.remedy) from error
     except UNREADABLE as error:
         raise UsageError("the revocation list cannot be read", "Give it in PEM or DER.") from error
+    if others:
+        cause = f"the file of the revocation list holds {1 + len(others)} lists"
+        raise UsageError(cause, "Give the authority's newest full list in a file of its own.")
     if not is_ours:
         raise UsageError("the revocation list is not this authority's", "Give the list that it has signed.")
     for extension in extensions:

@@ -17,6 +17,7 @@ from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.registry import audit, authorities, certificates
 from gateway.pki.registry.records import CertificateRecord, ListEntry, RevocationReason, State
+from gateway.x509.loading import certificate_in
 
 DEFAULT_OVERLAP: Final = timedelta(days=14)
 
@@ -149,7 +150,7 @@ def _put(
 
 
 def _order_of(old: CertificateRecord, days: int | None) -> issue.Order:
-    certificate = x509.load_der_x509_certificate(old.der)
+    certificate = certificate_in(old.der)
     departments = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

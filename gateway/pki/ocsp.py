@@ -27,6 +27,7 @@ from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.engine import Registry
 from gateway.pki.registry.records import CertificateRecord, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+from gateway.x509.loading import certificate_in
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
@@ -178,7 +179,7 @@ def _issuer(
 
 @lru_cache(maxsize=256)  # two for each authority; they are asked for with every request
 def _digests(certificate_der: bytes, algorithm: type[hashes.HashAlgorithm]) -> tuple[bytes, bytes]:
-    certificate = x509.load_der_x509_certificate(certificate_der)
+    certificate = certificate_in(certificate_der)
     name = _digest(certificate.subject.public_bytes(), algorithm)
     return name, _digest(spki_bits(certificate.public_key()), algorithm)
 

@@ -10,10 +10,9 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.errors import UsageError
+from gateway.errors import ConfigError, UsageError
 from gateway.pki import issue, pkcs8
 from gateway.pki.authority import Authority, load
 from gateway.pki.desk import Desk
@@ -24,6 +23,7 @@ from gateway.pki.registry.records import Purpose
 from gateway.pki.words import KeyKind
 from gateway.stamps import Stamp, stamp_of
 from gateway.x509.keys import fits
+from gateway.x509.loading import certificate_in, parse_certificates
 
 DAYS: Final = 30
 RENEW_BEFORE: Final = timedelta(days=10)
@@ -53,13 +53,13 @@ def load_signer(desk: Desk, name: str) -> Signer | None:
     if not certificate_file.exists():
         return None
     try:
-        certificate = x509.load_pem_x509_certificate(read(certificate_file))
-    except ValueError as error:
+        certificate, *_ = parse_certificates(read(certificate_file), str(certificate_file))
+    except ConfigError as error:
         raise UsageError(f"{certificate_file}: is no certificate", f"Run 'gateway ca ocsp {name}'.") from error
     key = pkcs8.load(read(key_file), None, str(key_file))
     if not fits(key, certificate):
         raise UsageError(f"{key_file}: is not the key of {certificate_file}", f"Run 'gateway ca ocsp {name}'.")
-    issuer = x509.load_der_x509_certificate(load(desk, name).certificate_der)
+    issuer = certificate_in(load(desk, name).certificate_der)
     return Signer(name, issuer, certificate, key)
 
 

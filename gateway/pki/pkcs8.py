@@ -10,7 +10,6 @@ import base64
 import os
 from typing import Final, cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -25,6 +24,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from gateway.errors import UsageError
 from gateway.pki.keys import PrivateKey, check
+from gateway.x509.unreadable import UNREADABLE
 
 # One of the settings that OWASP holds equal to 128 MiB in one go; OpenSSL refuses scrypt above 32 MiB.
 SCRYPT_COST: Final = 2**14  # 16 MiB with 8 blocks
@@ -120,7 +120,7 @@ def load(data: bytes, passphrase: str | None, place: str, *, remedy: str = "Try 
         raise UsageError(
             f"{place}: the key is encrypted and no passphrase was given", "Give its passphrase."
         ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         if is_encrypted:
             raise UsageError(f"{place}: the passphrase does not open the key", remedy) from error
         raise UsageError(f"{place}: holds no private key that can be read", "Give a key in PEM.") from error

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-
 from gateway import clock, tasks
+from gateway.errors import ConfigError
 from gateway.facts import Identity, Judgement, Reason
 from gateway.x509 import ocsp
-from gateway.x509.loading import tolerated_serials
+from gateway.x509.loading import certificate_in
 from gateway.x509.ocsp import OcspAnswer, OcspError
 from gateway.x509.status import Status
 
@@ -107,13 +106,12 @@ class Statuses:
     def _begin(self, state: SiteState, identity: Identity, entry: _Entry, generation: int) -> None:
         entry.generation = generation
         try:
-            with tolerated_serials():
-                leaf = x509.load_der_x509_certificate(identity.der)
-                issuer = x509.load_der_x509_certificate(identity.chain_der[0])
+            leaf = certificate_in(identity.der)
+            issuer = certificate_in(identity.chain_der[0])
             responder = state.site.ocsp.responder
             url = ocsp.responder_url(leaf) if responder == "from_certificate" else responder
             request = ocsp.request_for(leaf, issuer)
-        except (OcspError, ValueError) as error:
+        except (OcspError, ConfigError) as error:
             self._failed(entry, identity, state.site.name, str(error))
             return
 

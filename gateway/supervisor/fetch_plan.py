@@ -20,6 +20,7 @@ from gateway.errors import ConfigError
 from gateway.supervisor.channel import Message
 from gateway.supervisor.lists import ListStore
 from gateway.tls.trust import anchors_in, is_url
+from gateway.x509.loading import certificate_in
 
 # URL → the CAs of all sites that name it.
 Plan = Mapping[str, tuple[x509.Certificate, ...]]
@@ -53,7 +54,7 @@ def to_message(plan: Plan, store: ListStore) -> Message:
 
 def from_message(message: Message) -> tuple[Plan, ListStore]:
     """What `to_message` told."""
-    certificates = [x509.load_der_x509_certificate(base64.b64decode(text)) for text in message["certificates"]]
+    certificates = [certificate_in(base64.b64decode(text)) for text in message["certificates"]]
     plan = {url: tuple(certificates[number] for number in numbers) for url, numbers in message["urls"].items()}
     return plan, ListStore(Path(message["folder"]), Path(message["fallback"]))
 

@@ -17,8 +17,6 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final, TypeVar, cast
 
-from cryptography import x509
-
 from gateway import clock, tasks
 from gateway.errors import GatewayError, OperationError, RequestError
 from gateway.facts import Reason
@@ -27,6 +25,7 @@ from gateway.http.relay import Question, Reply
 from gateway.pki import ocsp
 from gateway.pki.registry import authorities
 from gateway.pki.registry.engine import Registry
+from gateway.x509.loading import certificate_in
 
 # Questions to the registry take about a millisecond each, most of it in Python.
 THREADS: Final = 4
@@ -150,7 +149,7 @@ class Publications:
 
     async def _certificate(self, wanted: Wanted) -> _File:
         der = (await self._known(wanted)).certificate_der
-        return _File.of(der, x509.load_der_x509_certificate(der).not_valid_before_utc)
+        return _File.of(der, certificate_in(der).not_valid_before_utc)
 
     async def _known(self, wanted: Wanted) -> authorities.Listed:
         if (found := (await self._fresh()).get(wanted.name)) is None:

@@ -131,10 +131,25 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
     return key
 
 
+def certificate_in(der: bytes) -> x509.Certificate:
+    """A certificate that was made or checked before, and kept as DER. Raises `ConfigError`."""
+    try:
+        with tolerated_serials():
+            found = x509.load_der_x509_certificate(der)
+            _read_lazy_parts(found)
+    except UNREADABLE as error:
+        raise ConfigError("a stored certificate is broken", "restore what holds it from a backup") from error
+    return found
+
+
 def load_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     """Every revocation list of a PEM or DER file, at least one. Raises `ConfigError`."""
-    data = read_file(path)
-    with _mapped(str(path), "no readable revocation list"), tolerated_serials():
+    return parse_revocation_lists(read_file(path), str(path))
+
+
+def parse_revocation_lists(data: bytes, place: str) -> tuple[x509.CertificateRevocationList, ...]:
+    """As `load_revocation_lists`, from what stands in `place`. Raises `ConfigError`."""
+    with _mapped(place, "no readable revocation list"), tolerated_serials():
         if b"-----BEGIN" in data and (count := pem.list_blocks(data)):
             blocks = zip(range(count), _CRL_BLOCK.findall(data), strict=True)  # another number is a ValueError
             return tuple(_parse_list(x509.load_pem_x509_crl, block) for _, block in blocks)

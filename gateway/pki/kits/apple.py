@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
 
-from gateway.errors import UsageError
+from gateway.errors import ConfigError, UsageError
 from gateway.pki import pkcs8
 from gateway.pki.keys import PrivateKey
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.words import KitKind
 from gateway.x509.fields import subject_of
 from gateway.x509.keys import fits
-from gateway.x509.unreadable import UNREADABLE
+from gateway.x509.loading import parse_certificates
 
 _SUFFIX: Final = ".mobileconfig"
 # TargetDeviceType: without it an iPhone asks whether the profile is for itself or for the watch.
@@ -52,9 +52,9 @@ def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: by
     Raises `UsageError` where certificate (with its chain after it) and key can't be used.
     """
     try:
-        certificate, *chain = x509.load_pem_x509_certificates(certificates_pem)
-    except UNREADABLE as error:
-        raise UsageError("the signing certificate cannot be read", "Give it in PEM, its chain after it.") from error
+        certificate, *chain = parse_certificates(certificates_pem, "the file of the signing certificate")
+    except ConfigError as error:
+        raise UsageError(error.cause, "Give it in PEM, its chain after it.") from error
     if b"ENCRYPTED" in key_pem:
         raise UsageError(f"{place}: the signing key is encrypted", "Give it as 'openssl pkey -in FILE' writes it.")
     key = pkcs8.load(key_pem, None, place)

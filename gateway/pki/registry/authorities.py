@@ -15,6 +15,7 @@ from gateway.errors import OperationError, UsageError
 from gateway.pki.registry import notifications
 from gateway.pki.registry.records import AuthorityRecord, ListEntry, RevocationReason
 from gateway.pki.registry.tables import AUTHORITIES, FOREIGN_REVOCATIONS
+from gateway.x509.loading import certificate_in, parse_certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ def has_below(connection: Connection, name: str, serial: int) -> bool:
     """Whether the authority has signed another one's certificate with this serial."""
     query = select(AUTHORITIES.c.certificate_der).where(AUTHORITIES.c.parent == name)
     found = connection.execute(query).scalars()
-    return any(x509.load_der_x509_certificate(der).serial_number == serial for der in found)
+    return any(certificate_in(der).serial_number == serial for der in found)
 
 
 def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:
@@ -182,7 +183,7 @@ def _one(connection: Connection, query: Select[Any]) -> AuthorityRecord | None:
 def _record(row: RowMapping) -> AuthorityRecord:
     values: dict[str, Any] = dict(row)
     chain_pem = values.pop("chain_pem")
-    chain = x509.load_pem_x509_certificates(chain_pem.encode()) if chain_pem else []
+    chain = parse_certificates(chain_pem.encode(), "the registry") if chain_pem else ()
     return AuthorityRecord(
         chain_der=tuple(issuer.public_bytes(Encoding.DER) for issuer in chain),
         crl_lifetime=timedelta(seconds=values.pop("crl_lifetime_seconds")),

@@ -517,8 +517,10 @@ def test_lists_that_are_not_the_authoritys_own(desk):
     ca = Ca.make()
     stranger = Ca.make("CN=Test Root")
     for list_, cause in (
-        (b"no list", "cannot be read"),
-        (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "cannot be read"),
+        (b"no list", "holds no readable revocation list"),
+        (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "holds no readable revocation list"),
+        (ca.crl([1]) + ca.crl()[:-30], "line [0-9]+: the X509 CRL block that begins here has no END"),
+        (ca.crl([1]) + ca.crl([2]), "holds 2 lists"),
         (stranger.crl(), "is not this authority's"),
         (Ca.make("CN=Other").crl(), "is not this authority's"),
     ):

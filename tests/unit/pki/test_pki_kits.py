@@ -178,10 +178,12 @@ def test_a_signed_profile_is_verified_by_openssl(person, tmp_path):
 
 def test_signing_files_that_cannot_be_used():
     leaf = Ca.make().issue("CN=x")
-    with pytest.raises(UsageError, match="signing certificate cannot be read"):
+    with pytest.raises(UsageError, match="the file of the signing certificate holds no PEM certificate"):
         apple.sign_profiles([], b"", leaf.key_pem(), "sign.key")
-    with pytest.raises(UsageError, match="signing certificate cannot be read"):
+    with pytest.raises(UsageError, match="the file of the signing certificate holds a broken certificate"):
         apple.sign_profiles([], of_version_six(leaf.certificate), leaf.key_pem(), "sign.key")
+    with pytest.raises(UsageError, match="a header or footer that is cut"):
+        apple.sign_profiles([], leaf.pem + b"-----BEGIN CERTIF", leaf.key_pem(), "sign.key")
     with pytest.raises(UsageError, match=r"sign.key: the signing key is encrypted"):
         apple.sign_profiles([], leaf.pem, leaf.key_pem("hunter2"), "sign.key")
     with pytest.raises(UsageError, match=r"sign.key: is not the signing certificate's key"):

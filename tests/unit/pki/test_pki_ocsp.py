@@ -231,9 +231,11 @@ def test_signer_files_that_do_not_fit(desk, corp):
     files.write_private(desk.file("corp", "ocsp.key"), pkcs8.plain_pem(make(KeyKind.ECDSA_P256)))
     with pytest.raises(UsageError, match="is not the key of"):
         ocsp_signer.load_signer(desk, "corp")
-    files.write_public(desk.file("corp", "ocsp.crt"), b"nothing")
-    with pytest.raises(UsageError, match="is no certificate"):
-        ocsp_signer.load_signer(desk, "corp")
+    whole = desk.file("corp", "ocsp.crt").read_bytes()
+    for data in (b"nothing", whole[:-40], whole + whole[:40]):
+        files.write_public(desk.file("corp", "ocsp.crt"), data)
+        with pytest.raises(UsageError, match="is no certificate"):
+            ocsp_signer.load_signer(desk, "corp")
 
 
 def test_an_rsa_authority_answers_too(desk):

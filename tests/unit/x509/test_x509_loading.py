@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 
 import pytest
 from cryptography import x509
@@ -17,6 +18,7 @@ from support.pki import Ca, of_version_six
 from gateway.errors import ConfigError
 from gateway.x509 import loading
 from gateway.x509.loading import (
+    certificate_in,
     is_readable_by_all,
     load_certificates,
     load_private_key,
@@ -142,6 +144,13 @@ def test_der_is_taken_where_the_caller_says_so(tmp_path):
     with pytest.raises(ConfigError, match="is not PEM") as raised:
         load_certificates(tmp_path / "x")
     assert raised.value.remedy == "convert it: openssl x509 -inform DER -in x -out …"
+
+
+def test_a_stored_certificate_is_read_whole():
+    assert certificate_in(ROOT.der) == ROOT.certificate
+    with pytest.raises(ConfigError, match="a stored certificate is broken") as raised:
+        certificate_in(PEM_cert_to_DER_cert(of_version_six(ROOT.certificate).decode()))
+    assert raised.value.remedy
 
 
 @pytest.mark.parametrize("takes_der", [True, False])
