@@ -129,6 +129,7 @@ def measure(case: str, number: int, upstream_port: int) -> dict[str, Bites]:
             (place.home / "second.pem").write_text("no certificate")
         if case == "flood":
             stack.enter_context(flood(place.port))
+            wait_until(lambda: has_no_file_left(place), "the flood takes every file")
         asking, waiting = Bites(), Bites()
         for person in connected:
             person.revoke(asking, waiting)
@@ -187,6 +188,11 @@ def two_machines(folder: Path) -> Iterator[Place]:
 def is_told(place: Place) -> bool:
     registry = place.state()["registry"]
     return isinstance(registry, dict) and bool((registry["notifications"] or {}).get("is_up"))
+
+
+def has_no_file_left(place: Place) -> bool:
+    workers = place.state()["workers"]
+    return isinstance(workers, list) and all(each["open_files"] >= FLOODED_FILES for each in workers)
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
