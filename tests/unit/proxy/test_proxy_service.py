@@ -7,6 +7,7 @@ from support.dialogue import OUTSIDE, UPSTREAM, get, header, response, status
 
 from gateway.errors import ConfigError
 from gateway.facts import parse_address
+from gateway.proxy import service
 from gateway.proxy.service import JUDGED_AT_ONCE, REFUSED_CONNECTIONS
 from gateway.proxy.tally import Tally
 
@@ -305,15 +306,17 @@ def test_a_reload_that_changes_limits_counts_handshakes_anew(files, world):
     assert world.service.handshakes is not before
 
 
-def test_a_reload_whose_upstream_files_cannot_be_read_changes_nothing(files, world):
-    snapshot = files.snapshot(upstreams={"mail": {"servers": ["https://10.0.0.5"], "tls": {"ca": "ca.pem"}}})
-    ca = files.folder / "ca.pem"
-    pem = ca.read_bytes()
-    ca.write_bytes(b"nonsense")
+def test_a_reload_whose_upstream_cannot_be_set_up_changes_nothing(files, world, monkeypatch):
+    """As where the system's store, which alone is read now, is gone."""
+    snapshot = files.snapshot(upstreams={"mail": {"servers": ["https://10.0.0.5"]}})
+
+    def fails(*_arguments):
+        raise ConfigError("upstreams.mail.tls: no store")
+
+    monkeypatch.setattr(service, "upstream_tls", fails)
     before = world.service.snapshot
     with pytest.raises(ConfigError, match=r"upstreams\.mail\.tls"):
         world.does(world.service.adopt, snapshot)
-    ca.write_bytes(pem)
     assert world.service.snapshot is before
     client = world.client()
     client.says(get())
