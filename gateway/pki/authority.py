@@ -186,7 +186,7 @@ def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
     above: str | None = name
     while above is not None:
         record = load(desk, above)
-        if uses.allows(x509.load_der_x509_certificate(record.certificate_der), purpose):
+        if uses.allows(certificate_in(record.certificate_der), purpose):
             return above
         above = record.parent
     return name

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from support.config_files import BASE, NOW, YEAR, fill
 from support.desk import PASSPHRASE, make_authority, open_desk
@@ -122,17 +121,14 @@ def test_schema_prints_json_or_markdown(capsys):
 
 
 def test_what_could_not_be_served_is_found_too(folder, capsys):
-    """A list of changes only is a good list, and of no use to the gateway: `run` would refuse it."""
-    ca = Ca.make(not_before=NOW, not_after=NOW + YEAR)
-    (folder / "changes.pem").write_bytes(ca.pem)
-    (folder / "changes.crl").write_bytes(ca.crl(last_update=NOW, extensions=[(x509.DeltaCRLIndicator(1), True)]))
-    site = "client_ca: [changes.pem]\n    crl: [changes.crl]"
-    (folder / "config.yaml").write_text(BASE.replace("client_ca: [ca.pem]", site))
+    """Certificates in the wrong order are a warning of the configuration's; `run` would refuse them."""
+    (folder / "shuffled.crt").write_bytes((folder / "mail.crt").read_bytes() + Ca.make("CN=Other").pem)
+    (folder / "config.yaml").write_text(BASE.replace("mail.crt", "shuffled.crt"))
     assert run(["check"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith("config.yaml:1:1: ")
-    assert "changes.crl" in told.err
+    assert "the certificates are not in order" in told.err
 
 
 KEPT = """
