@@ -32,6 +32,8 @@ PING_SECONDS = 600.0  # longer than any case
 # Of a flood: more than a worker may have open, from enough addresses that no limit for one address keeps it out.
 FLOOD_CONNECTIONS = 1_000
 FLOOD_ADDRESSES = 20
+# A gateway without a file left for a connection to the mail server answers 502, after it let the client in.
+_LET_IN = (HTTPStatus.OK, HTTPStatus.BAD_GATEWAY)
 _UTF8_STRING, _BIT_STRING = b"\x0c", b"\x03"
 
 
@@ -82,7 +84,7 @@ class Connection:
     def ask_until_refused(self, path: str) -> None:
         """Note the time of the refusal. A connection that ends otherwise was not refused."""
         with contextlib.suppress(OSError, http.client.HTTPException):
-            while (status := self.ask(path)) == HTTPStatus.OK:
+            while (status := self.ask(path)) in _LET_IN:
                 time.sleep(BETWEEN_SECONDS)
             if status == HTTPStatus.FORBIDDEN:
                 self.refused = time.time()
