@@ -233,7 +233,7 @@ class ListState:
             # What can't be read now (no free descriptor, a folder that is not mounted) is tried at each look.
             is_final = not isinstance(error.__cause__, OSError)
             return replace(entry, problem=error.cause, stamps=stamps if is_final else entry.stamps)
-        except Exception as error:  # noqa: BLE001 - one file must not hold up the others
+        except BaseException as error:  # noqa: BLE001 - a panic in a Rust parser too: the other lists are taken up
             shown = without_secrets(source)
             _log.exception("the revocation list %s can't be read", shown)
             return replace(entry, problem=f"{shown}: {type(error).__name__}: {error}", stamps=stamps)

@@ -31,13 +31,14 @@ from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetch_plan import Plan, fetch_plan
 from gateway.supervisor.fetching import Fetching
+from gateway.supervisor.file_watch import FileWatch
 from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.list_state import ListState
 from gateway.supervisor.privileges import Privileges, root_warning
 from gateway.supervisor.publishing import Publishing
-from gateway.supervisor.reload import Revision, check_same_frame, read_revision, stamps
+from gateway.supervisor.reload import Revision, check_same_frame, read_revision
 from gateway.supervisor.snapshot import with_lists
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
@@ -74,7 +75,7 @@ class Master:
                 self._listening.append((listener, open_listener(listener)))
             self._admin = None if config.admin is None else open_admin(config.admin)
         privileges.give_up()
-        self._stamps = revision.stamps
+        self._files = FileWatch(revision.stamps)
         self._reloads = Reloads()
         self._bans = Bans(config.lockout, self._say)
         self._selector = selectors.DefaultSelector()
@@ -262,11 +263,8 @@ class Master:
             self._reload(self._revision.source)
 
     def _look_at_files(self) -> None:
-        found = stamps(self._stamps)
-        if found != self._stamps:
-            changed = [str(path) for path, stamp in found.items() if stamp != self._stamps[path]]
-            self._stamps = found
-            _log.info("changed on disk: %s", ", ".join(changed))
+        if changed := self._files.look():
+            _log.info("changed on disk: %s", ", ".join(map(str, changed)))
             self._reload(self._revision.source)
 
     def _reload(self, source: bytes | None) -> None:
@@ -277,15 +275,17 @@ class Master:
             check_same_frame(old.config, revision.config)
             plan = fetch_plan(revision.config)
         except ConfigError as error:
-            self._reloads.refuse(error.cause)
-            for line in error.cause.splitlines():
-                _log.error("reload refused, the old configuration stays: %s", line)
+            self._refuse(error.cause)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a file holds, the master goes on
+            _log.exception("reading the configuration failed")
+            self._refuse(f"{type(error).__name__}: {error}")
             return
         for warning in revision.warnings:
             _log.warning("%s", warning)
         self._lists.follow(revision.lists, revision.snapshot)
         self._revision = replace(revision, lists=self._lists.current)
-        self._stamps = revision.stamps
+        self._files.follow(revision.stamps)
         self._reloads.succeed()
         text = revision.source.decode("utf-8", "surrogateescape")
         reload = {"do": "reload", "source": text, "variables": dict(revision.variables)}
@@ -295,6 +295,11 @@ class Master:
         self._keep(revision.config)
         self._fetch(plan)
         self._bulletin.follow(revision.snapshot)
+
+    def _refuse(self, cause: str) -> None:
+        self._reloads.refuse(cause)
+        for line in cause.splitlines():
+            _log.error("reload refused, the old configuration stays: %s", line)
 
     # the end
 

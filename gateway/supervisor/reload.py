@@ -6,7 +6,7 @@ leaves the old one serving, with the reason at hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream_tls import upstream_tls
 from gateway.redaction import without_secrets
 from gateway.regular_files import read_regular
-from gateway.stamps import Stamp, stamp_of
+from gateway.stamps import Stamp
 from gateway.supervisor.list_state import ListSet, read_lists
 from gateway.supervisor.lists import ListStore
 from gateway.supervisor.snapshot import build_snapshot
@@ -116,8 +116,3 @@ def _published(config: Config) -> tuple[str, Path] | None:
     if config.pki is None or not config.publishes:
         return None
     return config.pki.store, config.pki.folder
-
-
-def stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
-    """What can be seen of the files from outside."""
-    return {path: stamp_of(path) for path in paths}

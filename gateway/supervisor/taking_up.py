@@ -172,7 +172,9 @@ class TakingUp:
         except GatewayError as found:
             _log.error("the worker %d keeps its old %s: %s", os.getpid(), what, found.cause)
             return found.cause
-        except Exception as found:  # noqa: BLE001 - the next attempt must find somebody who listens
+        except asyncio.CancelledError:
+            raise
+        except BaseException as found:  # noqa: BLE001 - a panic in a Rust parser too: the next attempt must be heard
             _log.exception("the worker %d keeps its old %s", os.getpid(), what)
             return f"{type(found).__name__}: {found}"
         return None

@@ -11,19 +11,23 @@ import ssl
 import tempfile
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from support import pki
+from support.openssl_ca import put
 from support.waiting import PATIENCE_SECONDS
 
+from gateway import clock
 from gateway.errors import ConfigError, OperationError
 from gateway.supervisor import master as master_module
 from gateway.supervisor import open_files, watchdog
 from gateway.supervisor.master import Master
 from gateway.supervisor.reload import read_revision
 
+HOUR = timedelta(hours=1)
 TICK_SECONDS = 0.02
 SECONDS = 20.0
 ALLOW = {"name": "all", "action": "allow"}
@@ -393,3 +397,96 @@ def test_the_publisher_is_started_replaced_and_cleaned_up_after(run, tmp_path, m
     assert not dialogue.master._children.of(dialogue.master._publishing.role)
     assert not paths[0].parent.exists()
     assert not (tmp_path / "pki").exists()
+
+
+# revocation lists
+
+
+class Pki:
+    """A CA and its list, as files of the configuration."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.make()
+        site = {"hosts": ["mail.example.com"], "certificate": "server.crt", "key": "server.key", "upstream": "mail"}
+        self.sites = [{**site, "client_ca": ["ca.crt"], "crl": ["ca.crl"]}]
+
+    def make(self):
+        """A new CA under the same name."""
+        now = clock.now()
+        self.ca = pki.Ca.make(not_before=now - HOUR, not_after=now + 999 * HOUR)
+        self.write_ca()
+        self.publish(1)
+
+    def write_ca(self):
+        put(self.folder / "ca.crt", self.ca.pem)
+
+    def publish(self, number):
+        now = clock.now()
+        put(self.folder / "ca.crl", self.ca.crl(number=number, last_update=now - HOUR, next_update=now + HOUR))
+
+
+def lists_of(master):
+    """(numbers of the lists that serve, generation, and that of each worker)."""
+    (state,) = master._revision.snapshot.states
+    recipients = [master._list_sending.of(child).generation for child in master._children.of(master._workers)]
+    return [entry.number for entry in state.tls.trust.lists], master._lists.current.generation, recipients
+
+
+def test_a_changed_list_reaches_the_workers_without_a_reload_and_successors_have_it(run, tmp_path, caplog):
+    authority = Pki(tmp_path)
+    caplog.set_level(logging.INFO)
+
+    def talk(dialogue):
+        master = dialogue.master
+        assert lists_of(master) == ([1], 1, [1, 1])
+        dialogue.path.write_text("being edited: [")
+        authority.publish(2)
+        yield from until(lambda: lists_of(master) == ([2], 2, [2, 2]))
+        put(tmp_path / "ca.crl", b"half of a li")
+        yield from until(lambda: "the last good list stays" in caplog.text)
+        assert lists_of(master) == ([2], 2, [2, 2])
+        assert any("ca.crl" in line for line in master._describe(0.0)["warnings"])
+        os.kill(dialogue.workers()[0], signal.SIGKILL)
+        yield from until(lambda: lists_of(master)[2] == [2, 2])
+
+    run(talk, workers=2, sites=authority.sites)
+    assert "reloaded" not in caplog.text
+    assert "the revocation list" in caplog.text
+
+
+def test_a_ca_and_its_list_may_be_made_anew_in_any_order(run, tmp_path, caplog):
+    authority = Pki(tmp_path)
+    caplog.set_level(logging.INFO)
+
+    def talk(dialogue):
+        master = dialogue.master
+        old = authority.ca
+        authority.make()
+        list_first, new = (tmp_path / "ca.crl").read_bytes(), authority.ca
+        put(tmp_path / "ca.crt", old.pem)
+        yield from until(lambda: "the last good list stays" in caplog.text)
+        authority.write_ca()
+        yield from until(lambda: lists_of(master)[2] == [2])
+        (state,) = master._revision.snapshot.states
+        assert state.tls.trust.lists[0].is_signed_by(new.certificate)
+
+        caplog.clear()
+        authority.make()
+        put(tmp_path / "ca.crl", list_first)  # the CA comes first
+        yield from until(lambda: "reload refused" in caplog.text)
+        authority.publish(2)
+        yield from until(lambda: lists_of(master) == ([2], 3, [3]))
+
+    run(talk, sites=authority.sites)
+
+
+def test_a_reload_that_fails_in_a_way_that_was_not_foreseen_does_not_end_the_master(run, monkeypatch, caplog):
+    def talk(dialogue):
+        with monkeypatch.context() as patch:
+            patch.setattr(master_module, "read_revision", lambda *_: 1 // 0)
+            dialogue.signal(signal.SIGHUP)
+            yield from until(lambda: "reload refused, the old configuration stays: ZeroDivisionError" in caplog.text)
+        assert dialogue.status() == 502
+
+    run(talk)

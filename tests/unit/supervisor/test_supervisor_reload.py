@@ -12,7 +12,7 @@ from support.loaded import certificates_named, key_named
 from gateway import clock
 from gateway.config.model import Pki, Site, Upstream, UpstreamTls
 from gateway.errors import ConfigError
-from gateway.supervisor.reload import check_same_frame, read_revision, stamps
+from gateway.supervisor.reload import check_same_frame, read_revision
 from gateway.supervisor.snapshot import build_snapshot, with_lists
 from gateway.tls.trust import KnownLists
 from gateway.x509.revocation_list import parse_lists
@@ -102,18 +102,6 @@ def test_every_file_that_serving_depends_on_is_watched(config):
     config = replace(config, sites=(site,), upstreams=(Upstream("mail", (), tls=tls), plain))
     names = {"/a.crt", "/a.key", "/ca.pem", "/up.pem", "/up.crt", "/up.key"}
     assert {file.path for file in config.files} == {Path(name) for name in names}
-
-
-def test_a_stamp_changes_with_the_file(tmp_path):
-    path = tmp_path / "file"
-    assert stamps([path]) == {path: None}
-    path.write_bytes(b"a")
-    first = stamps([path])
-    assert stamps([path]) == first
-    other = tmp_path / "other"
-    other.write_bytes(b"b")
-    other.rename(path)  # as tools replace a file: same size, perhaps the same time
-    assert stamps([path]) != first
 
 
 # snapshots

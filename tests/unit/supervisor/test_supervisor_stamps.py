@@ -9,6 +9,7 @@ from support.openssl_ca import put
 from support.pki import Ca, server
 
 from gateway import clock
+from gateway.stamps import stamp_of
 from gateway.supervisor import list_state, reload
 
 
@@ -34,7 +35,7 @@ def config(tmp_path):
 
 def test_what_was_read_is_what_was_seen(config):
     revision = reload.read_revision(config)
-    assert reload.stamps(revision.stamps) == revision.stamps
+    assert {path: stamp_of(path) for path in revision.stamps} == revision.stamps
     assert {path.name for path in revision.stamps} == {"server.crt", "server.key", "ca.crt"}
 
 
@@ -49,7 +50,7 @@ def test_a_file_replaced_in_the_middle_of_the_reading_is_seen_as_changed(config,
 
     monkeypatch.setattr(reload, "build_snapshot", slowly)
     revision = reload.read_revision(config)
-    assert [path for path, stamp in reload.stamps(revision.stamps).items() if stamp != revision.stamps[path]] == [ca]
+    assert [path for path, stamp in revision.stamps.items() if stamp != stamp_of(path)] == [ca]
 
 
 def test_a_list_replaced_in_the_middle_of_the_reading_is_taken_up_afterwards(config, monkeypatch):
@@ -75,9 +76,21 @@ def test_a_file_that_is_replaced_with_its_old_date_and_size_is_seen_as_changed(t
     """As `cp -p` over the same file does: the inode, the size and the date stay."""
     path = tmp_path / "ca.crl"
     path.write_bytes(b"old")
-    before, stamps = path.stat(), reload.stamps([path])
+    before, stamp = path.stat(), stamp_of(path)
     while path.stat().st_ctime_ns == before.st_ctime_ns:  # the file system's clock goes on in steps
         path.write_bytes(b"new")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_mtime_ns == before.st_mtime_ns
-    assert reload.stamps([path]) != stamps
+    assert stamp_of(path) != stamp
+
+
+def test_a_stamp_changes_with_the_file(tmp_path):
+    path = tmp_path / "file"
+    assert stamp_of(path) is None
+    path.write_bytes(b"a")
+    first = stamp_of(path)
+    assert stamp_of(path) == first
+    other = tmp_path / "other"
+    other.write_bytes(b"b")
+    other.rename(path)  # as tools replace a file: same size, perhaps the same time
+    assert stamp_of(path) != first
