@@ -16,6 +16,8 @@ import typer
 from gateway.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryptography.x509 import Certificate
 
     from gateway.facts import Judgement
@@ -59,7 +61,8 @@ def verify(
     judgement = judge(certificates[0], certificates[1:], Trust(anchors, revocation), now)
     answer = _answer(judgement)
     if revocation is not None and judgement.is_trusted:
-        answer["covered_by"] = _covered_by(certificates[0], judgement, revocation, now)
+        known = (*anchors, *certificates[1:])
+        answer["covered_by"] = _covered_by(certificates[0], judgement, revocation, known, now)
     typer.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else _text(answer))
     if not judgement.is_trusted:
         raise typer.Exit(1)
@@ -96,7 +99,9 @@ def _answer(judgement: Judgement) -> dict[str, Any]:
     return answer
 
 
-def _covered_by(leaf: Certificate, judgement: Judgement, revocation: Revocation, now: datetime) -> list[str]:
+def _covered_by(
+    leaf: Certificate, judgement: Judgement, revocation: Revocation, known: Sequence[Certificate], now: datetime
+) -> list[str]:
     """For each certificate of the path below the CA that is trusted, the lists which say that it is not revoked."""
     from gateway.x509.fields import subject_of  # noqa: PLC0415 - heavy, see app
     from gateway.x509.names import load_certificate  # noqa: PLC0415 - the same
@@ -105,7 +110,7 @@ def _covered_by(leaf: Certificate, judgement: Judgement, revocation: Revocation,
     path = [leaf, *(load_certificate(der) for der in ders)]
     lines = []
     for depth, certificate in enumerate(path[:-1]):
-        lists = revocation.status_on_path(certificate, path[depth + 1 :], now).lists
+        lists = revocation.status_on_path(certificate, path[depth + 1 :], now, known).lists
         shown = " and ".join(entry.title for entry in lists)
         lines.append(f"{shown} for {subject_of(certificate).rfc4514_string()!r}")
     return lines

@@ -12,7 +12,8 @@ Sources: RFC 5280 sections 4.2.1 and 6, RFC 8446 section 4.4.2.4, NIST SP 800-13
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -30,7 +31,7 @@ from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.name_constraints import Constraints, check_names, constraints_on
 from gateway.x509.names import IdentityError, fingerprint, identity_of, is_quickly_read, load_certificate
-from gateway.x509.path_search import ForgedError, PathError
+from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES, ForgedError, PathError
 from gateway.x509.paths import FoundPath, Path
 from gateway.x509.policies import check_policies
 from gateway.x509.status import Status
@@ -100,7 +101,7 @@ def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: dat
                 leaf = load_certificate(leaf_der)
                 identity = identity_of(leaf)
             try:
-                return _examination(leaf, identity, found, trust, now)
+                return _examination(leaf, identity, found, chain_der, trust, now)
             except _RefusedError as refused:
                 refusals.append((refused.reason, refused.cause))
     except PathError as error:
@@ -136,12 +137,18 @@ def _refusal(identity: Identity | None, reason: Reason, detail: str) -> Examinat
 
 
 def _examination(
-    leaf: x509.Certificate, identity: Identity, found: FoundPath, trust: Trust, now: datetime
+    leaf: x509.Certificate,
+    identity: Identity,
+    found: FoundPath,
+    chain_der: Sequence[bytes],
+    trust: Trust,
+    now: datetime,
 ) -> Examination:
     """That the certificate counts by this path. Raises `_RefusedError`."""
     try:
         constraints = constraints_on(found.constraining)
-        until = _until(leaf, identity, found.path, constraints, trust, now)
+        end = _end(leaf, identity, found.path, constraints, now)
+        until = min([end, *_revocation(leaf, found.path, chain_der, trust, now)])
     except UNREADABLE as error:
         detail = "a certificate on the path to the CA is not readable"
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, detail) from error
@@ -156,17 +163,15 @@ def _examination(
     return Examination(Judgement(identity, None, f"issued by {identity.issuer}"), until, is_alone)
 
 
-def _until(
-    leaf: x509.Certificate, identity: Identity, path: Path, constraints: Constraints, trust: Trust, now: datetime
-) -> datetime:
-    """When the path, or what lists say of it, ends. Raises `_RefusedError` and `UNREADABLE`."""
+def _end(leaf: x509.Certificate, identity: Identity, path: Path, constraints: Constraints, now: datetime) -> datetime:
+    """When the path ends. Raises `_RefusedError` and `UNREADABLE`."""
     _check_strength(leaf, path)
     _check_dates(identity, path, now)
     _check_authorities(path)
     _check_usage(leaf)
     if problem := check_names(identity, constraints) or check_policies(leaf, path):
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, problem)
-    return min([identity.not_after, *(ca.not_valid_after_utc for ca in path), *_revocation(leaf, path, trust, now)])
+    return min([identity.not_after, *(ca.not_valid_after_utc for ca in path)])
 
 
 def _der(certificate: x509.Certificate | bytes) -> bytes:
@@ -236,7 +241,9 @@ def _extended_usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier
         return None
 
 
-def _revocation(leaf: x509.Certificate, path: Path, trust: Trust, now: datetime) -> list[datetime]:
+def _revocation(
+    leaf: x509.Certificate, path: Path, chain_der: Sequence[bytes], trust: Trust, now: datetime
+) -> list[datetime]:
     """When the answers of the lists end; every certificate below the anchor is asked for. Raises `_RefusedError`.
 
     What is known to be revoked is revoked, whatever else isn't known: a CA that was revoked publishes no lists.
@@ -245,7 +252,7 @@ def _revocation(leaf: x509.Certificate, path: Path, trust: Trust, now: datetime)
         return []
     ends, unknown = [], ""
     for depth, certificate in enumerate((leaf, *path[:-1])):
-        answer = trust.revocation.status_on_path(certificate, path[depth:], now)
+        answer = trust.revocation.status_on_path(certificate, path[depth:], now, _known(trust, chain_der))
         if answer.status is Status.REVOKED:
             who = "" if certificate is leaf else f"the CA {_name(certificate)} is "
             raise _RefusedError(Reason.CERTIFICATE_REVOKED, who + answer.detail)
@@ -256,6 +263,14 @@ def _revocation(leaf: x509.Certificate, path: Path, trust: Trust, now: datetime)
     if unknown:
         raise _RefusedError(Reason.REVOCATION_UNKNOWN, unknown)
     return ends
+
+
+def _known(trust: Trust, chain_der: Sequence[bytes]) -> Iterator[x509.Certificate]:
+    """Where the certificate of a key that signs a CA's lists may be, apart from the path."""
+    yield from trust.anchors
+    for der in chain_der[:MAX_CHAIN_CERTIFICATES]:
+        with suppress(IdentityError):
+            yield load_certificate(der)
 
 
 def _name(certificate: x509.Certificate) -> str:

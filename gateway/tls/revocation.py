@@ -6,7 +6,8 @@ What this module keeps true:
 - A delta list counts only with the complete list that it changes.
 - A list clears only the certificates that its scope includes. A certificate that any current list of its CA names is
   refused, also by a list that doesn't include it.
-- A CA that changed its key and certified the new one itself is still one CA: either key's lists count on that path.
+- A CA that changed its key and certified the new one itself is still one CA: either key's lists count. So do those of
+  a key that only signs lists, and that the CA itself or the CA above it certified.
 - A list of a CA whose key usage has no cRLSign clears no certificate; those that it names are refused.
 - Under `require` a certificate passes only when a list that is valid now covers it. Under `if_present` a missing or
   outdated list refuses no certificate but those that an outdated list names, until a newer one says otherwise.
@@ -16,20 +17,24 @@ Sources: RFC 5280 sections 5 and 6.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
 from cryptography import x509
 
+from gateway.x509.authorities import has_ca_flag
 from gateway.x509.fields import extensions_of, subject_of
+from gateway.x509.keys import has_issued
 from gateway.x509.loading import tolerated_serials
-from gateway.x509.name_matching import folded
+from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.revocation_list import RevocationList
 from gateway.x509.scoped_lists import ScopedLists, Standing, by_scope
 from gateway.x509.scopes import Traits
 from gateway.x509.status import Status
+from gateway.x509.strength import weakness_of_key, weakness_of_signature
+from gateway.x509.unreadable import UNREADABLE
 
 CrlPolicy = Literal["require", "if_present"]
 
@@ -52,36 +57,68 @@ class Answer:
 class Revocation:
     """The lists of one site, asked by certificate. Which lists belong to a CA is found once and remembered."""
 
-    __slots__ = ("_by_ca", "lists", "policy")
+    __slots__ = ("_by_ca", "_by_name", "lists", "policy")
 
     def __init__(self, lists: Iterable[RevocationList], policy: CrlPolicy) -> None:
         self.lists = tuple(lists)
         self.policy = policy
         self._by_ca: dict[x509.Certificate, tuple[ScopedLists, ...]] = {}
+        self._by_name: dict[FoldedName, list[RevocationList]] = {}
+        for entry in self.lists:
+            self._by_name.setdefault(folded(entry.issuer), []).append(entry)
 
     def of_ca(self, ca: x509.Certificate) -> tuple[ScopedLists, ...]:
         """The lists that `ca` signed, by scope."""
         found = self._by_ca.get(ca)
         if found is None:
-            name = folded(subject_of(ca))
-            found = by_scope(entry for entry in self.lists if folded(entry.issuer) == name and entry.is_signed_by(ca))
+            named = self._by_name.get(folded(subject_of(ca)), ())
+            found = by_scope(entry for entry in named if entry.is_signed_by(ca))
             if len(self._by_ca) >= MAX_REMEMBERED_CAS:
                 self._by_ca.clear()
             self._by_ca[ca] = found
         return found
 
-    def status_on_path(self, certificate: x509.Certificate, above: Sequence[x509.Certificate], now: datetime) -> Answer:
+    def status_on_path(
+        self,
+        certificate: x509.Certificate,
+        above: Sequence[x509.Certificate],
+        now: datetime,
+        known: Iterable[x509.Certificate] = (),
+    ) -> Answer:
         """As `status`; `above` is the verified path from the certificate's issuer to the anchor.
 
-        A CA with several keys is on it several times (self-issued certificates, RFC 5280 section 3.2).
+        A CA with several keys is on it several times (self-issued certificates, RFC 5280 section 3.2). `known` may hold
+        certificates of further keys that sign its lists.
         """
         name = folded(subject_of(above[0]))
-        answers = [self.status(certificate, ca, now) for ca in above if folded(subject_of(ca)) == name]
+        keys = [ca for ca in above if folded(subject_of(ca)) == name]
+        answers = [self.status(certificate, ca, now) for ca in keys]
+        if self._has_lists_of_other_keys(name, keys):
+            # The keys that the CA certified itself, and those that the CA above it did.
+            issuers = above[: len(keys) + 1]
+            for signer, issuer in _list_signers(name, keys, issuers, known, now):
+                answers.append(self._status_by(signer, issuer, certificate, now))
         for status in (Status.REVOKED, Status.GOOD):
             for answer in answers:
                 if answer.status is status:
                     return answer
         return answers[0]
+
+    def _has_lists_of_other_keys(self, name: FoldedName, keys: Sequence[x509.Certificate]) -> bool:
+        groups = [group for ca in keys for group in self.of_ca(ca)]
+        signed = {id(entry) for group in groups for entry in (*group.complete, *group.deltas)}
+        return any(id(entry) not in signed for entry in self._by_name.get(name, ()))
+
+    def _status_by(
+        self, signer: x509.Certificate, issuer: x509.Certificate, certificate: x509.Certificate, now: datetime
+    ) -> Answer:
+        """What the lists of a key say that only signs lists, which counts for as long as that key's own does."""
+        own = self.status(signer, issuer, now)
+        if own.status is not Status.GOOD:
+            return Answer(Status.UNKNOWN, f"the key that signs the lists of {_name(issuer)}: {own.detail}")
+        answer = self.status(certificate, signer, now)
+        ends = [end for end in (own.until, answer.until, signer.not_valid_after_utc) if end is not None]
+        return replace(answer, until=min(ends))
 
     def status(self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> Answer:
         """What the lists of `issuer` that count at `now` say of `certificate`."""
@@ -103,6 +140,36 @@ class Revocation:
         why = _why_not_covered(issuer, groups, covering, is_current=bool(current))
         status = Status.GOOD if self.policy == "if_present" else Status.UNKNOWN
         return Answer(status, why, min(changes, default=None))
+
+
+def _list_signers(
+    name: FoldedName,
+    keys: Sequence[x509.Certificate],
+    issuers: Sequence[x509.Certificate],
+    known: Iterable[x509.Certificate],
+    now: datetime,
+) -> Iterator[tuple[x509.Certificate, x509.Certificate]]:
+    """The certificates of this name that may sign lists, each with the one of `issuers` that signed it."""
+    for certificate in known:
+        try:
+            if certificate in keys or folded(subject_of(certificate)) != name or not _is_for_lists(certificate, now):
+                continue
+        except UNREADABLE:
+            continue
+        for issuer in issuers:
+            if has_issued(issuer, certificate):
+                yield certificate, issuer
+                break
+
+
+def _is_for_lists(certificate: x509.Certificate, now: datetime) -> bool:
+    """True for a key that signs lists: by its key usage, or without one as a CA's; any other might be a user's."""
+    try:
+        may_sign = extensions_of(certificate).get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        may_sign = has_ca_flag(certificate)
+    is_valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+    return may_sign and is_valid and not (weakness_of_key(certificate) or weakness_of_signature(certificate))
 
 
 def _why_not_covered(

@@ -118,6 +118,8 @@ NEW_ALICE = NEW.issue("CN=alice")
 NO_LISTS = no_list_signer()
 EXPLICIT = (x509.PolicyConstraints(0, None), True)
 
+LIST_KEY = ROOT.issue_ca("CN=Good CA", extensions=[usage(crl_sign=True)])
+WITH_LIST_KEY = replace(ALICE, chain=(*ALICE.chain, LIST_KEY.certificate))
 POINT = "http://a.example/1.crl"
 AT_POINT = GOOD.issue(extensions=[distribution_points(point(POINT))])
 USERS = issuing_point(only_contains_user_certs=True)
@@ -147,6 +149,11 @@ CASES = {
         ALICE, UNKNOWN, (ROOT.crl(), GOOD.crl(last_update=NOW - 9 * DAY, next_update=NOW - DAY))
     ),
     "4.4.16 long serial": Case(GOOD.issue(serial=(1 << 159) - 1), REVOKED, (ROOT.crl(), GOOD.crl([(1 << 159) - 1]))),
+    "4.4.19 key for lists only": Case(WITH_LIST_KEY, TRUSTED, (ROOT.crl(), LIST_KEY.crl())),
+    "4.4.20 key for lists only, revoked": Case(WITH_LIST_KEY, REVOKED, (ROOT.crl(), LIST_KEY.crl([ALICE.certificate]))),
+    "4.4.21 key for lists that is revoked": Case(
+        WITH_LIST_KEY, UNKNOWN, (ROOT.crl([LIST_KEY.certificate]), LIST_KEY.crl())
+    ),
     "4.5.1 new key certified by old": Case(NEW_ALICE, TRUSTED, (ROOT.crl(), GOOD.crl(), NEW.crl(number=2))),
     "4.5.2 revoked by the old key": Case(NEW_ALICE, REVOKED, (ROOT.crl(), GOOD.crl([NEW_ALICE.certificate]))),
     "4.6.1 no basicConstraints": Case(under(usage(key_cert_sign=True)), UNTRUSTED),
