@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from email.message import EmailMessage
-from typing import Final
+from typing import Final, cast
 
 from aiosmtplib import (
     SMTP,
@@ -86,10 +86,13 @@ async def connected(mail: Mail) -> AsyncIterator[Post]:
     try:
         yield Post(client, mail)
     finally:
+        transport = cast("asyncio.Transport | None", client.transport)
         with suppress(SMTPException, OSError):
             async with asyncio.timeout(QUIT_SECONDS):
                 await client.quit()
         client.close()
+        if transport is not None:  # nothing comes after the answer to QUIT, and TLS would wait for a close_notify
+            transport.abort()
 
 
 def _context(mail: Mail) -> ssl.SSLContext:

@@ -42,6 +42,7 @@ class PostOffice:
         self.logins: list[str] = []
         self.refuses: dict[str, str] = {}  # recipient → answer
         self.on_data: Callable[[], str | None] = lambda: None  # before a mail is taken; an answer refuses it
+        self.after_quit: Callable[[], object] | None = None  # between the answer to QUIT and the end
         self._tls = certificate is not None
         self._is_implicit = is_implicit
         self._login = login and not is_implicit  # aiosmtpd knows of no TLS that is there from the start
@@ -64,11 +65,12 @@ class PostOffice:
         return self
 
     def stop(self) -> None:
-        if self._controller is not None:
-            self._controller.stop()
-            self._controller = None
-        with warnings.catch_warnings():  # aiosmtpd forgets a connection whose client did not like its certificate
+        # aiosmtpd forgets connections that are open now, or whose client did not like its certificate.
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
+            if self._controller is not None:
+                self._controller.stop()
+                self._controller = None
             gc.collect()
 
     @property
@@ -86,6 +88,14 @@ class PostOffice:
         return AuthResult(
             success=is_known, handled=False, message=None if is_known else f"535 {data.password!r} is bad"
         )
+
+    async def handle_QUIT(  # noqa: N802 - the interface
+        self, server: SMTP, _session: Session, _envelope: Envelope
+    ) -> str:
+        if self.after_quit is not None:
+            await server.push("221 Bye")
+            self.after_quit()
+        return "221 Bye"
 
     async def handle_RCPT(  # noqa: N802 - the interface
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Any

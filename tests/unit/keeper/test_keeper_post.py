@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import threading
+import warnings
 from dataclasses import replace
 from email.message import EmailMessage
 
@@ -51,6 +54,20 @@ def test_several_mails_go_over_one_connection(post, mail):
 
     asyncio.run(both())
     assert (len(post.taken), post.logins) == (3, [USER])
+
+
+def test_a_server_that_keeps_its_side_open_after_quit_is_not_waited_for(post, mail):
+    """Under load one needs a moment for that; what is left open then ends with a warning, which is an error here."""
+    is_over = threading.Event()
+    post.after_quit = is_over.wait
+    try:
+        asyncio.run(_send(mail))
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            gc.collect()
+    finally:
+        is_over.set()
+    assert not [warning for warning in seen if warning.category is ResourceWarning]
 
 
 def test_a_mail_goes_over_tls_from_the_first_byte(post_files, mail):
