@@ -24,7 +24,7 @@ from gateway.supervisor.download import Validators, download, download_context, 
 from gateway.supervisor.earlier_deltas import bytes_to_keep, newest_of_each_kind
 from gateway.supervisor.fetch_limits import Memory, Threads
 from gateway.supervisor.fetch_plan import Plan
-from gateway.supervisor.lists import ListStore, check_successor
+from gateway.supervisor.lists import ListStore, NotBegunError, check_successor
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
 # Of what is left of a list's life, this much passes before the next request: two more are left for failures.
@@ -145,6 +145,9 @@ class Source:
             cause = error.cause if isinstance(error, GatewayError) else f"{self.shown}: {type(error).__name__}: {error}"
             self._failures += 1
             seconds = retry_seconds(self._failures, random.random())  # noqa: S311 - spreads load, guards nothing
+            if isinstance(error, NotBegunError):
+                left = error.begins.timestamp() - clock.unix_seconds()
+                seconds = min(seconds, max(left, MIN_INTERVAL_SECONDS))
             is_stored = await self._shared.threads.run(lambda: self._store.has(self.url))
             what_counts = "the last good list stays" if is_stored else "there is no list"
             _log.warning("%s; %s, next try in %.0f s", without_secrets(cause), what_counts, seconds)

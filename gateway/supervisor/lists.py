@@ -35,6 +35,14 @@ MAX_LISTS: Final = 500
 _PEM: Final = b"-----BEGIN X509 CRL-----"
 
 
+class NotBegunError(ConfigError):
+    """A list begins in the future: it is not wrong, but early."""
+
+    def __init__(self, shown: str, begins: datetime) -> None:
+        super().__init__(f"{shown}: the list begins in the future, {begins:%Y-%m-%d %H:%M:%S} UTC")
+        self.begins = begins
+
+
 @dataclass(frozen=True, slots=True)
 class ListStore:
     """Where fetched lists are kept. Processes only share the paths, so any may read while one writes."""
@@ -140,7 +148,7 @@ def check_successor(
     for entry in found:
         check_signer(entry, anchors)
         if entry.this_update > now:
-            raise ConfigError(f"{shown}: the list begins in the future, {entry.this_update:%Y-%m-%d %H:%M:%S} UTC")
+            raise NotBegunError(shown, entry.this_update)
         signer = _signer(entry, anchors)
         if signer is None and not url.startswith("https:"):
             raise ConfigError(

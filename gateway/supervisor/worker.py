@@ -32,7 +32,7 @@ from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.link import Link
 from gateway.supervisor.loop import WorkerLoop
 from gateway.supervisor.reload import Revision
-from gateway.supervisor.taking_up import TakingUp
+from gateway.supervisor.worker_updates import WorkerUpdates
 
 # Longer than any ordinary answer; a long poll is cut and made anew by its client.
 DRAIN_SECONDS: Final = 30.0
@@ -81,7 +81,7 @@ class Worker:
             self._service.publisher = Publisher(shared.publisher)
         self._stopping = asyncio.Event()
         self._master = Link(master, loop, self._obey, self._stopping.set)
-        self._taking_up = TakingUp(revision, self._service, loop, self._master.send)
+        self._updates = WorkerUpdates(revision, self._service, loop, self._master.send)
         self._started = clock.unix_seconds()
 
     async def run(self, listening: Listening) -> None:
@@ -131,11 +131,11 @@ class Worker:
     def _obey(self, message: Message) -> None:
         match message:
             case {"do": "reload"}:
-                self._taking_up.begin_reload(message)
+                self._updates.begin_reload(message)
             case {"do": "list"}:
-                self._taking_up.add_list(message)
+                self._updates.add_list(message)
             case {"do": "lists"}:
-                self._taking_up.finish_lists(message)
+                self._updates.finish_lists(message)
             case {"do": "ban", "bans": dict(bans)}:
                 self._service.bans = bans
             case {"do": "ping"}:

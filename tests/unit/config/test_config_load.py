@@ -12,6 +12,7 @@ from support.loaded import certificates_named, key_named
 from support.pki import crowd
 
 from gateway.config import availability
+from gateway.config import load as load_module
 from gateway.config.load import load, load_with_warnings
 from gateway.config.model import (
     AccessLog,
@@ -497,6 +498,13 @@ def test_files_that_are_no_configuration(write, text, message):
     with pytest.raises(ConfigErrors) as raised:
         load(write(text), now=NOW, environ={})
     assert str(raised.value.problems[0]).startswith(message)
+
+
+def test_the_largest_file_and_one_byte_more(write, monkeypatch):
+    monkeypatch.setattr(load_module, "MAX_SOURCE_BYTES", len(BASE))
+    load(write(BASE), now=NOW, environ={})
+    with pytest.raises(ConfigErrors, match=f"config.yaml:1:1: the file has more than {len(BASE):,} bytes; name the"):
+        load(write(BASE + "\n"), now=NOW, environ={})
 
 
 def test_a_missing_file_and_a_fifo_are_errors_and_do_not_wait(write):

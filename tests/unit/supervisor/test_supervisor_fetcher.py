@@ -213,6 +213,18 @@ def test_an_older_list_never_takes_the_place_of_a_newer(web, store, caplog):
     assert store.read(source.url) == new
 
 
+def test_a_list_that_begins_later_is_asked_for_again_when_it_begins(web, store, caplog):
+    source = Source(web.url("/a"), [ROOT.certificate], store, Shared())
+    now = datetime.now(UTC)
+    web.answers["/a"] = Page(ROOT.crl(number=6, last_update=now + HOUR / 6, next_update=now + HOUR))
+    assert refresh(source) <= module.FIRST_RETRY_SECONDS
+    seconds = refresh(source, times=9)  # as a failure it would wait for a quarter of an hour
+    assert 500 < seconds <= 600
+    assert "the list begins in the future" in caplog.text
+    web.answers["/a"] = Page(ROOT.crl(number=6, last_update=now + HOUR / 360, next_update=now + HOUR))
+    assert refresh(source) == module.MIN_INTERVAL_SECONDS  # a server's clock may always be ahead
+
+
 def test_an_earlier_delta_list_stays_stored_and_is_not_what_the_next_request_waits_for(web, store, caplog):
     caplog.set_level(logging.INFO)
     now = datetime.now(UTC)

@@ -50,7 +50,7 @@ class _Delivery:
     data: dict[str, tuple[bytes, ...]]
 
 
-class TakingUp:
+class WorkerUpdates:
     """Obeys the master in what the service serves by."""
 
     def __init__(
