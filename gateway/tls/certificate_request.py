@@ -28,6 +28,11 @@ MAX_RSA_EXPONENT_BITS: Final = 64
 # 0.7 ms. DSA certificates are refused with a page.
 MAX_DSA_BITS: Final = 3072
 
+# CAs above the client's certificate that OpenSSL looks at besides its issuer. It would check the signature of each that
+# the client sends, with keys of the client's choice: ten of 3072 bits with such an exponent take 50 ms. OpenSSL's verdict
+# doesn't count, so that would be for nothing.
+MAX_ISSUERS: Final = 0
+
 # In TLS 1.2 the groups for the key exchange also say which curves a certificate may be on (RFC 8422 section 5.1.1). By
 # the time that the certificate comes the key exchange is decided.
 _CURVES: Final = b"P-256:P-384:P-521"
@@ -47,6 +52,7 @@ def ask(context: SSL.Context, anchors: Sequence[x509.Certificate], *, is_tls_1_2
     for anchor in named_in_request(anchors):
         context.add_client_ca(anchor)
     callback = _on_certificate_in_tls_1_2 if is_tls_1_2 else _on_certificate
+    context.set_verify_depth(MAX_ISSUERS)
     _lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, callback)
 
 

@@ -783,6 +783,28 @@ def test_a_client_is_told_once_of_a_ca_that_was_renewed(site, tmp_path, version)
 # keys whose proof would cost more to check than a handshake
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_of_ten_sent_cas_openssl_checks_the_signature_of_one_at_the_most(site, version, monkeypatch):
+    """Its own verdict doesn't count, and their keys are the client's choice."""
+    depths = []
+    kind = "_on_certificate_in_tls_1_2" if version == SSL.TLS1_2_VERSION else "_on_certificate"
+    lib, ffi, real = certificate_request._lib, certificate_request._ffi, certificate_request._on_certificate
+
+    @ffi.callback("int (*)(int, X509_STORE_CTX *)", error=0)
+    def note(is_good, store):
+        depths.append(lib.X509_STORE_CTX_get_error_depth(store))
+        return real(is_good, store)
+
+    monkeypatch.setattr(certificate_request, kind, note)
+    ca = MIDDLE
+    for number in range(MAX_CHAIN_CERTIFICATES - 1):
+        ca = ca.issue_ca(f"CN={number}", not_before=OLD, not_after=FAR)
+    gate = Gate(site)
+    served = gate.serve(start(context(ca.issue(not_before=OLD, not_after=FAR), version)))
+    assert set(depths) == {0, 1}
+    assert gate.judge(served).is_trusted
+
+
 def holder_of(key):
     return ROOT.issue("CN=unusual", not_before=OLD, not_after=FAR, key=key)
 
