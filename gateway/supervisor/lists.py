@@ -25,8 +25,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
 from gateway.redaction import without_secrets
+from gateway.regular_files import read_regular
 from gateway.tls.trust import KnownLists, check_signer, is_url
 from gateway.x509.fields import subject_of
+from gateway.x509.loading import MAX_FILE_BYTES
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
@@ -77,7 +79,7 @@ class ListStore:
         """The last good list of `url`; None where there is none."""
         for path in self.files(url):
             with contextlib.suppress(OSError):
-                return path.read_bytes()
+                return read_regular(path, MAX_FILE_BYTES)
         return None
 
     def write(self, url: str, data: bytes) -> str | None:

@@ -31,7 +31,6 @@ from gateway.x509.unreadable import UNREADABLE
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 # RFC 7292 section 4: a SEQUENCE, of any length, that begins with the INTEGER 3.
 _PKCS12: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
-_CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 _DER_SEQUENCE: Final = b"\x30"  # every certificate, list and PKCS#12 file in DER begins with it
 
 
@@ -150,9 +149,8 @@ def load_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, .
 def parse_revocation_lists(data: bytes, place: str) -> tuple[x509.CertificateRevocationList, ...]:
     """As `load_revocation_lists`, from what stands in `place`. Raises `ConfigError`."""
     with _mapped(place, "no readable revocation list"), tolerated_serials():
-        if b"-----BEGIN" in data and (count := pem.list_blocks(data)):
-            blocks = zip(range(count), _CRL_BLOCK.findall(data), strict=True)  # another number is a ValueError
-            return tuple(_parse_list(x509.load_pem_x509_crl, block) for _, block in blocks)
+        if texts := pem.list_texts(data):
+            return tuple(_parse_list(x509.load_pem_x509_crl, text) for text in texts)
         return (_parse_list(x509.load_der_x509_crl, data),)
 
 

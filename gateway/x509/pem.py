@@ -11,6 +11,8 @@ from typing import Final
 
 CERTIFICATE_LABELS: Final = (b"CERTIFICATE", b"X509 CERTIFICATE")  # those that `cryptography` loads
 LIST_LABELS: Final = (b"X509 CRL",)
+_LIST_BEGIN: Final = b"-----BEGIN X509 CRL-----"
+_LIST_END: Final = b"-----END X509 CRL-----"
 _MARKER: Final = re.compile(rb"-----(BEGIN|END) ([^-]+)-----")
 # Enough of a header or footer to know it by, wherever it stands in the line.
 _PART_OF_MARKER: Final = re.compile(rb"-----(?:BEGIN|END)|^-----(?:B|BE|BEG|BEGI|E|EN)$|^-{0,4}[A-Z0-9 ]+-----$")
@@ -49,6 +51,13 @@ def list_blocks(data: bytes) -> int:
         elif b"CRL" in label.upper():
             raise PemError(line, f"a {_text(label)} block, which is not read", "put it there as X509 CRL")
     return count
+
+
+def list_texts(data: bytes) -> list[bytes]:
+    """The text of each revocation list; none where the data isn't PEM. Raises `PemError`, or another `ValueError`."""
+    count = list_blocks(data) if b"-----BEGIN" in data else 0
+    parts = zip(range(count), data.split(_LIST_BEGIN)[1:], strict=True)  # another number is a ValueError
+    return [_LIST_BEGIN + part.partition(_LIST_END)[0] + _LIST_END for _, part in parts]
 
 
 def _remedy(label: bytes, name: str) -> str:

@@ -27,8 +27,6 @@ from gateway.x509.unreadable import UNREADABLE
 
 # Fraction of a list's life after which a missing successor is worth a warning.
 WARN_AFTER_LIFE_FRACTION: Final = 0.8
-_PEM: Final = b"-----BEGIN X509 CRL-----"
-_PEM_END: Final = b"-----END X509 CRL-----"
 # Critical extensions whose meaning is "this is a complete list" anyway. RFC 5280 section 5.2.
 _HARMLESS: Final = (x509.IssuerAlternativeName, x509.FreshestCRL)
 _WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
@@ -87,18 +85,12 @@ class RevocationList:
 def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
     """Every list in PEM text, or one in DER. Raises `ConfigError` for one that can't be used."""
     try:
-        crls = [x509.load_pem_x509_crl(block) for block in _pem_blocks(data)] or [x509.load_der_x509_crl(data)]
+        crls = [x509.load_pem_x509_crl(block) for block in pem.list_texts(data)] or [x509.load_der_x509_crl(data)]
         return tuple(_revocation_list(crl, source) for crl in crls)
     except pem.PemError as error:
         raise ConfigError(f"{source}: {error.cause}", error.remedy) from error
     except UNREADABLE as error:
         raise ConfigError(f"{source}: not a readable revocation list ({error})", "use PEM or DER CRLs") from error
-
-
-def _pem_blocks(data: bytes) -> list[bytes]:
-    count = pem.list_blocks(data) if b"-----BEGIN" in data else 0
-    parts = zip(range(count), data.split(_PEM)[1:], strict=True)  # another number is a ValueError
-    return [_PEM + part.partition(_PEM_END)[0] + _PEM_END for _, part in parts]
 
 
 def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:

@@ -183,6 +183,14 @@ def test_when_nothing_can_be_written_the_old_stays_and_the_cause_is_told(store, 
     assert list((tmp_path / "fallback").iterdir()) == []
 
 
+def test_a_fifo_in_the_way_is_not_waited_for(store):
+    store.write(HTTP, b"one")
+    (path,) = store.folder.iterdir()
+    path.unlink()
+    os.mkfifo(path)
+    assert store.read(HTTP) is None
+
+
 def test_a_link_in_the_way_is_not_followed(store, tmp_path):
     store.write(HTTP, b"one")
     (path,) = store.folder.iterdir()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from support.dialogue import Files
-from support.loaded import certificate_file, key_file
+from support.loaded import certificate_file
 from support.pki import NOW
 
 from gateway.config.load import load_with_warnings
@@ -103,14 +103,3 @@ def test_no_key_and_no_password_shows_in_a_representation(files):
     assert "own.key" in text
     for word in ("PrivateKey", "Certificate(subject"):
         assert word not in text
-
-
-def test_files_of_one_name_are_equal_and_read_once_for_each_password(files, tmp_path):
-    path = tmp_path / "locked.key"
-    path.write_bytes(files.ca.key_pem("secret"))
-    made = reader.FileReader()
-    first = made.key(path, "secret", may_be_encrypted=True)
-    assert made.key(path, "secret", may_be_encrypted=True) is first
-    with pytest.raises(Exception, match="is encrypted"):
-        made.key(path, None, may_be_encrypted=True)
-    assert first == key_file(path, "secret")

@@ -110,6 +110,13 @@ def test_lists_in_pem_der_and_several_in_a_file(folder):
     assert counts == [1, 1, 2]
 
 
+def test_what_cannot_be_opened_is_an_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    for path, cause in ((tmp_path / "missing", "does not exist"), (tmp_path / "file" / "x", "Not a directory")):
+        with pytest.raises(ConfigError, match=cause):
+            read_file(path)
+
+
 def test_nothing_but_a_regular_file_is_read(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").write_bytes(ROOT.pem)
