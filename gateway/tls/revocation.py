@@ -38,6 +38,9 @@ from gateway.x509.unreadable import UNREADABLE
 
 CrlPolicy = Literal["require", "if_present"]
 
+# Of the answers for several keys of a CA: one key revokes even where another one's lists don't name the certificate.
+_BEST_FIRST: Final = (Status.REVOKED, Status.GOOD, Status.UNKNOWN)
+
 # CAs whose list has been looked up; above it the memory is started anew. Only CAs under a site's anchors get here.
 MAX_REMEMBERED_CAS: Final = 256
 # Lists that a refusal tells of; it becomes one field of the access log.
@@ -98,11 +101,9 @@ class Revocation:
             issuers = above[: len(keys) + 1]
             for signer, issuer in _list_signers(name, keys, issuers, known, now):
                 answers.append(self._status_by(signer, issuer, certificate, now))
-        for status in (Status.REVOKED, Status.GOOD):
-            for answer in answers:
-                if answer.status is status:
-                    return answer
-        return answers[0]
+        best = min(answers, key=lambda answer: _BEST_FIRST.index(answer.status))
+        # A list of any of the keys may begin and name the certificate.
+        return replace(best, until=min((answer.until for answer in answers if answer.until is not None), default=None))
 
     def _has_lists_of_other_keys(self, name: FoldedName, keys: Sequence[x509.Certificate]) -> bool:
         groups = [group for ca in keys for group in self.of_ca(ca)]

@@ -1,5 +1,7 @@
 """Whose lists count: a CA with two keys, one that may not sign lists, one whose name is spelled in two ways."""
 
+from datetime import timedelta
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -63,6 +65,19 @@ def test_a_list_by_either_key_of_a_ca_counts(rollover):
             is Reason.CERTIFICATE_REVOKED
         )
         assert reason(alice, root, root.crl(), old.crl([1]), signer.crl([2], number=2)) is None
+
+
+def test_a_list_of_the_other_key_that_begins_later_ends_what_is_remembered(rollover):
+    root, old, new = rollover
+    alice = new.issue()
+    later = NOW + timedelta(hours=1)
+    for signer in (old, new):
+        crls = root.crl(), old.crl(), new.crl(), signer.crl([alice.certificate], number=9, last_update=later)
+        lists = [entry for crl in crls for entry in parse_lists(crl, "a.crl")]
+        trust = make_trust([root.certificate], lists, "require")
+        above = new.certificate, old.certificate, root.certificate
+        assert trust.revocation.status_on_path(alice.certificate, above, NOW).until == later
+        assert judge(alice.certificate, alice.chain, trust, later).reason is Reason.CERTIFICATE_REVOKED
 
 
 def test_one_key_revokes_even_where_the_other_says_nothing(rollover):
