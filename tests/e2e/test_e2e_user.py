@@ -23,6 +23,7 @@ import gateway as package
 
 USER, GROUP = 54321, 54322  # no system has these; the gateway needs no entry in /etc/passwd for them
 LOW_PORTS = range(600, 1024)
+SECRET = b"of another service"
 ROOT_WARNING = "the gateway runs as root"
 
 
@@ -41,6 +42,7 @@ def _python():
     program, variables = reachable_python(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", program)
+        patch.setenv("UNRELATED", SECRET.decode())
         patch.setenv("GATEWAY_DUMPABLE", "0")  # as it is in service
         for name, value in variables.items():
             patch.setenv(name, value)
@@ -125,6 +127,7 @@ def test_no_process_keeps_a_right_of_root(gateway, home):
         assert rights["Gid"] == " ".join([str(GROUP)] * 4)
         assert rights["Groups"] == str(GROUP)
         assert {rights[name] for name in ("CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+        assert (SECRET in Path(f"/proc/{pid}/environ").read_bytes()) == (pid == master)
     assert ask(gateway.port, "/webmail").status == 200
     assert ROOT_WARNING not in gateway.errors
     found = gateway.log.path.stat()
