@@ -29,8 +29,8 @@ MAX_RSA_EXPONENT_BITS: Final = 64
 MAX_DSA_BITS: Final = 3072
 
 # CAs above the client's certificate that OpenSSL looks at besides its issuer. It would check the signature of each that
-# the client sends, with keys of the client's choice: ten of 3072 bits with such an exponent take 50 ms. OpenSSL's verdict
-# doesn't count, so that would be for nothing.
+# the client sends, with keys of the client's choice: ten of 3072 bits with such an exponent take 50 ms. That would be
+# for nothing, as OpenSSL's verdict doesn't count.
 MAX_ISSUERS: Final = 0
 
 # In TLS 1.2 the groups for the key exchange also say which curves a certificate may be on (RFC 8422 section 5.1.1). By
