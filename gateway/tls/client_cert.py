@@ -266,9 +266,9 @@ def _revocation(
 
 
 def _known(trust: Trust, chain_der: Sequence[bytes]) -> Iterator[x509.Certificate]:
-    """Where the certificate of a key that signs a CA's lists may be, apart from the path."""
+    """Where the certificate of a key that signs a CA's lists may be, apart from the path. Long ones aren't read."""
     yield from trust.anchors
-    for der in chain_der[:MAX_CHAIN_CERTIFICATES]:
+    for der in filter(is_quickly_read, chain_der[:MAX_CHAIN_CERTIFICATES]):
         with suppress(IdentityError):
             yield load_certificate(der)
 

@@ -120,3 +120,9 @@ def test_a_certificate_whose_name_cannot_be_read_signs_nothing():
     broken = key.der.replace(b"\x0c\x06Middle", b"\x03\x06Middle")
     judgement = judge(ALICE.certificate, [*ALICE.chain_der, broken], trust, NOW)
     assert judgement.reason is UNKNOWN
+
+
+def test_a_certificate_that_is_work_to_read_signs_nothing():
+    names = x509.SubjectAlternativeName([x509.DNSName(f"{number}.example.com") for number in range(1000)])
+    key = signer(ROOT, FOR_LISTS, (names, False))
+    assert reason(ROOT.crl(), key.crl(), known=[key]) is UNKNOWN
