@@ -181,7 +181,8 @@ def chain() -> tuple[Ca, Ca, Leaf]:
     return root, middle, leaf
 
 
-def lists(root: Ca, middle: Ca) -> tuple[bytes, bytes]:
+def lists(root: Ca, middle: Ca) -> tuple[bytes, bytes, bytes]:
+    """Of the root, of the intermediate with everything in it, and what has changed in that one."""
     more = [
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(KEYS[MIDDLE].public_key()), False),
         (x509.IssuerAlternativeName([x509.RFC822Name("ca@example.com")]), False),
@@ -194,15 +195,24 @@ def lists(root: Ca, middle: Ca) -> tuple[bytes, bytes]:
         ),
     ]
     entries = [5, 6, 7]
+    delta = (x509.DeltaCRLIndicator(1), True)
+    reason = x509.ReasonFlags.key_compromise
+    made = (
+        build_crl(root, entries),
+        build_crl(middle, entries, extensions=more, reason=reason),
+        build_crl(middle, [8], number=2, extensions=[*more, delta], reason=x509.ReasonFlags.remove_from_crl),
+    )
+    root_list, middle_list, changes = (crl.public_bytes(Encoding.DER) for crl in made)
     return (
-        build_crl(root, entries).public_bytes(Encoding.DER),
-        build_crl(middle, entries, extensions=more, reason=x509.ReasonFlags.key_compromise).public_bytes(Encoding.DER),
+        signed_again(root_list, KEYS[ROOT]),
+        signed_again(middle_list, KEYS[MIDDLE]),
+        signed_again(changes, KEYS[MIDDLE]),
     )
 
 
 CHAIN = chain()
 DERS = [signed_again(each.der, key) for each, key in zip(CHAIN, (KEYS[ROOT], KEYS[ROOT], KEYS[MIDDLE]), strict=True)]
-LISTS = [signed_again(der, key) for der, key in zip(lists(*CHAIN[:2]), KEYS, strict=False)]
+*LISTS, DELTA = lists(*CHAIN[:2])
 CERTIFICATES = originals("x509", "x509/custom", "x509/ed25519", "x509/ed448")
 STRANGERS = [x509.load_der_x509_certificate(der) for der in DERS]
 
@@ -307,14 +317,22 @@ def test_revocation_lists(seed):
     mutator = Mutator(seed)
     vectors = originals("x509/custom")
     given = [der for der in vectors if is_list(der)]
+    whole = [entry for der in LISTS for entry in parse_lists(der, "a.crl")]
     for _ in range(ROUNDS):
-        which = mutator.choose((ROOT, MIDDLE, MIDDLE, None))
-        der = mutate(mutator, mutator.choose(given)) if which is None else mutate(mutator, LISTS[which], KEYS[which])
+        der, key = mutator.choose(
+            (
+                (LISTS[ROOT], KEYS[ROOT]),
+                (LISTS[MIDDLE], KEYS[MIDDLE]),
+                (DELTA, KEYS[MIDDLE]),
+                (mutator.choose(given), None),
+            )
+        )
+        der = mutate(mutator, der, key)
         data = mutator.choose((der, pem(der, "X509 CRL")))
         stored = mutator.choose((None, LISTS[MIDDLE], data))
         known(ConfigError, check_successor, "http://a/", data, stored, STRANGERS[:2], NOW)
         found = known(ConfigError, parse_lists, data, "a.crl") or ()
-        trust = make_trust(STRANGERS[:2], found, mutator.choose(("require", "if_present")))
+        trust = make_trust(STRANGERS[:2], (*found, *whole), mutator.choose(("require", "if_present")))
         trust.warnings(NOW)
         assert examine(DERS[LEAF], (), trust, NOW).judgement.detail
 
