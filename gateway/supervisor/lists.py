@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
@@ -28,6 +27,7 @@ from gateway.redaction import without_secrets
 from gateway.regular_files import read_regular
 from gateway.tls.trust import KnownLists, check_signer, is_url
 from gateway.x509.fields import subject_of
+from gateway.x509.keys import spki
 from gateway.x509.loading import MAX_FILE_BYTES
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
@@ -222,5 +222,5 @@ def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes
     """Who made the list, told by the key; None where it was none of the anchors."""
     for anchor in anchors:
         if folded(subject_of(anchor)) == folded(entry.issuer) and entry.is_signed_by(anchor):
-            return anchor.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return spki(anchor.public_key())
     return None

@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from gateway.errors import ConfigError
 from gateway.x509 import pem
@@ -23,13 +22,13 @@ from gateway.x509.fields import extensions_of, issuer_of
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.scopes import WHOLE, Scope, scope_of
+from gateway.x509.strength import weakness_of_digest
 from gateway.x509.unreadable import UNREADABLE
 
 # Fraction of a list's life after which a missing successor is worth a warning.
 WARN_AFTER_LIFE_FRACTION: Final = 0.8
 # Critical extensions whose meaning is "this is a complete list" anyway. RFC 5280 section 5.2.
 _HARMLESS: Final = (x509.IssuerAlternativeName, x509.FreshestCRL)
-_WEAK_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +120,7 @@ def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
                 f"{source}: the list has the critical extension {extension.oid.dotted_string}, which is not known",
                 "publish a list without it",
             )
-    if isinstance(crl.signature_hash_algorithm, _WEAK_DIGESTS):
+    if weakness_of_digest(crl.signature_hash_algorithm) is not None:
         raise ConfigError(f"{source}: the list is signed with a digest that can be forged", "sign it with SHA-256")
     if crl.next_update_utc is None:
         raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
