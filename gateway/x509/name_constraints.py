@@ -33,7 +33,7 @@ def check_names(identity: Identity, constraints: Constraints) -> str | None:
         permitted = _mail_trees(constraint.permitted_subtrees)
         excluded = _mail_trees(constraint.excluded_subtrees)
         for name in _users(identity) if permitted or excluded else ():
-            if "@" not in name or (permitted and not _is_in(name, permitted)) or _is_in(name, excluded):
+            if "@" not in name or (permitted and not all(_are_in(name, permitted))) or any(_are_in(name, excluded)):
                 return f"the CA {subject_of(ca).rfc4514_string()!r} may not issue for the user {name!r}"
     return None
 
@@ -58,9 +58,13 @@ def _mail_trees(subtrees: Iterable[x509.GeneralName] | None) -> list[str]:
     return [name.value.lower() for name in subtrees or () if isinstance(name, x509.RFC822Name)]
 
 
-def _is_in(user: str, trees: Iterable[str]) -> bool:
+def _are_in(user: str, trees: Sequence[str]) -> Iterator[bool]:
+    """For each way to read the name without regard to case: a login with `s` belongs to a name with U+017F as well."""
+    return (_is_in(name, trees) for name in (user.lower(), user.casefold()))
+
+
+def _is_in(name: str, trees: Iterable[str]) -> bool:
     """One mailbox, one host, or with a leading dot every host below it (RFC 5280 section 4.2.1.10)."""
-    name = user.lower()
     domain = name.rpartition("@")[2]
     return any(
         name == tree if "@" in tree else domain.endswith(tree) if tree.startswith(".") else domain == tree

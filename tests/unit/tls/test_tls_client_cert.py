@@ -472,6 +472,21 @@ def test_a_user_without_a_domain_is_not_shown_to_be_outside_an_excluded_one():
     assert verdict(middle.issue("CN=x", upn_name="alice")).reason is Reason.CERTIFICATE_UNTRUSTED
 
 
+@pytest.mark.parametrize("name", ["bob@\u017fales.example", "bo\u017f@sales.example", "bob@SALE\u017f.example"])
+@pytest.mark.parametrize("trees", [("sales.example",), (".example",), ("bob@sales.example", "bos@sales.example")])
+def test_an_excluded_name_is_known_in_every_spelling_that_names_a_login(name, trees):
+    # U+017F is an s to whoever compares without regard to case, as `policy.binding` does.
+    middle = ROOT.issue_ca(extensions=[*ca_extensions(), mails(*trees, excluded=True)])
+    for leaf in (middle.issue(f"CN={name}"), middle.issue("CN=x", upn_name=name)):
+        assert verdict(leaf).reason is Reason.CERTIFICATE_UNTRUSTED
+
+
+def test_a_permitted_name_has_to_be_in_the_domain_by_every_reading():
+    middle = ROOT.issue_ca(extensions=[*ca_extensions(), mails("strasse.example")])
+    assert verdict(middle.issue("CN=bob@STRASSE.example")).is_trusted
+    assert verdict(middle.issue("CN=bob@stra\u00dfe.example")).reason is Reason.CERTIFICATE_UNTRUSTED
+
+
 @pytest.mark.parametrize(
     ("subject", "options", "is_trusted"),
     [
