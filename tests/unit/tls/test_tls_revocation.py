@@ -190,17 +190,18 @@ def test_harmless_extensions_are_fine():
     assert verdict(ALICE, ROOT.crl(extensions=[(key_id, True), (odd, False)])).is_trusted
 
 
-def test_a_list_without_an_end_or_with_a_weak_digest_is_refused(tmp_path):
+@pytest.mark.parametrize("digest", ["sha1", "sha224"])
+def test_a_list_without_an_end_or_with_a_weak_digest_is_refused(tmp_path, digest):
     openssl_root(tmp_path)
     (tmp_path / "index.txt").touch()
-    (tmp_path / "ca.cnf").write_text("[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ndefault_md=sha1\n")
+    (tmp_path / "ca.cnf").write_text(f"[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ndefault_md={digest}\n")
     openssl(
         *("ca", "-config", "ca.cnf", "-keyfile", "rootCA.key", "-cert", "rootCA.pem", "-gencrl"),
         *("-crldays", "30", "-out", "ca.crl"),
         cwd=tmp_path,
     )
     with pytest.raises(ConfigError, match="a digest that can be forged"):
-        parse_lists((tmp_path / "ca.crl").read_bytes(), "sha1.crl")
+        parse_lists((tmp_path / "ca.crl").read_bytes(), "weak.crl")
     der = build_crl(ROOT, [], number=None).public_bytes(Encoding.DER)
     # thisUpdate and nextUpdate are two UTCTimes of 15 bytes; without the second, three lengths shrink.
     end = der.index(b"\x17\x0d", der.index(b"\x17\x0d") + 1)
