@@ -11,7 +11,8 @@ Keeps true:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +25,12 @@ from gateway.errors import ConfigError
 from gateway.proxy.snapshot import Snapshot
 from gateway.redaction import without_secrets
 from gateway.stamps import Stamp, stamp_of
-from gateway.supervisor.lists import ListStore
+from gateway.supervisor.lists import ListStore, signer_or_claim
 from gateway.tls.trust import KnownLists, anchors_in, check_signers, is_url
 from gateway.x509.fields import subject_of
 from gateway.x509.loading import read_file
-from gateway.x509.name_matching import FoldedName, folded
+from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
-from gateway.x509.scopes import Scope
 
 # A file that changes between all looks is taken as it is at this one: nobody can put off a revocation by touching it.
 MAX_LOOKS: Final = 5
@@ -248,14 +248,16 @@ class ListState:
 
 def _counts_at_once(part: ListPart, before: ListPart | None, sites: SiteAnchors) -> bool:
     """True where an anchor signed each list, and no list that was there is missing: then it is no half of a bundle."""
-    anchors = {folded(subject_of(anchor)) for each in sites for anchor in each}
+    anchors = [anchor for each in sites for anchor in each]
+    names = {folded(subject_of(anchor)) for anchor in anchors}
     # The signature of a list that names an anchor is checked already.
-    is_signed = all(folded(entry.issuer) in anchors for entry in part.lists)
-    return is_signed and (before is None or _covered(part) >= _covered(before))
+    is_signed = all(folded(entry.issuer) in names for entry in part.lists)
+    return is_signed and (before is None or _covered(part, anchors) >= _covered(before, anchors))
 
 
-def _covered(part: ListPart) -> set[tuple[FoldedName, Scope, str]]:
-    return {(folded(entry.issuer), entry.scope, entry.kind) for entry in part.lists}
+def _covered(part: ListPart, anchors: Sequence[x509.Certificate]) -> Counter[Hashable]:
+    """How many lists of each key, scope and kind: CAs of one name have one each, and so may delta lists."""
+    return Counter((signer_or_claim(entry, anchors), entry.scope, entry.kind) for entry in part.lists)
 
 
 def _followed(parts: tuple[ListPart, ...], part: ListPart, now: datetime) -> tuple[ListPart, ...]:

@@ -147,6 +147,20 @@ def test_half_of_a_bundle_does_not_take_the_other_half_away(house):
     assert house.numbers() == [3, 6]
 
 
+def test_half_of_a_bundle_of_two_cas_of_one_name_takes_nothing_away(house, files):
+    old, new = make_ca(), make_ca()  # a CA that began anew: each key's list covers those whom it signed
+    house.write_anchors(old, new)
+    house.path.write_bytes(a_list(old, 2) + a_list(new, 5))
+    house.begin(files)
+    newer = a_list(old, 3)
+    house.path.write_bytes(newer)
+    house.look()
+    assert house.numbers() == [2, 5]
+    house.path.write_bytes(newer + a_list(new, 6))
+    house.look()
+    assert house.numbers() == [3, 6]
+
+
 def test_a_list_that_is_missing_from_its_bundle_for_good_is_gone(house):
     house.path.write_bytes(a_list(house.ca, 2) + a_list(house.other, 5))
     house.settle()
