@@ -101,6 +101,8 @@ class Revocation:
             issuers = above[: len(keys) + 1]
             for signer, issuer in _list_signers(name, keys, issuers, known, now):
                 answers.append(self._status_by(signer, issuer, certificate, now))
+        if len(answers) == 1:
+            return answers[0]
         best = min(answers, key=lambda answer: _BEST_FIRST.index(answer.status))
         # A list of any of the keys may begin and name the certificate.
         return replace(best, until=min((answer.until for answer in answers if answer.until is not None), default=None))

@@ -81,6 +81,8 @@ class ScopedLists:
     def at(self, now: datetime) -> Standing:
         """What counts at `now`, outdated or not."""
         complete = next((entry for entry in self.complete if entry.this_update <= now), None)
+        if complete is not None and not self.deltas and len(self.complete) == 1:  # nearly always
+            return Standing(complete, None, (), now, (complete.next_update,) if complete.next_update >= now else ())
         number = -1 if complete is None else complete.number
         newer = [entry for entry in self.deltas if entry.this_update <= now and entry.number > number]
         index = next((index for index, entry in enumerate(newer) if _changes(entry, number)), len(newer))
