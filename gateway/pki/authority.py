@@ -142,6 +142,10 @@ def create_with_root(desk: Desk, plan: Plan, secrets: Secrets, now: datetime, ro
     _validity(plan.days, now, None)
     root_name = check_authority_name(f"{plan.name}{ROOT_SUFFIX}")
     free_place(desk, plan.name)
+    with desk.registry.reading() as connection:
+        if authorities.find(connection, root_name) is not None:  # also after a run that was killed half-way
+            remedy = f"Give --parent {root_name} to make '{plan.name}' below it, or choose another name."
+            raise OperationError(f"there is an authority '{root_name}' already", remedy)
     pkcs8.check_passphrase(secrets.own)
     root_plan = replace(
         plan,

@@ -160,6 +160,14 @@ def test_a_name_that_is_taken_makes_no_root(desk):
     assert not desk.file("corp-root", "key").exists()
 
 
+def test_a_root_that_a_killed_run_left_is_used_as_the_remedy_says(desk):
+    root = make_authority(desk, "corp-root", domain="example.com")
+    with pytest.raises(OperationError, match="there is an authority 'corp-root' already") as refused:
+        authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
+    assert "--parent corp-root" in refused.value.remedy
+    assert authority.create(desk, PAIR, PASSPHRASE, NOW, root).record.parent == "corp-root"
+
+
 def test_a_root_lives_as_long_as_what_it_signs(desk):
     corp, root = authority.create_with_root(
         desk, replace(PAIR, days=5000, common_name="Example"), SECRETS, NOW, authority.Urls()
