@@ -23,6 +23,7 @@ from gateway.pki.names import check_authority_name, check_domain, check_http_url
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import AuthorityRecord, ListEntry, Purpose
 from gateway.pki.words import KeyKind, Signs
+from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.keys import fits
 from gateway.x509.loading import certificate_in
 
@@ -269,14 +270,14 @@ def _check_depth(parent: Authority) -> None:
         allowed = _path_length(above)
         if allowed is not None and allowed < below:
             raise UsageError(
-                f"{above.subject.rfc4514_string()} may have {allowed or 'no'} authorities below it in a row",
+                f"{subject_of(above).rfc4514_string()} may have {allowed or 'no'} authorities below it in a row",
                 "Give a --parent further up, such as the root.",
             )
 
 
 def _path_length(certificate: x509.Certificate) -> int | None:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.path_length
     except x509.ExtensionNotFound:  # a root of X.509v1
         return None
 

@@ -158,7 +158,7 @@ def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocati
     try:
         crl, *others = parse_revocation_lists(data, "the file of the revocation list")
         is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-        extensions = [*crl.extensions, *(extension for entry in crl for extension in entry.extensions)]
+        extensions = [*extensions_of(crl), *(extension for entry in crl for extension in entry.extensions)]
     except ConfigError as error:
         raise UsageError(error.cause, error.remedy) from error
     except UNREADABLE as error:
@@ -179,7 +179,7 @@ def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocati
 
 def _number(crl: x509.CertificateRevocationList) -> int:
     try:
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        number = extensions_of(crl).get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
         return 0
     if not 0 <= number <= MAX_CRL_NUMBER:

@@ -26,6 +26,7 @@ from gateway.pki.names import check_email, check_text, name_key
 from gateway.pki.registry import audit, authorities, certificates, claims
 from gateway.pki.registry.records import CertificateRecord, Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
+from gateway.x509.fields import subject_of
 from gateway.x509.serials import serial_text
 
 DEFAULT_DAYS: Final = 397
@@ -113,8 +114,8 @@ def check_not_revoked(desk: Desk, authority: Authority) -> None:
             serial = serial_text(below.serial_number)
             if any(authorities.foreign_entry(connection, id_, serial) for id_ in found.all()):
                 raise UsageError(
-                    f"the authority {below.subject.rfc4514_string()} is on the list of "
-                    f"{above.subject.rfc4514_string()}: it was revoked or is held",
+                    f"the authority {subject_of(below).rfc4514_string()} is on the list of "
+                    f"{subject_of(above).rfc4514_string()}: it was revoked or is held",
                     "Use another authority, or make a new one with 'gateway ca init'.",
                 )
 

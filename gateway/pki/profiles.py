@@ -18,6 +18,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, Object
 from gateway.pki import uses
 from gateway.pki.keys import PrivateKey, PublicKey, signature_hash
 from gateway.pki.registry.records import AuthorityRecord, Purpose
+from gateway.x509.fields import extensions_of
 
 UPN_OID: Final = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 # A clock of a phone or server that is a little slow must not take a fresh certificate or list for one of the future.
@@ -141,7 +142,7 @@ def key_usage(purpose: Purpose, key: PublicKey) -> x509.KeyUsage:
 def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """The issuer's own key identifier; derived from its key where its certificate has none."""
     try:
-        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        own = extensions_of(issuer).get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)

@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from gateway.errors import UsageError
 from gateway.pki.registry.records import Purpose
 from gateway.pki.words import Signs
+from gateway.x509.fields import extensions_of, subject_of
 
 OF_PURPOSE: Final = MappingProxyType(
     {
@@ -60,14 +61,14 @@ def check(path: Iterable[x509.Certificate], purpose: Purpose, parent: str | None
             word = Signs.SERVERS if purpose is Purpose.SERVER else Signs.PEOPLE
             below = "" if parent is None else f" --parent {parent}"
             raise UsageError(
-                f"{authority.subject.rfc4514_string()} may sign for {described(authority)} only",
+                f"{subject_of(authority).rfc4514_string()} may sign for {described(authority)} only",
                 f"Make an authority for {word}: 'gateway ca init {word}{below} --signs {word}'.",
             )
 
 
 def _limit_of(authority: x509.Certificate) -> set[ObjectIdentifier] | None:
     try:
-        found = set(authority.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        found = set(extensions_of(authority).get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         return None
     return None if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in found else found

@@ -567,11 +567,14 @@ def test_an_authority_whose_name_cannot_be_written_is_not_taken_in(desk):
 
 
 def test_an_authority_below_one_with_such_a_name_is_taken_in(desk):
-    old = Ca.make(teletex.name())
-    middle = old.issue_ca("CN=Middle")
+    """Also where certificates name their issuer once more, as with `authorityKeyIdentifier=keyid,issuer:always`."""
+    identifier = (x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(teletex.name())], 1), False)
+    old = Ca.make(teletex.name(), serial=1, extensions=[*ca_extensions(), identifier])
+    middle = old.issue_ca("CN=Middle", extensions=[*ca_extensions(), identifier])
     below = teletex.latin1_leaf(middle, old.key)
     taken = _take(desk, _pem(below, teletex.latin1_leaf(old, old.key)), middle)
     assert [subject_of(issuer).rfc4514_string() for issuer in taken.chain] == ["O=Börse AG"]
+    assert issue_to(desk, taken).certificate.issuer.rfc4514_string() == "CN=Middle"
 
 
 def test_the_old_keys_passphrase_has_an_option_of_its_own(desk, old):
