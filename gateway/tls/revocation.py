@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Final, Literal
 
 from cryptography import x509
@@ -90,11 +91,11 @@ class Revocation:
     ) -> Answer:
         """As `status`; `above` is the verified path from the certificate's issuer to the anchor.
 
-        A CA with several keys is on it several times (self-issued certificates, RFC 5280 section 3.2). `known` may hold
-        certificates of further keys that sign its lists.
+        A CA with several keys is on it several times, next to each other (self-issued certificates, RFC 5280 section
+        3.2); further up the same name is another CA's. `known` may hold certificates of other keys that sign its lists.
         """
         name = folded(subject_of(above[0]))
-        keys = [ca for ca in above if folded(subject_of(ca)) == name]
+        keys = list(takewhile(lambda ca: folded(subject_of(ca)) == name, above))
         answers = [self.status(certificate, ca, now) for ca in keys]
         if self._has_lists_of_other_keys(name, keys):
             # The keys that the CA certified itself, and those that the CA above it did.

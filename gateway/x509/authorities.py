@@ -36,6 +36,14 @@ def has_ca_flag(certificate: x509.Certificate) -> bool:
         return False
 
 
+def path_length(certificate: x509.Certificate) -> int | None:
+    """How many CAs may be below this one; None for any number. Raises one of `UNREADABLE`."""
+    try:
+        return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.path_length
+    except x509.ExtensionNotFound:
+        return None
+
+
 def is_constrained(certificate: x509.Certificate, *, if_unreadable: bool = False) -> bool:
     """True for a CA with name constraints of any kind; `if_unreadable` where its extensions can't be read."""
     try:

@@ -13,7 +13,7 @@ Sources: RFC 5280 section 6, RFC 4158; verify(1) of OpenSSL for what a partial c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Final, NamedTuple
 
 from cryptography import x509
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from gateway.errors import ConfigError
-from gateway.x509.authorities import is_constrained
+from gateway.x509.authorities import is_constrained, path_length
 from gateway.x509.path_search import (
     FORGED,
     MAX_WAYS,
@@ -105,6 +105,26 @@ class Paths:
 
     def _is_valid(self, leaf: Node, way: Way) -> bool:
         """Whether OpenSSL goes this way too; it raises `X509StoreContextError` where that isn't valid."""
+        if len({ca.subject for ca in way}) == len(way):
+            return self._is_valid_as_a_whole(leaf, way)
+        try:
+            return self._is_valid_as_a_whole(leaf, way)
+        except crypto.X509StoreContextError as error:
+            if error.errors[0] != _SIGNATURE_FAILURE:
+                raise
+        return self._is_valid_in_pairs(leaf, way)
+
+    def _is_valid_in_pairs(self, leaf: Node, way: Way) -> bool:
+        """For two CAs of one name on one way, where OpenSSL takes the anchor for the one that is further down.
+
+        OpenSSL is asked about each certificate and its issuer. Path lengths, which concern more than two, are checked
+        here; name constraints are not, so there may be none above the leaf's issuer.
+        """
+        if any(map(_is_constrained, way[1:])) or not _keeps_path_lengths(way):
+            return False
+        return all(self._is_valid_as_a_whole(child, (issuer,)) for child, issuer in pairwise((leaf, *way)))
+
+    def _is_valid_as_a_whole(self, leaf: Node, way: Way) -> bool:
         end = way[-1]
         if (store := self._stores.get(end)) is None:
             store = self._stores[end] = crypto.X509Store()
@@ -141,6 +161,17 @@ def _above(anchors: BySubject) -> dict[Node, list[Way]]:
 
 def _is_constrained(ca: Node) -> bool:
     return is_constrained(ca.certificate, if_unreadable=True)
+
+
+def _keeps_path_lengths(way: Way) -> bool:
+    """True where no CA has more below it than it allows; self-issued ones don't count (RFC 5280 section 4.2.1.9)."""
+    below = 0
+    for ca in way:
+        limit = path_length(ca.certificate)
+        if limit is not None and below > limit:
+            return False
+        below += ca.issuer != ca.subject
+    return True
 
 
 def _ways_on(anchor: Node, issuers: Mapping[Node, list[Node]]) -> list[Way]:

@@ -11,14 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from support.client import VERSIONS, Client, ask, context_for, curl, s_client
 from support.credentials import P12_PASSWORD
 from support.gateway import INSIDE, OUTSIDE
+from support.pki import Ca
 
 pytestmark = pytest.mark.e2e
 
 UNREADABLE = Path(__file__).parents[1] / "golden" / "certificates"
-GOOD = ["alice", "v3", "rsa4096", "p256", "p384", "ec_ca", "chained", "teletex"]
+GOOD = ["alice", "v3", "rsa4096", "p256", "p384", "ec_ca", "ec_ca_new", "chained", "teletex"]
 WEAK = ["rsa1024", "sha1"]
 REFUSED = {
     "expired": "certificate_expired",
@@ -246,6 +249,24 @@ def test_parts_that_cannot_be_read_get_a_page_and_a_line_in_the_log(gateway, mai
     assert record["cert_fingerprint"] == sha256(der).hexdigest()
     assert record["detail"]
     assert "Traceback" not in gateway.errors
+
+
+@both_versions
+def test_a_stranger_of_many_names_is_told_by_fingerprint(gateway, mail, credentials, tmp_path, version):
+    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")] * 140)
+    many = x509.SubjectAlternativeName([x509.DirectoryName(names)] * 13)
+    leaf = Ca.make("CN=Stranger", extensions=[(many, False)])
+    certificate, key = leaf.write(tmp_path, "many")
+    shown = SimpleNamespace(certificate=certificate, key=key)
+
+    answer = ask(gateway.port, "/webmail", source=OUTSIDE, context=context_for(credentials.server_ca, shown, version))
+
+    assert answer.verdict == (403, "certificate_untrusted")
+    assert not mail.received
+    record = gateway.log.of(answer.get("X-Request-Id"))
+    assert record["cert_fingerprint"] == sha256(leaf.der).hexdigest()
+    assert (record["cert_subject"], record["cert_email"]) == (None, None)
+    assert "(its names are not read" in record["detail"]
 
 
 @pytest.mark.parametrize("ca", ["bitstring", "nc-ip4"])

@@ -68,8 +68,8 @@ class Credentials:
 
     @property
     def site(self) -> dict[str, Any]:
-        """What a site needs in the configuration: three CAs may issue its users' certificates."""
-        authorities = [self.root, self.folder / "ecCA.crt", self.folder / "teletexCA.crt"]
+        """What a site needs in the configuration: four CAs may issue its users' certificates, two have one name."""
+        authorities = [self.root, *(self.folder / f"{name}.crt" for name in ("ecCA", "ecCA-new", "teletexCA"))]
         return {**self.server, "client_ca": [str(authority) for authority in authorities]}
 
     @property
@@ -142,6 +142,9 @@ class Credentials:
         dates = self._dates()
         elliptic = Ca.make("CN=Elliptic CA", key=ec_key(ec.SECP384R1()), **dates)
         elliptic.write(self.folder, "ecCA")
+        renewed = Ca.make("CN=Elliptic CA", **dates)
+        renewed.write(self.folder, "ecCA-new")
+        self._add("ec_ca_new", renewed.issue("CN=ec_ca_new", **dates))
         issuing = self._root.issue_ca("CN=Issuing CA", **dates)
         self._add("v3", self._root.issue("CN=bob,O=Example Ltd", email="bob@example.com", key=rsa_key(), **dates))
         self._add("p256", self._root.issue("CN=p256", **dates))

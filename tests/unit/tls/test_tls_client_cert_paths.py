@@ -261,6 +261,87 @@ def test_kinds_of_keys_among_cas_of_one_name(key, algorithm, reason):
     assert reasons(other.issue(), (ca, other)) == {None}
 
 
+def renewed_by(root):
+    """A new key that the old one certified. OpenSSL takes it for self-signed unless it names another key."""
+    key = ec_key()
+    identifiers = [
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key()), False),
+    ]
+    return root.issue_ca("CN=Example Ltd", key=key, extensions=[*ca_extensions(), *identifiers])
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_a_ca_below_another_of_its_name(between):
+    """A new key that the old one certified; or a root and an issuing CA named alike. The leaves name no key."""
+    root = Ca.make("CN=Example Ltd")
+    above = root.issue_ca("CN=Policy CA") if between else root
+    issuing = above.issue_ca("CN=Example Ltd") if between else renewed_by(root)
+    cas = issuing, *((above,) if between else ())
+    assert reasons(issuing.issue(), (root,), cas) == {None}
+    assert reasons(root.issue(), (root,), cas) == {None}
+    assert reasons(issuing.issue(), (Ca.make("CN=Example Ltd"),), cas) == {Reason.CERTIFICATE_UNTRUSTED}
+    assert reasons(issuing.issue(), (root, issuing), cas[1:]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("of_root", "of_middle", "of_issuing", "is_trusted"),
+    [
+        (2, None, None, True),
+        (1, None, None, False),
+        (None, 1, 0, True),
+        (None, 0, None, False),
+    ],
+)
+def test_path_lengths_count_where_a_name_comes_twice(of_root, of_middle, of_issuing, is_trusted):
+    root = Ca.make("CN=Example Ltd", extensions=ca_extensions(of_root))
+    middle = root.issue_ca("CN=Policy CA", extensions=ca_extensions(of_middle))
+    issuing = middle.issue_ca("CN=Example Ltd", extensions=ca_extensions(of_issuing))
+    expected = None if is_trusted else Reason.CERTIFICATE_UNTRUSTED
+    assert reasons(issuing.issue(), (root,), (middle, issuing)) == {expected}
+
+
+def test_a_self_issued_ca_is_not_counted_in_a_path_length():
+    root = Ca.make("CN=Example Ltd", extensions=ca_extensions(0))
+    renewed = renewed_by(root)
+    assert reasons(renewed.issue(), (root,), (renewed,)) == {None}
+    below = renewed.issue_ca("CN=Below")
+    assert reasons(below.issue(), (root,), (renewed, below)) == {Reason.CERTIFICATE_UNTRUSTED}
+
+
+@pytest.mark.parametrize(
+    "extension", [mail_only("example.com"), BAD["with an unknown critical extension"]["extensions"][1]]
+)
+@pytest.mark.parametrize("where", ["root", "middle", "issuing"])
+def test_what_could_be_overlooked_where_a_name_comes_twice_is_refused(extension, where):
+    def extensions(of):
+        return [*ca_extensions(), *([extension] if of == where else [])]
+
+    root = Ca.make("CN=Example Ltd", extensions=extensions("root"))
+    middle = root.issue_ca("CN=Policy CA", extensions=extensions("middle"))
+    issuing = middle.issue_ca("CN=Example Ltd", extensions=extensions("issuing"))
+    assert reasons(issuing.issue(email="a@example.org"), (root,), (middle, issuing)) == {Reason.CERTIFICATE_UNTRUSTED}
+
+
+def test_the_constraints_of_the_issuer_count_where_a_name_comes_twice():
+    root = Ca.make("CN=Example Ltd")
+    middle = root.issue_ca("CN=Policy CA")
+    issuing = middle.issue_ca("CN=Example Ltd", extensions=[*ca_extensions(), mail_only("example.com")])
+    for domain, expected in (("example.com", None), ("example.org", Reason.CERTIFICATE_UNTRUSTED)):
+        leaf = issuing.issue(email=f"a@{domain}")
+        assert reasons(leaf, (root,), (middle, issuing)) == {expected}
+
+
+def test_no_client_poses_as_the_ca_that_signed_it_where_a_name_comes_twice():
+    root = Ca.make("CN=Example Ltd")
+    alice = root.issue("CN=Example Ltd")
+    key = ec_key()
+    eve = build("CN=eve", key.public_key(), "CN=Example Ltd", alice.key)
+    for chain in permutations((alice.certificate, root.certificate)):
+        judgement = judge(eve, chain, make_trust([root.certificate]), NOW)
+        assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+
+
 @pytest.mark.parametrize("bad", [None, *BAD])
 def test_a_verdict_leaves_nothing_behind_that_only_the_garbage_collector_frees(two, bad):
     """A frame that lives on keeps the connection, whose TLS 1.2 session counts until it is freed."""

@@ -10,7 +10,7 @@ from support.pki import NOW, Ca, build_crl, ca_extensions, ec_key
 
 from gateway.facts import Reason
 from gateway.tls.client_cert import judge
-from gateway.tls.trust import make_trust
+from gateway.tls.trust import check_signer, make_trust
 from gateway.x509.revocation_list import parse_lists
 
 
@@ -138,3 +138,33 @@ def test_the_newest_list_of_each_key_is_asked():
     alice = ca.issue()
     older = build_crl(ca, [alice.certificate], number=1).public_bytes(Encoding.PEM)
     assert reason(alice, ca, older, ca.crl(number=2)) is None
+
+
+def test_a_ca_of_the_same_name_further_up_is_another_ca():
+    """As a root and the issuing CA two below it, which were both named after the company."""
+    root = Ca.make("CN=Example Ltd")
+    middle = root.issue_ca("CN=Policy CA")
+    issuing = middle.issue_ca("CN=Example Ltd")
+    alice = issuing.issue(serial=7)
+    of_root = root.crl([7])  # a certificate of its own with this serial
+    assert reason(alice, root, of_root, middle.crl(), issuing.crl()) is None
+    assert reason(alice, root, of_root, middle.crl(), issuing.crl([7])) is Reason.CERTIFICATE_REVOKED
+    assert reason(alice, root, root.crl(), middle.crl()) is Reason.REVOCATION_UNKNOWN
+
+
+@pytest.mark.parametrize("is_old_first", [False, True])
+def test_the_list_of_each_of_two_roots_of_one_name_counts_for_its_own_users(is_old_first):
+    old, new = Ca.make("CN=Root"), Ca.make("CN=Root")
+    roots = [old, new] if is_old_first else [new, old]
+    anchors = [root.certificate for root in roots]
+    lists = [entry for crl in (old.crl([7]), new.crl([8])) for entry in parse_lists(crl, "a.crl")]
+    for ca, serial, expected in (
+        (old, 7, Reason.CERTIFICATE_REVOKED),
+        (old, 8, None),
+        (new, 7, None),
+        (new, 8, Reason.CERTIFICATE_REVOKED),
+    ):
+        leaf = ca.issue(serial=serial)
+        assert judge(leaf.certificate, (), make_trust(anchors, lists, "require"), NOW).reason is expected
+    for entry in lists:
+        check_signer(entry, anchors)

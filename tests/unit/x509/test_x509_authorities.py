@@ -4,7 +4,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.certificates_by_hand import certificate
 
-from gateway.x509.authorities import descends, is_ca, is_constrained
+from gateway.x509.authorities import descends, is_ca, is_constrained, path_length
 from gateway.x509.names import fingerprint_of
 
 
@@ -43,3 +43,11 @@ def test_constraints_that_cannot_be_read_are_what_the_caller_takes_them_for():
         found = certificate(key, extensions=extensions)
         assert is_constrained(found) is default
         assert is_constrained(found, if_unreadable=True) is strict
+
+
+def test_how_many_cas_may_be_below():
+    key = ec.generate_private_key(ec.SECP256R1())
+    for allowed in (None, 0, 3):
+        constraints = x509.BasicConstraints(ca=True, path_length=allowed)
+        assert path_length(certificate(key, extensions=[constraints])) == allowed
+    assert path_length(certificate(key)) is None
