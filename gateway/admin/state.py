@@ -205,6 +205,7 @@ class State(TypedDict):
     connections: int
     reload: ReloadState
     lists_generation: int  # of the newest revocation lists: how often any has changed since the start
+    list_problems: list[str]  # files of lists whose newest content can't be used: the last good list counts
     sites: list[SiteState]
     upstreams: dict[str, list[ServerState]]
     lockouts: list[LockoutState]  # the first to end first

@@ -48,23 +48,29 @@ def problems_of(state: State) -> list[str]:
         found.append("no worker serves; the gateway's log says why they end, or restart it")
     found += _missing(state)
     for worker in state["workers"]:
-        if not worker["is_answering"]:
-            found.append(f"worker {worker['pid']} does not answer ({_age(worker)}); it is replaced after ten seconds")
-        used, most = worker["open_files"], worker["open_files_limit"]
-        if used > most * NEARLY_ALL_FILES:
-            found.append(f"worker {worker['pid']} has {used:,} files open of {most:,}; raise LimitNOFILE and restart")
-        if (seconds := worker.get("lists_behind_seconds", 0.0)) > LISTS_LATE_SECONDS:
-            late = f"worker {worker['pid']} has not taken up the newest revocation lists for {_duration(seconds)}"
-            cause = worker["lists_error"] or "it has not said why"
-            found.append(f"{late}: {cause}; it is told again, and replaced after a minute")
-        if (error := worker["reload_error"]) is not None:
-            found.append(f"worker {worker['pid']} serves by an older configuration: {error}; reload once more")
+        found += _worker_problems(worker)
+    for problem in state.get("list_problems", ()):
+        found.append(f"{problem}; correct the file: until then the last good list counts, without newer revocations")
     if (error := state["reload"]["error"]) is not None:
         found.append("the newest reload was refused; correct this and send SIGHUP, the old configuration serves on:")
         found += [f"  {line}" for line in error.splitlines()]
     if (registry := state.get("registry")) is not None:  # a gateway before this program has none
         found += _registry_problems(registry)
     return [_printable(line) for line in found]
+
+
+def _worker_problems(worker: WorkerState) -> Iterator[str]:
+    if not worker["is_answering"]:
+        yield f"worker {worker['pid']} does not answer ({_age(worker)}); it is replaced after ten seconds"
+    used, most = worker["open_files"], worker["open_files_limit"]
+    if used > most * NEARLY_ALL_FILES:
+        yield f"worker {worker['pid']} has {used:,} files open of {most:,}; raise LimitNOFILE and restart"
+    if (seconds := worker.get("lists_behind_seconds", 0.0)) > LISTS_LATE_SECONDS:
+        late = f"worker {worker['pid']} has not taken up the newest revocation lists for {_duration(seconds)}"
+        cause = worker["lists_error"] or "it has not said why"
+        yield f"{late}: {cause}; it is told again, and replaced after a minute"
+    if (error := worker["reload_error"]) is not None:
+        yield f"worker {worker['pid']} serves by an older configuration: {error}; reload once more"
 
 
 def _missing(state: State) -> Iterator[str]:

@@ -36,6 +36,7 @@ from gateway.supervisor.reload import Revision
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
 from gateway.supervisor.warnings import Bulletin
+from gateway.tls.trust import is_url
 from gateway.x509.fields import subject_of
 
 
@@ -125,6 +126,11 @@ class Reporter:
             "connections": sum(state["connections"] for state in states),
             "reload": self._reloads.describe(),
             "lists_generation": revision.lists.generation,
+            "list_problems": [
+                entry.problem
+                for source, entry in revision.lists.entries.items()
+                if entry.problem is not None and not is_url(source)
+            ],
             "sites": [_site(site, now) for site in revision.snapshot.states],
             "upstreams": _upstreams(revision.snapshot, reports),
             "lockouts": lockouts,

@@ -93,6 +93,7 @@ _STATE: dict[str, Any] = {
     "connections": 6,
     "reload": {"loaded": STARTED, "succeeded": 4, "refused": 0, "refused_at": None, "error": None},
     "lists_generation": 3,
+    "list_problems": [],
     "sites": [
         {
             "name": "mail.example.com",

@@ -153,6 +153,15 @@ def refused(error):
             ["worker 102 has 922 files open of 1,024; raise LimitNOFILE and restart"],
         ),
         (
+            {"list_problems": ["/etc/corp.crl: no revocation list is in it"]},
+            [
+                (
+                    "/etc/corp.crl: no revocation list is in it; correct the file: until then the last good list "
+                    "counts, without newer revocations"
+                ),
+            ],
+        ),
+        (
             {"registry": registry(troubles=[trouble()])},
             [
                 "authority 'corp': the passphrase is wrong; Correct it.",
