@@ -1,15 +1,20 @@
 """Files that are read whole: regular ones, of a bounded size.
 
 Keeps true: reading ends. A FIFO would wait for a writer, a device may have no end, and a folder has no bytes: none of
-these is read. A symbolic link to a regular file is.
+these is read. A symbolic link to a regular file is, and so is a pipe that the process was started with: `<(command)` in
+a shell, or `/dev/stdin`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
+from typing import Final
+
+_GIVEN: Final = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]+")
 
 
 class NotRegularError(OSError):
@@ -22,13 +27,15 @@ class TooLargeError(OSError):
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
     """The file's bytes. Raises `OSError`, also for one that isn't regular or has more than `max_bytes`."""
+    is_given = _GIVEN.fullmatch(os.fspath(path)) is not None
+    # Without O_NONBLOCK, opening a FIFO would wait for a writer. A pipe that was given has one.
+    flags = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC | (0 if is_given else os.O_NONBLOCK)
     try:
-        # Without O_NONBLOCK, opening a FIFO would wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(path, flags)
     except ValueError as error:
         raise OSError(errno.EINVAL, "no file name") from error
     try:
-        _check_regular(os.fstat(descriptor).st_mode)
+        _check_regular(os.fstat(descriptor).st_mode, may_be_pipe=is_given)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(max_bytes + 1)
     finally:
@@ -38,8 +45,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     return data
 
 
-def _check_regular(mode: int) -> None:
+def _check_regular(mode: int, *, may_be_pipe: bool) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
+    if not (stat.S_ISREG(mode) or (may_be_pipe and stat.S_ISFIFO(mode))):
         raise NotRegularError(errno.EINVAL, "not a regular file")

@@ -39,3 +39,22 @@ def test_no_descriptor_is_left_open(tmp_path):
         with pytest.raises(OSError, match=r"directory|regular"):
             read_regular(path, 10)
     assert open_descriptors() == before
+
+
+def test_a_pipe_that_the_process_was_given_is_read(tmp_path):
+    """As a shell's `<(command)` gives it."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"secret\n")
+        os.close(writer)
+        assert read_regular(Path(f"/dev/fd/{reader}"), 100) == b"secret\n"
+        assert read_regular(Path(f"/proc/self/fd/{reader}"), 100) == b""
+    finally:
+        os.close(reader)
+    for given, error in ((tmp_path, IsADirectoryError), (Path("/dev/zero"), NotRegularError)):
+        descriptor = os.open(given, os.O_RDONLY)
+        try:
+            with pytest.raises(error):
+                read_regular(Path(f"/dev/fd/{descriptor}"), 100)
+        finally:
+            os.close(descriptor)
