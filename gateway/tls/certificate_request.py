@@ -23,6 +23,8 @@ _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 
 # Checking a signature takes 0.26 ms with RSA of 8192 bits and 4 with 16384; a handshake takes 1 ms.
 MAX_RSA_BITS: Final = 8192
+# OpenSSL's own limit. There are such CAs, and clients that send them along.
+MAX_ISSUERS_RSA_BITS: Final = 16384
 # With an exponent as long as the modulus, which OpenSSL allows up to 3072 bits, it takes 6 ms. Everybody uses 65537.
 MAX_RSA_EXPONENT_BITS: Final = 64
 # 0.7 ms. DSA certificates are refused with a page.
@@ -59,7 +61,10 @@ def ask(context: SSL.Context, anchors: Sequence[x509.Certificate], *, is_tls_1_2
 @_ffi.callback("int (*)(int, X509_STORE_CTX *)", error=0)  # type: ignore[untyped-decorator]
 def _on_certificate(_is_good: int, store: Any) -> int:
     """Let the handshake go on: a bad certificate is answered with a page, by `client_cert`'s verdict."""
-    if _lib.X509_STORE_CTX_get_error_depth(store) == 0 and _is_expensive(_lib.X509_STORE_CTX_get0_cert(store)):
+    is_leaf = _lib.X509_STORE_CTX_get_error_depth(store) == 0
+    # Its issuer comes first, before OpenSSL checks a signature with the issuer's key.
+    shown = _lib.X509_STORE_CTX_get0_cert(store) if is_leaf else _lib.X509_STORE_CTX_get_current_cert(store)
+    if _is_expensive(shown, MAX_RSA_BITS if is_leaf else MAX_ISSUERS_RSA_BITS):
         _lib.X509_STORE_CTX_set_error(store, _INVALID_PURPOSE)
         return 0
     _lib.X509_STORE_CTX_set_error(store, _lib.X509_V_OK)
@@ -74,7 +79,7 @@ def _on_certificate_in_tls_1_2(is_good: int, store: Any) -> int:
     return int(_on_certificate(is_good, store))
 
 
-def _is_expensive(certificate: Any) -> bool:
+def _is_expensive(certificate: Any, max_rsa_bits: int) -> bool:
     key = _lib.X509_get_pubkey(certificate)
     if key == _ffi.NULL:  # then OpenSSL can't check anything with it
         _lib.ERR_clear_error()
@@ -87,7 +92,7 @@ def _is_expensive(certificate: Any) -> bool:
             return False
         more_bytes = _PSS_PARAMETERS_BYTES if kind == _RSA_PSS else 0
         exponent_bytes = _encoded_bytes(key) - bits // _BITS_PER_BYTE - _SPKI_BYTES - more_bytes
-        return bool(bits > MAX_RSA_BITS or exponent_bytes > MAX_RSA_EXPONENT_BITS // _BITS_PER_BYTE + 1)
+        return bool(bits > max_rsa_bits or exponent_bytes > MAX_RSA_EXPONENT_BITS // _BITS_PER_BYTE + 1)
     finally:
         _lib.EVP_PKEY_free(key)
 

@@ -89,7 +89,9 @@ class Paths:
             raise PathError(f"the certificate's names are not readable: {error}") from error
         failure: _Failure | None = None  # no exception: it would keep all frames, and with them the connection
         has_any = False
-        for way in ways_to_anchors(leaf, self._anchors, sent_by_client(chain_der, self._ders | {leaf_der})):
+        for way in ways_to_anchors(
+            leaf, self._anchors, sent_by_client([der for der in chain_der if der != leaf_der], self._ders)
+        ):
             for whole in self._above.get(way[-1], ((),)):
                 try:
                     is_valid = self._is_valid(leaf, way + whole)

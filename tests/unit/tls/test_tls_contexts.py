@@ -38,6 +38,7 @@ from support.waiting import until
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
+from gateway.facts import Reason
 from gateway.tls import certificate_request, contexts, tickets
 from gateway.tls.client_hello import MAX_PROTOCOLS, peek
 from gateway.tls.contexts import SESSION_SECONDS, build_site, leave_no_session
@@ -712,7 +713,7 @@ def test_what_openssl_refuses_is_a_configuration_error(tmp_path, site):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_failing_callback_ends_the_handshake(site, monkeypatch, version):
-    def broken(_certificate):
+    def broken(_certificate, _max_rsa_bits):
         raise ZeroDivisionError
 
     errors = []
@@ -805,6 +806,20 @@ def test_of_ten_sent_cas_openssl_checks_the_signature_of_one_at_the_most(site, v
     assert gate.judge(served).is_trusted
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_sent_ca_with_an_exponent_that_is_expensive_ends_the_handshake(site, version):
+    def signed_by(exponent_bits):
+        ca = Ca.make("CN=Odd", key=rsa_with_exponent(2048, exponent_bits), not_before=OLD, not_after=FAR)
+        leaf = ca.issue(not_before=OLD, not_after=FAR)
+        return Leaf(leaf.certificate, leaf.key, (ca.certificate,))
+
+    gate = Gate(site)
+    usual = gate.serve(start(context(signed_by(64), version)))
+    assert gate.judge(usual).reason is Reason.CERTIFICATE_UNTRUSTED
+    with pytest.raises(SSL.Error, match="certificate verify failed"):
+        gate.serve(start(context(signed_by(2047), version)))
+
+
 def holder_of(key):
     return ROOT.issue("CN=unusual", not_before=OLD, not_after=FAR, key=key)
 
@@ -856,7 +871,7 @@ def test_a_client_whose_key_is_too_large_reads_why(site):
 
 def test_a_key_that_openssl_cannot_read_is_none_to_check():
     certificate = crypto.X509()  # without a key
-    assert not certificate_request._is_expensive(certificate._x509)
+    assert not certificate_request._is_expensive(certificate._x509, certificate_request.MAX_RSA_BITS)
     assert SSL._lib.ERR_peek_error() == 0
 
 
@@ -867,4 +882,4 @@ def test_the_parameters_of_an_rsa_pss_key_are_no_exponent(tmp_path):
     openssl("genpkey", "-algorithm", "RSA-PSS", *pkeyopts, "-out", "pss.key", cwd=tmp_path)
     openssl("req", "-x509", "-new", "-key", "pss.key", "-subj", "/CN=pss", "-out", "pss.crt", cwd=tmp_path)
     certificate = crypto.load_certificate(crypto.FILETYPE_PEM, (tmp_path / "pss.crt").read_bytes())
-    assert not certificate_request._is_expensive(certificate._x509)
+    assert not certificate_request._is_expensive(certificate._x509, certificate_request.MAX_RSA_BITS)
