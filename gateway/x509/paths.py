@@ -149,10 +149,11 @@ def _above(anchors: BySubject) -> dict[Node, list[Way]]:
     """Of anchors below one with name constraints: every way on to the anchors that no other issued."""
     issuers: dict[Node, list[Node]] = {}
     for anchor in chain.from_iterable(anchors.values()):
-        if anchor.issuer != anchor.subject:  # a root is issued by itself only
-            found = [issuer for issuer in anchors.get(anchor.issuer, ()) if issuer.has_issued(anchor)]
-            if found:
-                issuers[anchor] = found
+        others = [issuer for issuer in anchors.get(anchor.issuer, ()) if issuer is not anchor]
+        if others and anchor.issuer == anchor.subject and anchor.has_issued(anchor):
+            continue  # a root is issued by itself only; a new key that the old one certified has a CA above it
+        if found := [issuer for issuer in others if issuer.has_issued(anchor)]:
+            issuers[anchor] = found
     above = {anchor: _ways_on(anchor, issuers) for anchor in issuers}
     return {
         anchor: ways

@@ -271,6 +271,19 @@ def renewed_by(root):
     return root.issue_ca("CN=Example Ltd", key=key, extensions=[*ca_extensions(), *identifiers])
 
 
+def test_a_new_key_does_not_escape_the_constraints_of_the_old_one_that_certified_it():
+    first = ec_key()
+    identifier = x509.SubjectKeyIdentifier.from_public_key(first.public_key()), False
+    old = Ca.make("CN=Example Ltd", key=first, extensions=[*ca_extensions(), mail_only("example.com"), identifier])
+    new = renewed_by(old)
+    key = x509.AuthorityKeyIdentifier.from_issuer_public_key(new.key.public_key()), False
+    assert reasons(new.issue(email="a@example.com", extensions=[key]), (old, new)) == {None}
+    other = new.issue(email="a@example.org", extensions=[key])
+    assert reasons(other, (old, new)) == {Reason.CERTIFICATE_UNTRUSTED}
+    root = Ca.make("CN=Example Ltd", key=new.key)  # one that has no CA above it
+    assert reasons(other, (old, root)) == {None}
+
+
 @pytest.mark.parametrize("between", [0, 1])
 def test_a_ca_below_another_of_its_name(between):
     """A new key that the old one certified; or a root and an issuing CA named alike. The leaves name no key."""

@@ -177,9 +177,9 @@ def test_a_chain_of_one_name_by_one_key_ends_at_the_bound_of_ways(monkeypatch):
 def test_a_key_that_only_the_client_vouches_for_checks_no_signature(monkeypatch):
     checked = []
     real = path_search.has_signed
-    monkeypatch.setattr(path_search, "has_signed", lambda key, child: checked.append(key) or real(key, child))
     roots = [Ca.make(NAME), Ca.make(NAME)]
     built = Paths(anchors_of(*roots))
+    monkeypatch.setattr(path_search, "has_signed", lambda key, child: checked.append(key) or real(key, child))
     stranger = Ca.make(NAME).issue_ca(MIDDLE)
     with pytest.raises(PathError):
         list(built.find(stranger.issue().der, stranger.chain_der))
