@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.errors import ConfigError, UsageError
+from gateway.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def verify(
     *,
     ca: Annotated[list[Path], typer.Option("--ca", help="The site's client_ca files.", metavar="FILE")],
     crl: Annotated[
-        list[Path] | None, typer.Option("--crl", help="The site's crl files; none: no check.", metavar="FILE")
+        list[str] | None, typer.Option("--crl", help="The site's crl files; none: no check.", metavar="FILE")
     ] = None,
     at: Annotated[
         str | None,
@@ -44,15 +45,17 @@ def verify(
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.tls.client_cert import judge  # noqa: PLC0415 - the same
     from gateway.tls.revocation import Revocation  # noqa: PLC0415 - the same
-    from gateway.tls.trust import Trust, load_anchors, load_lists  # noqa: PLC0415 - the same
+    from gateway.tls.trust import Trust, is_url, load_anchors, load_lists  # noqa: PLC0415 - the same
     from gateway.x509.loading import load_certificates  # noqa: PLC0415 - the same
 
     now = clock.now() if at is None else _time(at)
+    if url := next(filter(is_url, crl or ()), None):
+        raise UsageError(f"--crl: {without_secrets(url)} is a URL", "fetch the list into a file and name that")
     try:
         anchors = load_anchors(ca)
         revocation = None
         if crl:
-            lists, _problems = load_lists([str(path) for path in crl], {}, anchors)
+            lists, _problems = load_lists(crl, {}, anchors)
             revocation = Revocation(lists, "require")
         files = (leaf, *(chain or ()))
         certificates = [each for path in files for each in load_certificates(path, takes_der=True)]
