@@ -139,6 +139,8 @@ class Paths:
 
 def _failure(error: Exception) -> _Failure:
     """What speaks against a way, in words."""
+    if isinstance(error, crypto.Error):  # a list of its own words
+        return _Failure(PathError, "OpenSSL can't read the certificate, or one above it")
     code = error.errors[0] if isinstance(error, crypto.X509StoreContextError) else None
     if code == _SIGNATURE_FAILURE:
         return _Failure(ForgedError, FORGED)

@@ -6,6 +6,8 @@ from itertools import permutations
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 from support.pki import DAY, NOW, Ca, build, ca_extensions, ec_key, of_version_six
 
 from gateway.facts import Reason
@@ -185,6 +187,13 @@ def test_a_key_that_only_the_client_vouches_for_checks_no_signature(monkeypatch)
         list(built.find(stranger.issue().der, stranger.chain_der))
     assert len(checked) == len(roots)
     assert all(key in [root.key.public_key() for root in roots] for key in checked)
+
+
+def test_a_name_that_openssl_cannot_read_is_told_in_words():
+    root = Ca.make(NAME)
+    visible_string = x509.NameAttribute(NameOID.COMMON_NAME, "alice", _ASN1Type.VisibleString)
+    with pytest.raises(PathError, match=r"^OpenSSL can't read the certificate, or one above it$"):
+        find(anchors_of(root), root.issue(x509.Name([visible_string])))
 
 
 def test_junk_in_the_chain_leads_nowhere():
