@@ -33,7 +33,11 @@ def check_names(identity: Identity, constraints: Constraints) -> str | None:
         permitted = _mail_trees(constraint.permitted_subtrees)
         excluded = _mail_trees(constraint.excluded_subtrees)
         for name in _users(identity) if permitted or excluded else ():
-            if "@" not in name or (permitted and not all(_are_in(name, permitted))) or any(_are_in(name, excluded)):
+            if (
+                name.count("@") != 1
+                or (permitted and not all(_are_in(name, permitted)))
+                or any(_are_in(name, excluded))
+            ):
                 return f"the CA {subject_of(ca).rfc4514_string()!r} may not issue for the user {name!r}"
     return None
 

@@ -18,7 +18,7 @@ from OpenSSL import crypto
 
 from gateway.errors import GatewayError
 from gateway.x509.fields import extensions_of
-from gateway.x509.keys import has_signed
+from gateway.x509.keys import has_signed, spki
 from gateway.x509.names import MAX_CERTIFICATE_BYTES
 from gateway.x509.raw_names import Comparable, comparable, count_extensions, raw_names
 from gateway.x509.unreadable import UNREADABLE
@@ -54,7 +54,7 @@ class ForgedError(PathError):
 class Node:
     """One certificate of a search. What is costly to read is read when it is asked for."""
 
-    __slots__ = ("_certificate", "_key", "_loaded", "der", "issuer", "subject")
+    __slots__ = ("_authority", "_certificate", "_key", "_loaded", "der", "issuer", "subject")
 
     def __init__(self, der: bytes, certificate: x509.Certificate | None = None) -> None:
         """Raises `ValueError` for names that no real certificate has."""
@@ -64,6 +64,7 @@ class Node:
         self._certificate = certificate
         self._key: Any = None
         self._loaded: crypto.X509 | None = None
+        self._authority: tuple[Comparable, bytes] | None = None
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -81,12 +82,24 @@ class Node:
             self._loaded = crypto.load_certificate(crypto.FILETYPE_ASN1, self.der)
         return self._loaded
 
+    @property
+    def key(self) -> Any:
+        """Its public key. Raises `UNREADABLE`."""
+        if self._key is None:
+            self._key = self.certificate.public_key()
+        return self._key
+
+    @property
+    def authority(self) -> tuple[Comparable, bytes]:
+        """The CA that it is a certificate of, which may have several: its name and key. Raises `UNREADABLE`."""
+        if self._authority is None:
+            self._authority = self.subject, spki(self.key)
+        return self._authority
+
     def has_issued(self, other: Node) -> bool:
         """True when this certificate's key made the other's signature."""
         try:
-            if self._key is None:
-                self._key = self.certificate.public_key()
-            return has_signed(self._key, other.certificate)
+            return has_signed(self.key, other.certificate)
         except UNREADABLE:
             return False
 
@@ -125,7 +138,8 @@ def sent_by_client(chain_der: Sequence[bytes], known: frozenset[bytes]) -> dict[
 def ways_to_anchors(leaf: Node, anchors: BySubject, sent: BySubject) -> list[Way]:
     """Every way up from the leaf to an anchor whose signatures hold, the shortest first. Raises `PathError`.
 
-    Where there is one only, its signatures are for OpenSSL to check.
+    CAs that certified one another make loops: no way leads through a CA twice, whichever of its certificates it is
+    (RFC 4158 section 2.4.1). Where there is one way only, its signatures are for OpenSSL to check.
     """
     named, tops = _named(leaf, anchors, sent)
     if not tops:
@@ -137,10 +151,13 @@ def ways_to_anchors(leaf: Node, anchors: BySubject, sent: BySubject) -> list[Way
     found: list[Way] = []
     open_ways: list[Way] = [(leaf,)]
     for way in open_ways:  # grows meanwhile
+        passed = {node.authority for node in way[1:]}
         for issuer in signers.get(way[-1], ()):
+            if issuer.authority in passed:
+                continue
             if issuer in tops:
                 found.append((*way[1:], issuer))
-            elif issuer not in way:
+            else:
                 open_ways.append((*way, issuer))
         if len(found) + len(open_ways) > MAX_WAYS:
             raise PathError(f"more than {MAX_WAYS} ways to the CAs of this site")

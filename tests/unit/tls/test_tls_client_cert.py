@@ -467,6 +467,12 @@ def test_a_user_without_a_domain_is_outside_every_permitted_domain():
     assert judgement.detail == "the CA 'CN=Test Issuing CA' may not issue for the user 'alice'"
 
 
+def test_a_principal_name_of_two_domains_is_in_neither():
+    middle = ROOT.issue_ca(extensions=[*ca_extensions(), mails("example.com")])
+    judgement = verdict(middle.issue("CN=x", upn_name="bob@example.org@example.com"))
+    assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+
+
 def test_a_user_without_a_domain_is_not_shown_to_be_outside_an_excluded_one():
     middle = ROOT.issue_ca(extensions=[*ca_extensions(), mails("example.com", excluded=True)])
     assert verdict(middle.issue("CN=x", upn_name="alice")).reason is Reason.CERTIFICATE_UNTRUSTED

@@ -161,13 +161,48 @@ def test_as_many_signatures_as_may_be_checked_and_one_more(monkeypatch):
         list(Paths(anchors_of(*roots)).find(leaf.der, []))
 
 
-def test_a_chain_of_one_name_by_one_key_ends_at_the_bound_of_ways(monkeypatch):
+def test_a_ca_that_certified_itself_again_and_again_makes_no_loop():
     roots = [Ca.make(NAME), Ca.make(NAME)]
     sub = roots[1].issue_ca(MIDDLE)
-    loops = [build(MIDDLE, sub.key.public_key(), MIDDLE, sub.key, extensions=ca_extensions()) for _ in range(5)]
-    chain = [*sub.chain_der, *(loop.public_bytes(Encoding.DER) for loop in loops)]
+    again = [build(MIDDLE, sub.key.public_key(), MIDDLE, sub.key, extensions=ca_extensions()) for _ in range(2)]
+    leaf = sub.issue()
+    assert find(anchors_of(*roots), leaf, [*sub.chain, *again]) == (sub.certificate, roots[1].certificate)
+
+
+def test_cas_that_certified_one_another_make_no_loop():
+    """CVE-2024-0567: A, B and C certified one another, and A is also the root."""
+    subjects = [f"CN=Example Root {letter}" for letter in "ABC"]
+    cas = [Ca.make(subject) for subject in subjects]
+    crossed = [
+        build(subject, ca.key.public_key(), other.certificate.subject, other.key, extensions=ca_extensions())
+        for subject, ca in zip(subjects, cas, strict=True)
+        for other in cas
+        if other is not ca
+    ]
+    issuing = cas[0].issue_ca(MIDDLE)
+    chain_der = [each.public_bytes(Encoding.DER) for each in (issuing.certificate, *crossed)]
+    leaf = issuing.issue()
+    for sent in (chain_der, chain_der[::-1]):
+        first = next(iter(Paths(anchors_of(cas[0])).find(leaf.der, sent))).path
+        assert first == (issuing.certificate, cas[0].certificate)
+
+
+def test_many_ways_end_at_their_bound(monkeypatch):
+    parent, chain = Ca.make(NAME), []
+    root = parent
+    for level in range(5):  # each certified twice by the one above: 32 ways
+        below = parent.issue_ca(f"{MIDDLE} {level}")
+        key, name = below.key.public_key(), parent.certificate.subject
+        chain += [
+            below.certificate,
+            build(f"{MIDDLE} {level}", key, name, parent.key, extensions=ca_extensions(), serial=level + 1),
+        ]
+        parent = below
+    chain_der = [each.public_bytes(Encoding.DER) for each in chain]
     with pytest.raises(PathError, match=f"more than {path_search.MAX_WAYS} ways"):
-        list(Paths(anchors_of(*roots)).find(sub.issue().der, chain))
+        list(Paths(anchors_of(root)).find(parent.issue().der, chain_der))
+    roots = [Ca.make(NAME), Ca.make(NAME)]
+    sub = roots[1].issue_ca(MIDDLE)
     monkeypatch.setattr(path_search, "MAX_WAYS", 3)
     leaf = sub.issue()
     assert find(anchors_of(*roots), leaf) == (sub.certificate, roots[1].certificate)
