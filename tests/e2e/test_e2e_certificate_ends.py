@@ -144,9 +144,9 @@ def ending_ca(root, seconds):
 
 def publish(gateway, world, seconds):
     """A list that lives so long; it is read when this returns."""
-    seen = gateway.errors.count(" reloaded: ")
+    seen = gateway.errors.count(" has changed (generation ")
     world.publish(world.folder / "brief.crl", "-crlsec", str(seconds))
-    until(lambda: gateway.errors.count(" reloaded: ") > seen, "the list is read")
+    until(lambda: gateway.errors.count(" has changed (generation ") > seen, "the list is read")
 
 
 def test_what_is_under_way_ends_with_its_certificate_and_nothing_else(gateway, world, slow_mail):
