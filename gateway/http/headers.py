@@ -40,6 +40,12 @@ FORWARDING: Final = frozenset(
         b"x-remote-addr",
         b"true-client-ip",
         b"cf-connecting-ip",
+        b"x-envoy-external-address",
+        b"x-azure-clientip",
+        b"x-azure-socketip",
+        b"fly-client-ip",
+        b"iv-remote-address",
+        b"iv-remote-address-ipv6",
     }
 )
 FORWARDING_PREFIX: Final = b"x-forwarded-"
@@ -65,7 +71,12 @@ IDENTITIES: Final = frozenset(
     {
         *(b"remote-user", b"remote-groups", b"remote-email", b"remote-name"),
         *(b"x-remote-user", b"x-authenticated-user", b"x-auth-user", b"x-commonaccesstoken"),
-        *(b"x-ssl-cert", b"x-arr-clientcert"),
+        *(b"x-ssl-cert", b"x-arr-clientcert", b"x-vouch-user"),
+        *(b"sm-user", b"sm-userdn", b"sm-usergroups", b"sm-universalid", b"sm-dominocn"),
+        *(b"smuser", b"smuserdn", b"smuniversalid"),
+        *(b"iv-user", b"iv-user-l", b"iv-groups", b"iv-creds"),
+        *(b"x-credential-username", b"x-credential-identifier", b"x-authenticated-groups"),
+        *(b"x-consumer-id", b"x-consumer-custom-id", b"x-consumer-username", b"x-consumer-groups"),
     }
 )
 # No prefix may take what mail programs send: X-ClientInfo, X-MS-PolicyKey, X-User-Identity and their like pass.
@@ -74,6 +85,7 @@ IDENTITY_PREFIXES: Final = (
     *(b"x-amzn-oidc-", b"x-amzn-mtls-", b"cf-access-", b"cf-client-cert-"),
     *(b"x-goog-authenticated-user-", b"x-goog-iap-", b"x-ms-client-principal", b"x-ms-token-"),
     *(b"x-authentik-", b"x-pomerium-", b"tailscale-user-", b"wl-proxy-client-"),
+    *(b"oidc-", b"x-vouch-idp-", b"impersonate-"),
 )
 
 # Removing these from a message because `Connection` names them would change what it says.

@@ -32,6 +32,8 @@ OTHERS = [
     *("x-webobjects-remote-user", "X_WebObjects_Remote_User", "Proxy", "Forwarded", "X-Real-IP", "X_Real_IP"),
     *("X-CommonAccessToken", "X-Auth-Request-User", "X_WEBAUTH_USER", "Cf_Access_Jwt_Assertion", "X-authentik-uid"),
     *("X-Amzn-Oidc-Data", "X-Goog-IAP-JWT-Assertion", "X-MS-CLIENT-PRINCIPAL-NAME", "REMOTE_GROUPS", "Shib-Session-ID"),
+    *("SM_USER", "iv-user", "OIDC_CLAIM_sub", "X-Vouch-User", "X-Consumer-Username", "Impersonate-User"),
+    *("Fly-Client-IP", "X-Azure-SocketIP"),
     *("X-Request-Id", "x_request_id", "True-Client-IP", "Content_Length", "Transfer_Encoding", "Host_", "X-Host"),
 ]
 # They name nobody to anybody, and pass.
@@ -189,6 +191,8 @@ FROM_INSIDE = [
     f"Forwarded: for={INSIDE}",
     f"X-Real-IP: {INSIDE}",
     f"True-Client-IP: {INSIDE}",
+    f"X-Envoy-External-Address: {INSIDE}",
+    f"X-Azure-ClientIP: {INSIDE}",
     f"X-Forwarded-For: {INSIDE}\r\nX-Forwarded-For: {INSIDE}",
     f"X-Forwarded-For: ::ffff:{INSIDE}",
     f"X-Forwarded-For: {PROXY}",
