@@ -108,12 +108,14 @@ def _resources(state: State) -> Iterator[Metric]:
 
 
 def _helpers(state: State) -> Iterator[Metric]:
-    running = GaugeMetricFamily("gateway_helper_running", "1 while a process beside the workers runs.", labels=["name"])
+    running = GaugeMetricFamily(
+        "gateway_helper_running", "1 while a process beside the workers answers.", labels=["name"]
+    )
     restarts = CounterMetricFamily(
         "gateway_helper_restarts", "Processes beside the workers that ended unasked and were replaced.", labels=["name"]
     )
     for helper in state["helpers"]:
-        running.add_metric([helper["name"]], helper["pid"] is not None)
+        running.add_metric([helper["name"]], helper["is_answering"])
         restarts.add_metric([helper["name"]], helper["restarts"])
     yield running
     yield restarts

@@ -38,6 +38,7 @@ class HelperState(TypedDict):
     name: str  # "publisher"
     pid: int | None  # None while a new one is about to start
     started: str | None
+    is_answering: bool  # False: none runs, or it has said nothing for seconds
     restarts: int  # how many ended unasked
 
 

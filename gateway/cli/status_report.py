@@ -80,6 +80,8 @@ def _missing(state: State) -> Iterator[str]:
     for helper in state["helpers"]:
         if helper["pid"] is None:
             yield f"the {helper['name']} is not running; a new one is started, the log says why it ended"
+        elif not helper["is_answering"]:
+            yield f"the {helper['name']} (process {helper['pid']}) does not answer; it is replaced after twenty seconds"
 
 
 def _registry_problems(registry: RegistryState) -> Iterator[str]:
@@ -149,6 +151,8 @@ def _helpers(state: State) -> Iterator[Line]:
         name, replaced = helper["name"], f"{helper['restarts']} replaced"
         if helper["pid"] is None or helper["started"] is None:
             yield Line(f"  {name}: not running, {replaced}", "red")
+        elif not helper["is_answering"]:
+            yield Line(f"  {helper['pid']:>8}  {name}, does not answer, {replaced}", "red")
         else:
             yield Line(f"  {helper['pid']:>8}  since {_when(helper['started'])}  {name}, {replaced}")
 

@@ -17,6 +17,10 @@ _READ_BYTES: Final = 256 * 1024
 
 Message = dict[str, Any]
 
+# The master asks whether a process's loop still turns, and what it hears.
+PING: Final[Message] = {"do": "ping"}
+PONG: Final[Message] = {"is": "pong"}
+
 
 class ChannelClosed(Exception):  # noqa: N818 - named for what happened
     """The other process is gone, or no longer makes sense."""

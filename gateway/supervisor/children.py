@@ -62,6 +62,7 @@ class Children:
         self._delay_seconds: defaultdict[Role, float] = defaultdict(float)
         self._due: list[tuple[float, Role]] = []  # replacements: monotonic seconds
         self._is_ending = False
+        self.on_heard: Callable[[Child], None] = lambda _: None  # whenever one says something, whatever it is
         self.replaced: defaultdict[Role, int] = defaultdict(int)  # how many ended unasked
 
     def __iter__(self) -> Iterator[Child]:
@@ -111,6 +112,7 @@ class Children:
             self._forget(child)  # its end is noticed by SIGCHLD
             return
         for message in messages:
+            self.on_heard(child)
             try:
                 child.role.hear(child, message)
             except Exception:  # noqa: BLE001 - whatever a child says, the master goes on

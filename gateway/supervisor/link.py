@@ -1,7 +1,7 @@
 """One end of a channel in an event loop.
 
 Keeps true: what the socket does not take at once is sent as soon as it does; a message that can't be obeyed keeps none
-after it from being heard; a closed channel is told once.
+after it from being heard; a closed channel is told once; a ping is answered for as long as the loop turns.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from gateway.supervisor.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.channel import PING, PONG, Channel, ChannelClosed, Message
 
 _log = logging.getLogger("gateway.worker")
 
@@ -25,7 +25,7 @@ class Link:
         hear: Callable[[Message], None],
         on_closed: Callable[[], None],
     ) -> None:
-        """`hear` gets each message; `on_closed` is called when the other process is gone."""
+        """`hear` gets each message but pings; `on_closed` is called when the other process is gone."""
         self._channel = channel
         self._loop = loop
         self._hear = hear
@@ -59,6 +59,9 @@ class Link:
             self._end()
             return
         for message in messages:
+            if message == PING:
+                self.send(PONG)
+                continue
             try:
                 self._hear(message)
             except Exception:  # noqa: BLE001 - what follows may be a revocation, and must be heard

@@ -87,6 +87,7 @@ class Master:
         self._bulletin = Bulletin(lambda: (*root_warning(), *self._keeping.warnings))
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
+        self._children.on_heard = self._watchdog.heard
         self._lists = ListState(revision.store)
         self._lists.follow(revision.lists, revision.snapshot)
         self._list_sending = ListSending(self._children, self._workers, lambda: self._lists.current)
@@ -101,6 +102,7 @@ class Master:
             bulletin=self._bulletin,
             keeping=self._keeping,
             list_sending=self._list_sending,
+            watchdog=self._watchdog,
         )
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
         self._administration = Role("the admin process", self._administer, self._inquiries.hear)
@@ -227,7 +229,6 @@ class Master:
         return self._reporter.state(self._revision, asked_seconds, self._bans.describe())
 
     def _hear_worker(self, child: Child, message: Message) -> None:
-        self._watchdog.heard(child)
         match message:
             case {"is": "failures", "counts": dict(counts)}:
                 self._bans.count(counts)

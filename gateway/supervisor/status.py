@@ -36,6 +36,7 @@ from gateway.supervisor.reload import Revision
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
 from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.watchdog import Watchdog
 from gateway.tls.trust import is_url
 from gateway.x509.fields import subject_of
 
@@ -86,6 +87,7 @@ class Reporter:
         bulletin: Bulletin,
         keeping: Keeping,
         list_sending: ListSending,
+        watchdog: Watchdog,
     ) -> None:
         self._children = children
         self._census = census
@@ -94,6 +96,7 @@ class Reporter:
         self._bulletin = bulletin
         self._keeping = keeping
         self._list_sending = list_sending
+        self._watchdog = watchdog
         self._started = clock.now()
         self._started_seconds = clock.monotonic_seconds()
         self.is_stopping = False
@@ -155,6 +158,7 @@ class Reporter:
             "name": role.name.removeprefix("the "),
             "pid": running[0].pid if running else None,
             "started": rfc3339(running[0].started) if running else None,
+            "is_answering": bool(running) and not self._watchdog.is_silent(running[0]),
             "restarts": self._children.replaced[role],
         }
 

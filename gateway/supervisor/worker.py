@@ -138,8 +138,6 @@ class Worker:
                 self._updates.finish_lists(message)
             case {"do": "ban", "bans": dict(bans)}:
                 self._service.bans = bans
-            case {"do": "ping"}:
-                self._master.send({"is": "pong"})
             case {"do": "status"}:
                 self._master.send({"is": "status", **self._status()})
             case _:

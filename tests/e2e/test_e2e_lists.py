@@ -24,6 +24,8 @@ from support.waiting import AT_ONCE_SECONDS, until
 from support.watched import Watched
 from support.web import Page, WebServer
 
+from gateway.supervisor.watchdog import HUNG_HELPER_SECONDS
+
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 UNKNOWN = (403, "revocation_unknown")
@@ -289,6 +291,22 @@ def test_a_fetcher_that_dies_is_replaced(launch, web, credentials, crl):
     os.kill(fetcher, signal.SIGKILL)
     until(lambda: gateway.helpers("gateway-fetch") not in ([], [fetcher]), "another fetcher")
     until(lambda: len(web.requests) >= 2, "it fetches")
+
+
+def test_a_fetcher_that_hangs_is_told_and_replaced_and_a_revocation_arrives(launch, web, credentials, crl):
+    web.answers["/ca.crl"] = Page(crl(1))
+    gateway = launch(web.url("/ca.crl"), errors_are_expected=True)
+    becomes(gateway, credentials, GOOD)
+    (hung,) = gateway.helpers("gateway-fetch")
+    os.kill(hung, signal.SIGSTOP)
+    web.answers["/ca.crl"] = Page(crl(2, serial_of(credentials)))
+    told = until(lambda: (asked := gateway.ask_status()).returncode == 1 and asked.stdout, "it is told", seconds=20)
+    assert f"the fetcher (process {hung}) does not answer; it is replaced after twenty seconds" in told
+    patience = 2 * HUNG_HELPER_SECONDS
+    until(lambda: gateway.helpers("gateway-fetch") not in ([], [hung]), "another fetcher", seconds=patience)
+    assert f"the fetcher {hung} has not answered for" in gateway.errors
+    becomes(gateway, credentials, REVOKED)
+    until(lambda: gateway.state()["helpers"][0]["is_answering"], "it answers")
 
 
 def test_the_fetcher_has_no_password_no_key_and_no_port(launch, web, credentials, crl, monkeypatch):

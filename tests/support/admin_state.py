@@ -8,6 +8,17 @@ from typing import Any
 STARTED = "2026-11-24T10:00:00.000Z"
 
 
+def helper(**more):
+    """The publisher, which hangs."""
+    return {
+        "name": "publisher",
+        "pid": 103,
+        "started": STARTED,
+        "is_answering": False,
+        "restarts": 3,
+    } | more
+
+
 def worker(pid: int, **changes: Any) -> dict[str, Any]:
     return {
         "pid": pid,
@@ -89,7 +100,7 @@ _STATE: dict[str, Any] = {
     "workers_wanted": 2,
     "worker_restarts": 0,
     "workers": [worker(101), worker(102)],
-    "helpers": [{"name": "publisher", "pid": 103, "started": STARTED, "restarts": 1}],
+    "helpers": [{"name": "publisher", "pid": 103, "started": STARTED, "is_answering": True, "restarts": 1}],
     "connections": 6,
     "reload": {"loaded": STARTED, "succeeded": 4, "refused": 0, "refused_at": None, "error": None},
     "lists_generation": 3,

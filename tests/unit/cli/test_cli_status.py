@@ -7,7 +7,7 @@ import socketserver
 import threading
 
 import pytest
-from support.admin_state import a_state, authority, ending, lockout, registry, server, trouble, worker
+from support.admin_state import a_state, authority, ending, helper, lockout, registry, server, trouble, worker
 
 from gateway.cli import status_client
 from gateway.cli.app import run
@@ -111,8 +111,12 @@ def refused(error):
             ],
         ),
         (
-            {"helpers": [{"name": "publisher", "pid": None, "started": None, "restarts": 3}]},
+            {"helpers": [helper(pid=None, started=None)]},
             ["the publisher is not running; a new one is started, the log says why it ended"],
+        ),
+        (
+            {"helpers": [helper()]},
+            ["the publisher (process 103) does not answer; it is replaced after twenty seconds"],
         ),
         (
             {"workers": [worker(101)]},
@@ -385,9 +389,15 @@ def test_without_an_admin_section_health_is_whether_the_first_listener_takes_con
 
 
 def test_a_helper_that_is_away_is_in_the_list_too(status):
-    code, out, _ = status(a_state(helpers=[{"name": "publisher", "pid": None, "started": None, "restarts": 3}]))
+    code, out, _ = status(a_state(helpers=[helper(pid=None, started=None)]))
     assert code == 1
     assert "  publisher: not running, 3 replaced" in out.splitlines()
+
+
+def test_a_helper_that_does_not_answer_is_in_the_list_too(status):
+    code, out, _ = status(a_state(helpers=[helper()]))
+    assert code == 1
+    assert "       103  publisher, does not answer, 3 replaced" in out.splitlines()
 
 
 # lockouts

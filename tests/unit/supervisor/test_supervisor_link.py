@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from support.waiting import PATIENCE_SECONDS
 
-from gateway.supervisor.channel import Channel, ChannelClosed
+from gateway.supervisor.channel import PING, PONG, Channel, ChannelClosed
 from gateway.supervisor.link import Link
 
 BIG = "x" * 3_000_000  # more than any socket buffer takes at once
@@ -123,3 +123,16 @@ def test_a_message_that_cannot_be_obeyed_keeps_none_after_it_from_being_heard(pa
 
     run(dialogue)
     assert "no way" in caplog.text
+
+
+def test_a_ping_is_answered_and_not_heard(pair):
+    async def dialogue():
+        ours, theirs = map(End, pair)
+        ours.link.send(PING)
+        ours.link.send({"n": 1})
+        assert await ours.heard.get() == PONG
+        assert await theirs.heard.get() == {"n": 1}
+        for end in (ours, theirs):
+            end.link.close()
+
+    run(dialogue)

@@ -255,6 +255,34 @@ def test_a_worker_that_hangs_is_replaced(run, caplog, monkeypatch):
     assert "has not answered for" in caplog.text
 
 
+def test_a_process_beside_the_workers_that_hangs_is_told_and_replaced(run, caplog, monkeypatch):
+    monkeypatch.setattr(watchdog, "HUNG_HELPER_SECONDS", SECONDS)
+    monkeypatch.setattr(watchdog, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(watchdog, "PING_SECONDS", 0.1)
+
+    def helper(dialogue):
+        return dialogue.master._describe(0.0)["helpers"][0]
+
+    def talk(dialogue):
+        yield from until(lambda: helper(dialogue)["pid"])
+        yield from until(lambda: Path(f"/proc/{helper(dialogue)['pid']}/comm").read_text() == "gateway-publish\n")
+        yield from until(lambda: helper(dialogue)["is_answering"])
+        before = helper(dialogue)["pid"]
+        os.kill(before, signal.SIGSTOP)
+        yield from until(lambda: not helper(dialogue)["is_answering"])
+        assert helper(dialogue)["pid"] == before
+        monkeypatch.setattr(watchdog, "HUNG_HELPER_SECONDS", 0.5)
+        yield from until(lambda: helper(dialogue)["pid"] not in (None, before))
+        monkeypatch.setattr(watchdog, "HUNG_HELPER_SECONDS", SECONDS)
+        yield from until(lambda: Path(f"/proc/{helper(dialogue)['pid']}/comm").read_text() == "gateway-publish\n")
+        yield from until(lambda: helper(dialogue)["is_answering"])
+
+    listen = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "pki": True}]
+    run(talk, listen=listen, pki={"store": "sqlite:///pki/registry.db"})
+    assert "the publisher" in caplog.text
+    assert "has not answered for" in caplog.text
+
+
 def test_a_replaced_worker_serves_what_was_reloaded_before(run):
     def talk(dialogue):
         dialogue.write(rules=[DENY])

@@ -70,7 +70,10 @@ class World:
         self.revision = revision
         kept = {"reloads": self.reloads, "bulletin": bulletin, "keeping": Keeping(self.children)}
         self.list_sending = ListSending(self.children, WORKERS, lambda: self.revision.lists)
-        self.reporter = Reporter(self.children, self.census, WORKERS, **kept, list_sending=self.list_sending)
+        self.silent = set()
+        watchdog = SimpleNamespace(is_silent=lambda child: child.pid in self.silent)
+        told = {"list_sending": self.list_sending, "watchdog": watchdog}
+        self.reporter = Reporter(self.children, self.census, WORKERS, **kept, **told)
 
     def report(self, index, server="http://127.0.0.1:1", **more):
         status = {
@@ -231,7 +234,12 @@ def test_reloads_are_counted_and_a_refusal_is_forgotten_by_the_next_success(worl
 def test_processes_beside_the_workers_are_told_as_they_are(world):
     assert world.state()["helpers"] == []
     world.reporter.helpers.append(Helper("the publisher"))
-    assert world.state()["helpers"] == [{"name": "publisher", "pid": None, "started": None, "restarts": 0}]
+    assert world.state()["helpers"] == [
+        {"name": "publisher", "pid": None, "started": None, "is_answering": False, "restarts": 0}
+    ]
     world.children.helpers = [SimpleNamespace(pid=13, started=1795514400.0)]
     (helper,) = world.state()["helpers"]
     assert (helper["pid"], helper["started"]) == (13, "2026-11-24T10:00:00.000Z")
+    assert helper["is_answering"]
+    world.silent.add(13)
+    assert not world.state()["helpers"][0]["is_answering"]

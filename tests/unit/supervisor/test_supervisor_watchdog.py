@@ -1,17 +1,33 @@
-"""Workers that hang are ended, and no others."""
+"""Processes that hang are ended, and no others."""
 
 import signal
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
 from gateway.supervisor import watchdog
-from gateway.supervisor.watchdog import HUNG_SECONDS, MAX_STEP_SECONDS, PING_SECONDS, Watchdog
+from gateway.supervisor.watchdog import (
+    HUNG_HELPER_SECONDS,
+    HUNG_SECONDS,
+    MAX_STEP_SECONDS,
+    PING_SECONDS,
+    SILENT_SECONDS,
+    Watchdog,
+)
+
+
+class Kind(NamedTuple):
+    name: str
+
+
+WORKERS, FETCHER = Kind("worker"), Kind("the fetcher")
 
 
 @dataclass(frozen=True, eq=False)
 class Worker:
     pid: int
+    role: object = WORKERS
 
 
 class Workers:
@@ -24,10 +40,10 @@ class Workers:
         self.is_reachable = True
         monkeypatch.setattr(watchdog.clock, "monotonic_seconds", lambda: self.now)
         monkeypatch.setattr(watchdog.os, "kill", self._kill)
-        self.watchdog = Watchdog(self, None)
+        self.watchdog = Watchdog(self, WORKERS)
 
-    def of(self, _role):
-        return list(self.alive)
+    def __iter__(self):
+        return iter(tuple(self.alive))
 
     def send(self, worker, message):
         assert message == {"do": "ping"}
@@ -92,3 +108,25 @@ def test_one_that_cannot_be_asked_is_left_to_what_notices_its_end(workers):
         workers.watchdog.heard(worker)
     workers.pass_seconds(2 * HUNG_SECONDS)
     assert not workers.killed
+
+
+def test_a_process_beside_the_workers_has_longer(workers, caplog):
+    workers.alive[1] = fetcher = Worker(3, FETCHER)
+    workers.pass_seconds(PING_SECONDS, answering=workers.alive[:1])
+    assert workers.pinged[-1] == 3
+    workers.pass_seconds(HUNG_HELPER_SECONDS - 0.5, answering=workers.alive[:1])
+    assert not workers.killed
+    assert workers.watchdog.is_silent(fetcher)
+    workers.pass_seconds(0.5, answering=workers.alive[:1])
+    assert workers.killed == [3]
+    assert "the fetcher 3 has not answered for 20 s and is ended" in caplog.text
+
+
+def test_one_is_told_as_silent_until_it_answers(workers):
+    worker = workers.alive[0]
+    workers.pass_seconds(SILENT_SECONDS - 0.5)
+    assert not workers.watchdog.is_silent(worker)
+    workers.pass_seconds(0.5)
+    assert workers.watchdog.is_silent(worker)
+    workers.watchdog.heard(worker)
+    assert not workers.watchdog.is_silent(worker)
