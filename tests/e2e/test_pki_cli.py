@@ -448,7 +448,7 @@ def test_signed_kits_and_files_that_do_not_fit(corp):
         "-inform",
         "DER",
         "-in",
-        "kit/alice@example.com.mobileconfig",
+        "kit/alice@example.com-ios.mobileconfig",
         "-CAfile",
         "pki/corp-root/corp-root.crt",
         "-purpose",

@@ -43,7 +43,7 @@ def profile(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
     }
     if kind is KitKind.MACOS:
         document["PayloadScope"] = "User"  # accounts and preferences are a person's, not the system's
-    return KitFile(f"{person.stem}{_SUFFIX}", plistlib.dumps(document, sort_keys=False), is_secret=True)
+    return KitFile(f"{person.stem_for(kind)}{_SUFFIX}", plistlib.dumps(document, sort_keys=False), is_secret=True)
 
 
 def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: bytes, place: str) -> list[KitFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -12,9 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.pki.file_names import file_stem, is_ordinary
 from gateway.pki.registry.claims import SLOTS
 from gateway.pki.registry.records import Purpose
+from gateway.pki.words import KitKind
 
 # Uses that stand in an identifier, after the person.
 _LABELS: Final = tuple("-".join(uses) for uses in SLOTS.values() if "login" not in uses)
+# What stands in the file names of a certificate for mail alone, as in those of `cert issue`.
+_FILE_USES: Final = MappingProxyType(
+    {Purpose.SMIME: "smime", Purpose.SMIME_SIGNING: "signing", Purpose.SMIME_ENCRYPTION: "encryption"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +49,12 @@ class Person:
 
     @property
     def stem(self) -> str:
-        """What the kit's files are called."""
-        return file_stem(self.email)
+        """What the kit's files are called; another for a certificate for mail alone, which lies beside the login's."""
+        return file_stem(self.email, use=_FILE_USES.get(self.purpose))
+
+    def stem_for(self, kind: KitKind) -> str:
+        """What those files are called that another kind of kit has too, with something else in them."""
+        return f"{self.stem}-{kind}"
 
     @property
     def p12_name(self) -> str:

@@ -18,14 +18,14 @@ _OPEN: Final = "Open https://{host}/ and choose your certificate."
 _STEPS: Final = MappingProxyType(
     {
         KitKind.IOS: (
-            "Open {stem}.mobileconfig on the iPhone or iPad, from Files, Safari or a message.",
+            "Open {stem_for_kind}.mobileconfig on the iPhone or iPad, from Files, Safari or a message.",
             "In Settings, tap “Profile Downloaded”, then Install.",
             "{password}",
             "{trust}",
             "{ready}",
         ),
         KitKind.MACOS: (
-            "Open {stem}.mobileconfig, then System Settings, “Profiles”, and install it.",
+            "Open {stem_for_kind}.mobileconfig, then System Settings, “Profiles”, and install it.",
             "{password}",
             "{ready}",
         ),
@@ -127,7 +127,7 @@ def letter(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
         until=f"{person.certificate.not_valid_after_utc:%Y-%m-%d}",
         serial=serial_text(person.certificate.serial_number),
     )
-    return KitFile(f"{person.stem}.html", page.encode(), person.password is not None)
+    return KitFile(f"{person.stem_for(kind)}.html", page.encode(), person.password is not None)
 
 
 def _purpose(person: Person, url: str) -> str:
@@ -141,6 +141,7 @@ def _steps(person: Person, kind: KitKind, *, has_root: bool) -> list[str]:
     ready = (_LOGGED_IN if person.is_for_login else _MAIL_ALONE).get(kind, "")
     words = {
         "stem": escape(person.stem),
+        "stem_for_kind": escape(person.stem_for(kind)),
         "p12": escape(person.p12_name),
         "host": escape(person.host),
         "email": escape(person.email),

@@ -301,6 +301,30 @@ def test_kits_of_two_people_lie_in_one_folder(person, kind, tmp_path):
         assert all((tmp_path / "kit" / file.name).read_bytes() == file.data for file in kit)
 
 
+def test_all_kits_of_one_person_lie_in_one_folder(person, tmp_path):
+    """Those for a certificate for mail alone beside those for logging in."""
+    mail = replace(person, purpose=Purpose.SMIME, p12=b"mail's p12")
+    apart = [replace(person, purpose=purpose) for purpose in (Purpose.SMIME_SIGNING, Purpose.SMIME_ENCRYPTION)]
+    kits = [build.build(person, kind) for kind in KitKind]
+    kits += [build.build(each, kind) for each in (mail, *apart) for kind in (KitKind.IOS, KitKind.WINDOWS)]
+    for kit in kits:
+        build.write(kit, tmp_path)
+    for kit in kits:
+        assert all((tmp_path / file.name).read_bytes() == file.data for file in kit), kit[-1].name
+
+
+@pytest.mark.parametrize("kind", [KitKind.IOS, KitKind.MACOS, KitKind.WINDOWS, KitKind.ANDROID])
+@pytest.mark.parametrize("purpose", [Purpose.CLIENT, Purpose.SMIME])
+def test_a_letter_names_files_of_its_kit_alone(person, kind, purpose):
+    if kind is KitKind.ANDROID and purpose is Purpose.SMIME:
+        purpose = Purpose.AUTH
+    plain = replace(person, email="alice@example.com", purpose=purpose)
+    *files, page = build.build(plain, kind)
+    named = set(re.findall(r"alice@example\.com[\w-]*\.(?:mobileconfig|ps1|p12)", page.data.decode()))
+    assert named
+    assert named <= {file.name for file in files}
+
+
 @pytest.mark.parametrize("kind", [KitKind.FIREFOX, KitKind.CHROME, KitKind.WINDOWS, KitKind.ANDROID])
 def test_a_kit_of_another_authority_takes_no_roots_place(desk, person, kind, tmp_path):
     first = build.build(person, kind)
