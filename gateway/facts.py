@@ -176,8 +176,8 @@ class Identity:
     not_after: datetime  # aware, UTC
     der: bytes
     chain_der: tuple[bytes, ...]  # leaf's issuer first; the verified path where there is one, without the leaf
-    path_fingerprints: frozenset[str]  # SHA-256 of every CA on the verified path, the anchor's too; else empty
-    is_constrained: bool = False  # a CA on the verified path has name constraints: other names than addresses are free
+    path_fingerprints: frozenset[str]  # SHA-256 of every CA on a verified path, the anchors' too; else empty
+    is_constrained: bool = False  # all verified paths have a CA with name constraints: only addresses are bound
 
 
 @dataclass(frozen=True, slots=True)

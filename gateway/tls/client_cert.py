@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -59,14 +59,23 @@ class _RefusedError(GatewayError):
         self.reason = reason
 
 
+class _Counting(NamedTuple):
+    """A path by which the certificate is trusted."""
+
+    path: tuple[bytes, ...]
+    authorities: frozenset[bytes]  # the path's, and those of its paths on to other anchors, where these count too
+    is_constrained: bool
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Examination:
     """A judgement, and how long and from what it holds."""
 
     judgement: Judgement
     until: datetime | None  # the instant after which a trusted one has to be judged again; None where refused
-    # Trusted by the leaf and the site's own CAs, without anything the client sent along. Only then may its handshake
-    # leave a session behind: a resumed one brings the leaf only, perhaps to another process, and must be judged alike.
+    # All its paths are of the leaf and the site's own CAs, without anything the client sent along. Only then may its
+    # handshake leave a session. A resumed one brings the leaf only, perhaps to another process, for the same verdict.
     is_alone: bool
 
 
@@ -87,13 +96,14 @@ def examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: date
 
 
 def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: datetime) -> Examination:
-    """The first path that counts, or else what speaks best against the certificate. Raises `IdentityError`.
+    """All paths that count, or else what speaks best against the certificate. Raises `IdentityError`.
 
     Its names are read only once a CA of the site has signed it, unless that is little work.
     """
     if problem := _problem_without_path(leaf_der, trust):
         return _stranger(leaf_der, problem)
     leaf: x509.Certificate | None = None
+    counting: list[_Counting] = []
     refusals: list[tuple[Reason, str]] = []  # no exceptions: they would keep all frames, and with them the connection
     try:
         for found in trust.paths.find(leaf_der, chain_der):
@@ -101,11 +111,13 @@ def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: dat
                 leaf = load_certificate(leaf_der)
                 identity = identity_of(leaf)
             try:
-                return _examination(leaf, identity, found, chain_der, trust, now)
+                counting.append(_counting(leaf, identity, found, chain_der, trust, now))
             except _RefusedError as refused:
                 refusals.append((refused.reason, refused.cause))
     except PathError as error:
         return _stranger(leaf_der, error)
+    if counting:
+        return _examination(identity, counting, trust)
     reason, cause = min(refusals, key=lambda refusal: _BEST_FIRST.index(refusal[0]))
     return _refusal(identity, reason, cause)
 
@@ -136,31 +148,58 @@ def _refusal(identity: Identity | None, reason: Reason, detail: str) -> Examinat
     return Examination(Judgement(identity, reason, detail), None, is_alone=False)
 
 
-def _examination(
+def _examination(identity: Identity, counting: Sequence[_Counting], trust: Trust) -> Examination:
+    """That the certificate counts. The CAs of all paths do; one path without name constraints is enough for any name.
+
+    What is told of all paths together holds as long as each of them.
+    """
+    identity = replace(
+        identity,
+        chain_der=counting[0].path,
+        path_fingerprints=frozenset(map(fingerprint, frozenset().union(*(each.authorities for each in counting)))),
+        is_constrained=all(each.is_constrained for each in counting),
+    )
+    is_alone = identity.path_fingerprints <= trust.anchor_fingerprints
+    until = min(each.until for each in counting)
+    return Examination(Judgement(identity, None, f"issued by {identity.issuer}"), until, is_alone)
+
+
+def _counting(
     leaf: x509.Certificate,
     identity: Identity,
     found: FoundPath,
     chain_der: Sequence[bytes],
     trust: Trust,
     now: datetime,
-) -> Examination:
+) -> _Counting:
     """That the certificate counts by this path. Raises `_RefusedError`."""
+    constraints, until = _checked(leaf, identity, found, chain_der, trust, now)
+    ders = tuple(map(_der, found.path))
+    authorities = set(ders)
+    for path in found.further:  # it counts without them
+        with suppress(_RefusedError):
+            _, end = _checked(leaf, identity, found._replace(path=path), chain_der, trust, now)
+            authorities.update(map(_der, path))
+            until = min(until, end)
+    return _Counting(ders, frozenset(authorities), bool(constraints), until)
+
+
+def _checked(
+    leaf: x509.Certificate,
+    identity: Identity,
+    found: FoundPath,
+    chain_der: Sequence[bytes],
+    trust: Trust,
+    now: datetime,
+) -> tuple[Constraints, datetime]:
+    """The path's name constraints and its end. Raises `_RefusedError`."""
     try:
         constraints = constraints_on(found.constraining)
         end = _end(leaf, identity, found.path, constraints, now)
-        until = min([end, *_revocation(leaf, found.path, chain_der, trust, now)])
+        return constraints, min([end, *_revocation(leaf, found.path, chain_der, trust, now)])
     except UNREADABLE as error:
         detail = "a certificate on the path to the CA is not readable"
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, detail) from error
-    ders = tuple(_der(ca) for ca in found.path)
-    identity = replace(
-        identity,
-        chain_der=ders,
-        path_fingerprints=frozenset(map(fingerprint, ders)),
-        is_constrained=bool(constraints),
-    )
-    is_alone = identity.path_fingerprints <= trust.anchor_fingerprints
-    return Examination(Judgement(identity, None, f"issued by {identity.issuer}"), until, is_alone)
 
 
 def _end(leaf: x509.Certificate, identity: Identity, path: Path, constraints: Constraints, now: datetime) -> datetime:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway.tls.client_cert import Examination, examine
 from gateway.tls.trust import Trust
+from gateway.x509.names import fingerprint
 
 # A certificate and its path have 3 to 8 KiB: about 32 MiB for a site at the most.
 MAX_REMEMBERED_JUDGEMENTS: Final = 4096
@@ -22,6 +23,7 @@ MAX_REMEMBERED_JUDGEMENTS: Final = 4096
 class _Entry(NamedTuple):
     examination: Examination
     since: datetime
+    sent: frozenset[str]  # fingerprints of what the client sent along; with other CAs there may be other paths
 
 
 class JudgementCache:
@@ -42,11 +44,12 @@ class JudgementCache:
         Never raises.
         """
         entry = self._entries.pop(leaf_der, None)
-        if entry is None or not _holds(entry, now):
+        sent = frozenset(map(fingerprint, chain_der))
+        if entry is None or not sent <= entry.sent or not _holds(entry, now):
             examination = examine(leaf_der, chain_der, self.trust, now)
             if not examination.judgement.is_trusted:
                 return examination
-            entry = _Entry(examination, now)
+            entry = _Entry(examination, now, sent)
             if len(self._entries) >= MAX_REMEMBERED_JUDGEMENTS:
                 del self._entries[next(iter(self._entries))]
         self._entries[leaf_der] = entry

@@ -3,8 +3,9 @@
 What this module keeps true: a path ends at a configured anchor, every signature on it was checked, and name
 constraints, path lengths and unknown critical extensions were heeded. An intermediate that is an anchor ends the path,
 but not the name constraints of an anchor above it. Every path that exists is found, whatever CAs have one name, and in
-whatever order they are configured or sent. What OpenSSL's `X509Store` leaves open (dates, key sizes, digests, key
-usage, X.509v1 CAs, revocation) is not decided here.
+whatever order they are configured or sent; for each, the paths on to the anchors above its end are told as well.
+What OpenSSL's `X509Store` leaves open (dates, key sizes, digests, key usage, X.509v1 CAs, revocation) is not decided
+here.
 
 OpenSSL takes one CA of a name and keeps to it, so the ways up are searched here and OpenSSL is given one at a time.
 Sources: RFC 5280 section 6, RFC 4158; verify(1) of OpenSSL for what a partial chain is.
@@ -53,6 +54,7 @@ class FoundPath(NamedTuple):
 
     path: Path  # to the first anchor
     constraining: Path  # those whose name constraints count: above the anchor those that are anchors as well
+    further: tuple[Path, ...]  # the paths on to the anchors above, the shortest first
 
 
 class _Failure(NamedTuple):
@@ -63,7 +65,7 @@ class _Failure(NamedTuple):
 class Paths:
     """Finds paths to a fixed set of trust anchors; an intermediate that is configured is an anchor like a root."""
 
-    __slots__ = ("_above", "_anchors", "_ders", "_stores")
+    __slots__ = ("_above", "_anchors", "_ders", "_further", "_stores")
 
     def __init__(self, anchors: Sequence[x509.Certificate]) -> None:
         nodes: dict[bytes, Node] = {}  # an anchor that is listed twice is one
@@ -75,8 +77,13 @@ class Paths:
                 raise ConfigError(f"a CA certificate in client_ca has {error}", "leave it out") from error
         self._ders = frozenset(nodes)
         self._anchors = by_subject(nodes.values())
-        self._above = _above(self._anchors)
         self._stores: dict[Node, crypto.X509Store] = {}
+        above = _above(self._anchors)
+        self._above = {anchor: ways for anchor, ways in above.items() if not ways or _are_constrained(ways)}
+        # The others are checked once, here: what depends on a leaf is the length of its path only.
+        self._further = {
+            anchor: self._valid_on(anchor, ways) for anchor, ways in above.items() if anchor not in self._above
+        }
 
     def find(self, leaf_der: bytes, chain_der: Sequence[bytes]) -> Iterator[FoundPath]:
         """Each path to an anchor that is valid at some time, the shortest first. Raises `PathError` without any.
@@ -101,9 +108,25 @@ class Paths:
                     continue
                 if is_valid:
                     has_any = True
-                    yield FoundPath(path, path + tuple(ca.certificate for ca in whole))
+                    further = _starts(whole) if whole else self._further.get(way[-1], ())
+                    yield FoundPath(
+                        path,
+                        path + tuple(ca.certificate for ca in whole),
+                        tuple(path + tuple(ca.certificate for ca in on) for on in further if _may_go_on(way, on)),
+                    )
         if not has_any:
             raise failure.kind(failure.cause) if failure else PathError("no valid path to a trusted CA")
+
+    def _valid_on(self, anchor: Node, ways: Sequence[Way]) -> tuple[Way, ...]:
+        """The ways on from an anchor to each one above that are valid at some time, the shortest first."""
+        starts = set(chain.from_iterable(map(_starts, ways)))
+        return tuple(sorted((way for way in starts if self._is_valid_on(anchor, way)), key=in_order))
+
+    def _is_valid_on(self, anchor: Node, way: Way) -> bool:
+        try:
+            return self._is_valid(anchor, way)
+        except (crypto.X509StoreContextError, crypto.Error, *UNREADABLE):
+            return False
 
     def _is_valid(self, leaf: Node, way: Way) -> bool:
         """Whether OpenSSL goes this way too; it raises `X509StoreContextError` where that isn't valid."""
@@ -148,7 +171,7 @@ def _failure(error: Exception) -> _Failure:
 
 
 def _above(anchors: BySubject) -> dict[Node, list[Way]]:
-    """Of anchors below one with name constraints: every way on to the anchors that no other issued."""
+    """Of anchors below others: every way on to the anchors that no other issued."""
     issuers: dict[Node, list[Node]] = {}
     for anchor in chain.from_iterable(anchors.values()):
         others = [issuer for issuer in anchors.get(anchor.issuer, ()) if issuer is not anchor]
@@ -156,12 +179,15 @@ def _above(anchors: BySubject) -> dict[Node, list[Way]]:
             continue  # a root is issued by itself only; a new key that the old one certified has a CA above it
         if found := [issuer for issuer in others if issuer.has_issued(anchor)]:
             issuers[anchor] = found
-    above = {anchor: _ways_on(anchor, issuers) for anchor in issuers}
-    return {
-        anchor: ways
-        for anchor, ways in above.items()
-        if not ways or any(map(_is_constrained, chain.from_iterable(ways)))
-    }
+    return {anchor: _ways_on(anchor, issuers) for anchor in issuers}
+
+
+def _starts(way: Way) -> list[Way]:
+    return [way[:end] for end in range(1, 1 + len(way))]
+
+
+def _are_constrained(ways: Sequence[Way]) -> bool:
+    return any(map(_is_constrained, chain.from_iterable(ways)))
 
 
 def _is_constrained(ca: Node) -> bool:
@@ -177,6 +203,13 @@ def _keeps_path_lengths(way: Way) -> bool:
             return False
         below += ca.issuer != ca.subject
     return True
+
+
+def _may_go_on(way: Way, further: Way) -> bool:
+    try:
+        return _keeps_path_lengths(way + further)
+    except UNREADABLE:
+        return False
 
 
 def _ways_on(anchor: Node, issuers: Mapping[Node, list[Node]]) -> list[Way]:

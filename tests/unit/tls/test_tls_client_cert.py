@@ -558,7 +558,8 @@ def test_an_anchor_does_not_escape_the_constraints_of_an_anchor_above_it(subject
         assert judgement.is_trusted is is_trusted, judgement.detail
         if is_trusted:
             assert judgement.identity.is_constrained
-            assert len(judgement.identity.path_fingerprints) == 1  # what it is trusted by stays the same
+            assert judgement.identity.chain_der == (issuing.der,)  # what it is trusted by stays the same
+            assert len(judgement.identity.path_fingerprints) == 3
     free = ROOT.issue("CN=bob", email="bob@example.org")
     assert not judge(free.certificate, (), make_trust(anchors), NOW).identity.is_constrained
     alone = judge(leaf.certificate, leaf.chain, make_trust([issuing.certificate]), NOW)

@@ -56,6 +56,17 @@ def test_it_ends_when_the_clock_steps_back():
     assert judge(judgements, alice.der, (), NOW - SECOND).reason is Reason.CERTIFICATE_NOT_YET_VALID
 
 
+def test_another_ca_that_is_sent_along_is_looked_at_and_fewer_are_not():
+    middle = ROOT.issue_ca()
+    twin = ROOT.issue_ca(key=middle.key)
+    judgements, alice = cache(), middle.issue()
+    first = judge(judgements, alice.der, (middle.der,), NOW)
+    both = judge(judgements, alice.der, (twin.der, middle.der), NOW)
+    assert first.identity.path_fingerprints < both.identity.path_fingerprints
+    for fewer in ((middle.der, twin.der), (twin.der,), ()):
+        assert judge(judgements, alice.der, fewer, NOW) is both
+
+
 def test_a_refusal_is_not_remembered():
     middle = ROOT.issue_ca()
     judgements, alice = cache(), middle.issue()
