@@ -22,7 +22,7 @@ HUNG_SECONDS: Final = 10.0
 # Each of the others is a program of its own, which first has to be loaded, from a slow disk perhaps; and while one of
 # the fetcher's threads parses a list of 16 MiB its loop stands still for seconds. What else takes long is in threads.
 HUNG_HELPER_SECONDS: Final = 20.0
-# From then on one is told as not answering. Starting takes about a second.
+# From then on one is told as not answering; not while it starts, which takes a second, or far longer on a busy machine.
 SILENT_SECONDS: Final = 5.0
 # A question and an answer of twenty bytes.
 PING_SECONDS: Final = 2.0
@@ -40,21 +40,24 @@ class Watchdog:
         self._children = children
         self._workers = workers
         self._silent_seconds: dict[Child, float] = {}  # those that were asked and have said nothing since
+        self._started: set[Child] = set()  # those that have said anything
         self._looked_seconds = self._ping_at = clock.monotonic_seconds()
 
     def heard(self, child: Child) -> None:
         """A process says something, whatever it is."""
         self._silent_seconds.pop(child, None)
+        self._started.add(child)
 
     def is_silent(self, child: Child) -> bool:
         """True where it has left a question unanswered for long."""
-        return self._silent_seconds.get(child, 0.0) >= SILENT_SECONDS
+        return child in self._started and self._silent_seconds.get(child, 0.0) >= SILENT_SECONDS
 
     def tick(self) -> None:
         """Ask again when it is time to, and end the processes that hang."""
         now = clock.monotonic_seconds()
         step, self._looked_seconds = min(now - self._looked_seconds, MAX_STEP_SECONDS), now
         children = list(self._children)
+        self._started.intersection_update(children)
         self._silent_seconds = {child: self._silent_seconds[child] + step for child in children if self._asked(child)}
         for child, seconds in tuple(self._silent_seconds.items()):
             if seconds >= (HUNG_SECONDS if child.role is self._workers else HUNG_HELPER_SECONDS):

@@ -266,7 +266,8 @@ def test_a_process_beside_the_workers_that_hangs_is_told_and_replaced(run, caplo
     def talk(dialogue):
         yield from until(lambda: helper(dialogue)["pid"])
         yield from until(lambda: Path(f"/proc/{helper(dialogue)['pid']}/comm").read_text() == "gateway-publish\n")
-        yield from until(lambda: helper(dialogue)["is_answering"])
+        started = dialogue.master._watchdog._started
+        yield from until(lambda: helper(dialogue)["pid"] in {child.pid for child in started})
         before = helper(dialogue)["pid"]
         os.kill(before, signal.SIGSTOP)
         yield from until(lambda: not helper(dialogue)["is_answering"])

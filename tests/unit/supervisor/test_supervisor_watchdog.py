@@ -112,6 +112,7 @@ def test_one_that_cannot_be_asked_is_left_to_what_notices_its_end(workers):
 
 def test_a_process_beside_the_workers_has_longer(workers, caplog):
     workers.alive[1] = fetcher = Worker(3, FETCHER)
+    workers.watchdog.heard(fetcher)
     workers.pass_seconds(PING_SECONDS, answering=workers.alive[:1])
     assert workers.pinged[-1] == 3
     workers.pass_seconds(HUNG_HELPER_SECONDS - 0.5, answering=workers.alive[:1])
@@ -122,8 +123,15 @@ def test_a_process_beside_the_workers_has_longer(workers, caplog):
     assert "the fetcher 3 has not answered for 20 s and is ended" in caplog.text
 
 
+def test_one_that_starts_is_not_told_as_silent(workers):
+    workers.pass_seconds(SILENT_SECONDS + 0.5)
+    assert not any(map(workers.watchdog.is_silent, workers.alive))
+
+
 def test_one_is_told_as_silent_until_it_answers(workers):
     worker = workers.alive[0]
+    workers.watchdog.heard(worker)
+    workers.pass_seconds(PING_SECONDS)  # it is asked again
     workers.pass_seconds(SILENT_SECONDS - 0.5)
     assert not workers.watchdog.is_silent(worker)
     workers.pass_seconds(0.5)
