@@ -28,7 +28,7 @@ from gateway.x509.loading import (
 from gateway.x509.reader import FileReader
 from gateway.x509.revocation_list import RevocationList, outline
 from gateway.x509.strength import weakness_of_key, weakness_of_signature
-from gateway.x509.unreadable import UNREADABLE
+from gateway.x509.unreadable import UNREADABLE, in_words
 
 EXPIRY_WARNING_DAYS: Final = 30  # a month is enough for every CA's paperwork
 
@@ -113,7 +113,9 @@ class Material:
         except ConfigError as error:
             self._problems.error(value.place, error.cause, error.remedy)
         except UNREADABLE as error:
-            self._problems.error(value.place, f"{path} holds a broken revocation list ({error})", "issue it again")
+            self._problems.error(
+                value.place, f"{path} holds a broken revocation list ({in_words(error)})", "issue it again"
+            )
         return ()
 
     def _leaf(self, chain: Certificates, place: Place) -> None:

@@ -34,6 +34,8 @@ MAX_SHOWN_CHARACTERS: Final = 200
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES: Final = 64 * 1024
+# What OpenSSL calls an answer that is no TLS.
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
 
 # Hears how many bytes have come.
@@ -100,7 +102,17 @@ async def download(
     except TimeoutError as error:
         raise DownloadError(f"{shown}: no whole answer within {TOTAL_SECONDS:g} s") from error
     except (aiohttp.ClientError, ValueError, OSError) as error:
-        raise DownloadError(f"{shown}: {without_secrets(str(error)) or type(error).__name__}") from error
+        raise DownloadError(f"{shown}: {_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+            return "the server speaks no TLS on this port; name its port for https, or http://"
+        if isinstance(cause, ConnectionError) and cause.strerror is None:  # asyncio's own, without an errno
+            return "the server ended the connection in the TLS handshake; it may speak no TLS on this port"
+    return without_secrets(str(error)) or type(error).__name__
 
 
 async def _follow(session: aiohttp.ClientSession, url: str, known: Validators, take: Take) -> Download:

@@ -33,7 +33,7 @@ from gateway.x509.keys import has_issued
 from gateway.x509.loading import tolerated_serials
 from gateway.x509.status import Status
 from gateway.x509.strength import weakness_of, weakness_of_digest, weakness_of_signature
-from gateway.x509.unreadable import UNREADABLE
+from gateway.x509.unreadable import UNREADABLE, in_words
 
 # A signed answer with the responder's certificate has 2 KiB, with a post-quantum one 20.
 MAX_RESPONSE_BYTES: Final = 64 * 1024
@@ -82,7 +82,7 @@ def request_for(
             builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, digest or hashes.SHA1())  # noqa: S303
             return builder.build().public_bytes(Encoding.DER)
     except UNREADABLE as error:
-        raise OcspError(f"no request can be made for this certificate ({error})") from error
+        raise OcspError(f"no request can be made for this certificate ({in_words(error)})") from error
 
 
 def responder_url(leaf: x509.Certificate) -> str:

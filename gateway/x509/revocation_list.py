@@ -23,7 +23,7 @@ from gateway.x509.loading import tolerated_serials
 from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.scopes import WHOLE, Scope, scope_of
 from gateway.x509.strength import weakness_of_digest
-from gateway.x509.unreadable import UNREADABLE
+from gateway.x509.unreadable import UNREADABLE, in_words
 
 # Fraction of a list's life after which a missing successor is worth a warning.
 WARN_AFTER_LIFE_FRACTION: Final = 0.8
@@ -89,7 +89,9 @@ def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
     except pem.PemError as error:
         raise ConfigError(f"{source}: {error.cause}", error.remedy) from error
     except UNREADABLE as error:
-        raise ConfigError(f"{source}: not a readable revocation list ({error})", "use PEM or DER CRLs") from error
+        raise ConfigError(
+            f"{source}: not a readable revocation list ({in_words(error)})", "use PEM or DER CRLs"
+        ) from error
 
 
 def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> RevocationList:

@@ -24,3 +24,14 @@ UNREADABLE: Final = (
     x509.ExtensionNotFound,
     x509.UnsupportedGeneralNameType,
 )
+
+# What `cryptography` says of broken DER and base64: its parser's own notation, which tells an operator nothing.
+_NOT_WORDS: Final = ("ParseError", "InvalidData", "Unable to load PEM")
+
+
+def in_words(error: Exception) -> str:
+    """What can't be read, for messages: the error's own text where it is words."""
+    text = str(error)
+    if any(mark in text for mark in _NOT_WORDS):
+        return "it can't be read as DER" if "ParseError" in text else "its PEM text is broken"
+    return text

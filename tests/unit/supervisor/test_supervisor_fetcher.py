@@ -182,8 +182,15 @@ def test_a_list_that_vanished_from_disk_is_fetched_whole(web, store):
     ("page", "words"),
     [
         (Page(b""), "not a readable revocation list"),
-        (Page(b"<html>"), "not a readable revocation list"),
-        (Page(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"), "not a readable revocation list"),
+        (Page(b"<html>"), "not a readable revocation list (it can't be read as DER)"),
+        (
+            Page(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"),
+            "not a readable revocation list (it can't be read as DER)",
+        ),
+        (
+            Page(b"-----BEGIN X509 CRL-----\n!!!!\n-----END X509 CRL-----\n"),
+            "not a readable revocation list (its PEM text is broken)",
+        ),
         (Page(Ca.make(not_before=BEGIN).crl(number=9)), "whose key did not sign it"),
         (Page(status=404), "the server answered 404"),
     ],
@@ -201,6 +208,25 @@ def test_what_is_of_no_use_leaves_the_last_good_list_and_is_tried_again_ever_lat
     assert 8 * module.FIRST_RETRY_SECONDS * (1 - module.JITTER_FRACTION) <= seconds <= 8 * module.FIRST_RETRY_SECONDS
     assert "the last good list stays, next try in" in caplog.text
     assert store.read(source.url) == good
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_a_server_without_tls_on_an_https_port_is_told_in_words(store, caplog, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        refresh(Source(f"https://127.0.0.1:{server.getsockname()[1]}/a", [ROOT.certificate], store, Shared()))
+        thread.join()
+    told = "the server speaks no TLS on this port" if answer else "it may speak no TLS on this port"
+    assert told in caplog.text
+    assert "ssl:default" not in caplog.text
 
 
 def test_an_older_list_never_takes_the_place_of_a_newer(web, store, caplog):
