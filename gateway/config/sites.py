@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gateway.config.addresses import Unreadable, parse_host
 from gateway.config.certificates import Certificates, Material
 from gateway.config.list_check import ListCheck
+from gateway.config.list_folder import list_folder
 from gateway.config.model import Ocsp, Site
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
@@ -106,6 +107,7 @@ class Sites:
             if "://" in str(item.data):
                 is_all_read = False
                 sources += self._url(item)
+                self._material.permissions.check(list_folder(self._material.folder), item.place)
                 continue
             found = self._material.revocation_lists(item)
             lists.add(item.place, found)

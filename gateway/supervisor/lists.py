@@ -21,6 +21,7 @@ from typing import Final
 
 from cryptography import x509
 
+from gateway.config.list_folder import list_folder
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
 from gateway.redaction import without_secrets
@@ -55,12 +56,11 @@ class ListStore:
     @classmethod
     def beside(cls, config: Path) -> ListStore:
         """`state/crl` beside the configuration file, or below systemd's StateDirectory. Nothing is made yet."""
-        state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or config.absolute().parent / "state"
         try:
             temporary = tempfile.gettempdir()
         except OSError:
             temporary = "/dev/shm"  # noqa: S108 - the folder's name is a secret, and it is made anew
-        return cls(Path(state) / "crl", Path(temporary) / f"gateway-{secrets.token_hex(16)}")
+        return cls(list_folder(config.absolute().parent), Path(temporary) / f"gateway-{secrets.token_hex(16)}")
 
     def files(self, url: str) -> tuple[Path, Path]:
         """Where the list of `url` may be; the first that exists counts."""

@@ -82,3 +82,27 @@ def test_a_file_that_is_not_there_is_left_to_its_reader(tmp_path):
     problems = Problems("config.yaml")
     Permissions(problems).check(tmp_path / "nowhere" / "file", Place())
     assert problems.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["state", "state/crl"])
+@pytest.mark.parametrize("has_url", [True, False])
+def test_the_folder_of_fetched_lists_counts_where_a_list_is_fetched(home, monkeypatch, name, has_url):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    if has_url:
+        (home / "config.yaml").write_text(FULL.replace("crl: [ca.crl]", "crl: ['http://ca.example/a.crl']"))
+    (home / "state/crl").mkdir(parents=True)
+    assert said_of(home) == []
+    (home / name).chmod(0o777)
+    assert [problem.cause for problem in said_of(home)] == [
+        f"the folder {home / name} is writable by everybody"
+    ] * has_url
+    assert [problem.place.path for problem in said_of(home)] == ["sites[0].crl[0]"] * has_url
+
+
+def test_the_folder_of_fetched_lists_may_be_systemds(home, monkeypatch, tmp_path):
+    (home / "config.yaml").write_text(FULL.replace("crl: [ca.crl]", "crl: ['http://ca.example/a.crl']"))
+    monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}/var:{tmp_path}/other")
+    (tmp_path / "var/crl").mkdir(parents=True)
+    (tmp_path / "var/crl").chmod(0o777)
+    (problem,) = said_of(home)
+    assert str(tmp_path / "var/crl") in problem.cause
