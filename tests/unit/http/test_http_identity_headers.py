@@ -151,7 +151,8 @@ def test_nothing_in_an_address_parts_it_and_it_can_be_read_back(address: str, va
 )
 @pytest.mark.parametrize("place", ["alternative name", "subject"])
 def test_a_comma_in_a_certificates_address_makes_no_second_one(address: str, value: str, place: str) -> None:
-    in_name = x509.SubjectAlternativeName([x509.RFC822Name(address)])
+    # As it comes from others: from Python 3.13 on, RFC822Name itself refuses to make a bare comma.
+    in_name = x509.SubjectAlternativeName([x509.RFC822Name._init_without_validation(address)])
     escaped = "".join(f"\\{mark}" if mark in '",' else mark for mark in address)
     leaf = (
         Ca.make().issue("CN=eve", extensions=[(in_name, False)])
