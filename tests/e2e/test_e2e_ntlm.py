@@ -75,9 +75,15 @@ class Exchange(Apache):
             },
         )
 
-    def seen(self, path: str) -> list[Seen]:
-        """What reached it for this path, in order."""
-        lines = [line.split(" ", 3) for line in self.log.read_text().splitlines()]
+    def seen(self, path: str, count: int) -> list[Seen]:
+        """What reached it for this path, in order, once that is `count` requests: Apache answers before it logs."""
+        until(lambda: len(self._logged(path)) >= count, f"{count} requests of {path} in Apache's log")
+        return self._logged(path)
+
+    def _logged(self, path: str) -> list[Seen]:
+        """So far; a line that is just being written comes later."""
+        text = self.log.read_text()
+        lines = [line.split(" ", 3) for line in text[: text.rfind("\n") + 1].splitlines()]
         found = [Seen(port, int(status), user.rpartition("\\")[2], target) for port, status, user, target in lines]
         return [each for each in found if each.target.partition("?")[0] == path]
 
@@ -118,7 +124,7 @@ def test_a_login_holds_for_the_connection(gateway, credentials, exchange):
     """curl logs in once, without being asked to, and Apache knows whose the other requests are."""
     answers = curl(gateway, credentials, "alice", "/webmail/one?[1-5]")
     assert answers == [(200, "alice", 1)] + [(200, "alice", 0)] * 4
-    seen = exchange.seen("/webmail/one")
+    seen = exchange.seen("/webmail/one", 6)
     assert [each.status for each in seen] == [401, 200, 200, 200, 200, 200]
     assert len({each.connection for each in seen}) == 1
 
@@ -127,7 +133,7 @@ def test_a_login_that_was_asked_for(gateway, credentials, exchange):
     """The first request has no credentials: the answer's challenge is what binds the connection."""
     answers = curl(gateway, credentials, "bob", "/webmail/asked?[1-2]", *ANY_BUT_NEGOTIATE)
     assert answers == [(200, "bob", 1), (200, "bob", 0)]
-    seen = exchange.seen("/webmail/asked")
+    seen = exchange.seen("/webmail/asked", 4)
     assert [each.status for each in seen][:3] == [401, 401, 200]
     assert len({each.connection for each in seen}) == 1
 
@@ -139,7 +145,7 @@ def test_a_wrong_password_opens_nothing(gateway, credentials, exchange, options)
     assert [(status, user) for status, user, _ in answers] == [(401, "")]
     with Client(gateway.port) as client:
         assert client.ask("GET", "/webmail/wrong").status == 401
-    assert {each.status for each in exchange.seen("/webmail/wrong")} == {401}
+    assert {each.status for each in exchange.seen("/webmail/wrong", 2)} == {401}
 
 
 def test_each_wrong_password_counts_once_and_a_good_login_never(start, credentials, exchange):
@@ -196,7 +202,7 @@ def test_two_users_at_once_and_a_stranger_between_them(gateway, credentials, exc
     assert set(strangers) == {401}
     users_of = defaultdict(set)
     for path in (*PASSWORDS, "stranger"):
-        for each in exchange.seen(f"/webmail/{path}"):
+        for each in exchange.seen(f"/webmail/{path}", 2):
             users_of[each.connection].add(path)
     assert all(len(paths) == 1 for paths in users_of.values()), users_of
 
@@ -206,7 +212,7 @@ def test_a_connection_ends_with_its_user(gateway, credentials, exchange):
     assert curl(gateway, credentials, "alice", "/webmail/left") == [(200, "alice", 1)]
     with Client(gateway.port) as client:
         assert client.ask("GET", "/webmail/left").status == 401
-    seen = exchange.seen("/webmail/left")
+    seen = exchange.seen("/webmail/left", 3)
     assert [each.status for each in seen] == [401, 200, 401]
     assert seen[2].connection not in {each.connection for each in seen[:2]}
 
@@ -224,8 +230,8 @@ def test_a_rule_that_binds_the_login_is_not_served_on_such_a_connection(start, c
     shown = ("--cert", str(credentials["alice"].certificate), "--key", str(credentials["alice"].key), "--ntlm")
     answers = curl(gateway, credentials, "bob", "/webmail/{ews,ews,owa}", *shown)
     assert answers == [(200, "bob", 1), (200, "bob", 0), (403, "", 0)]
-    assert [each.user for each in exchange.seen("/webmail/ews")] == ["-", "bob", "bob"]
-    assert exchange.seen("/webmail/owa") == []
+    assert [each.user for each in exchange.seen("/webmail/ews", 3)] == ["-", "bob", "bob"]
+    assert exchange.seen("/webmail/owa", 0) == []
     with Client(gateway.port, identity=credentials["alice"]) as client:
         assert client.ask("GET", "/webmail/owa").status == 401
 
@@ -237,7 +243,7 @@ def test_both_sides_close_together(start, credentials):
         gateway = start(settings_for(credentials.site, exchange.url))
         answers = curl(gateway, credentials, "alice", "/webmail/ends?[1-6]")
         assert answers == [(200, "alice", 1), (200, "alice", 0), (200, "alice", 0)] * 2
-        ends = [each.connection for each in exchange.seen("/webmail/ends")]
+        ends = [each.connection for each in exchange.seen("/webmail/ends", 8)]
         assert [ends.count(connection) for connection in dict.fromkeys(ends)] == [4, 4]
     finally:
         exchange.stop()
