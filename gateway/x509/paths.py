@@ -43,7 +43,8 @@ from gateway.x509.unreadable import UNREADABLE
 _NO_CHECK_TIME: Final = 0x200000
 # X509_V_ERR_* of x509_vfy.h.
 _SIGNATURE_FAILURE: Final = 7
-_NO_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
+_SELF_SIGNED: Final = frozenset({18, 19})
+_NO_ISSUER: Final = frozenset({2, 20, 21}) | _SELF_SIGNED
 
 
 Path = tuple[x509.Certificate, ...]
@@ -130,12 +131,12 @@ class Paths:
 
     def _is_valid(self, leaf: Node, way: Way) -> bool:
         """Whether OpenSSL goes this way too; it raises `X509StoreContextError` where that isn't valid."""
-        if len({ca.subject for ca in way}) == len(way):
+        if len({node.subject for node in (leaf, *way)}) == 1 + len(way):
             return self._is_valid_as_a_whole(leaf, way)
         try:
             return self._is_valid_as_a_whole(leaf, way)
         except crypto.X509StoreContextError as error:
-            if error.errors[0] != _SIGNATURE_FAILURE:
+            if error.errors[0] not in _SELF_SIGNED | {_SIGNATURE_FAILURE}:
                 raise
         return self._is_valid_in_pairs(leaf, way)
 
@@ -147,17 +148,33 @@ class Paths:
         """
         if any(map(_is_constrained, way[1:])) or not _keeps_path_lengths(way):
             return False
-        return all(self._is_valid_as_a_whole(child, (issuer,)) for child, issuer in pairwise((leaf, *way)))
+        return all(self._is_valid_pair(child, issuer, way) for child, issuer in pairwise((leaf, *way)))
+
+    def _is_valid_pair(self, child: Node, issuer: Node, way: Way) -> bool:
+        """A CA's new key that its old one certified may name no other key. OpenSSL takes it for self-signed then, so
+        the signature is checked here, and OpenSSL is asked about each of the two by itself.
+        """
+        if child.issuer == child.subject and (child in way or child.der in self._ders):
+            return issuer.has_issued(child) and all(self._is_valid_as_a_whole(ca, ()) for ca in (child, issuer))
+        return self._is_valid_as_a_whole(child, (issuer,))
 
     def _is_valid_as_a_whole(self, leaf: Node, way: Way) -> bool:
-        end = way[-1]
+        end = way[-1] if way else leaf
         if (store := self._stores.get(end)) is None:
-            store = self._stores[end] = crypto.X509Store()
-            store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME)
-            store.add_cert(end.loaded)
+            store = _store(end)
+            if end.der in self._ders:  # not the client's, of which there is no end
+                self._stores[end] = store
         between = [ca.loaded for ca in way[:-1]]
         # Where it passes one over, the way without that one has been found as well.
         return len(crypto.X509StoreContext(store, leaf.loaded, between).get_verified_chain()) == 1 + len(way)
+
+
+def _store(anchor: Node) -> crypto.X509Store:
+    """With this one trust anchor, whose own issuer need not be known."""
+    store = crypto.X509Store()
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME)
+    store.add_cert(anchor.loaded)
+    return store
 
 
 def _failure(error: Exception) -> _Failure:

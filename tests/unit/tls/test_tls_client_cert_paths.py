@@ -7,12 +7,14 @@ from itertools import permutations
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519
+from OpenSSL import crypto
 from support.pki import DAY, NOW, SERVER_AUTH, Ca, build, ca_extensions, ec_key, rsa_key
 
 from gateway.facts import Reason
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import make_trust
 from gateway.x509 import paths
+from gateway.x509.names import fingerprint_of
 from gateway.x509.paths import Paths
 from gateway.x509.revocation_list import parse_lists
 
@@ -295,6 +297,69 @@ def test_a_ca_below_another_of_its_name(between):
     assert reasons(root.issue(), (root,), cas) == {None}
     assert reasons(issuing.issue(), (Ca.make("CN=Example Ltd"),), cas) == {Reason.CERTIFICATE_UNTRUSTED}
     assert reasons(issuing.issue(), (root, issuing), cas[1:]) == {None}
+
+
+def test_a_new_key_that_names_no_other_and_that_the_old_one_certified():
+    """OpenSSL takes it for self-signed."""
+    root = Ca.make("CN=Example Ltd")
+    renewed = root.issue_ca("CN=Example Ltd")
+    again = renewed.issue_ca("CN=Example Ltd")
+    stranger = Ca.make("CN=Example Ltd")
+    assert reasons(renewed.issue(), (root,), (renewed,)) == {None}
+    assert reasons(root.issue(), (root,), (renewed,)) == {None}
+    assert reasons(again.issue(), (root,), (renewed, again)) == {None}
+    assert reasons(again.issue(), (root, renewed), (again,)) == {None}
+    assert reasons(renewed.issue(), (root, renewed)) == {None}
+    assert reasons(stranger.issue(), (root,), (renewed,)) == {Reason.CERTIFICATE_UNTRUSTED}
+    assert reasons(renewed.issue(), (stranger,), (renewed,)) == {Reason.CERTIFICATE_UNTRUSTED}
+    configured = judgements(renewed.issue(), (root, renewed), ())
+    assert {judgement.identity.path_fingerprints >= {fingerprint_of(root.certificate)} for judgement in configured} == {
+        True
+    }
+
+
+def test_two_issuing_cas_of_one_name_where_one_certified_the_other():
+    root = Ca.make()
+    first = root.issue_ca(NAME)
+    second = first.issue_ca(NAME)
+    for issuing in (first, second):
+        assert reasons(issuing.issue(), (root,), (first, second)) == {None}
+        assert reasons(issuing.issue(), (root, first), (second,)) == {None}
+
+
+@pytest.mark.parametrize("where", ["root", "renewed", "again"])
+@pytest.mark.parametrize(
+    "extension", [mail_only("example.com"), BAD["with an unknown critical extension"]["extensions"][1]]
+)
+def test_what_could_be_overlooked_above_a_new_key_is_refused(extension, where):
+    def extensions(of):
+        return [*ca_extensions(), *([extension] if of == where else [])]
+
+    root = Ca.make("CN=Example Ltd", extensions=extensions("root"))
+    renewed = root.issue_ca("CN=Example Ltd", extensions=extensions("renewed"))
+    again = renewed.issue_ca("CN=Example Ltd", extensions=extensions("again"))
+    leaf = again.issue(email="a@example.org")
+    assert reasons(leaf, (root,), (renewed, again)) == {Reason.CERTIFICATE_UNTRUSTED}
+
+
+def test_a_client_named_as_the_ca_that_signed_it():
+    root = Ca.make("CN=Example Ltd")
+    renewed = root.issue_ca("CN=Example Ltd")
+    critical = BAD["with an unknown critical extension"]["extensions"][1]
+    leaf = renewed.issue("CN=Example Ltd", extensions=[critical])
+    assert reasons(leaf, (root,), (renewed,)) == {Reason.CERTIFICATE_UNTRUSTED}
+
+
+def test_nothing_is_remembered_of_the_cas_that_clients_send():
+    root = Ca.make("CN=Example Ltd")
+    renewed = root.issue_ca("CN=Example Ltd")
+    found = Paths([root.certificate])
+    kept = set()
+    for _ in range(3):
+        assert list(found.find(renewed.issue().der, [renewed.der]))
+        gc.collect()
+        kept.add(sum(isinstance(each, crypto.X509Store) for each in gc.get_objects()))
+    assert len(kept) == 1
 
 
 @pytest.mark.parametrize(
