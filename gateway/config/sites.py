@@ -19,6 +19,7 @@ from gateway.config.upstreams import given
 from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.files import CertificateFile, KeyFile
 from gateway.x509.host_names import uncovered_hosts
+from gateway.x509.same_names import too_many_of_one_name
 
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 
@@ -85,6 +86,9 @@ class Sites:
         anchors = tuple(certificate for file in found for certificate in file.certificates)
         if (cause := why_none_is_named(anchors)) is not None:
             self._problems.warning(value.at("client_ca"), cause, "remove the CAs of which nobody comes here")
+        for cause in too_many_of_one_name(anchors):
+            remedy = "remove those whose certificates have all ended, and give new CAs names of their own"
+            self._problems.warning(value.at("client_ca"), cause, remedy)
         return anchors
 
     def _certificate(self, value: Value, hosts: tuple[str, ...]) -> tuple[CertificateFile | None, KeyFile | None]:

@@ -29,6 +29,7 @@ from gateway.x509.name_matching import FoldedName, folded
 from gateway.x509.names import fingerprint_of
 from gateway.x509.paths import Paths
 from gateway.x509.revocation_list import RevocationList, parse_lists
+from gateway.x509.same_names import too_many_of_one_name
 from gateway.x509.scoped_lists import by_scope
 
 # A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
@@ -73,6 +74,7 @@ class Trust:
         found = [*self.problems]
         if line := why_none_is_named(self.anchors):
             found.append(line)
+        found += too_many_of_one_name(self.anchors)
         found += [line for anchor in self.anchors if (line := expiry_line("the CA", anchor, now))]
         if self.revocation is not None:
             for anchor in self.anchors:

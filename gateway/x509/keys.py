@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -11,6 +11,29 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.x509.unreadable import UNREADABLE
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+
+# What it costs to check a signature, in checks with P-256, which take 70 µs (OpenSSL 4.0). P-384 takes 490 µs, Ed25519
+# 105 µs, Ed448 200 µs, RSA 2048 22 µs, and RSA 4096 68 µs, growing with the square of the size.
+_UNITS_OF_CURVE: Final = {"secp256r1": 1}
+_UNITS_OF_OTHER_CURVE: Final = 7
+_UNITS_OF_ED25519: Final = 2
+_UNITS_OF_ED448: Final = 3
+_RSA_BITS_OF_A_UNIT: Final = 4096
+
+
+def units_of_check(key: Any) -> int:
+    """What it costs to check a signature with this public key, however it ends: 1 for P-256, 7 for P-384."""
+    match key:
+        case rsa.RSAPublicKey():
+            return max(1, round((key.key_size / _RSA_BITS_OF_A_UNIT) ** 2))
+        case ec.EllipticCurvePublicKey():
+            return _UNITS_OF_CURVE.get(key.curve.name, _UNITS_OF_OTHER_CURVE)
+        case ed25519.Ed25519PublicKey():
+            return _UNITS_OF_ED25519
+        case ed448.Ed448PublicKey():
+            return _UNITS_OF_ED448
+        case _:
+            return 0  # see `has_signed`
 
 
 def spki(key: Any) -> bytes:

@@ -18,7 +18,7 @@ from OpenSSL import crypto
 
 from gateway.errors import GatewayError
 from gateway.x509.fields import extensions_of
-from gateway.x509.keys import has_signed, spki
+from gateway.x509.keys import has_signed, spki, units_of_check
 from gateway.x509.names import MAX_CERTIFICATE_BYTES
 from gateway.x509.raw_names import Comparable, comparable, count_extensions, raw_names
 from gateway.x509.unreadable import UNREADABLE
@@ -29,6 +29,10 @@ MAX_CHAIN_CERTIFICATES: Final = 10
 # Signatures that are checked in one search. Two roots of one name with two intermediates of one name below make six;
 # a client without any certificate of ours can ask for one of each that it sends, for each anchor of the name it gives.
 MAX_SIGNATURE_CHECKS: Final = 64
+# What the checks that fail may cost, in checks with P-256: 56 with P-256 or RSA, 8 with P-384. All checks fail for a
+# client without a certificate of ours; this many take 4 ms, less than two handshakes. Three roots of one name with
+# three intermediates of one name below need eight.
+MAX_FAILED_UNITS: Final = 56
 # Ways from a leaf to an anchor that OpenSSL is asked about, unfinished ones counted. Only the holder of a CA's key can
 # make many.
 MAX_WAYS: Final = 32
@@ -40,6 +44,7 @@ MAX_UNSIGNED_BYTES: Final = 2 * 1024
 MAX_EXTENSIONS: Final = 64
 
 FORGED: Final = "no valid path to a trusted CA: certificate signature failure"
+TOO_MANY_FAILED: Final = "at most 56 signatures that don't verify are checked for one certificate (8 with P-384 keys)"
 NOT_ISSUED: Final = "not issued by a CA that this site trusts, or the intermediate certificate was not sent"
 
 
@@ -95,6 +100,14 @@ class Node:
         if self._authority is None:
             self._authority = self.subject, spki(self.key)
         return self._authority
+
+    @property
+    def units_of_check(self) -> int:
+        """What it costs to check a signature with its key."""
+        try:
+            return units_of_check(self.key)
+        except UNREADABLE:
+            return 0
 
     def has_issued(self, other: Node) -> bool:
         """True when this certificate's key made the other's signature."""
@@ -210,7 +223,7 @@ def _signers(named: Mapping[Node, list[Node]], tops: Mapping[Node, None]) -> dic
             below.setdefault(issuer, []).append(node)
     signers: dict[Node, list[Node]] = {}
     known = list(tops)
-    checks = 0
+    checks = failed_units = 0
     for issuer in known:  # grows meanwhile
         if issuer not in tops and issuer.is_no_ca():
             continue
@@ -222,4 +235,8 @@ def _signers(named: Mapping[Node, list[Node]], tops: Mapping[Node, None]) -> dic
                 if node not in signers:
                     known.append(node)
                 signers.setdefault(node, []).append(issuer)
+            else:
+                failed_units += issuer.units_of_check
+                if failed_units > MAX_FAILED_UNITS:
+                    raise PathError(f"too many CAs have the issuer's name: {TOO_MANY_FAILED}")
     return signers

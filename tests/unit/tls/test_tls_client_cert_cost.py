@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, ObjectIdentifier
 from support.pki import NOW, Ca, Leaf, build, ca_extensions, ec_key, rsa_key, rsa_with_exponent
 
@@ -11,8 +12,10 @@ from gateway.errors import ConfigError
 from gateway.facts import Reason
 from gateway.tls.client_cert import examine
 from gateway.tls.trust import make_trust
+from gateway.x509 import path_search
+from gateway.x509.keys import units_of_check
 from gateway.x509.names import MAX_CERTIFICATE_BYTES, MAX_STRANGERS_BYTES, MAX_STRANGERS_PARTS
-from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES, MAX_EXTENSIONS
+from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES, MAX_EXTENSIONS, MAX_FAILED_UNITS
 from gateway.x509.paths import Paths
 from gateway.x509.raw_names import MAX_NAME_ATTRIBUTES
 
@@ -146,6 +149,19 @@ def test_a_stranger_costs_at_most_three_times_a_plain_one(trust, shape):
     assert all(len(der) <= MAX_CERTIFICATE_BYTES for der in (HOSTILE[shape].der, *HOSTILE[shape].chain_der))
     plain = calls(FAKE.issue(email="alice@example.com"), trust)
     assert calls(HOSTILE[shape], trust) <= TIMES_A_PLAIN_ONE * plain
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
+@pytest.mark.parametrize("roots", [2, 3, 6])
+def test_the_signatures_of_a_stranger_are_checked_up_to_what_56_of_p256_cost(roots, curve, monkeypatch):
+    """The calls above don't tell this: a check with P-384 is one call too, and costs seven times as much."""
+    units = []
+    real = path_search.has_signed
+    trust = make_trust([Ca.make(NAME, key=ec_key(curve)).certificate for _ in range(roots)])
+    monkeypatch.setattr(path_search, "has_signed", lambda key, of: units.append(units_of_check(key)) or real(key, of))
+    leaf = all_named(NAME)
+    assert examine(leaf.der, leaf.chain_der, trust, NOW).judgement.reason is Reason.CERTIFICATE_UNTRUSTED
+    assert sum(units) <= MAX_FAILED_UNITS + max(units)
 
 
 @pytest.mark.parametrize("shape", HOSTILE)

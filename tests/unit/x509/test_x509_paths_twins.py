@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
@@ -161,6 +162,30 @@ def test_as_many_signatures_as_may_be_checked_and_one_more(monkeypatch):
         list(Paths(anchors_of(*roots)).find(leaf.der, []))
 
 
+@pytest.mark.parametrize(("curve", "most"), [(ec.SECP256R1(), 57), (ec.SECP384R1(), 9)])
+def test_as_many_cas_of_one_name_as_there_may_be_and_one_more(curve, most):
+    """So many that each is found whatever failed before."""
+    roots = [Ca.make(NAME, key=ec_key(curve)) for _ in range(most + 1)]
+    built = Paths(anchors_of(*roots[:most]))
+    for root in (roots[0], roots[most - 1]):
+        assert next(built.find(root.issue().der, [])).path == (root.certificate,)
+    with pytest.raises(PathError, match="at most 56 signatures that don't verify"):
+        list(Paths(anchors_of(*roots)).find(roots[0].issue().der, []))
+
+
+def test_what_failed_checks_may_cost_ends_the_search():
+    roots = [Ca.make(NAME, key=ec_key(ec.SECP384R1())) for _ in range(3)]
+    sent = [Ca.make(NAME).der for _ in range(3)]
+    built = Paths(anchors_of(*roots))
+    stranger = Ca.make(NAME).issue()
+    with pytest.raises(ForgedError):
+        list(built.find(stranger.der, sent[:2]))
+    with pytest.raises(PathError, match="too many CAs have the issuer's name"):
+        list(built.find(stranger.der, sent))
+    below = [root.issue_ca(MIDDLE, key=ec_key(ec.SECP384R1())) for root in roots]
+    assert find(anchors_of(*roots), below[2].issue(), [ca.certificate for ca in below])
+
+
 def test_a_ca_that_certified_itself_again_and_again_makes_no_loop():
     roots = [Ca.make(NAME), Ca.make(NAME)]
     sub = roots[1].issue_ca(MIDDLE)
@@ -248,6 +273,15 @@ def test_junk_in_the_chain_leads_nowhere():
     for order in (roots, roots[::-1]):
         found = next(Paths(anchors_of(*order)).find(middle.issue().der, [*junk, middle.der]))
         assert found.path == (middle.certificate, roots[0].certificate)
+
+
+def test_a_ca_whose_key_cannot_be_read_has_signed_nothing():
+    root, other = Ca.make(NAME), Ca.make(NAME)
+    curve = bytes.fromhex("06082a8648ce3d030107")  # P-256
+    unknown_key = x509.load_der_x509_certificate(other.der.replace(curve, bytes.fromhex("06082a8648ce3d03017f")))
+    assert find([root.certificate, unknown_key], root.issue()) == (root.certificate,)
+    with pytest.raises(ForgedError):
+        list(Paths([root.certificate, unknown_key]).find(other.issue().der, []))
 
 
 def _der(pem):

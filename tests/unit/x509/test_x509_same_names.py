@@ -1,8 +1,11 @@
 """CAs of one name, told in words."""
 
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from support.pki import Ca, ec_key
 
-from gateway.x509.same_names import cas_of_one_name
+from gateway.x509 import same_names
+from gateway.x509.same_names import cas_of_one_name, too_many_of_one_name
 
 
 def lines(*cas):
@@ -24,19 +27,40 @@ def test_one_that_is_listed_twice_is_one():
     assert lines(ca, ca) == []
 
 
+class Odd:
+    """A CA's certificate whose key can't be read."""
+
+    def __init__(self, ca):
+        self._ca = ca
+
+    def __getattr__(self, name):
+        return getattr(self._ca.certificate, name)
+
+    def public_key(self):
+        raise ValueError("no such curve")
+
+    def public_bytes(self, encoding):
+        return self._ca.certificate.public_bytes(encoding)
+
+
 def test_a_key_that_cannot_be_read_is_another_one():
-    class Odd:
-        def __init__(self, ca):
-            self._ca = ca
-
-        def __getattr__(self, name):
-            return getattr(self._ca.certificate, name)
-
-        def public_key(self):
-            raise ValueError("no such curve")
-
-        def public_bytes(self, encoding):
-            return self._ca.certificate.public_bytes(encoding)
-
     found = list(cas_of_one_name([Ca.make("CN=One").certificate, Odd(Ca.make("CN=One"))]))
     assert "different keys" in found[0]
+
+
+@pytest.mark.parametrize(("curve", "most"), [(ec.SECP256R1(), 57), (ec.SECP384R1(), 9)])
+def test_as_many_cas_of_one_name_as_can_all_issue_and_one_more(curve, most):
+    cas = [Ca.make("CN=One", key=ec_key(curve)).certificate for _ in range(most + 1)]
+    others = [Ca.make("CN=Other", key=ec_key(curve)).certificate for _ in range(2)]
+    assert list(too_many_of_one_name([*cas[:most], *others])) == []
+    (line,) = too_many_of_one_name([*cas, *others])
+    assert line == (
+        f"{most + 1} CAs are named 'CN=One'; certificates of some are refused, for at most 56 signatures that don't"
+        " verify are checked for one certificate (8 with P-384 keys)"
+    )
+
+
+def test_a_key_that_cannot_be_read_costs_nothing(monkeypatch):
+    monkeypatch.setattr(same_names, "MAX_FAILED_UNITS", 0)
+    assert list(too_many_of_one_name([Ca.make("CN=One").certificate, Odd(Ca.make("CN=One"))])) != []
+    assert list(too_many_of_one_name([Odd(Ca.make("CN=One")), Odd(Ca.make("CN=One"))])) == []
