@@ -57,12 +57,13 @@ def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(documents)
         return
-    columns = ("NAME", "PARENT", "DOMAIN", "UNTIL", "LIST UNTIL", "SUBJECT")
+    columns = ("NAME", "STATE", "PARENT", "DOMAIN", "UNTIL", "LIST UNTIL", "SUBJECT")
     print_table(
         columns,
         [
             (
                 record.name,
+                document["state"],
                 record.parent or "-",
                 record.domain or "-",
                 f"{record.not_after:%Y-%m-%d}",
@@ -142,9 +143,10 @@ def ocsp(context: typer.Context, name: NameArgument, *, passphrase_file: Passphr
 
 
 def _document(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
-    from gateway.pki.exports import describe_authority  # noqa: PLC0415 - heavy, see app
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.exports import describe_authority  # noqa: PLC0415 - the same
 
-    return describe_authority(desk, record)
+    return describe_authority(desk, record, clock.now())
 
 
 def _day(moment: datetime | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -66,20 +66,20 @@ def list_(
 ) -> None:
     """List certificates."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki.exports import describe_certificate  # noqa: PLC0415 - the same
-    from gateway.pki.registry.search import Wanted, search  # noqa: PLC0415 - the same
+    from gateway.pki.exports import describe_certificate, describe_entry  # noqa: PLC0415 - the same
+    from gateway.pki.registry.search import Wanted, listed_only, search  # noqa: PLC0415 - the same
 
     now = clock.now()
     within = None if expiring is None else duration(expiring, "--expiring")
     wanted = Wanted(user=user, authority=authority, expiring_within=within, is_revoked=is_revoked)
     with open_desk(context) as desk, desk.registry.reading() as connection:
         found = search(connection, wanted, now)
+        others = list(map(describe_entry, listed_only(connection, wanted)))
     if as_json:
-        print_json([describe_certificate(record, now) for record in found])
+        print_json([describe_certificate(record, now) for record in found] + others)
         return
-    print_table(
-        ("SERIAL", "STATE", "UNTIL", "CA", "FOR", "E-MAIL", "NAME", "DEVICE"), [_row(record, now) for record in found]
-    )
+    columns = ("SERIAL", "STATE", "UNTIL", "CA", "FOR", "E-MAIL", "NAME", "DEVICE")
+    print_table(columns, [_row(record, now) for record in found] + [_row_of_other(other) for other in others])
 
 
 def show(context: typer.Context, target: TargetArgument, *, as_json: JsonOption = False) -> None:
@@ -147,13 +147,24 @@ def export(
 
 
 def _row(record: CertificateRecord, now: datetime) -> tuple[str, ...]:
+    state, until = record.status(now), record.not_after
+    if record.is_usable(now) and record.supersede_at is not None:
+        until = min(until, record.supersede_at)
+        year = "" if until.year == now.year else f" {until.year}"
+        state = f"until {until.day} {until:%B}{year} (renewed)"
     return (
         record.serial,
-        record.status(now),
-        f"{record.not_after:%Y-%m-%d}",
+        state,
+        f"{until:%Y-%m-%d}",
         record.authority,
         record.purpose,
         record.email or "-",
         record.common_name,
         record.device or "-",
     )
+
+
+def _row_of_other(found: dict[str, Any]) -> tuple[str, ...]:
+    until = "-" if found["not_after"] is None else f"{found['not_after']:%Y-%m-%d}"
+    name = found["subject"] or "(not in the registry)"
+    return (found["serial"], found["state"], until, found["authority"], found["purpose"] or "-", "-", name, "-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,6 +16,8 @@ from gateway.pki.registry.records import CertificateRecord, RevocationReason, St
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sqlalchemy import Connection
+
     from gateway.pki.authority import Authority
     from gateway.pki.desk import Desk
 
@@ -24,7 +27,9 @@ TargetsArgument = Annotated[
 
 AuthorityOption = Annotated[
     str | None,
-    typer.Option("--ca", help="Only this authority's; needed for serials the registry has not.", metavar="NAME"),
+    typer.Option(
+        "--ca", help="Only this authority's; required for serials that are not in the registry.", metavar="NAME"
+    ),
 ]
 
 
@@ -41,20 +46,14 @@ def revoke(
     """Revoke certificates for good and write the list at once."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
-    from gateway.pki.registry import certificates  # noqa: PLC0415 - the same
 
+    lifecycle.check_reason(reason)
     with open_desk(context) as desk:
-        found = _find(desk, targets, authority)
-        chosen = replace(found, known=[record for record in found.known if record.state is not State.REVOKED])
-        if not chosen.known and not chosen.foreign:
-            raise UsageError(f"{certificates.serials(found.known)} is revoked already", "See 'gateway cert show'.")
+        states = frozenset(State) - {State.REVOKED}
+        chosen = _in_state(desk, targets, authority, states, "See 'gateway cert list --revoked'.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
-            if records:
-                lifecycle.revoke(desk, signer, records, reason, clock.now())
-                _tell(records, "revoked")
-            for serial in serials:
-                lifecycle.revoke_foreign(desk, signer, serial, reason, clock.now())
-                _tell_foreign(serial, "revoked")
+            lifecycle.revoke(desk, signer, records, reason, clock.now(), serials)
+            _tell(records, serials, "revoked")
 
 
 def hold(
@@ -69,14 +68,10 @@ def hold(
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, authority, State.LIVE, "Only a live certificate can be held.")
+        chosen = _in_state(desk, targets, authority, {State.LIVE}, "Only a live certificate can be held.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
-            if records:
-                lifecycle.hold(desk, signer, records, clock.now())
-                _tell(records, "held")
-            for serial in serials:
-                lifecycle.revoke_foreign(desk, signer, serial, RevocationReason.CERTIFICATE_HOLD, clock.now())
-                _tell_foreign(serial, "held")
+            lifecycle.hold(desk, signer, records, clock.now(), serials)
+            _tell(records, serials, "held")
 
 
 def unhold(
@@ -91,26 +86,22 @@ def unhold(
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, authority, State.HELD, "Only a held certificate can be released.")
+        chosen = _in_state(desk, targets, authority, {State.HELD}, "Only a held certificate can be released.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
-            if records:
-                lifecycle.release(desk, signer, records, clock.now())
-                _tell(records, "released")
-            for serial in serials:
-                lifecycle.release_foreign(desk, signer, serial, clock.now())
-                _tell_foreign(serial, "released")
+            lifecycle.release(desk, signer, records, clock.now(), serials)
+            _tell(records, serials, "released")
 
 
 # As `cert verify` and `openssl x509 -serial` show it. Behind `--`, or it would be an option.
-_NEGATIVE: Final = re.compile(r"-(?:0x)?[0-9A-Fa-f:]+")
+_NEGATIVE: Final = re.compile(r"(?:serial=)?-(?:0x)?[0-9A-Fa-f:]+")
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Certificates of the registry, and serials that it has not, which are `authority`'s."""
+    """Certificates of the registry, and serials that are not in it, which are `authority`'s."""
 
     known: list[CertificateRecord]
-    foreign: list[str]
+    foreign: dict[str, State]  # live: the list doesn't name it
     authority: str | None
 
 
@@ -119,7 +110,7 @@ def _find(desk: Desk, targets: list[str], authority: str | None) -> _Chosen:
     from gateway.pki.registry import certificates  # noqa: PLC0415 - heavy, see app
 
     known: dict[int, CertificateRecord] = {}
-    foreign: list[str] = []
+    foreign: dict[str, State] = {}
     with desk.registry.reading() as connection:
         for target in targets:
             try:
@@ -133,20 +124,32 @@ def _find(desk: Desk, targets: list[str], authority: str | None) -> _Chosen:
                 serial = certificates.parse_serial(target)
                 if serial is None or authority is None:
                     raise
-                foreign.append(serial)
+                foreign[serial] = _foreign_state(connection, authority, serial)
             else:
                 known |= {record.id: record for record in found}
     return _Chosen(list(known.values()), foreign, authority)
 
 
-def _in_state(desk: Desk, targets: list[str], authority: str | None, state: State, remedy: str) -> _Chosen:
-    """The same, of the known ones only those in a state."""
+def _foreign_state(connection: Connection, authority: str, serial: str) -> State:
+    from gateway.pki.registry import authorities  # noqa: PLC0415 - heavy, see app
+
+    entry = authorities.foreign_entry(connection, authorities.get(connection, authority).id, serial)
+    if entry is None:
+        return State.LIVE
+    return State.HELD if entry.reason is RevocationReason.CERTIFICATE_HOLD else State.REVOKED
+
+
+def _in_state(desk: Desk, targets: list[str], authority: str | None, states: Collection[State], remedy: str) -> _Chosen:
+    """The same, only those in one of the states. Raises `UsageError` where there is none."""
     found = _find(desk, targets, authority)
-    chosen = replace(found, known=[record for record in found.known if record.state is state])
-    if not chosen.known and not chosen.foreign:
-        states = ", ".join(f"{record.serial} is {record.state}" for record in found.known)
-        raise UsageError(states, remedy)
-    return chosen
+    known = [record for record in found.known if record.state in states]
+    foreign = {serial: state for serial, state in found.foreign.items() if state in states}
+    if not known and not foreign:
+        words = {State.LIVE: f"not on the list of '{authority}'"}
+        told = [f"{record.serial} is {record.state}" for record in found.known]
+        told += [f"{serial} is {words.get(state, state)}" for serial, state in found.foreign.items()]
+        raise UsageError(", ".join(told), remedy)
+    return replace(found, known=known, foreign=foreign)
 
 
 def _by_signer(
@@ -156,16 +159,14 @@ def _by_signer(
     records: dict[str, list[CertificateRecord]] = {}
     for record in chosen.known:
         records.setdefault(record.authority, []).append(record)
-    serials = {chosen.authority: chosen.foreign} if chosen.foreign and chosen.authority is not None else {}
+    serials = {chosen.authority: list(chosen.foreign)} if chosen.foreign and chosen.authority is not None else {}
     names = {**records, **serials}
     return [(unlock(desk, name, passphrase_file), records.get(name, []), serials.get(name, [])) for name in names]
 
 
-def _tell(records: list[CertificateRecord], what: str) -> None:
+def _tell(records: list[CertificateRecord], serials: list[str], what: str) -> None:
     for record in records:
         typer.echo(f"{record.serial}  {what}  {record.subject}")
-
-
-def _tell_foreign(serial: str, what: str) -> None:
-    # Said in full: a number without a letter may have been meant in decimal, and FB for a negative one.
-    typer.echo(f"{serial}  {what}  (hexadecimal, {int(serial, 16)} in decimal; not in the registry)")
+    for serial in serials:
+        # Said in full: a number without a letter may have been meant in decimal, and FB for a negative one.
+        typer.echo(f"{serial}  {what}  (hexadecimal, {int(serial, 16)} in decimal; not in the registry)")

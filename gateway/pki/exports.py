@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certifi
 from gateway.pki import uses
 from gateway.pki.desk import Desk
 from gateway.pki.keys import describe
-from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
+from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, ListEntry, RevocationReason
+from gateway.pki.registry.search import ListedOnly
+from gateway.pki.taken_back import taken_back
 from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.loading import certificate_in
 from gateway.x509.serials import serial_text
@@ -33,11 +35,20 @@ def certificates(path_der: Sequence[bytes], format_: str) -> bytes:
             return path[0].public_bytes(Encoding.PEM)
 
 
-def describe_authority(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:
-    """What there is to tell of an authority."""
+def describe_authority(desk: Desk, record: AuthorityRecord, now: datetime) -> dict[str, Any]:
+    """What there is to tell of an authority. `on_list_of`: whose list names it or one above it."""
     certificate = certificate_in(record.certificate_der)
+    path = (certificate, *map(certificate_in, record.chain_der))
+    with desk.registry.reading() as connection:
+        found = taken_back(connection, path)
+    entry = None if found is None else found.entry
     return {
         "name": record.name,
+        "state": _state(entry) if record.not_after >= now else "expired",
+        "revoked_at": None if entry is None else entry.revoked_at,
+        "reason": None if entry is None else entry.reason.value,
+        "revoked_ca": None if found is None else found.subject,
+        "on_list_of": None if found is None else found.issuer,
         "serial": serial_text(certificate.serial_number),
         "subject": subject_of(certificate).rfc4514_string(),
         "issuer": issuer_of(certificate).rfc4514_string(),
@@ -87,4 +98,42 @@ def describe_certificate(record: CertificateRecord, now: datetime) -> dict[str, 
         "revoked_at": record.revoked_at,
         "reason": None if record.reason is None else record.reason.value,
         "is_key_kept": record.escrow is not None,
+        "is_in_registry": True,
     }
+
+
+# What is not known of a certificate of which there is only the serial, on a revocation list.
+_UNKNOWN: Final = (
+    *("common_name", "email", "upn", "device", "purpose", "subject", "key", "fingerprint_sha256", "not_before"),
+    *("not_after", "p12_format", "created_at", "created_by", "renews", "supersede_at"),
+)
+
+
+def describe_entry(found: ListedOnly) -> dict[str, Any]:
+    """The same for a serial on the list that is not in the registry: an authority's below, or one made elsewhere."""
+    document = dict.fromkeys(_UNKNOWN) | {
+        "serial": found.entry.serial,
+        "state": _state(found.entry),
+        "authority": found.authority,
+        "revoked_at": found.entry.revoked_at,
+        "reason": found.entry.reason.value,
+        "is_key_kept": False,
+        "is_in_registry": False,
+    }
+    if found.below_der is None:
+        return document
+    certificate = certificate_in(found.below_der)
+    return document | {
+        "purpose": "authority",
+        "subject": subject_of(certificate).rfc4514_string(),
+        "key": describe(certificate.public_key()),
+        "fingerprint_sha256": certificate.fingerprint(hashes.SHA256()).hex(),
+        "not_before": certificate.not_valid_before_utc,
+        "not_after": certificate.not_valid_after_utc,
+    }
+
+
+def _state(entry: ListEntry | None) -> str:
+    if entry is None:
+        return "valid"
+    return "held" if entry.reason is RevocationReason.CERTIFICATE_HOLD else "revoked"

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from sqlalchemy import select
 
 from gateway.errors import UsageError
 from gateway.pki import constraints, crl, logins, pkcs8, profiles, uses
@@ -23,11 +20,10 @@ from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.names import check_email, check_text, name_key
-from gateway.pki.registry import audit, authorities, certificates, claims
+from gateway.pki.registry import audit, certificates, claims
 from gateway.pki.registry.records import CertificateRecord, Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
-from gateway.x509.fields import subject_of
-from gateway.x509.serials import serial_text
+from gateway.pki.taken_back import taken_back
 
 DEFAULT_DAYS: Final = 397
 
@@ -108,16 +104,12 @@ def check_logins(desk: Desk, order: Order, now: datetime) -> None:
 def check_not_revoked(desk: Desk, authority: Authority) -> None:
     """Refuse an authority that one above it took back or holds: nobody would get in. Raises `UsageError`."""
     with desk.registry.reading() as connection:
-        for below, above in pairwise(authority.path):
-            der = above.public_bytes(Encoding.DER)
-            found = connection.execute(select(AUTHORITIES.c.id).where(AUTHORITIES.c.certificate_der == der)).scalars()
-            serial = serial_text(below.serial_number)
-            if any(authorities.foreign_entry(connection, id_, serial) for id_ in found.all()):
-                raise UsageError(
-                    f"the authority {subject_of(below).rfc4514_string()} is on the list of "
-                    f"{subject_of(above).rfc4514_string()}: it was revoked or is held",
-                    "Use another authority, or make a new one with 'gateway ca init'.",
-                )
+        found = taken_back(connection, authority.path)
+    if found is not None:
+        raise UsageError(
+            f"the authority {found.subject} is on the list of {found.issuer}: it was revoked or is held",
+            "Use another authority, or make a new one with 'gateway ca init'.",
+        )
 
 
 def validity(authority: Authority, days: int | None, now: datetime) -> profiles.Validity:

@@ -78,55 +78,55 @@ def _not_renewable(old: CertificateRecord) -> UsageError:
     return UsageError(f"certificate {old.serial} of '{old.common_name}' is {status}", remedy)
 
 
-def revoke(
-    desk: Desk, authority: Authority, records: Sequence[CertificateRecord], reason: RevocationReason, now: datetime
-) -> None:
-    """Put certificates of one authority on its list for good. Raises `OperationError`."""
+def check_reason(reason: RevocationReason) -> None:
+    """Refuse a reason with which nothing is revoked for good. Raises `UsageError`."""
     if reason is RevocationReason.CERTIFICATE_HOLD:
-        raise UsageError("a hold is no revocation", "Use 'gateway cert hold'.")
-    _put(desk, authority, records, (State.REVOKED, reason, "revoked"), now)
+        raise UsageError(
+            "certificate-hold is not a valid revocation reason",
+            "Use 'gateway cert hold', or give the reason for which it is revoked for good.",
+        )
 
 
-def hold(desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime) -> None:
-    """Put certificates of one authority on its list until they are released. Raises `UsageError`."""
+def revoke(
+    desk: Desk,
+    authority: Authority,
+    records: Sequence[CertificateRecord],
+    reason: RevocationReason,
+    now: datetime,
+    serials: Sequence[str] = (),
+) -> None:
+    """Put certificates of one authority on its list for good. Raises `UsageError`, `OperationError`.
+
+    `serials` are of certificates that the registry doesn't have: those made before the authority was taken in, and
+    those of authorities below it.
+    """
+    check_reason(reason)
+    _put(desk, authority, (records, serials), (State.REVOKED, reason, "revoked"), now)
+
+
+def hold(
+    desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime, serials: Sequence[str] = ()
+) -> None:
+    """Put certificates of one authority on its list until they are released. Raises `UsageError`, `OperationError`."""
     for record in records:
         if record.state is not State.LIVE:
             raise UsageError(f"certificate {record.serial} is {record.state}", "Only a live one can be held.")
-    _put(desk, authority, records, (State.HELD, RevocationReason.CERTIFICATE_HOLD, "held"), now)
+    _put(desk, authority, (records, serials), (State.HELD, RevocationReason.CERTIFICATE_HOLD, "held"), now)
 
 
-def release(desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime) -> None:
+def release(
+    desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime, serials: Sequence[str] = ()
+) -> None:
     """Take held certificates of one authority off its list. Raises `OperationError` where one isn't held."""
     with desk.registry.writing() as connection:
         for record in records:
             certificates.take_off_list(connection, record)
             audit.add(connection, issue.event(desk, record, "released", now))
-        crl.issue(connection, authority, desk.actor, now)
-    crl.publish(desk, authority.name)
-
-
-def revoke_foreign(desk: Desk, authority: Authority, serial: str, reason: RevocationReason, now: datetime) -> None:
-    """Put a serial on the list that the registry has no certificate for: one made before the authority was taken in.
-
-    A `certificateHold` lasts until it is released. Raises `OperationError` where it is on the list already.
-    """
-    entry = ListEntry(serial=serial, revoked_at=now.replace(microsecond=0), reason=reason)
-    action = "held" if reason is RevocationReason.CERTIFICATE_HOLD else "revoked"
-    with desk.registry.writing() as connection:
-        authorities.add_foreign(connection, authority.record, entry)
-        detail = f"not in the registry; {reason}"
-        audit.add(connection, audit.Event(now, desk.actor, action, authority.name, serial, detail))
-        crl.issue(connection, authority, desk.actor, now)
-    crl.publish(desk, authority.name)
-
-
-def release_foreign(desk: Desk, authority: Authority, serial: str, now: datetime) -> None:
-    """Take such a serial off the list again. Raises `OperationError` where it isn't held."""
-    with desk.registry.writing() as connection:
-        if not authorities.take_off_hold(connection, authority.record, serial):
-            raise OperationError(f"{serial} is not held", "Only a held certificate can be released.")
-        detail = "not in the registry"
-        audit.add(connection, audit.Event(now, desk.actor, "released", authority.name, serial, detail))
+        for serial in serials:
+            if not authorities.take_off_hold(connection, authority.record, serial):
+                raise OperationError(f"{serial} is not held", "Only a held certificate can be released.")
+            detail = "not in the registry"
+            audit.add(connection, audit.Event(now, desk.actor, "released", authority.name, serial, detail))
         crl.issue(connection, authority, desk.actor, now)
     crl.publish(desk, authority.name)
 
@@ -134,16 +134,21 @@ def release_foreign(desk: Desk, authority: Authority, serial: str, now: datetime
 def _put(
     desk: Desk,
     authority: Authority,
-    records: Sequence[CertificateRecord],
+    which: tuple[Sequence[CertificateRecord], Sequence[str]],
     what: tuple[State, RevocationReason, str],
     now: datetime,
 ) -> None:
-    state, reason, action = what
+    (records, serials), (state, reason, action) = which, what
     with desk.registry.writing() as connection:
         for record in records:
             certificates.put_on_list(connection, record, state, reason, now)
             detail = f"{reason}: {record.subject}"
             audit.add(connection, replace(issue.event(desk, record, action, now), detail=detail))
+        for serial in serials:
+            entry = ListEntry(serial=serial, revoked_at=now.replace(microsecond=0), reason=reason)
+            authorities.add_foreign(connection, authority.record, entry)
+            detail = f"not in the registry; {reason}"
+            audit.add(connection, audit.Event(now, desk.actor, action, authority.name, serial, detail))
         crl.issue(connection, authority, desk.actor, now)
     # The registry has it: where the file can't be written, OCSP and `gateway ca crl` still know.
     crl.publish(desk, authority.name)

@@ -248,6 +248,14 @@ def test_an_intermediate_needs_both_passphrases(corp):
     corp.run("cert", "revoke", serial, "--ca", "corp-root")
     root_list = openssl("crl", "-in", "pki/corp-root/corp-root.crl", "-noout", "-text", cwd=corp.folder)
     assert f"Serial Number: {serial}" in root_list
+    shown = corp.json("ca", "show", "low")
+    assert (shown["state"], shown["reason"]) == ("revoked", "unspecified")
+    assert shown["on_list_of"] == "CN=corp Root CA,O=Example Ltd"
+    assert corp.json("ca", "show", "corp")["state"] == "valid"
+    assert re.search(r"^low +revoked ", corp.run("ca", "list").stdout, re.MULTILINE)
+    [entry] = corp.json("cert", "list", "--revoked")
+    assert (entry["serial"], entry["subject"], entry["is_in_registry"]) == (serial, "CN=low CA", False)
+    assert re.search(r"corp-root +authority +- +CN=low CA", corp.run("cert", "list", "--revoked").stdout)
 
 
 def test_an_authority_of_openssl_and_its_certificates(desk):
@@ -265,9 +273,24 @@ def test_an_authority_of_openssl_and_its_certificates(desk):
         openssl(*verify, cwd=desk.folder)
     assert f"{serial}  released  {taken}" in desk.run("cert", "unhold", serial, "--ca", "old").stdout
     openssl(*verify, cwd=desk.folder)
-    assert "is not held" in desk.run("cert", "unhold", serial, "--ca", "old", code=1).stderr
+    unheld = desk.run("cert", "unhold", serial, "--ca", "old", code=2).stderr
+    assert f"{serial} is not on the list of 'old'" in unheld
     desk.run("cert", "revoke", serial, code=2)
-    assert f"{serial}  revoked  {taken}" in desk.run("cert", "revoke", serial, "--ca", "old").stdout
+    hold = ("cert", "revoke", serial, "--ca", "old", "--reason", "certificate-hold")
+    assert "certificate-hold is not a valid revocation reason" in desk.run(*hold, code=2).stderr
+    assert desk.json("ca", "show", "old")["crl_number"] == 3
+    as_openssl_prints_it = openssl("x509", "-in", "alice.crt", "-noout", "-serial", cwd=desk.folder).strip()
+    assert as_openssl_prints_it == f"serial={serial}"
+    assert f"{serial}  revoked  {taken}" in desk.run("cert", "revoke", as_openssl_prints_it, "--ca", "old").stdout
+    again = ("cert", "revoke", serial, "--ca", "old")
+    assert f"{serial} is revoked" in desk.run(*again, code=2).stderr
+    assert "0B  revoked" in desk.run(*again, "0B").stdout  # what is left to do is done
+    listed = {each["serial"]: each for each in desk.json("cert", "list", "--revoked")}
+    assert set(listed) == {serial, "0B"}
+    assert (listed[serial]["state"], listed[serial]["authority"]) == ("revoked", "old")
+    assert listed[serial]["is_in_registry"] is False
+    assert "(not in the registry)" in desk.run("cert", "list", "--revoked", "--ca", "old").stdout
+    assert desk.json("cert", "list", "--revoked", "--user", "alice") == desk.json("cert", "list") == []
     refused = desk.run("cert", "revoke", "--ca", "old", "--", "-05", code=2)
     assert "no revocation list can name the negative serial '-05'" in refused.stderr
     with pytest.raises(AssertionError, match="certificate revoked"):
@@ -385,6 +408,10 @@ def test_a_renewal_says_what_becomes_of_the_old_one(corp):
         f"good until {ends['alice@example.com']} UTC, when it expires" in corp.run(*renew, "alice@example.com").stdout
     )
     assert corp.run(*renew, "bob@example.com").stdout.endswith("UTC, then revoked\n")
+    listed = corp.run("cert", "list", "--user", "bob").stdout.splitlines()
+    [end] = {each["supersede_at"] for each in corp.json("cert", "list", "--user", "bob")} - {None}
+    assert re.search(rf"until \d+ [A-Z][a-z]+( \d{{4}})? \(renewed\)  {end[:10]} ", listed[1])
+    assert "live" in listed[2]
     assert corp.run(*renew, "carol@example.com", "--overlap", "0s").stdout.endswith("  revoked\n")
 
 

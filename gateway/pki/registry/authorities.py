@@ -134,7 +134,7 @@ def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListE
             take_off_hold(connection, authority, entry.serial)
         connection.execute(insert(FOREIGN_REVOCATIONS).values(authority_id=authority.id, **values))
     except IntegrityError as error:
-        raise OperationError(f"{entry.serial} is on the list already", "Nothing is left to do.") from error
+        raise OperationError(f"{entry.serial} is on the list already", "Leave it out.") from error
 
 
 def take_off_hold(connection: Connection, authority: AuthorityRecord, serial: str) -> bool:

@@ -19,7 +19,7 @@ from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, Pur
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
 from gateway.x509.serials import serial_text
 
-_SERIAL: Final = re.compile(r"(?:0x)?[0-9A-Fa-f:]{1,60}")
+_SERIAL: Final = re.compile(r"(?:serial=)?(?:0x)?([0-9A-Fa-f:]{1,60})")
 MAX_SERIAL_BITS: Final = 159  # 20 bytes of a signed number, RFC 5280 section 4.1.2.2; a list can name no other
 
 
@@ -40,10 +40,10 @@ class NewCertificate:
 
 
 def parse_serial(text: str) -> str | None:
-    """A serial as people write it, `0x`, colons and case aside; None where it is none."""
-    if _SERIAL.fullmatch(text) is None:
+    """A serial as people and programs write it: `0A1B`, `0x0a1b`, `0a:1b`, openssl's `serial=0A1B`. None for others."""
+    if (found := _SERIAL.fullmatch(text)) is None:
         return None
-    digits = text.removeprefix("0x").replace(":", "")
+    digits = found[1].replace(":", "")
     number = int(digits, 16) if digits else 0
     return serial_text(number) if can_be_listed(number) else None
 
@@ -143,6 +143,12 @@ def get(connection: Connection, authority: str, serial: str) -> CertificateRecor
     if not found:
         raise UsageError(f"authority '{authority}' has no certificate {serial}", "See 'gateway cert list'.")
     return found[0]
+
+
+def known_serials(connection: Connection, authority: AuthorityRecord) -> set[str]:
+    """The serials of all certificates that the authority has in the registry."""
+    query = select(CERTIFICATES.c.serial).where(CERTIFICATES.c.authority_id == authority.id)
+    return set(connection.execute(query).scalars())
 
 
 def matching(connection: Connection, text: str, *, authority: str | None = None) -> list[CertificateRecord]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection
@@ -10,8 +10,10 @@ from sqlalchemy import ColumnElement, Connection
 from gateway.errors import UsageError
 from gateway.pki.names import name_key
 from gateway.pki.registry import authorities, certificates
-from gateway.pki.registry.records import CertificateRecord, State
+from gateway.pki.registry.records import CertificateRecord, ListEntry, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
+from gateway.x509.loading import certificate_in
+from gateway.x509.serials import serial_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,36 @@ def search(connection: Connection, wanted: Wanted, now: datetime) -> list[Certif
         found = [record for record in found if _is_named(record, part)]
     if wanted.expiring_within is not None:
         found = [record for record in found if _is_ending(record, wanted.expiring_within, now)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ListedOnly:
+    """A serial on an authority's list that is of no certificate in the registry."""
+
+    authority: str
+    entry: ListEntry
+    below_der: bytes | None = field(repr=False)  # the certificate, where it is that of an authority in the registry
+
+
+def listed_only(connection: Connection, wanted: Wanted) -> list[ListedOnly]:
+    """Serials revoked or held that are not in the registry. Raises `UsageError` where there is no such authority."""
+    if not wanted.is_revoked or wanted.user is not None or wanted.expiring_within is not None:
+        return []  # nothing but the serial is known of them
+    everyone = authorities.all_of(connection)
+    chosen = everyone if wanted.authority is None else [authorities.get(connection, wanted.authority)]
+    found: list[ListedOnly] = []
+    for authority in chosen:
+        entries = authorities.foreign(connection, authority)
+        below = {
+            serial_text(certificate_in(other.certificate_der).serial_number): other.certificate_der
+            for other in everyone
+            if entries and other.chain_der[:1] == (authority.certificate_der,)
+        }
+        known = certificates.known_serials(connection, authority) if entries else set()
+        found += (
+            ListedOnly(authority.name, entry, below.get(entry.serial)) for entry in entries if entry.serial not in known
+        )
     return found
 
 

@@ -419,13 +419,13 @@ def test_a_certificate_from_before_is_revoked_by_its_serial(desk, old):
     taken = _take_in(desk, old, now=now)
     crl.renew(desk, taken, now)
     serial = serial_text(leaf.serial_number)
-    lifecycle.revoke_foreign(desk, taken, serial, RevocationReason.KEY_COMPROMISE, now)
+    lifecycle.revoke(desk, taken, [], RevocationReason.KEY_COMPROMISE, now, [serial])
     published = x509.load_pem_x509_crl(desk.file("old", "crl").read_bytes())
     assert published.get_revoked_certificate_by_serial_number(leaf.serial_number) is not None
     with pytest.raises(OperationError, match="is on the list already"):
-        lifecycle.revoke_foreign(desk, taken, serial, RevocationReason.KEY_COMPROMISE, now)
+        lifecycle.revoke(desk, taken, [], RevocationReason.KEY_COMPROMISE, now, [serial])
     with pytest.raises(OperationError, match="is not held"):
-        lifecycle.release_foreign(desk, taken, serial, now)
+        lifecycle.release(desk, taken, [], now, [serial])
 
 
 def test_a_certificate_from_before_that_was_on_hold_is_released_or_revoked(desk, tmp_path):
@@ -448,13 +448,13 @@ def test_a_certificate_from_before_that_was_on_hold_is_released_or_revoked(desk,
     crl.renew(desk, taken, now)
     assert listed() == {0x1F: x509.ReasonFlags.certificate_hold, 0x2F: x509.ReasonFlags.certificate_hold}
     with pytest.raises(OperationError, match="is on the list already"):
-        lifecycle.revoke_foreign(desk, taken, "1F", RevocationReason.CERTIFICATE_HOLD, now)
-    lifecycle.release_foreign(desk, taken, "1F", now)
-    lifecycle.revoke_foreign(desk, taken, "2F", RevocationReason.KEY_COMPROMISE, now)
+        lifecycle.hold(desk, taken, [], now, ["1F"])
+    lifecycle.release(desk, taken, [], now, ["1F"])
+    lifecycle.revoke(desk, taken, [], RevocationReason.KEY_COMPROMISE, now, ["2F"])
     assert listed() == {0x2F: x509.ReasonFlags.key_compromise}
     with pytest.raises(OperationError, match="is not held"):
-        lifecycle.release_foreign(desk, taken, "1F", now)
-    lifecycle.revoke_foreign(desk, taken, "1F", RevocationReason.CERTIFICATE_HOLD, now)
+        lifecycle.release(desk, taken, [], now, ["1F"])
+    lifecycle.hold(desk, taken, [], now, ["1F"])
     assert listed()[0x1F] is x509.ReasonFlags.certificate_hold
     with desk.registry.reading() as connection:
         trail = [entry.action for entry in audit.entries(connection, serial="1F")]

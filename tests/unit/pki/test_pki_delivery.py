@@ -19,8 +19,9 @@ from gateway.pki import delivery, exports, issue, lifecycle, pkcs8, pkcs12, reco
 from gateway.pki.keys import make
 from gateway.pki.registry import audit
 from gateway.pki.registry.records import Purpose, RevocationReason
-from gateway.pki.registry.search import Wanted, one, search
+from gateway.pki.registry.search import Wanted, listed_only, one, search
 from gateway.pki.words import KeyKind, P12Format
+from gateway.x509.serials import serial_text
 
 KEY = make(KeyKind.ECDSA_P256)
 PASSWORD = "pässword pässword"
@@ -117,8 +118,49 @@ def test_documents_hold_no_secret(desk, corp):
     assert "PRIVATE" not in str(document)
     lifecycle.revoke(desk, corp, [record], RevocationReason.KEY_COMPROMISE, NOW)
     assert exports.describe_certificate(reload(desk, record), NOW)["reason"] == "key-compromise"
-    authority = exports.describe_authority(desk, corp.record)
+    authority = exports.describe_authority(desk, corp.record, NOW)
     assert (authority["name"], authority["key"], authority["parent"]) == ("corp", "EC P-256", None)
+
+
+def test_an_authority_is_told_to_be_revoked_by_whose_list_names_it(desk, corp):
+    below = make_authority(desk, "below", parent=corp)
+    serial = serial_text(below.certificate.serial_number)
+
+    def told(name=below, now=NOW):
+        document = exports.describe_authority(desk, name.record, now)
+        return document["state"], document["reason"], document["revoked_ca"], document["on_list_of"]
+
+    assert told() == ("valid", None, None, None)
+    lifecycle.hold(desk, corp, [], NOW, [serial])
+    names = ("CN=below CA", "CN=corp CA,O=Example Ltd")
+    assert told() == ("held", "certificate-hold", *names)
+    lifecycle.revoke(desk, corp, [], RevocationReason.KEY_COMPROMISE, NOW, [serial])
+    assert told() == ("revoked", "key-compromise", *names)
+    assert told(corp) == ("valid", None, None, None)
+    assert told(now=below.record.not_after + DAY)[0] == "expired"
+
+
+def test_what_only_the_list_names_is_found_beside_the_registrys(desk, corp):
+    other = make_authority(desk, "other")
+    below = make_authority(desk, "below", parent=corp)
+    own = issue_to(desk, corp).record
+    lifecycle.revoke(desk, corp, [own], RevocationReason.UNSPECIFIED, NOW)
+    lifecycle.revoke(desk, corp, [], RevocationReason.UNSPECIFIED, NOW, ["0B", own.serial])
+    lifecycle.hold(desk, corp, [], NOW, [serial_text(below.certificate.serial_number)])
+    lifecycle.hold(desk, other, [], NOW, ["0C"])
+
+    def found(**wanted):
+        with desk.registry.reading() as connection:
+            listed = listed_only(connection, Wanted(**wanted))
+        return {document["serial"]: document for document in map(exports.describe_entry, listed)}
+
+    assert set(found(is_revoked=True)) == {"0B", "0C", serial_text(below.certificate.serial_number)}
+    assert set(found(is_revoked=True, authority="other")) == {"0C"}
+    assert found(is_revoked=True, user="a") == found(is_revoked=True, expiring_within=DAY) == found() == {}
+    documents = found(is_revoked=True)
+    told = {(one["state"], one["purpose"], one["subject"]) for one in documents.values()}
+    assert told == {("revoked", None, None), ("held", "authority", "CN=below CA"), ("held", None, None)}
+    assert all(set(one) == set(exports.describe_certificate(own, NOW)) for one in documents.values())
 
 
 def test_a_kept_key_is_given_out_and_that_is_written_down(desk, corp):

@@ -103,7 +103,7 @@ def test_held_and_released(desk):
 
 def test_a_hold_is_no_revocation(desk, corp):
     record = issue_to(desk, corp).record
-    with pytest.raises(UsageError, match="a hold is no revocation"):
+    with pytest.raises(UsageError, match="certificate-hold is not a valid revocation reason"):
         lifecycle.revoke(desk, corp, [record], RevocationReason.CERTIFICATE_HOLD, NOW)
 
 
@@ -188,7 +188,7 @@ def test_an_authority_that_was_revoked_signs_nobody(desk, corp):
     other = make_authority(desk, "other", parent=corp)
     alice = issue_to(desk, below).record
     serial = certificates.serial_text(below.certificate.serial_number)
-    lifecycle.revoke_foreign(desk, corp, serial, RevocationReason.CERTIFICATE_HOLD, NOW)
+    lifecycle.hold(desk, corp, [], NOW, [serial])
     with pytest.raises(UsageError, match=r"CN=below CA is on the list of CN=corp CA"):
         issue_to(desk, below, "bob@example.com")
     with pytest.raises(UsageError, match=r"CN=below CA is on the list of CN=corp CA"):
@@ -197,7 +197,7 @@ def test_an_authority_that_was_revoked_signs_nobody(desk, corp):
     assert issue_to(desk, other, "bob@example.com").record.authority == "other"
     ocsp_signer.make_signer(desk, below, NOW)  # it still tells who was revoked
     lifecycle.revoke(desk, below, [alice], RevocationReason.SUPERSEDED, NOW)
-    lifecycle.release_foreign(desk, corp, serial, NOW)
+    lifecycle.release(desk, corp, [], NOW, [serial])
     assert issue_to(desk, below).record.authority == "below"
 
 

@@ -103,7 +103,7 @@ def test_an_authority_below_is_good_until_it_is_revoked(desk, corp, ask):
     assert ask(below.certificate).certificate_status is Cert.GOOD
     assert ask(corp.certificate).certificate_status is Cert.UNKNOWN
     serial = certificates.serial_text(below.certificate.serial_number)
-    lifecycle.revoke_foreign(desk, corp, serial, RevocationReason.CESSATION_OF_OPERATION, NOW)
+    lifecycle.revoke(desk, corp, [], RevocationReason.CESSATION_OF_OPERATION, NOW, [serial])
     assert ask(below.certificate).certificate_status is Cert.REVOKED
 
 
@@ -112,7 +112,7 @@ def test_a_foreign_serial_that_was_revoked(desk, corp, ask):
     other = issue.sign(corp, issue.Order.of_person("y@example.com"), make(KeyKind.ECDSA_P256), NOW)
     for day, certificate in enumerate((other, stranger)):
         serial = certificates.serial_text(certificate.serial_number)
-        lifecycle.revoke_foreign(desk, corp, serial, RevocationReason.KEY_COMPROMISE, NOW + day * DAY)
+        lifecycle.revoke(desk, corp, [], RevocationReason.KEY_COMPROMISE, NOW + day * DAY, [serial])
     answer = ask(stranger)
     assert (answer.certificate_status, answer.revocation_reason) == (Cert.REVOKED, x509.ReasonFlags.key_compromise)
 
