@@ -75,6 +75,7 @@ def issue(  # noqa: PLR0913 - a command's options
     options = {"p12_format": p12, "upn": upn, "department": department, "device": device, "days": days}
     files = Files(out, p12_format, password_file, is_shown)
     with open_desk(context) as desk:
+        _note_revoked(desk, email, device, purposes)
         signer, secret = unlock_with(desk, authority, passphrase_file)
         for purpose in purposes:
             order = Order.of_person(email, name, purpose=purpose, escrow=secret if has_escrow else None, **options)
@@ -122,13 +123,17 @@ def import_(  # noqa: PLR0913 - a command's options
     out: Annotated[Path, typer.Option("--out", help="The folder for p12 files and passwords.csv.", metavar="DIR")],
     key: KeyOption = KeyKind.RSA_2048,
     p12_format: P12Option = P12Format.COMPAT,
+    reissues_revoked: Annotated[
+        bool,
+        typer.Option("--reissue-revoked", help="Issue to people who were revoked, too. [default: refuse their rows]"),
+    ] = False,
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Issue a certificate to each user of a CSV file. Run again, it makes only what is missing."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import batch  # noqa: PLC0415 - the same
 
-    wanted = batch.Batch(csv_file=csv_file, out=out, kind=key, p12_format=p12_format)
+    wanted = batch.Batch(csv_file=csv_file, out=out, kind=key, p12_format=p12_format, reissues_revoked=reissues_revoked)
     with open_desk(context) as desk:
         signer = unlock(desk, authority, passphrase_file)
         began = clock.monotonic_seconds()  # from here on nobody is waited for
@@ -155,6 +160,18 @@ def _purposes(*, is_auth_only: bool, is_smime_only: bool, is_separate: bool) -> 
             return (Purpose.AUTH, *mail)
         case _:
             return (Purpose.CLIENT,)
+
+
+def _note_revoked(desk: Desk, email: str, device: str | None, purposes: tuple[Purpose, ...]) -> None:
+    """Say that the person was revoked. It is no refusal: the person was named, and a lost device is replaced so."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.registry import revoked_people  # noqa: PLC0415 - the same
+
+    with desk.registry.reading() as connection:
+        people = revoked_people.registered(connection, clock.now())
+    notes = {revoked_people.told(found) for purpose in purposes if (found := people.find(email, device, purpose))}
+    for note in sorted(notes):
+        typer.echo(f"note: {note}", err=True)
 
 
 def _key(csr: Path | None, email: str, kind: KeyKind) -> tuple[PrivateKey | None, PublicKey]:

@@ -30,7 +30,7 @@ from gateway.pki.files import PRIVATE_MODE, make_folder, read, write_private
 from gateway.pki.keys import PrivateKey
 from gateway.pki.names import check_text, name_key
 from gateway.pki.password_list import PasswordLine, PasswordList
-from gateway.pki.registry import certificates
+from gateway.pki.registry import certificates, revoked_people
 from gateway.pki.registry.records import CertificateRecord, Purpose, State
 from gateway.pki.registry.tables import AUDIT, AUTHORITIES, CERTIFICATES, NAME_CLAIMS
 from gateway.pki.words import KeyKind, P12Format
@@ -50,6 +50,7 @@ class Batch:
     kind: KeyKind = KeyKind.RSA_2048
     p12_format: P12Format = P12Format.COMPAT
     processes: int | None = None  # None: one for each core
+    reissues_revoked: bool = False  # to people whose latest certificates were revoked, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
     make_folder(batch.out, OUT_FOLDER_MODE)
     with _locked(batch.out) as run_id, desk.registry.kept_open():
         began = now()
-        rows = csv_users.parse(read(batch.csv_file), str(batch.csv_file), _row_check(desk, authority, run_id, began))
+        rows = csv_users.parse(
+            read(batch.csv_file), str(batch.csv_file), _row_check(desk, authority, batch, run_id, began)
+        )
         _clear_up(desk, authority, run_id, batch.out, began)
         present = _holders(desk, authority, began)
         # What is pending was left by a run elsewhere longer ago; issuing takes the name from it.
@@ -150,10 +153,11 @@ def _clear_up(desk: Desk, authority: Authority, run_id: str, out: Path, now: dat
     list_.begin(serials)
 
 
-def _row_check(desk: Desk, authority: Authority, run_id: str, now: datetime) -> csv_users.RowCheck:
+def _row_check(desk: Desk, authority: Authority, batch: Batch, run_id: str, now: datetime) -> csv_users.RowCheck:
     holders = _holders(desk, authority, now)
     with desk.registry.reading() as connection:
         known = logins.registered(connection, now)
+        revoked = revoked_people.registered(connection, now)
 
     def check(row: UserRow) -> Iterator[tuple[str, UsageError]]:
         for column, tried in (
@@ -176,6 +180,11 @@ def _row_check(desk: Desk, authority: Authority, run_id: str, now: datetime) -> 
         elif holder is not None and _is_being_made(holder, run_id, now):
             cause = f"certificate {holder.serial} for '{row.common_name}' is being made elsewhere"
             yield "name", UsageError(cause, "Wait a quarter of an hour, or revoke it where that import was killed.")
+        elif holder is None and not batch.reissues_revoked:
+            try:
+                revoked.check(row.email, row.device, Purpose.CLIENT)
+            except UsageError as error:
+                yield "email", error
 
     return check
 

@@ -461,6 +461,21 @@ def test_kits(corp, kind):
     assert all(stat.S_IMODE((corp.folder / name).stat().st_mode) == 0o600 for name in holding)
 
 
+def test_an_import_refuses_who_was_revoked(corp):
+    serial = _issue(corp, "carl@example.com", "--name", "Carl")
+    corp.run("cert", "revoke", "carl@example.com", "--reason", "key-compromise")
+    (corp.folder / "users.csv").write_text("email,name\ncarl@example.com,Carl\ndora@example.com,Dora\n")
+    importing = ("cert", "import", "users.csv", "--ca", "corp", "--out", "out", "--key", "ecdsa-p256")
+    refused = corp.run(*importing, code=2).stderr
+    assert re.search(rf"users.csv:2:1: carl@example.com was revoked on \S+ \(key-compromise\), .* {serial}", refused)
+    assert "dora" not in refused
+    assert [each["state"] for each in corp.json("cert", "list")] == ["revoked"]
+    assert corp.run(*importing, "--reissue-revoked").stdout.startswith("2 issued")
+    corp.run("cert", "revoke", "carl@example.com")
+    told = corp.run("cert", "issue", "carl@example.com", "--ca", "corp", "--key", "ecdsa-p256", "--name", "Carl")
+    assert told.stderr.startswith("note: carl@example.com was revoked on ")
+
+
 def test_signed_kits_and_files_that_do_not_fit(corp):
     _issue(corp)
     _issue(corp, "bob@example.com")

@@ -158,7 +158,17 @@ def test_the_options_that_are_named_are_there():
     """Every option in the guide's text is one of a command's."""
     text = re.sub(r"```.*?```", "", GUIDE.read_text(), flags=re.DOTALL)
     named = set(re.findall(r"`(--[a-z0-9-]+)", text))
-    commands = ("ca init", "ca import", "ca export", "ca crl", "cert issue", "cert renew", "cert profile", "cert list")
+    commands = (
+        "ca init",
+        "ca import",
+        "ca export",
+        "ca crl",
+        "cert issue",
+        "cert import",
+        "cert renew",
+        "cert profile",
+        "cert list",
+    )
     helped = "".join(_help(command) for command in (*commands, "ca", "cert"))
     assert named
     assert {option for option in named if option not in helped} == set()

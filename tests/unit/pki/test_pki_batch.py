@@ -15,7 +15,7 @@ from support.desk import DAY, NOW, issue_to, make_authority
 from gateway.errors import OperationError, UsageError
 from gateway.pki import batch, crl, issue, keys, lifecycle, password_list, pkcs12
 from gateway.pki.csv_users import CsvError
-from gateway.pki.registry import certificates
+from gateway.pki.registry import certificates, revoked_people
 from gateway.pki.registry.records import Purpose, RevocationReason, State
 from gateway.pki.words import KeyKind, P12Format
 from gateway.x509.keys import are_equal
@@ -91,15 +91,66 @@ def test_again_makes_only_what_is_missing(desk, corp, run, tmp_path):
     assert [state for _, state in _states(desk)] == [State.LIVE] * 3
 
 
-def test_a_revoked_one_is_made_again_beside_the_old_file(desk, corp, run, tmp_path):
-    run(corp, TWO)
+def _first(desk):
     with desk.registry.reading() as connection:
-        ann = certificates.find(connection)[0]
-    lifecycle.revoke(desk, corp, [ann], RevocationReason.UNSPECIFIED, NOW)
-    assert run(corp, TWO).issued == 1
+        return certificates.find(connection)[0]
+
+
+def test_a_revoked_one_is_made_again_beside_the_old_file_where_that_is_meant(desk, corp, run, tmp_path):
+    run(corp, TWO)
+    ann = _first(desk)
+    lifecycle.revoke(desk, corp, [ann], RevocationReason.KEY_COMPROMISE, NOW)
+    with pytest.raises(CsvError) as refused:
+        run(corp, TWO + "c@example.com,Carl,,\n")
+    told = f"users.csv:2:1: a@example.com was revoked on 2026-11-24 (key-compromise), certificate {ann.serial}"
+    assert told in refused.value.cause
+    assert "--reissue-revoked" in refused.value.cause
+    assert len(_states(desk)) == 2, "nothing is issued, to the others neither"
+    assert run(corp, TWO, reissues_revoked=True).issued == 1
+    assert run(corp, TWO) == batch.Outcome(0, 2)
     files = sorted(path.name for path in (tmp_path / "out").glob("a@*"))
     assert len(files) == 2
     assert files[0].startswith("a@example.com-")
+
+
+def test_one_that_was_only_replaced_is_made_again(desk, corp, run):
+    run(corp, TWO)
+    lifecycle.revoke(desk, corp, [_first(desk)], RevocationReason.SUPERSEDED, NOW)
+    assert run(corp, TWO).issued == 1
+
+
+def test_a_new_device_of_a_revoked_person_is_refused_and_one_of_another_is_not(desk, corp, run):
+    lost = issue_to(desk, corp, "a@example.com", "Ann", device="Phone").record
+    lifecycle.revoke(desk, corp, [lost], RevocationReason.UNSPECIFIED, NOW)
+    head, old, new = "email,name,device\n", "A@example.com,Ann,phone\n", "a@example.com,Ann,Tablet\n"
+    for row in (old, new):
+        with pytest.raises(CsvError, match=r"a@example\.com on 'Phone' was revoked on 2026-11-24"):
+            run(corp, head + row)
+    other = make_authority(desk, "other")
+    with pytest.raises(CsvError, match="was revoked"):
+        run(other, head + new)
+    issue_to(desk, other, "a@example.com", "Ann", device="Laptop")  # one who is let in, and has lost a device
+    assert run(corp, head + new).issued == 1
+    with pytest.raises(CsvError, match="was revoked"):
+        run(corp, head + old)
+    expired = issue_to(desk, corp, "b@example.com", "Bob", days=1).record
+    lifecycle.revoke(desk, corp, [expired], RevocationReason.UNSPECIFIED, NOW)
+    with pytest.raises(CsvError, match=r"b@example\.com was revoked"):
+        run(corp, head + "b@example.com,Bob,\n", now=NOW + 30 * DAY)
+
+
+def test_each_use_of_a_device_has_a_latest_certificate(desk, corp):
+    signing = issue_to(desk, corp, purpose=Purpose.SMIME_SIGNING).record
+    lifecycle.revoke(desk, corp, [signing], RevocationReason.UNSPECIFIED, NOW)
+    issue_to(desk, corp, purpose=Purpose.AUTH)
+    with desk.registry.reading() as connection:
+        people = revoked_people.registered(connection, NOW)
+    found = {each: people.find("Alice@example.com", None, each) for each in Purpose if each is not Purpose.SERVER}
+    assert {each for each, why in found.items() if why is not None} == {
+        Purpose.CLIENT,
+        Purpose.SMIME,
+        Purpose.SMIME_SIGNING,
+    }
 
 
 def test_a_held_one_is_there_already(desk, corp, run):
@@ -209,7 +260,7 @@ def test_what_a_killed_run_left_goes_though_a_list_was_made_since(desk, corp, ru
         zoe = certificates.find(connection)[0]
     later = NOW + crl.PENDING_LEASE + timedelta(seconds=1)
     lifecycle.revoke(desk, corp, [zoe], RevocationReason.CESSATION_OF_OPERATION, later)
-    assert run(corp, TWO, now=later) == batch.Outcome(2, 0)
+    assert run(corp, TWO, now=later) == batch.Outcome(2, 0), "one that was never handed out is no revocation"
     files = [(line.email, line.file) for line in _passwords(out)]
     assert files == [("z@example.com", "z@example.com.p12")] + [
         (f"{n}@example.com", f"{n}@example.com.p12") for n in "ab"
