@@ -14,8 +14,11 @@ from gateway.pki.words import KitKind
 _MAX_LOGIN_CHARACTERS: Final = 320  # an address' 64, '@' and 255; Windows' own are shorter
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from gateway.pki.desk import Desk
     from gateway.pki.kits.kit import KitFile, Person
+    from gateway.pki.registry.records import CertificateRecord
 
 
 def profile(  # noqa: PLR0913 - a command's options
@@ -26,8 +29,13 @@ def profile(  # noqa: PLR0913 - a command's options
     host: Annotated[str, typer.Option("--host", help="The gateway, as the device calls it.")],
     p12: Annotated[Path, typer.Option("--p12", help="The person's p12 file.", metavar="FILE")],
     password_file: Annotated[
-        Path, typer.Option("--password-file", help="What opens it; not put into the kit.", metavar="FILE")
-    ],
+        Path | None,
+        typer.Option(
+            "--password-file",
+            help="What opens it; not put into the kit. [default: the .password file or passwords.csv beside it]",
+            metavar="FILE",
+        ),
+    ] = None,
     user_name: Annotated[str | None, typer.Option("--user-name", help="Mail login. [default: the address]")] = None,
     out: Annotated[Path, typer.Option("--out", help="The folder for the kit.", metavar="DIR")] = Path("kit"),
     has_password: Annotated[
@@ -40,10 +48,9 @@ def profile(  # noqa: PLR0913 - a command's options
     sign_key: Annotated[Path | None, typer.Option("--sign-key", help="Sign the Apple profile: its key.")] = None,
 ) -> None:
     """Make a kit with which a person gets a certificate into a device."""
-    from gateway.pki.files import read_secret  # noqa: PLC0415 - heavy, see app
-    from gateway.pki.kits import build  # noqa: PLC0415 - the same
+    from gateway.pki.kits import build  # noqa: PLC0415 - heavy, see app
 
-    password = read_secret(password_file)
+    password = _password(p12, password_file)
     with open_desk(context) as desk:
         person = _person(desk, email, host, (p12, password), user_name)
     files = build.build(build.with_password(person, password) if has_password else person, kind, has_root=has_root)
@@ -56,12 +63,14 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
     from gateway.pki import files, pkcs12  # noqa: PLC0415 - the same
     from gateway.pki.kits.kit import Person  # noqa: PLC0415 - the same
     from gateway.pki.names import check_domain, check_text  # noqa: PLC0415 - the same
-    from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
+    from gateway.pki.registry import authorities, certificates  # noqa: PLC0415 - the same
     from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
 
     now = clock.now()
+    data = files.read(p12[0])
+    certificate = pkcs12.open_(data, p12[1], str(p12[0]))[1]
     with desk.registry.reading() as connection:
-        record = search.one(certificates.matching(connection, target), now, target)
+        record = _in_file(certificates.matching(connection, target), certificate, p12[0], target)
         above = authorities.get(connection, record.authority)
     if not record.is_usable(now):
         raise UsageError(
@@ -69,10 +78,10 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
         )
     if record.email is None:
         raise UsageError(f"certificate {record.serial} is no person's", "Give a person's address or serial.")
-    data = files.read(p12[0])
-    certificate = pkcs12.open_(data, p12[1], str(p12[0]))[1]
-    if certificate != certificate_in(record.der):
-        raise UsageError(f"{p12[0]}: holds another certificate", f"Give the p12 file of {record.serial}.")
+    if record.supersede_at is not None:
+        end = min(record.supersede_at, record.not_after)
+        note = f"certificate {record.serial} was renewed and is good until {end:%Y-%m-%d %H:%M} UTC only"
+        typer.echo(f"note: {p12[0]}: {note}; the p12 file of its renewal makes a kit that lasts", err=True)
     return Person(
         email=record.email,
         name=record.common_name,
@@ -82,6 +91,38 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
         chain=tuple(map(certificate_in, (above.certificate_der, *above.chain_der))),
         p12=data,
         purpose=record.purpose,
+    )
+
+
+def _password(p12: Path, file: Path | None) -> str:
+    """What opens the p12 file: from the file that was named, or that `issue`, `renew` or `import` wrote beside it."""
+    from gateway.pki.batch import PASSWORDS_FILE  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.files import read_secret  # noqa: PLC0415 - the same
+    from gateway.pki.password_list import PasswordList  # noqa: PLC0415 - the same
+
+    beside = p12.with_suffix(".password")
+    if file is not None or beside.exists():
+        return read_secret(file or beside)
+    lines = PasswordList(p12.parent / PASSWORDS_FILE).lines()
+    if (found := next((line for line in lines if line.file == p12.name), None)) is not None:
+        return found.password
+    raise UsageError(f"there is no password for {p12} beside it", "Give a file that has it with --password-file.")
+
+
+def _in_file(
+    found: list[CertificateRecord], certificate: x509.Certificate, p12: Path, target: str
+) -> CertificateRecord:
+    """Of several certificates of a person the one that is in the p12 file. Raises `UsageError`."""
+    from gateway.pki.registry.certificates import serials  # noqa: PLC0415 - heavy, see app
+    from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
+    from gateway.x509.serials import serial_text  # noqa: PLC0415 - the same
+
+    for record in found:
+        if certificate_in(record.der) == certificate:
+            return record
+    raise UsageError(
+        f"{p12}: holds certificate {serial_text(certificate.serial_number)}, which is not one of '{target}'",
+        f"Give the p12 file of {serials(found)}.",
     )
 
 

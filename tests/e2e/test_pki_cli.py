@@ -461,6 +461,34 @@ def test_kits(corp, kind):
     assert all(stat.S_IMODE((corp.folder / name).stat().st_mode) == 0o600 for name in holding)
 
 
+def test_the_p12_file_says_which_certificate_goes_into_a_kit(corp):
+    """After a renewal, for one of several devices, and for a file of an import: its password is found beside it."""
+    old = _issue(corp)
+    _issue(corp, "alice@example.com", "--device", "Phone")
+    [new] = set(corp.serials("cert", "renew", old)) - {old}
+    profile = ("cert", "profile", "alice@example.com", "--kind", "android", "--host", "mail.example.com", "--p12")
+
+    def holds(p12, out, serial):
+        done = corp.run(*profile, p12, "--out", out)
+        [kept] = [name for name in done.stdout.split() if name.endswith(".p12")]
+        assert (corp.folder / kept).read_bytes() == (corp.folder / p12).read_bytes(), serial
+        return done.stderr
+
+    assert holds(f"alice@example.com-{new[:8]}.p12", "renewed", new) == ""
+    assert holds("alice@example.com-Phone.p12", "phone", "") == ""
+    note = holds("alice@example.com.p12", "old", old)
+    assert f"note: alice@example.com.p12: certificate {old} was renewed and is good until " in note
+    (corp.folder / "users.csv").write_text("email,name\ncarl@example.com,Carl\n")
+    corp.run("cert", "import", "users.csv", "--ca", "corp", "--out", "out", "--key", "ecdsa-p256")
+    refused = corp.run(*profile, "out/carl@example.com.p12", code=2).stderr
+    assert "which is not one of 'alice@example.com'" in refused
+    corp.run("cert", "profile", "carl@example.com", *profile[3:], "out/carl@example.com.p12")
+    (corp.folder / "out/passwords.csv").unlink()
+    refused = corp.run("cert", "profile", "carl@example.com", *profile[3:], "out/carl@example.com.p12", code=2).stderr
+    assert "there is no password for out/carl@example.com.p12 beside it" in refused
+    assert "--password-file" in refused
+
+
 def test_an_import_refuses_who_was_revoked(corp):
     serial = _issue(corp, "carl@example.com", "--name", "Carl")
     corp.run("cert", "revoke", "carl@example.com", "--reason", "key-compromise")
