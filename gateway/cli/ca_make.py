@@ -100,9 +100,14 @@ def init(  # noqa: PLR0913 - a command's options
     )
     root_crl, _, root_issuer = _addresses(publish_at, f"{name}{authority.ROOT_SUFFIX}", (None, None, None))
     with open_desk(context, may_make=True) as desk:
+        urls = authority.Urls(root_crl, root_issuer)
+        if is_single or parent is not None:
+            authority.check(desk, plan, clock.now(), None if parent is None else authority.locked(desk, parent))
+        else:
+            authority.check_with_root(desk, plan, clock.now(), urls)
+        # All else is known to be right before anybody types a passphrase.
         above = None
         if parent is not None:
-            authority.load(desk, parent)
             secret = passphrase(parent_passphrase_file, f"authority '{parent}'", variable=PARENT_VARIABLE)
             above = authority.unlock(desk, parent, secret)
         secret = passphrase(passphrase_file, f"the new authority '{name}'", is_new=True)
@@ -110,7 +115,6 @@ def init(  # noqa: PLR0913 - a command's options
             made = [authority.create(desk, plan, secret, clock.now(), above)]
         else:
             secrets = authority.Secrets(secret, _root_secret(parent_passphrase_file, secret))
-            urls = authority.Urls(root_crl, root_issuer)
             made = authority.create_with_root(desk, plan, secrets, clock.now(), urls)
         for each in made:
             lists.renew(desk, each, clock.now())
@@ -152,19 +156,19 @@ def take_in(  # noqa: PLR0913 - a command's options
 
     crl_url, ocsp_url, issuer_url = _addresses(publish_at, name, (crl_url, ocsp_url, issuer_url))
     with open_desk(context, may_make=True) as desk:
-        secret = passphrase(passphrase_file, f"authority '{name}', to keep its key under")
-        old = secret if key_passphrase_file is None else files.read_secret(key_passphrase_file)
         asked = intake.Intake(
             name=name,
             certificate_pem=files.read(certificate),
             key_pem=files.read(key),
-            key_passphrase=old,
+            key_passphrase=None if key_passphrase_file is None else files.read_secret(key_passphrase_file),
             crl=None if crl_file is None else files.read(crl_file),
             crl_url=crl_url,
             ocsp_url=ocsp_url,
             issuer_url=issuer_url,
             crl_lifetime=duration(crl_lifetime, "--crl-lifetime"),
         )
+        intake.check(desk, asked, clock.now())  # before anybody types a passphrase
+        secret = passphrase(passphrase_file, f"authority '{name}', to keep its key under")
         taken = intake.take_in(desk, asked, secret, clock.now())
         lists.renew(desk, taken, clock.now())
         _tell(desk, name)

@@ -129,7 +129,7 @@ def unlock_with(desk: Desk, name: str, file: Path | None) -> tuple[Authority, st
     """An authority that can sign, and its passphrase. Raises `UsageError`."""
     from gateway.pki import authority  # noqa: PLC0415 - heavy, see app
 
-    authority.load(desk, name)  # a wrong name is told before anybody types a passphrase
+    authority.locked(desk, name)  # a wrong name or a missing key is told before anybody types a passphrase
     secret = passphrase(file, f"authority '{name}'")
     return authority.unlock(desk, name, secret), secret
 

@@ -22,6 +22,7 @@ from gateway.pki.files import make_folder, read, write_new_private, write_public
 from gateway.pki.names import check_authority_name, check_domain, check_http_url, check_text
 from gateway.pki.registry import audit, authorities
 from gateway.pki.registry.records import AuthorityRecord, ListEntry, Purpose
+from gateway.pki.taken_back import taken_back
 from gateway.pki.words import KeyKind, Signs
 from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.keys import fits
@@ -97,33 +98,50 @@ class Urls:
     issuer: str | None = None
 
 
-def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Authority | None = None) -> Authority:
-    """Make an authority: a root, or an intermediate under `parent`. Raises `UsageError`, `OperationError`."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What a plan that was checked comes to."""
+
+    subject: x509.Name
+    domain: str | None
+    constraint: x509.NameConstraints | None
+    validity: profiles.Validity
+    key_file: Path
+
+
+def check(desk: Desk, plan: Plan, now: datetime, parent: AuthorityRecord | None = None) -> _Checked:
+    """All that `create` could refuse, before anybody types a passphrase. Raises `UsageError`, `OperationError`."""
     subject = _subject(plan)
     domain = _domain(plan.domain, parent)
     constraint = _constraint(plan, domain, parent)
     validity = _validity(plan.days, now, parent)
     if parent is not None:
+        check_not_revoked(desk, path_of(parent))
         _check_depth(parent)
-    key_file = free_place(desk, plan.name)
+    return _Checked(subject, domain, constraint, validity, free_place(desk, plan.name))
+
+
+def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Authority | None = None) -> Authority:
+    """Make an authority: a root, or an intermediate under `parent`. Raises `UsageError`, `OperationError`."""
+    checked = check(desk, plan, now, None if parent is None else parent.record)
     new_key = keys.make(plan.kind)
     certificate = profiles.authority_certificate(
-        subject=subject,
+        subject=checked.subject,
         key=new_key,
-        validity=validity,
-        constraint=constraint,
+        validity=checked.validity,
+        constraint=checked.constraint,
         limit=uses.limit(plan.signs),
         issuer=None if parent is None else parent.issuer,
     )
     chain = () if parent is None else parent.path
-    make_folder(key_file.parent)
-    write_new_private(key_file, pkcs8.encrypt(new_key, pkcs8.check_passphrase(passphrase)))
+    make_folder(checked.key_file.parent)
+    write_new_private(checked.key_file, pkcs8.encrypt(new_key, pkcs8.check_passphrase(passphrase)))
     new = authorities.NewAuthority(
         name=plan.name,
         parent=None if parent is None else parent.name,
         certificate=certificate,
         chain=chain,
-        domain=domain,
+        domain=checked.domain,
         crl_url=plan.crl_url,
         ocsp_url=plan.ocsp_url,
         issuer_url=plan.issuer_url,
@@ -133,21 +151,14 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
     return Authority(record, certificate, chain, new_key)
 
 
-def create_with_root(desk: Desk, plan: Plan, secrets: Secrets, now: datetime, root_urls: Urls) -> list[Authority]:
-    """Make a root, and below it the authority of the plan, which is the first. Raises `UsageError`, `OperationError`.
-
-    Devices trust the root, whose key is needed for further authorities only and can be kept in a safe. Its list is good
-    as long as it is itself, so that nobody has to fetch the key to renew it.
-    """
-    _subject(plan)
-    _validity(plan.days, now, None)
+def check_with_root(desk: Desk, plan: Plan, now: datetime, root_urls: Urls) -> Plan:
+    """The same for `create_with_root`; returns the plan of the root. Raises `UsageError`, `OperationError`."""
+    check(desk, plan, now)
     root_name = check_authority_name(f"{plan.name}{ROOT_SUFFIX}")
-    free_place(desk, plan.name)
     with desk.registry.reading() as connection:
         if authorities.find(connection, root_name) is not None:  # also after a run that was killed half-way
             remedy = f"Give --parent {root_name} to make '{plan.name}' below it, or choose another name."
             raise OperationError(f"there is an authority '{root_name}' already", remedy)
-    pkcs8.check_passphrase(secrets.own)
     root_plan = replace(
         plan,
         name=root_name,
@@ -159,6 +170,18 @@ def create_with_root(desk: Desk, plan: Plan, secrets: Secrets, now: datetime, ro
         issuer_url=root_urls.issuer,
         crl_lifetime=MAX_CRL_LIFETIME,
     )
+    check(desk, root_plan, now)
+    return root_plan
+
+
+def create_with_root(desk: Desk, plan: Plan, secrets: Secrets, now: datetime, root_urls: Urls) -> list[Authority]:
+    """Make a root, and below it the authority of the plan, which is the first. Raises `UsageError`, `OperationError`.
+
+    Devices trust the root, whose key is needed for further authorities only and can be kept in a safe. Its list is good
+    as long as it is itself, so that nobody has to fetch the key to renew it.
+    """
+    root_plan = check_with_root(desk, plan, now, root_urls)
+    pkcs8.check_passphrase(secrets.own)
     root = create(desk, root_plan, secrets.root, now)
     return [create(desk, plan, secrets.own, now, root), root]
 
@@ -197,18 +220,41 @@ def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
     return name
 
 
-def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
-    """An authority that can sign. Raises `UsageError` for a wrong passphrase, a missing key or one for RSA-PSS only."""
+def locked(desk: Desk, name: str) -> AuthorityRecord:
+    """An authority that a passphrase may unlock. Raises `UsageError` for a missing key or one for RSA-PSS only."""
     record = load(desk, name)
-    certificate = certificate_in(record.certificate_der)
-    keys.check_signer(certificate, f"the authority '{name}'")  # import took such ones in once
+    keys.check_signer(certificate_in(record.certificate_der), f"the authority '{name}'")  # import took such ones once
     key_file = desk.file(name, "key")
     if not key_file.exists():
         raise UsageError(f"{key_file}: the key of authority '{name}' is not there", "Bring it from where it is kept.")
+    return record
+
+
+def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
+    """An authority that can sign. Raises `UsageError` as `locked`, and for a wrong passphrase."""
+    record = locked(desk, name)
+    certificate, *chain = path_of(record)
+    key_file = desk.file(name, "key")
     key = pkcs8.load(read(key_file), passphrase, str(key_file))
     if not fits(key, certificate):
         raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")
-    return Authority(record, certificate, tuple(map(certificate_in, record.chain_der)), key)
+    return Authority(record, certificate, tuple(chain), key)
+
+
+def path_of(record: AuthorityRecord) -> tuple[x509.Certificate, ...]:
+    """An authority's certificate and those above it."""
+    return tuple(map(certificate_in, (record.certificate_der, *record.chain_der)))
+
+
+def check_not_revoked(desk: Desk, path: Sequence[x509.Certificate]) -> None:
+    """Refuse an authority that one above it took back or holds: nobody would get in. Raises `UsageError`."""
+    with desk.registry.reading() as connection:
+        found = taken_back(connection, path)
+    if found is not None:
+        raise UsageError(
+            f"the authority {found.subject} is on the list of {found.issuer}: it was revoked or is held",
+            "Use another authority, or make a new one with 'gateway ca init'.",
+        )
 
 
 def check_settings(
@@ -240,9 +286,9 @@ def _subject(plan: Plan) -> x509.Name:
     ).subject
 
 
-def _domain(domain: str | None, parent: Authority | None) -> str | None:
+def _domain(domain: str | None, parent: AuthorityRecord | None) -> str | None:
     wanted = None if domain is None else check_domain(domain)
-    inherited = None if parent is None else parent.record.domain
+    inherited = None if parent is None else parent.domain
     if inherited is not None and wanted not in (None, inherited):
         raise UsageError(
             f"'{wanted}' is outside of {inherited}, to which the parent is bound", "Choose another parent or domain."
@@ -250,23 +296,23 @@ def _domain(domain: str | None, parent: Authority | None) -> str | None:
     return wanted or inherited
 
 
-def _constraint(plan: Plan, domain: str | None, parent: Authority | None) -> x509.NameConstraints | None:
+def _constraint(plan: Plan, domain: str | None, parent: AuthorityRecord | None) -> x509.NameConstraints | None:
     """What the authority's certificate binds it to: the domain and its servers, or what the parent is bound to."""
     if domain is None:
         if plan.servers:
             raise UsageError("--server adds to a domain, and there is none", "Give --domain too, or leave it out.")
         return None
     if parent is not None and plan.domain is None and not plan.servers:
-        return constraints.inherited(parent.path)
+        return constraints.inherited(path_of(parent))
     servers = hosts.check_bounds(plan.servers)
     if parent is not None and servers is not None:
-        constraints.check(parent.path, hosts=[x509.DNSName(domain), *servers])
+        constraints.check(path_of(parent), hosts=[x509.DNSName(domain), *servers])
     return constraints.of_domain(domain, servers)
 
 
-def _check_depth(parent: Authority) -> None:
+def _check_depth(parent: AuthorityRecord) -> None:
     """Refuse an authority whose certificates no verifier would accept (RFC 5280 section 6.1.4 m)."""
-    for below, above in enumerate(parent.path, 1):
+    for below, above in enumerate(path_of(parent), 1):
         allowed = _path_length(above)
         if allowed is not None and allowed < below:
             raise UsageError(
@@ -282,13 +328,13 @@ def _path_length(certificate: x509.Certificate) -> int | None:
         return None
 
 
-def _validity(days: int | None, now: datetime, parent: Authority | None) -> profiles.Validity:
-    left = MAX_DAYS if parent is None else (parent.record.not_after - now).days
+def _validity(days: int | None, now: datetime, parent: AuthorityRecord | None) -> profiles.Validity:
+    left = MAX_DAYS if parent is None else (parent.not_after - now).days
     wanted = max(1, min(DEFAULT_DAYS, left)) if days is None else days
     if not 1 <= wanted <= MAX_DAYS:
         raise UsageError(f"{wanted} days cannot be", f"Give 1 to {MAX_DAYS}.")
     validity = profiles.Validity.of_days(now, wanted)
-    if parent is not None and validity.not_after > parent.record.not_after:
+    if parent is not None and validity.not_after > parent.not_after:
         raise UsageError(f"the parent '{parent.name}' ends in {left} days", f"Give --days {max(left, 1)} or fewer.")
     return validity
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -54,8 +55,20 @@ class Intake:
     crl_lifetime: timedelta = authority.DEFAULT_CRL_LIFETIME
 
 
-def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> authority.Authority:
-    """Take in an authority; its key is encrypted anew under `passphrase`. Raises `UsageError`, `OperationError`."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What the files hold, all but the key."""
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    revoked: tuple[ListEntry, ...]
+    number: int  # of the list
+    this_update: datetime | None
+    key_file: Path
+
+
+def check(desk: Desk, intake: Intake, now: datetime) -> _Checked:
+    """All that can be refused before anybody types a passphrase. Raises `UsageError`, `OperationError`."""
     authority.check_settings(
         crl_url=intake.crl_url,
         ocsp_url=intake.ocsp_url,
@@ -64,32 +77,47 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     )
     certificate, *others = _certificates(intake.certificate_pem)
     _check_authority(certificate, now)
+    chain = _chain(certificate, others)
+    old = None if intake.crl is None else whole_list(intake.crl, certificate)
+    return _Checked(
+        certificate,
+        chain,
+        () if old is None else entries(old),
+        0 if old is None else number_of(old),
+        None if old is None else old.last_update_utc,
+        authority.free_place(desk, check_authority_name(intake.name)),
+    )
+
+
+def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> authority.Authority:
+    """Take in an authority; its key is encrypted anew under `passphrase`. Raises `UsageError`, `OperationError`.
+
+    `passphrase` opens the key where `intake` has none of its own.
+    """
+    checked = check(desk, intake, now)
+    certificate = checked.certificate
     remedy = "Give the one that it has now with --key-passphrase-file."
-    key = pkcs8.load(intake.key_pem, intake.key_passphrase, "the key file", remedy=remedy)
+    secret = passphrase if intake.key_passphrase is None else intake.key_passphrase
+    key = pkcs8.load(intake.key_pem, secret, "the key file", remedy=remedy)
     if not fits(key, certificate):
         raise UsageError("the key does not belong to the certificate", "Give the two files of the same authority.")
-    chain = _chain(certificate, others)
-    old = None if intake.crl is None else _old_list(intake.crl, certificate)
-    revoked = () if old is None else _entries(old)
-    number = 0 if old is None else _number(old)
-    key_file = authority.free_place(desk, check_authority_name(intake.name))
-    make_folder(key_file.parent)
-    write_new_private(key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
+    make_folder(checked.key_file.parent)
+    write_new_private(checked.key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
     new = authorities.NewAuthority(
         name=intake.name,
         parent=None,
         certificate=certificate,
-        chain=chain,
-        domain=constraints.domain((certificate, *chain)),
+        chain=checked.chain,
+        domain=constraints.domain((certificate, *checked.chain)),
         crl_url=intake.crl_url,
         ocsp_url=intake.ocsp_url,
         issuer_url=intake.issuer_url,
         crl_lifetime=intake.crl_lifetime,
-        crl_number=number,
-        crl_this_update=None if old is None else old.last_update_utc,
+        crl_number=checked.number,
+        crl_this_update=checked.this_update,
     )
-    record = authority.register(desk, new, now, "ca import", revoked)
-    return authority.Authority(record, certificate, chain, key)
+    record = authority.register(desk, new, now, "ca import", checked.revoked)
+    return authority.Authority(record, certificate, checked.chain, key)
 
 
 def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
@@ -154,7 +182,8 @@ def _chain(certificate: x509.Certificate, others: Sequence[x509.Certificate]) ->
     return tuple(chain)
 
 
-def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:
+def whole_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:
+    """The one list in a file, if it is a whole one that this authority signed. Raises `UsageError`."""
     try:
         crl, *others = parse_revocation_lists(data, "the file of the revocation list")
         is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
@@ -177,7 +206,8 @@ def _old_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocati
     return crl
 
 
-def _number(crl: x509.CertificateRevocationList) -> int:
+def number_of(crl: x509.CertificateRevocationList) -> int:
+    """The list's number; 0 where it has none. Raises `UsageError` for one that no list of ours could follow."""
     try:
         number = extensions_of(crl).get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
@@ -190,7 +220,8 @@ def _number(crl: x509.CertificateRevocationList) -> int:
     return number
 
 
-def _entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
+def entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
+    """What the list says, each serial once. Raises `UsageError` for a serial that no list of ours could name."""
     if wrong := [entry.serial_number for entry in crl if not can_be_listed(entry.serial_number)]:
         raise UsageError(
             f"the revocation list names the serial {wrong[0]:X}, which is longer than 20 bytes or not positive",

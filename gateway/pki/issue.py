@@ -16,14 +16,13 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import UsageError
 from gateway.pki import constraints, crl, logins, pkcs8, profiles, uses
-from gateway.pki.authority import Authority
+from gateway.pki.authority import Authority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.names import check_email, check_text, name_key
 from gateway.pki.registry import audit, certificates, claims
 from gateway.pki.registry.records import CertificateRecord, Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
-from gateway.pki.taken_back import taken_back
 
 DEFAULT_DAYS: Final = 397
 
@@ -101,17 +100,6 @@ def check_logins(desk: Desk, order: Order, now: datetime) -> None:
     known.check_upn(order.upn, email=order.email)
 
 
-def check_not_revoked(desk: Desk, authority: Authority) -> None:
-    """Refuse an authority that one above it took back or holds: nobody would get in. Raises `UsageError`."""
-    with desk.registry.reading() as connection:
-        found = taken_back(connection, authority.path)
-    if found is not None:
-        raise UsageError(
-            f"the authority {found.subject} is on the list of {found.issuer}: it was revoked or is held",
-            "Use another authority, or make a new one with 'gateway ca init'.",
-        )
-
-
 def validity(authority: Authority, days: int | None, now: datetime) -> profiles.Validity:
     """From when to when a certificate is good. Raises `UsageError` for more days than the authority has left."""
     left = (authority.record.not_after - now).days
@@ -135,7 +123,7 @@ def issue(
     """
     clean = checked(authority, order, now)
     if clean.purpose is not Purpose.OCSP:  # who asks about certificates from before gets an answer
-        check_not_revoked(desk, authority)
+        check_not_revoked(desk, authority.path)
     reclaim(desk, authority, clean, now)
     with desk.registry.reading() as connection:
         serials = claims.holders(connection, authority.record.id, clean.common_name, clean.purpose, now)

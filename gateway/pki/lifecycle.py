@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import OperationError, UsageError
 from gateway.pki import crl, issue
-from gateway.pki.authority import Authority
+from gateway.pki.authority import Authority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.registry import audit, authorities, certificates
@@ -46,7 +46,7 @@ def renew(
         raise UsageError("the overlap cannot be negative", "Give a duration such as 14d.")
     order = issue.checked(authority, _order_of(old, renewal.days), now)
     issue.check_logins(desk, order, now)
-    issue.check_not_revoked(desk, authority)
+    check_not_revoked(desk, authority.path)
     certificate = issue.sign(authority, order, renewal.key, now)
     new = certificates.NewCertificate(
         certificate=certificate,

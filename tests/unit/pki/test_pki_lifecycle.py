@@ -194,6 +194,8 @@ def test_an_authority_that_was_revoked_signs_nobody(desk, corp):
     with pytest.raises(UsageError, match=r"CN=below CA is on the list of CN=corp CA"):
         lifecycle.renew(desk, below, alice, lifecycle.Renewal(key=KEY), NOW, Files())
     assert reload(desk, alice).supersede_at is None
+    with pytest.raises(UsageError, match=r"CN=below CA is on the list of CN=corp CA"):
+        authority.check(desk, authority.Plan(name="lowest"), NOW, below.record)
     assert issue_to(desk, other, "bob@example.com").record.authority == "other"
     ocsp_signer.make_signer(desk, below, NOW)  # it still tells who was revoked
     lifecycle.revoke(desk, below, [alice], RevocationReason.SUPERSEDED, NOW)
