@@ -30,6 +30,9 @@ def check(
     config: ConfigOption = DEFAULT_CONFIG,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    skips_keys: Annotated[
+        bool, typer.Option("--no-keys", help="Read no private key and no passphrase: for users who may not.")
+    ] = False,
 ) -> None:
     """Check the configuration and every file it names.
 
@@ -41,6 +44,7 @@ def check(
     from gateway.supervisor.lists import ListStore, stored_lists  # noqa: PLC0415 - the same
     from gateway.supervisor.privileges import ROOT, Privileges  # noqa: PLC0415 - the same
     from gateway.supervisor.reload import prepare  # noqa: PLC0415 - the same
+    from gateway.tls.trust import load_trust  # noqa: PLC0415 - the same
 
     loaded: Loaded | None = None
     errors: tuple[Problem, ...] = ()
@@ -49,12 +53,17 @@ def check(
     try:
         if os.geteuid() == ROOT:  # what the gateway's user may not read is found out here
             Privileges(read_user(config))
-        loaded = load_with_warnings(config)
+        loaded = load_with_warnings(config, reads_keys=not skips_keys)
         warnings = loaded.warnings
-        prepare(loaded.config, stored_lists(loaded.config, ListStore.beside(config)))
+        known = stored_lists(loaded.config, ListStore.beside(config))
         notes = _notes(loaded, config)
-        errors, more = _in_registry(loaded, config)
-        warnings += more
+        if skips_keys:
+            for site in loaded.config.sites:
+                load_trust(site, known)
+        else:
+            prepare(loaded.config, known)
+            errors, more = _in_registry(loaded, config)
+            warnings += more
         loaded = None if errors else replace(loaded, warnings=warnings)
     except ConfigErrors as found:
         errors, warnings = found.problems, found.warnings

@@ -88,7 +88,7 @@ def explain(  # noqa: PLR0913 - a parameter for each option
         user=user,
         hidden_login=None if login is None else login.value,
     )
-    told = explanation.explain(load(config), question, clock.now())
+    told = explanation.explain(load(config, reads_keys=False), question, clock.now())
     if as_json:
         typer.echo(json.dumps(document(told), indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():

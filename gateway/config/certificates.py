@@ -39,10 +39,20 @@ class Material:
     """Reads the files that a configuration names, relative to its folder, and judges them at `now`."""
 
     def __init__(
-        self, folder: Path, now: datetime, problems: Problems, reads_list: Callable[[str], bool] = lambda _: True
+        self,
+        folder: Path,
+        now: datetime,
+        problems: Problems,
+        reads_list: Callable[[str], bool] = lambda _: True,
+        *,
+        reads_keys: bool = True,
     ) -> None:
-        """`reads_list`: whether the revocation list at a path is to be read; those that serve already are not."""
+        """`reads_list`: whether the revocation list at a path is to be read; those that serve already are not.
+
+        Without `reads_keys` no private key and no passphrase is read.
+        """
         self._reads_list = reads_list
+        self.reads_keys = reads_keys
         self.folder = folder
         self.now = now
         self._problems = problems
@@ -92,7 +102,7 @@ class Material:
         if shown is None:
             return None, secret
         chain = shown.certificates
-        if key is None or secret is None or fits(secret.key, chain[0]):
+        if key is None or secret is None or secret.key is None or fits(secret.key, chain[0]):
             self._leaf(chain, certificate.place)
             return shown, secret
         if any(fits(secret.key, other) for other in chain[1:]):
@@ -137,6 +147,8 @@ class Material:
 
     def _key(self, value: Value, password: str | None, *, may_be_encrypted: bool) -> KeyFile | None:
         path = self.path(value)
+        if not self.reads_keys:
+            return KeyFile(path, None)
         try:
             found = self._reader.key(path, password, may_be_encrypted=may_be_encrypted)
         except ConfigError as error:

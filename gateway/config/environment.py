@@ -40,8 +40,11 @@ class SubstitutionError(Exception):
         self.remedy = remedy
 
 
-def substitute(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with every variable replaced. Raises `SubstitutionError` for one that is unset or misspelt."""
+def substitute(text: str, environ: Mapping[str, str], unset: str | None = None) -> str:
+    """`text` with every variable replaced. Raises `SubstitutionError` for one that is misspelt, or unset.
+
+    `unset` stands for variables that are not set, where the text is not needed.
+    """
 
     def replace(found: re.Match[str]) -> str:
         if found[0] == "$$":
@@ -51,7 +54,7 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
             raise SubstitutionError(
                 "'${' begins no variable", "write ${NAME} or ${NAME:-default}, or $${ for a literal"
             )
-        value = environ.get(name)
+        value = environ.get(name, unset)
         if value is None and default is None:
             raise SubstitutionError(
                 f"the environment variable {name} is not set", f"set it, or give a default: ${{{name}:-…}}"

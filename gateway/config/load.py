@@ -43,6 +43,7 @@ from gateway.x509.loading import read_file
 # A thousand sites take half of it. At a reload the master sends the file to each worker. Their channel keeps 16 MiB for
 # one that doesn't read, and a byte may take six there.
 MAX_SOURCE_BYTES: Final = 2 * 1024 * 1024
+_SECRETS: Final = frozenset({"sites[].key", "sites[].key_password", "upstreams.*.tls.key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,18 @@ class Loaded:
     variables: Mapping[str, str]  # of the environment, as far as the file names them
 
 
-def load(path: Path, *, now: datetime | None = None, environ: Mapping[str, str] | None = None) -> Config:
+def load(
+    path: Path, *, now: datetime | None = None, environ: Mapping[str, str] | None = None, reads_keys: bool = True
+) -> Config:
     """The file's configuration. Raises `ConfigErrors` with everything that is wrong.
 
     Certificates are judged at `now` (default: the clock), variables come from `environ` (default: the process's).
+    `reads_keys` as for `load_with_warnings`.
     """
-    return load_with_warnings(path, now=now, environ=environ).config
+    return load_with_warnings(path, now=now, environ=environ, reads_keys=reads_keys).config
 
 
-def load_with_warnings(
+def load_with_warnings(  # noqa: PLR0913 - what the callers differ in
     path: Path,
     *,
     source: bytes | None = None,
@@ -70,29 +74,52 @@ def load_with_warnings(
     now: datetime | None = None,
     environ: Mapping[str, str] | None = None,
     reads_list: Callable[[str], bool] = lambda _: True,
+    reads_keys: bool = True,
 ) -> Loaded:
     """As `load`, with the warnings beside it.
 
     `source` stands for the file's content where it was read before. `is_serving`: what has only expired is a warning.
-    `reads_list` says of a revocation list's path whether that file is looked at.
+    `reads_list` says of a revocation list's path whether that file is looked at. Without `reads_keys` no private key,
+    password and passphrase is read, so that people who may not read them can ask what the rules say; such a
+    configuration can't serve.
     """
     problems = Problems(str(path), is_serving)
     lookups = Lookups(os.environ if environ is None else environ)
     try:
-        root = _read(path, source, problems, lookups)
+        root = _read(path, source, problems, lookups, _is_needed if reads_keys else _is_no_secret)
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None
     config = None
     if root is not None:
-        material = Material(path.absolute().parent, now or clock.now(), problems, reads_list)
+        material = Material(path.absolute().parent, now or clock.now(), problems, reads_list, reads_keys=reads_keys)
         config = _build(path.absolute(), root, material, problems)
     if config is None or problems.errors:
         raise ConfigErrors(problems.errors, problems.warnings)
     return Loaded(config, problems.warnings, lookups.found)
 
 
-def _read(path: Path, source: bytes | None, problems: Problems, environ: Mapping[str, str]) -> Value | None:
+def _is_needed(_: Place) -> bool:
+    return True
+
+
+def _is_no_secret(place: Place) -> bool:
+    """False for keys, passwords, and all of the certificate registry, which decides about nobody."""
+    return place.shape not in _SECRETS and not place.shape.startswith("pki.")
+
+
+def _is_of_registry(place: Place) -> bool:
+    """True for what the certificate desk needs."""
+    return place.shape in ("pki.store", "pki.folder")
+
+
+def _read(
+    path: Path,
+    source: bytes | None,
+    problems: Problems,
+    environ: Mapping[str, str],
+    is_needed: Callable[[Place], bool] = _is_needed,
+) -> Value | None:
     try:
         data = read_file(path) if source is None else source
     except ConfigError as error:
@@ -105,7 +132,7 @@ def _read(path: Path, source: bytes | None, problems: Problems, environ: Mapping
     if node is None:
         problems.error(Place(START), "the file holds nothing but comments", "begin with config.example.yaml")
         return None
-    return Reader(problems, environ).read(SCHEMA, node, Place(node.mark))
+    return Reader(problems, environ, is_needed).read(SCHEMA, node, Place(node.mark))
 
 
 def _build(path: Path, root: Value, material: Material, problems: Problems) -> Config:
@@ -169,11 +196,12 @@ def read_user(path: Path, *, environ: Mapping[str, str] | None = None) -> User |
 def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | None:
     """The registry's section out of the file, without asking for the certificates it names: the desk makes those.
 
+    Variables that only the service has, such as `CREDENTIALS_DIRECTORY`, may be unset.
     Raises `ConfigErrors`.
     """
     problems = Problems(str(path))
     try:
-        root = _read(path, None, problems, os.environ if environ is None else environ)
+        root = _read(path, None, problems, os.environ if environ is None else environ, _is_of_registry)
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None

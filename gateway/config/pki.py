@@ -53,7 +53,7 @@ def check_pki(root: Value, material: Material, problems: Problems) -> None:
     """Whether the files that the section names can be used."""
     section = root.section("pki")
     for value in section.section("authorities").data.values():
-        if (file := value.get("passphrase_file")) is not None:
+        if material.reads_keys and (file := value.get("passphrase_file")) is not None:
             _check_passphrase(file, material.path(file), problems)
     if (ca := section.section("mail").get("ca")) is not None:
         material.certificates(ca)

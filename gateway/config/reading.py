@@ -7,10 +7,10 @@ reported and is absent. Later checks look at what is there, so that one mistake 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from gateway.config.availability import unavailable
 from gateway.config.environment import SubstitutionError, is_substituted, substitute
@@ -31,6 +31,8 @@ from gateway.config.kinds import (
 from gateway.config.marks import Mapping, Node, Scalar, Sequence
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote, suggest
 from gateway.config.scalars import NULLS, Single, UnfitError, convert, expected, is_other
+
+_UNSET: Final = "unset"  # stands for variables that are not set, in values that are not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,13 @@ class Value:
 class Reader:
     """Reads one tree; problems go to `problems`."""
 
-    def __init__(self, problems: Problems, environ: MappingOf[str, str]) -> None:
+    def __init__(
+        self, problems: Problems, environ: MappingOf[str, str], is_needed: Callable[[Place], bool] = lambda _: True
+    ) -> None:
+        """`is_needed`: whether the value at a place has to be right; elsewhere variables may be unset."""
         self._problems = problems
         self._environ = environ
+        self._is_needed = is_needed
 
     def read(self, kind: Kind, node: Node, place: Place) -> Value | None:
         """The checked value, None where it is unusable (and reported)."""
@@ -174,7 +180,8 @@ class Reader:
         try:
             data = convert(kind, single)
         except UnfitError as unfit:
-            self._problems.error(place, *unfit.args)
+            if self._is_needed(place) or _UNSET not in single.text:
+                self._problems.error(place, *unfit.args)
             return None
         return Value(data, place, node.text)
 
@@ -192,7 +199,7 @@ class Reader:
 
     def _substituted(self, node: Scalar, place: Place) -> Single | None:
         try:
-            text = substitute(node.text, self._environ)
+            text = substitute(node.text, self._environ, None if self._is_needed(place) else _UNSET)
         except SubstitutionError as error:
             self._problems.error(place, error.cause, error.remedy)
             return None

@@ -49,7 +49,7 @@ def upstream_tls(upstream: Upstream, known: UpstreamContext | None = None) -> Up
 def _context(tls: UpstreamTls) -> ssl.SSLContext:
     context = client_context(None if tls.ca is None else tls.ca.certificates, ("http/1.1",))
     if tls.certificate is not None and tls.key is not None:
-        show_certificate(context, tls.certificate.certificates, tls.key.key)
+        show_certificate(context, tls.certificate.certificates, tls.key.private)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -67,7 +67,7 @@ def _parts(tls: UpstreamTls) -> Iterator[bytes]:
     yield repr(tls).encode()
     for file in (tls.ca, tls.certificate):
         yield b"" if file is None else b"".join(each.public_bytes(Encoding.DER) for each in file.certificates)
-    yield b"" if tls.key is None else spki(tls.key.key.public_key())
+    yield b"" if tls.key is None else spki(tls.key.private.public_key())
     if tls.ca is None:  # then it is the system's store, which may be thousands of files
         paths = ssl.get_default_verify_paths()
         for name in (paths.cafile, paths.capath):

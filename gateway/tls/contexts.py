@@ -112,7 +112,7 @@ def build_site(
 
     `rules_digest` stands for whatever else a session's rights depend on; `protocols` are offered in ALPN, best first.
     """
-    chain, key = site.certificate.certificates, site.key.key
+    chain, key = site.certificate.certificates, site.key.private
     _check_pair(site, chain, key)
     trust = load_trust(site, known)
     digest = _digest(site, chain, trust, rules_digest, protocols)

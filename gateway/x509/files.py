@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.errors import ConfigError
 from gateway.stamps import Stamp
 
 if TYPE_CHECKING:
@@ -32,5 +33,12 @@ class KeyFile:
     """A file with a private key. Two are equal where their paths are."""
 
     path: Path
-    key: PrivateKey = field(repr=False, compare=False)
+    key: PrivateKey | None = field(repr=False, compare=False)  # None: not read, by commands that need no key
     stamp: Stamp = field(default=None, repr=False, compare=False)  # of the file, from before it was read
+
+    @property
+    def private(self) -> PrivateKey:
+        """The key, for a handshake. Raises `ConfigError` where it was not read."""
+        if self.key is None:
+            raise ConfigError(f"{self.path}: the key was not read", "read the configuration with its keys")
+        return self.key

@@ -5,6 +5,7 @@ from support.pki import Ca
 
 from gateway.errors import ConfigError
 from gateway.x509 import reader
+from gateway.x509.files import KeyFile
 
 ROOT = Ca.make()
 
@@ -48,3 +49,10 @@ def test_no_key_shows_in_a_representation(tmp_path):
     found = reader.FileReader().key(path, None, may_be_encrypted=True)
     assert repr(found) == f"KeyFile(path={path!r})"
     assert found == reader.FileReader().key(path, "needless", may_be_encrypted=True)
+
+
+def test_a_key_that_was_not_read_is_no_key(tmp_path):
+    found = KeyFile(tmp_path / "mail.key", None)
+    with pytest.raises(ConfigError, match=r"mail\.key: the key was not read"):
+        _ = found.private
+    assert KeyFile(tmp_path / "mail.key", ROOT.key).private is ROOT.key
