@@ -25,6 +25,7 @@ from gateway.errors import GatewayError, exit_code
 
 # One name a line, in the order of `gateway --help`.
 COMMANDS: Final = (
+    "init",
     "check",
     "demo",
     "explain",

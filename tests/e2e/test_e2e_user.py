@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ from support.waiting import AT_ONCE_SECONDS, PATIENCE_SECONDS, until
 import gateway as package
 
 USER, GROUP = 54321, 54322  # no system has these; the gateway needs no entry in /etc/passwd for them
+NAMED_USER = "nobody"  # every system has this one
 LOW_PORTS = range(600, 1024)
 SECRET = b"of another service"
 ROOT_WARNING = "the gateway runs as root"
@@ -233,3 +235,63 @@ def test_that_user_itself_starts_it_as_well(home, settings):
     told = gateway_command("check", "-c", str(home / "config.yaml"), user=USER, group=GROUP, extra_groups=[])
     assert told.returncode == 0, told.stderr
     assert "good" in told.stdout
+
+
+@pytest.fixture
+def handed_over(home, mail):
+    """(the folder that `gateway init` filled for another user, its next commands)."""
+    folder = home / "etc"
+    options = ("--listen", f"{INSIDE}:{low_port()}", "--admin", f"{INSIDE}:{free_port()}", "--inside", f"{INSIDE}/32")
+    answers = ("--yes", "--host", HOST, "--mail-server", mail.url, "--key-kind", "ecdsa-p256", "--user", NAMED_USER)
+    told = gateway_command("init", "-c", str(folder / "config.yaml"), *answers, *options)
+    assert told.returncode == 0, told.stderr
+    return folder, [line.strip() for line in told.stdout.split("\nNext:\n")[1].splitlines()]
+
+
+def test_what_init_writes_is_that_users_where_it_has_to_be(handed_over):
+    """The user renews lists and issues certificates, and can neither change the configuration nor sign as the root."""
+    folder, (check, issue, run) = handed_over
+    owners = {
+        str(path.relative_to(folder)): (path.owner(), oct(path.stat().st_mode & 0o777)) for path in folder.rglob("*")
+    }
+    assert owners["config.yaml"] == ("root", "0o640")
+    assert owners["test-certificate.key"] == ("root", "0o640")
+    assert owners["corp.passphrase"] == owners["pki/corp/corp.key"] == (NAMED_USER, "0o600")
+    assert owners["corp-root.passphrase"] == owners["pki/corp-root/corp-root.key"] == ("root", "0o600")
+    assert owners["pki"] == (NAMED_USER, "0o755")
+    assert issue.startswith(f"runuser -u {NAMED_USER} -- ")
+    for command in (check, issue):
+        run_in_shell(command)
+    assert (folder / "issued" / "alice@example.com.p12").owner() == NAMED_USER
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(shlex.split(run), stderr=errors)
+
+        def said() -> str:
+            errors.seek(0)
+            return errors.read()
+
+        until(lambda: process.poll() is not None or "serving on" in said(), "it serves or refuses")
+        asked = ("status", "-c", str(folder / "config.yaml"))
+        until(lambda: "renewed by the gateway" in gateway_command(*asked).stdout, "the keeper has looked")
+        assert gateway_command(*asked).returncode == 0
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0, said()
+        assert ROOT_WARNING not in said()
+
+
+def test_who_may_not_read_the_sites_key_asks_and_issues_all_the_same(handed_over):
+    folder, _ = handed_over
+    config = str(folder / "config.yaml")
+    (folder / "test-certificate.key").chmod(0o600)
+    as_user = {"user": NAMED_USER, "group": Path(config).stat().st_gid, "extra_groups": []}
+    refused = gateway_command("check", "-c", config, **as_user)
+    assert refused.returncode == 2
+    assert "test-certificate.key cannot be read" in refused.stderr
+    for command in (
+        ("check", "--no-keys", "-c", config),
+        ("explain", f"https://{HOST}/webmail", "--ip", "203.0.113.9", "-c", config),
+        ("ca", "-c", config, "show", "corp"),
+        ("cert", "-c", config, "list"),
+    ):
+        told = gateway_command(*command, **as_user)
+        assert (told.returncode, told.stderr) == (0, ""), command

@@ -1,0 +1,236 @@
+"""Everything that `gateway init` makes, in one folder: configuration, authority, test certificate, unit.
+
+Keeps true: what is secret is 0600 from its first byte, or 0640 for the group of the gateway's user. The root's key and
+its passphrase are never that user's: whoever breaks into the gateway can't make an authority of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from shlex import quote
+from typing import Final
+
+from gateway.cli.desk import actor
+from gateway.cli.init import names, test_certificate
+from gateway.cli.init.answers import Answers
+from gateway.cli.init.configuration import configuration
+from gateway.cli.init.unit import Unit, unit
+from gateway.errors import OperationError, UsageError
+from gateway.pki import authority, files, intake, pkcs8
+from gateway.pki import crl as lists
+from gateway.pki.desk import Desk
+from gateway.pki.registry.engine import Registry
+from gateway.pki.words import Signs
+
+DEFAULT_USER: Final = "gateway"
+_PASSPHRASE_BYTES: Final = 24  # 192 random bits: the passphrase is read by programs and typed by nobody
+_GROUP_READS: Final = 0o640
+_OWNER_ONLY: Final = 0o700
+_CHECK_SECONDS: Final = 120  # a check takes a second or two; a machine that is busy is no reason to give up
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What lies in the folder, in the order in which it is put in place: the configuration comes last."""
+
+    placed: tuple[str, ...]
+    folders: tuple[str, ...]  # that may exist already
+
+
+def known_user(given: str | None) -> str | None:
+    """The user that the gateway becomes; None where it stays the one that starts it. Raises `UsageError`.
+
+    Without an option: `gateway`, where root runs this and there is such a user.
+    """
+    if os.geteuid() != 0:
+        if given is not None:
+            raise UsageError("--user: only root can make the gateway another user", "Run it as root, or leave it out.")
+        return None
+    name = given or DEFAULT_USER
+    try:
+        return None if pwd.getpwnam(name).pw_uid == 0 else name
+    except KeyError:
+        if given is None:
+            return None
+        raise UsageError(f"--user: there is no user '{given}'", f"Make it: {make_user(given)}") from None
+
+
+def all_names(answers: Answers) -> Made:
+    """The names of all that will be made."""
+    placed = [names.UNIT]
+    if answers.certificate is None:
+        placed += [names.TEST_CERTIFICATE, names.TEST_KEY]
+    if answers.keeps_authority:
+        placed += [names.PKI, *_passphrases(answers)]
+    return Made((*placed, answers.settings.config.name), (names.ISSUED, names.LOGS))
+
+
+def make(answers: Answers, folder: Path, program: Sequence[str], now: datetime) -> None:
+    """Make it all in `folder`. Raises `GatewayError`."""
+    settings = answers.settings
+    if answers.certificate is None:
+        certificate, key = test_certificate.make(answers.hosts, now)
+        files.write_public(folder / names.TEST_CERTIFICATE, certificate)
+        files.write_private(folder / names.TEST_KEY, key)
+    if answers.keeps_authority:
+        _make_authority(answers, folder, now)
+    files.write_public(folder / names.UNIT, _unit(answers, program).encode())
+    files.write_private(folder / settings.config.name, configuration(answers).encode())
+    for each in (names.ISSUED, names.LOGS):
+        (folder / each).mkdir(mode=_OWNER_ONLY)
+    if settings.user is not None:
+        _hand_over(answers, folder, settings.user)
+
+
+def check(folder: Path, config: Path) -> None:
+    """What `gateway check` says of it, with the eyes of the gateway's user. Raises `UsageError`."""
+    command = [sys.executable, "-m", "gateway", "check", "-c", str(folder / config.name)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False)  # noqa: S603 - our own
+    if told.returncode:
+        lines = told.stderr.replace(str(folder / config.name), str(config)).replace(str(folder), str(config.parent))
+        raise UsageError(
+            f"with these answers the configuration would be refused, so nothing was written:\n{lines.strip()}",
+            "Mend what it says and run gateway init again.",
+        )
+
+
+def installing(answers: Answers) -> list[str]:
+    """The commands that install the service; those for the user first, where the files are not its own yet."""
+    settings, folder = answers.settings, answers.settings.config.parent
+    steps = []
+    if settings.user is None:
+        made = all_names(answers)
+        own = [name for name in (*made.placed, *made.folders) if _is_the_users(answers, name)]
+        readable = [settings.config, answers.key or folder / names.TEST_KEY]
+        steps += [
+            make_user(DEFAULT_USER),
+            f"chown -R {DEFAULT_USER}: {_words(folder / name for name in own)}",
+            f"chgrp {DEFAULT_USER} {_words(readable)}",
+            f"chmod g+r {_words(readable)}",
+        ]
+        if answers.ca is None:
+            steps.append(f"chown root: {_words([folder / _root_key(answers)])}")
+    return [*steps, f"systemctl enable --now {_words([folder / names.UNIT])}"]
+
+
+def make_user(name: str) -> str:
+    """The command that makes a user for the gateway."""
+    return f"useradd --system --no-create-home --shell /usr/sbin/nologin {quote(name)}"
+
+
+def _passphrases(answers: Answers) -> list[str]:
+    """Files with passphrases: the authority's, and its root's where there is a new one."""
+    own = names.passphrase_file(answers.settings.ca_name)
+    return [own, names.passphrase_file(root_of(answers))] if answers.ca is None else [own]
+
+
+def root_of(answers: Answers) -> str:
+    """The name of a new authority's root."""
+    return f"{answers.settings.ca_name}{authority.ROOT_SUFFIX}"
+
+
+def _root_key(answers: Answers) -> Path:
+    return Path(names.PKI) / root_of(answers) / f"{root_of(answers)}.key"
+
+
+def _words(paths: Iterable[Path]) -> str:
+    return " ".join(quote(str(path)) for path in paths)
+
+
+def _is_the_users(answers: Answers, name: str) -> bool:
+    """Whether the gateway's user owns a file or folder: what it writes, and the passphrase that it needs."""
+    return name in (names.PKI, names.ISSUED, names.LOGS, names.passphrase_file(answers.settings.ca_name))
+
+
+def _make_authority(answers: Answers, folder: Path, now: datetime) -> None:
+    settings = answers.settings
+    given = settings.passphrase
+    own = pkcs8.check_passphrase(files.read_secret(given)) if given is not None else _new_passphrase()
+    files.write_private(folder / names.passphrase_file(settings.ca_name), f"{own}\n".encode())
+    with Registry.open(f"sqlite:///{names.PKI}/registry.db", folder) as registry:
+        desk = Desk(registry, folder / names.PKI, actor())
+        if answers.ca is None:
+            root = _new_passphrase()
+            files.write_private(folder / names.passphrase_file(root_of(answers)), f"{root}\n".encode())
+            made = authority.create_with_root(desk, _plan(answers), authority.Secrets(own, root), now, authority.Urls())
+        else:
+            made = [intake.take_in(desk, _intake(answers), own, now)]
+        for each in made:
+            lists.renew(desk, each, now)
+
+
+def _plan(answers: Answers) -> authority.Plan:
+    settings = answers.settings
+    organization = settings.organization
+    return authority.Plan(
+        name=settings.ca_name,
+        common_name=f"{organization or answers.domain} CA",
+        organization=organization,
+        domain=answers.domain,
+        signs=Signs.PEOPLE,
+        kind=settings.key_kind,
+    )
+
+
+def _intake(answers: Answers) -> intake.Intake:
+    settings, certificate = answers.settings, answers.ca
+    if certificate is None or settings.ca_key is None:
+        raise AssertionError  # only with both is an authority imported
+    passphrase = settings.ca_key_passphrase
+    return intake.Intake(
+        name=settings.ca_name,
+        certificate_pem=files.read(certificate),
+        key_pem=files.read(settings.ca_key),
+        key_passphrase=None if passphrase is None else files.read_secret(passphrase),
+        crl=None if settings.ca_list is None else files.read(settings.ca_list),
+    )
+
+
+def _new_passphrase() -> str:
+    return secrets.token_urlsafe(_PASSPHRASE_BYTES)
+
+
+def _unit(answers: Answers, program: Sequence[str]) -> str:
+    settings = answers.settings
+    return unit(
+        Unit(
+            program=program,
+            config=settings.config,
+            user=settings.user or DEFAULT_USER,
+            writable=settings.config.parent / names.PKI,
+            steps=installing(answers),
+        )
+    )
+
+
+def _hand_over(answers: Answers, folder: Path, user: str) -> None:
+    """Give the gateway's user what it reads and writes, and nothing else."""
+    known = pwd.getpwnam(user)
+    made = all_names(answers)
+    try:
+        for name in (*made.placed, *made.folders):
+            if _is_the_users(answers, name):
+                _chown(folder / name, known.pw_uid, known.pw_gid)
+        for name in (answers.settings.config.name, names.TEST_KEY):
+            if (folder / name).exists():
+                os.chown(folder / name, -1, known.pw_gid)
+                (folder / name).chmod(_GROUP_READS)
+        if answers.ca is None:
+            os.chown(folder / _root_key(answers), os.geteuid(), os.getegid())
+    except OSError as error:
+        raise OperationError(f"{folder}: cannot be given to {user}: {error.strerror}", "Run it as root.") from error
+
+
+def _chown(path: Path, uid: int, gid: int) -> None:
+    os.chown(path, uid, gid)
+    for folder, folders, found in os.walk(path):
+        for each in (*folders, *found):
+            os.chown(Path(folder) / each, uid, gid)
