@@ -19,7 +19,7 @@ SHARED = --numprocesses $(shell $(PY) -c 'import os; print(min(4, 1 + (os.cpu_co
 	--dist loadfile --no-loadscope-reorder
 # End-to-end tests of what depends on the version of Python: TLS towards servers, sockets, processes, the event loop.
 MAIN = $(patsubst %,tests/e2e/test_e2e_%.py,http conditions upstream upstream_certificate reload publish \
-	revocation_lists ntlm upgrade demo)
+	revocation_lists ntlm upgrade demo init)
 # Arguments for the program behind a target: make demo ARGS=--once
 ARGS ?=
 

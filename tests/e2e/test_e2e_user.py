@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import random
 import re
 import shlex
@@ -277,6 +279,24 @@ def test_what_init_writes_is_that_users_where_it_has_to_be(handed_over):
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0, said()
         assert ROOT_WARNING not in said()
+
+
+def test_the_units_commands_hand_over_what_root_has_made_for_itself(home, mail):
+    """Where there was no user yet: all but making the user and starting the service."""
+    folder = home / "own"
+    options = ("--listen", f"{INSIDE}:{free_port()}", "--admin", f"{INSIDE}:{free_port()}", "--user", "root")
+    answers = ("--yes", "--host", HOST, "--mail-server", mail.url, "--key-kind", "ecdsa-p256")
+    told = gateway_command("init", "-c", str(folder / "config.yaml"), *answers, *options)
+    assert told.returncode == 0, told.stderr
+    steps = re.findall("^#   (.*)", (folder / "gateway.service").read_text(), flags=re.MULTILINE)
+    assert steps[0] == "useradd --system --no-create-home --shell /usr/sbin/nologin gateway"
+    assert steps[-1] == f"systemctl enable --now {folder}/gateway.service"
+    group = grp.getgrgid(pwd.getpwnam(NAMED_USER).pw_gid).gr_name
+    for step in steps[1:-1]:
+        run_in_shell(step.replace("gateway: ", f"{NAMED_USER}: ").replace("chgrp gateway", f"chgrp {group}"))
+    assert (folder / "pki/corp-root/corp-root.key").owner() == (folder / "corp-root.passphrase").owner() == "root"
+    told = gateway_command("check", "-c", str(folder / "config.yaml"), user=NAMED_USER, group=group, extra_groups=[])
+    assert (told.returncode, told.stderr) == (0, "")
 
 
 def test_who_may_not_read_the_sites_key_asks_and_issues_all_the_same(handed_over):

@@ -127,6 +127,7 @@ def init(  # noqa: PLR0913 - a command's options
     from gateway.cli.init import making, placing  # noqa: PLC0415 - the same
     from gateway.cli.init.answers import Given, Settings, ask  # noqa: PLC0415 - the same
     from gateway.cli.init.closing import told  # noqa: PLC0415 - the same
+    from gateway.cli.init.probe import doubt_about  # noqa: PLC0415 - the same
     from gateway.pki.names import check_authority_name  # noqa: PLC0415 - the same
 
     config = Path(os.path.abspath(config))  # noqa: PTH100 - "..", which commands and messages would repeat
@@ -160,15 +161,21 @@ def init(  # noqa: PLR0913 - a command's options
         key=key,
         ca=ca,
     )
-    answers = ask(given, settings, are_asked=_are_asked(assumes_yes))
+    are_asked = _are_asked(assumes_yes)
+    if are_asked:
+        typer.echo(f"This writes to {config.parent}, after the last answer. Return takes what is in brackets.\n")
+    answers = ask(given, settings, are_asked=are_asked)
     made = making.all_names(answers)
     placing.check_free(config.parent, made.placed)
     program = _program()
+    if are_asked:
+        typer.echo("\nMaking keys and certificates …\n")
     with placing.workshop(config.parent) as work:
         making.make(answers, work, program, clock.now())
         making.check(work, config)
         placing.place(work, config.parent, made.placed, made.folders)
-    typer.echo(told(answers, made, program))
+    doubt = doubt_about(answers.mail_server, settings.mail_server_ca) if are_asked else None
+    typer.echo(told(answers, made, program, doubt))
 
 
 def _are_asked(assumes_yes: bool) -> bool:

@@ -16,14 +16,16 @@ _SYSTEMD: Final = Path("/run/systemd/system")  # is there where systemd runs; sd
 _OUTSIDE: Final = "203.0.113.9"  # an address of nobody (RFC 5737)
 
 
-def told(answers: Answers, made: Made, program: Sequence[str]) -> str:
-    """All of it."""
+def told(answers: Answers, made: Made, program: Sequence[str], doubt: str | None = None) -> str:
+    """All of it; `doubt` is what is wrong with the mail server now."""
     settings = answers.settings
     owner = "" if settings.user is None else f", for the user {settings.user}"
     described = {name: text for name, text in _described(answers).items() if name in (*made.placed, *made.folders)}
     width = max(map(len, described))
     lines = [f"Written to {settings.config.parent}{owner}:"]
     lines += [f"  {name:<{width}}  {text}" for name, text in described.items()]
+    if doubt is not None:
+        lines += ["", doubt]
     lines += ["", "Next:"]
     lines += [f"  {command}" for command in next_commands(answers, program)]
     if settings.user is None:

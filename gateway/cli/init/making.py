@@ -98,7 +98,7 @@ def check(folder: Path, config: Path) -> None:
         lines = told.stderr.replace(str(folder / config.name), str(config)).replace(str(folder), str(config.parent))
         raise UsageError(
             f"with these answers the configuration would be refused, so nothing was written:\n{lines.strip()}",
-            "Mend what it says and run gateway init again.",
+            "Correct this and run gateway init again. Root can try everything out as root: --user root.",
         )
 
 

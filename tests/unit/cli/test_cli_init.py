@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,9 @@ import pytest
 import typer
 import yaml
 from cryptography import x509
+from support.gateway import free_port
+from support.mail import MailServer
+from support.pki import server
 from support.programs import need
 from typer.testing import CliRunner
 
@@ -23,6 +27,7 @@ from gateway.cli.init import making, placing
 from gateway.cli.init.answers import Given, Settings, ask
 from gateway.cli.init.closing import next_commands, told
 from gateway.cli.init.configuration import configuration
+from gateway.cli.init.probe import doubt_about
 from gateway.cli.init.servers import PATHS, ServerKind
 from gateway.cli.init.unit import Unit, unit
 from gateway.config.load import load_with_warnings
@@ -371,6 +376,34 @@ def test_the_program_is_started_again_as_it_was(tmp_path, monkeypatch):
     (tmp_path / "gateway").touch()
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "gateway")])
     assert command._program() == (str(tmp_path / "gateway"),)
+
+
+@pytest.fixture
+def tls_server(tmp_path):
+    """A mail server for `localhost` whose certificate no CA of the system has signed."""
+    certificate, key = server(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    started = MailServer(context)
+    yield f"https://localhost:{started.port}", certificate
+    started.failures.clear()  # of handshakes that the client broke off
+    started.stop()
+
+
+def test_a_mail_server_that_would_not_be_trusted_is_told_of_at_once(tls_server):
+    url, certificate = tls_server
+    assert doubt_about(url, certificate) is None
+    said = doubt_about(url, None)
+    assert said.startswith(f"The certificate of {url} is not trusted: self-signed certificate.")
+    assert "upstreams.mail.tls" in said
+    assert "not valid for '127.0.0.1'.\n" in doubt_about(url.replace("localhost", "127.0.0.1"), certificate)
+
+
+def test_a_mail_server_that_does_not_answer_is_told_of(tmp_path):
+    url = f"http://127.0.0.1:{free_port()}"
+    assert doubt_about(url, None) == f"{url} does not answer now: Connection refused."
+    answers = answers_of(tmp_path)
+    assert "\n\nIt is away.\n\nNext:\n" in told(answers, making.all_names(answers), ("gateway",), "It is away.")
 
 
 SERVICE = Unit(
