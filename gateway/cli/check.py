@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.config.problems import Problem
 
 _UNUSABLE: Final = 2
+_PIPE_COLUMNS: Final = 120
 
 ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="The configuration file.", metavar="FILE")]
 DEFAULT_CONFIG: Final = Path("config.yaml")
@@ -29,6 +31,9 @@ def register(app: typer.Typer) -> None:
 def check(
     config: ConfigOption = DEFAULT_CONFIG,
     *,
+    who: Annotated[
+        bool, typer.Option("--who", help="Say who gets in where, without a certificate and with one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     skips_keys: Annotated[
         bool, typer.Option("--no-keys", help="Read no private key and no passphrase: for users who may not.")
@@ -70,14 +75,41 @@ def check(
     except (ConfigError, OperationError) as found:
         errors, loaded = (Problem(str(config), Place(START), found.cause, found.remedy),), None
     if as_json:
-        typer.echo(json.dumps(_document(loaded, errors, warnings, notes), indent=2))
+        document = _document(loaded, errors, warnings, notes)
+        if who and loaded is not None:
+            document["who"] = _who_document(loaded)
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        for problem in (*errors, *warnings, *notes):
-            sys.stderr.write(f"{problem}\n")
-        if loaded is not None:
-            typer.echo(f"{config}: {summary(loaded)}")
+        _tell(config, loaded, (*errors, *warnings, *notes))
+        if who and loaded is not None:
+            _tell_who(loaded)
     if loaded is None:
         raise typer.Exit(_UNUSABLE)
+
+
+def _tell(config: Path, loaded: Loaded | None, problems: tuple[Problem, ...]) -> None:
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+    if loaded is not None:
+        typer.echo(f"{config}: {summary(loaded)}")
+
+
+def _tell_who(loaded: Loaded) -> None:
+    from gateway.cli import who, who_report, who_surprises  # noqa: PLC0415 - heavy, see app
+
+    found = who.access_of(loaded.config)
+    warnings = tuple(who_surprises.surprises(loaded.config, found))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_COLUMNS
+    typer.echo("")
+    for line in who_report.lines_of(loaded.config, found, warnings, width):
+        typer.secho(line.text, fg=line.colour, bold=line.is_heading)
+
+
+def _who_document(loaded: Loaded) -> dict[str, Any]:
+    from gateway.cli import who, who_surprises  # noqa: PLC0415 - heavy, see app
+
+    found = who.access_of(loaded.config)
+    return who.document(loaded.config, found, tuple(who_surprises.surprises(loaded.config, found)))
 
 
 def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

@@ -12,10 +12,9 @@ from typing import Final
 
 from gateway.policy.hosts import HostPattern, suffix_of
 from gateway.policy.networks import NetworkSet
-from gateway.policy.uri import UriPattern
+from gateway.policy.uri import EVERY_PATH_REGEXES, UriPattern
 
 _EVERY_HOST: Final = HostPattern("any", "")
-_EVERY_PATH_REGEXES: Final = frozenset({"~.*", "~/.*"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +121,7 @@ def _uri_covers(mine: UriPattern, other: UriPattern) -> bool:
 
 
 def _is_every_path(pattern: UriPattern) -> bool:
-    return (pattern.kind == "prefix" and not pattern.folded) or pattern.text in _EVERY_PATH_REGEXES
+    return (pattern.kind == "prefix" and not pattern.folded) or pattern.text in EVERY_PATH_REGEXES
 
 
 def _networks_cover(mine: NetworkSet | None, other: NetworkSet | None) -> bool:

@@ -14,7 +14,8 @@ from gateway.facts import Action, Address, Decision, Origin, Reason, Request
 from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.index import RuleIndex
 from gateway.policy.matcher import Matcher, prepare
-from gateway.policy.networks import Network
+from gateway.policy.networks import INTERNAL, Network, NetworkSet
+from gateway.policy.overview import HostEntry, overview
 from gateway.policy.rules import Rule
 from gateway.policy.trace import Step, trace
 
@@ -34,6 +35,7 @@ class Engine:
         "_covering_bits",
         "_everywhere_bits",
         "_index",
+        "_internal",
         "_matchers",
         "_sites",
         "needs_login",
@@ -43,6 +45,7 @@ class Engine:
         """`networks` are resolved, without `external`. Raises `PatternError` for a rule that cannot work."""
         self._matchers = tuple(prepare(rule, networks) for rule in rules)
         self._index = RuleIndex(self._matchers)
+        self._internal = NetworkSet(networks.get(INTERNAL, ()))
         # Whether any rule looks at the mail login or the device; where none does, neither need be read to decide.
         self.needs_login: bool = any(matcher.conditions.needs_login for matcher in self._matchers)
         self._sites: dict[tuple[str, ...], tuple[int, int]] = {}  # as many as there are sites
@@ -70,6 +73,10 @@ class Engine:
         if request.origin is Origin.CLIENT or decision.reason is None:
             return decision
         return replace(decision, detail=f"{decision.detail}; {_ORIGINS[request.origin].format(request.address)}")
+
+    def overview(self, site_hosts: Sequence[str]) -> tuple[HostEntry, ...]:
+        """What becomes of all requests to a site."""
+        return overview(self._matchers, self._index, tuple(map(parse_host_pattern, site_hosts)), self._internal)
 
     def trace(self, request: Request) -> tuple[Step, ...]:
         """Every rule up to the one that decides, with what became of each of its conditions."""

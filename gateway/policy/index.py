@@ -9,7 +9,7 @@ come first.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import xor
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 from gateway.facts import Address, Request
 from gateway.policy.hosts import HostPattern
 from gateway.policy.matcher import Matcher
-from gateway.policy.networks import Interval, number_of
+from gateway.policy.networks import V4_END, V6_END, Interval, NetworkSet, number_of
 from gateway.policy.uri import UriPattern
 
 _NONE: Final = -1  # no rule matches
@@ -42,6 +42,18 @@ class RuleIndex:
     def by_host(self, host: str) -> int:
         """The rules for this normalised host."""
         return self._hosts.at(host)
+
+    def by_path(self, path: str) -> int:
+        """The rules for this path, in its match form, without those that only a regular expression finds."""
+        return self._paths.at(path)
+
+    def by_method(self, method: str) -> int:
+        """The rules for this method."""
+        return self._methods.at(method)
+
+    def runs(self) -> Iterator[tuple[NetworkSet, int]]:
+        """Every address, by the rules that are for it."""
+        return self._networks.runs()
 
     def first(self, request: Request) -> int:
         """The number of the first rule that matches; -1 where none does."""
@@ -76,6 +88,13 @@ class _Networks:
         is_v4, number = number_of(address)
         starts, sets = self._v4 if is_v4 else self._v6
         return sets[bisect_right(starts, number) - 1]
+
+    def runs(self) -> Iterator[tuple[NetworkSet, int]]:
+        (v4, v4_bits), (v6, v6_bits) = self._v4, self._v6
+        for first, end, bits in zip(v4, (*v4[1:], V4_END), v4_bits, strict=True):
+            yield NetworkSet.of(v4=((first, end),)), bits
+        for first, end, bits in zip(v6, (*v6[1:], V6_END), v6_bits, strict=True):
+            yield NetworkSet.of(v6=((first, end),)), bits
 
 
 class _Hosts:

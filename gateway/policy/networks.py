@@ -19,8 +19,8 @@ Interval = tuple[int, int]  # first number, number after the last
 EXTERNAL: Final = "external"  # reserved: every address that is not in `internal`
 INTERNAL: Final = "internal"
 
-_V4_END: Final = 1 << 32
-_V6_END: Final = 1 << 128
+V4_END: Final = 1 << 32
+V6_END: Final = 1 << 128
 _MAPPED_PREFIX: Final = 0xFFFF  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2), the number without its last 32 bits
 
 
@@ -43,6 +43,13 @@ class NetworkSet:
         self.v4: tuple[Interval, ...] = _merged(v4)
         self.v6: tuple[Interval, ...] = _merged(v6)
 
+    @classmethod
+    def of(cls, v4: tuple[Interval, ...] = (), v6: tuple[Interval, ...] = ()) -> NetworkSet:
+        """The set of these intervals, which are sorted and don't touch."""
+        made = cls()
+        made.v4, made.v6 = v4, v6
+        return made
+
     def contains(self, address: Address) -> bool:
         """Whether the address is in one of the networks."""
         is_v4, number = number_of(address)
@@ -52,11 +59,30 @@ class NetworkSet:
 
     def union(self, other: NetworkSet) -> NetworkSet:
         """What is in either."""
-        return _of(_merged([*self.v4, *other.v4]), _merged([*self.v6, *other.v6]))
+        return NetworkSet.of(_merged([*self.v4, *other.v4]), _merged([*self.v6, *other.v6]))
 
     def complement(self) -> NetworkSet:
         """Every address that is not in this set."""
-        return _of(_gaps(self.v4, _V4_END), _gaps(self.v6, _V6_END))
+        return NetworkSet.of(_gaps(self.v4, V4_END), _gaps(self.v6, V6_END))
+
+    def minus(self, other: NetworkSet) -> NetworkSet:
+        """What is in this set and not in the other."""
+        return self.complement().union(other).complement()
+
+    def intersection(self, other: NetworkSet) -> NetworkSet:
+        """What is in both."""
+        return self.minus(other.complement())
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many addresses: IPv6 and IPv4."""
+        return _size(self.v6), _size(self.v4)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NetworkSet) and (self.v4, self.v6) == (other.v4, other.v6)
+
+    def __hash__(self) -> int:
+        return hash((self.v4, self.v6))
 
 
 def number_of(address: Address) -> tuple[bool, int]:
@@ -65,7 +91,7 @@ def number_of(address: Address) -> tuple[bool, int]:
     if address.version == 4:
         return True, number
     if number >> 32 == _MAPPED_PREFIX:
-        return True, number & (_V4_END - 1)
+        return True, number & (V4_END - 1)
     return False, number
 
 
@@ -90,10 +116,8 @@ def _first(interval: Interval) -> int:
     return interval[0]
 
 
-def _of(v4: tuple[Interval, ...], v6: tuple[Interval, ...]) -> NetworkSet:
-    made = NetworkSet()
-    made.v4, made.v6 = v4, v6
-    return made
+def _size(intervals: tuple[Interval, ...]) -> int:
+    return sum(end - first for first, end in intervals)
 
 
 def _merged(intervals: list[Interval]) -> tuple[Interval, ...]:

@@ -55,6 +55,9 @@ _RANGE_BYTES: Final = 8  # how far the range of a regex's matches is looked at: 
 _WINDOWS_ALIAS: Final = re.compile(r"\([A-Za-z]\(|:[:$]")
 
 
+EVERY_PATH_REGEXES: Final = frozenset({"~.*", "~/.*"})  # as rules are written
+
+
 def normalise(target: bytes) -> Target:
     """The one spelling of an origin-form target, `/path` or `/path?query` (RFC 9112, 3.2.1; RFC 3986, 6.2.2).
 

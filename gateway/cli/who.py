@@ -1,0 +1,252 @@
+"""`gateway check --who`: who gets in where, in words, from the rules as the gateway itself applies them.
+
+What this module keeps true: nothing here decides. Each line is an entry of the engine's overview, which groups only
+requests that the rules don't tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.facts import Action
+from gateway.policy.engine import Engine
+from gateway.policy.networks import INTERNAL, NetworkSet
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config, Site
+    from gateway.policy.networks import Network
+    from gateway.policy.overview import AddressEntry, ByMethod, Outcome, PathEntry
+    from gateway.policy.rules import CertificateConditions
+
+PROTOCOL: Final = "https"
+EVERY_OTHER_PATH: Final = "every other path"
+EVERY_PATH: Final = "every path"
+OTHER_METHODS: Final = "other methods"
+ACCESS: Final = {
+    Action.ALLOW: "without a certificate",
+    Action.REQUIRE_CERTIFICATE: "with a certificate",
+    Action.DENY: "never",
+}
+_SHOWN_NETWORKS: Final = 4
+_V6_SUBNET_BITS: Final = 64  # what one household has
+_EXACT_BELOW: Final = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    path: str  # as the rule writes it, or words
+    methods: str  # "" for all
+    outcome: Outcome
+    is_exception: bool = False  # a regular expression that is asked before the rule of the last row without this mark
+
+    @property
+    def access(self) -> str:
+        """What gets in, in words."""
+        return ACCESS[self.outcome.action]
+
+    @property
+    def rule(self) -> str:
+        """Which rule says so."""
+        if self.outcome.rule is None:
+            return "no rule matches"
+        return f"{self.outcome.rule.name} (line {self.outcome.rule.line})"
+
+    @property
+    def conditions(self) -> str:
+        """What the rule asks of the certificate."""
+        rule = self.outcome.rule
+        return "" if rule is None or rule.certificate is None else ", ".join(_conditions(rule.certificate))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Addresses for which the same holds."""
+
+    name: str  # "outside", "inside", "office", "203.0.113.0/28"
+    is_inside: bool
+    is_rest: bool  # the largest part of what is inside or outside
+    addresses: NetworkSet
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteAccess:
+    """A site's hosts for which the same holds."""
+
+    hosts: tuple[str, ...]
+    has_client_ca: bool
+    origins: tuple[Origin, ...]
+
+
+def access_of(config: Config) -> tuple[SiteAccess, ...]:
+    """Who gets in, for each site."""
+    engine = Engine(config.rules, config.networks)
+    return tuple(found for site in config.sites for found in _of_site(config, engine, site))
+
+
+def _of_site(config: Config, engine: Engine, site: Site) -> Iterator[SiteAccess]:
+    for entry in engine.overview(site.hosts):
+        hosts = tuple(_host(pattern.kind, pattern.name) for pattern in entry.hosts)
+        yield SiteAccess(hosts, bool(site.client_ca), tuple(_origins(config, entry.addresses)))
+
+
+def _host(kind: str, name: str) -> str:
+    match kind:
+        case "any":
+            return "every other host"
+        case "wildcard":
+            return f"*.{name}"
+        case _:
+            return name
+
+
+def _origins(config: Config, entries: Sequence[AddressEntry]) -> Iterator[Origin]:
+    """Outside first: that is what is asked about."""
+    seen: set[bool] = set()
+    for entry in sorted(entries, key=lambda entry: entry.is_inside):  # keeps the larger one first
+        is_rest = entry.is_inside not in seen
+        seen.add(entry.is_inside)
+        name = ("inside" if entry.is_inside else "outside") if is_rest else _name(config, entry.addresses)
+        yield Origin(name, entry.is_inside, is_rest, entry.addresses, tuple(_rows(entry.paths)))
+
+
+def _name(config: Config, addresses: NetworkSet) -> str:
+    for name, networks in config.networks.items():
+        if NetworkSet(networks) == addresses:
+            return f"{name} ({networks_in_words(addresses)})"
+    return networks_in_words(addresses)
+
+
+def _rows(paths: Sequence[PathEntry]) -> Iterator[Row]:
+    for entry in paths:
+        path = entry.pattern.text if entry.pattern else EVERY_PATH if len(paths) == 1 else EVERY_OTHER_PATH
+        for by_method in entry.methods:
+            methods = _methods(by_method, entry.methods)
+            yield Row(path, methods, by_method.outcome)
+            yield from (Row(text, methods, outcome, is_exception=True) for text, outcome in _exceptions(by_method))
+
+
+def _methods(by_method: ByMethod, all_of_path: Sequence[ByMethod]) -> str:
+    if by_method.methods is None:
+        return OTHER_METHODS if len(all_of_path) > 1 else ""
+    return ", ".join(by_method.methods)
+
+
+def _exceptions(by_method: ByMethod) -> list[tuple[str, Outcome]]:
+    """Without those at the end that say the same as the path's own rule."""
+    found = list(by_method.regexes)
+    while found and found[-1][1] == by_method.outcome:
+        found.pop()
+    return found
+
+
+def _conditions(asked: CertificateConditions) -> Iterator[str]:
+    if asked.ca_fingerprints is not None:
+        yield "of certain CAs"
+    yield from (f"subject {name}={value}" for name, value in asked.subject)
+    if asked.emails:
+        yield f"email {' or '.join(asked.emails)}"
+    if asked.fingerprints_sha256:
+        yield f"one of the {len(asked.fingerprints_sha256):,} certificates listed"
+    if asked.bind_user is not None:
+        yield f"login bound to it ({asked.bind_user})"
+    if asked.device_ids:
+        yield f"one of the {len(asked.device_ids):,} devices listed"
+
+
+def networks_in_words(addresses: NetworkSet, most: int = _SHOWN_NETWORKS) -> str:
+    """`10.0.0.0/8, 192.0.2.1 and 3 more`."""
+    found = [
+        str(network.network_address if network.num_addresses == 1 else network) for network in networks_of(addresses)
+    ]
+    if len(found) > most + 1:
+        return f"{', '.join(found[:most])} and {len(found) - most:,} more"
+    return ", ".join(found)
+
+
+def networks_of(addresses: NetworkSet) -> list[Network]:
+    """As CIDRs."""
+    v4 = (
+        network
+        for first, end in addresses.v4
+        for network in summarize_address_range(IPv4Address(first), IPv4Address(end - 1))
+    )
+    v6 = (
+        network
+        for first, end in addresses.v6
+        for network in summarize_address_range(IPv6Address(first), IPv6Address(end - 1))
+    )
+    return [*v4, *v6]
+
+
+def count_in_words(addresses: NetworkSet) -> str:
+    """`17,891,328 IPv4 addresses and 1,024 IPv6 networks of /64`."""
+    v6, v4 = addresses.counts
+    parts = []
+    if v4:
+        parts.append(f"{v4:,} IPv4 address{'' if v4 == 1 else 'es'}")
+    if (subnets := v6 >> _V6_SUBNET_BITS) > 1:
+        parts.append(f"{_large(subnets)} IPv6 networks of /64")
+    elif v6:
+        parts.append(f"{_large(v6)} IPv6 address{'' if v6 == 1 else 'es'}")
+    return " and ".join(parts) or "no address"
+
+
+def _large(number: int) -> str:
+    if number < _EXACT_BELOW:
+        return f"{number:,}"
+    digits, exponent = f"{number:.1e}".split("e+")
+    return f"{digits} × 10^{int(exponent)}"
+
+
+def inside(config: Config) -> NetworkSet:
+    """What counts as inside."""
+    return NetworkSet(config.networks[INTERNAL])
+
+
+def document(config: Config, found: Sequence[SiteAccess], warnings: Sequence[str]) -> dict[str, Any]:
+    """The same for scripts."""
+    return {
+        "inside": _addresses_document(inside(config)),
+        "sites": [
+            {
+                "hosts": list(site.hosts),
+                "protocol": PROTOCOL,
+                "from": [
+                    {"name": origin.name, "is_inside": origin.is_inside}
+                    | _addresses_document(origin.addresses)
+                    | {"paths": [_row_document(row) for row in origin.rows]}
+                    for origin in site.origins
+                ],
+            }
+            for site in found
+        ],
+        "warnings": list(warnings),
+    }
+
+
+def _addresses_document(addresses: NetworkSet) -> dict[str, Any]:
+    v6, v4 = addresses.counts
+    return {
+        "networks": [str(network) for network in networks_of(addresses)],
+        "ipv4_addresses": v4,
+        "ipv6_addresses": v6,
+    }
+
+
+def _row_document(row: Row) -> dict[str, Any]:
+    rule = row.outcome.rule
+    return {
+        "path": row.path,
+        "methods": row.methods or None,
+        "is_exception": row.is_exception,
+        "access": row.outcome.action.value,
+        "rule": rule and rule.name,
+        "line": rule and rule.line,
+        "conditions": row.conditions or None,
+    }

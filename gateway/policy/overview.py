@@ -1,0 +1,239 @@
+"""What the rules let in, for all requests at once: the table behind `gateway check --who`.
+
+What this module keeps true: for every request, the entry of its host, address, path and method says what the engine
+decides about it. So requests are grouped only where no condition of any rule tells them apart. A regular expression
+can't be told from the paths around it: each path lists those that are asked before its own rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from gateway.facts import Action
+from gateway.policy.characters import fold
+from gateway.policy.hosts import HostPattern
+from gateway.policy.index import RuleIndex
+from gateway.policy.matcher import Matcher
+from gateway.policy.networks import NetworkSet
+from gateway.policy.rules import Rule
+from gateway.policy.uri import EVERY_PATH_REGEXES, UriPattern
+
+# No host, path or method of a request holds this: such a one meets only what is meant for all.
+_OTHER: Final = "\0"
+_META: Final = frozenset(".^$*+?()[]{}|\\")  # of RE2
+_MAY_BE_LEFT_OUT: Final = frozenset("*?{")  # the letter before one of these
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of a request: the rule that decides; None where none matches, so it is denied."""
+
+    rule: Rule | None
+
+    @property
+    def action(self) -> Action:
+        """What the rule does, or the default."""
+        return Action.DENY if self.rule is None else self.rule.action
+
+
+@dataclass(frozen=True, slots=True)
+class ByMethod:
+    """The outcome for some methods; None: for all others, or all."""
+
+    methods: tuple[str, ...] | None
+    outcome: Outcome
+    regexes: tuple[tuple[str, Outcome], ...]  # asked before, in this order: paths that match are another rule's
+
+
+@dataclass(frozen=True, slots=True)
+class PathEntry:
+    """A path and what is below it, as far as no other entry says otherwise; or one exact path."""
+
+    pattern: UriPattern | None  # None: every other path
+    methods: tuple[ByMethod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressEntry:
+    """Addresses that the rules don't tell apart, all inside or all outside."""
+
+    is_inside: bool
+    addresses: NetworkSet
+    paths: tuple[PathEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostEntry:
+    """Hosts that the rules don't tell apart. A wildcard, or `*`, stands for those that no other entry has."""
+
+    hosts: tuple[HostPattern, ...]
+    addresses: tuple[AddressEntry, ...]
+
+
+def overview(
+    matchers: Sequence[Matcher], index: RuleIndex, site: Sequence[HostPattern], internal: NetworkSet
+) -> tuple[HostEntry, ...]:
+    """What becomes of requests to a site. Hosts of rules that aren't the site's are none of it."""
+    table = _Table(matchers, index)
+    runs = _runs(index, internal)
+    found: dict[tuple[AddressEntry, ...], list[HostPattern]] = {}
+    for host in _hosts(matchers, site):
+        bits = index.by_host(_example(host))
+        found.setdefault(_addresses(table, runs, bits), []).append(host)
+    return tuple(HostEntry(tuple(hosts), entries) for entries, hosts in found.items())
+
+
+def _hosts(matchers: Sequence[Matcher], site: Sequence[HostPattern]) -> list[HostPattern]:
+    """The site's hosts, and those of rules that only some of them are."""
+    named = dict.fromkeys(site)
+    for matcher in matchers:
+        for pattern in matcher.hosts or ():
+            if any(host.covers(pattern) for host in site):
+                named[pattern] = None
+    return list(named)
+
+
+def _example(host: HostPattern) -> str:
+    """A host that only this pattern and wider ones mean."""
+    match host.kind:
+        case "exact":
+            return host.name
+        case "wildcard":
+            return f"{_OTHER}.{host.name}"
+        case "any":
+            return _OTHER
+    assert_never(host.kind)
+
+
+def _runs(index: RuleIndex, internal: NetworkSet) -> list[tuple[bool, NetworkSet, int]]:
+    """Sets of addresses that aren't told apart: whether they are inside, and the rules that are for them."""
+    runs: list[tuple[bool, NetworkSet, int]] = []
+    for addresses, bits in index.runs():
+        runs += [(True, addresses.intersection(internal), bits), (False, addresses.minus(internal), bits)]
+    return runs
+
+
+def _addresses(table: _Table, runs: Iterable[tuple[bool, NetworkSet, int]], bits: int) -> tuple[AddressEntry, ...]:
+    """Inside first, and the larger set first."""
+    found: dict[tuple[bool, tuple[PathEntry, ...]], NetworkSet] = {}
+    for is_inside, addresses, here in runs:
+        if addresses.v4 or addresses.v6:
+            key = is_inside, table.paths(bits & here)
+            found[key] = addresses.union(found.get(key, NetworkSet()))
+    entries = (AddressEntry(is_inside, addresses, paths) for (is_inside, paths), addresses in found.items())
+    return tuple(sorted(entries, key=lambda entry: (not entry.is_inside, [-count for count in entry.addresses.counts])))
+
+
+_Outcomes = tuple[Outcome, tuple[tuple[str, Outcome], ...]]
+
+
+class _Table:
+    """The paths by the rules that are for a host and an address."""
+
+    def __init__(self, matchers: Sequence[Matcher], index: RuleIndex) -> None:
+        self._matchers = matchers
+        self._index = index
+        self._known: dict[int, tuple[PathEntry, ...]] = {}
+
+    def paths(self, bits: int) -> tuple[PathEntry, ...]:
+        """An entry for each path that is told apart, the longest first; the last is for every other path."""
+        if bits not in self._known:
+            self._known[bits] = tuple(self._told_apart(bits))
+        return self._known[bits]
+
+    def _told_apart(self, bits: int) -> Iterator[PathEntry]:
+        patterns = {
+            (pattern.kind, pattern.folded): pattern
+            for number in _numbers(bits)
+            for pattern in self._matchers[number].uris or ()
+            if pattern.kind == "exact" or pattern.folded
+        }
+        found = sorted(patterns.values(), key=lambda pattern: pattern.folded)
+        names = [pattern.folded for pattern in found if pattern.kind == "prefix"]
+        rest = PathEntry(None, self._by_method(bits, None, names))
+        prefixes = {"": rest}
+        for pattern in found:
+            if pattern.kind == "prefix":
+                deeper = [name for name in names if name.startswith(f"{pattern.folded}/")]
+                prefixes[pattern.folded] = PathEntry(pattern, self._by_method(bits, pattern, deeper))
+        for pattern in found:
+            if pattern.kind == "exact":
+                entry = PathEntry(pattern, self._by_method(bits, pattern, ()))
+                if entry.methods != _above(prefixes, pattern.folded).methods:
+                    yield entry
+        for folded, entry in reversed(prefixes.items()):
+            if folded and entry.methods != _above(prefixes, folded.rpartition("/")[0]).methods:
+                yield entry
+        yield rest
+
+    def _by_method(self, bits: int, pattern: UriPattern | None, deeper: Sequence[str]) -> tuple[ByMethod, ...]:
+        """`deeper`: prefixes with entries of their own."""
+        named = sorted({method for number in _numbers(bits) for method in self._matchers[number].methods or ()})
+        rest = self._outcome(bits & self._index.by_method(_OTHER), pattern, deeper)
+        groups: dict[_Outcomes, list[str]] = {}
+        for method in named:
+            if (outcome := self._outcome(bits & self._index.by_method(method), pattern, deeper)) != rest:
+                groups.setdefault(outcome, []).append(method)
+        some = (ByMethod(tuple(methods), *outcome) for outcome, methods in groups.items())
+        return (*some, ByMethod(None, *rest))
+
+    def _outcome(self, bits: int, pattern: UriPattern | None, deeper: Sequence[str]) -> _Outcomes:
+        """What the first rule says; and what those say before it of which the path may match a regular expression."""
+        certain = bits & self._index.by_path(_example_path(pattern))
+        regexes: list[tuple[str, Outcome]] = []
+        for number in _numbers(bits):
+            rule = Outcome(self._matchers[number].rule)
+            own = [each for each in self._matchers[number].uris or () if each.kind == "regex"]
+            if certain >> number & 1 or any(_is_certain(regex, pattern) for regex in own):
+                return rule, tuple(regexes)
+            regexes += [(regex.text, rule) for regex in own if _may_match(regex, pattern, deeper)]
+        return Outcome(None), tuple(regexes)
+
+
+def _above(prefixes: dict[str, PathEntry], path: str) -> PathEntry:
+    """The entry of the longest prefix that the path is below."""
+    while path not in prefixes:
+        path = path.rpartition("/")[0]
+    return prefixes[path]
+
+
+def _numbers(bits: int) -> Iterator[int]:
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+def _example_path(pattern: UriPattern | None) -> str:
+    """A path of an entry that no deeper one has."""
+    if pattern is not None and pattern.kind == "exact":
+        return pattern.folded
+    return f"{pattern.folded if pattern else ''}/{_OTHER}"
+
+
+def _is_certain(regex: UriPattern, pattern: UriPattern | None) -> bool:
+    if pattern is not None and pattern.kind == "exact":
+        return regex.matches(pattern.folded)
+    return regex.text in EVERY_PATH_REGEXES
+
+
+def _may_match(regex: UriPattern, pattern: UriPattern | None, deeper: Iterable[str]) -> bool:
+    """False only where what the expression begins with rules it out."""
+    if pattern is not None and pattern.kind == "exact":
+        return False
+    start, path = _start(regex.text[1:]), pattern.folded if pattern else ""
+    if any(start.startswith(f"{name}/") for name in deeper):
+        return False
+    return path.startswith(start) or start.startswith(path)
+
+
+def _start(regex: str) -> str:
+    """What each match begins with, folded."""
+    if "|" in regex:
+        return ""
+    end = next((index for index, letter in enumerate(regex) if letter in _META), len(regex))
+    if regex[end : end + 1] in _MAY_BE_LEFT_OUT:
+        end -= 1
+    return fold(regex[: max(end, 0)])

@@ -1,0 +1,118 @@
+"""`gateway check --who`, as an admin reads it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.config_files import BASE, NOW, fill
+
+from gateway import clock
+from gateway.cli.app import run
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+HEAD = BASE[: BASE.index("rules:")]
+OFFICE = "networks:\n  office: [203.0.113.0/28]\n"
+# As docs/rules.md and docs/servers.md have them.
+WEBMAIL = """rules:
+  - name: Inside the office no certificate is needed
+    from: [internal, office]
+    action: allow
+  - name: Webmail and phones from outside
+    from: external
+    uri: [/webmail, /Microsoft-Server-ActiveSync]
+    action: require_certificate
+    certificate: {email: ["*@example.com"], bind_user: email}
+  - name: Everything else
+    action: deny
+"""
+OPENED_AGAIN = """rules:
+  - name: Inside
+    from: internal
+    action: allow
+  - name: Logo
+    uri: [/webmail/public, "~/webmail/[0-9]+/.*"]
+    action: allow
+  - name: Phones of the board
+    uri: [/Microsoft-Server-ActiveSync]
+    methods: [OPTIONS, POST]
+    action: require_certificate
+    certificate: {subject: {O: Example}, device_ids: [A1, B2], fingerprint_sha256: ["FINGERPRINT"], ca: [ca.pem]}
+  - name: Webmail
+    uri: [/webmail, =/]
+    action: require_certificate
+""".replace("FINGERPRINT", "ab" * 32)
+SEVERAL_HOSTS = """rules:
+  - name: Partners
+    hosts: [ews.example.com]
+    from: [198.18.0.0/15, "2001:db8::/32"]
+    uri: /ews
+    action: allow
+  - name: Only with a certificate
+    action: require_certificate
+"""
+CASES = {
+    "webmail": OFFICE + HEAD + WEBMAIL,
+    "opened-again": HEAD + OPENED_AGAIN,
+    "several-hosts": HEAD.replace("[mail.example.com]", '["*.example.com", "*"]') + SEVERAL_HOSTS,
+    "public-inside": "networks:\n  internal: [10.0.0.0/8, 192.0.2.0/24]\n"
+    "trusted_proxies: {from: [10.0.0.9]}\n" + HEAD + "rules:\n  - {name: All, from: internal, action: allow}\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    fill(tmp_path)
+    monkeypatch.setattr(clock, "now", lambda: NOW)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_table(folder, capsys, name):
+    """For a pipe: 120 columns."""
+    (folder / "config.yaml").write_text(CASES[name], encoding="utf-8")
+    assert run(["check", "--who"]) == 0
+    out = capsys.readouterr().out.partition("\n\n")[2]
+    assert out == (GOLDEN / f"who-{name}.txt").read_text(encoding="utf-8")
+    assert all(len(line) <= 120 for line in out.splitlines() if not line.startswith("warning"))
+
+
+def test_for_scripts(folder, capsys):
+    (folder / "config.yaml").write_text(CASES["webmail"], encoding="utf-8")
+    assert run(["check", "--who", "--json"]) == 0
+    who = json.loads(capsys.readouterr().out)["who"]
+    (site,) = who["sites"]
+    assert (site["hosts"], site["protocol"]) == (["mail.example.com"], "https")
+    outside, office, inside = site["from"]
+    assert [origin["name"] for origin in site["from"]] == ["outside", "office (203.0.113.0/28)", "inside"]
+    assert outside["paths"][1] == {
+        "path": "/Microsoft-Server-ActiveSync",
+        "methods": None,
+        "is_exception": False,
+        "access": "require_certificate",
+        "rule": "Webmail and phones from outside",
+        "line": 18,
+        "conditions": "email *@example.com, login bound to it (email)",
+    }
+    assert (office["networks"], office["ipv4_addresses"], office["ipv6_addresses"]) == (["203.0.113.0/28"], 16, 0)
+    assert inside["is_inside"]
+    assert who["inside"]["ipv4_addresses"] == inside["ipv4_addresses"]
+    assert who["warnings"] == []
+
+
+def test_nothing_is_said_of_a_file_that_cannot_be_used(folder, capsys):
+    (folder / "config.yaml").write_text(CASES["webmail"].replace("action: deny", "action: none"), encoding="utf-8")
+    for options in (["--who"], ["--who", "--json"]):
+        assert run(["check", *options]) == 2
+        assert "who" not in json.loads(capsys.readouterr().out or "{}")
+
+
+def test_a_narrow_terminal_has_the_rule_below(folder):
+    from gateway.cli import who, who_report  # noqa: PLC0415
+    from gateway.config.load import load_with_warnings  # noqa: PLC0415
+
+    (folder / "config.yaml").write_text(CASES["opened-again"], encoding="utf-8")
+    config = load_with_warnings(folder / "config.yaml").config
+    lines = [line.text for line in who_report.lines_of(config, who.access_of(config), (), 80)]
+    assert max(map(len, lines)) <= 80
+    assert "        Phones of the board (line 19)" in lines
