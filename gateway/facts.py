@@ -187,6 +187,7 @@ class Judgement:
     identity: Identity | None  # None where no certificate was shown
     reason: Reason | None
     detail: str  # one line for log and page: "expired 2026-01-31 12:00:00 UTC"
+    is_on_hold: bool = False  # revoked, and the authority may release it again (certificateHold)
 
     @property
     def is_trusted(self) -> bool:

@@ -94,6 +94,7 @@ class Pages:
         `detail` is one line more, shown as it is: nothing that tells a stranger about rules or servers.
         """
         language = LANGUAGES[chosen_language(accept_language, tuple(LANGUAGES))]
+        words = _words(language, reason, judgement)
         facts = self._facts(language, reason, request_id, judgement, detail)
         policy = _BUILT_IN_POLICY
         if wants_html(accept):
@@ -101,10 +102,10 @@ class Pages:
             template = self._templates.get(reason.value) or self._templates.get(str(STATUS_OF_REASON[reason]))
             if template is not None:
                 policy = _OWN_POLICY
-            body = self._html(template or _PAGE, language, reason, request_id, facts).encode()
+            body = self._html(template or _PAGE, language, (reason, words), request_id, facts).encode()
         else:
             kind = b"text/plain; charset=utf-8"
-            body = _plain(language, reason, facts).encode()
+            body = _plain(reason, words, facts).encode()
         headers = [
             (b"Content-Type", kind),
             (b"Content-Length", b"%d" % len(body)),
@@ -137,9 +138,14 @@ class Pages:
         return [*facts, (labels["request"], request_id), (labels["reason"], reason.value)]
 
     def _html(
-        self, template: Template, language: Language, reason: Reason, request_id: str, facts: list[tuple[str, str]]
+        self,
+        template: Template,
+        language: Language,
+        what: tuple[Reason, tuple[str, str, str]],
+        request_id: str,
+        facts: list[tuple[str, str]],
     ) -> str:
-        title, message = language.reasons[reason]
+        reason, (title, message, advice) = what
         contact = language.labels["contact"]
         return template.substitute(
             language=language.code,
@@ -147,7 +153,7 @@ class Pages:
             reason=reason.value,
             title=escape(title),
             message=escape(message),
-            advice=escape(language.advice[ADVICE_OF_REASON[reason]]),
+            advice=escape(advice),
             request_id=escape(request_id),
             contact=_link(self._contact or ""),
             facts="".join(
@@ -167,9 +173,15 @@ def _certificate_facts(labels: Mapping[str, str], identity: Identity) -> list[tu
     ]
 
 
-def _plain(language: Language, reason: Reason, facts: list[tuple[str, str]]) -> str:
-    title, message = language.reasons[reason]
-    advice = language.advice[ADVICE_OF_REASON[reason]]
+def _words(language: Language, reason: Reason, judgement: Judgement | None) -> tuple[str, str, str]:
+    """Title, message and advice."""
+    if reason is Reason.CERTIFICATE_REVOKED and judgement is not None and judgement.is_on_hold:
+        return language.on_hold
+    return *language.reasons[reason], language.advice[ADVICE_OF_REASON[reason]]
+
+
+def _plain(reason: Reason, words: tuple[str, str, str], facts: list[tuple[str, str]]) -> str:
+    title, message, advice = words
     tail = "; ".join(f"{label}: {value}" for label, value in facts)
     return f"{STATUS_OF_REASON[reason]} {title}. {message} {advice} ({' '.join(tail.split())})\n"
 

@@ -160,7 +160,7 @@ def _take(entry: _Entry, answer: OcspAnswer) -> str | None:
 def _verdict(entry: _Entry, judgement: Judgement, identity: Identity, *, is_soft: bool) -> Judgement:
     answer = entry.answer
     if answer is not None and answer.status is Status.REVOKED:
-        return Judgement(identity, Reason.CERTIFICATE_REVOKED, answer.detail)
+        return Judgement(identity, Reason.CERTIFICATE_REVOKED, answer.detail, answer.is_on_hold)
     if entry.failure is not None:
         return judgement if is_soft else Judgement(identity, Reason.REVOCATION_UNKNOWN, entry.failure)
     if answer is None or answer.status is not Status.GOOD:

@@ -54,9 +54,10 @@ _BEST_FIRST: Final = (
 class _RefusedError(GatewayError):
     """What speaks against the certificate."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, *, is_on_hold: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.is_on_hold = is_on_hold
 
 
 class _Counting(NamedTuple):
@@ -104,7 +105,9 @@ def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: dat
         return _stranger(leaf_der, problem)
     leaf: x509.Certificate | None = None
     counting: list[_Counting] = []
-    refusals: list[tuple[Reason, str]] = []  # no exceptions: they would keep all frames, and with them the connection
+    refusals: list[
+        tuple[Reason, bool, str]
+    ] = []  # no exceptions: they would keep all frames, and with them the connection
     try:
         for found in trust.paths.find(leaf_der, chain_der):
             if leaf is None:
@@ -113,13 +116,13 @@ def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: dat
             try:
                 counting.append(_counting(leaf, identity, found, chain_der, trust, now))
             except _RefusedError as refused:
-                refusals.append((refused.reason, refused.cause))
+                refusals.append((refused.reason, refused.is_on_hold, refused.cause))
     except PathError as error:
         return _stranger(leaf_der, error)
     if counting:
         return _examination(identity, counting, trust)
-    reason, cause = min(refusals, key=lambda refusal: _BEST_FIRST.index(refusal[0]))
-    return _refusal(identity, reason, cause)
+    reason, is_on_hold, cause = min(refusals, key=lambda refusal: (_BEST_FIRST.index(refusal[0]), refusal[1]))
+    return _refusal(identity, reason, cause, is_on_hold=is_on_hold)
 
 
 def _problem_without_path(leaf_der: bytes, trust: Trust) -> _RefusedError | None:
@@ -144,8 +147,8 @@ def _stranger(leaf_der: bytes, error: _RefusedError | PathError) -> Examination:
     return _refusal(identity, reason, cause)
 
 
-def _refusal(identity: Identity | None, reason: Reason, detail: str) -> Examination:
-    return Examination(Judgement(identity, reason, detail), None, is_alone=False)
+def _refusal(identity: Identity | None, reason: Reason, detail: str, *, is_on_hold: bool = False) -> Examination:
+    return Examination(Judgement(identity, reason, detail, is_on_hold), None, is_alone=False)
 
 
 def _examination(identity: Identity, counting: Sequence[_Counting], trust: Trust) -> Examination:
@@ -294,7 +297,7 @@ def _revocation(
         answer = trust.revocation.status_on_path(certificate, path[depth:], now, _known(trust, chain_der))
         if answer.status is Status.REVOKED:
             who = "" if certificate is leaf else f"the CA {_name(certificate)} is "
-            raise _RefusedError(Reason.CERTIFICATE_REVOKED, who + answer.detail)
+            raise _RefusedError(Reason.CERTIFICATE_REVOKED, who + answer.detail, is_on_hold=answer.is_on_hold)
         if answer.status is Status.UNKNOWN:
             unknown = unknown or answer.detail
         if answer.until is not None:

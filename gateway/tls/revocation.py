@@ -44,6 +44,8 @@ _BEST_FIRST: Final = (Status.REVOKED, Status.GOOD, Status.UNKNOWN)
 
 # CAs whose list has been looked up; above it the memory is started anew. Only CAs under a site's anchors get here.
 MAX_REMEMBERED_CAS: Final = 256
+# Revoked certificates for which a list, of millions maybe, has been searched; above it the memory is started anew.
+MAX_REMEMBERED_HOLDS: Final = 1024
 # Lists that a refusal tells of; it becomes one field of the access log.
 MAX_LISTS_IN_MESSAGE: Final = 3
 
@@ -56,18 +58,20 @@ class Answer:
     detail: str = ""
     until: datetime | None = None
     lists: tuple[RevocationList, ...] = ()  # those that cover the certificate and say that it is good
+    is_on_hold: bool = False  # revoked, and may be released again
 
 
 class Revocation:
     """The lists of one site, asked by certificate. Which lists belong to a CA is found once and remembered."""
 
-    __slots__ = ("_by_ca", "_by_name", "lists", "policy")
+    __slots__ = ("_by_ca", "_by_name", "_holds", "lists", "policy")
 
     def __init__(self, lists: Iterable[RevocationList], policy: CrlPolicy) -> None:
         self.lists = tuple(lists)
         self.policy = policy
         self._by_ca: dict[x509.Certificate, tuple[ScopedLists, ...]] = {}
         self._by_name: dict[FoldedName, list[RevocationList]] = {}
+        self._holds: dict[tuple[int, int], bool] = {}  # by list and serial
         for entry in self.lists:
             self._by_name.setdefault(folded(entry.issuer), []).append(entry)
 
@@ -104,9 +108,19 @@ class Revocation:
                 answers.append(self._status_by(signer, issuer, certificate, now))
         if len(answers) == 1:
             return answers[0]
-        best = min(answers, key=lambda answer: _BEST_FIRST.index(answer.status))
+        best = min(answers, key=lambda answer: (_BEST_FIRST.index(answer.status), answer.is_on_hold))
         # A list of any of the keys may begin and name the certificate.
         return replace(best, until=min((answer.until for answer in answers if answer.until is not None), default=None))
+
+    def _is_on_hold(self, naming: RevocationList, serial: int) -> bool:
+        """Whether the list says `certificateHold`; remembered, since a revoked client may come back at once."""
+        key = id(naming), serial  # `lists` keeps it alive
+        found = self._holds.get(key)
+        if found is None:
+            if len(self._holds) >= MAX_REMEMBERED_HOLDS:
+                self._holds.clear()
+            found = self._holds[key] = naming.holds(serial)
+        return found
 
     def _has_lists_of_other_keys(self, name: FoldedName, keys: Sequence[x509.Certificate]) -> bool:
         groups = [group for ca in keys for group in self.of_ca(ca)]
@@ -131,10 +145,15 @@ class Revocation:
         with tolerated_serials():
             serial = certificate.serial_number
         traits = Traits(certificate)
+        on_hold: Answer | None = None
         for group, standing in standings:
-            if standing.revokes(serial):
+            if (naming := standing.naming(serial)) is not None:
                 where = "" if group.scope.covers(traits) else f", in a list that covers {group.scope}"
-                return Answer(Status.REVOKED, f"revoked by {_name(issuer)}{where}")
+                if not self._is_on_hold(naming, serial):
+                    return Answer(Status.REVOKED, f"revoked by {_name(issuer)}{where}")
+                on_hold = Answer(Status.REVOKED, f"put on hold by {_name(issuer)}{where}", is_on_hold=True)
+        if on_hold is not None:
+            return on_hold
         changes = [change for _, standing in standings for change in standing.changes]
         covering = [standing for group, standing in standings if group.scope.covers(traits)]
         current = [standing for standing in covering if standing.end is not None and now <= standing.end]

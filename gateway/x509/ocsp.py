@@ -71,6 +71,7 @@ class OcspAnswer:
     detail: str
     this_update: datetime  # when it was so; of two answers the newer counts
     until: datetime  # when to ask again
+    is_on_hold: bool = False  # revoked, and may be released again
 
 
 def request_for(
@@ -137,7 +138,11 @@ def _worst(
     answers = [_answer(single, now) for single in singles if _is_about(single, leaf, issuer)]
     if not answers:
         raise OcspError("the answer is about another certificate")
-    return max(answers, key=lambda answer: (answer.status is Status.REVOKED, answer.status is Status.UNKNOWN))
+    return max(answers, key=_badness)
+
+
+def _badness(answer: OcspAnswer) -> tuple[bool, bool, bool]:
+    return answer.status is Status.REVOKED, not answer.is_on_hold, answer.status is Status.UNKNOWN
 
 
 def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
@@ -220,13 +225,23 @@ def _answer(single: ocsp.OCSPSingleResponse, now: datetime) -> OcspAnswer:
         # An answer within the skew after its end is remembered too, or every request would ask anew.
         until = min(until, max(end, now + timedelta(seconds=UNDATED_REMEMBERED_SECONDS)))
     status = _STATUSES[single.certificate_status]
-    return OcspAnswer(status, _words(status, single), since, until)
+    is_on_hold = status is Status.REVOKED and _is_on_hold(single)
+    return OcspAnswer(status, _words(status, single, is_on_hold=is_on_hold), since, until, is_on_hold)
 
 
-def _words(status: Status, single: ocsp.OCSPSingleResponse) -> str:
+def _is_on_hold(single: ocsp.OCSPSingleResponse) -> bool:
+    """A reason that can't be read changes nothing: the certificate is revoked."""
+    try:
+        return single.revocation_reason is x509.ReasonFlags.certificate_hold
+    except UNREADABLE:
+        return False
+
+
+def _words(status: Status, single: ocsp.OCSPSingleResponse, *, is_on_hold: bool) -> str:
     match status:
         case Status.REVOKED if single.revocation_time_utc is not None:
-            return f"revoked {single.revocation_time_utc:%Y-%m-%d %H:%M:%S} UTC, says the OCSP responder"
+            what = "put on hold" if is_on_hold else "revoked"
+            return f"{what} {single.revocation_time_utc:%Y-%m-%d %H:%M:%S} UTC, says the OCSP responder"
         case Status.UNKNOWN:
             return "the OCSP responder does not know the certificate"
         case _:

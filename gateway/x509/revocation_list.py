@@ -70,6 +70,14 @@ class RevocationList:
         except UNREADABLE:
             return False
 
+    def holds(self, serial: int) -> bool:
+        """Whether the entry for this serial says `certificateHold`. The whole list is searched."""
+        try:
+            entry = self.crl.get_revoked_certificate_by_serial_number(serial)
+            return entry is not None and _reason(entry) is x509.ReasonFlags.certificate_hold
+        except UNREADABLE:  # a negative serial is not looked for
+            return False
+
     def warning(self, now: datetime) -> str | None:
         """One line when the list is outdated or soon will be."""
         end = f"{self.next_update:%Y-%m-%d %H:%M} UTC"
@@ -148,8 +156,11 @@ def _named_by_a_delta(crl: x509.CertificateRevocationList) -> frozenset[int]:
 
 
 def _is_removal(entry: x509.RevokedCertificate) -> bool:
+    return _reason(entry) is x509.ReasonFlags.remove_from_crl
+
+
+def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
     try:
-        reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
     except x509.ExtensionNotFound:
-        return False
-    return reason is x509.ReasonFlags.remove_from_crl
+        return None

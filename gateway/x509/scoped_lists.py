@@ -41,16 +41,17 @@ class Standing:
         """When no list covers a certificate any more; None where none does."""
         return max((entry.next_update for entry in self.lists), default=None)
 
-    def revokes(self, serial: int) -> bool:
-        """True when the certificate is to be refused."""
-        if any(serial in entry.serials for entry in self.waiting):
-            return True
+    def naming(self, serial: int) -> RevocationList | None:
+        """The list for which the certificate is to be refused; None where there is none."""
+        for entry in self.waiting:
+            if serial in entry.serials:
+                return entry
         if self.delta is not None:
             if serial in self.delta.serials:
-                return True
+                return self.delta
             if serial in self.delta.removed and self.now <= self.delta.next_update:
-                return False
-        return self.complete is not None and serial in self.complete.serials
+                return None
+        return self.complete if self.complete is not None and serial in self.complete.serials else None
 
     def warnings(self) -> list[str]:
         """What should be done about these lists, a line each."""

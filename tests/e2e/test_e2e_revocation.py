@@ -201,6 +201,10 @@ def test_a_certificate_that_comes_off_hold_is_served_again(house, version):
     session = house.session_of(context)
     house.revoke(held, reason="certificateHold")
     until(lambda: house.again(context, session)[0] == REVOKED, "on hold", seconds=AT_ONCE_SECONDS)
+    with house.connect(None, None, context=context, session=session) as client:
+        answer = client.ask("GET", "/webmail")
+    assert b"Your certificate is on hold" in answer.body
+    assert "put on hold by" in house.gateway.log.of(answer.get("X-Request-Id"))["detail"]
     house.ca.unhold(held)
     house.ca.publish(house.crl)
     until(lambda: house.again(context, session)[0] == SERVED, "served again", seconds=AT_ONCE_SECONDS)

@@ -43,6 +43,7 @@ def response(
     digest: Any = None,
     signed_with: Any = "default",
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+    reason: x509.ReasonFlags = x509.ReasonFlags.key_compromise,
 ) -> bytes:
     """A signed answer, DER; `signer` is the issuer where none is given."""
     signer = signer or issuer
@@ -55,7 +56,7 @@ def response(
         this_update,
         next_update,
         this_update if is_revoked else None,
-        x509.ReasonFlags.key_compromise if is_revoked else None,
+        reason if is_revoked else None,
     )
     builder = builder.responder_id(by, signer.certificate)
     if certificates:

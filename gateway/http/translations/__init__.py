@@ -15,6 +15,7 @@ class Language:
 
     code: str  # RFC 5646, "en"
     reasons: Mapping[Reason, tuple[str, str]]
+    on_hold: tuple[str, str, str]  # title, message and advice of a revoked certificate that may be released again
     advice: Mapping[str, str]
     labels: Mapping[str, str]
 

@@ -77,6 +77,11 @@ CZECH: Final = Language(
         Reason.NO_HEALTHY_UPSTREAM: ("Služba není dostupná", "V tuto chvíli za touto stránkou nepracuje žádný server."),
         Reason.UPSTREAM_TIMEOUT: ("Poštovní server je příliš pomalý", "Server za touto stránkou neodpověděl včas."),
     },
+    on_hold=(
+        "Váš certifikát je pozastaven",
+        "Certifikát, který vaše zařízení předložilo, teď dočasně neplatí. Může být znovu uvolněn.",
+        "Požádejte o jeho uvolnění. Nový certifikát k tomu nepotřebujete.",
+    ),
     advice={
         "report": "Zkuste to znovu. Pokud se to opakuje, nahlaste to s číslem požadavku uvedeným níže.",
         "address": "Zkontrolujte, zda v adrese není překlep, nebo začněte na úvodní stránce.",

@@ -101,6 +101,11 @@ GERMAN: Final = Language(
             "Der Server hinter dieser Seite hat nicht rechtzeitig geantwortet.",
         ),
     },
+    on_hold=(
+        "Ihr Zertifikat ist vorläufig gesperrt",
+        "Das Zertifikat, das Ihr Gerät gezeigt hat, ist zurzeit ausgesetzt. Es kann wieder freigegeben werden.",
+        "Bitten Sie darum, es freizugeben. Ein neues Zertifikat brauchen Sie dafür nicht.",
+    ),
     advice={
         "report": "Versuchen Sie es noch einmal. Geschieht es wieder, melden Sie es mit der Anfragenummer unten.",
         "address": "Prüfen Sie die Adresse auf Tippfehler oder beginnen Sie auf der Startseite.",

@@ -62,6 +62,11 @@ ENGLISH: Final = Language(
         Reason.NO_HEALTHY_UPSTREAM: ("Service not available", "No server behind this page is working at the moment."),
         Reason.UPSTREAM_TIMEOUT: ("Mail server too slow", "The server behind this page did not answer in time."),
     },
+    on_hold=(
+        "Your certificate is on hold",
+        "The certificate your device showed is suspended for the time being. It can be released again.",
+        "Ask for it to be released. You don't need a new certificate for that.",
+    ),
     advice={
         "report": "Try again. If it happens again, report it with the request number below.",
         "address": "Check the address for typing errors, or start from the home page.",

@@ -87,6 +87,21 @@ def test_every_reason_has_its_words_in_every_language(reason: Reason, language: 
         assert int(headers[b"Content-Length"]) == len(text.encode())
 
 
+@pytest.mark.parametrize(("language", "word"), [("en", "on hold"), ("de", "vorläufig gesperrt"), ("cs", "pozastaven")])
+def test_a_certificate_on_hold_has_words_of_its_own(language: str, word: str) -> None:
+    held = Judgement(ALICE, Reason.CERTIFICATE_REVOKED, "put on hold by 'CN=corp CA'", is_on_hold=True)
+    for accept in (BROWSER, b"*/*"):
+        options = {"accept": accept, "accept_language": language.encode(), "judgement": held}
+        headers, text = page(Reason.CERTIFICATE_REVOKED, **options)
+        shown = Elements(text).text if accept == BROWSER else text
+        assert word in shown
+        for part in LANGUAGES[language].on_hold:
+            assert part in shown
+        assert headers[b"X-Gateway-Reason"] == b"certificate_revoked"
+        _, other = page(Reason.DENIED_BY_RULE, **options)
+        assert word not in other
+
+
 def test_the_languages_have_the_same_keys_and_no_word_too_many() -> None:
     for words in LANGUAGES.values():
         assert set(words.reasons) == set(Reason)

@@ -12,12 +12,13 @@ from support.scopes import issuing_point
 from gateway.clock import now as real_now
 from gateway.errors import ConfigError
 from gateway.facts import Reason
+from gateway.tls import revocation
 from gateway.tls.client_cert import examine, judge
 from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation
 from gateway.tls.trust import Trust, expiry_line, load_anchors, load_lists, make_trust
 from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 from gateway.x509.loading import load_certificates
-from gateway.x509.revocation_list import parse_lists
+from gateway.x509.revocation_list import RevocationList, parse_lists
 from gateway.x509.status import Status
 
 ROOT = Ca.make()
@@ -45,9 +46,56 @@ def test_a_revoked_certificate_is_out_and_its_neighbour_is_in(policy):
     assert verdict(ROOT.issue("CN=bob"), crl, policy=policy).is_trusted
 
 
-@pytest.mark.parametrize("reason", [x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl, None])
+HOLD = x509.ReasonFlags.certificate_hold
+
+
+@pytest.mark.parametrize("reason", [HOLD, x509.ReasonFlags.remove_from_crl, None])
 def test_every_entry_counts_whatever_its_reason(reason):
-    assert verdict(ALICE, ROOT.crl([ALICE.certificate], reason=reason)).reason is Reason.CERTIFICATE_REVOKED
+    judgement = verdict(ALICE, ROOT.crl([ALICE.certificate], reason=reason))
+    assert judgement.reason is Reason.CERTIFICATE_REVOKED
+    assert judgement.is_on_hold == (reason is HOLD)
+    assert judgement.detail == f"{'put on hold' if reason is HOLD else 'revoked'} by 'CN=Test Root'"
+
+
+def test_a_ca_on_hold_is_told_and_one_that_is_revoked_for_good_comes_first():
+    middle = ROOT.issue_ca("CN=Middle")
+    carol = middle.issue("CN=carol")
+    held = ROOT.crl([middle.certificate], reason=HOLD)
+    judgement = verdict(carol, held, middle.crl())
+    assert (judgement.reason, judgement.is_on_hold) == (Reason.CERTIFICATE_REVOKED, True)
+    assert judgement.detail == "the CA 'CN=Middle' is put on hold by 'CN=Test Root'"
+    assert not verdict(carol, held, middle.crl([carol.certificate])).is_on_hold
+    users = ROOT.crl([ALICE.certificate], extensions=[issuing_point(only_contains_user_certs=True)])
+    for both in (
+        (users, ROOT.crl([ALICE.certificate], reason=HOLD)),
+        (ROOT.crl([ALICE.certificate], reason=HOLD), users),
+    ):
+        assert not verdict(ALICE, *both).is_on_hold, "one list revokes it for good"
+
+
+def test_a_list_is_searched_once_for_a_held_certificate(monkeypatch):
+    bob = ROOT.issue("CN=bob")
+    searched = []
+
+    def holds(self, serial, search=RevocationList.holds):
+        searched.append(serial)
+        return search(self, serial)
+
+    monkeypatch.setattr(RevocationList, "holds", holds)
+    monkeypatch.setattr(revocation, "MAX_REMEMBERED_HOLDS", 1)
+    crl = ROOT.crl([ALICE.certificate, bob.certificate], reason=HOLD)
+    trust = make_trust([ROOT.certificate], lists(crl), "require")
+    for leaf in (ALICE, ALICE, bob, ALICE):
+        assert judge(leaf.certificate, leaf.chain, trust, NOW).is_on_hold
+    serials = [leaf.certificate.serial_number for leaf in (ALICE, bob, ALICE)]
+    assert searched == serials, "remembered, until there are more than fit"
+
+
+def test_a_serial_that_no_list_can_name_is_not_on_hold():
+    [entry] = lists(ROOT.crl([ALICE.certificate], reason=HOLD))
+    assert entry.holds(ALICE.certificate.serial_number)
+    assert not entry.holds(ALICE.certificate.serial_number + 1)
+    assert not entry.holds(-5)
 
 
 def test_a_list_made_by_openssl_revokes_a_certificate_made_by_openssl(tmp_path):

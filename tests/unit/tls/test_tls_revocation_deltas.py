@@ -47,6 +47,8 @@ def test_a_delta_list_revokes_and_takes_off_hold(policy):
     for some in (lists, lists[::-1]):
         assert reason(ALICE, *some, policy=policy) is REVOKED
         assert reason(BOB, *some, policy=policy) is None
+        assert verdict(ALICE, *some, policy=policy).is_on_hold  # as the delta list says
+    assert not verdict(BOB, lists[0], policy=policy).is_on_hold
     assert reason(BOB, lists[0], policy=policy) is REVOKED
 
 

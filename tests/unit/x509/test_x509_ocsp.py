@@ -67,6 +67,14 @@ def test_no_request_for_an_issuer_whose_key_cannot_be_read():
         request_for(ALICE.certificate, Odd())
 
 
+def test_a_certificate_on_hold_is_revoked_and_told_to_be_on_hold():
+    answer = verify(response(ALICE, ROOT, REVOKED, reason=x509.ReasonFlags.certificate_hold))
+    assert (answer.status, answer.is_on_hold) == (Status.REVOKED, True)
+    assert answer.detail.startswith("put on hold 20")
+    assert not verify(response(ALICE, ROOT, REVOKED)).is_on_hold
+    assert not verify(response(ALICE, ROOT)).is_on_hold
+
+
 def test_good_revoked_and_unknown():
     assert verify(response(ALICE, ROOT)).status is Status.GOOD
     revoked = verify(response(ALICE, ROOT, REVOKED))
@@ -216,17 +224,33 @@ def test_of_several_answers_about_one_certificate_the_worst_counts():
         serial_number = ALICE.certificate.serial_number
         hash_algorithm = hashes.SHA256()
 
-        def __init__(self, status):
+        def __init__(self, status, reason=None):
+            self._reason = reason
             asked = ocsp.load_der_ocsp_request(request_for(ALICE.certificate, ROOT.certificate, hashes.SHA256()))
             self.issuer_name_hash, self.issuer_key_hash = asked.issuer_name_hash, asked.issuer_key_hash
             self.certificate_status = status
 
+        @property
+        def revocation_reason(self):
+            if self._reason == "unreadable":
+                raise ValueError("reason")
+            return self._reason
+
+    def answer(*singles):
+        return module._worst(singles, ALICE.certificate, ROOT.certificate, NOW)
+
     def worst(*statuses):
-        return module._worst([Single(status) for status in statuses], ALICE.certificate, ROOT.certificate, NOW).status
+        return answer(*map(Single, statuses)).status
 
     assert worst(GOOD, REVOKED, UNKNOWN) is Status.REVOKED
     assert worst(UNKNOWN, GOOD) is Status.UNKNOWN
     assert worst(GOOD, GOOD) is Status.GOOD
+    held, for_good = Single(REVOKED, x509.ReasonFlags.certificate_hold), Single(REVOKED)
+    assert answer(held, Single(UNKNOWN)).is_on_hold
+    for both in ((held, for_good), (for_good, held)):
+        assert not answer(*both).is_on_hold
+    unreadable = answer(Single(REVOKED, "unreadable"))
+    assert (unreadable.status, unreadable.is_on_hold) == (Status.REVOKED, False)
 
 
 def test_an_answer_counts_between_its_dates_with_some_skew():
