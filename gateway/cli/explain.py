@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.facts import Address
     from gateway.policy.trace import Step
 
+SHOWN_READINGS: Final = 8  # of a path that servers read in several ways; --json has all
+
 _GOOD: Final = "green"
 _BAD: Final = "red"
 
@@ -114,6 +116,7 @@ def document(told: Explanation) -> dict[str, Any]:
         "uri": told.question.url,
         "path": told.target.path if told.target else None,
         "matched_as": told.target.match if told.target else None,
+        "read_as": list(told.target.readings) if told.target else [],
         "certificate": {
             "asked": told.is_asked,
             "shown": judgement is not None,
@@ -162,7 +165,15 @@ def _host_lines(told: Explanation) -> tuple[Line, ...]:
     if told.target is not None:
         below.append(Line(f"{told.question.method} {told.target.path} goes to the upstream in this spelling"))
         below.append(Line(f"rules look at {told.target.match}"))
+        below += _readings_lines(told.target.readings)
     return tuple(below)
+
+
+def _readings_lines(readings: tuple[str, ...]) -> list[Line]:
+    """What else servers may read: the rules must let in each of these too."""
+    lines = [Line(f"and at {reading}, as some servers read it") for reading in readings[:SHOWN_READINGS]]
+    more = len(readings) - len(lines)
+    return [*lines, Line(f"and at {more} more readings of it")] if more else lines
 
 
 def _certificate_lines(told: Explanation) -> tuple[Line, ...]:

@@ -26,7 +26,7 @@ from gateway.facts import (
     Origin,
     Request,
 )
-from gateway.http.login import HIDDEN_LOGIN, login_of
+from gateway.http.login import HIDDEN_LOGIN, login_of, path_for_login
 from gateway.policy.engine import Engine
 from gateway.policy.hosts import SiteIndex, normalise_host
 from gateway.policy.networks import EXTERNAL, NetworkSet, named
@@ -169,11 +169,12 @@ def _networks_of(config: Config, client: Address) -> tuple[str, ...]:
 
 def _decide(engine: Engine, told: Explanation, host: str, target: Target) -> None:
     question, client = told.question, told.client or told.question.peer
-    login = login_of(target.match, target.query, _authorization(question))
+    login = login_of(path_for_login(target.match, target.readings), target.query, _authorization(question))
     carried = HIDDEN_LOGIN if question.hidden_login == "connection" else NO_CONNECTION_LOGIN
     judgement = told.judgement or NO_CERTIFICATE
     request = Request(client, host, question.method, target.match, judgement, login, carried, origin=told.origin)
-    told.steps, told.decision = engine.trace(request), engine.decide(request)
+    told.steps = engine.trace(engine.strictest(request, target.readings))
+    told.decision = engine.decide_every(request, target.readings)
     reason = told.decision.reason
     told.outcome = Outcome(
         passes=reason is None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.facts import NO_LOGIN, ConnectionLogin, Login, LoginKind
@@ -31,6 +32,11 @@ _KIND_OF_SCHEME: Final[dict[bytes, LoginKind]] = {
     b"oauth": "bearer",
     b"token": "bearer",
 }
+
+
+def path_for_login(match_path: str, readings: Sequence[str]) -> str:
+    """The reading of a path by which `login_of` looks for a login: ActiveSync's where there is one."""
+    return next((path for path in (match_path, *readings) if ACTIVESYNC in path), match_path)
 
 
 def login_of(match_path: str, query: str | None, authorization: bytes | None) -> Login:

@@ -1,8 +1,8 @@
-r"""Which characters a path may hold, and how case is folded before a path is compared.
+r"""Which characters a path may hold, what else servers take them for, and how case is folded before a path is compared.
 
-Kept true here: no character passes that a mail server, file system or code page could take for `/`,
-`\`, `.` or `%`, that folds to an ASCII letter, or that some readers drop; and folding goes letter by
-letter, so that it never makes a path longer and never makes a separator.
+Kept true here: no character is dropped, folded to ASCII or taken for `/`, `\`, `.`, `;` or `%` by some reader, that
+`has_twins` doesn't tell of; and folding goes letter by letter, so that it never makes a path longer and never makes a
+separator.
 """
 
 from __future__ import annotations
@@ -12,17 +12,28 @@ from typing import Final
 
 # The only four that servers which ignore case beyond ASCII take for an ASCII letter (Java's
 # equalsIgnoreCase, Go's EqualFold, PCRE, Python's re): İ ı ſ and the Kelvin sign. A test walks all of Unicode.
-_TAKEN_FOR_ASCII: Final = frozenset("\u0130\u0131\u017f\u212a")
+_TAKEN_FOR_ASCII: Final = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
 
 # What Windows code pages turn into `/` or `\` where Unicode has no such mapping (fraction and division slash, set
 # minus, reverse solidus operator, big solidi, Yen and Won signs), and the Greek question mark, which is `;` in NFC.
-_TAKEN_FOR_STRUCTURE: Final = frozenset("\u2044\u2215\u2216\u29f5\u29f8\u29f9\u00a5\u20a9\u037e")
+# To some servers a backslash is a slash.
+_SEPARATORS: Final = str.maketrans("\u2044\u2215\u2216\u29f5\u29f8\u29f9\u00a5\u20a9\\\u037e", "/////////;")
 
-_STRUCTURE: Final = frozenset("/\\.%")
+# Dropped by some readers though they are letters or marks: grapheme joiner, Hangul and other fillers, variation
+# selectors (Default_Ignorable_Code_Point outside the category Cf).
+_OTHER_IGNORABLE: Final = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
 
-# Control, format, private use, line and paragraph separators: invisible, dropped by some readers, or mapped to
-# ASCII by others (Cygwin's private use characters).
-_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Co", "Zl", "Zp"})
+# Control characters, line and paragraph separators; private use characters, which Cygwin, Samba and macOS take for
+# ASCII, each in its own way.
+_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Co", "Zl", "Zp"})
+
+
+_TWINS: Final = frozenset(map(chr, {**_TAKEN_FOR_ASCII, **_SEPARATORS}))
+# What Windows and others drop at the end of a name. Unicode has no space above U+3000.
+BLANKS: Final = "." + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 
 
 def objection(text: str) -> str | None:
@@ -30,9 +41,36 @@ def objection(text: str) -> str | None:
     if text.isascii():
         return None
     for character in dict.fromkeys(text):  # each once, in their order
-        if character >= "\x80" and (why := _objection(character)) is not None:
-            return f"U+{ord(character):04X} {why}"
+        if character >= "\x80" and unicodedata.category(character) in _REFUSED_CATEGORIES:
+            return f"U+{ord(character):04X} is a control, line separator or private use character"
     return None
+
+
+def has_twins(text: str) -> bool:
+    """Whether a path has a character that some server drops, or takes for another character or several."""
+    return not text.isascii() and not (
+        unicodedata.is_normalized("NFKC", text) and _TWINS.isdisjoint(text) and not any(map(_is_invisible, set(text)))
+    )
+
+
+def canonical(text: str) -> str:
+    """Text as macOS and others compose it (NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def compatible(text: str) -> str:
+    """Text with compatibility characters as the plain ones that they stand for (NFKC): `…` is `...`."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def with_plain_separators(text: str) -> str:
+    """Text with what code pages take for a slash, a backslash or a semicolon as such; a backslash is a slash."""
+    return text.translate(_SEPARATORS)
+
+
+def without_invisible(text: str) -> str:
+    """Text without the characters that nobody sees and some readers drop."""
+    return "".join([character for character in text if not _is_invisible(character)])
 
 
 def fold(text: str) -> str:
@@ -44,14 +82,13 @@ def fold(text: str) -> str:
     return folded if len(folded) == len(text) else "".join(map(_fold, text))
 
 
-def _objection(character: str) -> str | None:
-    if unicodedata.category(character) in _REFUSED_CATEGORIES:
-        return "is a control or invisible character"
-    if character in _TAKEN_FOR_ASCII:
-        return "is taken for an ASCII letter by servers that ignore case"
-    if character in _TAKEN_FOR_STRUCTURE or not _STRUCTURE.isdisjoint(unicodedata.normalize("NFKC", character)):
-        return "can be taken for a slash, backslash, dot, semicolon or percent sign"
-    return None
+def fold_widely(text: str) -> str:
+    """`fold`, with the four letters that some servers take for ASCII ones as these."""
+    return fold(text if text.isascii() else text.translate(_TAKEN_FOR_ASCII))
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) == "Cf" or character in _OTHER_IGNORABLE
 
 
 def _fold(character: str) -> str:

@@ -21,6 +21,8 @@ from gateway.policy.trace import Step, trace
 
 NO_RULE: Final = Decision(Action.DENY, Reason.NO_RULE, None, None, "no rule matches, so the request is denied")
 
+MAX_SHOWN_CHARACTERS: Final = 120  # of a path in a decision's detail, which is one line of a page
+
 _ORIGINS: Final = {
     Origin.UNNAMED: "the trusted proxy {} named no client, so only a rule whose from lists its own address lets it in",
     Origin.PROXY: "{} is a trusted proxy, so only a rule whose from lists it lets it in without a certificate",
@@ -78,6 +80,21 @@ class Engine:
         """What becomes of all requests to a site."""
         return overview(self._matchers, self._index, tuple(map(parse_host_pattern, site_hosts)), self._internal)
 
+    def decide_every(self, request: Request, readings: Sequence[str]) -> Decision:
+        """What the rules say of a path that servers read in several ways: it has to be let in in each of them."""
+        strictest = self.strictest(request, readings)
+        decision = self.decide(strictest)
+        if strictest is request:
+            return decision
+        return replace(
+            decision, detail=f"{decision.detail}; some servers read the path as {_shortened(strictest.path)}"
+        )
+
+    def strictest(self, request: Request, readings: Sequence[str]) -> Request:
+        """The request with the first of its readings that is refused; as it is where it is refused itself, or none."""
+        each = (request, *(replace(request, path=reading) for reading in readings))
+        return next((one for one in each if self.decide(one).reason is not None), request)
+
     def trace(self, request: Request) -> tuple[Step, ...]:
         """Every rule up to the one that decides, with what became of each of its conditions."""
         return trace(self._matchers, request)
@@ -114,6 +131,10 @@ class Engine:
             covered |= _is_for_all(matcher, site) << number
         self._sites[site_hosts] = possible, covered
         return possible, covered
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= MAX_SHOWN_CHARACTERS else path[: MAX_SHOWN_CHARACTERS - 1] + "…"
 
 
 def _is_for_some(matcher: Matcher, site: tuple[HostPattern, ...]) -> bool:

@@ -1,33 +1,26 @@
 """The one spelling of a request's path: what the rules judge and what the upstream gets.
 
-Kept true here: `normalise` gives a path that it would give again unchanged; a path that two servers could
-read differently is refused, never repaired; and whatever a careless upstream does to the path that is
-forwarded (decode it again, fold its case, cut `;parameters`, merge slashes, turn backslashes), it reads
-nothing that the rules have not seen. docs/rules.md lists the refused spellings for admins.
+Kept true here: `normalise` gives a path that it would give again unchanged; a path that is broken, or that the
+gateway itself could read in two ways, is refused, never repaired; and whatever a careless upstream does to the path
+that is forwarded (decode it again, fold its case, cut `;parameters`, merge slashes, turn backslashes), it reads
+nothing that the rules have not seen: where servers differ, `Target.readings` has what each reads.
+docs/rules.md lists the refused spellings for admins.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, Never
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
 import re2
 
-from gateway.errors import RequestError
-from gateway.facts import Reason
 from gateway.policy.characters import fold, objection
+from gateway.policy.readings import UriRejected, is_odd, plain_form, readings, reject
 from gateway.policy.rules import PatternError
 
 __all__ = ["PatternError", "Target", "UriPattern", "UriRejected", "normalise", "parse_pattern"]
-
-
-class UriRejected(RequestError):  # noqa: N818  # named for what happened, as the reason code is
-    """The path or query is ambiguous or broken; answered with 400 `uri_rejected` before any rule is asked."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(Reason.URI_REJECTED, detail)
 
 
 class Target(NamedTuple):
@@ -36,6 +29,7 @@ class Target(NamedTuple):
     path: str  # the normalised spelling, ASCII, forwarded byte for byte
     query: str | None  # as it came, without "?" and with bytes above 0x7f as %XX; None where there was none
     match: str  # path, the rest decoded once, `;parameters` cut, case folded: what rules look at
+    readings: tuple[str, ...] = ()  # other paths, in that form, that some servers read: rules must let in each of them
 
 
 # Nearly every target: unreserved characters and harmless delimiters (RFC 3986, 2.2 and 2.3), no empty segment,
@@ -43,16 +37,12 @@ class Target(NamedTuple):
 _ORDINARY: Final = re.compile(r"((?:/[A-Za-z0-9._~!$&')*+,=@-]++(?<!\.))*+/?+)(?:\?([!-\"$-~]*+))?+")
 _FORBIDDEN_ANYWHERE: Final = re.compile(rb"[\x00-\x20\x7f#]")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_FORBIDDEN_ESCAPE: Final = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff]|2[Ff]|5[Cc]|25)")
+_FORBIDDEN_ESCAPE: Final = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff]|2[Ff]|5[Cc])")
 # An escape, or a byte that RFC 3986 3.3 doesn't allow as it is in a path.
 _RESPELLED: Final = re.compile(rb"%..|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
-# Where a segment ends for some reader: path parameters (RFC 3986, 3.3), or a query or fragment decoded too early.
-_CUT: Final = re.compile(r"[;?#][^/]*")
-# Spellings of another path on Windows: ASP.NET's session in the path, "/(S(x))/owa", and NTFS streams, "/owa:$i30".
 _RANGE_BYTES: Final = 8  # how far the range of a regex's matches is looked at: enough to see its first letter
-_WINDOWS_ALIAS: Final = re.compile(r"\([A-Za-z]\(|:[:$]")
 
 
 EVERY_PATH_REGEXES: Final = frozenset({"~.*", "~/.*"})  # as rules are written
@@ -66,35 +56,36 @@ def normalise(target: bytes) -> Target:
     ordinary = _ORDINARY.fullmatch(target.decode("latin-1"))
     if ordinary is None or not (path := ordinary[1]):
         return _normalise_unusual(target)
-    return tuple.__new__(Target, (path, ordinary[2], path.lower()))
+    return tuple.__new__(Target, (path, ordinary[2], path.lower(), ()))
 
 
 def _normalise_unusual(target: bytes) -> Target:
     raw_path, mark, raw_query = target.partition(b"?")
     if (found := _FORBIDDEN_ANYWHERE.search(target)) is not None:
-        _reject(f"byte {found[0][0]:#04x} at {found.start()}: control characters, spaces and '#' must not stand here")
+        reject(f"byte {found[0][0]:#04x} at {found.start()}: control characters, spaces and '#' must not stand here")
     if not raw_path.startswith(b"/"):
-        _reject("the path does not begin with '/'")
+        reject("the path does not begin with '/'")
     _check_escapes(raw_path)
     spelled = _RESPELLED.sub(_respell, raw_path)
     text = _decode(spelled)
     if (why := objection(text)) is not None:
-        _reject(why)
+        reject(why)
     kept = _walk(spelled.decode("ascii").split("/"), text.split("/"))
     query = _NOT_ASCII.sub(_respell, raw_query).decode("ascii") if mark else None
-    return Target(
-        "/" + "/".join(spelling for spelling, _ in kept), query, "/" + fold("/".join(name for _, name in kept))
-    )
+    text = "/" + "/".join(name for _, name in kept)
+    match = plain_form(text)
+    others = tuple(reading for reading in readings(text) if reading != match) if is_odd(text) else ()
+    return Target("/" + "/".join(spelling for spelling, _ in kept), query, match, others)
 
 
 def _check_escapes(path: bytes) -> None:
     if b"\\" in path:
-        _reject("a backslash is a slash to some servers")
+        reject("a backslash is a slash to some servers")
     if (broken := _BROKEN_ESCAPE.search(path)) is not None:
-        _reject(f"'%' at {broken.start()} is not followed by two hex digits")
+        reject(f"'%' at {broken.start()} is not followed by two hex digits")
     if (forbidden := _FORBIDDEN_ESCAPE.search(path)) is not None:
-        _reject(
-            f"{forbidden[0].decode('ascii')} at {forbidden.start()}: an encoded slash, backslash, percent or control"
+        reject(
+            f"{forbidden[0].decode('ascii')} at {forbidden.start()}: an encoded slash, backslash or control character"
         )
 
 
@@ -106,45 +97,29 @@ def _decode(path: bytes) -> str:
 
 
 def _walk(spellings: list[str], names: list[str]) -> list[tuple[str, str]]:
-    """The segments that are left, each as it is forwarded and as it is matched; the first, before "/", is gone."""
+    """The segments that are left, each as it is forwarded and decoded; the first, before "/", is gone."""
     last = len(names) - 1
-    has_parameters, has_empty = any(";" in name for name in names), "" in names[1:last]
+    has_cuts = any(";" in name for name in names) or any("?" in name or "#" in name for name in names[:last])
+    has_empty = "" in names[1:last]
     kept: list[tuple[str, str]] = []
     for index in range(1, last + 1):
         name = names[index]
         if name in {".", ".."}:
-            if has_parameters or (has_empty and name == ".."):
-                _reject("a dot segment in a path with ';', or '..' in one with '//', is read in different ways")
+            if has_cuts or (has_empty and name == ".."):
+                reject("a dot segment in a path with ';', '?' or '#', or '..' beside '//', is read in different ways")
             if name == "..":
                 _go_up(kept)
             if index == last:
                 kept.append(("", ""))
         elif name or index == last:
-            kept.append((spellings[index], _matched(name, is_last=index == last)))
+            kept.append((spellings[index], name))
     return kept
 
 
 def _go_up(kept: list[tuple[str, str]]) -> None:
     if not kept:
-        _reject("'..' leads above the root")
+        reject("'..' leads above the root")
     kept.pop()
-
-
-def _matched(name: str, *, is_last: bool) -> str:
-    """A segment as rules see it, without what some servers cut off. Raises `UriRejected`."""
-    if not name:
-        return name
-    if _WINDOWS_ALIAS.search(name) is not None:
-        _reject("a session or stream in the path is another spelling of a different path on Windows")
-    if not is_last and not {"?", "#"}.isdisjoint(name):
-        _reject("an encoded '?' or '#' before the last segment ends the path for some servers")
-    cut = _CUT.sub("", name)
-    if not cut:
-        _reject("a segment begins with ';', '?' or '#'")
-    for end in (cut[-1], name[-1]):
-        if end == "." or end.isspace():
-            _reject("a segment ends in a dot or space, which some servers drop")
-    return cut
 
 
 def _spellings() -> dict[bytes, bytes]:
@@ -164,10 +139,6 @@ _SPELLING: Final = _spellings()  # a table, since a stranger's path may be all o
 
 def _respell(found: re.Match[bytes]) -> bytes:
     return _SPELLING[found[0]]
-
-
-def _reject(detail: str) -> Never:
-    raise UriRejected(detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +180,9 @@ def _pattern_path(text: str, path: str) -> str:
         raise PatternError(f"{text!r} holds '?', '#' or ';'", "write the path alone; rules do not see what follows")
     if target.path.encode("ascii") != spelled:
         raise PatternError(f"no request keeps the spelling {text!r}", f"write {target.path}")
+    if target.readings:
+        cause = f"some servers read {text!r} as {target.readings[0]!r}"
+        raise PatternError(cause, "name the folder above it")
     return target.match
 
 

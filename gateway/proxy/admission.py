@@ -29,7 +29,7 @@ from gateway.facts import (
 )
 from gateway.http.headers import AUTHORIZATION, DESTINATION, FORWARDED, FORWARDED_FOR
 from gateway.http.http1 import RequestHead
-from gateway.http.login import HIDDEN_LOGIN, carried_on, kind_of, login_of
+from gateway.http.login import HIDDEN_LOGIN, carried_on, kind_of, login_of, path_for_login
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.hosts import normalise_host, port_of
 from gateway.policy.uri import Target, normalise
@@ -319,38 +319,33 @@ class Admission:
         """(target for the upstream, the request's login, decision)."""
         target = normalise(head.target)
         method = head.method.decode("ascii")
-        login = login_of(target.match, target.query, head.values[AUTHORIZATION])
+        path = path_for_login(target.match, target.readings) if target.readings else target.match
+        login = login_of(path, target.query, head.values[AUTHORIZATION])
         carried = self.connection_login
         record.login = kind_of(login, carried)
         record.user = login.users[0] if login.users else None
         record.device_id = login.device_id
         engine = self.snapshot.engine
         # All that a decision depends on: webmail asks for one path over and over, with another query each time.
-        facts = (method, target.match, login, client, self._host, self.judgement, carried, engine)
+        facts = (method, target.match, target.readings, login, client, self._host, self.judgement, carried, engine)
         if facts != self._decided_by:
-            address, origin = client
-            request = Request(address, self._host, method, target.match, self.judgement, login, carried, origin)
-            self._decision = engine.decide(request)
+            self._decision = self._ask_rules(method, target, login, client)
             self._decided_by = facts
         return _spelling(target), login, self._decision
+
+    def _ask_rules(self, method: str, target: Target, login: Login, client: Client) -> Decision:
+        engine, (address, origin) = self.snapshot.engine, client
+        request = Request(
+            address, self._host, method, target.match, self.judgement, login, self.connection_login, origin
+        )
+        return engine.decide_every(request, target.readings) if target.readings else engine.decide(request)
 
     def _destination(self, head: RequestHead, value: bytes, client: Client, record: AccessRecord) -> bytes:
         """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
         is_absolute, target = read_destination(value, self._host_raw or b"")  # there is one: see `_name_host`
-        method = head.method.decode("ascii")
-        login = login_of(target.match, target.query, head.values[AUTHORIZATION])
-        decision = self.snapshot.engine.decide(
-            Request(
-                client.address,
-                self._host,
-                method,
-                target.match,
-                self.judgement,
-                login,
-                self.connection_login,
-                client.origin,
-            )
-        )
+        path = path_for_login(target.match, target.readings)
+        login = login_of(path, target.query, head.values[AUTHORIZATION])
+        decision = self._ask_rules(head.method.decode("ascii"), target, login, client)
         if decision.reason is not None:
             record.rule = decision.rule
             record.decision = decision.action

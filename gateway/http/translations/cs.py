@@ -84,7 +84,8 @@ CZECH: Final = Language(
     ),
     advice={
         "report": "Zkuste to znovu. Pokud se to opakuje, nahlaste to s číslem požadavku uvedeným níže.",
-        "address": "Zkontrolujte, zda v adrese není překlep, nebo začněte na úvodní stránce.",
+        "address": "Začněte na úvodní stránce. Pokud vás sem přivedl odkaz nebo soubor, nahlaste to "
+        "s číslem požadavku níže.",
         "install": "Nainstalujte si na toto zařízení svůj osobní certifikát, zavřete všechna okna prohlížeče, otevřete "
         "stránku znovu a na výzvu certifikát vyberte. Pokud žádný nemáte, požádejte o něj.",
         "renew": "Požádejte o nový certifikát, nainstalujte jej na toto zařízení a před dalším pokusem zavřete všechna "

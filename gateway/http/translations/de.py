@@ -108,7 +108,8 @@ GERMAN: Final = Language(
     ),
     advice={
         "report": "Versuchen Sie es noch einmal. Geschieht es wieder, melden Sie es mit der Anfragenummer unten.",
-        "address": "Prüfen Sie die Adresse auf Tippfehler oder beginnen Sie auf der Startseite.",
+        "address": "Beginnen Sie auf der Startseite. Kamen Sie über einen Link oder eine Datei hierher, melden Sie es "
+        "mit der Anfragenummer unten.",
         "install": "Installieren Sie Ihr persönliches Zertifikat auf diesem Gerät, schließen Sie alle Browserfenster, "
         "öffnen Sie die Seite erneut und wählen Sie das Zertifikat aus, wenn Sie gefragt werden. Haben Sie keines, "
         "fordern Sie eines an.",

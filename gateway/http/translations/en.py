@@ -69,7 +69,8 @@ ENGLISH: Final = Language(
     ),
     advice={
         "report": "Try again. If it happens again, report it with the request number below.",
-        "address": "Check the address for typing errors, or start from the home page.",
+        "address": "Start from the home page. If a link or a file brought you here, report it with the "
+        "request number below.",
         "install": "Install your personal certificate on this device, close all browser windows, open the page again "
         "and choose the certificate when you are asked. If you have none, ask for one.",
         "renew": "Ask for a new certificate, install it on this device and close all browser windows before retrying.",

@@ -84,6 +84,19 @@ def test_outside_without_a_certificate_it_is_403(ask_json):
     assert (outcome["decision"], outcome["rule"], outcome["line"]) == ("require_certificate", "Mail", 10)
 
 
+def test_every_reading_of_a_path_is_shown_and_the_strictest_decides(ask_json, ask):
+    url = "https://mail.example.com/webmail/%C4%B1."
+    told = ask_json("--ip", "10.1.2.3", url)
+    assert told["matched_as"] == "/webmail/ı."
+    assert told["read_as"] == ["/webmail/i.", "/webmail/ı", "/webmail/i"]
+    assert told["outcome"]["passes"] is True
+    assert "and at /webmail/i, as some servers read it" in ask("--ip", "10.1.2.3", url).out
+    many = ask("--ip", "10.1.2.3", "https://mail.example.com/%2525ef%E2%80%A6%C4%B1.%20;x").out
+    assert "more readings of it" in many
+    told = ask_json("--ip", OUTSIDE, "https://mail.example.com/web%E2%80%8Bmail")
+    assert told["rules"][-1]["rule"] == told["outcome"]["rule"]
+
+
 def test_the_certificate_is_judged_and_its_conditions_too(ask_json, folder):
     cert = folder / "alice.crt"
     told = ask_json("--ip", OUTSIDE, "--cert", cert, "--user", "alice", "https://mail.example.com/webmail")
