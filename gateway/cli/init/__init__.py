@@ -172,7 +172,7 @@ def init(  # noqa: PLR0913 - a command's options
         typer.echo("\nMaking keys and certificates …\n")
     with placing.workshop(config.parent) as work:
         making.make(answers, work, program, clock.now())
-        making.check(work, config)
+        making.check(work, settings)
         placing.place(work, config.parent, made.placed, made.folders)
     doubt = doubt_about(answers.mail_server, settings.mail_server_ca) if are_asked else None
     typer.echo(told(answers, made, program, doubt))

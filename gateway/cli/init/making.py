@@ -20,7 +20,7 @@ from typing import Final
 
 from gateway.cli.desk import actor
 from gateway.cli.init import names, test_certificate
-from gateway.cli.init.answers import Answers
+from gateway.cli.init.answers import Answers, Settings
 from gateway.cli.init.configuration import configuration
 from gateway.cli.init.unit import Unit, unit
 from gateway.errors import OperationError, UsageError
@@ -90,15 +90,22 @@ def make(answers: Answers, folder: Path, program: Sequence[str], now: datetime) 
         _hand_over(answers, folder, settings.user)
 
 
-def check(folder: Path, config: Path) -> None:
-    """What `gateway check` says of it, with the eyes of the gateway's user. Raises `UsageError`."""
-    command = [sys.executable, "-m", "gateway", "check", "-c", str(folder / config.name)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False)  # noqa: S603 - our own
+def check(folder: Path, settings: Settings) -> None:
+    """What `gateway check` says of it, with the eyes of the gateway's user. Raises `UsageError`, `OperationError`."""
+    config = settings.config
+    # "-P": no program of the folder in which somebody stands is taken for the gateway's.
+    command = [sys.executable, "-P", "-m", "gateway", "check", "-c", str(folder / config.name)]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False)  # noqa: S603 - our own
+    except (OSError, subprocess.TimeoutExpired) as error:
+        cause = f"gateway check can't be run, so nothing was written: {error}"
+        raise OperationError(cause, "Install Python and the gateway where this user can run them.") from error
     if told.returncode:
         lines = told.stderr.replace(str(folder / config.name), str(config)).replace(str(folder), str(config.parent))
+        trial = "" if settings.user is None else f" To try it as root and not as {settings.user}: --user root."
         raise UsageError(
             f"with these answers the configuration would be refused, so nothing was written:\n{lines.strip()}",
-            "Correct this and run gateway init again. Root can try everything out as root: --user root.",
+            f"Correct this and run gateway init again.{trial}",
         )
 
 
@@ -218,19 +225,24 @@ def _hand_over(answers: Answers, folder: Path, user: str) -> None:
     try:
         for name in (*made.placed, *made.folders):
             if _is_the_users(answers, name):
-                _chown(folder / name, known.pw_uid, known.pw_gid)
+                _chown(folder / name, known.pw_uid, known.pw_gid, kept=folder / _root_key(answers))
         for name in (answers.settings.config.name, names.TEST_KEY):
             if (folder / name).exists():
                 os.chown(folder / name, -1, known.pw_gid)
                 (folder / name).chmod(_GROUP_READS)
-        if answers.ca is None:
-            os.chown(folder / _root_key(answers), os.geteuid(), os.getegid())
     except OSError as error:
         raise OperationError(f"{folder}: cannot be given to {user}: {error.strerror}", "Run it as root.") from error
 
 
-def _chown(path: Path, uid: int, gid: int) -> None:
-    os.chown(path, uid, gid)
-    for folder, folders, found in os.walk(path):
-        for each in (*folders, *found):
-            os.chown(Path(folder) / each, uid, gid)
+def _chown(path: Path, uid: int, gid: int, *, kept: Path) -> None:
+    """Change the owner of what is in a folder, `kept` apart, and then of the folder.
+
+    In this order, and without following links: the new owner can change nothing that is still to be done.
+    """
+    for folder, _, found in os.walk(path, topdown=False):
+        for each in (Path(folder) / name for name in found):
+            if each != kept:
+                os.chown(each, uid, gid, follow_symlinks=False)
+        os.chown(folder, uid, gid, follow_symlinks=False)
+    if not path.is_dir():
+        os.chown(path, uid, gid, follow_symlinks=False)

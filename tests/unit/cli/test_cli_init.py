@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import ssl
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import yaml
 from cryptography import x509
 from support.gateway import free_port
 from support.mail import MailServer
-from support.pki import server
+from support.pki import Ca, server
 from support.programs import need
 from typer.testing import CliRunner
 
@@ -36,6 +39,7 @@ from gateway.facts import Action
 
 HOST, SERVER = "mail.example.com", "http://10.0.0.5:8080"
 OPERATION = Path(__file__).parents[3] / "docs" / "operation.md"
+INSTALL = OPERATION.with_name("install.md")
 NOTHING = Given(
     hosts=(), mail_server=None, kind=None, paths=(), domain=None, contact=None, certificate=None, key=None, ca=None
 )
@@ -173,6 +177,28 @@ def test_what_check_refuses_is_told_and_leaves_nothing(tmp_path, capsys):
     assert "port 99999 does not exist" in said
     assert placing._PREFIX not in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_that_cannot_be_run_leaves_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert init(tmp_path / "new") == 1
+    assert "gateway check can't be run, so nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_in_the_folder_is_not_the_gateway(tmp_path, monkeypatch):
+    (tmp_path / "gateway.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    assert init(tmp_path / "new") == 0
+
+
+def test_the_documented_options_are_there(capsys):
+    assert run(["init", "--help"]) == 0
+    helped = capsys.readouterr().out
+    text = INSTALL.read_text().split("## The first configuration")[1].split("\n### ")[0]
+    named = set(re.findall(r"(--[a-z][a-z-]+)", text)) - {"--system", "--no-create-home", "--shell"}
+    assert len(named) > 8
+    assert {option for option in named if f"{option} " not in helped} == set()
 
 
 def test_a_failure_half_way_takes_back_what_was_written(tmp_path):
@@ -376,6 +402,56 @@ def test_the_program_is_started_again_as_it_was(tmp_path, monkeypatch):
     (tmp_path / "gateway").touch()
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "gateway")])
     assert command._program() == (str(tmp_path / "gateway"),)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_the_gateways_user_gets_what_it_writes_and_no_key_of_the_root(tmp_path, monkeypatch):
+    """Links are not followed; what was not made here keeps its owner."""
+    monkeypatch.setattr(making, "check", lambda *_: None)  # the test's folder is closed to that user
+    (tmp_path / "elsewhere").touch()
+    real = making._make_authority
+
+    def with_a_link(answers, folder, now):
+        real(answers, folder, now)
+        (folder / "pki" / "link").symlink_to(tmp_path / "elsewhere")
+
+    monkeypatch.setattr(making, "_make_authority", with_a_link)
+    assert init(tmp_path / "new", "--user", "nobody") == 0
+    owners = {path.name: path.lstat().st_uid for path in (tmp_path / "new").rglob("*")}
+    nobody = pwd.getpwnam("nobody").pw_uid
+    for name in (
+        "pki",
+        "corp",
+        "corp.key",
+        "registry.db",
+        "corp-root.crt",
+        "link",
+        "corp.passphrase",
+        "issued",
+        "logs",
+    ):
+        assert owners[name] == nobody, name
+    for name in ("config.yaml", "corp-root.key", "corp-root.passphrase", "test-certificate.key", "gateway.service"):
+        assert owners[name] == 0, name
+    assert (tmp_path / "elsewhere").stat().st_uid == 0
+
+
+def test_an_authority_is_imported_with_its_list(tmp_path):
+    """Under a new passphrase; the key's old one opens nothing here."""
+    now = clock.now()
+    dates = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=300)}
+    ca = Ca.make("CN=Old CA", **dates)
+    certificate, _ = ca.write(tmp_path, "ca")
+    (tmp_path / "locked.key").write_bytes(ca.key_pem("old secret"))
+    (tmp_path / "old.txt").write_text("old secret\n")
+    (tmp_path / "ca.crl").write_bytes(ca.crl([77]))
+    key = ("--ca-key", tmp_path / "locked.key", "--ca-key-passphrase-file", tmp_path / "old.txt")
+    folder = tmp_path / "new"
+    assert init(folder, "--ca", certificate, "--ca-crl", tmp_path / "ca.crl", *key, "--ca-name", "old") == 0
+    (entry,) = x509.load_pem_x509_crl((folder / "pki/old/old.crl").read_bytes())
+    assert entry.serial_number == 77
+    assert not (folder / "old-root.passphrase").exists()
+    assert load_with_warnings(folder / "config.yaml", environ={}).config.pki.authorities[0].name == "old"
 
 
 @pytest.fixture
