@@ -51,7 +51,7 @@ def read_endpoints(path: Path, environ: Mapping[str, str] | None = None) -> Endp
     root = None if node is None else Reader(problems, environ).read(SCHEMA, node, Place(node.mark))
     if root is None:
         return Endpoints(None, ())
-    found = Endpoints(build_admin(root, (), problems), build_listeners(root, problems))
+    found = Endpoints(build_admin(root, (), problems), build_listeners(root, path.absolute().parent, problems))
     if faults := tuple(each for each in problems.errors if each.place.path.split(".")[0] == "admin"):
         raise ConfigErrors(faults)
     return found

@@ -137,7 +137,7 @@ def _read(
 
 def _build(path: Path, root: Value, material: Material, problems: Problems) -> Config:
     material.permissions.check(path, Place(START))
-    listeners = build_listeners(root, problems)
+    listeners = build_listeners(root, path.parent, problems)
     networks = Networks(root.section("networks"), problems)
     table = root.section("upstreams")
     upstreams = build_upstreams(table, material, problems)
@@ -147,7 +147,8 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
     trusted_proxies = read_peers(proxies, "from", "list the proxies alone", problems)
     rules = Rules(networks, views, trusted_proxies, material, problems).read(root.get("rules"))
     check_pki(root, material, problems)
-    for named in (root.section("pages").get("directory"), root.section("access_log").get("path")):
+    webroots = [value.get("acme_webroot") for value in root.items("listen")]
+    for named in (root.section("pages").get("directory"), root.section("access_log").get("path"), *webroots):
         if named is not None and named.data != "-":
             material.path(named)
     _warn_of_unused(root, problems)

@@ -31,6 +31,7 @@ class Listener:
     proxy_protocol_from: tuple[Network, ...] = ()
     pki: bool = False
     public_port: int | None = None  # in the clients' URLs, where it isn't the one that they reach
+    acme_webroot: Path | None = None  # the folder in which challenges lie
 
 
 @dataclass(frozen=True, slots=True)

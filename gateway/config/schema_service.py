@@ -22,6 +22,13 @@ LISTENER: Final = Record(
             False,
             "Plain HTTP: answers 308 to the same address with https and nothing else.",
         ),
+        Field(
+            "acme_webroot",
+            Text(what="a folder", example="/var/lib/letsencrypt"),
+            "A folder in which certbot or another ACME client puts its challenges (http-01). "
+            "`/.well-known/acme-challenge/TOKEN` is served from it and nothing else. Needs `redirect_to_https` or "
+            "`pki`.",
+        ),
         optional(
             "pki",
             Flag(),

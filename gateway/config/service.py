@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote as for_shell
 from typing import Final
 
 from gateway import access
@@ -43,8 +44,8 @@ _TAKEN_HEADERS: Final = frozenset(
 )
 
 
-def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
-    """Every listener; two that want the same address are reported."""
+def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[Listener, ...]:
+    """Every listener; two that want the same address are reported. Paths are relative to `folder`."""
     found: list[Listener] = []
     for value in root.items("listen"):
         address = value.get("address")
@@ -67,12 +68,31 @@ def build_listeners(root: Value, problems: Problems) -> tuple[Listener, ...]:
         if public_port is not None and (redirect or is_publishing):
             cause = "public_port is for listeners that serve sites, and this one speaks plain HTTP"
             problems.error(value.at("public_port"), cause, "remove it")
-        found.append(Listener(str(address.data), host, port, redirect, peers, is_publishing, public_port))
+        webroot = _webroot(value, folder, problems, is_plain=redirect or is_publishing)
+        found.append(Listener(str(address.data), host, port, redirect, peers, is_publishing, public_port, webroot))
     listen = root.get("listen")
     if found and listen is not None and all(listener.redirect_to_https or listener.pki for listener in found):
         cause = "every listener only redirects" + (" or publishes" if any(each.pki for each in found) else "")
         problems.warning(listen.place, cause, "add one without redirect_to_https and pki")
     return tuple(found)
+
+
+def _webroot(listener: Value, folder: Path, problems: Problems, *, is_plain: bool) -> Path | None:
+    """The folder in which an ACME client puts its challenges."""
+    value = listener.get("acme_webroot")
+    if value is None:
+        return None
+    webroot = folder / str(value.data)
+    if not is_plain:
+        cause = "acme_webroot is for listeners that speak plain HTTP"
+        problems.error(value.place, cause, "add redirect_to_https: true to this listener")
+    elif not _is_folder(webroot):
+        cause = f"{quote(str(webroot))} is not a folder, so no challenge can be answered"
+        problems.warning(value.place, cause, f"make it: mkdir -p {for_shell(str(webroot))}")
+    elif not os.access(webroot, os.X_OK):
+        cause = f"{quote(str(webroot))} can't be entered, so no challenge can be answered"
+        problems.warning(value.place, cause, access.to_read(webroot / "x"))
+    return webroot
 
 
 def read_networks(value: Value, key: str, problems: Problems) -> tuple[Network, ...]:

@@ -2,7 +2,8 @@
 
 Keeps true: the worker reads the request, bounds it and asks the publisher; it holds no key and signs nothing. A client
 gets its answer at its own pace, which holds up neither the publisher nor others; a client that takes nothing is cut.
-Everything else is redirected where the listener redirects, and refused where it does not.
+Challenges of `acme_webroot` are answered too. Everything else is redirected where the listener redirects, and refused
+where it does not.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from gateway.http.http1 import RequestHead
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted, check_body_type, read_target
 from gateway.http.relay import Question, Reply
 from gateway.logs.record import AccessRecord
+from gateway.proxy.challenge import ChallengeConnection
 from gateway.proxy.published_body import Body
 from gateway.proxy.publisher import Enquiry
-from gateway.proxy.records import finish_record
-from gateway.proxy.redirect import RedirectConnection
 
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
@@ -38,7 +38,7 @@ _NOT_MODIFIED: Final = 304
 _PHRASES: Final = {200: "OK", _NOT_MODIFIED: "Not Modified"}
 
 
-class PublicationConnection(RedirectConnection):
+class PublicationConnection(ChallengeConnection):
     """One plain connection, one answer."""
 
     __slots__ = (
@@ -46,18 +46,14 @@ class PublicationConnection(RedirectConnection):
         "_asked_seconds",
         "_body",
         "_enquiry",
-        "_head",
         "_is_replied",
         "_is_write_paused",
         "_question",
-        "_record",
         "_sent_bytes",
     )
 
     def __init__(self, service: Service, listener: Listener) -> None:
         super().__init__(service, listener)
-        self._head: RequestHead
-        self._record: AccessRecord | None = None  # of a request that is not answered yet
         self._body: BodyReader | None = None  # of a question that is not whole yet
         self._question = b""
         self._enquiry: Enquiry | None = None
@@ -71,10 +67,6 @@ class PublicationConnection(RedirectConnection):
         """Answer, or begin to. Raises `RequestError`."""
         wanted = read_target(head.method, head.target)
         if wanted is None:
-            if not self._listener.redirect_to_https:
-                raise RequestError(
-                    Reason.NOT_FOUND, "only what authorities publish is here, below /.well-known/gateway/"
-                )
             super().on_request(head, rest)
             return
         is_posted = wanted.kind is Kind.OCSP and wanted.request is None
@@ -186,7 +178,6 @@ class PublicationConnection(RedirectConnection):
 
     def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:
         """Say no."""
-        record, self._record = record or self._record, None
         self._body = None
         super().refuse(head, error, record)
 
@@ -227,7 +218,7 @@ class PublicationConnection(RedirectConnection):
         """The question did not come in time, or the publisher's answer, or the client did not read it."""
         enquiry, record = self._enquiry, self._record
         self._drop_enquiry()
-        if record is None:
+        if record is None or self._reading is not None:
             super().on_deadline()
         elif self._is_replied:
             self._break_off(record, RequestError(Reason.REQUEST_TIMEOUT, "the client did not take the answer in time"))
@@ -240,15 +231,11 @@ class PublicationConnection(RedirectConnection):
 
     def eof_received(self) -> bool:
         """The client says no more; True where an answer is still due."""
-        return self._enquiry is not None or self._answer is not None
+        return self._enquiry is not None or self._answer is not None or super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._drop_enquiry()
-        record, self._record = self._record, None
-        if record is not None:
-            finish_record(record)
-            self._service.log(record)
         super().connection_lost(exc)
 
     def _drop_enquiry(self) -> None:
@@ -256,11 +243,6 @@ class PublicationConnection(RedirectConnection):
         if enquiry is not None:
             enquiry.drop()
         self._leave_answer()
-
-    def drain(self) -> None:
-        """A question that was begun is answered."""
-        if self._record is None:
-            super().drain()
 
 
 def _too_long() -> RequestError:

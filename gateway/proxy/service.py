@@ -16,6 +16,7 @@ from gateway.config.model import Upstream
 from gateway.facts import Address, counted
 from gateway.logs.record import AccessRecord
 from gateway.logs.writer import AccessLogWriter
+from gateway.proxy.acme_webroot import ChallengeReader
 from gateway.proxy.counters import Counters
 from gateway.proxy.names import Names
 from gateway.proxy.pool import Pool
@@ -83,6 +84,7 @@ class Service:
         "access_log",
         "bans",
         "certified",
+        "challenges",
         "connections",
         "counters",
         "handshakes",
@@ -117,6 +119,7 @@ class Service:
         self.statuses = Statuses()
         self.kept_bodies = KeptBodies()
         self.turns = Turns(loop)
+        self.challenges = ChallengeReader(loop)
         self.publisher: Publisher | None = None
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None

@@ -20,6 +20,7 @@ from gateway import clock
 from gateway.config.model import Listener
 from gateway.logs.writer import AccessLogWriter
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.challenge import ChallengeConnection
 from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.publication import PublicationConnection
@@ -119,6 +120,8 @@ class Worker:
         make: type[Front | RedirectConnection] = Front
         if listener.pki:
             make = PublicationConnection
+        elif listener.acme_webroot is not None:
+            make = ChallengeConnection
         elif listener.redirect_to_https:
             make = RedirectConnection
         if listener.proxy_protocol_from:

@@ -260,6 +260,52 @@ def test_a_listener_without_sites_has_no_public_port(write, plain):
     assert "listen[1].public_port: public_port is for listeners that serve sites" in raised.value.cause
 
 
+def test_a_listener_may_serve_challenges(write, folder):
+    text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: folder}')
+    assert load(write(text), now=NOW, environ={}).listen[1].acme_webroot == folder / "folder"
+    assert warnings_of(write(text)) == []
+
+
+def test_a_listener_that_serves_sites_has_no_challenges(write):
+    wrong = BASE.replace('":443"', '":443"\n    acme_webroot: folder')
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(wrong), now=NOW, environ={})
+    assert raised.value.cause == (
+        "config.yaml:3:19: listen[0].acme_webroot: acme_webroot is for listeners that speak plain HTTP; "
+        "add redirect_to_https: true to this listener"
+    )
+    right = wrong.replace("acme_webroot: folder", "acme_webroot: folder\n    redirect_to_https: true")
+    assert load(write(right), now=NOW, environ={}).listen[0].acme_webroot is not None
+
+
+def test_a_folder_for_challenges_that_is_missing_is_warned_of_and_does_not_end_the_service(write, folder):
+    plain = '":443"\n  - {address: ":80", pki: true, acme_webroot: %s}\npki: {store: "sqlite:///pki.db"}'
+    text = BASE.replace('":443"', plain % "new/acme")
+    (found,) = warnings_of(write(text))
+    remedy = f"mkdir -p {folder}/new/acme"
+    assert found.endswith(f"'{folder}/new/acme' is not a folder, so no challenge can be answered; make it: {remedy}")
+    subprocess.run(remedy.split(), check=True)
+    assert warnings_of(write(text)) == []
+
+
+def test_a_folder_for_challenges_that_is_closed_to_this_user_is_warned_of(write, folder, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, _: path != folder / "folder")
+    text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: folder}')
+    (found,) = warnings_of(write(text))
+    assert "can't be entered, so no challenge can be answered; let the user " in found
+    assert found.endswith(f"chmod g+x {folder}/folder")
+
+
+def test_everybody_who_can_write_there_could_get_certificates_for_the_hosts(write, folder):
+    (folder / "open").mkdir(exist_ok=True)
+    (folder / "open").chmod(0o777)
+    text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: open}')
+    (found,) = warnings_of(write(text))
+    assert found.endswith(
+        f"listen[1].acme_webroot: the folder {folder}/open is writable by everybody; chmod o-w {folder}/open"
+    )
+
+
 def test_a_listener_may_have_another_port_in_urls(write):
     config = load(write(BASE.replace('":443"', '":8443"\n    public_port: 443')), now=NOW, environ={})
     assert config.listen[0].public_port == 443
