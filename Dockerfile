@@ -1,7 +1,8 @@
 # Two stages: the first has pip and builds, the second has what runs and nothing else.
 #   docker build -t gateway .
-#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 443:443 \
+#   docker run --network host --read-only --cap-drop ALL --security-opt no-new-privileges \
 #       -v ./config:/etc/gateway:ro gateway
+# With the host's network the gateway sees the clients' addresses; docs/containers.md says what else that needs.
 # The access log goes to standard output with `access_log: {path: "-"}`; nothing is written into the container.
 #
 # The base image is named by its digest (Python 3.13.15 on Debian 13, all architectures), so that every build gets the

@@ -20,6 +20,7 @@ def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("config.yaml"),
 ) -> None:
     """Serve until SIGTERM, which lets what is under way finish. SIGHUP reloads, SIGUSR1 opens the access log anew."""
+    from gateway.config.container import note_of  # noqa: PLC0415
     from gateway.config.load import read_user  # noqa: PLC0415 - heavy: for this command only
     from gateway.errors import ConfigError  # noqa: PLC0415
     from gateway.logs.error_log import begin_error_log  # noqa: PLC0415 - asyncio, OpenSSL, uvloop: for this command only
@@ -36,4 +37,6 @@ def run(
         raise ConfigError(f"{config}: `user` changed while the gateway started", "start it again")
     for warning in revision.warnings:
         logging.getLogger("gateway.config").warning("%s", warning)
+    if (note := note_of(revision.config)) is not None:
+        logging.getLogger("gateway.config").info("%s", note)
     raise typer.Exit(Master(revision, privileges).run())

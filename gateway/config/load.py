@@ -14,6 +14,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.config.certificates import Material
+from gateway.config.container import arrivals, warn_of_trust
 from gateway.config.environment import Lookups
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Config, Pki, User
@@ -138,7 +139,9 @@ def _read(
 def _build(path: Path, root: Value, material: Material, problems: Problems) -> Config:
     material.permissions.check(path, Place(START))
     listeners = build_listeners(root, path.parent, problems)
-    networks = Networks(root.section("networks"), problems)
+    known = arrivals()
+    networks = Networks(root.section("networks"), problems, known.addresses)
+    warn_of_trust(root, networks.resolved, known, problems)
     table = root.section("upstreams")
     upstreams = build_upstreams(table, material, problems)
     sites = Sites(material, table.keys if "upstreams" in root.data else None, problems)
@@ -159,6 +162,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
         upstreams=upstreams,
         rules=rules,
         networks=networks.resolved,
+        not_inside=networks.not_inside,
         trusted_proxies=trusted_proxies,
         trusted_proxies_header=proxies.plain("header", "x-forwarded-for"),
         name_servers=build_name_servers(root.section("resolver"), problems),

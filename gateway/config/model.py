@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
+from gateway.facts import Address
 from gateway.policy.rules import Rule
 from gateway.x509.files import CertificateFile, KeyFile
 
@@ -265,6 +266,7 @@ class Config:
     upstreams: tuple[Upstream, ...]
     rules: tuple[Rule, ...]
     networks: dict[str, tuple[Network, ...]]  # resolved, with the default `internal`, without `external`
+    not_inside: tuple[Address, ...] = ()  # taken out of `internal`: a container's own, see `config.container`
     trusted_proxies: tuple[Network, ...] = ()
     trusted_proxies_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # that names their clients
     name_servers: tuple[NameServer, ...] = ()  # empty: the system's

@@ -6,9 +6,11 @@ from ipaddress import ip_network
 from typing import Final
 
 from gateway.config.addresses import Unreadable, looks_like_network, parse_network
+from gateway.config.container import without
 from gateway.config.model import Network
 from gateway.config.problems import Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
+from gateway.facts import Address
 
 EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
@@ -30,18 +32,25 @@ DEFAULT_INTERNAL: Final[tuple[Network, ...]] = tuple(
 
 
 class Networks:
-    """The named networks of a file. `resolved` lacks the names whose definition is faulty."""
+    """The named networks of a file. `resolved` lacks the names whose definition is faulty.
 
-    def __init__(self, section: Value, problems: Problems) -> None:
+    `arriving`: addresses of this container. They are in `internal` only where the file lists them one by one;
+    `not_inside` has the others.
+    """
+
+    def __init__(self, section: Value, problems: Problems, arriving: tuple[Address, ...] = ()) -> None:
         self._section = section
         self._problems = problems
         self._open: list[str] = []  # the names being resolved, outermost first
-        self.resolved: dict[str, tuple[Network, ...]] = {INTERNAL: DEFAULT_INTERNAL}
+        self._arriving = arriving
+        default, self.not_inside = without(DEFAULT_INTERNAL, arriving)
+        self.resolved: dict[str, tuple[Network, ...]] = {INTERNAL: default}
         self._faulty = {name for name in section.keys if name not in section.data} | {EXTERNAL}
         if EXTERNAL in section.keys:
             problems.error(section.keys[EXTERNAL], "'external' is reserved", "define internal; external is the rest")
         if INTERNAL in section.keys:
             del self.resolved[INTERNAL]
+            self.not_inside = ()
         for name in section.data:
             self._resolve(name)
 
@@ -71,8 +80,13 @@ class Networks:
             found += self._members(item)
         self._open.pop()
         if name not in self._faulty:
-            self.resolved[name] = tuple(dict.fromkeys(found))
-        return tuple(found)
+            self.resolved[name] = self._usable(name, tuple(dict.fromkeys(found)))
+        return self.resolved.get(name, ())
+
+    def _usable(self, name: str, networks: tuple[Network, ...]) -> tuple[Network, ...]:
+        if name == INTERNAL:
+            networks, self.not_inside = without(networks, self._arriving)
+        return networks
 
     def _members(self, item: Value) -> tuple[Network, ...]:
         parsed = self.parse(item)
