@@ -74,7 +74,8 @@ def _scalar(kind: ScalarKind) -> dict[str, Any]:
             return _text(kind)
         case Choice():
             # YAML 1.1 readers take `off` for false.
-            exact: dict[str, Any] = {"enum": [*kind.words, *([False] if "off" in kind.words else [])]}
+            numbers = [int(word) for word in kind.words if word.isdecimal()]  # without quotes
+            exact: dict[str, Any] = {"enum": [*kind.words, *numbers, *([False] if "off" in kind.words else [])]}
         case Flag():
             exact = {"type": "boolean"}
         case Whole():

@@ -33,6 +33,7 @@ class Listener:
     pki: bool = False
     public_port: int | None = None  # in the clients' URLs, where it isn't the one that they reach
     acme_webroot: Path | None = None  # the folder in which challenges lie
+    redirect_status: int = 308  # or 302
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,15 @@ class Ocsp:
 
     mode: Literal["off", "soft", "hard"] = "off"
     responder: str = "from_certificate"  # or an http(s) URL
+
+
+@dataclass(frozen=True, slots=True)
+class Hsts:
+    """`Strict-Transport-Security`."""
+
+    max_age_seconds: float = 365 * DAY_SECONDS
+    include_subdomains: bool = False
+    preload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,7 @@ class Site:
     crl: tuple[str, ...] = ()  # absolute file paths or http(s) URLs
     crl_policy: Literal["require", "if_present"] = "require"
     ocsp: Ocsp = Ocsp()
+    hsts: Hsts | None = None  # None: the upstream's own passes
     line: int = 0
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.config.kinds import Choice, Field, ListOf, Record, TableOf, Text
-from gateway.config.schema_words import FILE, HOST, NETWORK, ONE_LINE, optional
+from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, TableOf, Text
+from gateway.config.schema_words import DAY, FILE, HOST, NETWORK, ONE_LINE, optional
 
 METHOD_PATTERN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"  # RFC 9110, 5.6.2
 FINGERPRINT_PATTERN: Final = r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}"
@@ -34,6 +34,26 @@ OCSP: Final = Record(
             "Who is asked: the URL in the certificate, or the one given here.",
         ),
     )
+)
+
+HSTS: Final = Record(
+    (
+        optional(
+            "max_age",
+            Duration(0.0, 3650 * DAY),
+            "365d",
+            "How long a browser keeps to it. `0s` makes browsers forget it at their next visit.",
+        ),
+        optional("include_subdomains", Flag(), False, "Also for every host below this one, whoever serves it."),
+        optional(
+            "preload",
+            Flag(),
+            False,
+            "Asks for a place in the browsers' own lists (hstspreload.org), which takes months to undo. Needs "
+            "`include_subdomains` and a `max_age` of 365 days.",
+        ),
+    ),
+    short="max_age",
 )
 
 SITE: Final = Record(
@@ -77,6 +97,14 @@ SITE: Final = Record(
             "require",
             "`require`: a certificate that no current list of its issuer covers is refused. `if_present`: it is let "
             "in.",
+        ),
+        Field(
+            "hsts",
+            HSTS,
+            "Strict-Transport-Security in every answer of this site: browsers then ask for its hosts by https only. It "
+            "replaces the upstream's own.",
+            is_nullable=True,
+            default_note="off: the upstream's own passes",
         ),
         optional("ocsp", OCSP, {}, "Asking online whether a client certificate still counts."),
         Field(

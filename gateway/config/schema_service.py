@@ -22,6 +22,13 @@ LISTENER: Final = Record(
             False,
             "Plain HTTP: answers 308 to the same address with https and nothing else.",
         ),
+        optional(
+            "redirect_status",
+            Choice(("308", "302"), "a status of a redirect"),
+            308,
+            "302 for clients that don't know 308, as Outlook's Autodiscover. They may repeat a POST as GET, and "
+            "browsers keep no 302.",
+        ),
         Field(
             "acme_webroot",
             Text(what="a folder", example="/var/lib/letsencrypt"),

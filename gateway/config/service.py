@@ -15,6 +15,7 @@ from gateway.config.problems import Problems, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
 
+PERMANENT_REDIRECT: Final = 308
 _LIMITS: Final = {
     "header_bytes": "header_bytes",
     "headers": "headers",
@@ -68,8 +69,14 @@ def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[List
         if public_port is not None and (redirect or is_publishing):
             cause = "public_port is for listeners that serve sites, and this one speaks plain HTTP"
             problems.error(value.at("public_port"), cause, "remove it")
+        status = int(value.plain("redirect_status", PERMANENT_REDIRECT))
+        if status != PERMANENT_REDIRECT and not redirect:
+            cause = "redirect_status is for listeners with redirect_to_https"
+            problems.error(value.at("redirect_status"), cause, "add redirect_to_https: true, or remove it")
         webroot = _webroot(value, folder, problems, is_plain=redirect or is_publishing)
-        found.append(Listener(str(address.data), host, port, redirect, peers, is_publishing, public_port, webroot))
+        found.append(
+            Listener(str(address.data), host, port, redirect, peers, is_publishing, public_port, webroot, status)
+        )
     listen = root.get("listen")
     if found and listen is not None and all(listener.redirect_to_https or listener.pki for listener in found):
         cause = "every listener only redirects" + (" or publishes" if any(each.pki for each in found) else "")

@@ -12,7 +12,7 @@ from gateway.config.addresses import Unreadable, parse_host
 from gateway.config.certificates import Certificates, Material
 from gateway.config.list_check import ListCheck
 from gateway.config.list_folder import list_folder
-from gateway.config.model import Ocsp, Site
+from gateway.config.model import DAY_SECONDS, Hsts, Ocsp, Site
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
@@ -21,6 +21,9 @@ from gateway.x509.files import CertificateFile, KeyFile
 from gateway.x509.host_names import uncovered_hosts
 from gateway.x509.same_names import too_many_of_one_name
 
+# What hstspreload.org asks for.
+PRELOAD_SECONDS: Final = 365 * DAY_SECONDS
+_HSTS: Final = {"max_age": "max_age_seconds", "include_subdomains": "include_subdomains", "preload": "preload"}
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 
 
@@ -61,6 +64,7 @@ class Sites:
                 client_ca=tuple(file for file in authorities if file is not None),
                 crl=crl,
                 ocsp=Ocsp(**given(value.section("ocsp"), {"mode": "mode", "responder": "responder"})),
+                hsts=self._hsts(value),
                 line=value.place.mark.line,
                 **given(value, {"crl_policy": "crl_policy"}),
             )
@@ -133,6 +137,17 @@ class Sites:
             item.place, f"{quote(url)} cannot be fetched", "write http://host/path or https://host/path"
         )
         return []
+
+    def _hsts(self, value: Value) -> Hsts | None:
+        section = value.get("hsts")
+        if section is None:
+            return None
+        found = Hsts(**given(section, _HSTS))
+        if found.preload and not (found.include_subdomains and found.max_age_seconds >= PRELOAD_SECONDS):
+            cause = "the browsers' lists take a host only with include_subdomains and a max_age of 365 days or more"
+            remedy = "write {max_age: 365d, include_subdomains: true, preload: true}, or remove preload"
+            self._problems.error(section.at("preload"), cause, remedy)
+        return found
 
     def _upstream(self, value: Value) -> str | None:
         item = value.get("upstream")

@@ -25,6 +25,7 @@ from gateway.http.body import (
 from gateway.http.date import date_field
 from gateway.http.fields import Fields
 from gateway.http.headers import LAST_PASSING, NEVER_IN_TRAILERS, Classifier, ResponseClassifier, fold
+from gateway.http.hsts import without_hsts
 from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, has_bare_lf, parse_response
 from gateway.proxy.login_binding import binds_connection, continues_login
 from gateway.proxy.rewrite import Rewriter
@@ -57,6 +58,7 @@ class Answer:
         "_held",
         "_interim",
         "_own_fields",
+        "_replaces_hsts",
         "_request",
         "_rewriter",
         "_sends_chunked",
@@ -73,9 +75,11 @@ class Answer:
         "response",
     )
 
-    def __init__(self, request: RequestHead, rewriter: Rewriter | None, request_id: bytes) -> None:
+    def __init__(self, request: RequestHead, rewriter: Rewriter | None, request_id: bytes, hsts: bytes = b"") -> None:
+        """`hsts`: the site's field, with its line end; empty where the server's own passes."""
         self._request = request
-        self._own_fields = b"X-Request-Id: %b\r\n" % request_id
+        self._own_fields = b"X-Request-Id: %b\r\n%b" % (request_id, hsts)
+        self._replaces_hsts = bool(hsts)
         self._rewriter = rewriter
         self._held = b""  # an unfinished head
         self._interim = 0
@@ -182,7 +186,8 @@ class Answer:
         return b"".join(parts)
 
     def _passing(self, response: ResponseHead) -> list[bytes]:
-        return response.passing if self._rewriter is None else self._rewriter.response(response.passing)
+        passing = response.passing if self._rewriter is None else self._rewriter.response(response.passing)
+        return without_hsts(passing) if self._replaces_hsts else passing
 
     def _frame(self, response: ResponseHead, *, may_keep_alive: bool, is_pinned: bool) -> tuple[bytes, BodyReader]:
         """The head for the client, and how long the body is."""

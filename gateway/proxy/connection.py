@@ -589,7 +589,13 @@ class ClientConnection:
 
     def _refuse(self, error: RequestError, head: RequestHead | None, record: AccessRecord, *, is_closing: bool) -> None:
         answer = write_refusal(
-            self.snapshot.pages, error, head, self.admission.judgement, record, is_closing=is_closing
+            self.snapshot.pages,
+            error,
+            head,
+            self.admission.judgement,
+            record,
+            is_closing=is_closing,
+            hsts=self.admission.site.hsts,
         )
         self._layer.write(answer)
         if error.reason in CERTIFICATE_FAILURES:

@@ -71,7 +71,7 @@ class Exchange:
         self._body = RequestBody(head, self._limits, snapshot.classify) if head.has_body else None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
-        self._answer = Answer(head, admitted.rewriter, request_id)
+        self._answer = Answer(head, admitted.rewriter, request_id, client.admission.site.hsts)
         self._sent_at = 0.0
         self._kept: KeptBody | None = None  # of the body, to be sent once more
         self._is_done = False

@@ -1,10 +1,12 @@
-"""Plain HTTP on a listener with `redirect_to_https`: answers 308 and nothing else.
+"""Plain HTTP on a listener with `redirect_to_https`: answers 308, or 302 as configured, and nothing else.
 
 Keeps true: it sends nobody to a host that is not one of the sites (no open redirect), and to nothing but
 the normalised path; every connection ends with its answer.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from gateway import clock
 from gateway.errors import RequestError
@@ -15,6 +17,8 @@ from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
 from gateway.proxy.plain import PlainConnection
 from gateway.proxy.snapshot import Snapshot
+
+_STATUS_LINES: Final = {302: b"HTTP/1.1 302 Found\r\n", 308: b"HTTP/1.1 308 Permanent Redirect\r\n"}
 
 
 class RedirectConnection(PlainConnection):
@@ -29,9 +33,9 @@ class RedirectConnection(PlainConnection):
             raise RequestError(Reason.NOT_FOUND, cause)
         location = location_of(self._service.snapshot, head)
         record = self.begin(head)
-        record.status = 308
+        record.status = self._listener.redirect_status
         fields = (
-            b"HTTP/1.1 308 Permanent Redirect\r\n",
+            _STATUS_LINES[record.status],
             date_field(clock.unix_seconds()),
             f"Location: {location}\r\nX-Request-Id: {record.request_id}\r\n".encode("latin-1"),
             b"Content-Length: 0\r\nConnection: close\r\n\r\n",

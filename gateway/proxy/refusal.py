@@ -60,7 +60,7 @@ def counts(reason: Reason) -> bool:
     return STATUS_OF_REASON[reason] not in _OURS_TO_KNOW
 
 
-def write_refusal(
+def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
     pages: Pages,
     error: RequestError,
     head: RequestHead | None,
@@ -68,8 +68,11 @@ def write_refusal(
     record: AccessRecord,
     *,
     is_closing: bool,
+    hsts: bytes = b"",
 ) -> bytes:
-    """The whole answer; its status, reason and length are noted in the record."""
+    """The whole answer; its status, reason and length are noted in the record. `hsts`: the site's field, never over
+    plain HTTP (RFC 6797 7.2).
+    """
     status = STATUS_OF_REASON[error.reason]
     headers, body = pages.render(
         error.reason,
@@ -87,6 +90,7 @@ def write_refusal(
     record.bytes_out = len(body) if has_body else 0
     parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status]), date_field(clock.unix_seconds())]
     parts += [b"%b: %b\r\n" % header for header in headers]
+    parts.append(hsts)
     if isinstance(error, LockedOut):
         parts.append(b"Retry-After: %d\r\n" % error.retry_after_seconds)
     elif isinstance(error, MethodNotAllowed):

@@ -27,6 +27,7 @@ class SiteState:
     tls: SiteTls
     judgements: JudgementCache
     upstream: Upstream
+    hsts: bytes = b""  # the field that every answer carries, with its line end
 
 
 @dataclass(frozen=True, slots=True, eq=False)

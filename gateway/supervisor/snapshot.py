@@ -8,9 +8,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from gateway.config.model import Config
+from gateway.config.model import Config, Site
 from gateway.errors import ConfigError
 from gateway.http.headers import RequestClassifier
+from gateway.http.hsts import hsts_field
 from gateway.http.identity_headers import IdentityHeaderWriter
 from gateway.http.pages import Pages
 from gateway.policy.engine import Engine
@@ -41,7 +42,7 @@ def build_snapshot(
         tls = build_site(site, known=known)
         if (kept := kept_by.get(tls.fingerprint)) is not None:
             tls = replace(kept, site=site, trust=tls.trust)
-        states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream]))
+        states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream], _hsts_of(site)))
     if any(site.ocsp.mode != "off" for site in config.sites):
         # Now rather than at the first handshake: it takes a third of a second, and workers share what came before them.
         import gateway.proxy.ocsp  # noqa: PLC0415
@@ -79,6 +80,12 @@ def _with_lists(state: SiteState, known: Mapping[str, KnownLists]) -> SiteState:
     if trust.problems == old.problems and set(trust.lists) == set(old.lists):
         return state
     return replace(state, tls=replace(state.tls, trust=trust), judgements=JudgementCache(trust))
+
+
+def _hsts_of(site: Site) -> bytes:
+    if (hsts := site.hsts) is None:
+        return b""
+    return hsts_field(hsts.max_age_seconds, includes_subdomains=hsts.include_subdomains, is_preloaded=hsts.preload)
 
 
 def _index(states: Sequence[SiteState]) -> SiteIndex[SiteState]:

@@ -19,8 +19,9 @@ SLACK_SECONDS = 30
 
 @pytest.fixture(scope="module")
 def gateway(start, credentials, mail):
-    settings = settings_for(credentials.site, mail.url)
-    settings["listen"].append({"address": f"{INSIDE}:{free_port()}", "redirect_to_https": True})
+    settings = settings_for({**credentials.site, "hsts": "90d"}, mail.url)
+    plain = {"address": f"{INSIDE}:{free_port()}", "redirect_to_https": True, "redirect_status": 302}
+    settings["listen"].append(plain)
     return start(settings)
 
 
@@ -90,7 +91,7 @@ def test_what_is_no_request_is_refused_with_a_date_and_a_number(gateway):
         assert check(gateway, client.answer())["reason"] == "bad_request"
 
 
-@pytest.mark.parametrize(("port", "status"), [("tls", 400), ("plain", 308)])
+@pytest.mark.parametrize(("port", "status"), [("tls", 400), ("plain", 302)])
 def test_plain_http_is_answered_with_a_date_and_a_number(gateway, port, status):
     tls, plain = gateway.ports
     with socket.create_connection((INSIDE, tls if port == "tls" else plain), timeout=PATIENCE_SECONDS) as client:
@@ -114,3 +115,19 @@ def test_the_mail_server_does_not_speak_in_the_gateways_name(gateway, mail, lie)
     assert b"denied_by_rule" not in answer.raw_head
     assert answer.trailers == [("X-Harmless", "passes")]
     assert check(gateway, answer)["reason"] is None
+
+
+def test_strict_transport_security_is_the_sites_over_tls(gateway, mail):
+    mail.answer("/webmail", lambda dialogue: dialogue.answer(b"", b"Strict-Transport-Security: max-age=5"))
+    for source, expected in ((INSIDE, 200), (OUTSIDE, 403)):
+        with Client(gateway.port, source=source) as client:
+            answer = client.ask("GET", "/webmail")
+        assert (answer.status, answer.get("Strict-Transport-Security")) == (expected, "max-age=7776000")
+
+
+@pytest.mark.parametrize(("host", "status"), [(HOST, 302), ("evil.example.com", 421)])
+def test_plain_http_has_no_strict_transport_security_and_redirects_as_configured(gateway, host, status):
+    with socket.create_connection((INSIDE, gateway.ports[1]), timeout=PATIENCE_SECONDS) as plain:
+        plain.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer = Stream(plain).answer()
+    assert (answer.status, answer.get("Strict-Transport-Security")) == (status, None)

@@ -18,6 +18,7 @@ from gateway.config.model import (
     AccessLog,
     Admin,
     Health,
+    Hsts,
     IdentityHeaders,
     Limits,
     Listener,
@@ -258,6 +259,66 @@ def test_a_listener_without_sites_has_no_public_port(write, plain):
     with pytest.raises(ConfigErrors) as raised:
         load(write(text), now=NOW, environ={})
     assert "listen[1].public_port: public_port is for listeners that serve sites" in raised.value.cause
+
+
+@pytest.mark.parametrize(("written", "status"), [("308", 308), ("302", 302), ('"302"', 302)])
+def test_a_listener_may_redirect_with_302(write, written, status):
+    plain = f'":443"\n  - {{address: ":80", redirect_to_https: true, redirect_status: {written}}}'
+    assert load(write(BASE.replace('":443"', plain)), now=NOW, environ={}).listen[1].redirect_status == status
+
+
+@pytest.mark.parametrize(
+    ("listener", "message"),
+    [
+        (
+            '{address: ":80", redirect_to_https: true, redirect_status: 301}',
+            "listen[1].redirect_status: '301' is not a status of a redirect; write 308 or 302",
+        ),
+        (
+            '{address: ":80", redirect_status: 302}',
+            (
+                "listen[1].redirect_status: redirect_status is for listeners with redirect_to_https; "
+                "add redirect_to_https: true, or remove it"
+            ),
+        ),
+    ],
+)
+def test_other_redirects_are_refused(write, listener, message):
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(BASE.replace('":443"', f'":443"\n  - {listener}')), now=NOW, environ={})
+    assert message in raised.value.cause
+
+
+@pytest.mark.parametrize(
+    ("written", "hsts"),
+    [
+        ("90d", Hsts(90 * 86400.0)),
+        ("0s", Hsts(0.0)),
+        ("{}", Hsts()),
+        ("{include_subdomains: true}", Hsts(include_subdomains=True)),
+        (
+            "{max_age: 730d, include_subdomains: true, preload: true}",
+            Hsts(730 * 86400.0, include_subdomains=True, preload=True),
+        ),
+        ("null", None),
+    ],
+)
+def test_a_site_may_have_strict_transport_security(write, written, hsts):
+    text = BASE.replace("    upstream: mail", f"    hsts: {written}\n    upstream: mail")
+    assert load(write(text), now=NOW, environ={}).sites[0].hsts == hsts
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{preload: true}", "{max_age: 364d, include_subdomains: true, preload: true}", "{max_age: 1d, preload: true}"],
+)
+def test_what_the_browsers_lists_would_not_take_is_refused_and_the_remedy_works(write, written):
+    text = BASE.replace("    upstream: mail", f"    hsts: {written}\n    upstream: mail")
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(text), now=NOW, environ={})
+    assert "sites[0].hsts.preload: the browsers' lists take a host only with include_subdomains" in raised.value.cause
+    remedy = raised.value.cause.partition("; write ")[2].partition(", or remove")[0]
+    assert load(write(text.replace(written, remedy)), now=NOW, environ={}).sites[0].hsts.preload
 
 
 def test_a_listener_may_serve_challenges(write, folder):

@@ -1,5 +1,7 @@
 """Plain HTTP: one answer, and to nobody's host but the sites'."""
 
+from dataclasses import replace
+
 import pytest
 from support.dialogue import INSIDE, SocketEnd, get, header, request, status
 
@@ -52,6 +54,15 @@ def test_a_site_is_redirected_to_itself(world, data, location):
 def test_a_site_that_is_an_ipv6_address(files, make_world):
     world = make_world(sites=[files.site("mail.example.com", "[2001:db8::1]")])
     assert header(ask(world, get("/", host="[2001:DB8:0::1]:80")), "Location") == "https://[2001:db8::1]/"
+
+
+def test_a_listener_may_say_302(world):
+    end = SocketEnd(world, RedirectConnection(world.service, replace(LISTENER, redirect_status=302)), (INSIDE, 40000))
+    end.says(get("/autodiscover/autodiscover.xml"))
+    answer = end.hears()
+    assert answer.startswith(b"HTTP/1.1 302 Found\r\n")
+    assert header(answer, "Location") == "https://mail.example.com/autodiscover/autodiscover.xml"
+    assert world.record["status"] == 302
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""`Strict-Transport-Security` (RFC 6797): a browser that has seen it asks for the host by https only.
+
+Keeps true: a client gets one such field. Browsers take the first of two (8.1), so the site's replaces the server's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NAME: Final = b"strict-transport-security"
+
+
+def hsts_field(max_age_seconds: float, *, includes_subdomains: bool, is_preloaded: bool) -> bytes:
+    """The field with its line end."""
+    parts = [f"max-age={int(max_age_seconds)}"]
+    parts += ["includeSubDomains"] if includes_subdomains else []
+    parts += ["preload"] if is_preloaded else []
+    return f"Strict-Transport-Security: {'; '.join(parts)}\r\n".encode("ascii")
+
+
+def without_hsts(passing: list[bytes]) -> list[bytes]:
+    """A head's `passing` without the server's own field."""
+    places = range(0, len(passing), 4)
+    if not any(passing[at].lower() == _NAME for at in places):
+        return passing
+    return [part for at in places if passing[at].lower() != _NAME for part in passing[at : at + 4]]
