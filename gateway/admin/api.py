@@ -7,7 +7,7 @@ many ask, the master is asked once at a time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import orjson
@@ -24,6 +24,8 @@ from gateway.errors import OperationError
 FRESH_SECONDS: Final = 0.2
 # An address and a name; nothing else that is asked for here has a body.
 MAX_BODY_BYTES: Final = 1024
+# With many sites one list that has ended makes many lines.
+PROBLEMS_SHOWN: Final = 20
 _NOT_SERVING: Final = 503
 
 
@@ -91,11 +93,23 @@ def _with_state(
 
 
 def _health(state: State) -> web.Response:
-    """200 while somebody serves: for load balancers and orchestrators."""
+    """200 while a worker serves: for load balancers and orchestrators.
+
+    What refuses clients is said, and changes no status: all nodes share it, so a balancer would take out every node,
+    and with them the clients that need no certificate.
+    """
     if state["is_serving"]:
-        return web.Response(text="ok\n")
+        return web.Response(text="".join(f"{line}\n" for line in ("ok", *_problems(state["outages"]))))
     cause = "the gateway is stopping" if state["is_stopping"] else "no worker answers"
     return web.Response(status=_NOT_SERVING, text=f"{cause}\n")
+
+
+def _problems(outages: Sequence[str]) -> Iterator[str]:
+    """One line each, whatever is in a name."""
+    for outage in outages[:PROBLEMS_SHOWN]:
+        yield "problem: " + "".join(letter if letter.isprintable() else "?" for letter in outage)
+    if (more := len(outages) - PROBLEMS_SHOWN) > 0:
+        yield f"problem: {more:,} more, which /status lists"
 
 
 def _status(state: State) -> web.Response:

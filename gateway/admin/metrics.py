@@ -68,6 +68,8 @@ class _StateCollector(Collector):
             len(state["lockouts"]),
         )
         yield _gauge("gateway_warnings", "What `gateway status` warns of, in lines.", len(state["warnings"]))
+        text = "CAs, revocation lists and site certificates by whose date clients are refused now."
+        yield _gauge("gateway_outages", text, len(state["outages"]))
         yield from _reloads(state)
         yield from _lists(state)
         if (registry := state["registry"]) is not None:

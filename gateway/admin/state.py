@@ -211,6 +211,7 @@ class State(TypedDict):
     upstreams: dict[str, list[ServerState]]
     lockouts: list[LockoutState]  # the first to end first
     warnings: list[str]
+    outages: list[str]  # what refuses clients now: a CA, list or site certificate that has ended
     answers: list[AnswerCount]
     handshakes: HandshakeCounts
     bytes: ByteCounts

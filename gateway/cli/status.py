@@ -1,8 +1,8 @@
 """`gateway status`: what the running gateway says of itself.
 
-Exit code 0: all is as it should be. 1: nobody answers, no worker serves, one is missing or hangs, or the newest change
-on disk was refused. Warnings and upstream servers that are down are shown, and leave the exit code alone: a restart
-would mend neither.
+Exit code 0: all is as it should be. 1: nobody answers, no worker serves, one is missing or hangs, clients are refused
+because a CA, list or site certificate has ended, or the newest change on disk was refused. Warnings and upstream
+servers that are down are shown, and leave the exit code alone: a restart would mend neither.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ def status(
         _unban(config, address, unban, as_json=as_json)
         return
     if health:
-        status_client.check_health(config, address)
-        typer.echo("ok")
+        typer.echo(status_client.check_health(config, address))
         return
     state = status_client.fetch(status_client.admin_address(config, address))
     problems = status_report.problems_of(state)

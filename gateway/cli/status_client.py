@@ -51,16 +51,17 @@ def admin_address(config: Path, address: str | None) -> Admin:
     return admin
 
 
-def check_health(config: Path, address: str | None) -> None:
-    """Return when the gateway serves. Raises `OperationError` where it doesn't.
+def check_health(config: Path, address: str | None) -> str:
+    """What the gateway says of its health, when it serves. Raises `OperationError` where it doesn't.
 
     Without an `admin` section: when its first listener takes connections.
     """
     if address is None and (found := read_endpoints(config)).admin is None and found.listeners:
         first = found.listeners[0]
         _connect(first.address, first.host, first.port).close()
-        return
-    _get(admin_address(config, address), "/healthz")
+        return "ok"
+    lines = _get(admin_address(config, address), "/healthz").decode("utf-8", "replace").splitlines()
+    return "\n".join("".join(letter for letter in line if letter.isprintable()) for line in lines) or "ok"
 
 
 def fetch(admin: Admin) -> State:

@@ -47,6 +47,7 @@ def problems_of(state: State) -> list[str]:
     elif not state["is_serving"]:
         found.append("no worker serves; the gateway's log says why they end, or restart it")
     found += _missing(state)
+    found += state.get("outages", ())  # a gateway before this program has none
     for worker in state["workers"]:
         found += _worker_problems(worker)
     for problem in state.get("list_problems", ()):

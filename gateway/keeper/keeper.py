@@ -40,6 +40,7 @@ class Keeper:
         self._is_registry_back = False
         self._is_stopping = False
         self._round_at = 0.0  # monotonic
+        self._outages: tuple[str, ...] = ()
         self._mailing: asyncio.Task[None] | None = None
 
     def follow(self, plan: Plan | None) -> None:
@@ -49,6 +50,13 @@ class Keeper:
         self._plan = plan
         self._round_at = 0.0
         self._wake.set()
+
+    def hear_outages(self, lines: tuple[str, ...]) -> None:
+        """What refuses the gateway's clients, as the master says: the administrators are told at once."""
+        if lines != self._outages:
+            self._outages = lines
+            self._round_at = 0.0
+            self._wake.set()
 
     def stop(self) -> None:
         """End after the mail that is under way."""
@@ -113,7 +121,7 @@ class Keeper:
             self._mailing = tasks.spawn(self._mail(watch, now), name="mail")
 
     async def _mail(self, watch: Watch, now: datetime) -> None:
-        await watch.mail(now)
+        await watch.mail(now, self._outages)
         self._tell_of(watch)
 
     def _tell_of(self, watch: Watch) -> None:

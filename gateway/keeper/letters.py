@@ -25,6 +25,8 @@ from gateway.keeper.troubles import Trouble
 from gateway.pki.registry.notices import Notice
 from gateway.pki.registry.records import CertificateRecord, Purpose
 
+# As much as somebody reads in a mail; with many sites one list that has ended makes many lines.
+OUTAGES_NAMED: Final = 50
 _POLICY: Final = SMTP.clone(cte_type="7bit")  # what every server on the way takes
 _MONTHS: Final = (
     *("January", "February", "March", "April", "May", "June"),
@@ -87,6 +89,27 @@ def to_admins(
     what = f"{count:,} certificate{'' if count == 1 else 's'} to renew" if count else "something to look at"
     body = "\n".join(_summary(findings, troubles))
     return _message(notice, recipients, sender, f"Mail gateway: {what}", body, findings.at)
+
+
+def of_outages(
+    outages: Sequence[str], notice: Notice, recipients: Sequence[str], sender: str, now: datetime
+) -> EmailMessage:
+    """What refuses clients now, to the administrators."""
+    lines = "\n".join(f"- {_printable(line)}" for line in outages[:OUTAGES_NAMED])
+    if (more := len(outages) - OUTAGES_NAMED) > 0:
+        lines += f"\n  and {more:,} more, which 'gateway status' lists"
+    body = f"""\
+Clients are refused since something that the mail gateway needs has ended or
+is missing:
+
+{lines}
+
+'gateway status' shows these lines as problems until they are solved, and the
+access log has each refusal with its cause in "detail".
+
+The mail gateway wrote this by itself, at most once a day for the same lines.
+"""
+    return _message(notice, recipients, sender, "Mail gateway: clients are refused", body, now)
 
 
 def is_worth_a_summary(findings: Findings, troubles: Sequence[Trouble]) -> bool:

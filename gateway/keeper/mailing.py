@@ -8,6 +8,7 @@ sent again.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,13 +60,13 @@ class Mailing:
         self.sent = 0
         self.refused = 0
 
-    async def run(self, registry: Registry, findings: Findings, now: datetime) -> None:
-        """Send what is due. Raises `OperationError` where the registry can't be used."""
+    async def run(self, registry: Registry, findings: Findings, now: datetime, outages: tuple[str, ...] = ()) -> None:
+        """Send what is due; `outages` refuse clients now. Raises `OperationError` where the registry can't be used."""
         for notice in tuple(self._unwritten):
             await self._write_down(registry, notice, now)
         if not self._troubles.may_try(WHAT, now):
             return
-        due = await asyncio.to_thread(self._due, registry, findings, now)
+        due = await asyncio.to_thread(self._due, registry, findings, now, outages)
         if not due:
             return
         try:
@@ -76,18 +77,31 @@ class Mailing:
         else:
             self._troubles.works(WHAT)
 
-    def _due(self, registry: Registry, findings: Findings, now: datetime) -> list[Letter]:
+    def _due(self, registry: Registry, findings: Findings, now: datetime, outages: tuple[str, ...]) -> list[Letter]:
         with registry.reading() as connection:
             holders = notices.holders_due(connection, self._plan.before, now, BATCH) if self._mail.to_users else []
-            summary = self._summary(findings, now)
-            is_due = summary is not None and notices.is_due(connection, summary.notice, now)
+            to_admins = [
+                letter
+                for letter in (self._alarm(outages, now), self._summary(findings, now))
+                if letter is not None and notices.is_due(connection, letter.notice, now)
+            ]
         sender, contact = self._mail.sender, self._plan.contact
         due = [
             Letter(notice, (notice.recipient,), partial(letters.to_holder, record, notice, sender, contact, now))
             for record, notice in holders
             if notice not in self._unwritten
         ]
-        return [summary, *due] if summary is not None and is_due else due
+        return to_admins + due
+
+    def _alarm(self, outages: tuple[str, ...], now: datetime) -> Letter | None:
+        """At once when it changes what refuses clients, and once a day while it lasts."""
+        admins = self._mail.admins
+        if not admins or not outages:
+            return None
+        digest = hashlib.sha256("\n".join(sorted(outages)).encode()).hexdigest()
+        notice = Notice(Kind.OUTAGE, f"{now:%Y-%m-%d} {digest}", ", ".join(admins))
+        write = partial(letters.of_outages, outages, notice, admins, self._mail.sender, now)
+        return None if notice in self._unwritten else Letter(notice, admins, write)
 
     def _summary(self, findings: Findings, now: datetime) -> Letter | None:
         admins = self._mail.admins

@@ -60,13 +60,13 @@ class Watch:
         if self._troubles.may_try(REGISTRY, now) and self._troubles.may_try(COPIES, now):
             self._with_desk(COPIES, now, self._refresh)
 
-    async def mail(self, now: datetime) -> None:
-        """Tell whom a mail is due to, by what the round of `now` found."""
+    async def mail(self, now: datetime, outages: tuple[str, ...] = ()) -> None:
+        """Tell whom a mail is due to, by what the round of `now` found; `outages` is what the master found."""
         desk, findings = self._desk, self._findings
         if self._mailing is None or desk is None or findings is None or findings.at != now:
             return  # what was found longer ago is not mailed
         try:
-            await self._mailing.run(desk.registry, findings, now)
+            await self._mailing.run(desk.registry, findings, now, outages)
         except GatewayError as error:
             self._troubles.failed(REGISTRY, error, now, max_seconds=FIRST_RETRY_SECONDS)
 

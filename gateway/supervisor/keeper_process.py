@@ -41,6 +41,8 @@ async def serve(channel: Channel) -> None:
             case {"do": "keep", "plan": None | dict() as plan, "environment": dict(variables)}:
                 os.environ.update(variables)  # libpq reads them there; /proc shows what there was at the start
                 keeper.follow(None if plan is None else from_message(plan))
+            case {"do": "tell outages", "outages": list(lines)}:
+                keeper.hear_outages(tuple(map(str, lines)))
 
     link = Link(channel, loop, hear, keeper.stop)
     loop.add_signal_handler(signal.SIGTERM, keeper.stop)

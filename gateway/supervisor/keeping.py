@@ -32,6 +32,7 @@ class Keeping:
         self._plan: Plan | None = None
         self._report: Report | None = None
         self._heard_seconds = 0.0  # monotonic; of the report, or of the beginning
+        self._outages: tuple[str, ...] = ()  # as the keeper was told last
 
     def follow(self, plan: Plan | None) -> None:
         """Keep what this plan says from now on."""
@@ -48,10 +49,21 @@ class Keeping:
         """Try at once what failed: somebody may have mended it."""
         self._brief()
 
+    def tell_outages(self, outages: tuple[str, ...]) -> None:
+        """What refuses clients, for a mail."""
+        if outages != self._outages:
+            self._outages = outages
+            self._send_outages()
+
     def _brief(self) -> None:
         plan = None if self._plan is None else to_message(self._plan)
         for child in self._children.of(self.role):
             self._children.send(child, {"do": "keep", "plan": plan, "environment": database_variables(os.environ)})
+        self._send_outages()
+
+    def _send_outages(self) -> None:
+        for child in self._children.of(self.role):
+            self._children.send(child, {"do": "tell outages", "outages": list(self._outages)})
 
     def _hear(self, _child: Child, message: Message) -> None:
         match message:

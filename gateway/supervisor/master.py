@@ -150,6 +150,7 @@ class Master:
             self._look_at_disk()
             self._list_sending.tick()
             self._bulletin.tick()
+            self._keeping.tell_outages(self._bulletin.lasting)
 
     def _watch_signals(self) -> None:
         self._signals.setblocking(False)

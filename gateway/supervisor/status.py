@@ -138,6 +138,7 @@ class Reporter:
             "upstreams": _upstreams(revision.snapshot, reports),
             "lockouts": lockouts,
             "warnings": list(self._bulletin.lines(now)),
+            "outages": list(self._bulletin.outages(now)),
             "answers": [
                 {"status": status, "reason": reason, "count": count}
                 for (status, reason), count in totals.answers.items()

@@ -1,37 +1,53 @@
-"""What an administrator should act on before clients notice, or can't overlook any more: said loudly and again.
+"""What an administrator should act on before clients notice, and what refuses clients already: said loudly and again.
 
 What this module keeps true: a line that is new is logged within a minute, at once after a start or a reload; one that
 still holds is repeated every hour, so that it stands in any log that somebody looks at; nothing is said twice in
-between.
+between. When an outage is over, the log says so once.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
 from gateway import clock
+from gateway.config.model import Pki
+from gateway.keeper.plan import canonical
 from gateway.proxy.snapshot import Snapshot
-from gateway.tls.trust import expiry_line
+from gateway.tls.outages import Finding, expiry_line, of_site_certificate
 
 REPEAT_SECONDS: Final = 3600.0
 CHECK_SECONDS: Final = 60.0
+# A list that is fetched after the start, or a file that is about to be replaced, is nothing to write a mail about.
+MAILED_AFTER_SECONDS: Final = 60.0
 
 _log = logging.getLogger("gateway.warnings")
 
 
+@dataclass(frozen=True, slots=True)
+class ServerChain:
+    """The certificates in one file of a site."""
+
+    source: str
+    certificates: tuple[x509.Certificate, ...]  # the site's own first
+    hosts: str  # whose it is, in words
+
+
 class Bulletin:
-    """Tells what `warnings_of` finds in the current snapshot, and what others find."""
+    """Tells what `warnings_of` and `outages_of` find in the current snapshot, and what others find."""
 
     def __init__(self, others: Callable[[], tuple[str, ...]] = tuple) -> None:
         self._others = others
         self._snapshot: Snapshot | None = None
-        self._chains: tuple[tuple[str, tuple[x509.Certificate, ...]], ...] = ()
+        self._chains: tuple[ServerChain, ...] = ()
         self._told: dict[str, float] = {}  # line → when it was last told, monotonic seconds
+        self._outages: dict[str, float] = {}  # line → since when it has been known, monotonic seconds
         self._check_at = 0.0
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -44,15 +60,31 @@ class Bulletin:
     def tick(self) -> None:
         """Look again when it is time to."""
         now = clock.monotonic_seconds()
-        if self._snapshot is not None and now >= self._check_at:
-            self._check_at = now + CHECK_SECONDS
-            for line in self.due(self.lines(clock.now()), now):
-                _log.warning("%s", line)
+        if self._snapshot is None or now < self._check_at:
+            return
+        self._check_at = now + CHECK_SECONDS
+        outages, warnings = self.outages(clock.now()), self.lines(clock.now())
+        for line in self._outages:
+            if line not in outages:
+                _log.info("no longer a problem: %s", line)
+        self._outages = {line: self._outages.get(line, now) for line in outages}
+        for line in self.due(outages + warnings, now):
+            _log.log(logging.ERROR if line in self._outages else logging.WARNING, "%s", line)
 
     def lines(self, now: datetime) -> tuple[str, ...]:
-        """All that holds at `now`."""
+        """All that holds at `now` and refuses nobody yet."""
         own = () if self._snapshot is None else warnings_of(self._snapshot, self._chains, now)
         return own + self._others()
+
+    def outages(self, now: datetime) -> tuple[str, ...]:
+        """All that refuses clients at `now`."""
+        return () if self._snapshot is None else outages_of(self._snapshot, self._chains, now)
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """The outages that are worth a mail, as of the last look."""
+        now = clock.monotonic_seconds()
+        return tuple(line for line, since in self._outages.items() if now - since >= MAILED_AFTER_SECONDS)
 
     def due(self, lines: tuple[str, ...], now: float) -> tuple[str, ...]:
         """Those of `lines` that are to be told at `now`, in monotonic seconds."""
@@ -61,14 +93,16 @@ class Bulletin:
         return due
 
 
-def warnings_of(
-    snapshot: Snapshot, chains: tuple[tuple[str, tuple[x509.Certificate, ...]], ...], now: datetime
-) -> tuple[str, ...]:
-    """A line for everything that ends soon or is missing, each once; `chains`: (file, the site's own certificates)."""
+def warnings_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetime) -> tuple[str, ...]:
+    """A line for everything that ends soon or is missing, each once."""
     lines: dict[str, None] = {}
-    for source, chain in chains:
-        for certificate in chain:
-            if line := expiry_line(f"{source}: the certificate", certificate, now):
+    for chain in chains:
+        leaf, *above = chain.certificates
+        finding = of_site_certificate(chain.source, leaf, chain.hosts, now)
+        if finding is not None and not finding.is_outage:
+            lines[str(finding)] = None
+        for certificate in above:
+            if line := expiry_line(f"{chain.source}: the certificate", certificate, now):
                 lines[line] = None
     for state in snapshot.states:
         for line in state.tls.trust.warnings(now):
@@ -76,6 +110,38 @@ def warnings_of(
     return tuple(lines)
 
 
-def _server_chains(snapshot: Snapshot) -> Iterator[tuple[str, tuple[x509.Certificate, ...]]]:
+def outages_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetime) -> tuple[str, ...]:
+    """A line for everything that refuses clients by its date, or because it is missing, each once."""
+    lines: dict[str, None] = {}
+    for chain in chains:
+        finding = of_site_certificate(chain.source, chain.certificates[0], chain.hosts, now)
+        if finding is not None and finding.is_outage:
+            lines[str(finding)] = None
+    for state in snapshot.states:
+        for finding in state.tls.trust.outages(now):
+            remedy = _remedy(finding, snapshot.config.pki)
+            lines[f"{state.site.name}: {finding.cause}; {remedy}"] = None
+    return tuple(lines)
+
+
+def _remedy(finding: Finding, pki: Pki | None) -> str:
+    """The command where the list is that of an authority of the registry."""
+    if pki is None or finding.source is None:
+        return finding.remedy
+    path = Path(finding.source)
+    name = path.stem
+    if canonical(path) != canonical(pki.folder / name / f"{name}.crl"):
+        return finding.remedy
+    if any(kept.name == name for kept in pki.authorities):
+        return f"the keeper could not renew it: 'gateway status' says why, or run 'gateway ca crl {name}'"
+    return f"run 'gateway ca crl {name}', and name its passphrase file under pki.authorities"
+
+
+def _server_chains(snapshot: Snapshot) -> Iterator[ServerChain]:
+    sites: dict[Path, list[str]] = {}
+    for state in snapshot.states:
+        sites.setdefault(state.site.certificate.path, []).append(state.site.name)
     for file in {state.site.certificate.path: state.site.certificate for state in snapshot.states}.values():
-        yield str(file.path), file.certificates
+        name, *others = sites[file.path]
+        hosts = f"{name} and {len(others)} more" if others else name
+        yield ServerChain(str(file.path), file.certificates, hosts)

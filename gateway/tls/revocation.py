@@ -122,6 +122,13 @@ class Revocation:
             found = self._holds[key] = naming.holds(serial)
         return found
 
+    def list_keys(
+        self, ca: x509.Certificate, known: Iterable[x509.Certificate], now: datetime
+    ) -> tuple[x509.Certificate, ...]:
+        """Those of `known` that `ca` certified to sign its lists, and whose lists count beside its own at `now`."""
+        found = _list_signers(folded(subject_of(ca)), (ca,), (ca,), known, now)
+        return tuple(signer for signer, _ in found if self.status(signer, ca, now).status is Status.GOOD)
+
     def _has_lists_of_other_keys(self, name: FoldedName, keys: Sequence[x509.Certificate]) -> bool:
         groups = [group for ca in keys for group in self.of_ca(ca)]
         signed = {id(entry) for group in groups for entry in (*group.complete, *group.deltas)}
@@ -157,7 +164,7 @@ class Revocation:
         changes = [change for _, standing in standings for change in standing.changes]
         covering = [standing for group, standing in standings if group.scope.covers(traits)]
         current = [standing for standing in covering if standing.end is not None and now <= standing.end]
-        if current and _may_sign_lists(issuer):
+        if current and may_sign_lists(issuer):
             lists = tuple(entry for standing in current for entry in standing.lists)
             return Answer(Status.GOOD, until=min(changes), lists=lists)
         why = _why_not_covered(issuer, groups, covering, is_current=bool(current))
@@ -214,7 +221,7 @@ def _why_not_covered(
     return f"the revocation list of {_name(issuer)} begins only {begin:%Y-%m-%d %H:%M} UTC"
 
 
-def _may_sign_lists(ca: x509.Certificate) -> bool:
+def may_sign_lists(ca: x509.Certificate) -> bool:
     """False when there is a key usage without cRLSign (RFC 5280 section 6.3.3 (f))."""
     try:
         return extensions_of(ca).get_extension_for_class(x509.KeyUsage).value.crl_sign

@@ -6,9 +6,9 @@ never changes, a reload or a refreshed list makes a new one with the next genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -19,21 +19,18 @@ from cryptography import x509
 from gateway.config.model import Site
 from gateway.errors import ConfigError
 from gateway.redaction import without_secrets
+from gateway.tls.outages import Finding, find
 from gateway.tls.revocation import CrlPolicy, Revocation
 from gateway.x509.authorities import is_ca
 from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.fields import subject_of
 from gateway.x509.files import CertificateFile
 from gateway.x509.loading import load_certificates, read_file
-from gateway.x509.name_matching import FoldedName, folded
+from gateway.x509.name_matching import folded
 from gateway.x509.names import fingerprint_of
 from gateway.x509.paths import Paths
 from gateway.x509.revocation_list import RevocationList, parse_lists
 from gateway.x509.same_names import too_many_of_one_name
-from gateway.x509.scoped_lists import by_scope
-
-# A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
-DAYS_BEFORE_END: Final = (1, 7, 30)
 
 _generations = count(1)
 
@@ -70,29 +67,19 @@ class Trust:
         return () if self.revocation is None else self.revocation.lists
 
     def warnings(self, now: datetime) -> tuple[str, ...]:
-        """What an administrator should act on before, or after, clients are refused; a line each."""
+        """What an administrator should act on before clients are refused; a line each."""
         found = [*self.problems]
         if line := why_none_is_named(self.anchors):
             found.append(line)
         found += too_many_of_one_name(self.anchors)
-        found += [line for anchor in self.anchors if (line := expiry_line("the CA", anchor, now))]
-        if self.revocation is not None:
-            for anchor in self.anchors:
-                groups = self.revocation.of_ca(anchor)
-                found += [line for group in groups for line in group.warnings(now)]
-                if not groups and self.revocation.policy == "require":
-                    found.append(f"no revocation list of {_name(anchor)}: all its certificates are refused")
-            found += self._of_others(now)
-        return tuple(found)
+        return (*found, *(str(finding) for finding in self._find(now) if not finding.is_outage))
 
-    def _of_others(self, now: datetime) -> list[str]:
-        """The same of lists of CAs that are not anchors. What they say of their signer tells them apart."""
-        anchors = {folded(subject_of(anchor)) for anchor in self.anchors}
-        by_signer: dict[tuple[FoldedName, bytes | None], list[RevocationList]] = {}
-        for entry in self.lists:
-            if entry.claimed_signer[0] not in anchors:
-                by_signer.setdefault(entry.claimed_signer, []).append(entry)
-        return [line for lists in by_signer.values() for group in by_scope(lists) for line in group.warnings(now)]
+    def outages(self, now: datetime) -> tuple[Finding, ...]:
+        """What refuses clients now."""
+        return tuple(finding for finding in self._find(now) if finding.is_outage)
+
+    def _find(self, now: datetime) -> Iterator[Finding]:
+        return find(self.anchors, self.revocation, now)
 
 
 def load_trust(site: Site, known: Mapping[str, KnownLists] = _NOTHING) -> Trust:
@@ -188,18 +175,6 @@ def anchors_in(files: Sequence[CertificateFile]) -> tuple[x509.Certificate, ...]
                 )
             anchors.setdefault(fingerprint_of(certificate), certificate)
     return tuple(anchors.values())
-
-
-def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str | None:
-    """One line when `certificate` has ended or soon will; the same until the next of `DAYS_BEFORE_END` is reached."""
-    end = certificate.not_valid_after_utc
-    name = f"{what} {subject_of(certificate).rfc4514_string()!r}"
-    if now > end:
-        return f"{name} ended {end:%Y-%m-%d %H:%M} UTC; renew it"
-    for days in DAYS_BEFORE_END:
-        if end - now < timedelta(days=days):
-            return f"{name} ends {end:%Y-%m-%d %H:%M} UTC, within {days} day{'s' if days > 1 else ''}; renew it"
-    return None
 
 
 def _name(certificate: x509.Certificate) -> str:

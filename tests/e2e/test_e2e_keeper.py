@@ -167,6 +167,14 @@ def test_an_outdated_list_locks_nobody_out_where_the_gateway_renews_it(site, lau
     unkept = launch(corp, pki={"authorities": {}})
     assert verdict(unkept, alice, outside) == (403, "revocation_unknown")
     assert unkept.state()["registry"] is not None
+    told = unkept.ask_status()
+    problem = "; run 'gateway ca crl corp', and name its passphrase file under pki.authorities"
+    assert (told.returncode, problem in told.stdout.partition("\nproblems\n")[2]) == (1, True)
+    assert problem in unkept.errors
+    assert unkept.get("/healthz")[0] == 200
+    assert problem in unkept.get("/healthz")[1]
+    assert "problem: " in unkept.ask_status("--health").stdout
+    assert unkept.metric("gateway_outages") == 1
     kept = launch(corp)
     until(lambda: verdict(kept, alice, outside) == (200, None), "alice gets in", seconds=SOON_SECONDS)
     assert list_of(corp.desk) == (3, pytest.approx(corp.now + HOUR, abs=MINUTE))
@@ -176,6 +184,8 @@ def test_an_outdated_list_locks_nobody_out_where_the_gateway_renews_it(site, lau
         seconds=SOON_SECONDS,
     )
     assert "authority 'corp': a new revocation list" in kept.errors
+    assert unkept.ask_status().returncode == 0
+    assert "no longer a problem: " in unkept.errors
 
 
 def test_a_list_in_its_last_quarter_is_renewed_and_taken_up_before_it_ends(site, launch, outside):

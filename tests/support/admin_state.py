@@ -118,6 +118,7 @@ _STATE: dict[str, Any] = {
     "upstreams": {"mail": [server()]},
     "lockouts": [],
     "warnings": [],
+    "outages": [],
     "answers": [
         {"status": 200, "reason": None, "count": 90},
         {"status": 304, "reason": None, "count": 9},

@@ -37,6 +37,7 @@ class Kind(StrEnum):
 
     HOLDER = "holder"  # to the person whose certificate ends; the topic is the certificate's fingerprint
     SUMMARY = "summary"  # to the administrators; the topic is the day
+    OUTAGE = "outage"  # to the administrators; the topic is the day and a digest of what refuses clients
 
 
 @dataclass(frozen=True, slots=True)

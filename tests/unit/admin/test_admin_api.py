@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.admin_state import a_state
 from support.waiting import PATIENCE_SECONDS
 
-from gateway.admin.api import FRESH_SECONDS, StateDesk, make_app
+from gateway.admin.api import FRESH_SECONDS, PROBLEMS_SHOWN, StateDesk, make_app
 from gateway.errors import OperationError
 
 
@@ -35,13 +35,24 @@ def ask(path, state):
     ("changes", "expected"),
     [
         ({}, (200, "ok\n")),
-        ({"is_serving": False}, (503, "no worker answers\n")),
+        (
+            {"outages": ["mail: a.crl has ended; publish a new one", "b\x1b[2J\nc"]},
+            (200, "ok\nproblem: mail: a.crl has ended; publish a new one\nproblem: b?[2J?c\n"),
+        ),
+        ({"is_serving": False, "outages": ["a"]}, (503, "no worker answers\n")),
         ({"is_serving": False, "is_stopping": True}, (503, "the gateway is stopping\n")),
     ],
 )
 def test_health_is_whether_somebody_serves(changes, expected):
     status, _, body = ask("/healthz", a_state(**changes))
     assert (status, body) == expected
+
+
+def test_health_names_only_so_many_problems():
+    _, _, body = ask("/healthz", a_state(outages=[f"list {number}" for number in range(PROBLEMS_SHOWN + 1)]))
+    lines = body.splitlines()
+    assert len(lines) == 1 + PROBLEMS_SHOWN + 1
+    assert lines[-1] == "problem: 1 more, which /status lists"
 
 
 def test_status_is_the_state_as_json():

@@ -61,6 +61,7 @@ def test_every_series_of_a_healthy_gateway():
         ("gateway_expiry_timestamp_seconds", {**site, "kind": "crl", "name": "/etc/gateway/root.crl"}, 1827054000),
         ("gateway_lockouts", {}, 1),
         ("gateway_warnings", {}, 0),
+        ("gateway_outages", {}, 0),
         ("gateway_reloads_total", {"result": "succeeded"}, 4),
         ("gateway_reloads_total", {"result": "refused"}, 0),
         ("gateway_revocation_lists_generation", {}, 3),
@@ -125,10 +126,11 @@ def test_workers_without_the_newest_lists_show():
 
 def test_a_refused_reload_shows():
     reload = {**a_state()["reload"], "refused": 1, "refused_at": "2026-11-24T10:30:00.000Z", "error": "line 3"}
-    state = a_state(reload=reload, warnings=["one", "two"], is_serving=False)
+    state = a_state(reload=reload, warnings=["one", "two"], outages=["three"], is_serving=False)
     assert value(state, "gateway_config_current") == 0
     assert value(state, "gateway_reloads_total", result="refused") == 1
     assert value(state, "gateway_warnings") == 2
+    assert value(state, "gateway_outages") == 1
     assert value(state, "gateway_serving") == 0
 
 

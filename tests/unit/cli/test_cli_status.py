@@ -216,6 +216,18 @@ def test_what_a_restart_would_not_mend_is_shown_and_does_not_fail(status):
     assert "warnings\n  CN=Root ends soon; renew it\n" in out
 
 
+def test_what_refuses_clients_is_a_problem(status):
+    line = "mail: a.crl: the revocation list is outdated: all certificates of 'CN=Root' are refused; publish a new one"
+    code, out, _ = status(a_state(outages=[line]))
+    assert code == 1
+    assert out.endswith(f"problems\n  {line}\n")
+    code, out, _ = status(a_state(outages=[line]), "--json")
+    assert (code, json.loads(out)["problems"]) == (1, [line])
+    older = a_state()
+    del older["outages"]
+    assert status(older)[0] == 0
+
+
 def test_a_registry_that_is_kept_is_shown(status):
     alice = {"serial": "0AB1", "name": "Alice", "email": "alice@example.com", "authority": "corp"}
     alice |= {"ends": "2026-11-25T11:00:00.000Z", "seconds_left": 86400.0}
@@ -296,6 +308,8 @@ def test_nothing_in_a_name_moves_the_cursor(status):
 def test_health_is_ok_or_not(status, admin):
     assert status(None, "--health", answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") == (0, "ok\n", "")
     assert admin.asked[0].startswith(b"GET /healthz ")
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\nok\nproblem: a\x1b[2J ends"
+    assert status(None, "--health", answer=said) == (0, "ok\nproblem: a[2J ends\n", "")
     unwell = b"HTTP/1.1 503 No\r\nContent-Length: 17\r\n\r\nno worker answers"
     assert status(None, "--health", answer=unwell) == (
         1,

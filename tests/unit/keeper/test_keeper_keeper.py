@@ -150,6 +150,20 @@ def test_mails_go_beside_the_rounds(running, stale, make_plan, mail, post):
     assert "authority 'other'" in post.mails[0].get_content()
 
 
+@pytest.mark.usefixtures("stale")
+def test_what_refuses_clients_is_mailed_at_once(running, make_plan, mail, post):
+    async def dialogue(keeper, reports, until):
+        keeper.follow(make_plan(mail=mail))
+        await until(lambda: len(reports) >= 2)
+        assert post.mails == []
+        keeper.hear_outages(("mail: a.crl has ended; publish a new one",))
+        keeper.hear_outages(("mail: a.crl has ended; publish a new one",))
+        await until(lambda: reports[-1]["mails"]["sent"] == 1)
+
+    running(dialogue)
+    assert "- mail: a.crl has ended; publish a new one" in post.mails[0].get_content()
+
+
 def test_a_mail_that_is_under_way_is_waited_for_at_the_end(running, stale, make_plan, mail, post):
     desk, _ = stale
     make_authority(desk, "other", now=clock.now(), days=5)

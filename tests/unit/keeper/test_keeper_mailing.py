@@ -12,6 +12,7 @@ from sqlalchemy import event
 from support.desk import DAY, issue_to
 
 from gateway.errors import OperationError
+from gateway.keeper import letters
 from gateway.keeper import mailing as mailing_module
 from gateway.keeper.findings import look
 from gateway.keeper.mailing import Mailing
@@ -29,8 +30,8 @@ class Node:
         self.desk, self.plan, self.troubles = desk, plan, Troubles()
         self.mailing = Mailing(plan, mail, self.troubles)
 
-    def run(self, now):
-        asyncio.run(self.mailing.run(self.desk.registry, look(self.desk, self.plan, now), now))
+    def run(self, now, *outages):
+        asyncio.run(self.mailing.run(self.desk.registry, look(self.desk, self.plan, now), now, outages))
 
 
 @pytest.fixture
@@ -75,6 +76,32 @@ def test_everybody_is_told_once_for_each_threshold_and_admins_once_a_day(make_no
     assert len(post.mails) == 4
     node.run(soon + 6 * DAY)
     assert _sent(post).count("alice@example.com") == 2
+
+
+def test_administrators_hear_at_once_of_what_refuses_clients_and_once_a_day_while_it_lasts(make_node, post, now):
+    node = make_node()
+    node.run(now, "a.crl has ended")
+    (mail,) = post.mails
+    assert (mail["To"], mail["Subject"]) == (ADMINS, "Mail gateway: clients are refused")
+    assert "- a.crl has ended" in mail.get_content().splitlines()
+    node.run(now + MINUTE, "a.crl has ended")
+    make_node().run(now + MINUTE, "a.crl has ended")  # after a restart, or on another machine
+    assert len(post.mails) == 1
+    node.run(now + MINUTE, "b.crl has ended", "a.crl has ended")
+    node.run(now + MINUTE, "a.crl has ended", "b.crl has ended")
+    assert len(post.mails) == 2
+    node.run(now + 2 * MINUTE)
+    node.run(now + DAY, "a.crl has ended")
+    assert len(post.mails) == 3
+    make_node(admins=()).run(now + 2 * DAY, "a.crl has ended")
+    assert len(post.mails) == 3
+
+
+def test_a_mail_of_many_outages_names_some(make_node, post, now):
+    make_node().run(now, *(f"{number}.crl\x1b has ended" for number in range(letters.OUTAGES_NAMED + 2)))
+    lines = post.mails[0].get_content().splitlines()
+    shown = lines.index("- 49.crl? has ended")
+    assert lines[shown + 1] == "  and 2 more, which 'gateway status' lists"
 
 
 def test_nothing_to_tell_needs_no_mail_server(make_node, people, now):

@@ -68,6 +68,7 @@ class FakeChildren:
     def __init__(self):
         self.running = []
         self.said = []
+        self.outages = []
         self.is_replacing = False
 
     def of(self, role):
@@ -81,6 +82,9 @@ class FakeChildren:
         role.on_started()
 
     def send(self, child, message):
+        if message["do"] == "tell outages":
+            self.outages.append(tuple(message["outages"]))
+            return True
         assert set(message["environment"]) == {name for name in os.environ if name.startswith("PG")}
         self.said.append((child.pid, message["do"], message["plan"]))
         return True
@@ -132,6 +136,18 @@ def test_a_successor_that_is_coming_is_not_started_twice_and_gets_the_newest_pla
     assert children.running == []
     children.begin(keeping.role)
     assert children.said[-1] == (1, "keep", to_message(other))
+
+
+def test_what_refuses_clients_is_told_when_it_changes_and_to_each_successor(keeping, children):
+    keeping.tell_outages(("a list ended",))  # nothing is kept
+    assert children.outages == []
+    keeping.follow(PLAN)
+    keeping.tell_outages(("a list ended",))
+    assert children.outages == [("a list ended",)]
+    keeping.tell_outages(())
+    children.running.clear()
+    children.begin(keeping.role)
+    assert children.outages[1:] == [(), ()]
 
 
 def test_its_report_is_told_with_the_time_that_is_left(keeping, children):

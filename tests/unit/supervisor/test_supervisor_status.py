@@ -211,6 +211,7 @@ def test_certificates_and_lists_are_those_that_serve(world, revision):
     assert 86000 < entry["seconds_left"] < 86400
     assert (other["client_cas"], other["crls"]) == ([], [])
     assert any("the revocation list ends" in line for line in world.state()["warnings"])
+    assert world.state()["outages"] == []
 
 
 def test_nothing_of_a_key_is_told(world, revision):

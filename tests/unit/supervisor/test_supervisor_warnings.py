@@ -1,5 +1,6 @@
 """What the log warns of, and how often."""
 
+import logging
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ from support.loaded import certificate_file
 from support.pki import DAY, NOW, Ca, server
 
 from gateway import clock
+from gateway.config.model import KeptAuthority, Pki
 from gateway.supervisor import warnings as module
 from gateway.supervisor.warnings import Bulletin
 from gateway.tls.trust import Trust, make_trust
@@ -32,14 +34,15 @@ def time(monkeypatch):
     return Time(monkeypatch)
 
 
-def snapshot(*trusts, certificate):
+def snapshot(*trusts, certificate, pki=None):
     return SimpleNamespace(
+        config=SimpleNamespace(pki=pki),
         states=[
             SimpleNamespace(
                 site=SimpleNamespace(name=f"site{number}", certificate=certificate), tls=SimpleNamespace(trust=trust)
             )
             for number, trust in enumerate(trusts)
-        ]
+        ],
     )
 
 
@@ -101,6 +104,106 @@ def test_a_list_in_its_last_fifth_is_noticed_within_a_minute(time, caplog, certi
     assert lines(caplog) == [
         f"site{number}: a.crl: the revocation list ends 2026-11-25 12:00 UTC; publish a new one" for number in (0, 1)
     ]
+
+
+def outdated(*, source="a.crl"):
+    lists = parse_lists(ROOT.crl(last_update=NOW - DAY, next_update=NOW + timedelta(hours=1)), source)
+    return make_trust([ROOT.certificate], lists, "require")
+
+
+def test_an_outage_is_an_error_repeated_every_hour_and_its_end_is_told(time, caplog, certificate):
+    caplog.set_level(logging.INFO)
+    bulletin = Bulletin()
+    bulletin.follow(snapshot(outdated(), certificate=certificate))
+    assert bulletin.outages(time.now) == ()
+    lines(caplog)
+    time.passes(2 * 3600)
+    bulletin.tick()
+    (record,) = caplog.records
+    line = (
+        "site0: a.crl: the revocation list is outdated since 2026-11-24 13:00 UTC: all certificates of 'CN=Test Root' "
+        "are refused; publish a new one"
+    )
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, line)
+    assert bulletin.outages(time.now) == (line,)
+    assert line not in bulletin.lines(time.now)
+    lines(caplog)
+    time.passes(module.REPEAT_SECONDS - 1)
+    bulletin.tick()
+    assert lines(caplog) == []
+    time.passes(module.CHECK_SECONDS)
+    bulletin.tick()
+    assert lines(caplog) == [line]
+    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    assert lines(caplog) == [f"no longer a problem: {line}"]
+
+
+def test_an_outage_is_mailed_once_it_has_lasted_a_minute(time, certificate):
+    bulletin = Bulletin()
+    time.passes(2 * 3600)
+    bulletin.follow(snapshot(outdated(), certificate=certificate))
+    assert bulletin.lasting == ()
+    time.passes(module.MAILED_AFTER_SECONDS)
+    bulletin.tick()
+    assert bulletin.lasting == bulletin.outages(time.now)
+    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    assert bulletin.lasting == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "remedy"),
+    [
+        ("corp/corp.crl", (), "; run 'gateway ca crl corp', and name its passphrase file under pki.authorities"),
+        (
+            "corp/corp.crl",
+            ("corp",),
+            "; the keeper could not renew it: 'gateway status' says why, or run 'gateway ca crl corp'",
+        ),
+        ("corp.crl", ("corp",), "; publish a new one"),
+    ],
+)
+def test_the_list_of_an_authority_of_the_registry_has_a_command(time, certificate, tmp_path, name, kept, remedy):
+    authorities = tuple(KeptAuthority(each, tmp_path / "x", 1) for each in kept)
+    pki = Pki("sqlite:///registry.db", tmp_path / "pki", authorities)
+    bulletin = Bulletin()
+    time.passes(2 * 3600)
+    trust = outdated(source=str(tmp_path / "pki" / name))
+    bulletin.follow(snapshot(trust, certificate=certificate, pki=pki))
+    (line,) = bulletin.outages(time.now)
+    assert line.endswith(remedy)
+
+
+def test_a_missing_list_has_no_file_to_name(time, certificate, tmp_path):
+    bulletin = Bulletin()
+    trust = make_trust([ROOT.certificate], (), "require")
+    bulletin.follow(snapshot(trust, certificate=certificate, pki=Pki("sqlite:///registry.db", tmp_path)))
+    (line,) = bulletin.outages(time.now)
+    assert line.endswith("; name its list in crl")
+
+
+def test_a_server_certificate_that_has_ended_names_its_sites(time, tmp_path):
+    path = ROOT.issue("CN=mail", not_after=NOW + DAY).write(tmp_path, "mail")[0]
+    trust, bulletin = Trust((ROOT.certificate,)), Bulletin()
+    bulletin.follow(snapshot(trust, trust, certificate=certificate_file(path)))
+    assert bulletin.outages(time.now) == ()
+    time.passes(2 * DAY.total_seconds())
+    (line,) = bulletin.outages(time.now)
+    assert line == (
+        f"{path}: the certificate 'CN=mail' ended 2026-11-25 12:00 UTC: browsers and mail programs refuse site0 and 1 "
+        "more; renew it"
+    )
+    assert bulletin.lines(time.now) == ()
+    assert Bulletin().outages(time.now) == ()
+
+
+def test_an_intermediate_in_the_file_that_has_ended_is_a_warning(time, tmp_path):
+    middle = ROOT.issue_ca("CN=Middle", not_after=NOW + DAY)
+    path = middle.issue("CN=mail").write(tmp_path, "mail")[0]
+    bulletin = Bulletin()
+    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate_file(path)))
+    time.passes(2 * DAY.total_seconds())
+    assert bulletin.lines(time.now) == (f"{path}: the certificate 'CN=Middle' ended 2026-11-25 12:00 UTC; renew it",)
+    assert bulletin.outages(time.now) == ()
 
 
 @pytest.mark.usefixtures("time")

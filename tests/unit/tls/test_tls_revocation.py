@@ -14,8 +14,9 @@ from gateway.errors import ConfigError
 from gateway.facts import Reason
 from gateway.tls import revocation
 from gateway.tls.client_cert import examine, judge
+from gateway.tls.outages import expiry_line
 from gateway.tls.revocation import MAX_REMEMBERED_CAS, Revocation
-from gateway.tls.trust import Trust, expiry_line, load_anchors, load_lists, make_trust
+from gateway.tls.trust import Trust, load_anchors, load_lists, make_trust
 from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 from gateway.x509.loading import load_certificates
 from gateway.x509.revocation_list import RevocationList, parse_lists
@@ -296,8 +297,8 @@ def test_a_list_warns_in_its_last_fifth_and_when_it_is_over():
     assert trust.warnings(NOW + 8 * DAY) == ()
     (soon,) = trust.warnings(NOW + 8 * DAY + HOUR)
     assert soon == "test.crl: the revocation list ends 2026-12-04 12:00 UTC; publish a new one"
-    (over,) = trust.warnings(NOW + 10 * DAY + HOUR)
-    assert over == "test.crl: the revocation list is outdated since 2026-12-04 12:00 UTC; publish a new one"
+    (over,) = trust.outages(NOW + 10 * DAY + HOUR)
+    assert over.cause.startswith("test.crl: the revocation list is outdated since 2026-12-04 12:00 UTC: ")
 
 
 def test_more_cas_than_a_client_can_be_told_of_are_warned_about():
@@ -312,13 +313,12 @@ def test_more_cas_than_a_client_can_be_told_of_are_warned_about():
 def test_an_uncovered_ca_and_an_ending_one_are_warned_about():
     ending = Ca.make("CN=Ending", not_after=NOW + 29 * DAY)
     trust = make_trust([ending.certificate], [], "require")
-    assert trust.warnings(NOW) == (
-        "the CA 'CN=Ending' ends 2026-12-23 12:00 UTC, within 30 days; renew it",
-        "no revocation list of 'CN=Ending': all its certificates are refused",
-    )
+    assert trust.warnings(NOW) == ("the CA 'CN=Ending' ends 2026-12-23 12:00 UTC, within 30 days; renew it",)
+    (missing,) = trust.outages(NOW)
+    assert missing.cause == "no revocation list of 'CN=Ending': all its certificates are refused"
     assert make_trust([ending.certificate], [], "if_present").warnings(NOW - DAY) == ()
-    (over,) = make_trust([ending.certificate]).warnings(NOW + 30 * DAY)
-    assert over == "the CA 'CN=Ending' ended 2026-12-23 12:00 UTC; renew it"
+    over = make_trust([ending.certificate]).outages(NOW + 30 * DAY)
+    assert over[1].cause == "the CA 'CN=Ending' ended 2026-12-23 12:00 UTC: all its certificates are refused"
 
 
 @pytest.mark.parametrize(("left", "within"), [(30, "30 days"), (7, "7 days"), (1, "1 day")])
@@ -331,14 +331,14 @@ def test_an_end_is_told_a_month_a_week_and_a_day_before(left, within):
     assert expiry_line("the CA", ending, end - 30 * DAY) is None
 
 
-def test_the_newest_list_of_a_ca_that_is_no_anchor_warns_too():
+@pytest.mark.parametrize("policy", ["require", "if_present"])
+def test_the_newest_list_of_a_ca_that_is_no_anchor_warns_too(policy):
     middle = ROOT.issue_ca()
     old = middle.crl(number=1, last_update=NOW - 9 * DAY, next_update=NOW - 2 * DAY)
     new = middle.crl(number=2, last_update=NOW - 8 * DAY, next_update=NOW - DAY)
-    trust = make_trust([ROOT.certificate], lists(ROOT.crl(), old, new), "require")
-    assert trust.warnings(NOW) == (
-        "test.crl: the revocation list is outdated since 2026-11-23 12:00 UTC; publish a new one",
-    )
+    trust = make_trust([ROOT.certificate], lists(ROOT.crl(), old, new), policy)
+    (line,) = trust.outages(NOW) if policy == "require" else trust.warnings(NOW)
+    assert str(line).startswith("test.crl: the revocation list is outdated since 2026-11-23 12:00 UTC")
 
 
 def test_replacing_a_trust_makes_a_new_generation():

@@ -128,9 +128,12 @@ def test_a_list_that_has_not_begun_is_named_with_its_begin():
 
 def test_each_scope_warns_of_its_own_list():
     ending = {"last_update": NOW - 9 * DAY, "next_update": NOW - DAY}
-    known = trust(crl(USERS, **ending), crl(CAS), crl(issuing_point(ONE), number=1), crl(issuing_point(TWO), **ending))
+    lists = crl(USERS, **ending), crl(CAS), crl(issuing_point(ONE), number=1), crl(issuing_point(TWO), **ending)
+    known = trust(*lists, policy="if_present")
     assert [line.partition(":")[0] for line in known.warnings(NOW)] == ["0.crl", "3.crl"]
-    of_intermediate = trust(crl(None), crl(USERS, ca=MIDDLE, **ending), crl(CAS, ca=MIDDLE, number=9))
+    of_intermediate = trust(
+        crl(None), crl(USERS, ca=MIDDLE, **ending), crl(CAS, ca=MIDDLE, number=9), policy="if_present"
+    )
     assert [line.partition(":")[0] for line in of_intermediate.warnings(NOW)] == ["1.crl"]
 
 
@@ -139,7 +142,7 @@ def test_a_list_of_tomorrow_hides_no_warning_of_the_one_that_counts():
     tomorrow = crl(None, number=2, last_update=NOW + DAY)
     (line,) = trust(ending, tomorrow).warnings(NOW)
     assert line.startswith("0.crl: the revocation list ends 2026-11-24 13:00 UTC")
-    (line,) = trust(tomorrow).warnings(NOW)
+    (line,) = trust(tomorrow, policy="if_present").warnings(NOW)
     assert line == "0.crl: the revocation list begins 2026-11-25 12:00 UTC and counts only from then on"
 
 
@@ -159,4 +162,7 @@ def test_intermediates_of_one_name_and_two_keys_warn_each():
         key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(again.key.public_key())
         ending = {"last_update": NOW - 9 * DAY, "next_update": NOW - days * DAY}
         lists.append(again.crl(number=days, extensions=[(key_id, False)], **ending))
-    assert [line.partition(":")[0] for line in trust(crl(None), *lists).warnings(NOW)] == ["1.crl", "2.crl"]
+    assert [line.partition(":")[0] for line in trust(crl(None), *lists, policy="if_present").warnings(NOW)] == [
+        "1.crl",
+        "2.crl",
+    ]

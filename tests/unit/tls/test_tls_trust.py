@@ -70,6 +70,7 @@ def test_only_ca_certificates_are_anchors(tmp_path):
 
 def test_a_site_without_lists_has_no_revocation_check(tmp_path):
     assert load_trust(site(tmp_path)).revocation is None
+    assert load_trust(site(tmp_path)).lists == ()
 
 
 def test_lists_from_files_and_from_urls(tmp_path):
@@ -78,7 +79,7 @@ def test_lists_from_files_and_from_urls(tmp_path):
     both = site(tmp_path, crl=(str(tmp_path / "ca.crl"), url))
 
     trust = load_trust(both, {url: KnownLists(parse_lists(ROOT.crl(number=2), url))})
-    assert [entry.source for entry in trust.revocation.lists] == [str(tmp_path / "ca.crl"), url]
+    assert [entry.source for entry in trust.lists] == [str(tmp_path / "ca.crl"), url]
     assert trust.problems == ()
 
     waiting = load_trust(both)
