@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gateway.cli import ca_kept
 from gateway.cli.desk import PARENT_VARIABLE, PassphraseOption, duration, open_desk, passphrase
 from gateway.errors import UsageError
 from gateway.pki.words import KeyKind, Signs
@@ -119,6 +120,7 @@ def init(  # noqa: PLR0913 - a command's options
         for each in made:
             lists.renew(desk, each, clock.now())
         _tell(desk, *(each.name for each in made))
+    ca_kept.tell(context, name, passphrase_file)
 
 
 def _root_secret(file: Path | None, own: str) -> str:
@@ -172,6 +174,7 @@ def take_in(  # noqa: PLR0913 - a command's options
         taken = intake.take_in(desk, asked, secret, clock.now())
         lists.renew(desk, taken, clock.now())
         _tell(desk, name)
+    ca_kept.tell(context, name, passphrase_file)
 
 
 def _addresses(base: str | None, name: str, given: tuple[str | None, ...]) -> tuple[str | None, ...]:

@@ -86,7 +86,7 @@ def open_desk(context: typer.Context, *, may_make: bool = False) -> Iterator[Des
     from gateway.pki.registry.engine import Registry  # noqa: PLC0415 - the same
 
     where = context.obj if isinstance(context.obj, Where) else Where()
-    store, folder = _located(where)
+    store, folder = located(where)
     with Registry.open(store, Path.cwd(), may_make=may_make) as registry:
         yield Desk(registry, folder, actor())
 
@@ -172,7 +172,7 @@ def _plain(value: object) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
 
 
-def _located(where: Where) -> tuple[str, Path]:
+def located(where: Where) -> tuple[str, Path]:
     """The registry's URL and the authorities' folder: what the command line says, then the configuration."""
     from gateway.config.load import read_pki  # noqa: PLC0415 - heavy, see app
     from gateway.config.pki import absolute_store, default_folder  # noqa: PLC0415 - the same

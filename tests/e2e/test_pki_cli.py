@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk_command import DeskFolder
 from support.pki import ec_key, openssl, openssl_leaf, openssl_root
 
-from gateway.cli import app
+from gateway.cli import app, ca_kept
+from gateway.config.load import read_pki
 from gateway.pki import pkcs8
 from gateway.x509.serials import serial_text
 
@@ -180,7 +181,7 @@ def test_lists_and_signers_are_renewed(corp):
 def test_a_root_and_an_authority_that_signs_people_only(desk):
     """What is printed leads to the files; servers are signed by the root, or by an authority that the remedy makes."""
     printed = desk.run("ca", "init", "corp", "--domain", "example.com", "--key", "ecdsa-p256").stdout
-    files = dict(re.findall(r"^(.+?): +(\S+)", printed, re.MULTILINE))
+    files = dict(re.findall(r"^(.+?): +(\S+)", printed.partition("\n\n")[0], re.MULTILINE))
     assert set(files) == {"certificate", "list", "key", "root", "root's key"}
     assert all(Path(file).is_file() for file in files.values())
     shown = {each["name"]: (each["parent"], each["signs"]) for each in desk.json("ca", "list")}
@@ -206,6 +207,54 @@ def test_a_root_and_an_authority_that_signs_people_only(desk):
     (desk.folder / "users.csv").write_text("email,name\nbob@example.com,Bob\n")
     desk.run("cert", "import", "users.csv", "--ca", "servers", "--out", "out", code=2)
     assert not (desk.folder / "out").exists()
+
+
+SERVED = (
+    'listen: [{address: ":8443"}]\nsites: [{hosts: [a.example], certificate: a.crt, key: a.key, upstream: m}]\n'
+    'upstreams: {m: {servers: ["http://10.0.0.5"]}}\nrules: [{action: deny}]\n'
+)
+
+
+def _section(printed):
+    """The lines for the configuration, and the command that writes the passphrase."""
+    section, _, rest = printed.partition("\npki:")[2].partition("\n\n")
+    return f"pki:{section}\n", rest.strip().splitlines()[-1:]
+
+
+def test_the_lines_that_are_printed_keep_the_list_when_they_are_followed_to_the_letter(desk):
+    section, (command,) = _section(desk.run("ca", "init", "corp", "--key", "ecdsa-p256").stdout)
+    config = desk.folder / "config.yaml"
+    config.write_text(SERVED + section)
+    subprocess.run(["/bin/sh", "-c", command], input=f"{PASSPHRASE}\n", text=True, check=True, cwd="/")
+    pki = read_pki(config)
+    (kept,) = pki.authorities
+    assert (kept.name, pki.folder, stat.S_IMODE(kept.passphrase_file.stat().st_mode)) == (
+        "corp",
+        desk.folder / "pki",
+        0o600,
+    )
+    before = desk.json("ca", "show", "corp")["crl_number"]
+    desk.run("ca", "-c", config, "crl", "corp", "--passphrase-file", kept.passphrase_file, env={})
+    assert desk.json("ca", "show", "corp")["crl_number"] == before + 1
+
+    named = ("--passphrase-file", kept.passphrase_file)
+    section, command = _section(desk.run("ca", "-c", config, "init", "two", "--key", "ecdsa-p256", *named).stdout)
+    assert command == []
+    assert f"passphrase_file: {kept.passphrase_file}\n" in section
+    config.write_text(SERVED + section.replace("two:", "three:"))
+    assert "pki:" not in desk.run("ca", "-c", config, "init", "three", "--key", "ecdsa-p256").stdout
+
+
+def test_the_lines_hold_no_password_and_name_a_folder_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "$ {a}: b"
+    section = ca_kept.section("postgresql+psycopg://desk:secret@db.example/pki", tmp_path / "elsewhere", "corp", file)
+    assert "secret" not in section
+    (tmp_path / "config.yaml").write_text(SERVED + section)
+    monkeypatch.setenv("GATEWAY_PKI_STORE", "postgresql+psycopg://desk:secret@db.example/pki")
+    pki = read_pki(tmp_path / "config.yaml")
+    assert (pki.store, pki.folder) == ("postgresql+psycopg://desk:secret@db.example/pki", tmp_path / "elsewhere")
+    assert pki.authorities[0].passphrase_file == file
 
 
 def test_a_root_of_its_own_passphrase_and_a_single_one(desk):
