@@ -19,18 +19,20 @@ from typing import Final
 
 from gateway.errors import ConfigError
 from gateway.facts import STATUS_OF_REASON, Identity, Judgement, Reason
+from gateway.http.details import translated
 from gateway.http.negotiation import chosen_language, wants_html
 from gateway.http.translations import ADVICE_OF_REASON, Language
 from gateway.http.translations.cs import CZECH
 from gateway.http.translations.de import GERMAN
 from gateway.http.translations.en import ENGLISH
 from gateway.regular_files import TooLargeError, read_regular
+from gateway.request_number import short_number
 
 MAX_TEMPLATE_BYTES: Final = 256 * 1024  # a page with its pictures inlined; it is sent with every refusal
 MAX_SHOWN_CHARACTERS: Final = 200  # of a name or detail: enough to recognise it
 LANGUAGES: Final = {language.code: language for language in (ENGLISH, GERMAN, CZECH)}
 PLACEHOLDERS: Final = frozenset(
-    {"language", "status", "reason", "title", "message", "advice", "facts", "request_id", "contact"}
+    {"language", "status", "reason", "title", "message", "advice", "facts", "request_id", "request_number", "contact"}
 )
 
 _STYLE: Final = (
@@ -91,7 +93,7 @@ class Pages:
     ) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """The header fields and body of the answer; status line and Connection are the caller's.
 
-        `detail` is one line more, shown as it is: nothing that tells a stranger about rules or servers.
+        `detail` is one line more, in English: nothing that tells a stranger about rules or servers. It is translated.
         """
         language = LANGUAGES[chosen_language(accept_language, tuple(LANGUAGES))]
         words = _words(language, reason, judgement)
@@ -130,12 +132,15 @@ class Pages:
             facts += _certificate_facts(labels, judgement.identity)
             if judgement.reason is reason and detail is None:
                 detail = judgement.detail
+        if detail and language.details is not None:
+            detail = translated(detail, language.details)
         # That none was shown is in the message already, and in the reader's language.
         if detail and reason is not Reason.CERTIFICATE_MISSING:
             facts.append((labels["detail"], _shown(detail)))
         if self._contact is not None:
             facts.append((labels["contact"], self._contact))
-        return [*facts, (labels["request"], request_id), (labels["reason"], reason.value)]
+        numbers = [(labels["request"], short_number(request_id)), (labels["whole"], request_id)]
+        return [*facts, *numbers, (labels["reason"], reason.value)]
 
     def _html(
         self,
@@ -155,6 +160,7 @@ class Pages:
             message=escape(message),
             advice=escape(advice),
             request_id=escape(request_id),
+            request_number=short_number(request_id),
             contact=_link(self._contact or ""),
             facts="".join(
                 f"<dt>{escape(label)}</dt><dd>{_link(value) if label == contact else escape(value)}</dd>"

@@ -80,7 +80,7 @@ def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
         accept=None if head is None else head.values[ACCEPT],
         accept_language=None if head is None else head.values[ACCEPT_LANGUAGE],
         judgement=judgement,
-        detail=None if status in _OURS_TO_KNOW else str(error),
+        detail=None if status in _OURS_TO_KNOW else error.cause,
     )
     if status in _OURS_TO_KNOW:
         _log.warning("request %s: %s", record.request_id, error)

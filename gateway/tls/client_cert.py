@@ -242,11 +242,12 @@ def _check_dates(identity: Identity, path: Path, now: datetime) -> None:
         )
     for ca in path:
         start, end = ca.not_valid_before_utc, ca.not_valid_after_utc
-        if not start <= instant <= end:
-            raise _RefusedError(
-                Reason.CERTIFICATE_UNTRUSTED,
-                f"the CA {_name(ca)} is valid only from {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC",
-            )
+        if instant > end:
+            cause = f"the CA {_name(ca)} was valid until {end:%Y-%m-%d %H:%M:%S} UTC"
+            raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, cause)
+        if instant < start:
+            cause = f"the CA {_name(ca)} is valid only from {start:%Y-%m-%d %H:%M:%S} UTC on"
+            raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, cause)
 
 
 def _check_authorities(path: Path) -> None:

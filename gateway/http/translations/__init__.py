@@ -18,6 +18,7 @@ class Language:
     on_hold: tuple[str, str, str]  # title, message and advice of a revoked certificate that may be released again
     advice: Mapping[str, str]
     labels: Mapping[str, str]
+    details: Mapping[str, str] | None = None  # of the forms in `details`; None for English, in which they are written
 
 
 # What a user can do is the same in all languages; the keys are those of `Language.advice`.

@@ -87,6 +87,7 @@ ENGLISH: Final = Language(
     labels={
         "contact": "Help",
         "request": "Request number",
+        "whole": "In full",
         "reason": "Reason",
         "certificate": "Certificate",
         "issuer": "Issued by",

@@ -22,6 +22,7 @@ from gateway.http.negotiation import (
 )
 from gateway.http.pages import LANGUAGES, MAX_SHOWN_CHARACTERS, MAX_TEMPLATE_BYTES, PLACEHOLDERS, Pages
 from gateway.http.translations import ADVICE_OF_REASON
+from gateway.request_number import short_number
 
 BROWSER = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 EVIL = "<script>alert(1)</script>\"'&\r\n\x1b[31m\u202e"
@@ -79,7 +80,7 @@ def test_every_reason_has_its_words_in_every_language(reason: Reason, language: 
     for accept in (BROWSER, b"*/*"):
         headers, text = page(reason, accept=accept, accept_language=language.encode(), judgement=EXPIRED)
         shown = Elements(text).text if accept == BROWSER else text
-        for part in (title, message, advice, "r1", reason.value, "helpdesk@example.com"):
+        for part in (title, message, advice, "r1", short_number("r1"), reason.value, "helpdesk@example.com"):
             assert part in shown
         assert headers[b"Content-Language"] == language.encode()
         assert headers[b"X-Gateway-Reason"] == reason.value.encode()
@@ -143,6 +144,23 @@ def test_the_expired_certificate_is_named_with_its_dates() -> None:
     _, text = page(judgement=EXPIRED)
     for part in ("Alice", "CN=Example CA", "2026-01-01 00:00 UTC", "2026-01-31 12:00 UTC", EXPIRED.detail):
         assert part in text
+
+
+@pytest.mark.parametrize("accept", [BROWSER, b"*/*"])
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [
+        ("en", "Detail: expired 2026-01-31 12:00:00 UTC"),
+        ("de", "Einzelheit: abgelaufen 2026-01-31 12:00:00 UTC"),
+        ("cs", "Podrobnost: platnost skončila 2026-01-31 12:00:00 UTC"),
+    ],
+)
+def test_the_detail_is_in_the_readers_language(accept: bytes, language: str, line: str) -> None:
+    _, text = page(accept=accept, accept_language=language.encode(), judgement=EXPIRED)
+    label, _, detail = line.partition(": ")
+    assert (f"<dt>{label}</dt><dd>{detail}</dd>" if accept == BROWSER else line) in text
+    _, said = page(accept=accept, accept_language=language.encode(), judgement=EXPIRED, detail="in some other words")
+    assert (label in said) is (language == "en")
 
 
 def test_a_refusal_that_has_nothing_to_do_with_it_says_nothing_of_the_certificate() -> None:
@@ -216,6 +234,7 @@ def test_own_templates_stand_in_by_reason_then_by_status(tmp_path: Path) -> None
     evil = replace(ALICE, common_name=EVIL)
     _, by_status = page(Reason.CERTIFICATE_REVOKED, pages=pages, judgement=replace(EXPIRED, identity=evil))
     assert by_status.startswith("any 403 ")
+    assert short_number("r1") in by_status
     assert "<script>" not in by_status
     assert page(Reason.BAD_REQUEST, pages=pages)[1].startswith("<!DOCTYPE html>")
     assert page(pages=pages, accept=b"*/*")[0][b"Content-Type"].startswith(b"text/plain")
