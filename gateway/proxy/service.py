@@ -278,6 +278,7 @@ class Service:
             "is_draining": self.is_draining,
             "dropped_log_lines": self.access_log.dropped_lines,
             "counters": self.counters.as_dict(),
+            "ocsp_silent": self.statuses.silent_sites(),
             "upstreams": {
                 name: [
                     {

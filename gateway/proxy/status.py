@@ -33,6 +33,12 @@ MAX_REMEMBERED_STATUSES: Final = 4096
 RETRY_SECONDS: Final = 10.0
 # A responder that is down fails for every certificate: one line a minute says enough.
 LOG_SECONDS: Final = 60.0
+# A responder that has been silent for this long is down; a shorter silence is a restart.
+SILENT_SECONDS: Final = 60.0
+# Without a question since then nothing is known of the responder any more.
+FORGOTTEN_SECONDS: Final = 600.0
+# One certificate may name a responder that never was; two of them hardly do.
+MIN_UNANSWERED: Final = 2
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WAITING: Final = "the OCSP responder is being asked"
@@ -52,6 +58,16 @@ class _Entry:
     question: asyncio.Task[None] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Silence:
+    """No question about the certificates of a site has had an answer that counts; monotonic seconds."""
+
+    since: float
+    last: float
+    certificates: set[str]  # fingerprints, at most `MIN_UNANSWERED`
+    is_configured: bool = False  # the site itself names the responder
+
+
 class Statuses:
     """The memory of one worker. `look_up` is all that a connection needs."""
 
@@ -61,6 +77,7 @@ class Statuses:
         self._client: OcspClient | None = None
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._told: dict[str, float] = {}  # responder → when its failure was last told, monotonic seconds
+        self._silences: dict[str, _Silence] = {}  # by site
 
     def look_up(
         self, state: SiteState, judgement: Judgement, now: datetime
@@ -84,6 +101,17 @@ class Statuses:
             return None
         entry = self._entry(state.site.name, identity.fingerprint)
         return entry.until if entry.question is None else _LONG_AGO
+
+    def silent_sites(self) -> list[str]:
+        """The sites for whose certificates no answer has come for a while, though some were asked about."""
+        now = clock.monotonic_seconds()
+        return [
+            site
+            for site, silence in self._silences.items()
+            if now - silence.since >= SILENT_SECONDS
+            and now - silence.last < FORGOTTEN_SECONDS
+            and (silence.is_configured or len(silence.certificates) >= MIN_UNANSWERED)
+        ]
 
     async def close(self) -> None:
         """Ask no more."""
@@ -112,7 +140,7 @@ class Statuses:
             url = ocsp.responder_url(leaf) if responder == "from_certificate" else responder
             request = ocsp.request_for(leaf, issuer)
         except (OcspError, ConfigError) as error:
-            self._failed(entry, identity, state.site.name, str(error))
+            self._failed(entry, identity, state, state.site.name, str(error))
             return
 
         async def ask() -> None:
@@ -127,17 +155,30 @@ class Statuses:
             finally:
                 entry.question = None
                 if failure is not None:
-                    self._failed(entry, identity, url, failure)
+                    self._failed(entry, identity, state, url, failure)
+                else:
+                    self._silences.pop(state.site.name, None)
 
         entry.question = tasks.spawn(ask(), name=f"ocsp {identity.fingerprint[:16]}")
 
-    def _failed(self, entry: _Entry, identity: Identity, responder: str, failure: str) -> None:
+    def _failed(self, entry: _Entry, identity: Identity, state: SiteState, responder: str, failure: str) -> None:
+        self._note_silence(state, identity)
         entry.failure = failure
         entry.until = clock.now() + timedelta(seconds=RETRY_SECONDS)
         now = clock.monotonic_seconds()
         if now - self._told.get(responder, -LOG_SECONDS) >= LOG_SECONDS:
             self._told = {name: at for name, at in self._told.items() if now - at < LOG_SECONDS} | {responder: now}
             _log.warning("the status of %s (%s) is not known: %s", identity.subject, identity.fingerprint, failure)
+
+    def _note_silence(self, state: SiteState, identity: Identity) -> None:
+        now = clock.monotonic_seconds()
+        silence = self._silences.get(state.site.name)
+        if silence is None or now - silence.last >= FORGOTTEN_SECONDS:
+            silence = self._silences[state.site.name] = _Silence(now, now, set())
+        silence.last = now
+        silence.is_configured = state.site.ocsp.responder != "from_certificate"
+        if len(silence.certificates) < MIN_UNANSWERED:
+            silence.certificates.add(identity.fingerprint)
 
     def _http(self) -> Ask:
         if self._client is None:

@@ -84,7 +84,7 @@ class Master:
         self._census = Census(self._children)
         self._keeping = Keeping(self._children)
         self._fetching = Fetching(self._children, revision.store)
-        self._bulletin = Bulletin(lambda: (*root_warning(), *self._keeping.warnings))
+        self._bulletin = Bulletin(lambda: (*root_warning(), *self._keeping.warnings), self._silent_sites)
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
         self._children.on_heard = self._watchdog.heard
@@ -237,6 +237,14 @@ class Master:
                 self._list_sending.hear(child, message)
             case _:
                 self._census.hear(child, message)
+
+    def _silent_sites(self) -> set[str]:
+        """By the workers' last reports; where a site depends on a responder the next ones are asked for."""
+        if all(site.ocsp.mode != "hard" for site in self._revision.config.sites):
+            return set()
+        self._census.ask(self._workers)
+        reports = (self._census.of(child).status for child in self._children.of(self._workers))
+        return {site for report in reports for site in report.get("ocsp_silent", ())}
 
     def _say(self, message: Message) -> None:
         """Tell every worker."""

@@ -42,8 +42,12 @@ class ServerChain:
 class Bulletin:
     """Tells what `warnings_of` and `outages_of` find in the current snapshot, and what others find."""
 
-    def __init__(self, others: Callable[[], tuple[str, ...]] = tuple) -> None:
+    def __init__(
+        self, others: Callable[[], tuple[str, ...]] = tuple, silent_sites: Callable[[], set[str]] = set
+    ) -> None:
+        """`others` has more warnings, `silent_sites` the sites whose OCSP responder does not answer the workers."""
         self._others = others
+        self._silent_sites = silent_sites
         self._snapshot: Snapshot | None = None
         self._chains: tuple[ServerChain, ...] = ()
         self._told: dict[str, float] = {}  # line → when it was last told, monotonic seconds
@@ -78,7 +82,9 @@ class Bulletin:
 
     def outages(self, now: datetime) -> tuple[str, ...]:
         """All that refuses clients at `now`."""
-        return () if self._snapshot is None else outages_of(self._snapshot, self._chains, now)
+        if self._snapshot is None:
+            return ()
+        return outages_of(self._snapshot, self._chains, now) + silences_of(self._snapshot, self._silent_sites())
 
     @property
     def lasting(self) -> tuple[str, ...]:
@@ -122,6 +128,17 @@ def outages_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetim
             remedy = _remedy(finding, snapshot.config.pki)
             lines[f"{state.site.name}: {finding.cause}; {remedy}"] = None
     return tuple(lines)
+
+
+def silences_of(snapshot: Snapshot, silent_sites: set[str]) -> tuple[str, ...]:
+    """A line for each site that lets in no certificate without its OCSP responder, while that does not answer."""
+    sites = (state.site for state in snapshot.states)
+    return tuple(
+        f"{site.name}: no valid OCSP answer has come for a minute or longer: certificates without an earlier answer "
+        "that is still valid are refused; repair the responder (see gateway.ocsp in the log), or set ocsp.mode: soft"
+        for site in sites
+        if site.ocsp.mode == "hard" and site.name in silent_sites
+    )
 
 
 def _remedy(finding: Finding, pki: Pki | None) -> str:

@@ -46,6 +46,9 @@ def time(monkeypatch):
     return Time(monkeypatch)
 
 
+CAROL = ROOT.issue("CN=carol", extensions=[named(URL)], not_before=BEGIN)
+
+
 class Responder:
     """Answers what it is told to, when it is told to."""
 
@@ -322,5 +325,47 @@ def test_closing_ends_what_is_under_way(dialogue):
         await statuses.close()
         await asyncio.wait([question])
         assert question.cancelled()
+
+    dialogue(talk)
+
+
+async def ask_in_vain(statuses, state, *leaves):
+    for leaf in leaves:
+        _, question = statuses.look_up(state, trusted(leaf), clock.now())
+        if question is not None:
+            await question
+
+
+@pytest.mark.parametrize(
+    ("responder_of", "leaves", "is_told"),
+    [("from_certificate", (ALICE,), False), ("from_certificate", (ALICE, BOB, CAROL), True), (URL, (ALICE,), True)],
+)
+def test_a_responder_that_answers_nothing_for_a_minute_is_told(dialogue, time, responder_of, leaves, is_told):
+    async def talk(responder, statuses):
+        state = site(responder=responder_of)
+        responder.fault = OcspError("it is down")
+        await ask_in_vain(statuses, state, *leaves)
+        time.passes(seconds=module.SILENT_SECONDS - 1)
+        assert statuses.silent_sites() == []
+        time.passes(seconds=1)
+        assert statuses.silent_sites() == ["mail"] * is_told
+        time.passes(seconds=module.FORGOTTEN_SECONDS - module.SILENT_SECONDS)
+        assert statuses.silent_sites() == []
+        await ask_in_vain(statuses, state, *leaves)
+        assert statuses.silent_sites() == []  # a new silence, of now
+
+    dialogue(talk)
+
+
+def test_an_answer_ends_the_silence(dialogue, time):
+    async def talk(responder, statuses):
+        state = site(responder=URL)
+        responder.fault = OcspError("it is down")
+        await ask_in_vain(statuses, state, ALICE)
+        time.passes(seconds=module.SILENT_SECONDS)
+        assert statuses.silent_sites() == ["mail"]
+        responder.fault = None
+        await ask_in_vain(statuses, state, ALICE)
+        assert statuses.silent_sites() == []
 
     dialogue(talk)

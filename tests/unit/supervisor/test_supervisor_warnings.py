@@ -9,7 +9,7 @@ from support.loaded import certificate_file
 from support.pki import DAY, NOW, Ca, server
 
 from gateway import clock
-from gateway.config.model import KeptAuthority, Pki
+from gateway.config.model import KeptAuthority, Ocsp, Pki
 from gateway.supervisor import warnings as module
 from gateway.supervisor.warnings import Bulletin
 from gateway.tls.trust import Trust, make_trust
@@ -34,12 +34,15 @@ def time(monkeypatch):
     return Time(monkeypatch)
 
 
-def snapshot(*trusts, certificate, pki=None):
+def snapshot(*trusts, certificate, pki=None, ocsp="off"):
     return SimpleNamespace(
         config=SimpleNamespace(pki=pki),
         states=[
             SimpleNamespace(
-                site=SimpleNamespace(name=f"site{number}", certificate=certificate), tls=SimpleNamespace(trust=trust)
+                site=SimpleNamespace(
+                    name=f"site{number}", certificate=certificate, ocsp=Ocsp(ocsp, "http://o.example")
+                ),
+                tls=SimpleNamespace(trust=trust),
             )
             for number, trust in enumerate(trusts)
         ],
@@ -171,6 +174,18 @@ def test_the_list_of_an_authority_of_the_registry_has_a_command(time, certificat
     bulletin.follow(snapshot(trust, certificate=certificate, pki=pki))
     (line,) = bulletin.outages(time.now)
     assert line.endswith(remedy)
+
+
+@pytest.mark.parametrize(("mode", "count"), [("hard", 1), ("soft", 0), ("off", 0)])
+def test_a_responder_that_does_not_answer_is_an_outage_where_it_must(time, certificate, mode, count):
+    silent = {"site1"}
+    bulletin = Bulletin(silent_sites=lambda: silent)
+    trust = Trust((ROOT.certificate,))
+    bulletin.follow(snapshot(trust, trust, certificate=certificate, ocsp=mode))
+    found = bulletin.outages(time.now)
+    assert [line.partition(":")[0] for line in found] == ["site1"] * count
+    silent.clear()
+    assert bulletin.outages(time.now) == ()
 
 
 def test_a_missing_list_has_no_file_to_name(time, certificate, tmp_path):
