@@ -115,6 +115,7 @@ UNKNOWN_EXTENSION = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.555
 LISTS = (ROOT.crl(), GOOD.crl())
 NEW = rollover()
 NEW_ALICE = NEW.issue("CN=alice")
+UNNAMED = GOOD.issue_ca("CN=Good CA")
 NO_LISTS = no_list_signer()
 EXPLICIT = (x509.PolicyConstraints(0, None), True)
 
@@ -155,6 +156,9 @@ CASES = {
         WITH_LIST_KEY, UNKNOWN, (ROOT.crl([LIST_KEY.certificate]), LIST_KEY.crl())
     ),
     "4.5.1 new key certified by old": Case(NEW_ALICE, TRUSTED, (ROOT.crl(), GOOD.crl(), NEW.crl(number=2))),
+    "new key certified by old, which it doesn't name": Case(
+        UNNAMED.issue("CN=alice"), TRUSTED, (ROOT.crl(), GOOD.crl(), UNNAMED.crl(number=2))
+    ),
     "4.5.2 revoked by the old key": Case(NEW_ALICE, REVOKED, (ROOT.crl(), GOOD.crl([NEW_ALICE.certificate]))),
     "4.6.1 no basicConstraints": Case(under(usage(key_cert_sign=True)), UNTRUSTED),
     "4.6.2 cA false": Case(under(basic(is_ca=False)), UNTRUSTED),
