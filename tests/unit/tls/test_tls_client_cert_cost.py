@@ -153,7 +153,7 @@ def test_a_stranger_costs_at_most_three_times_a_plain_one(trust, shape):
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
 @pytest.mark.parametrize("roots", [2, 3, 6])
-def test_the_signatures_of_a_stranger_are_checked_up_to_what_56_of_p256_cost(roots, curve, monkeypatch):
+def test_the_signatures_of_a_stranger_are_checked_up_to_what_42_of_p256_cost(roots, curve, monkeypatch):
     """The calls above don't tell this: a check with P-384 is one call too, and costs seven times as much."""
     units = []
     real = path_search.has_signed

@@ -162,14 +162,14 @@ def test_as_many_signatures_as_may_be_checked_and_one_more(monkeypatch):
         list(Paths(anchors_of(*roots)).find(leaf.der, []))
 
 
-@pytest.mark.parametrize(("curve", "most"), [(ec.SECP256R1(), 57), (ec.SECP384R1(), 9)])
+@pytest.mark.parametrize(("curve", "most"), [(ec.SECP256R1(), 43), (ec.SECP384R1(), 7)])
 def test_as_many_cas_of_one_name_as_there_may_be_and_one_more(curve, most):
     """So many that each is found whatever failed before."""
     roots = [Ca.make(NAME, key=ec_key(curve)) for _ in range(most + 1)]
     built = Paths(anchors_of(*roots[:most]))
     for root in (roots[0], roots[most - 1]):
         assert next(built.find(root.issue().der, [])).path == (root.certificate,)
-    with pytest.raises(PathError, match="at most 56 signatures that don't verify"):
+    with pytest.raises(PathError, match="at most 42 signatures that don't verify"):
         list(Paths(anchors_of(*roots)).find(roots[0].issue().der, []))
 
 
@@ -179,11 +179,11 @@ def test_what_failed_checks_may_cost_ends_the_search():
     built = Paths(anchors_of(*roots))
     stranger = Ca.make(NAME).issue()
     with pytest.raises(ForgedError):
-        list(built.find(stranger.der, sent[:2]))
+        list(built.find(stranger.der, sent[:1]))
     with pytest.raises(PathError, match="too many CAs have the issuer's name"):
         list(built.find(stranger.der, sent))
-    below = [root.issue_ca(MIDDLE, key=ec_key(ec.SECP384R1())) for root in roots]
-    assert find(anchors_of(*roots), below[2].issue(), [ca.certificate for ca in below])
+    below = [root.issue_ca(MIDDLE, key=ec_key(ec.SECP384R1())) for root in roots[1:]]
+    assert find(anchors_of(*roots), below[1].issue(), [ca.certificate for ca in below])
 
 
 def test_a_ca_that_certified_itself_again_and_again_makes_no_loop():
