@@ -29,7 +29,7 @@ help: ## what there is to make
 demo: $(VENV)/.run ## a CA, a user, a mail server and the gateway on loopback, to try out (ARGS=--once: show and end)
 	@$(PY) -m gateway demo $(ARGS)
 
-test: $(VENV)/.dev peers ## the whole suite, with the coverage each room must have (ARGS=tests/unit/policy: only that)
+test: $(VENV)/.dev peers ## the whole suite, with the coverage each package must have (ARGS=tests/unit/policy: only that)
 	@data=$$(mktemp -d); trap 'rm -rf "$$data"' EXIT; COVERAGE_FILE=$$data/coverage \
 		$(PY) -m pytest $(or $(ARGS),$(SHARED) -p tests.coverage_gate --cov --cov-report=)
 
@@ -45,7 +45,7 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(PY) -m mypy
 	@$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
-format: $(VENV)/.dev ## put the code into the house's format
+format: $(VENV)/.dev ## put the code into the project's format
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 

@@ -1,7 +1,7 @@
 """The one error tree. Every failure the gateway reports is a `GatewayError` with a cause and a remedy.
 
 Exceptions of libraries are mapped to these at the boundary where the library is called, `from` the
-cause; what leaves a room is never a library's own exception. A `RequestError` additionally carries
+cause; what leaves a package is never a library's own exception. A `RequestError` additionally carries
 the reason code that goes on the wire and into the log.
 """
 

@@ -1,6 +1,6 @@
 """What is known about a client, its certificate and its request, as frozen values.
 
-These are the words in which the rooms talk to each other: `tls/` makes a `Judgement`, `policy/` reads
+These are the values that the packages pass to each other: `tls/` makes a `Judgement`, `policy/` reads
 it and makes a `Decision`, `proxy/` acts on it and `logs/` writes both down. Nothing here does I/O.
 """
 

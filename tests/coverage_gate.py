@@ -1,7 +1,7 @@
-"""A pytest plugin: each room of the package must have the branch coverage that its part of the risk asks for.
+"""A pytest plugin: each package of gateway/ must have the branch coverage that its part of the risk asks for.
 
 Loaded by `make test` with `-p tests.coverage_gate`, beside pytest-cov, whose data it reads when the suite has ended. A
-room below its share is listed with the lines that no test reached, and the run fails.
+package below its share is listed with the lines that no test reached, and the run fails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GAPS_SHOWN = 20
 
 
 @dataclass
-class Room:
+class Package:
     name: str
     covered: int = 0
     of: int = 0
@@ -39,20 +39,20 @@ class Room:
         return FULL_PERCENT if self.name in FULL_ROOMS else OTHER_PERCENT
 
 
-def rooms_of(report: dict[str, Any]) -> list[Room]:
-    """Sums coverage's JSON report over the folders of gateway/; the modules beside them are the room "gateway"."""
-    rooms: defaultdict[str, Room] = defaultdict(lambda: Room(""))
+def packages_of(report: dict[str, Any]) -> list[Package]:
+    """Sums coverage's JSON report over the folders of gateway/; the modules beside them are the package "gateway"."""
+    packages: defaultdict[str, Package] = defaultdict(lambda: Package(""))
     for file, data in sorted(report["files"].items()):
         parts = Path(file).parts
         name = parts[1] if len(parts) > 2 else "gateway"
-        room = rooms[name]
-        room.name = name
+        package = packages[name]
+        package.name = name
         summary = data["summary"]
-        room.covered += summary["covered_lines"] + summary["covered_branches"]
-        room.of += summary["num_statements"] + summary["num_branches"]
+        package.covered += summary["covered_lines"] + summary["covered_branches"]
+        package.of += summary["num_statements"] + summary["num_branches"]
         if summary["missing_lines"] or summary["missing_branches"]:
-            room.gaps += (f"{file}: {_missing(data)}",)
-    return sorted(rooms.values(), key=lambda room: room.name)
+            package.gaps += (f"{file}: {_missing(data)}",)
+    return sorted(packages.values(), key=lambda package: package.name)
 
 
 def _missing(data: dict[str, Any]) -> str:
@@ -77,19 +77,20 @@ def _report() -> dict[str, Any]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("coverage, lines and branches")
     below = []
-    for room in rooms_of(_report()):
-        is_below = room.percent < room.at_least
+    for package in packages_of(_report()):
+        is_below = package.percent < package.at_least
         terminalreporter.line(
-            f"{room.name:12}{room.percent:7.2f} %   at least {room.at_least:.0f} %{'   TOO LOW' if is_below else ''}",
+            f"{package.name:12}{package.percent:7.2f} %   at least {package.at_least:.0f} %"
+            f"{'   TOO LOW' if is_below else ''}",
             red=is_below,
         )
         if is_below:
-            below.append(room)
-            for gap in room.gaps:
+            below.append(package)
+            for gap in package.gaps:
                 terminalreporter.line(f"    {gap}")
     if below:
         # Names pytest doesn't know are counted in its last line as they are.
-        terminalreporter.stats["rooms below their coverage"] = below
+        terminalreporter.stats["packages below their coverage"] = below
         session = terminalreporter._session
         if session is not None and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

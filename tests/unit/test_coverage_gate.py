@@ -1,8 +1,8 @@
-"""The gate on coverage, on reports made up here: what it sums, what it asks of each room, what it says is missing."""
+"""The gate on coverage, on made-up reports: what it sums, what it asks of each package, what it says is missing."""
 
 from __future__ import annotations
 
-from tests.coverage_gate import rooms_of
+from tests.coverage_gate import packages_of
 
 
 def _file(lines: int, covered: int, missing_lines: list[int], missing_branches: list[list[int]]) -> dict[str, object]:
@@ -21,7 +21,7 @@ def _file(lines: int, covered: int, missing_lines: list[int], missing_branches: 
 
 
 def test_rooms_are_summed_over_their_files_and_ask_for_what_their_risk_asks():
-    rooms = rooms_of(
+    packages = packages_of(
         {
             "files": {
                 "gateway/errors.py": _file(10, 10, [], []),
@@ -31,7 +31,9 @@ def test_rooms_are_summed_over_their_files_and_ask_for_what_their_risk_asks():
             }
         }
     )
-    assert [(room.name, room.percent, room.at_least, room.percent < room.at_least) for room in rooms] == [
+    assert [
+        (package.name, package.percent, package.at_least, package.percent < package.at_least) for package in packages
+    ] == [
         ("cli", 96.0, 95.0, False),
         ("gateway", 100.0, 95.0, False),
         ("policy", 99.0, 100.0, True),
@@ -39,7 +41,7 @@ def test_rooms_are_summed_over_their_files_and_ask_for_what_their_risk_asks():
 
 
 def test_gaps_name_lines_and_branches_and_a_file_without_any_test_in_one_word():
-    (room,) = rooms_of(
+    (package,) = packages_of(
         {
             "files": {
                 "gateway/tls/a.py": _file(10, 9, [4], [[4, 6], [8, -1]]),
@@ -48,6 +50,6 @@ def test_gaps_name_lines_and_branches_and_a_file_without_any_test_in_one_word():
             }
         }
     )
-    assert room.gaps[0] == "gateway/tls/a.py: 4, 4->6, 8->exit"
-    assert room.gaps[1] == "gateway/tls/b.py: nothing is covered"
-    assert room.gaps[2].endswith("19, 20 …")
+    assert package.gaps[0] == "gateway/tls/a.py: 4, 4->6, 8->exit"
+    assert package.gaps[1] == "gateway/tls/b.py: nothing is covered"
+    assert package.gaps[2].endswith("19, 20 …")
