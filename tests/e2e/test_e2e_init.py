@@ -80,7 +80,9 @@ def test_the_printed_commands_lead_to_a_request_with_a_certificate(tmp_path, mai
     command = ("init", "-c", "etc/config.yaml", "--yes", "--host", HOST, "--mail-server", mail.url)
     check, issue, run = next_commands(DeskFolder(tmp_path).run(*command, *ports.options))
 
-    assert re.search(r"config\.yaml: good: 1 site, 3 rules, 1 listener$", shell(check, "/").strip())
+    said = shell(check, "/")
+    assert re.search(r"config\.yaml: good: 1 site, 3 rules, 1 listener$", said, flags=re.MULTILINE)
+    assert re.search(r"/webmail +with a certificate", said)
     assert "alice@example.com.p12" in shell(issue, "/")
     issued = folder / "issued"
     password = (issued / "alice@example.com.password").read_text().strip()

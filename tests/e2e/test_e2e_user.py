@@ -284,8 +284,8 @@ def test_what_init_writes_is_that_users_where_it_has_to_be(handed_over):
 def test_the_units_commands_hand_over_what_root_has_made_for_itself(home, mail):
     """Where there was no user yet: all but making the user and starting the service."""
     folder = home / "own"
-    options = ("--listen", f"{INSIDE}:{free_port()}", "--admin", f"{INSIDE}:{free_port()}", "--user", "root")
-    answers = ("--yes", "--host", HOST, "--mail-server", mail.url, "--key-kind", "ecdsa-p256")
+    options = ("--listen", f"{INSIDE}:{free_port()}", "--admin", f"{INSIDE}:{free_port()}", "--inside", f"{INSIDE}/32")
+    answers = ("--yes", "--host", HOST, "--mail-server", mail.url, "--key-kind", "ecdsa-p256", "--user", "root")
     told = gateway_command("init", "-c", str(folder / "config.yaml"), *answers, *options)
     assert told.returncode == 0, told.stderr
     steps = re.findall("^#   (.*)", (folder / "gateway.service").read_text(), flags=re.MULTILINE)

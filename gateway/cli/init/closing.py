@@ -37,7 +37,7 @@ def next_commands(answers: Answers, program: Sequence[str]) -> tuple[str, str, s
     """Check it, look at it from a client's side, start it."""
     settings = answers.settings
     config = str(settings.config)
-    check = join((*program, "check", "-c", config))
+    check = join((*program, "check", "--who", "-c", config))
     run = join((*program, "run", "-c", config))
     if settings.user is not None and _SYSTEMD.is_dir():
         run = f"systemctl enable --now {quote(str(settings.config.parent / names.UNIT))}"

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.cli.init.answers import Answers
 from gateway.cli.init.names import LOGS, PKI, TEST_CERTIFICATE, TEST_KEY, passphrase_file
 from gateway.cli.init.servers import PATHS
+from gateway.config.networks import DEFAULT_INTERNAL
 
 _HEAD: Final = """\
 # Written by `gateway init`. docs/configuration.md describes every key, config.example.yaml shows them all.
@@ -83,7 +84,7 @@ def _inside(answers: Answers) -> str:
     networks = answers.settings.inside
     if networks:
         return f"\n{why}networks:\n  internal: {_listed(networks)}\n"
-    default = '# networks: {internal: [127.0.0.0/8, "::1/128", 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, "fd00::/8"]}'
+    default = f"# networks:\n#   internal: {_listed(DEFAULT_INTERNAL)}"
     return f"\n{why}# The default; write your own where it does not fit:\n{default}\n"
 
 

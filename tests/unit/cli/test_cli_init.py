@@ -102,6 +102,15 @@ def test_the_configuration_is_good_without_a_warning(written):
     assert config.pages.contact == "postmaster@example.com"
 
 
+def test_the_networks_in_the_comment_are_the_default(written):
+    text = (written / "config.yaml").read_text()
+    config = written / "networks.yaml"
+    config.write_text(text.replace("# networks:\n#   internal:", "networks:\n  internal:"))
+    shown, default = (load_with_warnings(path, environ={}).config for path in (config, written / "config.yaml"))
+    assert shown.networks == default.networks
+    assert config.read_text() != text
+
+
 def test_credentials_and_logs_of_systemd_take_the_place_of_the_files_beside_it(written):
     credentials = written.parent / "credentials"
     credentials.mkdir()
@@ -354,7 +363,7 @@ def test_the_next_commands_of_an_authority_elsewhere_need_no_key(tmp_path):
     (tmp_path / "ca.pem").write_text("")
     answers = answers_of(tmp_path, replace(NOTHING, ca=tmp_path / "ca.pem", kind=ServerKind.SOGO))
     check, explain, serve = next_commands(answers, ("gateway",))
-    assert check == f"gateway check -c {tmp_path}/config.yaml"
+    assert check == f"gateway check --who -c {tmp_path}/config.yaml"
     assert explain == f"gateway explain https://{HOST}/ --ip 203.0.113.9 -c {tmp_path}/config.yaml"
     assert serve == f"gateway run -c {tmp_path}/config.yaml"
     assert "crl: [http" in configuration(answers)
