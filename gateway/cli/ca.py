@@ -114,12 +114,23 @@ def crl(
     names: Annotated[list[str] | None, typer.Argument(help="Authorities. [default: those that --due finds]")] = None,
     *,
     is_due_only: Annotated[bool, typer.Option("--due", help="Only lists that are running out.")] = False,
+    newer: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="After an older registry was restored: revoke what this newer list of the authority names.",
+            metavar="FILE",
+        ),
+    ] = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Write new revocation lists."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import crl as lists  # noqa: PLC0415 - the same
 
+    if newer is not None:
+        _take_over(context, names or [], newer, passphrase_file)
+        return
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:
             due = lists.due(connection, clock.now())
@@ -129,6 +140,25 @@ def crl(
                 continue
             made = lists.renew(desk, unlock(desk, name, passphrase_file), clock.now())
             typer.echo(f"{desk.file(name, 'crl')}: good until {made.next_update_utc:%Y-%m-%d %H:%M} UTC")
+
+
+def _take_over(context: typer.Context, names: list[str], file: Path, passphrase_file: Path | None) -> None:
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import restoring  # noqa: PLC0415 - the same
+    from gateway.pki.files import read  # noqa: PLC0415 - the same
+
+    if len(names) != 1:
+        raise UsageError("--from takes the list of one authority", "Name it: gateway ca crl NAME --from FILE.")
+    data = read(file)
+    with open_desk(context) as desk:
+        taken = restoring.take_over(desk, unlock(desk, names[0], passphrase_file), data, clock.now())
+        for entry in taken.entries:
+            typer.echo(f"{entry.serial}  {'held' if entry.reason == 'certificate-hold' else 'revoked'}  {entry.reason}")
+        for serial in taken.still_held:
+            typer.echo(
+                f"{serial}  still on hold; it was released since: 'gateway cert unhold {serial} --ca {names[0]}'"
+            )
+        typer.echo(f"{desk.file(names[0], 'crl')}: goes on from list {taken.number}")
 
 
 def ocsp(context: typer.Context, name: NameArgument, *, passphrase_file: PassphraseOption = None) -> None:

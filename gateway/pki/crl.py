@@ -32,7 +32,8 @@ from gateway.pki.registry.records import (
     State,
 )
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
-from gateway.x509.loading import parse_revocation_lists
+from gateway.x509.loading import certificate_in, parse_revocation_lists
+from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
 # The last quarter of a list's life is for renewing it: with 30 days, a desk that fails has a week to be noticed. The
@@ -99,15 +100,16 @@ def issue(connection: Connection, authority: Authority, actor: str, now: datetim
 def publish(desk: Desk, name: str) -> None:
     """Write the registry's newest list to its file. Under the lock, or an older one could follow a newer.
 
-    Raises `OperationError`, and leaves the file, where that has a newer one: a backup of the registry was played back,
-    and who was revoked since would get in again.
+    Raises `OperationError`, and leaves the file, where that has a newer one or names what the registry doesn't know to
+    be revoked: the registry was restored from a backup, and who was revoked since would get in again.
     """
     file = desk.file(name, "crl")
     with desk.registry.writing() as connection:
         record = authorities.lock(connection, name)
         if record.crl_der is not None:
-            check_not_newer(file, number_in(file), record.crl_number)
             (crl,) = parse_revocation_lists(record.crl_der, "the registry")
+            check_not_newer(file, number_in(file), record.crl_number)
+            _check_none_is_lost(connection, record, file, crl)
             write_public(file, crl.public_bytes(Encoding.PEM))
 
 
@@ -123,10 +125,42 @@ def number_in(file: Path) -> int:
 def check_not_newer(file: Path, number: int, newest: int) -> None:
     """`number` is the file's list's, `newest` the registry's. Raises `OperationError`."""
     if number > newest:
-        raise OperationError(
-            f"{file}: the list has number {number}, the registry's newest is {newest}: an older registry is back",
-            "Revoke in the registry whom the list names, then move the file away.",
-        )
+        raise _restored(file, f"the list has number {number}, the registry's newest is {newest}")
+
+
+def _check_none_is_lost(
+    connection: Connection, record: AuthorityRecord, file: Path, new: x509.CertificateRevocationList
+) -> None:
+    """Refuse to replace a list that names more than the registry ever knew: its numbers went on from a backup's."""
+    named = {entry.serial_number for entry in new}
+    gone = {serial: at for serial, at in _named_in(file, certificate_in(record.certificate_der)) if serial not in named}
+    if not gone:
+        return
+    states = certificates.states(connection, record)
+    released = audit.last_releases(connection, record.name)
+    for number, revoked_at in gone.items():
+        serial = serial_text(number)
+        has_ended = states.get(serial) in (State.REVOKED, State.HELD)  # on the list until its expiry was on one
+        if not has_ended and (serial not in released or released[serial] < revoked_at):
+            raise _restored(file, f"the list names {serial}, and the registry doesn't know that it was revoked")
+
+
+def _named_in(file: Path, issuer: x509.Certificate) -> list[tuple[int, datetime]]:
+    """The serials on the list in the file, with their dates; none where it isn't the authority's."""
+    try:
+        found, *_ = parse_revocation_lists(read(file), str(file))
+        if not found.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]
+            return []
+        return [(entry.serial_number, entry.revocation_date_utc) for entry in found]
+    except (UsageError, ConfigError, *UNREADABLE):
+        return []
+
+
+def _restored(file: Path, cause: str) -> OperationError:
+    return OperationError(
+        f"{file}: {cause}: the registry was restored from an older backup",
+        f"Take over what the list names: 'gateway ca crl {file.stem} --from {file}'.",
+    )
 
 
 def entries_of(connection: Connection, authority: AuthorityRecord, now: datetime) -> list[ListEntry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from gateway.pki.registry.records import AuditEntry, CertificateRecord
 from gateway.pki.registry.tables import AUDIT
@@ -31,6 +31,16 @@ def about(record: CertificateRecord, action: str, actor: str, now: datetime) -> 
 def add(connection: Connection, event: Event) -> None:
     """Write one line, in the transaction of what it tells about."""
     connection.execute(insert(AUDIT).values(asdict(event)))
+
+
+def last_releases(connection: Connection, authority: str) -> dict[str, datetime]:
+    """When each serial of an authority was last released from a hold."""
+    query = (
+        select(AUDIT.c.serial, func.max(AUDIT.c.at).label("last"))
+        .where(AUDIT.c.authority == authority, AUDIT.c.action == "released")
+        .group_by(AUDIT.c.serial)
+    )
+    return {row.serial: row.last for row in connection.execute(query)}
 
 
 def entries(connection: Connection, *, serial: str | None = None) -> list[AuditEntry]:

@@ -123,6 +123,19 @@ def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationL
     notifications.tell(connection)
 
 
+def continue_from(connection: Connection, authority: AuthorityRecord, number: int, this_update: datetime) -> None:
+    """Let the next list follow one with this number and date, unless it does already. The caller holds the lock."""
+    last = authority.crl_this_update
+    connection.execute(
+        update(AUTHORITIES)
+        .where(AUTHORITIES.c.id == authority.id)
+        .values(
+            crl_number=max(number, authority.crl_number),
+            crl_this_update=this_update if last is None else max(this_update, last),
+        )
+    )
+
+
 def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListEntry) -> None:
     """Put a serial on the list that the registry has no certificate for; one on hold can be revoked.
 

@@ -145,10 +145,10 @@ def get(connection: Connection, authority: str, serial: str) -> CertificateRecor
     return found[0]
 
 
-def known_serials(connection: Connection, authority: AuthorityRecord) -> set[str]:
-    """The serials of all certificates that the authority has in the registry."""
-    query = select(CERTIFICATES.c.serial).where(CERTIFICATES.c.authority_id == authority.id)
-    return set(connection.execute(query).scalars())
+def states(connection: Connection, authority: AuthorityRecord) -> dict[str, State]:
+    """The serials of all certificates that the authority has in the registry, with their states."""
+    query = select(CERTIFICATES.c.serial, CERTIFICATES.c.state).where(CERTIFICATES.c.authority_id == authority.id)
+    return {serial: State(state) for serial, state in connection.execute(query)}
 
 
 def matching(connection: Connection, text: str, *, authority: str | None = None) -> list[CertificateRecord]:

@@ -65,7 +65,7 @@ def listed_only(connection: Connection, wanted: Wanted) -> list[ListedOnly]:
             for other in everyone
             if entries and other.chain_der[:1] == (authority.certificate_der,)
         }
-        known = certificates.known_serials(connection, authority) if entries else set()
+        known = certificates.states(connection, authority) if entries else {}
         found += (
             ListedOnly(authority.name, entry, below.get(entry.serial)) for entry in entries if entry.serial not in known
         )

@@ -14,7 +14,7 @@ from support.desk import DAY, MINUTE, NOW, Files, issue_to, make_authority, relo
 from support.pki import openssl
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import authority, crl, issue, lifecycle, ocsp_signer, profiles
+from gateway.pki import authority, crl, issue, lifecycle, ocsp_signer, profiles, restoring
 from gateway.pki.registry import audit, authorities, certificates
 from gateway.pki.registry.claims import NameTakenError
 from gateway.pki.registry.records import Purpose, RevocationReason, State
@@ -341,9 +341,11 @@ def test_a_registry_from_a_backup_brings_no_older_list_back(desk, corp):
     published = desk.file("corp", "crl").read_bytes()
     with desk.registry.writing() as connection:
         connection.execute(update(AUTHORITIES).values(before))
-    with pytest.raises(OperationError, match=r"number 3, the registry's newest is 2: an older registry is back"):
+    with pytest.raises(
+        OperationError, match=r"number 3, the registry's newest is 2: the registry was restored"
+    ) as told:
         crl.renew(desk, corp, NOW)
+    assert told.value.remedy.endswith(f"'gateway ca crl corp --from {desk.file('corp', 'crl')}'.")
     assert desk.file("corp", "crl").read_bytes() == published
-    desk.file("corp", "crl").unlink()  # the remedy
-    crl.publish(desk, "corp")
-    assert _number(desk) == 2
+    restoring.take_over(desk, corp, published, NOW)  # the remedy
+    assert _number(desk) == 4

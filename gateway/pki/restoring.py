@@ -1,0 +1,77 @@
+"""Catching up after an older registry was restored: what was revoked since is on a list that was published since.
+
+Kept true here: whatever the newer list refuses, the next list refuses too, with its date and reason, and its number is
+higher. Nothing is released: a certificate that was released since the backup stays on hold until it is released again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from gateway.pki import crl, intake, issue
+from gateway.pki.authority import Authority
+from gateway.pki.desk import Desk
+from gateway.pki.registry import audit, authorities, certificates
+from gateway.pki.registry.records import AuthorityRecord, ListEntry, RevocationReason, State
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """What a list had that the registry had not."""
+
+    number: int  # of the list
+    entries: tuple[ListEntry, ...]  # revoked or put on hold now
+    still_held: tuple[str, ...]  # serials on hold in the registry that the list does not name
+
+
+def take_over(desk: Desk, authority: Authority, data: bytes, now: datetime) -> TakenOver:
+    """Revoke and hold what the authority's list in `data` names, and publish the next list.
+
+    Raises `UsageError` for a list that is not a whole one of this authority, `OperationError`.
+    """
+    listed = intake.whole_list(data, authority.certificate)
+    number, entries = intake.number_of(listed), intake.entries(listed)
+    with desk.registry.writing() as connection:
+        record = authorities.lock(connection, authority.name)
+        states = certificates.states(connection, record)
+        foreign = {entry.serial: entry for entry in authorities.foreign(connection, record)}
+        new = [entry for entry in entries if _is_new(entry, states.get(entry.serial), foreign.get(entry.serial))]
+        for entry in new:
+            _put(desk, connection, record, entry, (number, now, entry.serial in states))
+        authorities.continue_from(connection, record, number, listed.last_update_utc)
+        crl.issue(connection, authority, desk.actor, now)
+        held = {entry.serial for entry in crl.entries_of(connection, record, now) if _is_hold(entry)}
+    crl.publish(desk, authority.name)
+    return TakenOver(number, tuple(new), tuple(sorted(held - {entry.serial for entry in entries})))
+
+
+def _is_new(entry: ListEntry, state: State | None, foreign: ListEntry | None) -> bool:
+    """Whether the registry does not refuse the certificate, or has it on hold and the list revokes it."""
+    is_held = state is State.HELD or (foreign is not None and _is_hold(foreign))
+    if is_held:
+        return not _is_hold(entry)
+    return state is not State.REVOKED and foreign is None
+
+
+def _put(
+    desk: Desk, connection: Connection, record: AuthorityRecord, entry: ListEntry, what: tuple[int, datetime, bool]
+) -> None:
+    number, now, is_known = what
+    action = "held" if _is_hold(entry) else "revoked"
+    detail = f"from list {number}; {entry.reason}"
+    if is_known:
+        certificate = certificates.get(connection, record.name, entry.serial)
+        state = State.HELD if _is_hold(entry) else State.REVOKED
+        certificates.put_on_list(connection, certificate, state, entry.reason, entry.revoked_at)
+        event = replace(issue.event(desk, certificate, action, now), detail=f"{detail}: {certificate.subject}")
+    else:
+        authorities.add_foreign(connection, record, entry)
+        event = audit.Event(now, desk.actor, action, record.name, entry.serial, f"not in the registry; {detail}")
+    audit.add(connection, event)
+
+
+def _is_hold(entry: ListEntry) -> bool:
+    return entry.reason is RevocationReason.CERTIFICATE_HOLD
