@@ -60,7 +60,7 @@ def serving(command, folder):
     try:
         until(lambda: process.poll() is not None or "serving on" in log.read_text(), "it serves")
         assert process.poll() is None, log.read_text()
-        yield
+        yield process, log
     finally:
         process.terminate()
         code = process.wait(STOP_SECONDS)
@@ -88,7 +88,7 @@ def test_the_printed_commands_lead_to_a_request_with_a_certificate(tmp_path, mai
     password = (issued / "alice@example.com.password").read_text().strip()
     stem = issued / "alice@example.com"
     person = ("--cert", f"{stem}.crt", "--key", f"{stem}.key", "--pass", password)
-    with serving(run, tmp_path):
+    with serving(run, tmp_path) as (process, log):
         ca = folder / "test-certificate.crt"
         assert curl(ports.https, "/webmail/", ca=ca, source=INSIDE).status == 200
         assert curl(ports.https, "/webmail/", ca=ca, source=OUTSIDE).verdict == (403, "certificate_missing")
@@ -97,6 +97,27 @@ def test_the_printed_commands_lead_to_a_request_with_a_certificate(tmp_path, mai
         assert curl(ports.https, "/admin", *person, ca=ca, source=OUTSIDE).status == 403
         asked = shlex.join((*COMMAND, "status", "-c", str(folder / "config.yaml")))
         until(lambda: "renewed by the gateway" in shell(asked, tmp_path), "the keeper has looked")
+        check_reload(folder, process.pid, log)
+
+
+def check_reload(folder, pid, log):
+    """The unit's commands for a reload, one after the other until one fails, as systemd runs them."""
+    commands = re.findall("^ExecReload=(.*)", (folder / "gateway.service").read_text(), flags=re.MULTILINE)
+
+    def reload():
+        for command in commands:
+            arguments = shlex.split(command.replace("$MAINPID", str(pid)))
+            if code := subprocess.run(arguments, capture_output=True, check=False).returncode:
+                return code
+        return 0
+
+    good = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(good.replace("action: allow", "action: permit"))
+    assert reload() == 2
+    (folder / "config.yaml").write_text(good)
+    assert reload() == 0
+    until(lambda: " reloaded: " in log.read_text(), "the reload")
+    assert "reload refused" not in log.read_text()
 
 
 def test_an_authority_of_openssl_is_imported_or_trusted_as_it_is(tmp_path):
