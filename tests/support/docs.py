@@ -28,3 +28,8 @@ def blocks(page: str, language: str) -> list[Block]:
     text = (DOCS / page).read_text(encoding="utf-8")
     found = [Block(page, text.count("\n", 0, each.start()) + 1, each[1], each[2]) for each in _FENCE.finditer(text)]
     return [block for block in found if block.language == language]
+
+
+def pages() -> list[str]:
+    """Every page that is no decision, as a path relative to the folder."""
+    return sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if path.parent.name != "adr")
