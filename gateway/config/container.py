@@ -36,6 +36,8 @@ _CONTROL_GROUP: Final = re.compile(
     r"^[0-9]+:[^:\n]*:(?:.*/)?(?:(?:docker|libpod|cri-containerd|crio)[-/]|kubepods[-./]|lxc(?:/|\.payload))",
     re.MULTILINE,
 )
+# Windows' Subsystem for Linux, whose NAT and `netsh interface portproxy` do the same as a container's engine.
+_WSL: Final = "microsoft"
 _ROUTE_FLAGS: Final = 0x3  # RTF_UP and RTF_GATEWAY, linux/route.h
 _NO_ADDRESS_V4: Final = "00000000"
 _NO_ADDRESS_V6: Final = "0" * 32
@@ -70,8 +72,10 @@ def _is_here() -> bool:
 
 
 def is_container(root: Path, environ: Mapping[str, str]) -> bool:
-    """Whether this looks like a container. One that hides it all can't be told from a machine."""
+    """Whether this looks like a container, or like WSL. One that hides it all can't be told from a machine."""
     if any(os.path.lexists(root / marker) for marker in _MARKERS) or any(map(environ.get, _VARIABLES)):
+        return True
+    if _WSL in _text(root / "proc/sys/kernel/osrelease").lower():
         return True
     return any(_CONTROL_GROUP.search(_text(root / "proc" / of / "cgroup")) for of in ("self", "1"))
 
@@ -106,7 +110,7 @@ def note_of(config: Config) -> Problem | None:
     what = listing(map(str, config.not_inside), "and")
     entries = listing((f"{address}/{address.max_prefixlen}" for address in config.not_inside), "and")
     cause = (
-        f"this is a container, where clients from outside may arrive from {what} (the container's network): "
+        f"this is a container or WSL, where clients from outside may arrive from {what} (its own network): "
         "not counted as inside"
     )
     remedy = f"use the host's network, or list {entries} in networks.internal if only clients from inside arrive so"

@@ -82,7 +82,7 @@ def test_the_gateways_address_is_outside_and_its_neighbour_inside(told):
 
 
 def test_check_and_the_log_say_so(told):
-    told_of = f"clients from outside may arrive from {GATEWAY} and {CONTAINER} (the container's network)"
+    told_of = f"clients from outside may arrive from {GATEWAY} and {CONTAINER} (its own network)"
     (check,) = (line for line in told if line.startswith("default: ") and "is a container" in line)
     assert told_of in check
     assert [line for line in told if told_of in line and " INFO " in line]

@@ -71,6 +71,13 @@ def test_a_marker_tells_a_container(root, marker):
     assert is_container(root, {})
 
 
+def test_the_kernel_tells_wsl(root):
+    (root / "proc/sys/kernel").mkdir(parents=True)
+    for release, is_wsl in (("5.15.153.1-microsoft-standard-WSL2", True), ("6.1.0-28-amd64", False)):
+        (root / "proc/sys/kernel/osrelease").write_text(f"{release}\n")
+        assert is_container(root, {}) is is_wsl
+
+
 @pytest.mark.parametrize("name", ["container", "KUBERNETES_SERVICE_HOST"])
 def test_a_variable_tells_a_container(root, name):
     assert is_container(root, {name: "podman"})
@@ -225,8 +232,8 @@ def test_it_is_inside_where_it_is_listed(loaded, networks):
 def test_a_note_says_so_and_its_remedy_works(loaded):
     config = loaded(BASE, "172.17.0.1", "fe80::1").config
     assert str(note_of(config)).endswith(
-        "config.yaml:1:1: note: networks.internal: this is a container, where clients from outside may arrive from "
-        "172.17.0.1 and fe80::1 (the container's network): not counted as inside; use the host's network, or list "
+        "config.yaml:1:1: note: networks.internal: this is a container or WSL, where clients from outside may arrive "
+        "from 172.17.0.1 and fe80::1 (its own network): not counted as inside; use the host's network, or list "
         "172.17.0.1/32 and fe80::1/128 in networks.internal if only clients from inside arrive so"
     )
     remedied = BASE + "networks: {internal: [172.17.0.1/32, fe80::1/128]}\n"
