@@ -19,7 +19,7 @@ _HEAD: Final = """\
 
 _TEST: Final = """\
     # A TEST certificate, which `gateway init` has made: browsers warn of it, and it ends after 90 days. Replace the
-    # two lines by the certificate and key of a public CA.
+    # two lines by the certificate and key of a public CA. docs/lets-encrypt.md has the steps for Let's Encrypt.
 """
 
 _UPSTREAM: Final = """\
