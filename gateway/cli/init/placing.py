@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from gateway.errors import OperationError, UsageError
 from gateway.pki.files import FOLDER_MODE
 
 _PREFIX: Final = ".gateway-init-"
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
 
 @contextmanager
@@ -35,12 +37,20 @@ def workshop(folder: Path) -> Iterator[Path]:
         raise OperationError(
             f"{folder}: nothing can be written there: {error.strerror}", "Name another folder with -c."
         ) from error
+    before = {number: signal.signal(number, _end) for number in _ENDING}
     try:
         work.chmod(FOLDER_MODE)  # the gateway's user looks at the files before they are in place
         yield work
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         shutil.rmtree(work, ignore_errors=True)
         _remove_empty(made)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """Leave by an exception, so that everything is taken back; shells know a signal by this code."""
+    raise SystemExit(128 + number)
 
 
 def check_free(folder: Path, names: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import signal
 import ssl
 import subprocess
 import sys
@@ -238,6 +239,15 @@ def test_an_interrupt_takes_back_what_was_written(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         placing.place(work, folder, ("a",))
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_leaves_nothing(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(making, "check", lambda *_: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    assert init(tmp_path / "new") == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) is before
 
 
 def test_what_cannot_be_taken_back_is_named(tmp_path, monkeypatch):
