@@ -8,6 +8,7 @@ between. When an outage is over, the log says so once.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway import clock
-from gateway.config.model import Pki
+from gateway.config.model import Config
 from gateway.keeper.plan import canonical
 from gateway.proxy.snapshot import Snapshot
 from gateway.tls.outages import Finding, expiry_line, of_site_certificate
@@ -125,7 +126,7 @@ def outages_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetim
             lines[str(finding)] = None
     for state in snapshot.states:
         for finding in state.tls.trust.outages(now):
-            remedy = _remedy(finding, snapshot.config.pki)
+            remedy = _remedy(finding, snapshot.config)
             lines[f"{state.site.name}: {finding.cause}; {remedy}"] = None
     return tuple(lines)
 
@@ -141,17 +142,19 @@ def silences_of(snapshot: Snapshot, silent_sites: set[str]) -> tuple[str, ...]:
     )
 
 
-def _remedy(finding: Finding, pki: Pki | None) -> str:
-    """The command where the list is that of an authority of the registry."""
+def _remedy(finding: Finding, config: Config) -> str:
+    """The command where the list is that of an authority of the registry; it works in any folder."""
+    pki = config.pki
     if pki is None or finding.source is None:
         return finding.remedy
     path = Path(finding.source)
     name = path.stem
     if canonical(path) != canonical(pki.folder / name / f"{name}.crl"):
         return finding.remedy
+    command = f"gateway ca -c {shlex.quote(str(config.path.absolute()))} crl {name}"
     if any(kept.name == name for kept in pki.authorities):
-        return f"the keeper could not renew it: 'gateway status' says why, or run 'gateway ca crl {name}'"
-    return f"run 'gateway ca crl {name}', and name its passphrase file under pki.authorities"
+        return f"the keeper could not renew it: 'gateway status' says why, or run `{command}`"
+    return f"run `{command}`, and name its passphrase file under pki.authorities"
 
 
 def _server_chains(snapshot: Snapshot) -> Iterator[ServerChain]:

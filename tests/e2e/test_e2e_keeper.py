@@ -168,7 +168,7 @@ def test_an_outdated_list_locks_nobody_out_where_the_gateway_renews_it(site, lau
     assert verdict(unkept, alice, outside) == (403, "revocation_unknown")
     assert unkept.state()["registry"] is not None
     told = unkept.ask_status()
-    problem = "; run 'gateway ca crl corp', and name its passphrase file under pki.authorities"
+    problem = f"; run `gateway ca -c {unkept.config} crl corp`, and name its passphrase file under pki.authorities"
     assert (told.returncode, problem in told.stdout.partition("\nproblems\n")[2]) == (1, True)
     assert problem in unkept.errors
     assert unkept.get("/healthz")[0] == 200

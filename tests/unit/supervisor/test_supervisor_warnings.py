@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from gateway.tls.trust import Trust, make_trust
 from gateway.x509.revocation_list import parse_lists
 
 ROOT = Ca.make()
+RENEW = "gateway ca -c '/etc/mail gateway/config.yaml' crl corp"
 
 
 class Time:
@@ -36,7 +38,7 @@ def time(monkeypatch):
 
 def snapshot(*trusts, certificate, pki=None, ocsp="off"):
     return SimpleNamespace(
-        config=SimpleNamespace(pki=pki),
+        config=SimpleNamespace(pki=pki, path=Path("/etc/mail gateway/config.yaml")),
         states=[
             SimpleNamespace(
                 site=SimpleNamespace(
@@ -156,11 +158,11 @@ def test_an_outage_is_mailed_once_it_has_lasted_a_minute(time, certificate):
 @pytest.mark.parametrize(
     ("name", "kept", "remedy"),
     [
-        ("corp/corp.crl", (), "; run 'gateway ca crl corp', and name its passphrase file under pki.authorities"),
+        ("corp/corp.crl", (), f"; run `{RENEW}`, and name its passphrase file under pki.authorities"),
         (
             "corp/corp.crl",
             ("corp",),
-            "; the keeper could not renew it: 'gateway status' says why, or run 'gateway ca crl corp'",
+            f"; the keeper could not renew it: 'gateway status' says why, or run `{RENEW}`",
         ),
         ("corp.crl", ("corp",), "; publish a new one"),
     ],
