@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from ipaddress import IPv4Address, IPv6Address, ip_network, summarize_address_range
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.facts import Action
@@ -207,6 +207,13 @@ def _large(number: int) -> str:
 def inside(config: Config) -> NetworkSet:
     """What counts as inside."""
     return NetworkSet(config.networks[INTERNAL])
+
+
+def inside_in_words(config: Config, most: int) -> str:
+    """The networks that count as inside: as the file has them, without the addresses of a container's own network."""
+    taken = config.not_inside
+    whole = networks_in_words(NetworkSet([*config.networks[INTERNAL], *map(ip_network, taken)]), most)
+    return f"{whole}; without {', '.join(map(str, taken))}" if taken else whole
 
 
 def document(config: Config, found: Sequence[SiteAccess], warnings: Sequence[str]) -> dict[str, Any]:

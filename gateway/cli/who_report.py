@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.status_report import Line
-from gateway.cli.who import ACCESS, PROTOCOL, Origin, Row, SiteAccess, count_in_words, inside, networks_in_words
+from gateway.cli.who import ACCESS, PROTOCOL, Origin, Row, SiteAccess, count_in_words, inside, inside_in_words
 from gateway.facts import Action
 
 if TYPE_CHECKING:
@@ -21,11 +21,9 @@ _INSIDE_MOST: Final = 20  # networks that are listed; the default has nine
 
 def lines_of(config: Config, found: Sequence[SiteAccess], warnings: Sequence[str], width: int) -> Iterator[Line]:
     """`width` in columns; lines are longer where words can't be broken."""
-    here = inside(config)
+    here = f"{count_in_words(inside(config))}: {inside_in_words(config, most=_INSIDE_MOST)}"
     yield Line("Inside", is_heading=True)
-    yield from (
-        Line(line) for line in _indented(f"{count_in_words(here)}: {networks_in_words(here, most=_INSIDE_MOST)}", width)
-    )
+    yield from map(Line, _indented(here, width))
     for site in found:
         yield Line("")
         yield Line(f"{', '.join(site.hosts)} ({PROTOCOL})", is_heading=True)

@@ -1,6 +1,7 @@
 """`gateway check --who`, as an admin reads it."""
 
 import json
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,16 @@ def test_nothing_is_said_of_a_file_that_cannot_be_used(folder, capsys):
     for options in (["--who"], ["--who", "--json"]):
         assert run(["check", *options]) == 2
         assert "who" not in json.loads(capsys.readouterr().out or "{}")
+
+
+def test_in_a_container_the_networks_stand_as_the_file_has_them(folder, capsys, monkeypatch):
+    from gateway.config.container import Arrivals  # noqa: PLC0415
+
+    (folder / "config.yaml").write_text(CASES["public-inside"].replace("192.0.2.0/24", "172.16.0.0/12"))
+    monkeypatch.setattr("gateway.config.load.arrivals", lambda: Arrivals((ip_address("172.17.0.1"),)))
+    assert run(["check", "--who"]) == 0
+    told = "17,825,791 IPv4 addresses: 10.0.0.0/8, 172.16.0.0/12; without 172.17.0.1"
+    assert f"\n\nInside\n  {told}\n" in capsys.readouterr().out
 
 
 def test_a_narrow_terminal_has_the_rule_below(folder):
