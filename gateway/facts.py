@@ -252,3 +252,4 @@ class Decision:
     rule: str | None  # the rule's name, None where no rule matched
     line: int | None  # the rule's line in the YAML file
     detail: str  # one line saying why
+    observed: Reason | None = None  # why the rule would have refused, were it not in observation

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.config.availability import unavailable
+from gateway.config.days import DAY_PATTERN
 from gateway.config.kinds import (
     Choice,
     Duration,
     Field,
     Flag,
+    FlagOrDay,
     Kind,
     ListOf,
     Record,
@@ -78,6 +80,8 @@ def _scalar(kind: ScalarKind) -> dict[str, Any]:
             exact: dict[str, Any] = {"enum": [*kind.words, *numbers, *([False] if "off" in kind.words else [])]}
         case Flag():
             exact = {"type": "boolean"}
+        case FlagOrDay():
+            exact = {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^(?:{DAY_PATTERN})$"}]}
         case Whole():
             exact = {"type": "integer", "minimum": kind.minimum, "maximum": kind.maximum}
             if kind.words:

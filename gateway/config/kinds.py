@@ -36,6 +36,11 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagOrDay:
+    """true, false, or a day: `2027-03-01`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """A whole number, or one of a few words."""
 
@@ -108,5 +113,5 @@ class Field:
     default_note: str = ""  # the default in words, where it isn't a value
 
 
-ScalarKind = Text | Choice | Flag | Whole | Duration | Size
+ScalarKind = Text | Choice | Flag | FlagOrDay | Whole | Duration | Size
 Kind = ScalarKind | ListOf | TableOf | Record

@@ -19,6 +19,7 @@ from gateway.config.kinds import (
     Duration,
     Field,
     Flag,
+    FlagOrDay,
     Kind,
     ListOf,
     Record,
@@ -39,7 +40,7 @@ _UNSET: Final = "unset"  # stands for variables that are not set, in values that
 class Value:
     """A checked value and where it stands."""
 
-    data: Any  # str, int, float (seconds), bool, None, tuple[Value, ...] or dict[str, Value]
+    data: Any  # str, int, float (seconds), bool, date, None, tuple[Value, ...] or dict[str, Value]
     place: Place
     written: str = ""  # a scalar as it stands in the file, before substitution: for messages
     keys: MappingOf[str, Place] = field(default_factory=dict)  # of a mapping: every key in the file, the faulty too
@@ -88,7 +89,7 @@ class Reader:
                 return self._table(kind, node, place)
             case ListOf():
                 return self._list(kind, node, place)
-            case Text() | Choice() | Flag() | Whole() | Duration() | Size():
+            case Text() | Choice() | Flag() | FlagOrDay() | Whole() | Duration() | Size():
                 return self._scalar(kind, node, place)
             case _:
                 assert_never(kind)

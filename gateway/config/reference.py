@@ -16,6 +16,7 @@ from gateway.config.kinds import (
     Duration,
     Field,
     Flag,
+    FlagOrDay,
     Kind,
     ListOf,
     Record,
@@ -119,6 +120,8 @@ def _scalar(kind: ScalarKind) -> str:
             return ", ".join(f"`{word}`" for word in kind.words)
         case Flag():
             return "`true`, `false`"
+        case FlagOrDay():
+            return "`true`, `false`, or a day such as `2027-03-01`"
         case Whole():
             return ", ".join([*(f"`{word}`" for word in kind.words), f"{kind.minimum} to {kind.maximum}"])
         case Duration():

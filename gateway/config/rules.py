@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Final
 
 from gateway.config.addresses import host_text
 from gateway.config.certificates import Certificates, Material, name_of
+from gateway.config.days import format_day
 from gateway.config.networks import Networks
 from gateway.config.problems import Problems, listing, quote
 from gateway.config.reach import Earlier, Reach
@@ -21,6 +23,8 @@ from gateway.policy.rules import CertificateConditions, PatternError, Rule
 from gateway.policy.uri import UriPattern, parse_pattern
 from gateway.x509.authorities import descends, is_constrained
 from gateway.x509.names import fingerprint_of
+
+FAR_DAYS: Final = 366  # a day further off than a year is probably a misspelt one
 
 _REQUIRE: Final = Action.REQUIRE_CERTIFICATE.value
 
@@ -84,6 +88,7 @@ class Rules:
             uris=None if uris is None else tuple(pattern.text for pattern in uris),
             methods=methods,
             certificate=conditions,
+            enforce=self._enforce(value),
         )
         # A part that is in the file and could not be read would look like "every".
         parts = {"from": networks, "hosts": hosts, "uri": uris, "methods": methods}
@@ -175,6 +180,23 @@ class Rules:
             bind_user=section.plain("bind_user", None),
             device_ids=frozenset(str(item.data) for item in section.items("device_ids")),
         )
+
+    def _enforce(self, value: Value) -> bool | date:
+        """Whether or from when on the rule refuses; True where that can't be told."""
+        enforce, action = value.get("enforce"), value.get("action")
+        if enforce is None:
+            return True
+        when: bool | date = enforce.data
+        if action is not None and action.data != _REQUIRE:
+            cause = f"a rule with action {action.data} has nothing to observe"
+            self._problems.error(enforce.place, cause, f"remove enforce, or write action: {_REQUIRE}")
+        elif when is False:
+            cause = "the rule is in observation without an end: it lets in what it would refuse"
+            self._problems.warning(enforce.place, cause, "write the day from which on it shall refuse, or true")
+        elif when is not True and when - self._material.now.date() > timedelta(days=FAR_DAYS):
+            cause = f"the rule is in observation for more than a year, until {format_day(when)}"
+            self._problems.warning(enforce.place, cause, "check the year")
+        return when
 
     def _warn_of_constraints(self, section: Value, hosts: tuple[HostPattern, ...] | None) -> None:
         """What a CA's name constraints don't bind names no login, and may be anything in a subject."""

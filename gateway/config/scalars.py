@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
-from gateway.config.kinds import TEXT_CHARACTERS, Choice, Duration, Flag, ScalarKind, Size, Text, Whole
+from gateway.config.days import meant_day, parse_day
+from gateway.config.kinds import TEXT_CHARACTERS, Choice, Duration, Flag, FlagOrDay, ScalarKind, Size, Text, Whole
 from gateway.config.problems import listing, quote
 from gateway.config.units import format_duration, format_size, parse_duration, parse_size
 
@@ -65,6 +67,17 @@ def _flag(_: Flag, single: Single) -> bool:
     raise UnfitError(f"{quote(single.written)} is not true or false", "write true or false, without quotes")
 
 
+def _flag_or_day(_: FlagOrDay, single: Single) -> bool | date:
+    text = single.text
+    if text in _FLAGS:
+        return _flag(Flag(), single)
+    if (day := parse_day(text)) is not None:
+        return day
+    meant = meant_day(text)
+    remedy = "write true, false or a day such as 2027-03-01" if meant is None else f"write {meant.isoformat()}"
+    raise UnfitError(f"{quote(single.written)} is not true, false or a day", remedy)
+
+
 def _whole(kind: Whole, single: Single) -> int | str:
     if single.text in kind.words:
         return single.text
@@ -103,17 +116,18 @@ def _size(kind: Size, single: Single) -> int:
     return size_bytes
 
 
-_CONVERTERS: Final[dict[type, Callable[[Any, Single], str | int | float | bool]]] = {
+_CONVERTERS: Final[dict[type, Callable[[Any, Single], str | int | float | bool | date]]] = {
     Text: _text,
     Choice: _choice,
     Flag: _flag,
+    FlagOrDay: _flag_or_day,
     Whole: _whole,
     Duration: _duration,
     Size: _size,
 }
 
 
-def convert(kind: ScalarKind, single: Single) -> str | int | float | bool:
+def convert(kind: ScalarKind, single: Single) -> str | int | float | bool | date:
     """The value as the schema wants it: durations as seconds, sizes as bytes. Raises `UnfitError`."""
     return _CONVERTERS[type(kind)](kind, single)
 
@@ -134,6 +148,8 @@ def expected(kind: ScalarKind) -> str:
             return listing(kind.words)
         case Flag():
             return "true or false"
+        case FlagOrDay():
+            return "true, false or a day such as 2027-03-01"
         case Whole():
             return "a number"
         case Duration():

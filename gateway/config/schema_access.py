@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, TableOf, Text
+from gateway.config.kinds import Choice, Duration, Field, Flag, FlagOrDay, ListOf, Record, TableOf, Text
 from gateway.config.schema_words import DAY, FILE, HOST, NETWORK, ONE_LINE, optional
 
 METHOD_PATTERN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"  # RFC 9110, 5.6.2
@@ -206,6 +206,14 @@ RULE: Final = Record(
             "What a rule with `require_certificate` asks of a certificate beyond being "
             "trusted; every given line must hold.",
             default_note="any trusted certificate",
+        ),
+        Field(
+            "enforce",
+            FlagOrDay(),
+            "Of a rule with `require_certificate`. `false`: the rule is in observation. It lets in the requests that "
+            "it would refuse, as requests without a certificate, and the access log has the reason in `observed`. "
+            "A day: the rule is in observation until then, and refuses from 00:00 UTC of that day on.",
+            default_note="`true`",
         ),
     )
 )

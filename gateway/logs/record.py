@@ -21,7 +21,7 @@ from gateway.logs.text import MAX_URI_CHARACTERS, fit, remembered, text_of
 
 KEYS: Final = (
     *("time", "request_id", "client_ip", "client_port", "listener", "site", "method", "host", "uri", "protocol"),
-    *("status", "reason", "detail", "rule", "decision", "bytes_in", "bytes_out", "duration_ms"),
+    *("status", "reason", "detail", "observed", "rule", "decision", "bytes_in", "bytes_out", "duration_ms"),
     *("upstream", "upstream_status", "upstream_ms", "tls_version", "tls_cipher", "tls_group", "tls_resumed"),
     *("cert_subject", "cert_issuer", "cert_serial", "cert_fingerprint", "cert_email"),
     *("login", "user", "device_id", "user_agent", "referer"),
@@ -154,6 +154,7 @@ class AccessRecord(_Aside):
         self.status: int | None = None
         self.reason: str | None = None
         self.detail: str | None = None
+        self.observed: str | None = None
         self.rule: str | None = None
         self.decision: str | None = None
         self.bytes_in: int | None = None

@@ -1,13 +1,16 @@
 """The rules as a whole: the first that matches decides, and where none does, nobody comes in.
 
 Kept true here: `decide` gives what the plain loop `decide_plain` gives, for every request and any number of
-rules; a certificate is asked for whenever some rule could require one, and never else.
+rules; a certificate is asked for whenever some rule could require one, and never else. A rule in observation lets in
+nothing that the same rule with `allow` would not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from gateway.facts import Action, Address, Decision, Origin, Reason, Request
@@ -40,12 +43,19 @@ class Engine:
         "_internal",
         "_matchers",
         "_sites",
+        "changes_at",
         "needs_login",
+        "now",
     )
 
-    def __init__(self, rules: Sequence[Rule], networks: Mapping[str, Sequence[Network]]) -> None:
-        """`networks` are resolved, without `external`. Raises `PatternError` for a rule that cannot work."""
-        self._matchers = tuple(prepare(rule, networks) for rule in rules)
+    def __init__(self, rules: Sequence[Rule], networks: Mapping[str, Sequence[Network]], now: float = inf) -> None:
+        """`networks` are resolved, without `external`. Raises `PatternError` for a rule that cannot work.
+
+        `now`, in Unix seconds, says which rules are in observation. Without it only those that are so for good.
+        """
+        self.now = now
+        self._matchers = tuple(prepare(rule, networks, now) for rule in rules)
+        self.changes_at = self._next_change()  # Unix seconds; `at` gives another engine from then on
         self._index = RuleIndex(self._matchers)
         self._internal = NetworkSet(networks.get(INTERNAL, ()))
         # Whether any rule looks at the mail login or the device; where none does, neither need be read to decide.
@@ -58,6 +68,17 @@ class Engine:
             self._certificate_bits |= (matcher.rule.action is Action.REQUIRE_CERTIFICATE) << number
             self._covering_bits |= matcher.covers_every_request << number
             self._everywhere_bits |= (matcher.networks is None) << number
+
+    def _next_change(self) -> float:
+        return min((matcher.rule.enforced_from for matcher in self._matchers if matcher.is_observed), default=inf)
+
+    def at(self, now: float) -> Engine:
+        """The same rules at a later time: those whose day has come refuse. An earlier `now` opens nothing again."""
+        later = copy(self)
+        later.now = max(now, self.now)
+        later._matchers = tuple(matcher.at(now) for matcher in self._matchers)
+        later.changes_at = later._next_change()
+        return later
 
     def decide(self, request: Request) -> Decision:
         """What the rules say of a request, at a cost that hardly grows with their number."""
@@ -91,9 +112,15 @@ class Engine:
         )
 
     def strictest(self, request: Request, readings: Sequence[str]) -> Request:
-        """The request with the first of its readings that is refused; as it is where it is refused itself, or none."""
-        each = (request, *(replace(request, path=reading) for reading in readings))
-        return next((one for one in each if self.decide(one).reason is not None), request)
+        """The request with the first of its readings that is refused, or else observed; as it is where none is."""
+        observed: Request | None = None
+        for one in (request, *(replace(request, path=reading) for reading in readings)):
+            decision = self.decide(one)
+            if decision.reason is not None:
+                return one
+            if decision.observed is not None and observed is None:
+                observed = one
+        return observed or request
 
     def trace(self, request: Request) -> tuple[Step, ...]:
         """Every rule up to the one that decides, with what became of each of its conditions."""

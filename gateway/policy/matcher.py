@@ -7,8 +7,9 @@ meaning of a rule; `index` is a faster way to the same answer and a property tes
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from math import inf
 from typing import assert_never
 
 from gateway.facts import Action, Address, Decision, Origin, Reason, Request, parse_address
@@ -31,6 +32,12 @@ class Matcher:
     methods: frozenset[str] | None
     conditions: Conditions
     usual: Decision  # what the rule says where no certificate stands in the way
+    is_observed: bool  # the rule lets in what it would refuse, and says why it would
+
+    def at(self, now: float) -> Matcher:
+        """The same at `now`, in Unix seconds. A rule that has begun to refuse goes on, whatever the clock says."""
+        is_over = self.is_observed and self.rule.refuses_at(now)
+        return replace(self, is_observed=False) if is_over else self
 
     def is_from(self, address: Address) -> bool:
         """Whether the rule is for clients at this address."""
@@ -80,13 +87,22 @@ class Matcher:
             return self.usual
         judgement = request.judgement
         if judgement.identity is None or judgement.reason is not None:
-            return _decision(self.rule, judgement.reason or Reason.CERTIFICATE_MISSING, judgement.detail)
+            return self._refusal(request, judgement.reason or Reason.CERTIFICATE_MISSING, judgement.detail)
         if (failure := self.conditions.check(judgement.identity, request)) is not None:
-            return _decision(self.rule, failure.reason, failure.detail)
+            return self._refusal(request, failure.reason, failure.detail)
         return self.usual
 
+    def _refusal(self, request: Request, reason: Reason, detail: str) -> Decision:
+        """That the certificate doesn't satisfy the rule. In observation the request is let in as `allow` would."""
+        refusal = _decision(self.rule, reason, detail)
+        if not self.is_observed:
+            return refusal
+        if request.origin is not Origin.CLIENT and request.address not in self.addresses:
+            return refusal  # no client is known, and `allow` would not match
+        return replace(refusal, reason=None, observed=reason)
 
-def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]]) -> Matcher:
+
+def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]], now: float = inf) -> Matcher:
     """Parse a rule's patterns. Raises `PatternError`, so that a rule that can't work is never skipped in silence."""
     if rule.certificate is not None and rule.action is not Action.REQUIRE_CERTIFICATE:
         raise PatternError(
@@ -102,6 +118,7 @@ def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]]) -> Matcher:
         methods=None if rule.methods is None else frozenset(method.upper() for method in rule.methods),
         conditions=Conditions(rule.certificate or CertificateConditions()),
         usual=_usual(rule),
+        is_observed=rule.action is Action.REQUIRE_CERTIFICATE and not rule.refuses_at(now),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from math import inf
 from typing import Literal
 
 from gateway.errors import GatewayError
@@ -39,3 +41,15 @@ class Rule:
     uris: tuple[str, ...] | None = None  # "/prefix", "=/exact" or "~regex", as written
     methods: frozenset[str] | None = None  # upper case
     certificate: CertificateConditions | None = None
+    enforce: bool | date = True  # of require_certificate: whether, or from which day on (00:00 UTC), it refuses
+
+    @property
+    def enforced_from(self) -> float:
+        """From when on the rule refuses, in Unix seconds; until then it is in observation."""
+        if isinstance(self.enforce, bool):
+            return -inf if self.enforce else inf
+        return datetime(self.enforce.year, self.enforce.month, self.enforce.day, tzinfo=UTC).timestamp()
+
+    def refuses_at(self, now: float) -> bool:
+        """Whether the rule refuses then, in Unix seconds, what it would refuse; else it is in observation."""
+        return self.enforce if isinstance(self.enforce, bool) else self.enforced_from <= now

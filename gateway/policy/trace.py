@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gateway.facts import Action, Request
+from gateway.facts import Action, Reason, Request
 from gateway.policy.matcher import Matcher
 
 
@@ -30,6 +30,8 @@ class Step:
     action: Action
     is_match: bool
     checks: tuple[Check, ...]
+    is_observed: bool = False  # the rule is in observation: it lets in what it would refuse
+    observed: Reason | None = None  # why it would refuse this request, which it lets in
 
     @property
     def why(self) -> str:
@@ -42,13 +44,15 @@ def trace(matchers: Sequence[Matcher], request: Request) -> tuple[Step, ...]:
     """Every rule from the first to the one that decides."""
     steps: list[Step] = []
     for matcher in matchers:
-        is_match = matcher.matches(request)
+        is_match, observed = matcher.matches(request), None
         checks = tuple(_checks(matcher, request))
         if is_match and matcher.rule.action is Action.REQUIRE_CERTIFICATE:
             verdict = matcher.verdict(request)
-            checks = (*checks, Check("certificate", verdict.reason is None, verdict.detail))
+            observed = verdict.observed
+            is_met = verdict.reason is None and observed is None
+            checks = (*checks, Check("certificate", is_met, verdict.detail))
         rule = matcher.rule
-        steps.append(Step(rule.name, rule.line, rule.action, is_match, checks))
+        steps.append(Step(rule.name, rule.line, rule.action, is_match, checks, matcher.is_observed, observed))
         if is_match:
             break
     return tuple(steps)

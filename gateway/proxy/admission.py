@@ -236,7 +236,7 @@ class Admission:
             key = self._lockout_key = (client_ip, judgement, key_of(client_ip, judgement))
         return key[2]
 
-    def readmit(self, head: RequestHead, record: AccessRecord) -> None:
+    def readmit(self, head: RequestHead, record: AccessRecord) -> Admitted:
         """Judge a request that is under way by what counts now. Raises `RequestError`.
 
         While the certificate's status is asked anew the answer counts that the request was let in by.
@@ -245,9 +245,20 @@ class Admission:
         if self.question is not None:
             self.judgement = self._offline
         try:
-            self.admit(head, record)
+            return self.admit(head, record)
         finally:
             self.judgement = judgement
+
+    def check_still(self, head: RequestHead, record: AccessRecord, *, has_begun: bool) -> None:
+        """As `readmit`, without a change to the request's `record`. `has_begun`: its exchange. Raises `RequestError`.
+
+        A request that went upstream with a certificate can't become one without, as a rule in observation would let it
+        in now: it is refused, and the client may repeat it.
+        """
+        decision = self.readmit(head, AccessRecord(self.fields, record.now, None)).decision
+        had_certificate = has_begun and record.observed is None and self.leaf_der is not None
+        if had_certificate and decision.observed is not None:
+            raise RequestError(decision.observed, decision.detail)
 
     def admit(self, head: RequestHead, record: AccessRecord) -> Admitted:
         """Judge one request; what is known of it is in the record even where it fails. Raises `RequestError`."""
@@ -266,10 +277,16 @@ class Admission:
         record.decision = decision.action
         if decision.reason is not None:
             raise RequestError(decision.reason, decision.detail)
-        destination = head.values[DESTINATION]
+        destination, identity = head.values[DESTINATION], self._identity_block
         if destination is not None:
-            forwarding = self._destination(head, destination, client, record) + forwarding
-        before, after = self._upstream_head(head, target, forwarding)
+            field, second = self._destination(head, destination, client, record)
+            forwarding = field + forwarding
+            if decision.observed is None and second.observed is not None:
+                decision = second
+        if decision.observed is not None:
+            record.rule, record.observed = decision.rule, decision.observed
+            identity = self.snapshot.identity_headers.headers_for(NO_CERTIFICATE)
+        before, after = self._upstream_head(head, target, forwarding, identity)
         authorization = head.values[AUTHORIZATION]
         return Admitted(
             head,
@@ -340,7 +357,9 @@ class Admission:
         )
         return engine.decide_every(request, target.readings) if target.readings else engine.decide(request)
 
-    def _destination(self, head: RequestHead, value: bytes, client: Client, record: AccessRecord) -> bytes:
+    def _destination(
+        self, head: RequestHead, value: bytes, client: Client, record: AccessRecord
+    ) -> tuple[bytes, Decision]:
         """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
         is_absolute, target = read_destination(value, self._host_raw or b"")  # there is one: see `_name_host`
         path = path_for_login(target.match, target.readings)
@@ -353,9 +372,11 @@ class Admission:
         base = b""
         if is_absolute:
             base = (None if self._rewriter is None else self._rewriter.base) or b"https://%b" % self._authority
-        return b"Destination: %b%b\r\n" % (base, _spelling(target))
+        return b"Destination: %b%b\r\n" % (base, _spelling(target)), decision
 
-    def _upstream_head(self, head: RequestHead, target: bytes, forwarding: bytes) -> tuple[bytes, bytes]:
+    def _upstream_head(
+        self, head: RequestHead, target: bytes, forwarding: bytes, identity: bytes
+    ) -> tuple[bytes, bytes]:
         """The head as the upstream reads it: what passes of the client's, then what only we may say."""
         host = self.site.upstream.host
         before = b"".join(
@@ -368,7 +389,7 @@ class Admission:
                 b"\r\n",
                 *head.passing,
                 forwarding,
-                self._identity_block,
+                identity,
                 b"X-Request-Id: ",
             )
         )

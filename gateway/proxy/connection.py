@@ -371,7 +371,10 @@ class ClientConnection:
                 return
             if admitted is None:
                 admitted = admission.admit(head, record)
-                self._reader.passed(admitted)
+                if record.observed is None:
+                    self._reader.passed(admitted)
+                else:  # each one is counted and logged
+                    self.service.counters.note_observed(record)
             else:
                 admitted.describe(record)
         except RequestError as error:
@@ -398,7 +401,7 @@ class ClientConnection:
             admission.readmit(head, record)
         except RequestError as error:
             otherwise = f"{error.reason}: {error.cause}"
-        record.rule = record.decision = None  # none of them decided
+        record.rule = record.decision = record.observed = None  # none of them decided
         raise LockedOut(seconds, key, otherwise)
 
     def note_failed_login(self, client_ip: str | None) -> None:
@@ -694,7 +697,8 @@ class ClientConnection:
         exchange = self._exchange
         if exchange is not None:
             try:
-                self.admission.readmit(exchange.head, AccessRecord(self.admission.fields, exchange.record.now, None))
+                has_begun = not isinstance(exchange, Wait)
+                self.admission.check_still(exchange.head, exchange.record, has_begun=has_begun)
             except RequestError as error:
                 exchange.fail(error)
 

@@ -1,7 +1,7 @@
 """What one worker counts: integers that only grow, for `gateway status` and the metrics.
 
-Keeps true: an answer costs one step in a dictionary and two additions; the keys are statuses and reason codes,
-so that no client can make them many.
+Keeps true: an answer costs one step in a dictionary and two additions; the keys are statuses, reason codes
+and rules, so that no client can make them many.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ class Counters:
         "handshakes_failed",
         "handshakes_full",
         "handshakes_resumed",
+        "observed",
         "passed",
         "refused",
     )
@@ -26,6 +27,8 @@ class Counters:
     def __init__(self) -> None:
         self.passed: dict[int | None, int] = {}  # by status; None: the client had gone before the answer
         self.refused: dict[tuple[int | None, str], int] = {}  # by status and reason code
+        # By rule and reason: what rules in observation let in and would have refused.
+        self.observed: dict[tuple[str, str], int] = {}
         self.bytes_in = 0  # of request bodies
         self.bytes_out = 0  # of answers' bodies
         self.handshakes_full = 0
@@ -55,6 +58,11 @@ class Counters:
         self.bytes_in += record.bytes_in or 0
         self.bytes_out += record.bytes_out or 0
 
+    def note_observed(self, record: AccessRecord) -> None:
+        """Count a request that a rule in observation lets in and would have refused."""
+        key = str(record.rule), str(record.observed)
+        self.observed[key] = self.observed.get(key, 0) + 1
+
     def handshake_done(self, *, is_resumed: bool) -> None:
         """Count a finished TLS handshake."""
         if is_resumed:
@@ -63,12 +71,15 @@ class Counters:
             self.handshakes_full += 1
 
     def as_dict(self) -> dict[str, object]:
-        """The numbers, for a status report; each of `answers` is a status, a reason code or null, and a count."""
+        """The numbers, for a status report; each of `answers` is a status, a reason code or null, and a count;
+        each of `observed` is a rule, a reason code and a count.
+        """
         return {
             "answers": [
                 *([status, None, count] for status, count in self.passed.items()),
                 *([status, reason, count] for (status, reason), count in self.refused.items()),
             ],
+            "observed": [[rule, reason, count] for (rule, reason), count in self.observed.items()],
             "bytes": {"in": self.bytes_in, "out": self.bytes_out},
             "handshakes": {
                 "full": self.handshakes_full,

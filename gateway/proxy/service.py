@@ -139,6 +139,7 @@ class Service:
         self._pools = self._pools_of(self.snapshot)
         for pool in self._pools.values():
             pool.start()
+        self._enforce(clock.unix_seconds())  # the snapshot may be from before the fork, and days old
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def pool(self, upstream: Upstream) -> Pool:
@@ -161,9 +162,15 @@ class Service:
         self._adopt_some(iter(tuple(self.connections)), snapshot)
 
     def adopt_lists(self, snapshot: Snapshot) -> None:
-        """The same configuration with other revocation lists: judge every open connection by them. Opens nothing."""
+        """The same configuration with other lists or another time: judge every open connection by it. Opens nothing."""
         self.snapshot = snapshot
         self._adopt_some(iter(tuple(self.connections)), snapshot)
+
+    def _enforce(self, unix_seconds: float) -> None:
+        """Where the day of a rule has come, judge every open connection by the rule as it is from now on."""
+        engine = self.snapshot.engine
+        if engine.changes_at <= unix_seconds:
+            self.adopt_lists(replace(self.snapshot, engine=engine.at(unix_seconds)))
 
     def _pools_of(self, snapshot: Snapshot) -> dict[str, Pool]:
         """The pools that a snapshot needs: those that are here already where nothing of theirs has changed."""
@@ -305,6 +312,7 @@ class Service:
             except Exception:  # noqa: BLE001 - one broken connection must not stop the sweep
                 _log.exception("closing %r at its deadline failed", connection)
         unix_seconds = clock.unix_seconds()
+        self._enforce(unix_seconds)
         self._end_some(iter([each for each in self.certified if each.trusted_until < unix_seconds]))
         self.handshakes.sweep(now)
         self.requests.sweep(now)

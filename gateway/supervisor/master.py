@@ -38,7 +38,7 @@ from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.list_state import ListState
 from gateway.supervisor.privileges import Privileges, root_warning
 from gateway.supervisor.publishing import Publishing
-from gateway.supervisor.reload import Revision, check_same_frame, read_revision
+from gateway.supervisor.reload import Revision, at_day, check_same_frame, read_revision
 from gateway.supervisor.snapshot import with_lists
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
@@ -148,6 +148,7 @@ class Master:
             self._children.replace()
             self._watchdog.tick()
             self._look_at_disk()
+            self._look_at_day()
             self._list_sending.tick()
             self._bulletin.tick()
             self._keeping.tell_outages(self._bulletin.lasting)
@@ -271,6 +272,12 @@ class Master:
         if look.refused and self._reloads.error is not None:
             # A new CA and its list belong together: the one may have been refused because the other was not there yet.
             self._reload(self._revision.source)
+
+    def _look_at_day(self) -> None:
+        """Workers see by themselves that the day of a rule has come; this is for those that begin later."""
+        self._revision, begun = at_day(self._revision, clock.unix_seconds())
+        for name in begun:
+            _log.info("the rule %r is no longer in observation: its day has come", name)
 
     def _look_at_files(self) -> None:
         if changed := self._files.look():

@@ -7,7 +7,7 @@ leaves the old one serving, with the reason at hand.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway import access
@@ -88,6 +88,16 @@ def prepare(config: Config, known: Mapping[str, KnownLists], previous: Snapshot 
     for upstream in config.upstreams:
         upstream_tls(upstream)
     return build_snapshot(config, previous, known)
+
+
+def at_day(revision: Revision, unix_seconds: float) -> tuple[Revision, tuple[str, ...]]:
+    """(The same at another time, the names of the rules in observation whose day has come since)."""
+    snapshot, engine = revision.snapshot, revision.snapshot.engine
+    if unix_seconds < engine.changes_at:
+        return revision, ()
+    rules = revision.config.rules
+    begun = (rule.name for rule in rules if not rule.refuses_at(engine.now) and rule.refuses_at(unix_seconds))
+    return replace(revision, snapshot=replace(snapshot, engine=engine.at(unix_seconds))), tuple(begun)
 
 
 def check_same_frame(old: Config, new: Config) -> None:

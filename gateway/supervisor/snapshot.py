@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from gateway import clock
 from gateway.config.model import Config, Site
 from gateway.errors import ConfigError
 from gateway.http.headers import RequestClassifier
@@ -48,10 +49,11 @@ def build_snapshot(
         import gateway.proxy.ocsp  # noqa: PLC0415
     if any(not is_address(server.host) for upstream in config.upstreams for server in upstream.servers):
         import gateway.proxy.resolver  # noqa: F401, PLC0415 - the same
-    identity_headers = IdentityHeaderWriter(config.identity_headers)
+    identity_headers, now = IdentityHeaderWriter(config.identity_headers), clock.unix_seconds()
     return Snapshot(
         config=config,
-        engine=Engine(config.rules, config.networks),
+        # A clock that was set back opens no rule again that has begun to refuse.
+        engine=Engine(config.rules, config.networks, max(now, now if previous is None else previous.engine.now)),
         states=tuple(states),
         sites=_index(states),
         identity_headers=identity_headers,

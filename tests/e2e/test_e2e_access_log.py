@@ -47,6 +47,7 @@ def test_a_served_request_is_recorded_completely(gateway, mail, credentials, out
         "status": 200,
         "reason": None,
         "detail": None,
+        "observed": None,
         "rule": "Webmail and ActiveSync from outside",
         "decision": "require_certificate",
         "bytes_in": 5,

@@ -30,6 +30,7 @@ def records(draw: st.DrawFn) -> AccessRecord:
         "protocol",
         "reason",
         "detail",
+        "observed",
         "rule",
         "decision",
         "upstream",

@@ -1,12 +1,14 @@
 """However many rules: the index decides as the plain loop does, and whoever could need a certificate is asked."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.facts import NO_CERTIFICATE, Action, Login, Request, parse_address
+from gateway.facts import NO_CERTIFICATE, Action, Identity, Judgement, Login, Origin, Request, parse_address
 from gateway.policy.engine import Engine
 from gateway.policy.rules import CertificateConditions, Rule
 
@@ -28,6 +30,10 @@ ADDRESSES = [
     "fe00::",
 ]
 METHODS = ["GET", "POST", "OPTIONS", "get", "PROPFIND"]
+
+_THEN = datetime(2026, 1, 1, tzinfo=UTC)
+_NAMES = ("ab" * 32, "01", "CN=alice", "CN=ca", (), None, (), (), (), ())
+TRUSTED = Judgement(Identity(*_NAMES, _THEN, _THEN, b"", (), frozenset()), None, "issued by CN=ca")
 
 
 def _some(strategy):
@@ -87,6 +93,21 @@ def test_whoever_is_refused_for_want_of_a_certificate_was_asked_for_one(rules, r
         assert engine.asks_for_certificate(request.address, request.host, site)
         assert engine.asks_for_certificate(request.address, None, site)
         assert engine.asks_for_certificate(request.address, None, ("other.example", "*"))
+
+
+@given(st.lists(rule_conditions, max_size=12).map(_rules), requests, st.sampled_from(Origin), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_observation_opens_no_more_than_allow_and_observes_what_would_be_refused(rules, request, origin, is_trusted):
+    request = replace(request, origin=origin, judgement=TRUSTED if is_trusted else NO_CERTIFICATE)
+    observing = [replace(rule, enforce=False) for rule in rules]
+    strict, observed = Engine(rules, NETWORKS).decide(request), Engine(observing, NETWORKS).decide(request)
+    if observed.observed is None:
+        assert observed == strict
+        return
+    assert observed == replace(strict, reason=None, observed=strict.reason)
+    number = strict.line or 0
+    opened = [replace(rule, action=Action.ALLOW, certificate=None) if rule.line == number else rule for rule in rules]
+    assert Engine(opened, NETWORKS).decide(request).reason is None
 
 
 @given(st.integers(0, 10**9))

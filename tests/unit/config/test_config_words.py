@@ -1,6 +1,7 @@
 """Variables, units, addresses, names: the small parsers, each with what it takes and what it refuses."""
 
 import os
+from datetime import date
 from ipaddress import ip_network
 
 import pytest
@@ -17,6 +18,7 @@ from gateway.config.addresses import (
     parse_server,
     parse_server_host,
 )
+from gateway.config.days import format_day, meant_day, parse_day
 from gateway.config.environment import Lookups, SubstitutionError, is_substituted, substitute
 from gateway.config.problems import (
     SHOWN_CHARACTERS,
@@ -331,3 +333,54 @@ def test_a_place_has_a_path_and_a_shape():
 def test_a_problem_is_one_line_without_control_characters():
     problem = Problem("a\nb", Place(Mark(1, 2), "x"), "no \x1b[31m file", "write ü", is_warning=True)
     assert str(problem) == r"a\nb:1:2: warning: x: no \x1b[31m file; write ü"
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2027-03-01", date(2027, 3, 1)),
+        ("2028-02-29", date(2028, 2, 29)),
+        ("2099-12-31", date(2099, 12, 31)),
+        ("2027-02-29", None),
+        ("2027-00-01", None),
+        ("2027-13-01", None),
+        ("2027-3-1", None),
+        ("0207-03-01", None),
+        ("2127-03-01", None),
+        ("20270301", None),
+        ("2027-W09-1", None),
+        ("2027-03-01T00:00", None),
+        ("２０２７-03-01", None),
+        ("", None),
+    ],
+)
+def test_days(text, day):
+    assert parse_day(text) == day
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2027-3-1", date(2027, 3, 1)),
+        ("2027/03/01", date(2027, 3, 1)),
+        ("2027.03.01", date(2027, 3, 1)),
+        ("2027-03-01T00:00:00Z", date(2027, 3, 1)),
+        ("2027-03-01 08:00", date(2027, 3, 1)),
+        ("1.3.2027", date(2027, 3, 1)),
+        ("01. 03. 2027", date(2027, 3, 1)),
+        ("2027-02-29", date(2027, 2, 28)),
+        ("2027-06-31", date(2027, 6, 30)),
+        ("2027-13-01", None),
+        ("2027-01-32", None),
+        ("2027-00-01", None),
+        ("3/1/2027", None),
+        ("1 March 2027", None),
+        ("tomorrow", None),
+    ],
+)
+def test_days_that_are_meant(text, day):
+    assert meant_day(text) == day
+
+
+def test_a_day_in_words():
+    assert (format_day(date(2027, 3, 1)), format_day(date(2028, 12, 31))) == ("1 March 2027", "31 December 2028")

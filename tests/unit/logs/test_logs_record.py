@@ -84,6 +84,7 @@ def test_a_line_has_every_key_in_the_documented_order() -> None:
         "status": 200,
         "reason": None,
         "detail": None,
+        "observed": None,
         "rule": "Webmail",
         "decision": "require_certificate",
         "bytes_in": 5,
@@ -111,9 +112,9 @@ def test_a_line_has_every_key_in_the_documented_order() -> None:
 
 def test_the_keys_are_the_documented_ones() -> None:
     documented = (
-        "time request_id client_ip client_port listener site method host uri protocol status reason detail rule "
-        "decision bytes_in bytes_out duration_ms upstream upstream_status upstream_ms tls_version tls_cipher tls_group "
-        "tls_resumed cert_subject cert_issuer cert_serial cert_fingerprint cert_email "
+        "time request_id client_ip client_port listener site method host uri protocol status reason detail observed "
+        "rule decision bytes_in bytes_out duration_ms upstream upstream_status upstream_ms tls_version tls_cipher "
+        "tls_group tls_resumed cert_subject cert_issuer cert_serial cert_fingerprint cert_email "
         "login user device_id user_agent referer"
     )
     assert tuple(documented.split()) == KEYS

@@ -39,6 +39,19 @@ def test_answers_are_counted_by_status_and_reason():
     assert told["handshakes"] == {"full": 0, "resumed": 0, "failed": 0}
 
 
+def test_what_is_observed_is_counted_by_rule_and_reason():
+    counters = Counters()
+    for rule, reason in (
+        ("new", Reason.CERTIFICATE_MISSING),
+        ("new", Reason.CERTIFICATE_MISSING),
+        ("old", Reason.USER_MISMATCH),
+    ):
+        made = record(200)
+        made.rule, made.observed = rule, reason
+        counters.note_observed(made)
+    assert counters.as_dict()["observed"] == [["new", "certificate_missing", 2], ["old", "user_mismatch", 1]]
+
+
 def test_bodies_are_counted_in_bytes_refused_ones_too():
     told = counted(
         record(200, bytes_in=1, bytes_out=10),

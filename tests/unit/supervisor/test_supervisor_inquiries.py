@@ -168,6 +168,7 @@ def test_why_a_worker_kept_its_configuration_is_remembered_until_it_did_not(worl
 REPORT = {
     "counters": {
         "answers": [[200, None, 3], [403, "denied_by_rule", 1]],
+        "observed": [],
         "bytes": {"in": 10, "out": 20},
         "handshakes": {"full": 2, "resumed": 1, "failed": 0},
     },

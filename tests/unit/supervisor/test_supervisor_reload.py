@@ -12,7 +12,7 @@ from support.loaded import certificates_named, key_named
 from gateway import clock
 from gateway.config.model import Pki, Site, Upstream, UpstreamTls
 from gateway.errors import ConfigError
-from gateway.supervisor.reload import check_same_frame, read_revision
+from gateway.supervisor.reload import at_day, check_same_frame, read_revision
 from gateway.supervisor.snapshot import build_snapshot, with_lists
 from gateway.tls.trust import KnownLists
 from gateway.x509.revocation_list import parse_lists
@@ -182,3 +182,33 @@ def test_lists_that_are_the_same_missing_or_of_another_ca_change_nothing(two_sit
     assert with_lists(two_sites, {"/a.crl": KnownLists((known,))}) is two_sites
     assert with_lists(two_sites, {}) is two_sites
     assert with_lists(two_sites, listed(pki.Ca.make(), 2)) is two_sites
+
+
+def test_a_reload_after_the_clock_was_set_back_opens_no_rule_again(files, monkeypatch):
+    rule = {"name": "new", "action": "require_certificate", "enforce": "2026-11-25"}
+    config = files.config(rules=[rule])
+    midnight = config.rules[0].enforced_from
+    monkeypatch.setattr(clock, "unix_seconds", lambda: midnight - 1)
+    before = build_snapshot(config)
+    assert before.engine.changes_at == midnight
+    monkeypatch.setattr(clock, "unix_seconds", lambda: midnight)
+    after = build_snapshot(config, before)
+    assert after.engine.changes_at == float("inf")
+    monkeypatch.setattr(clock, "unix_seconds", lambda: midnight - 3600)
+    assert build_snapshot(config, after).engine.changes_at == float("inf")
+    later = files.config(rules=[{**rule, "enforce": "2026-11-26"}])
+    assert build_snapshot(later, after).engine.changes_at == midnight + 86400  # a later day is meant
+
+
+def test_what_the_master_holds_follows_the_day(files, monkeypatch):
+    rules = [{"name": "new", "action": "require_certificate", "enforce": "2026-11-25"}]
+    config = files.config(rules=rules)
+    midnight = config.rules[0].enforced_from
+    monkeypatch.setattr(clock, "unix_seconds", lambda: midnight - 1)
+    monkeypatch.setattr(clock, "now", lambda: pki.NOW)
+    revision = read_revision(config.path)
+    assert at_day(revision, midnight - 0.5) == (revision, ())
+    later, begun = at_day(revision, midnight)
+    assert begun == ("new",)
+    assert later.snapshot.engine.changes_at == float("inf")
+    assert at_day(later, midnight - 3600) == (later, ())
