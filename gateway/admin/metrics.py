@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from gateway.admin.state import EndingState, RegistryState, State
 from gateway.config.units import format_duration
-from gateway.facts import STATUS_OF_REASON
+from gateway.facts import ANOTHER_CERTIFICATE_COULD_HELP, STATUS_OF_REASON
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _CERTIFICATE_STATES: Final = ("live", "expired", "superseded", "held", "revoked", "pending")
@@ -136,6 +136,7 @@ def _traffic(state: State) -> Iterator[Metric]:
     for labels, count in sorted(answers.items()):
         family.add_metric(list(labels), count)
     yield family
+    yield _observed(state)
     family = CounterMetricFamily(
         "gateway_handshakes",
         "TLS handshakes; failed: connections that ended before theirs was finished.",
@@ -155,6 +156,26 @@ def _traffic(state: State) -> Iterator[Metric]:
     yield family
     dropped = state["dropped_log_lines"]
     yield _counter("gateway_access_log_dropped_lines", "Access log lines that could not be written.", dropped)
+
+
+def _observed(state: State) -> Metric:
+    family = CounterMetricFamily(
+        "gateway_observed_refusals",
+        "Requests that a rule in observation has let in and would have refused, by rule and reason.",
+        labels=["rule", "reason"],
+    )
+    counts = Counter(
+        {
+            (observation["rule"], str(reason)): 0
+            for observation in state["observation"]
+            for reason in ANOTHER_CERTIFICATE_COULD_HELP
+        }
+    )
+    for observed in state["observed"]:
+        counts[observed["rule"], observed["reason"]] += observed["count"]
+    for labels, count in sorted(counts.items()):
+        family.add_metric(list(labels), count)
+    return family
 
 
 def _upstreams(state: State) -> Metric:

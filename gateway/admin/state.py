@@ -92,6 +92,24 @@ class AnswerCount(TypedDict):
     count: int
 
 
+class ObservedCount(TypedDict):
+    """How many requests a rule in observation has let in that it would have refused."""
+
+    rule: str
+    reason: str  # the reason code that it would have given
+    count: int
+
+
+class ObservationState(TypedDict):
+    """A rule in observation: it lets in what it would refuse."""
+
+    rule: str
+    line: int  # in the YAML file
+    refuses_from: str | None  # from when on it refuses; None: no day is given
+    outlook: str  # what will become of such requests, in a sentence
+    count: int  # of such requests since the start
+
+
 class HandshakeCounts(TypedDict):
     """Finished TLS handshakes, and connections that ended before theirs was."""
 
@@ -213,6 +231,8 @@ class State(TypedDict):
     warnings: list[str]
     outages: list[str]  # what refuses clients now: a CA, list or site certificate that has ended
     answers: list[AnswerCount]
+    observation: list[ObservationState]
+    observed: list[ObservedCount]  # by rules that are or were in observation since the start
     handshakes: HandshakeCounts
     bytes: ByteCounts
     dropped_log_lines: int

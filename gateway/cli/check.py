@@ -132,17 +132,25 @@ def summary(loaded: Loaded) -> str:
 
 def _notes(loaded: Loaded, config: Path) -> tuple[Problem, ...]:
     """What is good, and easily overlooked."""
-    from gateway.config.container import note_of  # noqa: PLC0415 - heavy, see app
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.config.container import note_of  # noqa: PLC0415 - the same
+    from gateway.config.observation import notes_of  # noqa: PLC0415 - the same
     from gateway.config.problems import Mark, Place, Problem  # noqa: PLC0415 - the same
     from gateway.x509.same_names import cas_of_one_name  # noqa: PLC0415 - the same
 
     remedy = "each counts for the certificates that its own key signed; keep both until the older one has ended"
     own = note_of(replace(loaded.config, path=config))
-    return (() if own is None else (own,)) + tuple(
+    twins = [
         Problem(str(config), Place(Mark(site.line, 1), f"sites[{index}].client_ca"), cause, remedy, is_note=True)
         for index, site in enumerate(loaded.config.sites)
         for cause in cas_of_one_name(ca for file in site.client_ca for ca in file.certificates)
-    )
+    ]
+    rules = loaded.config.rules
+    observed = [
+        Problem(str(config), Place(Mark(rules[index].line, 1), f"rules[{index}].enforce"), cause, remedy, is_note=True)
+        for index, cause, remedy in notes_of(rules, clock.now())
+    ]
+    return (*(() if own is None else (own,)), *twins, *observed)
 
 
 def _document(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SHOWN_READINGS: Final = 8  # of a path that servers read in several ways; --json has all
 
 _GOOD: Final = "green"
+_FAIR: Final = "yellow"
 _BAD: Final = "red"
 
 
@@ -133,6 +134,7 @@ def document(told: Explanation) -> dict[str, Any]:
             "status": outcome.status,
             "reason": outcome.reason,
             "detail": outcome.detail,
+            "observed": outcome.observed,
             "decision": decision.action.value if decision else None,
             "rule": decision.rule if decision else None,
             "line": decision.line if decision else None,
@@ -206,6 +208,8 @@ def _step_line(step: Step) -> Line:
         for check in step.checks
     )
     verdict = f"matches, {step.action.value}" if step.is_match else "does not match"
+    if step.is_match and step.is_observed:
+        verdict += ", in observation"
     return Line(f"line {step.line}: {step.rule}: {verdict}", "bold" if step.is_match else "dim", below)
 
 
@@ -213,6 +217,11 @@ def _outcome_line(told: Explanation) -> Line:
     outcome = told.outcome
     if outcome.passes:
         upstream = told.site.upstream if told.site else ""
+        if outcome.observed is not None:
+            would = f"would be refused, {outcome.observed}: {outcome.detail}; the rule is in observation"
+            return Line(
+                f"outcome: passes to the upstream {upstream} as a request without a certificate: {would}", _FAIR
+            )
         return Line(f"outcome: passes to the upstream {upstream}: {outcome.detail}", _GOOD)
     status = "the handshake fails" if outcome.status is None else str(outcome.status)
     return Line(f"outcome: {status} {outcome.reason}: {outcome.detail}", _BAD)
@@ -224,6 +233,7 @@ def _rule_document(step: Step) -> dict[str, Any]:
         "line": step.line,
         "action": step.action.value,
         "matches": step.is_match,
+        "in_observation": step.is_observed,
         "why": step.why,
         "checks": [{"condition": check.condition, "met": check.is_met, "why": check.why} for check in step.checks],
     }

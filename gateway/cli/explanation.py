@@ -67,6 +67,7 @@ class Outcome:
     status: int | None  # None: the upstream's own, or a handshake that fails
     reason: str | None
     detail: str
+    observed: str | None = None  # why the rule would refuse the request, which it lets in
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def explain(config: Config, question: Question, now: datetime) -> Explanation:
     """Follow the request through. Raises `UsageError` for what is no URL, `ConfigError` for a site's CA files."""
     authority, target = split_url(question.url)
     told = Explanation(question, Outcome(passes=False, status=None, reason=None, detail=""))
-    engine = Engine(config.rules, config.networks)
+    engine = Engine(config.rules, config.networks, now.timestamp())
     try:
         told.host = normalise_host(authority)
         sites = SiteIndex([(host, site) for site in config.sites for host in site.hosts])
@@ -181,6 +182,7 @@ def _decide(engine: Engine, told: Explanation, host: str, target: Target) -> Non
         status=None if reason is None else STATUS_OF_REASON[reason],
         reason=None if reason is None else reason.value,
         detail=told.decision.detail,
+        observed=told.decision.observed,
     )
 
 

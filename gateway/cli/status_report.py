@@ -102,6 +102,7 @@ def lines_of(state: State, problems: list[str]) -> Iterator[Line]:
     yield from _workers(state)
     yield from _helpers(state)
     yield from _traffic(state)
+    yield from _observation(state)
     yield from _sites(state)
     yield Line("upstreams", is_heading=True)
     for name, servers in state["upstreams"].items():
@@ -174,6 +175,15 @@ def _traffic(state: State) -> Iterator[Line]:
     )
     if dropped := state["dropped_log_lines"]:
         yield Line(f"  {dropped:,} lines of the access log were lost; free its disk, or move it", "red")
+
+
+def _observation(state: State) -> Iterator[Line]:
+    rules = state.get("observation", [])  # an older gateway tells of none
+    if rules:
+        yield Line("rules in observation", is_heading=True)
+    for rule in rules:
+        yield Line(f"  {_printable(rule['rule'])}, line {rule['line']}: {rule['outlook']}", "yellow")
+        yield Line(f"    {_count(rule['count'], 'such request')} let in since the start, 'observed' in the access log")
 
 
 def _sites(state: State) -> Iterator[Line]:

@@ -19,12 +19,15 @@ from gateway.admin.state import (
     EndingState,
     HelperState,
     LockoutState,
+    ObservationState,
     ReloadState,
     ServerState,
     SiteState,
     State,
     WorkerState,
 )
+from gateway.config.model import Config
+from gateway.config.observation import is_observed, outlook
 from gateway.proxy import snapshot as proxy
 from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.census import Census
@@ -143,6 +146,10 @@ class Reporter:
                 {"status": status, "reason": reason, "count": count}
                 for (status, reason), count in totals.answers.items()
             ],
+            "observation": _observation(config, totals, now),
+            "observed": [
+                {"rule": rule, "reason": reason, "count": count} for (rule, reason), count in totals.observed.items()
+            ],
             "handshakes": {
                 "full": totals.handshakes["full"],
                 "resumed": totals.handshakes["resumed"],
@@ -182,6 +189,20 @@ class Reporter:
             "lists_behind_seconds": round(lists.behind_seconds, 3),
             "lists_error": lists.error,
         }
+
+
+def _observation(config: Config, totals: Totals, now: datetime) -> list[ObservationState]:
+    return [
+        {
+            "rule": rule.name,
+            "line": rule.line,
+            "refuses_from": None if isinstance(rule.enforce, bool) else rfc3339(rule.enforced_from),
+            "outlook": outlook(rule),
+            "count": sum(count for (name, _), count in totals.observed.items() if name == rule.name),
+        }
+        for rule in config.rules
+        if is_observed(rule, now)
+    ]
 
 
 def _site(state: proxy.SiteState, now: datetime) -> SiteState:

@@ -125,6 +125,8 @@ _STATE: dict[str, Any] = {
         {"status": None, "reason": None, "count": 1},
         {"status": 403, "reason": "certificate_missing", "count": 5},
     ],
+    "observation": [],
+    "observed": [],
     "handshakes": {"full": 10, "resumed": 4, "failed": 2},
     "bytes": {"received": 1000, "sent": 2_000_000},
     "dropped_log_lines": 0,

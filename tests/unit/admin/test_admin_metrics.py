@@ -165,3 +165,18 @@ def test_a_kept_registry_has_every_state_of_every_authority():
 
 def test_without_a_registry_there_are_no_series_of_one():
     assert not [name for name, _ in samples(a_state()) if "pki" in name]
+
+
+def test_what_rules_in_observation_would_have_refused():
+    """From zero on for each rule that is in observation, and what one has counted that no longer is."""
+    day = {"refuses_from": "2027-03-01T00:00:00.000Z", "outlook": "", "count": 3}
+    observed = [
+        {"rule": "new", "reason": "certificate_missing", "count": 3},
+        {"rule": "old", "reason": "user_mismatch", "count": 1},
+    ]
+    state = a_state(observation=[{"rule": "new", "line": 7, **day}], observed=observed)
+    name = "gateway_observed_refusals_total"
+    assert value(state, name, rule="new", reason="certificate_missing") == 3
+    assert value(state, name, rule="new", reason="certificate_expired") == 0
+    assert value(state, name, rule="old", reason="user_mismatch") == 1
+    assert name not in {found for found, _ in samples(a_state())}

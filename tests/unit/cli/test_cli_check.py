@@ -1,6 +1,7 @@
 """`gateway check` and `gateway schema`, as a user calls them."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -111,6 +112,30 @@ def test_cas_of_one_name_are_a_note_and_no_warning(folder, capsys):
     assert run(["check", "--json", "-c", "twins.yaml"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (len(document["notes"]), document["warnings"]) == (1, [])
+
+
+def test_rules_in_observation_are_named_and_the_remedy_after_the_day_is_good(folder, monkeypatch, capsys):
+    path = folder / "observing.yaml"
+    path.write_text(f"{BASE}    enforce: 2026-09-01\n", encoding="utf-8")
+    assert run(["check", "-c", "observing.yaml"]) == 0
+    good = "observing.yaml: good: 1 site, 2 rules, 1 listener\n"
+    out, err = capsys.readouterr()
+    assert out == good
+    assert err == (
+        "observing.yaml:16:1: note: rules[1].enforce: the rule is in observation; from 1 September 2026 on (00:00 "
+        "UTC), requests without a certificate are refused\n"
+    )
+    monkeypatch.setattr(clock, "now", lambda: NOW + timedelta(days=92))
+    assert run(["check", "-c", "observing.yaml"]) == 0
+    out, err = capsys.readouterr()
+    assert out == good
+    assert err == (
+        "observing.yaml:16:1: note: rules[1].enforce: since 1 September 2026, requests without a certificate are "
+        "refused; write enforce: true, so that a clock that is set back can't change that\n"
+    )
+    path.write_text(f"{BASE}    enforce: true\n", encoding="utf-8")
+    assert run(["check", "-c", "observing.yaml"]) == 0
+    assert capsys.readouterr() == (good, "")
 
 
 def test_schema_prints_json_or_markdown(capsys):

@@ -6,7 +6,7 @@ import pty
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.pki import Ca, server
@@ -66,8 +66,8 @@ def test_inside_nobody_is_asked(ask_json):
     }  # fmt: skip
     assert told["certificate"]["asked"] is False
     assert told["outcome"] == {
-        "passes": True, "status": None, "reason": None, "detail": "allowed without a certificate", "decision": "allow",
-        "rule": "Inside", "line": 9, "upstream": "mail",
+        "passes": True, "status": None, "reason": None, "detail": "allowed without a certificate",
+        "observed": None, "decision": "allow", "rule": "Inside", "line": 9, "upstream": "mail",
     }  # fmt: skip
 
 
@@ -95,6 +95,31 @@ def test_every_reading_of_a_path_is_shown_and_the_strictest_decides(ask_json, as
     assert "more readings of it" in many
     told = ask_json("--ip", OUTSIDE, "https://mail.example.com/web%E2%80%8Bmail")
     assert told["rules"][-1]["rule"] == told["outcome"]["rule"]
+
+
+def test_a_rule_in_observation_says_what_it_would_do(folder, ask, ask_json, monkeypatch):
+    day = (clock.now() + timedelta(days=10)).date()
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    observing = CONFIG.format().replace("bind_user: email}}", f"bind_user: email}}, enforce: {day}}}")
+    (folder / "config.yaml").write_text(observing)
+    try:
+        monkeypatch.setattr(clock, "now", lambda: midnight - timedelta(seconds=1))
+        told = ask_json("--ip", OUTSIDE, "https://mail.example.com/webmail")
+        outcome = told["outcome"]
+        assert (outcome["passes"], outcome["reason"], outcome["observed"]) == (True, None, "certificate_missing")
+        assert (outcome["upstream"], told["rules"][1]["in_observation"]) == ("mail", True)
+        text = ask("--ip", OUTSIDE, "https://mail.example.com/webmail").out
+        assert text.splitlines()[-1] == (
+            "outcome: passes to the upstream mail as a request without a certificate: would be refused, "
+            "certificate_missing: the client sent no certificate; the rule is in observation"
+        )
+        assert "line 10: Mail: matches, require_certificate, in observation" in text
+        monkeypatch.setattr(clock, "now", lambda: midnight)
+        told = ask_json("--ip", OUTSIDE, "https://mail.example.com/webmail")
+        assert (told["outcome"]["status"], told["outcome"]["observed"]) == (403, None)
+        assert told["rules"][1]["in_observation"] is False
+    finally:
+        (folder / "config.yaml").write_text(CONFIG.format())
 
 
 def test_the_certificate_is_judged_and_its_conditions_too(ask_json, folder):

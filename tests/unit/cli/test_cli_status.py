@@ -90,6 +90,20 @@ def test_all_is_well(status, admin):
     assert admin.asked[0].startswith(b"GET /status HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
+def test_rules_in_observation_are_named(status):
+    outlook = "from 1 March 2027 on (00:00 UTC), requests without a certificate are refused"
+    rule = {"rule": "Out\x1bside", "line": 31, "refuses_from": "2027-03-01T00:00:00.000Z", "outlook": outlook}
+    code, out, err = status(a_state(observation=[{**rule, "count": 1412}]))
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    at = lines.index("rules in observation")
+    assert lines[at + 1 : at + 4] == [
+        f"  Out\\x1bside, line 31: {outlook}",
+        "    1,412 such requests let in since the start, 'observed' in the access log",
+        "sites",
+    ]
+
+
 def test_json_is_the_state_and_the_problems(status):
     code, out, _ = status(a_state(), "--json")
     assert (code, json.loads(out)) == (0, {**a_state(), "problems": []})

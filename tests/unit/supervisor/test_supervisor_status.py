@@ -1,7 +1,8 @@
 """The state that the master tells: about what serves, whatever became of the workers."""
 
 from collections import defaultdict
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from support.openssl_ca import put
 from support.pki import Ca, server
 
 from gateway import clock
+from gateway.facts import Action
 from gateway.supervisor.census import Census
 from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.list_sending import ListSending
@@ -85,6 +87,7 @@ class World:
             "dropped_log_lines": 1,
             "counters": {
                 "answers": [[200, None, 2], [403, "no_rule", 1]],
+                "observed": [["outside", "certificate_missing", 4]],
                 "bytes": {"in": 10, "out": 20},
                 "handshakes": {"full": 3, "resumed": 2, "failed": 1},
             },
@@ -136,6 +139,7 @@ def test_what_all_workers_report_is_added_up(world):
     ]
     assert state["handshakes"] == {"full": 9, "resumed": 6, "failed": 3}
     assert state["bytes"] == {"received": 30, "sent": 60}
+    assert state["observed"] == [{"rule": "outside", "reason": "certificate_missing", "count": 12}]
     assert (state["connections"], state["dropped_log_lines"], state["is_serving"]) == (10, 3, True)
     for worker in state["workers"]:
         assert (worker["tasks"], worker["open_files"], worker["open_files_limit"]) == (2, 25, 1024)
@@ -244,3 +248,26 @@ def test_processes_beside_the_workers_are_told_as_they_are(world):
     assert helper["is_answering"]
     world.silent.add(13)
     assert not world.state()["helpers"][0]["is_answering"]
+
+
+def test_rules_in_observation_and_what_they_have_let_in(world, revision, monkeypatch):
+    rules = (
+        replace(revision.config.rules[0], name="outside", action=Action.REQUIRE_CERTIFICATE, enforce=date(2027, 3, 1)),
+        replace(revision.config.rules[0], name="later", action=Action.REQUIRE_CERTIFICATE, enforce=False),
+        revision.config.rules[0],
+    )
+    world.revision = replace(revision, config=replace(revision.config, rules=rules))
+    world.report(0)
+    world.report(1)
+    monkeypatch.setattr(clock, "now", lambda: datetime(2027, 2, 28, 23, 59, 59, tzinfo=UTC))
+    first, second = world.state()["observation"]
+    assert first == {
+        "rule": "outside",
+        "line": revision.config.rules[0].line,
+        "refuses_from": "2027-03-01T00:00:00.000Z",
+        "outlook": "from 1 March 2027 on (00:00 UTC), requests without a certificate are refused",
+        "count": 8,
+    }
+    assert (second["rule"], second["refuses_from"], second["count"]) == ("later", None, 0)
+    monkeypatch.setattr(clock, "now", lambda: datetime(2027, 3, 1, tzinfo=UTC))
+    assert [rule["rule"] for rule in world.state()["observation"]] == ["later"]

@@ -1,0 +1,41 @@
+"""Rules in observation, in words: what becomes of the requests that such a rule would refuse, and from when on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from gateway.config.days import format_day
+from gateway.facts import Action
+from gateway.policy.rules import CertificateConditions, Rule
+
+
+def is_observed(rule: Rule, now: datetime) -> bool:
+    """Whether the rule lets in at `now` what it would refuse."""
+    return rule.action is Action.REQUIRE_CERTIFICATE and not rule.refuses_at(now.timestamp())
+
+
+def outlook(rule: Rule) -> str:
+    """What the future brings to a rule in observation."""
+    if isinstance(rule.enforce, bool):
+        return f"requests {_unfit(rule)} are let in, without an end"
+    return f"from {format_day(rule.enforce)} on (00:00 UTC), requests {_unfit(rule)} are refused"
+
+
+def notes_of(rules: tuple[Rule, ...], now: datetime) -> Iterator[tuple[int, str, str]]:
+    """(a rule's index, cause, remedy) for each rule with a day: what that day will change, or has changed."""
+    for index, rule in enumerate(rules):
+        if isinstance(rule.enforce, bool):
+            continue
+        if is_observed(rule, now):
+            yield index, f"the rule is in observation; {outlook(rule)}", ""
+        else:
+            cause = f"since {format_day(rule.enforce)}, requests {_unfit(rule)} are refused"
+            yield index, cause, "write enforce: true, so that a clock that is set back can't change that"
+
+
+def _unfit(rule: Rule) -> str:
+    """The requests that the rule is to refuse."""
+    if rule.certificate in {None, CertificateConditions()}:
+        return "without a certificate"
+    return "without a certificate that satisfies the rule"
