@@ -78,6 +78,17 @@ def test_rules_above_and_below_decide_as_ever(observing, rule, request_of):
     assert outcome(Engine(rules, networks), request_of("/other")) == (Reason.DENIED_BY_RULE, None)
 
 
+def test_a_path_of_which_one_reading_is_observed_is_observed(observing, rule, request_of):
+    rules = [rule(uris=("/open",)), rule("deny", name="no", uris=("/no",)), observing()]
+    engine, request = Engine(rules, {}), request_of("/open")
+    decision = engine.decide_every(request, ("/open/x", "/new", "/other"))
+    assert (decision.reason, decision.observed, decision.rule) == (None, Reason.CERTIFICATE_MISSING, "new")
+    assert decision.detail == "the client sent no certificate; some servers read the path as /new"
+    assert engine.decide_every(request, ("/new", "/no")).reason is Reason.DENIED_BY_RULE
+    assert engine.decide_every(request_of("/new"), ("/open",)) == engine.decide(request_of("/new"))
+    assert engine.decide_every(request, ("/open/x",)) == engine.decide(request)
+
+
 def test_the_client_is_asked_for_a_certificate_as_if_the_rule_refused(observing, request_of):
     for enforce in (False, True):
         engine = Engine([observing(enforce)], {})

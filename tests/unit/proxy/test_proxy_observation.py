@@ -165,6 +165,12 @@ def test_where_a_copy_goes_is_observed_too(make, files, source, target, rule):
     assert (world.record["observed"], world.record["rule"]) == ("certificate_not_allowed", rule)
 
 
+def test_a_path_that_some_servers_read_as_one_in_observation_is_observed(make, files):
+    world = make(rules=[{"name": "open", "uri": ["~/f/a[.]"], "action": "allow"}, observing(email=["*@other.example"])])
+    assert is_anonymous(told(world, leaf=alice(files), path="/f/a."))
+    assert (world.record["observed"], world.record["rule"]) == ("certificate_not_allowed", "new")
+
+
 def test_a_copy_to_where_a_rule_refuses_is_refused(make):
     rules = [{"name": "no", "uri": ["/no"], "action": "deny"}, observing()]
     world = make(rules=rules)
