@@ -95,9 +95,10 @@ def _tell(config: Path, loaded: Loaded | None, problems: tuple[Problem, ...]) ->
 
 
 def _tell_who(loaded: Loaded) -> None:
-    from gateway.cli import who, who_report, who_surprises  # noqa: PLC0415 - heavy, see app
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.cli import who, who_report, who_surprises  # noqa: PLC0415 - the same
 
-    found = who.access_of(loaded.config)
+    found = who.access_of(loaded.config, clock.now())
     warnings = tuple(who_surprises.surprises(loaded.config, found))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_COLUMNS
     typer.echo("")
@@ -106,9 +107,10 @@ def _tell_who(loaded: Loaded) -> None:
 
 
 def _who_document(loaded: Loaded) -> dict[str, Any]:
-    from gateway.cli import who, who_surprises  # noqa: PLC0415 - heavy, see app
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.cli import who, who_surprises  # noqa: PLC0415 - the same
 
-    found = who.access_of(loaded.config)
+    found = who.access_of(loaded.config, clock.now())
     return who.document(loaded.config, found, tuple(who_surprises.surprises(loaded.config, found)))
 
 

@@ -7,10 +7,12 @@ requests that the rules don't tell apart.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network, summarize_address_range
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.config.observation import is_observed, outlook
 from gateway.facts import Action
 from gateway.policy.engine import Engine
 from gateway.policy.networks import INTERNAL, NetworkSet
@@ -42,12 +44,23 @@ class Row:
     path: str  # as the rule writes it, or words
     methods: str  # "" for all
     outcome: Outcome
+    is_observed: bool  # the rule lets in what it would refuse
     is_exception: bool = False  # a regular expression that is asked before the rule of the last row without this mark
+
+    @property
+    def action(self) -> Action:
+        """What the rule does now: one in observation is open."""
+        return Action.ALLOW if self.is_observed else self.outcome.action
 
     @property
     def access(self) -> str:
         """What gets in, in words."""
-        return ACCESS[self.outcome.action]
+        return ACCESS[self.action]
+
+    @property
+    def observation(self) -> str:
+        """What the future brings to a rule in observation."""
+        return outlook(self.outcome.rule) if self.outcome.rule is not None and self.is_observed else ""
 
     @property
     def rule(self) -> str:
@@ -83,16 +96,16 @@ class SiteAccess:
     origins: tuple[Origin, ...]
 
 
-def access_of(config: Config) -> tuple[SiteAccess, ...]:
-    """Who gets in, for each site."""
+def access_of(config: Config, now: datetime) -> tuple[SiteAccess, ...]:
+    """Who gets in at `now`, for each site."""
     engine = Engine(config.rules, config.networks)
-    return tuple(found for site in config.sites for found in _of_site(config, engine, site))
+    return tuple(found for site in config.sites for found in _of_site(config, engine, site, now))
 
 
-def _of_site(config: Config, engine: Engine, site: Site) -> Iterator[SiteAccess]:
+def _of_site(config: Config, engine: Engine, site: Site, now: datetime) -> Iterator[SiteAccess]:
     for entry in engine.overview(site.hosts):
         hosts = tuple(_host(pattern.kind, pattern.name) for pattern in entry.hosts)
-        yield SiteAccess(hosts, bool(site.client_ca), tuple(_origins(config, entry.addresses)))
+        yield SiteAccess(hosts, bool(site.client_ca), tuple(_origins(config, entry.addresses, now)))
 
 
 def _host(kind: str, name: str) -> str:
@@ -105,14 +118,14 @@ def _host(kind: str, name: str) -> str:
             return name
 
 
-def _origins(config: Config, entries: Sequence[AddressEntry]) -> Iterator[Origin]:
+def _origins(config: Config, entries: Sequence[AddressEntry], now: datetime) -> Iterator[Origin]:
     """Outside first: that is what is asked about."""
     seen: set[bool] = set()
     for entry in sorted(entries, key=lambda entry: entry.is_inside):  # keeps the larger one first
         is_rest = entry.is_inside not in seen
         seen.add(entry.is_inside)
         name = ("inside" if entry.is_inside else "outside") if is_rest else _name(config, entry.addresses)
-        yield Origin(name, entry.is_inside, is_rest, entry.addresses, tuple(_rows(entry.paths)))
+        yield Origin(name, entry.is_inside, is_rest, entry.addresses, tuple(_rows(entry.paths, now)))
 
 
 def _name(config: Config, addresses: NetworkSet) -> str:
@@ -122,13 +135,18 @@ def _name(config: Config, addresses: NetworkSet) -> str:
     return networks_in_words(addresses)
 
 
-def _rows(paths: Sequence[PathEntry]) -> Iterator[Row]:
+def _rows(paths: Sequence[PathEntry], now: datetime) -> Iterator[Row]:
     for entry in paths:
         path = entry.pattern.text if entry.pattern else EVERY_PATH if len(paths) == 1 else EVERY_OTHER_PATH
         for by_method in entry.methods:
             methods = _methods(by_method, entry.methods)
-            yield Row(path, methods, by_method.outcome)
-            yield from (Row(text, methods, outcome, is_exception=True) for text, outcome in _exceptions(by_method))
+            yield _row(path, methods, by_method.outcome, now)
+            for text, outcome in _exceptions(by_method):
+                yield replace(_row(text, methods, outcome, now), is_exception=True)
+
+
+def _row(path: str, methods: str, outcome: Outcome, now: datetime) -> Row:
+    return Row(path, methods, outcome, outcome.rule is not None and is_observed(outcome.rule, now))
 
 
 def _methods(by_method: ByMethod, all_of_path: Sequence[ByMethod]) -> str:
@@ -252,7 +270,8 @@ def _row_document(row: Row) -> dict[str, Any]:
         "path": row.path,
         "methods": row.methods or None,
         "is_exception": row.is_exception,
-        "access": row.outcome.action.value,
+        "access": row.action.value,
+        "observation": row.observation or None,
         "rule": rule and rule.name,
         "line": rule and rule.line,
         "conditions": row.conditions or None,

@@ -52,7 +52,7 @@ def _origin_lines(origin: Origin, width: int) -> Iterator[Line]:
     for path, row in zip(paths, origin.rows, strict=True):
         is_long = len(path) > path_width
         if is_long:
-            yield Line(f"    {path}", _COLOURS[row.outcome.action])
+            yield Line(f"    {path}", _COLOURS[row.action])
         start = f"    {'' if is_long else path:{path_width}}{_GAP}"
         if method_width:
             start += f"{row.methods:{method_width}}{_GAP}"
@@ -61,8 +61,12 @@ def _origin_lines(origin: Origin, width: int) -> Iterator[Line]:
 
 def _wrapped(start: str, row: Row, width: int) -> Iterator[Line]:
     """The rule behind the rest, or below it."""
-    colour = _COLOURS[row.outcome.action]
-    told = [row.rule, *([f"asks for: {row.conditions}"] if row.conditions else [])]
+    colour = _COLOURS[row.action]
+    told = [row.rule]
+    if row.observation:
+        told.append(f"in observation: {row.observation}")
+    if row.conditions:
+        told.append(f"asks for: {row.conditions}")
     if len(start) + max(map(len, told)) <= width:
         yield Line(f"{start}{told[0]}", colour)
         yield from (Line(f"{'':{len(start)}}{each}", colour) for each in told[1:])

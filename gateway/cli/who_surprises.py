@@ -61,25 +61,26 @@ def _of_site(site: SiteAccess) -> Iterator[str]:
         if origin.is_rest:
             yield from _open_paths(origin.rows, "everyone outside")
         elif origin.addresses.counts[1] > MANY_ADDRESSES:
-            more = [row for row in origin.rows if row not in to_all or row.outcome.action is not Action.ALLOW]
+            more = [row for row in origin.rows if row not in to_all or row.action is not Action.ALLOW]
             yield from _open_paths(more, f"{origin.name}: {count_in_words(origin.addresses)}")
     for origin in site.origins:
-        if origin.is_rest and all(row.outcome.action is Action.DENY for row in origin.rows):
+        if origin.is_rest and all(row.action is Action.DENY for row in origin.rows):
             yield f"no request from {origin.name} is let in"
     rows = [row for origin in site.origins for row in origin.rows]
-    if not site.has_client_ca and any(row.outcome.action is Action.REQUIRE_CERTIFICATE for row in rows):
+    if not site.has_client_ca and any(row.action is Action.REQUIRE_CERTIFICATE for row in rows):
         yield "rules ask for a certificate, and the site has no client_ca, so that no certificate is trusted"
 
 
 def _open_paths(rows: Sequence[Row], who: str) -> Iterator[str]:
     """Each path that needs no certificate."""
-    asking = [row.path for row in rows if row.outcome.action is Action.REQUIRE_CERTIFICATE]
+    asking = [row.path for row in rows if row.action is Action.REQUIRE_CERTIFICATE]
     for row in rows:
-        if row.outcome.action is Action.ALLOW:
+        if row.action is Action.ALLOW:
             what = f"{row.methods} of {row.path}" if row.methods else row.path
             above = _asking_above(row, asking)
             although = f", although {above} asks for one" if above else ""
-            yield f"{what} is open without a certificate to {who}{although}: {row.rule}"
+            observed = f"; in observation, {row.observation}" if row.observation else ""
+            yield f"{what} is open without a certificate to {who}{although}: {row.rule}{observed}"
 
 
 def _asking_above(row: Row, asking: Sequence[str]) -> str | None:

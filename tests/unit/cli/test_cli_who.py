@@ -51,7 +51,26 @@ SEVERAL_HOSTS = """rules:
   - name: Only with a certificate
     action: require_certificate
 """
+OBSERVED = """rules:
+  - name: Inside
+    from: internal
+    action: allow
+  - name: Phones
+    uri: /Microsoft-Server-ActiveSync
+    action: require_certificate
+    certificate: {email: ["*@example.com"]}
+    enforce: 2027-03-01
+  - name: Webmail
+    uri: /webmail
+    action: require_certificate
+    enforce: false
+  - name: Calendar
+    uri: /dav
+    action: require_certificate
+    enforce: 2026-01-01
+"""
 CASES = {
+    "observed": HEAD + OBSERVED,
     "webmail": OFFICE + HEAD + WEBMAIL,
     "opened-again": HEAD + OPENED_AGAIN,
     "several-hosts": HEAD.replace("[mail.example.com]", '["*.example.com", "*"]') + SEVERAL_HOSTS,
@@ -91,6 +110,7 @@ def test_for_scripts(folder, capsys):
         "methods": None,
         "is_exception": False,
         "access": "require_certificate",
+        "observation": None,
         "rule": "Webmail and phones from outside",
         "line": 18,
         "conditions": "email *@example.com, login bound to it (email)",
@@ -124,6 +144,6 @@ def test_a_narrow_terminal_has_the_rule_below(folder):
 
     (folder / "config.yaml").write_text(CASES["opened-again"], encoding="utf-8")
     config = load_with_warnings(folder / "config.yaml").config
-    lines = [line.text for line in who_report.lines_of(config, who.access_of(config), (), 80)]
+    lines = [line.text for line in who_report.lines_of(config, who.access_of(config, NOW), (), 80)]
     assert max(map(len, lines)) <= 80
     assert "        Phones of the board (line 19)" in lines
