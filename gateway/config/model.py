@@ -149,7 +149,7 @@ class Upstream:
     timeouts: Timeouts = Timeouts()
     host: str = "preserve"  # or a literal Host
     connections: Literal["shared", "per_client"] = "shared"
-    rewrite_location: bool | None = None  # None: only when `host` is not preserved
+    rewrite_location: bool | None = None  # None: when `host` is not preserved; else our own name alone
     proxy_protocol: bool = False
     line: int = 0
 

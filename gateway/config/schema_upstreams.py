@@ -109,9 +109,10 @@ UPSTREAM: Final = Record(
         Field(
             "rewrite_location",
             Flag(),
-            "Turn the upstream's own host in Location headers into the client's.",
+            "Turn the upstream's own host in Location headers into the client's. `false`: leave them as they are. "
+            "Where it is left out and `host` is `preserve`, only `http://` and the client's own host become `https://`.",
             is_nullable=True,
-            default_note="only when `host` is not `preserve`",
+            default_note="when `host` is not `preserve`",
         ),
         optional(
             "proxy_protocol", Flag(), False, "Send a PROXY v2 header with the client's address; implies `per_client`."

@@ -371,8 +371,15 @@ class Admission:
             raise RequestError(decision.reason, f"the Destination: {decision.detail}")
         base = b""
         if is_absolute:
-            base = (None if self._rewriter is None else self._rewriter.base) or b"https://%b" % self._authority
+            base = self._base()
         return b"Destination: %b%b\r\n" % (base, _spelling(target)), decision
+
+    def _base(self) -> bytes:
+        """Scheme and host by which the upstream knows itself: servers compare both with their own."""
+        upstream = self.site.upstream
+        scheme = upstream.servers[0].scheme.encode("ascii")
+        is_named = upstream.host != "preserve" and upstream.rewrite_location is not False
+        return b"%b://%b" % (scheme, upstream.host.encode("ascii") if is_named else self._authority)
 
     def _upstream_head(
         self, head: RequestHead, target: bytes, forwarding: bytes, identity: bytes

