@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gateway.pki.words import KeyKind, P12Format
+from gateway.cli.desk import where_of
+from gateway.pki.words import KeyKind, Language, P12Format
 
 if TYPE_CHECKING:
     from gateway.pki.delivery import Delivery
@@ -35,7 +36,42 @@ ShowOption = Annotated[
 EscrowOption = Annotated[
     bool, typer.Option("--escrow", help="Keep the private key in the registry, under the authority's passphrase.")
 ]
+PathOption = Annotated[
+    str, typer.Option("--path", help="The page that letter and code lead to, such as /webmail.", metavar="PATH")
+]
+LanguageOption = Annotated[Language, typer.Option("--language", help="Of the letter.", case_sensitive=False)]
+ContactOption = Annotated[
+    str | None,
+    typer.Option("--contact", help="Whom to ask, for the letter. [default: pages.contact of the file given with -c]"),
+]
+RootOption = Annotated[bool, typer.Option("--root/--no-root", help="Let an Apple device trust the root.")]
+SignCertOption = Annotated[
+    Path | None, typer.Option("--sign-cert", help="Sign the Apple profile: certificate and chain, PEM.")
+]
+SignKeyOption = Annotated[Path | None, typer.Option("--sign-key", help="Sign the Apple profile: its key.")]
 HERE: Final = Path()
+_MAX_CONTACT_CHARACTERS: Final = 200  # a line of the letter
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is the same in all letters of one command."""
+
+    host: str
+    page: dict[str, Any]  # fields of `Person`
+
+
+def letter_options(context: typer.Context, host: str, path: str, language: Language, contact: str | None) -> Letter:
+    """The options, checked; the contact of the configuration where there is none. Raises `UsageError`."""
+    from gateway.config.load import read_contact  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.names import check_domain, check_path, check_text  # noqa: PLC0415 - the same
+
+    where = where_of(context)
+    if contact is None and where.config is not None:
+        contact = read_contact(where.config)
+    if contact is not None:
+        contact = check_text(contact, "contact", _MAX_CONTACT_CHARACTERS)
+    return Letter(check_domain(host), {"path": check_path(path), "language": language, "contact": contact})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gateway.cli.cert_files import (
+    ContactOption,
+    LanguageOption,
+    PathOption,
+    RootOption,
+    SignCertOption,
+    SignKeyOption,
+    letter_options,
+)
 from gateway.cli.desk import open_desk
 from gateway.errors import UsageError
-from gateway.pki.words import KitKind
+from gateway.pki.words import KitKind, Language
 
 _MAX_LOGIN_CHARACTERS: Final = 320  # an address' 64, '@' and 255; Windows' own are shorter
 
@@ -41,20 +51,22 @@ def profile(  # noqa: PLR0913 - a command's options
     has_password: Annotated[
         bool, typer.Option("--include-password", help="Put the password into the kit: whoever has it gets in.")
     ] = False,
-    has_root: Annotated[bool, typer.Option("--root/--no-root", help="Let an Apple device trust the root.")] = True,
-    sign_cert: Annotated[
-        Path | None, typer.Option("--sign-cert", help="Sign the Apple profile: certificate and chain, PEM.")
-    ] = None,
-    sign_key: Annotated[Path | None, typer.Option("--sign-key", help="Sign the Apple profile: its key.")] = None,
+    has_root: RootOption = True,
+    page: PathOption = "/",
+    language: LanguageOption = Language.ENGLISH,
+    contact: ContactOption = None,
+    sign_cert: SignCertOption = None,
+    sign_key: SignKeyOption = None,
 ) -> None:
     """Make a kit with which a person gets a certificate into a device."""
     from gateway.pki.kits import build  # noqa: PLC0415 - heavy, see app
 
     password = _password(p12, password_file)
+    letter = letter_options(context, host, page, language, contact)
     with open_desk(context) as desk:
-        person = _person(desk, email, host, (p12, password), user_name)
+        person = replace(_person(desk, email, letter.host, (p12, password), user_name), **letter.page)
     files = build.build(build.with_password(person, password) if has_password else person, kind, has_root=has_root)
-    for path in build.write(_signed(files, sign_cert, sign_key), out):
+    for path in build.write(signed(files, sign_cert, sign_key), out):
         typer.echo(path)
 
 
@@ -62,7 +74,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import files, pkcs12  # noqa: PLC0415 - the same
     from gateway.pki.kits.kit import Person  # noqa: PLC0415 - the same
-    from gateway.pki.names import check_domain, check_text  # noqa: PLC0415 - the same
+    from gateway.pki.names import check_text  # noqa: PLC0415 - the same
     from gateway.pki.registry import authorities, certificates  # noqa: PLC0415 - the same
     from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
 
@@ -85,12 +97,13 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
     return Person(
         email=record.email,
         name=record.common_name,
-        host=check_domain(host),
+        host=host,
         user_name=record.email if user_name is None else check_text(user_name, "mail login", _MAX_LOGIN_CHARACTERS),
         certificate=certificate,
         chain=tuple(map(certificate_in, (above.certificate_der, *above.chain_der))),
         p12=data,
         purpose=record.purpose,
+        device=record.device,
     )
 
 
@@ -126,7 +139,8 @@ def _in_file(
     )
 
 
-def _signed(files: list[KitFile], certificate: Path | None, key: Path | None) -> list[KitFile]:
+def signed(files: list[KitFile], certificate: Path | None, key: Path | None) -> list[KitFile]:
+    """The files, their Apple profile signed where certificate and key are given. Raises `UsageError`."""
     if certificate is None and key is None:
         return files
     if certificate is None or key is None:

@@ -85,10 +85,14 @@ def open_desk(context: typer.Context, *, may_make: bool = False) -> Iterator[Des
     from gateway.pki.desk import Desk  # noqa: PLC0415 - heavy, see app
     from gateway.pki.registry.engine import Registry  # noqa: PLC0415 - the same
 
-    where = context.obj if isinstance(context.obj, Where) else Where()
-    store, folder = located(where)
+    store, folder = located(where_of(context))
     with Registry.open(store, Path.cwd(), may_make=may_make) as registry:
         yield Desk(registry, folder, actor())
+
+
+def where_of(context: typer.Context) -> Where:
+    """What `take_where` remembered."""
+    return context.obj if isinstance(context.obj, Where) else Where()
 
 
 def actor() -> str:

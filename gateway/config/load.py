@@ -205,6 +205,17 @@ def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | N
     Raises `ConfigErrors`.
     """
     problems = Problems(str(path))
+    return build_pki(_read_alone(path, problems, environ), path.absolute().parent, problems)
+
+
+def read_contact(path: Path, *, environ: Mapping[str, str] | None = None) -> str | None:
+    """Whom users are to ask, for the desk's letters; the files it names aren't read. Raises `ConfigErrors`."""
+    contact = _read_alone(path, Problems(str(path)), environ).section("pages").plain("contact", None)
+    return None if contact is None else str(contact)
+
+
+def _read_alone(path: Path, problems: Problems, environ: Mapping[str, str] | None) -> Value:
+    """The file without what it names. Raises `ConfigErrors`."""
     try:
         root = _read(path, None, problems, os.environ if environ is None else environ, _is_of_registry)
     except YamlError as error:
@@ -212,4 +223,4 @@ def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | N
         root = None
     if root is None or problems.errors:
         raise ConfigErrors(problems.errors, problems.warnings)
-    return build_pki(root, path.absolute().parent, problems)
+    return root

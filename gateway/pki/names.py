@@ -15,12 +15,14 @@ from gateway.errors import UsageError
 MAX_COMMON_NAME_CHARACTERS: Final = 64  # ub-common-name, RFC 5280 appendix A.1
 MAX_LOCAL_PART_CHARACTERS: Final = 64  # RFC 5321 section 4.5.3.1.1
 MAX_DOMAIN_CHARACTERS: Final = 253  # RFC 1035 section 2.3.4, without the root's dot
+MAX_PATH_CHARACTERS: Final = 200  # its QR code is still read from paper
 MAX_AUTHORITY_NAME_CHARACTERS: Final = 63
 
 _ATEXT: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"  # RFC 5322 section 3.2.3
 _LOCAL_PART: Final = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _LABEL: Final = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")  # RFC 3986 section 3.3
 _AUTHORITY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 # With these a spreadsheet's formula begins, and for a shell an option, also wide or small.
 FORMULA_STARTS: Final = "=+-@＝＋－＠﹦﹢﹣﹫−"
@@ -32,6 +34,15 @@ def check_domain(text: str) -> str:
     if len(domain) > MAX_DOMAIN_CHARACTERS or _DOMAIN.fullmatch(domain) is None:
         raise UsageError(f"'{_shown(text)}' is no domain", "Write it like example.com; other scripts as xn--….")
     return domain
+
+
+def check_path(text: str) -> str:
+    """The path of a page on the gateway: `/webmail`. Raises `UsageError`."""
+    if len(text) > MAX_PATH_CHARACTERS or _PATH.fullmatch(text) is None:
+        raise UsageError(
+            f"'{_shown(text)}' is not a path", "Write it like /webmail, with signs beyond ASCII as %C3%A4."
+        )
+    return text
 
 
 def check_email(text: str, what: str = "e-mail address") -> str:

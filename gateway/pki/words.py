@@ -30,6 +30,26 @@ class P12Format(StrEnum):
     MODERN = "modern"  # AES-256 and SHA-256
 
 
+class CodePage(StrEnum):
+    """A code page of Windows, in which older programs write lists."""
+
+    WESTERN = "windows-1252"
+    CENTRAL = "windows-1250"
+
+    @property
+    def codec(self) -> str:
+        """What Python calls it."""
+        return f"cp{self.value.partition('-')[2]}"
+
+
+class Language(StrEnum):
+    """A language that letters are in (RFC 5646)."""
+
+    ENGLISH = "en"
+    GERMAN = "de"
+    CZECH = "cs"
+
+
 class KitKind(StrEnum):
     """What a device kit is for."""
 

@@ -13,15 +13,20 @@ from gateway.pki.kits import build
 from gateway.pki.kits.kit import Person
 from gateway.pki.names import MAX_COMMON_NAME_CHARACTERS, MAX_LOCAL_PART_CHARACTERS
 from gateway.pki.passwords import make as make_password
-from gateway.pki.words import KitKind
+from gateway.pki.words import KitKind, Language
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
 LONG_HOST = "mail-gateway.subsidiary-of-a-holding.example.com"
+LONG = (f"{'a' * MAX_LOCAL_PART_CHARACTERS}@{LONG_HOST}", "W" * MAX_COMMON_NAME_CHARACTERS, LONG_HOST)
 PEOPLE = {
     "short": ("alice@example.com", "Alice Example", "mail.example.com"),
-    "long": (f"{'a' * MAX_LOCAL_PART_CHARACTERS}@{LONG_HOST}", "W" * MAX_COMMON_NAME_CHARACTERS, LONG_HOST),
+    "long": LONG,
+    "long, in German": LONG,
+    "long, in Czech": LONG,
 }
+LANGUAGES = {"long, in German": Language.GERMAN, "long, in Czech": Language.CZECH}
+PATH = "/webmail/"
 
 
 @pytest.fixture(params=PEOPLE)
@@ -42,6 +47,9 @@ def person(request, tmp_path):
         chain=issued.chain,
         p12=b"",
         password=make_password(),
+        path=PATH,
+        language=LANGUAGES.get(request.param, Language.ENGLISH),
+        contact="helpdesk@example.com, +49 30 1234567",
     )
 
 
@@ -58,8 +66,8 @@ def test_each_letter_is_one_sheet_and_its_code_leads_to_the_mail(person, tmp_pat
             code, told = run("pdfinfo", [str(paper)])
             assert code == 0
             assert b"\nPages:           1\n" in told, kind
-            picture = ARTEFACTS / f"letter-{kind}-{len(person.name)}"
+            picture = ARTEFACTS / f"letter-{kind}-{len(person.name)}-{person.language}"
             code, told = run("pdftoppm", ["-r", "100", "-png", "-singlefile", str(paper), str(picture)])
             assert code == 0, told
             code, told = run("zbarimg", ["-q", f"{picture}.png"])
-            assert f"QR-Code:https://{person.host}/\n".encode() in told, kind
+            assert f"QR-Code:https://{person.host}{PATH}\n".encode() in told, kind

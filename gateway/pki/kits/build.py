@@ -10,7 +10,7 @@ from gateway.errors import OperationError, UsageError
 from gateway.pki.files import make_folder, read, write_private, write_public
 from gateway.pki.kits import apple, programs, windows
 from gateway.pki.kits.kit import KitFile, Person
-from gateway.pki.kits.letter import letter
+from gateway.pki.kits.letters.letter import letter
 from gateway.pki.words import KitKind
 from gateway.x509.serials import serial_text
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.pki.file_names import file_stem, is_ordinary
 from gateway.pki.registry.claims import SLOTS
 from gateway.pki.registry.records import Purpose
-from gateway.pki.words import KitKind
+from gateway.pki.words import KitKind, Language
 
 # Uses that stand in an identifier, after the person.
 _LABELS: Final = tuple("-".join(uses) for uses in SLOTS.values() if "login" not in uses)
@@ -36,6 +36,15 @@ class Person:
     p12: bytes = field(repr=False)
     password: str | None = field(default=None, repr=False)  # None: typed by the person
     purpose: Purpose = Purpose.CLIENT
+    path: str = "/"  # the page that letter and code lead to
+    language: Language = Language.ENGLISH
+    contact: str | None = None  # whom to ask for help
+    device: str | None = None  # the certificate is for this one of several
+
+    @property
+    def url(self) -> str:
+        """The page that letter and code lead to."""
+        return f"https://{self.host}{self.path}"
 
     @property
     def uses(self) -> tuple[str, ...]:
@@ -49,8 +58,8 @@ class Person:
 
     @property
     def stem(self) -> str:
-        """What the kit's files are called; another for a certificate for mail alone, which lies beside the login's."""
-        return file_stem(self.email, use=_FILE_USES.get(self.purpose))
+        """What the kit's files are called: another for each device, and for a certificate for mail alone."""
+        return file_stem(self.email, self.device, _FILE_USES.get(self.purpose))
 
     def stem_for(self, kind: KitKind) -> str:
         """What those files are called that another kind of kit has too, with something else in them."""

@@ -54,7 +54,7 @@ def kit(person: Person) -> list[KitFile]:
         between="".join(_BETWEEN.format(file=_quoted(f".\\{file.name}")) for file in between),
         p12=_quoted(f".\\{person.p12_name}"),
         password=asked,
-        ready=_quoted((_READY if person.is_for_login else _READY_FOR_MAIL).format(url=f"https://{person.host}/")),
+        ready=_quoted((_READY if person.is_for_login else _READY_FOR_MAIL).format(url=person.url)),
     )
     # With the mark, without which Windows PowerShell 5 takes the text for the local code page.
     script = KitFile(

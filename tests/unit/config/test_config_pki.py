@@ -3,7 +3,7 @@
 import pytest
 from support.config_files import BASE, NOW
 
-from gateway.config.load import load, load_with_warnings, read_pki
+from gateway.config.load import load, load_with_warnings, read_contact, read_pki
 from gateway.config.model import Mail, Pki
 from gateway.config.problems import ConfigErrors
 
@@ -229,3 +229,13 @@ def test_the_desks_commands_need_none_of_these_files(write):
     pki = read_pki(path, environ={"PASSWORD": "hidden"})
     assert pki is not None
     assert len(pki.authorities) == 2
+
+
+def test_the_contact_is_read_without_the_files_that_are_named(write):
+    assert read_contact(write(BASE), environ={}) is None
+    assert read_contact(write(f"{BASE}pages: {{contact: help@example.com, directory: not/there}}\n"), environ={}) == (
+        "help@example.com"
+    )
+    for broken in ("pages: {contact: [", "pages: {contakt: x}\n"):
+        with pytest.raises(ConfigErrors):
+            read_contact(write(BASE + broken), environ={})

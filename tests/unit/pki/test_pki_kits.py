@@ -23,7 +23,7 @@ from gateway.pki.kits import apple, build
 from gateway.pki.kits.kit import KitFile, Person
 from gateway.pki.registry import certificates
 from gateway.pki.registry.records import Purpose
-from gateway.pki.words import KitKind
+from gateway.pki.words import KitKind, Language
 
 PASSWORD = "it's-a-secret"
 
@@ -283,6 +283,43 @@ def test_the_letter_tells_what_the_certificate_is_for(person):
     assert "Certificate Trust Settings" in text(Purpose.CLIENT)
     assert "Certificate Trust Settings" not in text(Purpose.CLIENT, has_root=False)
     assert "<li></li>" not in text(Purpose.CLIENT, has_root=False)
+
+
+@pytest.mark.parametrize("language", list(Language))
+@pytest.mark.parametrize("kind", list(KitKind))
+def test_every_language_has_every_letter(person, language, kind):
+    page = {"language": language, "path": "/webmail", "contact": "<Help> help@example.com"}
+    for purpose in (Purpose.CLIENT, Purpose.SMIME):
+        if purpose is Purpose.SMIME and kind in (KitKind.ANDROID, KitKind.CHROME, KitKind.FIREFOX):
+            continue
+        kit = build.build(replace(person, purpose=purpose, **page), kind)
+        english = build.build(replace(person, purpose=purpose), kind)
+        text = kit[-1].data.decode()
+        assert f'<html lang="{language}">' in text
+        assert text.count("<li>") == english[-1].data.decode().count("<li>")
+        assert "&lt;Help&gt; help@example.com</dd>" in text
+        assert ("https://mail.example.com/webmail" in text) or purpose is Purpose.SMIME
+        assert not re.search(r"\{\w+\}", text)
+        assert [file.name for file in kit] == [file.name for file in english]
+
+
+def test_the_code_and_the_script_lead_to_the_page(person):
+    there = replace(person, path="/owa/")
+    assert there.url == "https://mail.example.com/owa/"
+    files = build.build(there, KitKind.WINDOWS)
+    assert "'Open https://mail.example.com/owa/ in Edge" in files[0].data.decode("utf-8-sig")
+    code, plain = (
+        re.search("<svg.*</svg>", kit[-1].data.decode(), re.DOTALL)[0]
+        for kit in (files, build.build(person, KitKind.WINDOWS))
+    )
+    assert code != plain
+
+
+def test_kits_for_two_devices_of_a_person_lie_in_one_folder(person, tmp_path):
+    kits = [build.build(replace(person, device=device), KitKind.IOS) for device in ("Phone", "Tablet", None)]
+    for kit in kits:
+        build.write(kit, tmp_path / "kit")
+    assert len(list((tmp_path / "kit").iterdir())) == 6
 
 
 def test_a_kit_is_written_for_its_owner(tmp_path):

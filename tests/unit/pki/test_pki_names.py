@@ -220,3 +220,16 @@ def test_the_domain_of_a_path():
     two = _constrained([x509.RFC822Name("example.com"), x509.RFC822Name("example.org")])
     assert constraints.domain([two, bound]) == "example.com"
     assert constraints.domain([two]) is None
+
+
+@pytest.mark.parametrize("path", ["/", "/webmail", "/owa/a.b~c", "/%C3%A4", "/a;b=c@d!$&'()*+,:", "/" + "x" * 199])
+def test_paths(path):
+    assert names.check_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path", ["", "webmail", "/ä", "/a b", "/a?b", "/a#b", '/"', "/<", "/{x}", "/%2", "/\n", "/a\x00", "/" + "x" * 200]
+)
+def test_what_is_no_path(path):
+    with pytest.raises(UsageError, match="is not a path"):
+        names.check_path(path)

@@ -1,0 +1,1 @@
+"""The letter that comes with a kit, in each language that it can be in."""
