@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,23 +14,31 @@ import typer
 from gateway.cli.cert_files import (
     HERE,
     CaOption,
+    ContactOption,
     DaysOption,
     EscrowOption,
     Files,
     KeyOption,
+    LanguageOption,
     OutOption,
     P12Option,
     PasswordOption,
+    PathOption,
+    RootOption,
     ShowOption,
+    SignCertOption,
+    SignKeyOption,
+    letter_options,
 )
+from gateway.cli.cert_profile import signed
 from gateway.cli.desk import PassphraseOption, open_desk, unlock, unlock_with
 from gateway.errors import UsageError
 from gateway.pki.registry.records import Purpose
-from gateway.pki.words import KeyKind, P12Format
+from gateway.pki.words import CodePage, KeyKind, KitKind, Language, P12Format
 
 if TYPE_CHECKING:
     from gateway.pki.authority import Authority
-    from gateway.pki.batch import Progress
+    from gateway.pki.batch import Outcome, Progress
     from gateway.pki.desk import Desk
     from gateway.pki.issue import Order
     from gateway.pki.keys import PrivateKey, PublicKey
@@ -117,7 +126,9 @@ def server(  # noqa: PLR0913 - a command's options
 
 def import_(  # noqa: PLR0913 - a command's options
     context: typer.Context,
-    csv_file: Annotated[Path, typer.Argument(help="The users: columns email, name and more.", metavar="FILE")],
+    csv_file: Annotated[
+        Path, typer.Argument(help="The users, CSV or .xlsx, as Excel, Outlook, AD or Google export.", metavar="FILE")
+    ],
     *,
     authority: CaOption,
     out: Annotated[Path, typer.Option("--out", help="The folder for p12 files and passwords.csv.", metavar="DIR")],
@@ -127,22 +138,74 @@ def import_(  # noqa: PLR0913 - a command's options
         bool,
         typer.Option("--reissue-revoked", help="Issue to people who were revoked, too. [default: refuse their rows]"),
     ] = False,
+    code_page: Annotated[
+        CodePage | None, typer.Option("--encoding", help="Of a CSV file that is not UTF-8.", case_sensitive=False)
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option("--kind", help="Make these kits and letters too, such as ios,windows.", metavar="KINDS"),
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="The gateway, as devices call it; for kits.")] = None,
+    page: PathOption = "/",
+    language: LanguageOption = Language.ENGLISH,
+    contact: ContactOption = None,
+    has_root: RootOption = True,
+    sign_cert: SignCertOption = None,
+    sign_key: SignKeyOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Issue a certificate to each user of a CSV file. Run again, it makes only what is missing."""
+    """Issue a certificate to each user of a CSV file or Excel workbook. Run again, it makes only what is missing."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki import batch  # noqa: PLC0415 - the same
+    from gateway.pki import batch, handout  # noqa: PLC0415 - the same
 
-    wanted = batch.Batch(csv_file=csv_file, out=out, kind=key, p12_format=p12_format, reissues_revoked=reissues_revoked)
+    kits = None
+    if kinds is not None:
+        if host is None:
+            raise UsageError("kits need the gateway's name", "Give --host mail.example.com.")
+        letter = letter_options(context, host, page, language, contact)
+        sign = partial(signed, certificate=sign_cert, key=sign_key)
+        kits = handout.Kits(kinds=_kinds(kinds), host=letter.host, has_root=has_root, sign=sign, **letter.page)
+    elif host is not None:
+        raise UsageError("--host is for kits", "Give --kind too, such as --kind ios,windows.")
+    wanted = batch.Batch(
+        csv_file=csv_file,
+        out=out,
+        kind=key,
+        p12_format=p12_format,
+        reissues_revoked=reissues_revoked,
+        code_page=code_page,
+        kits=kits,
+    )
     with open_desk(context) as desk:
         signer = unlock(desk, authority, passphrase_file)
         began = clock.monotonic_seconds()  # from here on nobody is waited for
         with _progress() as progress:
             outcome = batch.run(desk, signer, wanted, clock.now, progress)
-    seconds = clock.monotonic_seconds() - began
+    _report(outcome, csv_file, out, clock.monotonic_seconds() - began)
+
+
+def _report(outcome: Outcome, csv_file: Path, out: Path, seconds: float) -> None:
+    from gateway.pki import batch, handout  # noqa: PLC0415 - heavy, see app
+
+    for note in outcome.notes:
+        typer.echo(f"{csv_file}: {note}", err=True)
     typer.echo(f"{outcome.issued} issued in {seconds:.1f} s, {outcome.present} there already")
     if outcome.issued:
         typer.echo(f"{out / batch.PASSWORDS_FILE}: the passwords; hand each out apart from its file, then delete it")
+    made = outcome.handed_out
+    if made.kits:
+        typer.echo(f"{out / handout.LIST_FILE}: {made.kits} kits with their letters, for a mail merge")
+    for email in made.without:
+        typer.echo(
+            f"{email}: no kit; the p12 file or its password is not in {out}; renew, or use cert profile", err=True
+        )
+
+
+def _kinds(text: str) -> tuple[KitKind, ...]:
+    names = list(dict.fromkeys(name.strip().lower() for name in text.split(",")))
+    if unknown := [name for name in names if name not in list(KitKind)]:
+        raise UsageError(f"'{unknown[0]}' is not a kind of kit", f"Give some of {','.join(KitKind)}.")
+    return tuple(map(KitKind, names))
 
 
 def _purposes(*, is_auth_only: bool, is_smime_only: bool, is_separate: bool) -> tuple[Purpose, ...]:

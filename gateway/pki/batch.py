@@ -11,7 +11,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from gateway.errors import OperationError, UsageError
-from gateway.pki import constraints, crl, csv_users, issue, key_pool, logins, passwords, pkcs12, uses
+from gateway.pki import constraints, crl, csv_users, handout, issue, key_pool, logins, passwords, pkcs12, uses
 from gateway.pki.authority import Authority
 from gateway.pki.csv_users import UserRow
 from gateway.pki.desk import Desk
@@ -33,7 +33,7 @@ from gateway.pki.password_list import PasswordLine, PasswordList
 from gateway.pki.registry import certificates, revoked_people
 from gateway.pki.registry.records import CertificateRecord, Purpose, State
 from gateway.pki.registry.tables import AUDIT, AUTHORITIES, CERTIFICATES, NAME_CLAIMS
-from gateway.pki.words import KeyKind, P12Format
+from gateway.pki.words import CodePage, KeyKind, P12Format
 
 OUT_FOLDER_MODE: Final = 0o700
 _RUN_FILE: Final = ".import"
@@ -51,14 +51,18 @@ class Batch:
     p12_format: P12Format = P12Format.COMPAT
     processes: int | None = None  # None: one for each core
     reissues_revoked: bool = False  # to people whose latest certificates were revoked, too
+    code_page: CodePage | None = None  # None: the file tells
+    kits: handout.Kits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many certificates were made, and how many were there already."""
+    """How many certificates were made, how many existed, and what the admin should know of the file."""
 
     issued: int
     present: int
+    notes: tuple[str, ...] = ()
+    handed_out: handout.Made = field(default_factory=handout.Made)
 
 
 Progress = Callable[[int, int], None]  # done, of how many
@@ -70,10 +74,10 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
     make_folder(batch.out, OUT_FOLDER_MODE)
     with _locked(batch.out) as run_id, desk.registry.kept_open():
         began = now()
-        rows = csv_users.parse(
-            read(batch.csv_file), str(batch.csv_file), _row_check(desk, authority, batch, run_id, began)
-        )
-        _clear_up(desk, authority, run_id, batch.out, began)
+        check = _row_check(desk, authority, batch, run_id, began)
+        users = csv_users.parse(read(batch.csv_file), str(batch.csv_file), check, batch.code_page)
+        rows, list_ = users.rows, PasswordList(batch.out / PASSWORDS_FILE, users.dialect)
+        _clear_up(desk, authority, run_id, list_, began)
         present = _holders(desk, authority, began)
         # What is pending was left by a run elsewhere longer ago; issuing takes the name from it.
         there = {name for name, record in present.items() if record.state is not State.PENDING}
@@ -81,14 +85,24 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
         progress(0, len(missing))
         with key_pool.keys(batch.kind, len(missing), batch.processes) as made:
             for done, (row, key) in enumerate(zip(missing, made, strict=True), 1):
-                _issue(desk, authority, batch, (row, key, run_id), now())
+                _issue(desk, authority, (batch, list_), (row, key, run_id), now())
                 progress(done, len(missing))
-    return Outcome(len(missing), len(rows) - len(missing))
+        handed_out = handout.Made()
+        if batch.kits is not None:
+            holders = _holders(desk, authority, began)
+            mine = [holders[name_key(row.common_name)] for row in rows]
+            handed_out = handout.make(batch.kits, list_, authority.path, mine)
+    return Outcome(len(missing), len(rows) - len(missing), users.notes, handed_out)
 
 
 def _issue(
-    desk: Desk, authority: Authority, batch: Batch, what: tuple[UserRow, PrivateKey, str], now: datetime
+    desk: Desk,
+    authority: Authority,
+    order: tuple[Batch, PasswordList],
+    what: tuple[UserRow, PrivateKey, str],
+    now: datetime,
 ) -> None:
+    batch, list_ = order
     row, key, run_id = what
     format_ = row.p12_format or batch.p12_format
 
@@ -98,7 +112,7 @@ def _issue(
         path = free_path(batch.out, file_stem(row.email, row.device), "p12", record.serial)
         # The password's line first: after a crash it names the file that is to be cleared away.
         line = PasswordLine(row.email, record.common_name, path.name, password, record.serial)
-        PasswordList(batch.out / PASSWORDS_FILE).add(line)
+        list_.add(line)
         data = pkcs12.build(
             key=key,
             certificate=issued.certificate,
@@ -124,7 +138,7 @@ def _order(row: UserRow) -> issue.Order:
     )
 
 
-def _clear_up(desk: Desk, authority: Authority, run_id: str, out: Path, now: datetime) -> None:
+def _clear_up(desk: Desk, authority: Authority, run_id: str, list_: PasswordList, now: datetime) -> None:
     """Take away what an import left that was killed or interrupted: certificates, their files and passwords.
 
     Somebody's list may have been made since, with which such a certificate is revoked already.
@@ -141,7 +155,7 @@ def _clear_up(desk: Desk, authority: Authority, run_id: str, out: Path, now: dat
     if pending := [record for record in left if record.state is State.PENDING]:
         issue.abandon(desk, authority, pending, now)
     serials = {record.serial for record in left}
-    list_ = PasswordList(out / PASSWORDS_FILE)
+    out = list_.path.parent
     try:
         for line in list_.lines():
             if line.serial in serials:

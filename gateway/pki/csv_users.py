@@ -1,49 +1,40 @@
-"""The CSV of users: all of it is checked, and every mistake named by line and column, before a key is made.
+"""The list of users: all of it is checked, and every mistake named by line and column, before a key is made.
 
-Columns are found by their names (`E-Mail`, `email address`, `Mail` are one). An unknown column is a mistake: the typo
-in `dayz` would otherwise make certificates that last too long.
+Columns are found by their names, as programs write them. Columns that are not needed are named and not used; a typo in
+one that narrows a certificate (`dayz`) is a mistake, since it would make certificates that last too long.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from gateway.errors import UsageError
-from gateway.pki.csv_reading import CsvProblem, CsvRecord, UnreadableError, records
 from gateway.pki.logins import Logins, check_own
 from gateway.pki.names import check_email, check_text, name_key
-from gateway.pki.words import P12Format
+from gateway.pki.user_files import damage, reading
+from gateway.pki.user_files.columns import FAMILY, GIVEN, Columns, resolve
+from gateway.pki.user_files.dialect import PLAIN, Dialect
+from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown
+from gateway.pki.words import CodePage, P12Format
 
 MAX_ROWS: Final = 50_000  # an hour of RSA keys on one core
 MAX_PROBLEMS: Final = 100  # a file in the wrong format has one on every line; a hundred show which
+MAX_FIELD_CHARACTERS: Final = 1_000  # every field that is used is a name, an address or a number
 
-_ALIASES: Final = MappingProxyType(
-    {
-        "email": ("email", "mail", "emailaddress", "mailaddress", "primarysmtpaddress"),
-        "name": ("name", "commonname", "cn", "fullname", "displayname"),
-        "department": ("department", "dept", "ou", "organizationalunit", "abteilung"),
-        "upn": ("upn", "userprincipalname"),
-        "days": ("days", "validity", "validitydays"),
-        "p12_format": ("p12format", "format", "p12"),
-        "device": ("device", "devicename"),
-    }
-)
-_COLUMN_OF: Final = MappingProxyType({alias: column for column, aliases in _ALIASES.items() for alias in aliases})
-_REQUIRED: Final = ("email", "name")
+_FIELDS: Final = ("email", "name", "department", "upn", "days", "p12_format", "device")
+_SAME: Final = ("email", "upn")  # of two columns with different ones neither counts
 
 
 class CsvError(UsageError):
     """Every mistake of a file, a line each: `users.csv:12:1: 'alice' is no e-mail address; …`."""
 
-    def __init__(self, file: str, problems: Sequence[CsvProblem]) -> None:
-        shown = [f"{file}:{p.line}:{p.column}: {p.cause}; {_clause(p.remedy)}" for p in problems[:MAX_PROBLEMS]]
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        lines = [f"{file}:{p.line}:{p.column}: {p.cause}; {_clause(p.remedy)}" for p in problems[:MAX_PROBLEMS]]
         if len(problems) > MAX_PROBLEMS:
-            shown.append(f"{file}: and {len(problems) - MAX_PROBLEMS} more")
-        super().__init__("\n".join(shown), "Nothing was issued. Correct the file and run this again.")
+            lines.append(f"{file}: and {len(problems) - MAX_PROBLEMS} more")
+        super().__init__("\n".join(lines), "Nothing was issued. Correct the file and run this again.")
         self.problems = tuple(problems)
 
 
@@ -66,83 +57,117 @@ class UserRow:
         return f"{self.name} ({self.device})" if self.device else self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The users in a file, how it is written, and what the admin should know of how it was read."""
+
+    rows: list[UserRow]
+    dialect: Dialect
+    notes: tuple[str, ...] = ()
+
+
 # Says what else is wrong with a row, each with the column it is in.
 RowCheck = Callable[[UserRow], Iterable[tuple[str, UsageError]]]
 
 
-def parse(data: bytes, file: str, check: RowCheck) -> list[UserRow]:
-    """The users in a CSV file. Raises `CsvError` with all that is wrong with it."""
-    problems: list[CsvProblem] = []
-    rows: list[UserRow] = []
-    columns: list[str] = []
+def parse(data: bytes, file: str, check: RowCheck, code_page: CodePage | None = None) -> Users:
+    """The users in a CSV file or an Excel workbook. Raises `CsvError` with all that is wrong with it."""
+    reader = _Reader(check)
+    dialect, notes = PLAIN, tuple[str, ...]()
     try:
-        lines = records(data)
-        columns = _header(next(lines, None))
-        for record in _bounded(record for record in lines if not record.is_blank):
-            _read_row(record, columns, rows, problems, check)
+        table = reading.table(data, code_page)
+        dialect, notes = table.dialect, table.notes
+        reader.read(table.records)
     except UnreadableError as error:
-        problems += error.problems
-    problems += _duplicates(rows, columns)
-    problems += _logins_of_others(rows, columns)
-    if not (rows or problems):
-        problems.append(CsvProblem(2, 1, "there are no users", "write one on each line after the header"))
+        reader.problems += error.problems
+    problems = reader.problems
+    if reader.columns is not None:
+        problems += _duplicates(reader.rows, reader.columns)
+        problems += _logins_of_others(reader.rows, reader.columns)
+        if not (reader.rows or problems):
+            problems.append(Problem(reader.header_line + 1, 1, "there are no users", "write one on each line below"))
+        notes = (*notes, *filter(None, (reader.columns.note,)))
     if problems:
         raise CsvError(file, sorted(problems, key=lambda problem: (problem.line, problem.column)))
-    return rows
+    return Users(reader.rows, dialect, notes)
 
 
-def _bounded(found: Iterable[CsvRecord]) -> Iterator[CsvRecord]:
+class _Reader:
+    """Reads records into rows and problems."""
+
+    def __init__(self, check: RowCheck) -> None:
+        self.rows: list[UserRow] = []
+        self.problems: list[Problem] = []
+        self.columns: Columns | None = None
+        self.header_line = 1
+        self._check = check
+
+    def read(self, records: Iterator[Record]) -> None:
+        """Raises `UnreadableError` where it can't be read on."""
+        first = next(records, None)
+        if first is None or first.is_blank:
+            line = 1 if first is None else first.line
+            raise UnreadableError(Problem(line, 1, "the first line is empty", "name the columns there: email,name"))
+        self.header_line = first.line
+        columns = self.columns = resolve(first)
+        for record in _bounded(record for record in records if not record.is_blank):
+            self._read_row(record, columns)
+
+    def _read_row(self, record: Record, columns: Columns) -> None:
+        fields = [field.strip() for field in record.fields]
+        if any(fields[columns.count :]):
+            cause = f"{len(fields)} fields where the first line names {columns.count}"
+            remedy = "quote a field that holds the separator"
+            self.problems.append(Problem(record.line, columns.count + 1, cause, remedy))
+            return
+        # Excel leaves out separators at the end of a line.
+        fields += [""] * (columns.count - len(fields))
+        values: dict[str, object] = {}
+        found = len(self.problems)
+        for field in _FIELDS:
+            number = columns.number(field)
+            try:
+                number, text = _cell(field, fields, columns)
+                values[field] = _value(field, text)
+            except UsageError as error:
+                self.problems.append(Problem(record.line, number, error.cause, error.remedy))
+        if len(self.problems) > found:
+            return
+        row = UserRow(line=record.line, **values)  # type: ignore[arg-type]
+        self.rows.append(row)
+        self.problems += (
+            Problem(record.line, columns.number(field), wrong.cause, wrong.remedy)
+            for field, wrong in (*_foreign(row), *self._check(row))
+        )
+
+
+def _bounded(found: Iterable[Record]) -> Iterator[Record]:
     for number, record in enumerate(found):
         if number == MAX_ROWS:
-            raise UnreadableError(CsvProblem(record.line, 1, f"more than {MAX_ROWS} users", "split the file"))
+            raise UnreadableError(Problem(record.line, 1, f"more than {MAX_ROWS} users", "split the file"))
         yield record
 
 
-def _header(first: CsvRecord | None) -> list[str]:
-    if first is None or first.is_blank:
-        raise UnreadableError(CsvProblem(1, 1, "the first line is empty", "name the columns there: email,name"))
-    columns: list[str] = []
-    problems: list[CsvProblem] = []
-    for number, field in enumerate(first.fields, 1):
-        column = _COLUMN_OF.get(re.sub(r"[^a-z0-9]", "", field.casefold()))
-        if column is None:
-            remedy = f"take it out, or call it one of {', '.join(_ALIASES)}"
-            problems.append(CsvProblem(1, number, f"'{field[:60]}' is no column that is known", remedy))
-        elif column in columns:
-            problems.append(CsvProblem(1, number, f"'{field[:60]}' is a second column for {column}", "keep one"))
-        else:
-            columns.append(column)
-    absent = (required for required in _REQUIRED if required not in columns)
-    problems += (CsvProblem(1, len(first.fields), f"there is no column {column}", "add it") for column in absent)
-    if problems:
-        raise UnreadableError(*problems)
-    return columns
+def _cell(field: str, fields: list[str], columns: Columns) -> tuple[int, str]:
+    """A field of a user, with its column: of several columns the first that has something. Raises `UsageError`."""
+    filled = [place for place in columns.places.get(field, ()) if fields[place]]
+    if not filled and field == "name":
+        parts = [fields[place] for part in (GIVEN, FAMILY) for place in columns.places.get(part, ())[:1]]
+        return columns.number(field), _bounded_text(" ".join(filter(None, parts)))
+    if not filled:
+        return columns.number(field), ""
+    first, *others = filled
+    for other in others:
+        if field in _SAME and fields[other].casefold() != fields[first].casefold():
+            cause = f"two addresses, '{shown(fields[first])}' and '{shown(fields[other])}'"
+            raise UsageError(cause, f"Keep one of the columns {first + 1} and {other + 1}.")
+    return first + 1, _bounded_text(fields[first])
 
 
-def _read_row(
-    record: CsvRecord, columns: list[str], rows: list[UserRow], problems: list[CsvProblem], check: RowCheck
-) -> None:
-    fields = [field.strip() for field in record.fields]
-    if len(fields) < len(columns) or any(fields[len(columns) :]):
-        cause = f"{len(fields)} fields where the first line names {len(columns)}"
-        number = min(len(fields), len(columns)) + 1
-        problems.append(CsvProblem(record.line, number, cause, "quote a field that holds the separator"))
-        return
-    values: dict[str, object] = {}
-    found = len(problems)
-    for number, (column, text) in enumerate(zip(columns, fields, strict=False), 1):
-        try:
-            values[column] = _value(column, text)
-        except UsageError as error:
-            problems.append(CsvProblem(record.line, number, error.cause, error.remedy))
-    if len(problems) > found:
-        return
-    row = UserRow(line=record.line, **values)  # type: ignore[arg-type]
-    rows.append(row)
-    problems += (
-        CsvProblem(record.line, _number(columns, column), wrong.cause, wrong.remedy)
-        for column, wrong in (*_foreign(row), *check(row))
-    )
+def _bounded_text(text: str) -> str:
+    if len(text) > MAX_FIELD_CHARACTERS:
+        raise UsageError(f"a field of more than {MAX_FIELD_CHARACTERS} characters", "Look for a quote that is open.")
+    return text
 
 
 def _value(column: str, text: str) -> object:
@@ -150,7 +175,7 @@ def _value(column: str, text: str) -> object:
         case "email":
             return check_email(text)
         case "name":
-            return check_text(text, "name")
+            return _whole_text(text, "name")
         case _ if not text:
             return None
         case "upn":
@@ -164,7 +189,12 @@ def _value(column: str, text: str) -> object:
                 raise UsageError(f"'{text[:60]}' is no p12 format", "Write compat or modern.")
             return P12Format(text.lower())
         case _:
-            return check_text(text, column)
+            return _whole_text(text, column)
+
+
+def _whole_text(text: str, what: str) -> str:
+    damage.check(text, what)
+    return check_text(text, what)
 
 
 def _foreign(row: UserRow) -> Iterator[tuple[str, UsageError]]:
@@ -176,7 +206,7 @@ def _foreign(row: UserRow) -> Iterator[tuple[str, UsageError]]:
             yield column, error
 
 
-def _logins_of_others(rows: list[UserRow], columns: list[str]) -> Iterator[CsvProblem]:
+def _logins_of_others(rows: list[UserRow], columns: Columns) -> Iterator[Problem]:
     """Names and principal names that are the login of another row's user."""
     known = Logins((row.email, row.upn) for row in rows)
     for row in rows:
@@ -186,10 +216,10 @@ def _logins_of_others(rows: list[UserRow], columns: list[str]) -> Iterator[CsvPr
             column = "upn"
             known.check_upn(row.upn, email=row.email)
         except UsageError as error:
-            yield CsvProblem(row.line, _number(columns, column), error.cause, error.remedy)
+            yield Problem(row.line, columns.number(column), error.cause, error.remedy)
 
 
-def _duplicates(rows: list[UserRow], columns: list[str]) -> Iterator[CsvProblem]:
+def _duplicates(rows: list[UserRow], columns: Columns) -> Iterator[Problem]:
     """Rows that would make a second certificate for the same person, or for one with the same name."""
     addresses: dict[tuple[str, str], int] = {}
     names: dict[str, int] = {}
@@ -198,15 +228,11 @@ def _duplicates(rows: list[UserRow], columns: list[str]) -> Iterator[CsvProblem]
         name = name_key(row.common_name)
         if (line := addresses.setdefault(address, row.line)) != row.line:
             remedy = "keep one, or tell them apart in a column 'device'"
-            yield CsvProblem(row.line, _number(columns, "email"), f"'{row.email}' is on line {line} too", remedy)
+            yield Problem(row.line, columns.number("email"), f"'{row.email}' is on line {line} too", remedy)
         elif (line := names.setdefault(name, row.line)) != row.line:
             remedy = "tell the two apart, for example by their department"
-            yield CsvProblem(row.line, _number(columns, "name"), f"the name '{row.name}' is on line {line} too", remedy)
+            yield Problem(row.line, columns.number("name"), f"the name '{row.name}' is on line {line} too", remedy)
 
 
 def _clause(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:].removesuffix(".")
-
-
-def _number(columns: list[str], column: str) -> int:
-    return columns.index(column) + 1 if column in columns else 1

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk_command import DeskFolder
 from support.pki import ec_key, openssl, openssl_leaf, openssl_root
+from support.user_files import EXPORTS
 
 from gateway.cli import app, ca_kept
 from gateway.config.load import read_pki
@@ -738,6 +739,35 @@ def test_a_bad_csv_issues_nothing(corp):
     assert "users.csv:3:2: " in refused.stderr
     assert corp.json("cert", "list") == []
     corp.run("cert", "import", "none.csv", "--ca", "corp", "--out", "out", code=2)
+
+
+def test_an_export_of_excel_becomes_kits_letters_and_lists(corp):
+    corp.folder.joinpath("users.xlsx").write_bytes(EXPORTS["a workbook"].data)
+    (corp.folder / "gateway.yaml").write_text("pages: {contact: Hilfe 112}\n")
+    command = ("cert", "import", "users.xlsx", "--ca", "corp", "--out", "out", "--key", "ecdsa-p256")
+    for wrong in (("--kind", "ios"), ("--host", "mail.example.com"), ("--kind", "ios,nokia", "--host", "a.example")):
+        corp.run(*command, *wrong, code=2)
+    corp.run(*command, "--kind", "ios", "--host", "a.example", "--path", "webmail", code=2)
+    kits = ("--kind", "ios, Windows,ios", "--host", "mail.example.com", "--path", "/webmail", "--language", "de")
+    done = corp.run(*command, *kits, "--contact", "Hilfe 112")
+    assert "out/mail-merge.csv: 4 kits with their letters" in done.stdout
+    assert "users.xlsx: columns that were not used: Personalnummer, Eintritt" in done.stderr
+    letter = (corp.folder / "out/letters/j@example.com-ios.html").read_text()
+    assert "Jürgen Müller, mit diesem Zertifikat" in letter
+    assert "https://mail.example.com/webmail" in letter
+    assert "<dd>Hilfe 112</dd>" in letter
+    (corp.folder / "out/j@example.com.p12").unlink()
+    done = corp.run(*command, *kits)
+    assert "j@example.com: no kit" in done.stderr
+    assert "2 kits" in done.stdout
+
+
+def test_a_list_in_a_code_page_that_is_named(corp):
+    (corp.folder / "users.csv").write_bytes("E-Mail;Name\na@example.com;Kovář\n".encode("cp1250"))
+    command = ("cert", "import", "users.csv", "--ca", "corp", "--out", "out", "--key", "ecdsa-p256")
+    assert "--encoding windows-1252 or windows-1250" in corp.run(*command, code=2).stderr
+    corp.run(*command, "--encoding", "windows-1250")
+    assert [entry["common_name"] for entry in corp.json("cert", "list")] == ["Kovář"]
 
 
 def test_nobody_gets_a_name_that_is_somebody_elses_login(corp):

@@ -24,7 +24,7 @@ PLACE = re.compile(r"users\.csv:[0-9]+:[0-9]+: .+; .+")
 
 
 def _parse(data):
-    return csv_users.parse(data, "users.csv", lambda _row: ())
+    return csv_users.parse(data, "users.csv", lambda _row: ()).rows
 
 
 def _try(function, *arguments, **options):

@@ -1,0 +1,139 @@
+"""Kits and letters for everybody in a list of users, and a list of them for a mail merge.
+
+Each kit is one file: an Apple profile, or a ZIP archive of what the device needs. No password is in a kit, a letter or
+the list; those are in `passwords.csv`, and go another way.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from gateway.errors import OperationError
+from gateway.pki import pkcs12
+from gateway.pki.files import make_folder, read, write_private
+from gateway.pki.kits import build
+from gateway.pki.kits.kit import KitFile, Person
+from gateway.pki.password_list import PasswordLine, PasswordList
+from gateway.pki.registry.records import CertificateRecord
+from gateway.pki.user_files.cells import disarmed
+from gateway.pki.words import KitKind, Language
+from gateway.x509.loading import certificate_in
+
+KITS_FOLDER: Final = "kits"
+LETTERS_FOLDER: Final = "letters"
+LIST_FILE: Final = "mail-merge.csv"
+COLUMNS: Final = ("email", "name", "kind", "kit", "letter")
+_LONGEST_AGO: Final = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the first date that a ZIP archive can have; the same kit has the same bytes
+
+
+def _unsigned(files: list[KitFile]) -> list[KitFile]:
+    return files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kits:
+    """Which kits to make, and what is the same in all of them."""
+
+    kinds: tuple[KitKind, ...]
+    host: str
+    path: str = "/"
+    language: Language = Language.ENGLISH
+    contact: str | None = None
+    has_root: bool = True
+    sign: Callable[[list[KitFile]], list[KitFile]] = _unsigned  # signs Apple profiles
+
+
+@dataclass(slots=True)
+class Made:
+    """How many kits were made, and who has none, since their p12 file isn't in the folder."""
+
+    kits: int = 0
+    without: list[str] = field(default_factory=list)
+
+
+def make(
+    kits: Kits, list_: PasswordList, chain: tuple[x509.Certificate, ...], holders: Iterable[CertificateRecord]
+) -> Made:
+    """Write the kits and letters of all holders whose p12 file is in the folder, and their list.
+
+    `chain`: the authorities above the holders. Raises `OperationError`, also where a file is not the holder's.
+    """
+    out = list_.path.parent
+    for folder in (KITS_FOLDER, LETTERS_FOLDER):
+        make_folder(out / folder, build.FOLDER_MODE)
+    lines = {line.serial: line for line in list_.lines()}
+    made = Made()
+    listed = [list_.dialect.encoding.mark, list_.dialect.line(COLUMNS)]
+    for record in holders:
+        line = lines.get(record.serial)
+        if line is None or not (out / line.file).exists():
+            made.without.append(record.email or record.common_name)
+            continue
+        person = _person(kits, chain, record, _p12(out, line, record))
+        for kind in kits.kinds:
+            kit, letter = _write(kits, person, kind, out)
+            listed.append(list_.dialect.line(tuple(map(disarmed, (line.email, line.name, kind, kit, letter)))))
+            made.kits += 1
+    write_private(out / LIST_FILE, b"".join(listed))
+    return made
+
+
+def _p12(out: Path, line: PasswordLine, record: CertificateRecord) -> bytes:
+    """The holder's p12 file, opened to see that it is."""
+    path = out / Path(line.file).name
+    data = read(path)
+    if pkcs12.open_(data, line.password, str(path))[1] != certificate_in(record.der):
+        raise OperationError(f"{path}: has another certificate than {record.serial}", "Name another --out folder.")
+    return data
+
+
+def _person(kits: Kits, chain: tuple[x509.Certificate, ...], record: CertificateRecord, p12: bytes) -> Person:
+    email = record.email or ""
+    return Person(
+        email=email,
+        name=record.common_name,
+        device=record.device,
+        host=kits.host,
+        user_name=email,
+        certificate=certificate_in(record.der),
+        chain=chain,
+        p12=p12,
+        purpose=record.purpose,
+        path=kits.path,
+        language=kits.language,
+        contact=kits.contact,
+    )
+
+
+def _write(kits: Kits, person: Person, kind: KitKind, out: Path) -> tuple[str, str]:
+    """Write a kit and its letter; their paths below the folder."""
+    *files, letter = kits.sign(build.build(person, kind, has_root=kits.has_root))
+    name, data = files[0].name, files[0].data
+    if len(files) > 1:
+        name, data = f"{person.stem_for(kind)}.zip", _zipped(files)
+    paths = f"{KITS_FOLDER}/{name}", f"{LETTERS_FOLDER}/{letter.name}"
+    for path, content in zip(paths, (data, letter.data), strict=True):
+        write_private(out / path, content)
+    return paths
+
+
+def _zipped(files: Iterable[KitFile]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        for file in files:
+            written.writestr(zipfile.ZipInfo(file.name, _LONGEST_AGO), file.data, zipfile.ZIP_DEFLATED)
+    return archive.getvalue()

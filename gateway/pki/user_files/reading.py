@@ -1,0 +1,24 @@
+"""A list of users, whatever program wrote it: CSV, or a workbook of Excel. What the file begins with decides."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.pki.user_files import csv_text
+from gateway.pki.user_files.records import Problem, Table, UnreadableError
+from gateway.pki.words import CodePage
+
+_ZIP: Final = b"PK\x03\x04"
+_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+def table(data: bytes, code_page: CodePage | None) -> Table:
+    """The file. Raises `UnreadableError`, here and at each record."""
+    if data.startswith(_ZIP):
+        from gateway.pki.user_files.workbook import table as table_of_workbook  # noqa: PLC0415 - heavy, and rarely needed
+
+        return table_of_workbook(data)
+    if data.startswith(_OLE):
+        cause = "the file is an old .xls workbook, or one with a password"
+        raise UnreadableError(Problem(1, 1, cause, "save it in Excel as .xlsx without a password, or as 'CSV UTF-8'"))
+    return csv_text.table(data, code_page)

@@ -1,0 +1,236 @@
+"""Lists of users as programs export them: all are read, or refused with what to do."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from datetime import date, datetime, time
+
+import openpyxl
+import pytest
+from support.user_files import CZECH, EXPORTS, GOOGLE, workbook
+
+from gateway.pki import csv_users
+from gateway.pki.user_files import columns, csv_text
+from gateway.pki.user_files import workbook as reader
+from gateway.pki.user_files.dialect import ANY_LANGUAGE, Dialect, Encoding
+from gateway.pki.words import CodePage
+
+EXCEL = ["E-Mail", "Name"]
+ALICE = ["a@example.com", "Alice"]
+
+
+def _parse(data, code_page=None):
+    return csv_users.parse(data, "users", lambda _row: (), code_page)
+
+
+def _refused(data):
+    with pytest.raises(csv_users.CsvError) as refused:
+        _parse(data)
+    return [(problem.line, problem.column) for problem in refused.value.problems], refused.value.cause
+
+
+@pytest.mark.parametrize("program", EXPORTS)
+def test_what_programs_export_is_read(program):
+    export = EXPORTS[program]
+    rows = _parse(export.data).rows
+    assert tuple(row.name for row in rows) == export.names
+    assert [row.email for row in rows] == ["j@example.com", "z@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("program", "dialect"),
+    [
+        ("Excel, CSV UTF-8", Dialect(";", Encoding.UTF_8_MARKED)),
+        ("Excel, CSV, German", Dialect(";", Encoding.UTF_8_MARKED)),
+        ("Excel, Unicode text", ANY_LANGUAGE),
+        ("Excel, sep=", ANY_LANGUAGE),
+        ("a list in German", Dialect(";", Encoding.UTF_8)),
+        ("Google Workspace", Dialect(",", Encoding.UTF_8)),
+        ("Get-ADUser | Export-Csv -Delimiter", Dialect(";", Encoding.UTF_8_MARKED)),
+        ("a workbook", ANY_LANGUAGE),
+    ],
+)
+def test_the_desks_own_lists_are_written_as_the_program_wrote(program, dialect):
+    assert _parse(EXPORTS[program].data).dialect == dialect
+
+
+def test_fields_come_from_their_columns():
+    first, second = _parse(EXPORTS["a workbook"].data).rows
+    assert (first.days, second.days, first.line, second.line) == (90, None, 3, 5)
+    assert _parse(EXPORTS["Outlook, German"].data).rows[0].department == "Vertrieb"
+    assert _parse(EXPORTS["Outlook, Czech"].data).rows[0].department == "Účtárna"
+    assert _parse(EXPORTS["Google Workspace"].data).rows[0].department == "Sales"
+    first, second = _parse(EXPORTS["Get-ADUser | Export-Csv"].data).rows
+    assert (first.line, first.upn, second.upn) == (3, "j@example.com", None)
+
+
+def test_columns_that_are_not_used_are_named():
+    [note] = _parse(EXPORTS["Google Workspace"].data).notes
+    assert note == (
+        "columns that were not used: Password [Required], Org Unit Path [Required], Recovery Email, Status [READ ONLY]"
+    )
+    assert _parse(b"email,name,,\na@b.c,A\n").notes == ()
+    many = ",".join(f"x{number}" for number in range(20))
+    [note] = _parse(f"email,name,\x1b[31m,{many}\na@b.c,A\n".encode()).notes
+    assert note.endswith(f"x{columns.MAX_SHOWN_COLUMNS - 2} and 9 more")
+    assert "\x1b" not in note
+
+
+@pytest.mark.parametrize("name", ["day", "dayz", "dais", "xdays", "divice", "p12formt"])
+def test_a_typo_in_what_narrows_a_certificate_is_a_mistake(name):
+    places, cause = _refused(f"email,name,{name}\na@b.c,A,1\n".encode())
+    assert places == [(1, 3)]
+    assert "looks like a mistyped" in cause
+
+
+def test_names_are_put_together_and_the_best_column_counts():
+    def name(header, row):
+        return _parse(f"email,{header}\na@b.c,{row}\n".encode()).rows[0].name
+
+    assert name("Surname,GivenName", "Example,Alice") == "Alice Example"
+    assert name("Name,GivenName", "Alice Example,Alice") == "Alice Example"
+    assert name("Name,Vorname", "Example,Alice") == "Alice Example"
+    assert name("CN,DisplayName", "aexample,Alice Example") == "Alice Example"
+    assert name("CN,DisplayName", "aexample,") == "aexample"
+    assert name("DisplayName,sn", ",Example") == "Example"
+    assert _refused(b"email,sn,givenName\na@b.c,,\n")[0] == [(2, 3)]
+    assert _refused(b"email,sn\na@b.c,\n")[0] == [(2, 2)]
+
+
+def test_code_pages_are_guessed_where_there_is_one_reading():
+    notes = _parse(EXPORTS["Excel, CSV, German"].data).notes
+    assert notes == ("it is not UTF-8 and was read as Windows-1252: look whether the names are right",)
+    assert "Windows-1250" in _parse(EXPORTS["Outlook, Czech"].data).notes[0]
+    czech = f"email;name\na@b.c;{CZECH[0]}\n".encode("cp1250")
+    places, cause = _refused(czech)
+    assert places == [(2, 2)]
+    assert "--encoding windows-1252 or windows-1250" in cause
+    [row] = _parse(czech, CodePage.CENTRAL).rows
+    assert row.name == CZECH[0]
+    [row] = _parse("email;name\na@b.c;Søren\n".encode("cp1252"), CodePage.WESTERN).rows
+    assert row.name == "Søren"
+    assert _refused(b"Jm\xe9no,P\xf8\xedjmen\xed,E-mail\n\x81,x,a@b.c\n")[0] == [(1, 1)], "no letter of Windows-1250"
+    assert _refused("email,name\na@b.c,Straße §ü\n".encode("cp1252"))[0] == [(2, 2)], "not letters alone"
+
+
+def test_a_file_that_is_utf_16_of_the_other_order_is_read():
+    [row] = _parse(b"\xfe\xff" + "email\tname\na@b.c\tÄ\n".encode("utf-16-be")).rows
+    assert row.name == "Ä"
+
+
+def test_a_code_page_that_does_not_fit_is_told():
+    with pytest.raises(csv_users.CsvError, match="is not windows-1252 throughout"):
+        _parse(b"email,name\na@b.c,\x81\n", CodePage.WESTERN)
+
+
+@pytest.mark.parametrize("begin", [b"sep=;", b"#TYPE x", b"sep=;\n#TYPE x\n", b"#TYPE x\nsep=;\n", b"sep=;\nsep=,\nx"])
+def test_lines_before_the_columns_are_no_columns(begin):
+    places, cause = _refused(begin)
+    assert places[0][0] <= 3
+    assert "first line is empty" in cause or "there is no column" in cause
+
+
+def test_the_longest_field_of_a_column_that_is_not_used():
+    longest = "x" * csv_text.MAX_ANY_FIELD_CHARACTERS
+    assert len(_parse(f"email,name,notes\na@b.c,A,{longest}\n".encode()).rows) == 1
+    places, cause = _refused(f"email,name,notes\na@b.c,A,{longest}x\n".encode())
+    assert places == [(2, 1)]
+    assert "more than 131072 characters" in cause
+
+
+def test_a_workbooks_first_sheet_that_is_shown_is_read():
+    data = workbook([["old"]], others=("Neu", "Alt"), states=("hidden",))
+    book = openpyxl.load_workbook(io.BytesIO(data))
+    for row in (EXCEL, ALICE):
+        book["Neu"].append(row)
+    written = io.BytesIO()
+    book.save(written)
+    users = _parse(written.getvalue())
+    assert [row.email for row in users.rows] == [ALICE[0]]
+    assert users.notes == ("only its first sheet 'Neu' was read, not 'Alt'",)
+
+
+def test_cells_of_a_workbook_are_text():
+    row = ["=1+1", "=HYPERLINK(1)", datetime(2026, 1, 2), date(2026, 1, 2), time(3), 1.5, 2.0, True]  # noqa: DTZ001
+    data = workbook([["E-Mail", "Name", *"abcdef"], row])
+    places, cause = _refused(data)
+    assert places == [(2, 1), (2, 2)]
+    assert "1+1" not in cause, "what was not calculated is empty"
+    records = list(reader.table(workbook([row])).records)
+    assert records[0].fields == ["", "", "2026-01-02T00:00:00", "2026-01-02T00:00:00", "03:00:00", "1.5", "2", "True"]
+
+
+def _patched(data, name, change):
+    """The workbook with a part changed, left out (None) or put in."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.namelist():
+            content = old.read(part)
+            if part == name:
+                content = change(content)
+            if content is not None:
+                new.writestr(part, content)
+    return written.getvalue()
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def test_hostile_workbooks_are_refused(monkeypatch):
+    good = workbook([EXCEL, ALICE])
+    laughs = (
+        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+        b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData><row r="1">'
+        b'<c r="A1" t="inlineStr"><is><t>&b;</t></is></c></row></sheetData></worksheet>'
+    )
+    for broken in (
+        good[:-30],
+        b"PK\x03\x04",
+        _patched(good, SHEET, lambda _: laughs),
+        _patched(good, SHEET, lambda _: None),
+        _patched(good, SHEET, lambda content: content[:-20]),
+        _patched(good, "xl/workbook.xml", lambda _: None),
+        _patched(good, "xl/workbook.xml", lambda content: content.replace(b'state="visible"', b'state="hidden"')),
+        _patched(good, SHEET, lambda content: content.replace(b'<row r="2"', b'<row r="999999999"')),
+        _patched(good, SHEET, lambda content: content.replace(b'r="B2"', b'r="ZZZ2"')),
+    ):
+        places, cause = _refused(broken)
+        assert places[0][1] == 1
+        assert "; " in cause
+    monkeypatch.setattr(openpyxl, "DEFUSEDXML", False)
+    assert "OPENPYXL_DEFUSEDXML" in _refused(good)[1]
+
+
+def test_a_workbook_says_nothing_of_its_size_that_counts():
+    good = workbook([EXCEL, ALICE])
+    lying = _patched(good, SHEET, lambda content: content.replace(b'ref="A1:B2"', b'ref="A1:XFD1048576"'))
+    assert lying != good
+    assert len(_parse(lying).rows) == 1
+
+
+def test_what_a_workbook_may_unpack_to(monkeypatch):
+    good = workbook([EXCEL, ALICE])
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        parts = archive.infolist()
+    size = sum(part.file_size for part in parts)
+    monkeypatch.setattr(reader, "MAX_UNPACKED_BYTES", size)
+    monkeypatch.setattr(reader, "MAX_PARTS", len(parts))
+    assert len(_parse(good).rows) == 1
+    monkeypatch.setattr(reader, "MAX_UNPACKED_BYTES", size - 1)
+    assert "unpacks to more than" in _refused(good)[1]
+    monkeypatch.setattr(reader, "MAX_UNPACKED_BYTES", size)
+    monkeypatch.setattr(reader, "MAX_PARTS", len(parts) - 1)
+    assert "unpacks to more than" in _refused(good)[1]
+
+
+def test_how_long_and_wide_a_sheet_may_be(monkeypatch):
+    monkeypatch.setattr(reader, "MAX_LINES", 2)
+    monkeypatch.setattr(reader, "MAX_COLUMNS", 2)
+    assert len(_parse(workbook([EXCEL, ALICE])).rows) == 1
+    assert _refused(workbook([EXCEL, [], ALICE]))[0] == [(3, 1)]
+    assert _refused(workbook([[*EXCEL, "x"], ALICE]))[0] == [(1, 1)]
+
+
+def test_google_names_with_brackets_alone_are_not_known():
+    assert _refused(f"{GOOGLE}\n".encode())[1].startswith("users:2:1: there are no users")
