@@ -23,6 +23,7 @@ class ListCheck:
         self._problems = problems
         self._names = {anchor: folded(subject_of(anchor)) for anchor in anchors}
         self._found: list[tuple[Place, RevocationList, x509.Certificate | None]] = []
+        self._forged: set[x509.Certificate] = set()  # the CAs whose list is reported already
 
     def add(self, place: Place, lists: Iterable[RevocationList]) -> None:
         """Lists of one file. A list that names one of the CAs has to be signed by its key, or is reported."""
@@ -32,6 +33,7 @@ class ListCheck:
             if named and signer is None:
                 cause = f"the list is not signed by the key of {name_of(named[0])}"
                 self._problems.error(place, cause, "fetch or issue it again")
+                self._forged.update(named)
             self._found.append((place, entry, signer))
 
     def check_dates(self) -> None:
@@ -52,7 +54,7 @@ class ListCheck:
 
     def check_coverage(self, place: Place) -> None:
         """Warn of CAs whose users are refused because no list covers them."""
-        for anchor in self._names:
+        for anchor in (anchor for anchor in self._names if anchor not in self._forged):
             lists = [entry for _, entry, signer in self._found if signer is anchor]
             if not lists:
                 cause = f"there is no list of {name_of(anchor)}, so what it issued is refused"

@@ -12,15 +12,16 @@ from gateway.config.certificates import Certificates, Material, name_of
 from gateway.config.days import format_day
 from gateway.config.networks import Networks
 from gateway.config.problems import Problems, listing, quote
-from gateway.config.reach import Earlier, Reach
+from gateway.config.reach import Reach
 from gateway.config.reading import Value
+from gateway.config.rule_order import RuleOrder
 from gateway.config.sites import SiteView, read_host
+from gateway.config.uri_patterns import read_pattern
 from gateway.facts import Action
 from gateway.policy.hosts import HostPattern, parse_host_pattern
-from gateway.policy.matcher import single_addresses
 from gateway.policy.networks import Network, NetworkSet, named
 from gateway.policy.rules import CertificateConditions, PatternError, Rule
-from gateway.policy.uri import UriPattern, parse_pattern
+from gateway.policy.uri import UriPattern
 from gateway.x509.authorities import descends, is_constrained
 from gateway.x509.names import fingerprint_of
 
@@ -50,14 +51,11 @@ class Rules:
     ) -> None:
         self._networks = networks
         self._sites = [(view, tuple(map(parse_host_pattern, view.hosts))) for view in sites]
-        self._proxies = NetworkSet(trusted_proxies)
         self._material = material
         self._problems = problems
         self._names: dict[str, int] = {}
-        self._earlier = Earlier()
-        self._shown: list[str] = []  # the rules filed in `_earlier`, for messages, and as they are
-        self._filed: list[Rule] = []
         self._sets: dict[tuple[str, ...], NetworkSet] = {}
+        self._order = RuleOrder(self._sites, trusted_proxies, self._network_set, problems)
 
     def read(self, section: Value | None) -> tuple[Rule, ...]:
         """Every rule that is one; faults are reported."""
@@ -68,7 +66,7 @@ class Rules:
                 continue
             found.append(read.rule)
             if read.reach is not None:
-                self._order(value, read.rule, read.reach)
+                self._order.add(value, read.rule, read.reach)
         return tuple(found)
 
     def _rule(self, number: int, value: Value) -> _Read | None:
@@ -149,9 +147,13 @@ class Rules:
         items = value.items("uri")
         for item in items:
             try:
-                found.append(parse_pattern(str(item.data)))
+                read = read_pattern(str(item.data))
             except PatternError as error:
                 self._problems.error(item.place, error.cause, error.remedy)
+                continue
+            found.append(read.pattern)
+            if read.warning is not None:
+                self._problems.warning(item.place, *read.warning)
         return tuple(found) if found and len(found) == len(items) else None
 
     def _methods(self, value: Value) -> frozenset[str] | None:
@@ -230,26 +232,6 @@ class Rules:
                 cause = f"{name_of(stranger)} is not under any client_ca of the rule's sites"
                 self._problems.error(item.place, cause, "add its root to the site's client_ca, or remove it here")
         return frozenset(found)
-
-    def _order(self, value: Value, rule: Rule, reach: Reach) -> None:
-        """Report a rule that never matches, or whose certificate nobody could have."""
-        covering = self._earlier.covering(reach)
-        if covering is not None and (self._filed[covering].action is Action.DENY or not self._is_for_a_proxy(rule)):
-            cause = f"the rule can never match, because {self._shown[covering]} always matches before it"
-            self._problems.error(value.place, cause, "move it up, narrow the earlier one, or remove it")
-        if covering is None and rule.action is Action.REQUIRE_CERTIFICATE:
-            for view, hosts in self._sites:
-                part = reach.on_site(hosts) if hosts and not view.has_client_ca else None
-                if part is not None and self._earlier.covering(part) is None:
-                    cause = f"the site {quote(view.hosts[0])} has no client_ca, so nobody could pass"
-                    self._problems.error(value.at("action"), cause, "add client_ca to the site, or name other hosts")
-        self._earlier.add(reach)
-        self._shown.append(f"{value.place.path} in line {rule.line}")
-        self._filed.append(rule)
-
-    def _is_for_a_proxy(self, rule: Rule) -> bool:
-        """True for a rule that lists a trusted proxy: earlier ones leave it the requests without a client."""
-        return any(map(self._proxies.contains, single_addresses(rule.networks or ())))
 
 
 def _strangers(group: Certificates, anchors: Certificates) -> Certificates:

@@ -1,5 +1,9 @@
-"""Every way to get the file wrong that we could think of, each with the exact line that is printed for it."""
+"""Every way to get the file wrong that we could think of, each with the exact line that is printed for it, and with
+what its remedy asks for, followed to the letter: that gives a good file.
+"""
 
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,25 +15,53 @@ from gateway.config.problems import ConfigErrors
 GOLDEN = Path(__file__).parents[2] / "golden" / "config_bad_files.txt"
 
 
+@dataclass(frozen=True)
+class Case:
+    """A block of the golden file, see its head."""
+
+    good: str
+    bad: str
+    messages: tuple[str, ...]
+    fixed: tuple[str, ...]
+    commands: tuple[str, ...]
+    environ: dict[str, str]
+
+
 def read_cases():
-    """(name, good text, bad text, message) of each block in the golden file."""
+    """Each block of the golden file."""
     for block in GOLDEN.read_text(encoding="utf-8").split("\n\n")[1:]:
-        lines = block.rstrip("\n").split("\n")
-        name, *rest = lines
-        good, bad, message = ("\n".join(line[2:] for line in rest if line[0] == sign) for sign in "-+>")
-        yield pytest.param(good, bad, message, id=name.removeprefix("# "))
+        name, *rest = block.rstrip("\n").split("\n")
+        good, bad = ("\n".join(line[2:] for line in rest if line[0] == sign) for sign in "-+")
+        messages, commands, variables = (tuple(line[2:] for line in rest if line[0] == sign) for sign in ">$!")
+        alternatives = "\n".join(line[2:] for line in rest if line[0] == "=").split("\n|\n")
+        fixed = tuple(alternatives) if any(line[0] == "=" for line in rest) else (bad,)
+        environ = dict(line.split("=", 1) for line in variables)
+        yield pytest.param(Case(good, bad, messages, fixed, commands, environ), id=name.removeprefix("# "))
 
 
 CASES = list(read_cases())
 
 
-@pytest.mark.parametrize(("good", "bad", "message"), CASES)
-def test_one_mistake_gives_exactly_one_message_at_its_place(write, folder, good, bad, message):
-    assert good in BASE
-    with pytest.raises(ConfigErrors) as raised:
-        load_with_warnings(write(BASE.replace(good, bad, 1)), now=NOW, environ={})
-    found = [str(problem).replace(str(folder), "FOLDER") for problem in raised.value.problems]
-    assert found == [f"config.yaml:{message}"]
+def said(path, environ, folder):
+    """All lines about the file."""
+    try:
+        found = load_with_warnings(path, now=NOW, environ=environ).warnings
+    except ConfigErrors as errors:
+        found = (*errors.problems, *errors.warnings)
+    return tuple(str(problem).replace(str(folder), "FOLDER") for problem in found)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_gives_its_message_and_the_remedy_gives_a_good_file(write, folder, case):
+    assert case.good in BASE
+    path = write(BASE.replace(case.good, case.bad, 1))
+    assert said(path, {}, folder) == tuple(f"config.yaml:{message}" for message in case.messages)
+    for command in case.commands:
+        subprocess.run(command.replace("FOLDER", str(folder)), shell=True, check=True, capture_output=True)  # noqa: S602
+        assert any(command in message for message in case.messages)
+    for fixed in case.fixed:
+        assert (fixed != case.bad) or case.commands or case.environ
+        assert said(write(BASE.replace(case.good, fixed, 1)), case.environ, folder) == ()
 
 
 def test_all_mistakes_are_reported_in_one_run_in_file_order(write):

@@ -1,0 +1,147 @@
+"""A rule's `uri` as admins write it: what is a pattern of another program is refused with the spelling to write.
+
+A prefix in which `*` stands, or a regular expression without its `~`, is a path that no request has: a `deny` rule with
+it protects nothing. The same goes for a regular expression that asks for what rules never see.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from gateway.config.yaml_text import as_yaml
+from gateway.policy.rules import PatternError
+from gateway.policy.uri import UriPattern, parse_pattern
+
+_NGINX: Final = re.compile(r"(\^~|=|~\*|~)\s+(?=[/^\\.(])|~\*(?=[/^\\.(])")  # the modifiers of nginx's `location`
+# The path, and a wildcard at its end, with a slash before it or without one.
+_LAST_STAR: Final = re.compile(r"(?P<base>/?[^*]*?)(?P<slash>/)?(?:\.?\*+)")
+_EXPRESSION: Final = re.compile(r"[|\\^\[\]{}]|\.[*+]|\(\?|\)[?+*]|\$$")
+_LITERAL: Final = re.compile(r"[^|\\^\[\]{}()*+?$]*")
+_OPEN_END: Final = re.compile(r".*(?:\.[*+]|\)[?*+]|\$)", re.DOTALL)
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_LOOKAROUND: Final = re.compile(r"\(\?(?:[=!]|<[=!])")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPattern:
+    """A pattern, and what is doubtful about it: cause and remedy."""
+
+    pattern: UriPattern
+    warning: tuple[str, str] | None = None
+
+
+def read_pattern(text: str) -> ReadPattern:
+    """The pattern that `text` is. Raises `PatternError` with the remedy."""
+    if (found := _NGINX.match(text)) is not None:
+        _refuse_nginx(text, found[0].strip(), text[found.end() :])
+    if text.startswith("~"):
+        return _read_expression(text)
+    _refuse_wildcard(text)
+    _refuse_expression(text)
+    try:
+        return ReadPattern(parse_pattern(text))
+    except PatternError as error:
+        if (nearest := _nearest_path(text)) is None:
+            raise
+        raise PatternError(error.cause, _write(nearest)) from error
+
+
+def _refuse_nginx(text: str, modifier: str, rest: str) -> None:
+    if modifier in {"^~", "="}:
+        raise PatternError(f"{text!r} is written as for nginx", _write(modifier.strip("^~") + rest))
+    searched = ("" if rest.startswith("^") else ".*") + rest + ("" if rest.endswith("$") else ".*")
+    cause = f"{text!r} is written as for nginx; here an expression is for the whole path, in any case"
+    raise PatternError(cause, _write(f"~{searched}"))
+
+
+def _read_expression(text: str) -> ReadPattern:
+    if _LOOKAROUND.search(text):
+        remedy = "write what it leaves out as a rule of its own, above this one"
+        raise PatternError(f"{text[1:]!r} looks ahead or behind, which RE2 can't", remedy)
+    if _ESCAPE.search(text):
+        decoded = _ESCAPE.sub(lambda found: re.escape(unquote(found[0])), text)
+        raise PatternError(f"{text!r} has a '%', but regular expressions see the decoded path", _write(decoded))
+    if "\\?" in text:
+        raise PatternError("rules don't see a '?' nor what follows it", _write(text.partition("\\?")[0] + "$"))
+    pattern = parse_pattern(text)
+    if text == "~/" or _OPEN_END.fullmatch(text) or "." in text.rstrip("/").rpartition("/")[2]:
+        return ReadPattern(pattern)
+    cause = f"{text!r} has to match the whole path, so what is below it isn't meant"
+    wide, narrow = _with_all_below(text), as_yaml(f"{_grouped(text)}$")
+    remedy = f"write {as_yaml(wide)} for everything below it too, or {narrow} for this path alone"
+    return ReadPattern(pattern, (cause, remedy))
+
+
+def _refuse_wildcard(text: str) -> None:
+    path = text.removeprefix("=")
+    if "*" not in path:
+        return
+    last = _LAST_STAR.fullmatch(path)
+    if last is None or _EXPRESSION.search(last["base"]):
+        if _EXPRESSION.search(path):
+            return
+        cause = f"'*' is an ordinary character in a path, so {text!r} matches nothing that you mean"
+        raise PatternError(cause, f"{_write(_expression_of(path))}; for the character itself write %2A")
+    prefix = as_yaml(f"/{last['base'].lstrip('/')}")
+    cause = f"'*' is an ordinary character in a path, and {prefix} already covers everything below it"
+    expression = as_yaml(_expression_of(path))
+    raise PatternError(cause, f"write {prefix}; for a regular expression write {expression}")
+
+
+def _expression_of(path: str) -> str:
+    """The regular expression that a path with wildcards seems to mean."""
+    path = f"/{path.lstrip('/')}"
+    head = path.rstrip("*").removesuffix(".")
+    parts = [re.escape(unquote(part)) for part in re.split(r"\*+", head)]
+    expression = "~" + "[^/]*".join(parts)
+    return f"{expression}.*" if len(head) < len(path) else _with_all_below(expression)
+
+
+def _refuse_expression(text: str) -> None:
+    is_exact = text.startswith("=")
+    path = text.removeprefix("=")
+    if not _EXPRESSION.search(path) or not path.startswith(("/", "^", "(", "\\", ".")):
+        return
+    inner = path.removeprefix("^").removesuffix("$")
+    if inner.startswith("/") and _LITERAL.fullmatch(inner):  # anchors alone
+        meant = f"={inner}" if is_exact or path.endswith("$") else inner
+    elif is_exact:
+        meant = f"~{_grouped(path.removesuffix('$'))}$"
+    else:
+        meant = f"~{path}" if _OPEN_END.fullmatch(path) else _with_all_below(f"~{path}")
+    try:
+        parse_pattern(meant)
+    except PatternError:
+        return
+    raise PatternError(f"{text!r} looks like a regular expression, but without '~' it is a plain path", _write(meant))
+
+
+def _with_all_below(expression: str) -> str:
+    return f"{_grouped(expression.rstrip('/'))}(/.*)?"
+
+
+def _grouped(expression: str) -> str:
+    """The expression with an alternation in parentheses, so that what is added goes for each part of it."""
+    if "|" not in re.sub(r"\([^()]*\)", "", expression):
+        return expression
+    return f"~({expression.removeprefix('~')})" if expression.startswith("~") else f"({expression})"
+
+
+def _nearest_path(text: str) -> str | None:
+    """The spelling that was probably meant; None where there is none that a request could have."""
+    is_exact = text.startswith("=")
+    path = re.split(r"[?#;]", text.removeprefix("=").strip())[0].replace(" ", "%20")
+    path = re.sub("%2[Ff]", "/", path).replace("\\", "/")
+    nearest = ("=" if is_exact else "") + (path if path.startswith("/") else f"/{path}")
+    try:
+        parse_pattern(nearest)
+    except PatternError:
+        return None
+    return nearest
+
+
+def _write(pattern: str) -> str:
+    return f"write {as_yaml(pattern)}"
