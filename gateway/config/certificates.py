@@ -91,6 +91,9 @@ class Material:
                     f"the CA {name_of(certificate)} has {weakness_of_key(certificate)}: what it issued is not trusted",
                     "make a new CA with RSA-2048, P-256 or better",
                 )
+            elif self._ends_soon(certificate):
+                cause = f"the CA {name_of(certificate)} expires {_date(certificate.not_valid_after_utc)}"
+                self._problems.warning(value.place, cause, "replace or remove it")
         return found
 
     def identity(
@@ -133,13 +136,20 @@ class Material:
         renewed = "renew it"
         if (cause := self._outdated(leaf)) is not None:
             self._problems.outdated(place, f"the certificate {cause}", renewed)
-        elif leaf.not_valid_after_utc - self.now < timedelta(days=EXPIRY_WARNING_DAYS):
+        elif self._ends_soon(leaf):
             self._problems.warning(place, f"the certificate expires {_date(leaf.not_valid_after_utc)}", renewed)
         anew = "issue it anew: RSA-2048 or P-256, SHA-256"
         if (weakness := weakness_of_key(leaf)) is not None:
             self._problems.error(place, f"the certificate has {weakness}", anew)
         elif issuer_of(leaf) != subject_of(leaf) and (weakness := weakness_of_signature(leaf)) is not None:
             self._problems.error(place, f"the certificate is signed with {weakness}", anew)
+        for other in chain[1:]:
+            replace = "put the CA's current one in its place"
+            if (cause := self._outdated(other)) is not None:
+                self._problems.outdated(place, f"the intermediate {name_of(other)} {cause}", replace)
+            elif self._ends_soon(other):
+                cause = f"the intermediate {name_of(other)} expires {_date(other.not_valid_after_utc)}"
+                self._problems.warning(place, cause, replace)
         for issued, issuer in pairwise(chain):
             if issuer_of(issued) != subject_of(issuer):
                 cause = f"{name_of(issuer)} did not issue {name_of(issued)}, which stands before it"
@@ -157,6 +167,9 @@ class Material:
         if is_readable_by_all(path):
             self._problems.warning(value.place, f"{path} is readable by everybody", f"chmod o= {path.name}")
         return found
+
+    def _ends_soon(self, certificate: x509.Certificate) -> bool:
+        return certificate.not_valid_after_utc - self.now < timedelta(days=EXPIRY_WARNING_DAYS)
 
     def _outdated(self, certificate: x509.Certificate) -> str | None:
         if certificate.not_valid_after_utc < self.now:

@@ -8,7 +8,7 @@ from datetime import datetime
 from cryptography import x509
 
 from gateway.config.certificates import name_of
-from gateway.config.problems import Place, Problems, quote
+from gateway.config.problems import Place, Problems, listing, quote
 from gateway.x509.fields import subject_of
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList
@@ -46,14 +46,26 @@ class ListCheck:
             elif entry.this_update > self._now:
                 cause, remedy = f"{what} begins {_date(entry.this_update)}", "check the clock, or fetch the current one"
             else:
+                self._warn_of_end(place, entry, signer, what)
                 continue
             if self._is_covered(entry, signer):
                 self._problems.warning(place, f"{cause}; another list counts now", remedy)
             else:
                 self._problems.outdated(place, cause, remedy)
 
+    def _warn_of_end(self, place: Place, entry: RevocationList, signer: x509.Certificate | None, what: str) -> None:
+        """Warn of a list that nothing renews, late in its life; the log does so too while it is served."""
+        if entry.warning(self._now) is None or self._end_beside(entry, signer) > entry.next_update:
+            return
+        self._problems.warning(place, f"{what} ends {_date(entry.next_update)}", "fetch or issue a new one")
+
     def check_coverage(self, place: Place) -> None:
-        """Warn of CAs whose users are refused because no list covers them."""
+        """Report CAs whose users are refused because no list covers them."""
+        if self._names and self._found and all(signer is None for _, _, signer in self._found) and not self._forged:
+            cause = "none of these lists is of a CA in client_ca, so everybody is refused"
+            remedy = f"add the list of {listing(map(name_of, self._names), 'and')}, or write crl_policy: if_present"
+            self._problems.outdated(place, cause, remedy)
+            return
         for anchor in (anchor for anchor in self._names if anchor not in self._forged):
             lists = [entry for _, entry, signer in self._found if signer is anchor]
             if not lists:
@@ -66,13 +78,17 @@ class ListCheck:
 
     def _is_covered(self, entry: RevocationList, signer: x509.Certificate | None) -> bool:
         """True where lists of the same CA and scope count now."""
+        return self._end_beside(entry, signer) > self._now
+
+    def _end_beside(self, entry: RevocationList, signer: x509.Certificate | None) -> datetime:
+        """When the last of the lists of the same CA and scope that count now ends; `now` where none does."""
         of_ca = [
             other
             for _, other, by in self._found
             if by is signer and (signer is not None or other.claimed_signer == entry.claimed_signer)
         ]
         ends = [group.at(self._now).end for group in by_scope(of_ca) if group.scope == entry.scope]
-        return any(end is not None and end > self._now for end in ends)
+        return max((end for end in ends if end is not None), default=self._now)
 
 
 def _date(moment: datetime) -> str:

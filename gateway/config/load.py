@@ -16,10 +16,11 @@ from gateway import clock
 from gateway.config.certificates import Material
 from gateway.config.container import arrivals, warn_of_trust
 from gateway.config.environment import Lookups
+from gateway.config.loops import check_loops
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Config, Pki, User
-from gateway.config.networks import Networks
-from gateway.config.pki import build_pki, check_pki
+from gateway.config.networks import Networks, check_inside
+from gateway.config.pki import build_pki, check_pki, warn_of_lists
 from gateway.config.problems import START, ConfigErrors, Place, Problem, Problems
 from gateway.config.reading import Reader, Value
 from gateway.config.rules import Rules
@@ -141,15 +142,20 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
     listeners = build_listeners(root, path.parent, problems)
     known = arrivals()
     networks = Networks(root.section("networks"), problems, known.addresses)
+    check_inside(root, networks, problems)
     warn_of_trust(root, networks.resolved, known, problems)
     table = root.section("upstreams")
     upstreams = build_upstreams(table, material, problems)
     sites = Sites(material, table.keys if "upstreams" in root.data else None, problems)
     views = [sites.read(value) for value in root.items("sites")]
+    sites.check_addresses()
+    admin = build_admin(root, listeners, problems)
+    check_loops(root, listeners, admin, views, problems)
     proxies = root.section("trusted_proxies")
     trusted_proxies = read_peers(proxies, "from", "list the proxies alone", problems)
     rules = Rules(networks, views, trusted_proxies, material, problems).read(root.get("rules"))
     check_pki(root, material, problems)
+    warn_of_lists(root, sites.list_files, path.parent, problems)
     webroots = [value.get("acme_webroot") for value in root.items("listen")]
     for named in (root.section("pages").get("directory"), root.section("access_log").get("path"), *webroots):
         if named is not None and named.data != "-":
@@ -172,7 +178,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
         access_log=build_access_log(root, path.parent, problems),
         pages=build_pages(root, path.parent, problems),
         workers=worker_count(root),
-        admin=build_admin(root, listeners, problems),
+        admin=admin,
         pki=build_pki(root, path.parent, problems),
         user=build_user(root, problems),
     )

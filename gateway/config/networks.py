@@ -11,9 +11,11 @@ from gateway.config.model import Network
 from gateway.config.problems import Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
 from gateway.facts import Address
+from gateway.policy.networks import NetworkSet
 
 EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
+_PUBLIC_V6: Final = (0x2 << 124, 0x4 << 124)  # 2000::/3 (RFC 4291 section 2.4): every public IPv6 address
 
 # Loopback, RFC 1918, link-local (RFC 3927, RFC 4291) and unique local addresses (RFC 4193).
 DEFAULT_INTERNAL: Final[tuple[Network, ...]] = tuple(
@@ -103,6 +105,33 @@ class Networks:
             self._problems.error(item.place, f"the network contains itself: {loop}", "write its CIDRs here")
             self._faulty.update(self._open)
         return self._resolve(parsed) if parsed not in self._open else ()
+
+
+def check_inside(root: Value, networks: Networks, problems: Problems) -> None:
+    """Report a network that has most addresses of the Internet: clients from everywhere would count as inside."""
+    if root.plain("allow_everyone_inside", False):
+        return
+    for name, place in root.section("networks").keys.items():
+        whom = _mostly(NetworkSet(networks.resolved.get(name, ())))
+        if whom is None:
+            continue
+        remedy = "list your own networks, or write allow_everyone_inside: true at the top of the file if you mean that"
+        if name == INTERNAL:
+            cause = f"{whom} counts as inside, and a rule for inside lets it in without a certificate"
+            problems.error(place, cause, remedy)
+        else:
+            problems.warning(place, f"{whom} is in this network", remedy)
+
+
+def _mostly(found: NetworkSet) -> str | None:
+    """Whom a network takes in where that is half of all clients or more."""
+    v4 = sum(end - first for first, end in found.v4)
+    first_public, end_public = _PUBLIC_V6
+    v6 = sum(max(0, min(end, end_public) - max(first, first_public)) for first, end in found.v6)
+    for count, every, version in ((v4, 2**32, "IPv4"), (v6, end_public - first_public, "IPv6")):
+        if count * 2 >= every:
+            return f"every {version} client" if count == every else f"more than every other {version} client"
+    return None
 
 
 def read_network(value: Value, problems: Problems) -> Network | None:

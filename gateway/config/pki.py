@@ -5,6 +5,7 @@ What stands there is read for the desk's commands too; the files it names are lo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
@@ -13,12 +14,14 @@ from typing import Final
 from gateway.config.addresses import Unreadable, parse_mail_server
 from gateway.config.certificates import Material
 from gateway.config.model import KeptAuthority, Mail, Pki
-from gateway.config.problems import Problems
+from gateway.config.problems import Place, Problems
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
 from gateway.errors import ConfigError
 from gateway.x509.loading import is_readable_by_all, read_file
+from gateway.x509.revocation_list import RevocationList
 
+ListFile = tuple[Place, Path, tuple[RevocationList, ...]]
 SQLITE: Final = "sqlite:///"
 DEFAULT_FOLDER: Final = "pki"
 _WATCHED: Final = ("authorities", "warn", "mail")  # whoever writes one of these wants the registry looked after
@@ -61,6 +64,26 @@ def check_pki(root: Value, material: Material, problems: Problems) -> None:
         material.path(folder)
     if (store := section.get("store")) is not None and str(store.data).startswith(SQLITE):
         material.permissions.check(material.folder / str(store.data).removeprefix(SQLITE), store.place)
+
+
+def warn_of_lists(root: Value, files: Iterable[ListFile], folder: Path, problems: Problems) -> None:
+    """Warn of a list that ends, because the gateway is not told to renew it: its authority is not among those it keeps.
+
+    With some authorities kept, only lists in their folder are looked at; others come from elsewhere.
+    """
+    pki = build_pki(root, folder, Problems(problems.file))
+    if pki is None:
+        return
+    kept = {authority.name for authority in pki.authorities}
+    for place, path, lists in files:
+        owner = path.parent.name if path.parent.parent == pki.folder else None
+        if not lists or owner in kept or (kept and owner is None):
+            continue
+        end = min(entry.next_update for entry in lists)
+        cause = f"the gateway doesn't renew this list; it ends {end:%Y-%m-%d %H:%M:%S} UTC"
+        where = "under pki.authorities, with its passphrase_file"
+        remedy = f"write {owner} {where}" if owner else f"name its authority {where}, or write the list's URL here"
+        problems.warning(place, cause, remedy)
 
 
 def _check_passphrase(value: Value, path: Path, problems: Problems) -> None:

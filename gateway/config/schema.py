@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.config.kinds import Choice, Duration, Field, ListOf, Record, TableOf, Text, Whole
+from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, TableOf, Text, Whole
 from gateway.config.schema_access import RULE, SITE
 from gateway.config.schema_pki import PKI
 from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER, TRUSTED_PROXIES
@@ -20,6 +20,12 @@ SCHEMA: Final = Record(
             "Names for lists of networks; one may name another. `external` is reserved: it is always what is not in "
             "`internal`.",
             default_note="`internal` is loopback, RFC 1918, link-local and ULA",
+        ),
+        optional(
+            "allow_everyone_inside",
+            Flag(),
+            False,
+            "`internal` may hold all addresses, or most. Without it that is an error: every client would be inside.",
         ),
         optional(
             "trusted_proxies",

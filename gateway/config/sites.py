@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from gateway.config.upstreams import given
 from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.files import CertificateFile, KeyFile
 from gateway.x509.host_names import uncovered_hosts
+from gateway.x509.revocation_list import RevocationList
 from gateway.x509.same_names import too_many_of_one_name
 
 # What hstspreload.org asks for.
@@ -45,6 +48,8 @@ class Sites:
         self._upstream_names = None if upstream_names is None else tuple(upstream_names)
         self._problems = problems
         self._owners: dict[str, Place] = {}
+        self._addresses: list[tuple[Place, str]] = []  # hosts that are addresses, of sites that are no fallback
+        self.list_files: list[tuple[Place, Path, tuple[RevocationList, ...]]] = []  # as far as they were read
 
     def read(self, value: Value) -> SiteView:
         """One site; faults are reported."""
@@ -70,8 +75,22 @@ class Sites:
             )
         return SiteView(hosts, "client_ca" in value.keys, anchors, site)
 
+    def check_addresses(self) -> None:
+        """Warn of hosts that no client can ask for; to be called when every site was read."""
+        fallback = self._owners.get("*")
+        for place, host in self._addresses:
+            cause = f"clients send no server name for an address, so {quote(host)} is never asked for"
+            if fallback is None:
+                remedy = 'write "*" beside it, for clients that send no server name'
+            else:
+                remedy = (
+                    f'remove it: such clients reach the site with "*" ({fallback.path} in line {fallback.mark.line})'
+                )
+            self._problems.warning(place, cause, remedy)
+
     def _hosts(self, value: Value) -> tuple[str, ...]:
         found: list[str] = []
+        addresses: list[tuple[Place, str]] = []
         for item in value.items("hosts"):
             host = read_host(item, self._problems)
             if host is None:
@@ -81,6 +100,9 @@ class Sites:
                 self._problems.error(item.place, cause, "remove one of the two")
                 continue
             found.append(host)
+            addresses += [(item.place, host)] if _is_address(host) else []
+        if "*" not in found:
+            self._addresses += addresses
         return tuple(found)
 
     def _anchors(self, value: Value, authorities: Sequence[CertificateFile | None]) -> Certificates | None:
@@ -119,6 +141,7 @@ class Sites:
                 continue
             found = self._material.revocation_lists(item)
             lists.add(item.place, found)
+            self.list_files.append((item.place, self._material.path(item), found))
             is_all_read &= bool(found)
             sources.append(str(self._material.path(item)))
         if value.get("crl") is not None and "client_ca" not in value.keys:
@@ -159,6 +182,13 @@ class Sites:
             remedy = did_you_mean(name, known, "define it under upstreams")
             self._problems.error(item.place, f"{quote(name)} is not the name of an upstream", remedy)
         return name
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host.strip("[]")))
+    except ValueError:
+        return False
 
 
 def _has_port_in_bounds(url: str) -> bool:

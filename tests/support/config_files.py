@@ -1,6 +1,7 @@
 """A folder with certificates, keys and lists, good and bad, and a file that uses the good ones."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -35,6 +36,10 @@ rules:
 
 def name(text):
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def general_name(san):
+    return x509.IPAddress(ip_address(san)) if san[0].isdigit() else x509.DNSName(san)
 
 
 class Maker:
@@ -74,7 +79,7 @@ class Maker:
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
         if sans:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(san) for san in sans]), False)
+            builder = builder.add_extension(x509.SubjectAlternativeName([*map(general_name, sans)]), False)
         if extension is not None:
             builder = builder.add_extension(extension, critical=True)
         return builder.sign(self.key(issuer or subject), hashes.SHA256())
@@ -110,12 +115,17 @@ def fill(folder: Path) -> None:
     mails = x509.NameConstraints([x509.RFC822Name("partner.example")], None)
     maker.save("ca-bound.pem", maker.certificate("bound", ca=True, extension=mails))
     maker.save("mail.crt", leaf)
+    maker.save("address.crt", maker.certificate("mail", issuer="ca", sans=(*hosts, "192.0.2.1")))
     maker.save("chain.crt", leaf, ca)
     maker.save("leaf-last.crt", ca, leaf)
     maker.save("stranger.crt", leaf, maker.certificate("ca2", ca=True))
     maker.save("expired.crt", maker.certificate("mail", issuer="ca", sans=hosts, end=NOW - timedelta(days=1)))
     maker.save("future.crt", maker.certificate("mail", issuer="ca", sans=hosts, start=NOW + timedelta(days=1)))
     maker.save("soon.crt", maker.certificate("mail", issuer="ca", sans=hosts, end=NOW + timedelta(days=29)))
+    soon_ca = maker.certificate("ca", ca=True, end=NOW + timedelta(days=29))
+    maker.save("ca-soon.pem", soon_ca)
+    maker.save("chain-soon.crt", leaf, soon_ca)
+    maker.save("chain-expired.crt", leaf, maker.certificate("ca", ca=True, end=NOW - timedelta(days=1)))
     maker.save("no-san.crt", maker.certificate("mail", issuer="ca"))
     maker.save_key("mail.key", maker.key("mail"))
     maker.save_key("other.key", maker.key("other"))
@@ -138,6 +148,11 @@ def fill(folder: Path) -> None:
     maker.write("ca.crl", crl.public_bytes(pem))
     maker.write("ca-der.crl", crl.public_bytes(serialization.Encoding.DER))
     maker.write("both.crl", crl.public_bytes(pem) + maker.crl("ca2").public_bytes(pem))
+    maker.write("passphrase.txt", b"secret\n")
+    maker.write("ends-soon.crl", maker.crl("ca", end=NOW + timedelta(seconds=45)).public_bytes(pem))
+    maker.write("ca2.crl", maker.crl("ca2").public_bytes(pem))
+    (folder / "pki" / "corp").mkdir(parents=True)
+    maker.write("pki/corp/corp.crl", crl.public_bytes(pem))
     maker.write("expired.crl", maker.crl("ca", end=NOW - timedelta(hours=1)).public_bytes(pem))
     maker.write("future.crl", maker.crl("ca", start=NOW + timedelta(hours=1)).public_bytes(pem))
     maker.write("forged.crl", maker.crl("ca", key=maker.key("other")).public_bytes(pem))

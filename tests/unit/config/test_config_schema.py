@@ -182,8 +182,11 @@ def test_the_example_is_valid_beside_the_files_it_names(tmp_path):
     maker.save("certs/rootCA.pem", maker.certificate("root", ca=True))
     maker.save("certs/mail-ca.pem", maker.certificate("inner", ca=True, end=NOW + YEAR))
     maker.write("certs/rootCA.crl", maker.pem_crl("root"))
+    (tmp_path / "pki").mkdir()
+    maker.write("pki/corp.passphrase", b"secret\n")
     (tmp_path / "config.yaml").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
-    loaded = load_with_warnings(tmp_path / "config.yaml", now=NOW, environ={})
+    credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path / "pki")}
+    loaded = load_with_warnings(tmp_path / "config.yaml", now=NOW, environ=credentials)
     assert loaded.warnings == ()
     assert [rule.name for rule in loaded.config.rules][-1] == "Everything else"
 
