@@ -74,6 +74,9 @@ class SiteState(TypedDict):
     crls: list[EndingState]
 
 
+RESTART: Final = "systemctl restart gateway"  # in the error of a reload for which a restart is needed
+
+
 class ReloadState(TypedDict):
     """How the configuration came to be, and what stands in the way of the next."""
 

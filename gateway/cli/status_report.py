@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from gateway.admin.state import RESTART
+
 if TYPE_CHECKING:
     from gateway.admin.state import (
         AuthorityState,
@@ -53,7 +55,8 @@ def problems_of(state: State) -> list[str]:
     for problem in state.get("list_problems", ()):
         found.append(f"{problem}; correct the file: until then the last good list counts, without newer revocations")
     if (error := state["reload"]["error"]) is not None:
-        found.append("the newest reload was refused; correct this and send SIGHUP, the old configuration serves on:")
+        what = "a restart is needed for this" if RESTART in error else "correct this and send SIGHUP"
+        found.append(f"the newest reload was refused; {what}, the old configuration serves on:")
         found += [f"  {line}" for line in error.splitlines()]
     if (registry := state.get("registry")) is not None:  # a gateway before this program has none
         found += _registry_problems(registry)

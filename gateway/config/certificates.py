@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote as for_shell
 from typing import Final
 
 from cryptography import x509
@@ -20,8 +21,10 @@ from gateway.errors import ConfigError
 from gateway.x509.authorities import is_ca
 from gateway.x509.fields import issuer_of, subject_of
 from gateway.x509.files import CertificateFile, KeyFile
+from gateway.x509.foreign_files import Wanted
 from gateway.x509.keys import fits
 from gateway.x509.loading import (
+    NoPasswordError,
     is_readable_by_all,
     load_revocation_lists,
 )
@@ -65,17 +68,17 @@ class Material:
         self.permissions.check(path, value.place)
         return path
 
-    def certificates(self, value: Value) -> CertificateFile | None:
+    def certificates(self, value: Value, wanted: Wanted = "certificate") -> CertificateFile | None:
         """Every certificate of a PEM file; None (and reported) where there is none to be had."""
         try:
-            return self._reader.certificates(self.path(value))
+            return self._reader.certificates(self.path(value), wanted)
         except ConfigError as error:
             self._problems.error(value.place, error.cause, error.remedy)
             return None
 
     def authorities(self, value: Value) -> CertificateFile | None:
         """The CA certificates of a file that are trust anchors."""
-        found = self.certificates(value)
+        found = self.certificates(value, "authorities")
         for certificate in () if found is None else found.certificates:
             if not is_ca(certificate):
                 self._problems.error(
@@ -97,11 +100,22 @@ class Material:
         return found
 
     def identity(
-        self, certificate: Value, key: Value | None, password: str | None, *, may_be_encrypted: bool = True
+        self,
+        certificate: Value,
+        key: Value | None,
+        password: str | None,
+        *,
+        may_be_encrypted: bool = True,
+        is_password_faulty: bool = False,
     ) -> tuple[CertificateFile | None, KeyFile | None]:
-        """A certificate with its key, as shown in a TLS handshake; nothing (and reported) where they don't fit."""
+        """A certificate with its key, as shown in a TLS handshake; nothing (and reported) where they don't fit.
+
+        `is_password_faulty`: there is one in the file, which is reported already.
+        """
         shown = self.certificates(certificate)
-        secret = self._key(key, password, may_be_encrypted=may_be_encrypted) if key is not None else None
+        secret = None
+        if key is not None:
+            secret = self._key(key, password, may_be_encrypted=may_be_encrypted, is_password_faulty=is_password_faulty)
         if shown is None:
             return None, secret
         chain = shown.certificates
@@ -153,19 +167,25 @@ class Material:
         for issued, issuer in pairwise(chain):
             if issuer_of(issued) != subject_of(issuer):
                 cause = f"{name_of(issuer)} did not issue {name_of(issued)}, which stands before it"
-                self._problems.warning(place, cause, "put the leaf first and every issuer after what it issued")
+                self._problems.error(place, cause, "put the leaf first and every issuer after what it issued")
 
-    def _key(self, value: Value, password: str | None, *, may_be_encrypted: bool) -> KeyFile | None:
+    def _key(
+        self, value: Value, password: str | None, *, may_be_encrypted: bool, is_password_faulty: bool
+    ) -> KeyFile | None:
         path = self.path(value)
         if not self.reads_keys:
             return KeyFile(path, None)
         try:
             found = self._reader.key(path, password, may_be_encrypted=may_be_encrypted)
+        except NoPasswordError as error:
+            if not is_password_faulty:
+                self._problems.error(value.place, error.cause, error.remedy)
+            return None
         except ConfigError as error:
             self._problems.error(value.place, error.cause, error.remedy)
             return None
         if is_readable_by_all(path):
-            self._problems.warning(value.place, f"{path} is readable by everybody", f"chmod o= {path.name}")
+            self._problems.warning(value.place, f"{path} is readable by everybody", f"chmod o= {for_shell(str(path))}")
         return found
 
     def _ends_soon(self, certificate: x509.Certificate) -> bool:

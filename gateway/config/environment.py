@@ -57,7 +57,7 @@ def substitute(text: str, environ: Mapping[str, str], unset: str | None = None) 
         value = environ.get(name, unset)
         if value is None and default is None:
             raise SubstitutionError(
-                f"the environment variable {name} is not set", f"set it, or give a default: ${{{name}:-…}}"
+                f"the environment variable {name} is not set", f'set it, or give a default: "${{{name}:-…}}"'
             )
         if value is not None and not is_unicode(value):
             raise SubstitutionError(f"the environment variable {name} is not UTF-8", "set it anew, in UTF-8")

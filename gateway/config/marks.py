@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from gateway.config.problems import START, Mark
+from gateway.config.yaml_hints import Stop, explain, odd_scalar
 
 TEXT_BYTES: Final = 2 * 1024 * 1024  # some 8,000 rules; parsing is linear, 2 MiB take about a second
 DEPTH_LEVELS: Final = 20  # the schema needs 6
@@ -35,6 +36,7 @@ class Scalar:
     mark: Mark
     text: str
     is_plain: bool = True  # without quotes; only such a value can be a number, a boolean or null
+    fault: tuple[str, str] | None = None  # cause and remedy of characters in it that only look like what was meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,12 @@ def parse(text: str, loader: Any = LOADERS[0]) -> Node | None:
     try:
         return _Composer().compose(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = Mark(mark.line + 1, mark.column + 1) if mark else START
-        cause = f"not valid YAML: {error.problem or error.context}"
-        raise YamlError(where, cause, "check indentation, colons and quotes on this line and the one above") from error
+        where, begun = _mark_of(error.problem_mark) or START, _mark_of(error.context_mark)
+        problem = str(error.problem or error.context)
+        if (hint := explain(Stop(text.splitlines(), where, problem, begun))) is not None:
+            raise YamlError(hint.mark, f"not valid YAML: {hint.cause}", hint.remedy) from error
+        remedy = "check indentation, colons and quotes on this line and the one above"
+        raise YamlError(where, f"not valid YAML: {problem}", remedy) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # e.g. an escape beyond Unicode in pure Python
         raise YamlError(START, "not valid YAML", "check escapes in quoted values") from error
 
@@ -131,13 +135,17 @@ class _Composer:
             case yaml.ScalarEvent():
                 is_plain = bool(event.implicit[0])
                 where = self._key_mark(mark) if is_plain and not event.value else mark
-                self._attach(Scalar(where, event.value, is_plain), 1, event.anchor)
+                fault = odd_scalar(event.value, is_key=self._is_at_key()) if is_plain else None
+                self._attach(Scalar(where, event.value, is_plain, fault), 1, event.anchor)
             case yaml.AliasEvent():
                 self._alias(str(event.anchor), mark)
             case yaml.CollectionStartEvent():
                 self._open(event, mark)
             case yaml.CollectionEndEvent():
                 self._close()
+
+    def _is_at_key(self) -> bool:
+        return bool(self._stack) and self._stack[-1].is_mapping and len(self._stack[-1].nodes) % 2 == 0
 
     def _key_mark(self, mark: Mark) -> Mark:
         """The place of an empty value: its key's, for PyYAML's two parsers disagree on its own."""
@@ -162,7 +170,8 @@ class _Composer:
     def _alias(self, name: str, mark: Mark) -> None:
         # An anchor is known only once its value is complete, so nothing can contain itself.
         if name not in self._anchors:
-            raise YamlError(mark, f"*{name:.40} names no anchor above it", f"define &{name:.40} first, outside of it")
+            remedy = f'put the value in quotes: "*{name:.40}"; for an alias, define &{name:.40} above it'
+            raise YamlError(mark, f"*{name:.40} names no anchor above it", remedy)
         node, size = self._anchors[name]
         self._attach(node, size, None)
 
@@ -181,6 +190,10 @@ class _Composer:
                 node.mark, "a list or mapping stands where a key belongs", "write a name; quote it if need be"
             )
         frame.nodes.append(node)
+
+
+def _mark_of(mark: Any) -> Mark | None:
+    return None if mark is None else Mark(mark.line + 1, mark.column + 1)
 
 
 def _position(before: str) -> Mark:

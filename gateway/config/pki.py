@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
+from shlex import quote as for_shell
 from types import MappingProxyType
 from typing import Final
 
@@ -94,7 +95,7 @@ def _check_passphrase(value: Value, path: Path, problems: Problems) -> None:
         return
     if is_readable_by_all(path):
         cause = f"{path} is readable by everybody, and whoever has it and the key can sign"
-        problems.error(value.place, cause, f"chmod o= {path.name}")
+        problems.error(value.place, cause, f"chmod o= {for_shell(str(path))}")
 
 
 def _mail(section: Value | None, folder: Path, problems: Problems) -> Mail | None:
@@ -121,7 +122,8 @@ def _mail(section: Value | None, folder: Path, problems: Problems) -> Mail | Non
 
 
 def _check_mail(section: Value, mail: Mail, problems: Problems) -> None:
-    if (mail.username is None) != (mail.password is None):
+    faulty = {key for key in ("username", "password") if key in section.keys and key not in section.data}
+    if (mail.username is None) != (mail.password is None) and not faulty:
         given_one, missing = ("username", "password") if mail.password is None else ("password", "username")
         problems.error(section.at(given_one), f"{given_one} has no {missing}", f"add {missing}, or remove {given_one}")
     if not mail.to_users and not mail.admins:

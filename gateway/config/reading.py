@@ -30,8 +30,16 @@ from gateway.config.kinds import (
     Whole,
 )
 from gateway.config.marks import Mapping, Node, Scalar, Sequence
+from gateway.config.one_value import list_in
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote, suggest
 from gateway.config.scalars import NULLS, Single, UnfitError, convert, expected, is_other
+from gateway.config.yaml_hints import clean
+from gateway.config.yaml_text import as_yaml, as_yaml_list
+
+# Shells and other programs have $NAME and $(NAME). Where it is all of a value, or its first folder, it is meant.
+_OTHER_VARIABLE: Final = re.compile(
+    r"\$(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\((?P<other>[A-Za-z_][A-Za-z0-9_]*)\))(?P<rest>/.*)?"
+)
 
 _UNSET: Final = "unset"  # stands for variables that are not set, in values that are not used
 
@@ -155,6 +163,9 @@ class Reader:
         return Value(data, place, keys=keys)
 
     def _list(self, kind: ListOf, node: Node, place: Place) -> Value | None:
+        if isinstance(node, Scalar) and (parts := list_in(kind.item, node, is_all=True)):
+            self._problems.error(place, "is one value, not a list", f"write {as_yaml_list(parts)}")
+            return None
         if isinstance(node, Scalar) and kind.can_be_single and not (node.is_plain and node.text in NULLS):
             item = self.read(kind.item, node, Place(node.mark, place.path, f"{place.shape}[]"))
             return None if item is None else Value((item,), place)
@@ -165,8 +176,16 @@ class Reader:
         if len(node.items) < kind.minimum:
             self._problems.error(place, "the list is empty", "write at least one entry, or remove the key")
             return None
-        found = [self.read(kind.item, child, place.item(index, child.mark)) for index, child in enumerate(node.items)]
+        found = [self._item(kind, child, place.item(index, child.mark)) for index, child in enumerate(node.items)]
         return Value(tuple(value for value in found if value is not None), place)
+
+    def _item(self, kind: ListOf, node: Node, place: Place) -> Value | None:
+        parts = list_in(kind.item, node) if isinstance(node, Scalar) else None
+        if parts is None:
+            return self.read(kind.item, node, place)
+        cause = f"{quote(node.text)} is one value" if isinstance(node, Scalar) else ""
+        self._problems.error(place, cause, f"write {', '.join(map(as_yaml, parts))}")
+        return None
 
     def _scalar(self, kind: ScalarKind, node: Node, place: Place) -> Value | None:
         if not isinstance(node, Scalar):
@@ -189,7 +208,7 @@ class Reader:
     def _entries(self, node: Mapping, place: Place) -> Iterator[tuple[Scalar, Node]]:
         """Every key once; a second one of the same name is reported and left out."""
         seen: dict[str, Scalar] = {}
-        for key, child in node.entries:
+        for key, child in self._readable(node, place):
             if key.text in seen:
                 first = seen[key.text].mark
                 at = place.key(key.text, key.mark)
@@ -198,7 +217,27 @@ class Reader:
             seen[key.text] = key
             yield key, child
 
+    def _readable(self, node: Mapping, place: Place) -> Iterator[tuple[Scalar, Node]]:
+        """The entries, with keys as they were meant; what is wrong with one is reported."""
+        for key, child in node.entries:
+            if key.fault is None:
+                yield key, child
+                continue
+            name, _, value = clean(key.text).partition(":")
+            self._problems.error(place.key(name, key.mark), *key.fault)
+            yield Scalar(key.mark, name), Scalar(key.mark, value.strip()) if value.strip() else child
+
     def _substituted(self, node: Scalar, place: Place) -> Single | None:
+        if node.fault is not None:
+            self._problems.error(place, *node.fault)
+            return None
+        if (found := _OTHER_VARIABLE.fullmatch(node.text)) is not None:
+            name = found["name"] or found["other"]
+            cause = f"{quote(node.text)} is not replaced by the variable"
+            rest = found["rest"] or ""
+            remedy = f'write "${{{name}}}{rest}"; for the text itself, "${node.text}"'
+            self._problems.error(place, cause, remedy)
+            return None
         try:
             text = substitute(node.text, self._environ, None if self._is_needed(place) else _UNSET)
         except SubstitutionError as error:

@@ -15,6 +15,7 @@ from gateway.config.days import meant_day, parse_day
 from gateway.config.kinds import TEXT_CHARACTERS, Choice, Duration, Flag, FlagOrDay, ScalarKind, Size, Text, Whole
 from gateway.config.problems import listing, quote
 from gateway.config.units import format_duration, format_size, parse_duration, parse_size
+from gateway.policy.hosts import HostRejected, normalise_host
 
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _FLAGS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -51,8 +52,21 @@ def _text(kind: Text, single: Single) -> str:
     if len(text) > TEXT_CHARACTERS:
         raise UnfitError(f"is longer than {TEXT_CHARACTERS} characters", "shorten it")
     if "\x00" in text or (kind.pattern is not None and not re.fullmatch(kind.pattern, text)):
-        raise UnfitError(f"{shown} is not {kind.what}", remedy)
+        raise UnfitError(f"{shown} is not {kind.what}", _with_ascii_domain(text) or remedy)
     return text
+
+
+def _with_ascii_domain(text: str) -> str | None:
+    """The remedy for an address in a domain of another script."""
+    local, at, domain = text.rpartition("@")
+    wildcard = "*." if domain.startswith("*.") else ""
+    if not at or not local.isascii() or domain.isascii():
+        return None
+    try:
+        address = f"{local}@{wildcard}{normalise_host(domain.removeprefix('*.'))}"
+    except HostRejected:
+        return None
+    return f'write "{address}"'
 
 
 def _choice(kind: Choice, single: Single) -> str:

@@ -134,7 +134,10 @@ CERTIFICATE: Final = Record(
             "email",
             ListOf(
                 Text(
-                    what="an e-mail pattern", pattern=r"\*|[^@\s]+@(?:\*|(?:\*\.)?[^@\s*]+)", example='"*@example.com"'
+                    what="an e-mail pattern",
+                    pattern=r"\*|[^@\s]+@(?:\*|(?:\*\.)?[!-)+-?A-~]+)",
+                    example='"*@example.com"',
+                    has_spaces=False,
                 )
             ),
             [],
@@ -147,6 +150,7 @@ CERTIFICATE: Final = Record(
                     what="a SHA-256 fingerprint",
                     pattern=FINGERPRINT_PATTERN,
                     example="64 hex digits, with or without colons",
+                    has_spaces=False,
                 )
             ),
             [],
@@ -160,7 +164,11 @@ CERTIFICATE: Final = Record(
         ),
         optional(
             "device_ids",
-            ListOf(Text(what="a device id", pattern=r"[A-Za-z0-9._-]{1,128}", example='"ApplDNQ123456789"')),
+            ListOf(
+                Text(
+                    what="a device id", pattern=r"[A-Za-z0-9._-]{1,128}", example='"ApplDNQ123456789"', has_spaces=False
+                )
+            ),
             [],
             "ActiveSync devices that this rule lets in; empty: any.",
         ),
@@ -190,7 +198,7 @@ RULE: Final = Record(
         ),
         Field(
             "methods",
-            ListOf(Text(what="an HTTP method", pattern=METHOD_PATTERN, example="GET"), minimum=1),
+            ListOf(Text(what="an HTTP method", pattern=METHOD_PATTERN, example="GET", has_spaces=False), minimum=1),
             "HTTP methods.",
             default_note="every method",
         ),

@@ -11,7 +11,7 @@ UPSTREAM: Final = Record(
     (
         Field(
             "servers",
-            ListOf(Text(what="a server URL", example="https://10.0.0.5:443"), minimum=1),
+            ListOf(Text(what="a server URL", example="https://10.0.0.5:443", has_spaces=False), minimum=1),
             "`http://` or `https://`, host and port; several are balanced.",
             is_required=True,
         ),
@@ -124,7 +124,10 @@ RESOLVER: Final = Record(
     (
         Field(
             "servers",
-            ListOf(Text(what="a DNS server", example='10.0.0.53, "10.0.0.53:5353" or "[fd00::53]:53"'), minimum=1),
+            ListOf(
+                Text(what="a DNS server", example='10.0.0.53, "10.0.0.53:5353" or "[fd00::53]:53"', has_spaces=False),
+                minimum=1,
+            ),
             "DNS servers to ask, by address; a name is asked for as it is written, without a search list.",
             default_note="those in /etc/resolv.conf, with its search list",
         ),

@@ -122,7 +122,8 @@ class Sites:
         password = value.plain("key_password", None)
         if certificate is None:
             return None, None
-        shown, secret = self._material.identity(certificate, key, password)
+        is_faulty = "key_password" in value.keys and "key_password" not in value.data
+        shown, secret = self._material.identity(certificate, key, password, is_password_faulty=is_faulty)
         uncovered = () if shown is None else uncovered_hosts(shown.certificates[0], hosts)
         if uncovered:
             cause = f"the certificate's subjectAltName does not name {listing(map(quote, uncovered), 'and')}"

@@ -16,6 +16,11 @@ def as_yaml(text: str) -> str:
     """`text` without quotes where YAML takes it as it is, in brackets too, and with quotes elsewhere."""
     if _PLAIN.fullmatch(text) and not is_other(text):
         return text
+    return as_quoted(text)
+
+
+def as_quoted(text: str) -> str:
+    """`text` in double quotes, or in single ones where it has what double ones would change."""
     if "\\" in text or '"' in text:
         return "'" + text.replace("'", "''") + "'"
     return f'"{text}"'

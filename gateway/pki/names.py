@@ -11,6 +11,7 @@ import unicodedata
 from typing import Final
 
 from gateway.errors import UsageError
+from gateway.policy.hosts import HostRejected, normalise_host
 
 MAX_COMMON_NAME_CHARACTERS: Final = 64  # ub-common-name, RFC 5280 appendix A.1
 MAX_LOCAL_PART_CHARACTERS: Final = 64  # RFC 5321 section 4.5.3.1.1
@@ -32,7 +33,8 @@ def check_domain(text: str) -> str:
     """The domain in lower case. Raises `UsageError`."""
     domain = text.lower().removesuffix(".")
     if len(domain) > MAX_DOMAIN_CHARACTERS or _DOMAIN.fullmatch(domain) is None:
-        raise UsageError(f"'{_shown(text)}' is no domain", "Write it like example.com; other scripts as xn--….")
+        remedy = f"Write {ascii_domain}." if (ascii_domain := _in_ascii(text)) else "Write it like example.com."
+        raise UsageError(f"'{_shown(text)}' is no domain", remedy)
     return domain
 
 
@@ -53,7 +55,9 @@ def check_email(text: str, what: str = "e-mail address") -> str:
     if local.startswith(tuple(FORMULA_STARTS)):
         raise UsageError(f"'{_shown(text)}': an {what} does not begin with '{local[0]}' here", "Use another address.")
     if len(domain) > MAX_DOMAIN_CHARACTERS or _DOMAIN.fullmatch(domain.lower()) is None:
-        raise UsageError(f"'{_shown(text)}' is no {what}: its domain cannot be", "Write it like alice@example.com.")
+        remedy = f"Write {local}@{ascii_domain}." if (ascii_domain := _in_ascii(domain)) else ""
+        cause = f"'{_shown(text)}' is no {what}: its domain is not one of letters, digits, '-' and '.'"
+        raise UsageError(cause, remedy or "Write it like alice@example.com.")
     return f"{local}@{domain.lower()}"
 
 
@@ -104,6 +108,15 @@ def name_key(common_name: str) -> str:
 def domain_of(email: str) -> str:
     """The domain of an address that was checked."""
     return email.rpartition("@")[2]
+
+
+def _in_ascii(domain: str) -> str | None:
+    """A domain in another script as DNS and certificates have it, `xn--…`; None where it is none."""
+    try:
+        found = normalise_host(domain)
+    except HostRejected:
+        return None
+    return found if _DOMAIN.fullmatch(found) is not None else None
 
 
 def _shown(text: str) -> str:

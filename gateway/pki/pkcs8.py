@@ -24,6 +24,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from gateway.errors import UsageError
 from gateway.pki.keys import PrivateKey, check
+from gateway.x509.key_encryption import unsupported_encryption
 from gateway.x509.unreadable import UNREADABLE
 
 # One of the settings that OWASP holds equal to 128 MiB in one go; OpenSSL refuses scrypt above 32 MiB.
@@ -121,6 +122,8 @@ def load(data: bytes, passphrase: str | None, place: str, *, remedy: str = "Try 
             f"{place}: the key is encrypted and no passphrase was given", "Give its passphrase."
         ) from error
     except UNREADABLE as error:
+        if is_encrypted and (told := unsupported_encryption(error, data, place)) is not None:
+            raise UsageError(f"{place}: the key {told[0]}", told[1]) from error
         if is_encrypted:
             raise UsageError(f"{place}: the passphrase does not open the key", remedy) from error
         raise UsageError(f"{place}: holds no private key that can be read", "Give a key in PEM.") from error

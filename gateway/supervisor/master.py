@@ -292,7 +292,7 @@ class Master:
             check_same_frame(old.config, revision.config)
             plan = fetch_plan(revision.config)
         except ConfigError as error:
-            self._refuse(error.cause)
+            self._refuse(f"{error.cause}; {error.remedy}" if error.remedy else error.cause)
             return
         except Exception as error:  # noqa: BLE001 - whatever a file holds, the master goes on
             _log.exception("reading the configuration failed")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway import access
+from gateway.admin.state import RESTART
 from gateway.config.load import load_with_warnings
 from gateway.config.model import Config
 from gateway.config.problems import Problem
@@ -117,7 +118,7 @@ def check_same_frame(old: Config, new: Config) -> None:
     if changed:
         raise ConfigError(
             f"{new.path}: {', '.join(changed)} cannot change while the gateway runs",
-            "restart the gateway, or put the old value back",
+            f"restart the gateway ({RESTART}), or put the old value back",
         )
 
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote as for_shell
 from typing import Final
 
 from cryptography import x509
@@ -24,14 +25,18 @@ from gateway.errors import ConfigError
 from gateway.regular_files import NotRegularError, TooLargeError, read_regular
 from gateway.x509 import pem
 from gateway.x509.fields import issuer_of, subject_of
+from gateway.x509.foreign_files import Wanted, is_der, other_format
+from gateway.x509.key_encryption import unsupported_encryption
 from gateway.x509.keys import PrivateKey
 from gateway.x509.unreadable import UNREADABLE
 
 # A bundle of every public CA has 250 KiB; the largest public revocation lists have some 30 MiB.
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
-# RFC 7292 section 4: a SEQUENCE, of any length, that begins with the INTEGER 3.
-_PKCS12: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
-_DER_SEQUENCE: Final = b"\x30"  # every certificate, list and PKCS#12 file in DER begins with it
+_REQUEST: Final = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
+
+
+class NoPasswordError(ConfigError):
+    """The key is encrypted, and no password was given."""
 
 
 class tolerated_serials(warnings.catch_warnings):  # noqa: N801 - reads as a phrase
@@ -76,26 +81,27 @@ def load_certificates(path: Path, *, takes_der: bool = False) -> tuple[x509.Cert
 
     `takes_der`: the file may hold one certificate in DER as well.
     """
-    return parse_certificates(read_file(path), str(path), name=path.name, takes_der=takes_der)
+    return parse_certificates(read_file(path), str(path), name=str(path), takes_der=takes_der)
 
 
 def parse_certificates(
-    data: bytes, place: str, *, name: str = "FILE", takes_der: bool = False
+    data: bytes, place: str, *, name: str = "FILE", takes_der: bool = False, wanted: Wanted = "certificate"
 ) -> tuple[x509.Certificate, ...]:
     """As `load_certificates`, from what stands in `place`; `name` is the file's, for commands. Raises `ConfigError`."""
-    is_der = b"-----BEGIN" not in data and data.startswith(_DER_SEQUENCE)
-    if is_der and _PKCS12.match(data):
-        remedy = f"take the certificate out: openssl pkcs12 -in {name} -clcerts -nokeys -out {name}.pem"
-        raise ConfigError(f"{place} is PKCS#12", remedy)
-    if is_der and not takes_der:
-        raise ConfigError(f"{place} is not PEM", f"convert it: openssl x509 -inform DER -in {name} -out …")
+    is_one = takes_der and is_der(data)
+    other = other_format(data, name, wanted)
+    if other is not None and not (is_one and other[0] == "not PEM"):
+        raise ConfigError(f"{place} is {other[0]}", other[1])
     with _mapped(place, "a broken certificate"):
-        count = 1 if is_der else pem.certificate_blocks(data, name)
+        count = 1 if is_one else pem.certificate_blocks(data, name)
         if not count:
             what = "a private key and no certificate" if b"PRIVATE KEY-----" in data else "no PEM certificate"
-            raise ConfigError(f"{place} holds {what}", "name a file that begins with -----BEGIN CERTIFICATE-----")
+            remedy = "name a file that begins with -----BEGIN CERTIFICATE-----"
+            if _REQUEST.search(data):
+                what, remedy = "a certificate request", "name the certificate that the CA made from it"
+            raise ConfigError(f"{place} holds {what}", remedy)
         with tolerated_serials():
-            found = (x509.load_der_x509_certificate(data),) if is_der else tuple(x509.load_pem_x509_certificates(data))
+            found = (x509.load_der_x509_certificate(data),) if is_one else tuple(x509.load_pem_x509_certificates(data))
             for _, certificate in zip(range(count), found, strict=True):  # another number is a ValueError
                 _read_lazy_parts(certificate)
     return found
@@ -111,17 +117,25 @@ def load_private_key(path: Path, password: str | None = None, *, may_be_encrypte
 
 def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_encrypted: bool) -> PrivateKey:
     """As `load_private_key`, from the file's bytes. Raises `ConfigError`."""
+    name = for_shell(str(path))
+    if (other := other_format(data, str(path), "key")) is not None:
+        raise ConfigError(f"{path} is {other[0]}", other[1])
+    if b"BEGIN OPENSSH PRIVATE KEY" in data:
+        raise ConfigError(f"{path} is in OpenSSH's format", f"convert it: ssh-keygen -p -m PEM -f {name}")
     if b"PRIVATE KEY-----" not in data:
         raise ConfigError(f"{path} holds no PEM private key", "name a file that holds -----BEGIN … PRIVATE KEY-----")
     is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
     if is_encrypted and not may_be_encrypted:
-        raise ConfigError(f"{path} is encrypted", f"decrypt it: openssl pkey -in {path.name} -out …")
+        out = for_shell(f"{path}.pem")
+        raise ConfigError(f"{path} is encrypted", f"decrypt it: openssl pkey -in {name} -out {out}")
     if is_encrypted and not password:
-        raise ConfigError(f"{path} is encrypted", "give its password with key_password: ${NAME}")
+        raise NoPasswordError(f"{path} is encrypted", 'give its password with key_password: "${NAME}"')
     try:
         secret = password.encode() if is_encrypted and password else None
         key = serialization.load_pem_private_key(data, secret)
     except UNREADABLE as error:
+        if is_encrypted and (told := unsupported_encryption(error, data, str(path))) is not None:
+            raise ConfigError(f"{path} {told[0]}", told[1]) from error
         if is_encrypted:
             raise ConfigError(f"{path} cannot be decrypted", "correct key_password") from error
         raise ConfigError(f"{path} holds a broken private key", "export it again as PEM") from error

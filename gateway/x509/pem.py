@@ -7,6 +7,7 @@ passes labels that it doesn't know, both in silence. Source: RFC 7468 section 3.
 from __future__ import annotations
 
 import re
+from shlex import quote as for_shell
 from typing import Final
 
 CERTIFICATE_LABELS: Final = (b"CERTIFICATE", b"X509 CERTIFICATE")  # those that `cryptography` loads
@@ -61,11 +62,11 @@ def list_texts(data: bytes) -> list[bytes]:
 
 
 def _remedy(label: bytes, name: str) -> str:
-    kind = label.upper()
+    kind, out = label.upper(), for_shell(f"{name}.pem")
     if kind.strip() == b"TRUSTED CERTIFICATE":
-        return f"convert it, alone in its file: openssl x509 -in {name} -out …"
+        return f"convert it, alone in its file: openssl x509 -in {for_shell(name)} -out {out}"
     if kind.startswith((b"PKCS7", b"PKCS #7", b"CMS")):
-        return f"take the certificates out: openssl pkcs7 -in {name} -print_certs -out …"
+        return f"take the certificates out: openssl pkcs7 -in {for_shell(name)} -print_certs -out {out}"
     if b"CERTIFICATE" in kind and kind not in _OTHERS:
         return "put it there as CERTIFICATE, or take it out"
     return ""

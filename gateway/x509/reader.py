@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.stamps import Stamp, stamp_of
 from gateway.x509.files import CertificateFile, KeyFile
+from gateway.x509.foreign_files import Wanted
 from gateway.x509.loading import parse_certificates, parse_private_key, read_file
 
 
@@ -17,11 +18,11 @@ class FileReader:
         self._certificates: dict[Path, CertificateFile] = {}
         self._keys: dict[tuple[Path, str | None, bool], KeyFile] = {}
 
-    def certificates(self, path: Path) -> CertificateFile:
-        """The certificates of a PEM file. Raises `ConfigError`."""
+    def certificates(self, path: Path, wanted: Wanted = "certificate") -> CertificateFile:
+        """The certificates of a PEM file; `wanted` is for messages. Raises `ConfigError`."""
         if path not in self._certificates:
             data, stamp = self._read(path)
-            found = parse_certificates(data, str(path), name=path.name)
+            found = parse_certificates(data, str(path), name=str(path), wanted=wanted)
             self._certificates[path] = CertificateFile(path, found, stamp)
         return self._certificates[path]
 

@@ -144,7 +144,7 @@ BROKEN = {
     "empty": (lambda _: "", r"config\.yaml"),
     "only new at a start": (
         lambda text: text.replace("workers: 1", "workers: 2"),
-        r"config\.yaml: workers cannot change while the gateway runs",
+        r"config\.yaml: workers cannot change while the gateway runs; .*\(systemctl restart gateway\)",
     ),
 }
 

@@ -1,5 +1,6 @@
 """A folder with certificates, keys and lists, good and bad, and a file that uses the good ones."""
 
+import subprocess
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 from cryptography.x509.oid import NameOID
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -140,6 +142,11 @@ def fill(folder: Path) -> None:
     maker.save("curve.crt", maker.certificate("curve", issuer="ca", sans=hosts))
     maker.save_key("curve.key", curve)
     maker.write("mail.der", leaf.public_bytes(serialization.Encoding.DER))
+    maker.write("ca.p7b", pkcs7.serialize_certificates([ca], serialization.Encoding.DER))
+    locked = serialization.BestAvailableEncryption(PASSWORD)
+    maker.write("mail.p12", pkcs12.serialize_key_and_certificates(b"mail", maker.key("mail"), leaf, [ca], locked))
+    command = ["openssl", "pkcs8", "-topk8", "-v2", "aria-256-cbc", "-passout", f"pass:{PASSWORD.decode()}"]
+    subprocess.run([*command, "-in", folder / "mail.key", "-out", folder / "aria.key"], check=True)
     maker.write("empty.pem", b" \n")
     maker.write("words.pem", b"not a certificate\n")
     maker.write("broken.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")

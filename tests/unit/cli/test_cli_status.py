@@ -9,6 +9,7 @@ import threading
 import pytest
 from support.admin_state import a_state, authority, ending, helper, lockout, registry, server, trouble, worker
 
+from gateway.admin.state import RESTART
 from gateway.cli import status_client
 from gateway.cli.app import run
 from gateway.cli.status_report import SHOWN_LOCKOUTS
@@ -116,6 +117,13 @@ def refused(error):
 @pytest.mark.parametrize(
     ("changes", "lines"),
     [
+        (
+            {"reload": refused(f"config.yaml: listen cannot change; restart the gateway ({RESTART})")},
+            [
+                "the newest reload was refused; a restart is needed for this, the old configuration serves on:",
+                "  config.yaml: listen cannot change; restart the gateway (systemctl restart gateway)",
+            ],
+        ),
         (
             {"reload": refused("config.yaml:3:1: a: wrong; mend it\nconfig.yaml:9:1: b: wrong; mend it")},
             [

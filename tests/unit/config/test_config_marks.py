@@ -67,7 +67,7 @@ def test_a_file_without_content_has_no_tree(loader, text):
 @pytest.mark.parametrize(
     ("text", "mark", "cause"),
     [
-        ("a: [1\nb: 2\n", Mark(2, 2), "not valid YAML"),
+        ("a: [1\nb: 2\n", Mark(1, 4), "not valid YAML: the bracket that begins here is not closed"),
         ("a: b: c\n", Mark(1, 5), "not valid YAML"),
         ("a:\n\t- b\n", Mark(2, 1), "not valid YAML"),
         ("a: 1\n---\nb: 2\n", Mark(2, 1), "a second document"),

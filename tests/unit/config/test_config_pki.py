@@ -192,7 +192,7 @@ def _with(more):
         ),
         (
             MAIL.replace("SERVER", "smtp.example.com").replace("a@example.com", '"a@example.com, b@example.com"'),
-            "pki.mail.admin: 'a@example.com, b@example.com' is not an e-mail address; write admin@example.com",
+            'pki.mail.admin: is one value, not a list; write ["a@example.com", "b@example.com"]',
         ),
         (
             MAIL.replace("SERVER", "smtp.example.com").replace("from: g@example.com", 'from: "g@example.com\\nBcc: x"'),
@@ -219,7 +219,7 @@ def test_a_mail_server_on_this_machine_may_go_without_tls(write):
 def test_a_passphrase_that_everybody_may_read_is_refused(write, passphrase):
     passphrase.chmod(0o604)
     (line,) = _lines(write, 'pki: {store: "sqlite:///r.db", authorities: {corp: {passphrase_file: corp.txt}}}')
-    assert line.endswith("is readable by everybody, and whoever has it and the key can sign; chmod o= corp.txt")
+    assert line.endswith(f"is readable by everybody, and whoever has it and the key can sign; chmod o= {passphrase}")
     passphrase.chmod(0o640)
     assert _lines(write, 'pki: {store: "sqlite:///r.db", authorities: {corp: {passphrase_file: corp.txt}}}') == []
 

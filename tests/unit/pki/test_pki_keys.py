@@ -103,6 +103,15 @@ def test_keys_that_openssl_encrypted_are_opened(arguments, tmp_path):
         pkcs8.load(made, None, "here")
 
 
+def test_an_encryption_that_is_not_supported_is_no_wrong_passphrase(tmp_path):
+    (tmp_path / "plain").write_bytes(pkcs8.plain_pem(keys.make(KeyKind.ECDSA_P256)))
+    command = ["openssl", "pkcs8", "-topk8", "-v2", "camellia-256-cbc", "-passout", "pass:hunter2", "-in"]
+    made = subprocess.run([*command, tmp_path / "plain"], capture_output=True, check=True).stdout
+    with pytest.raises(UsageError, match="is encrypted with CAMELLIA, which isn't supported") as refused:
+        pkcs8.load(made, "hunter2", "ca.key")
+    assert refused.value.remedy.endswith("openssl pkey -aes256 -in ca.key -out ca.key.pem")
+
+
 def test_a_passphrase_for_a_plain_key_does_no_harm():
     pem = pkcs8.plain_pem(keys.make(KeyKind.ECDSA_P256))
     assert pkcs8.load(pem, "not needed", "here") is not None

@@ -45,6 +45,21 @@ def test_what_is_no_address(written):
     assert refused.value.remedy
 
 
+def test_a_domain_in_another_script_has_its_ascii_form_in_the_remedy():
+    for check, text, meant in (
+        (names.check_email, "jana@příklad.cz", "jana@xn--pklad-zsa96e.cz"),
+        (names.check_domain, "příklad.cz", "xn--pklad-zsa96e.cz"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            check(text)
+        assert raised.value.remedy == f"Write {meant}."
+        assert check(meant) == meant
+    for text in ("alice@straße.de", "alice@exa mple", "alice@mail_x.de"):  # read in two ways, or not at all
+        with pytest.raises(UsageError) as raised:
+            names.check_email(text)
+        assert raised.value.remedy == "Write it like alice@example.com."
+
+
 def test_a_domain_has_253_characters():
     longest = "abc." * 63 + "a"
     assert names.check_domain(longest + ".") == longest

@@ -150,7 +150,7 @@ def test_der_is_taken_where_the_caller_says_so(tmp_path):
     assert load_certificates(tmp_path / "x", takes_der=True) == (ROOT.certificate,)
     with pytest.raises(ConfigError, match="is not PEM") as raised:
         load_certificates(tmp_path / "x")
-    assert raised.value.remedy == "convert it: openssl x509 -inform DER -in x -out …"
+    assert raised.value.remedy == f"convert it: openssl x509 -inform DER -in {tmp_path}/x -out {tmp_path}/x.pem"
 
 
 def test_a_stored_certificate_is_read_whole():
@@ -167,7 +167,9 @@ def test_a_pkcs12_file_is_named_with_the_way_out_of_it(tmp_path, takes_der):
     (tmp_path / "alice.p12").write_bytes(data)
     with pytest.raises(ConfigError, match=r"alice.p12 is PKCS#12") as error:
         load_certificates(tmp_path / "alice.p12", takes_der=takes_der)
-    assert error.value.remedy.endswith("openssl pkcs12 -in alice.p12 -clcerts -nokeys -out alice.p12.pem")
+    assert error.value.remedy.endswith(
+        f"openssl pkcs12 -in {tmp_path}/alice.p12 -clcerts -nokeys -out {tmp_path}/alice.p12.pem"
+    )
 
 
 def test_passwords_of_keys(tmp_path):
@@ -177,7 +179,7 @@ def test_passwords_of_keys(tmp_path):
     assert load_private_key(path, "secret").public_key() == leaf.key.public_key()
     with pytest.raises(ConfigError, match="is encrypted") as raised:
         load_private_key(path, "secret", may_be_encrypted=False)
-    assert raised.value.remedy == "decrypt it: openssl pkey -in key.pem -out …"
+    assert raised.value.remedy == f"decrypt it: openssl pkey -in {path} -out {path}.pem"
     path.write_bytes(leaf.key_pem())
     assert load_private_key(path, "needless").public_key() == leaf.key.public_key()
 

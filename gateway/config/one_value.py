@@ -1,0 +1,35 @@
+"""A list that was written as one value: `internal, office` for `[internal, office]`."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gateway.config.kinds import Choice, Duration, Kind, Text
+from gateway.config.marks import Scalar
+
+_ANY_DIVIDER: Final = re.compile(r"\s*[,;]\s*|\s+")
+_COMMA: Final = re.compile(r"\s*[,;]\s+|\s*;\s*|\s+,\s*")
+# What can't be part of a name: a comma before the next path, URL or pattern, or behind a file's ending.
+_TIGHT_COMMA: Final = re.compile(r",(?=[/~=]|https?://)|(?<=\.[A-Za-z]{3}),(?=[^,]*\.[A-Za-z]{3}(?:,|$))")
+_DASH: Final = re.compile(r"-(?=[A-Za-z0-9/*:])")
+
+
+def list_in(kind: Kind, node: Scalar, *, is_all: bool = False) -> tuple[str, ...] | None:
+    """The entries that were meant where an entry of a list is several; None where it is one.
+
+    `is_all`: it stands in the place of the list.
+    """
+    if "${" in node.text:
+        return None
+    match kind:
+        case Text(has_spaces=False) | Choice() | Duration():
+            parts = _ANY_DIVIDER.split(node.text.strip())
+        case Text():
+            parts = _TIGHT_COMMA.split(node.text) if _TIGHT_COMMA.search(node.text) else _COMMA.split(node.text)
+        case _:
+            return None
+    parts = [part.strip() for part in parts]
+    if is_all and node.is_plain and all(_DASH.match(part) for part in parts):
+        return tuple(_DASH.sub("", part, count=1) for part in parts)  # list items without the space after their dash
+    return tuple(parts) if len(parts) > 1 and all(parts) else None

@@ -1,0 +1,246 @@
+"""What is wrong with a text that YAML can't read, in words, with what to write instead.
+
+The parser names what it expected; an admin wants to know which character it is and what to do about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.config.problems import Mark, quote
+from gateway.config.yaml_text import as_quoted
+
+_SPACES: Final = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_INVISIBLE: Final = "\u00ad\u200b-\u200f\u2060\ufeff"
+_CURLY: Final = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a"
+_ODD: Final = re.compile(f"[{_SPACES}{_INVISIBLE}{_CURLY}]")
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
+_BLANKS: Final = f"[{_SPACES}{_INVISIBLE}]"
+_ODD_BLANK: Final = re.compile(f"^{_BLANKS}|{_BLANKS}$|^-{_BLANKS}|^[A-Za-z_]+:{_BLANKS}")
+# Where a space or quote means something to YAML; elsewhere it may be part of a name.
+_ODD_PLACED: Final = re.compile(f"(?:^|(?<=[ \\[{{,:-]))[{_SPACES}{_INVISIBLE}{_CURLY}]|{_BLANKS}(?=[A-Za-z_]+:|$)")
+_IN_CURLY: Final = re.compile(f"[{_CURLY}](.*)[{_CURLY}]", re.DOTALL)
+_LINE_START: Final = re.compile(r"[ \t]*(?:- +)*")
+_NO_SPACE: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+):([^\s/:][^\s]*)")
+_TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
+_IPV6_AND_PORT: Final = re.compile(r"""(?<!["'\w])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:[0-9]+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A place in the file, with the cause and the remedy."""
+
+    mark: Mark
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where the parser stopped, and what it said."""
+
+    lines: list[str]
+    at: Mark
+    problem: str
+    begun: Mark | None  # where that began which it was reading
+
+    @property
+    def line(self) -> str:
+        """The line where it stopped, empty behind the last."""
+        return self.lines[self.at.line - 1] if self.at.line <= len(self.lines) else ""
+
+    @property
+    def above(self) -> int:
+        """The number of the last line above that holds something, 0 where there is none."""
+        numbers = range(min(self.at.line - 1, len(self.lines)), 0, -1)
+        return next((number for number in numbers if _content(self.lines[number - 1]).strip()), 0)
+
+    @property
+    def rest(self) -> str:
+        """The line from there on."""
+        return self.line[self.at.column - 1 :]
+
+
+def explain(stop: Stop) -> Hint | None:
+    """What was meant, as far as it can be told; None where it can't."""
+    return next((hint for look in _LOOKS if (hint := look(stop)) is not None), None)
+
+
+def odd_scalar(text: str, *, is_key: bool) -> tuple[str, str] | None:
+    """Cause and remedy for an unquoted value that holds what only looks like a quote or a space."""
+    if (found := _IN_CURLY.fullmatch(text)) is not None:
+        return "curly quotes are ordinary characters to YAML", f"write {as_quoted(found[1])}"
+    odd = _ODD.search(text) if is_key else _ODD_BLANK.search(text)
+    if odd is None:
+        return None
+    character = next(each for each in text if _ODD.match(each))
+    return f"{_name(character)} stands in {quote(text)}", f"write {clean(text)}"
+
+
+def clean(text: str) -> str:
+    """The text with ordinary spaces, and without what can't be seen."""
+    text = re.sub(f"[{_SPACES}]", " ", text)
+    return re.sub(f"[{_INVISIBLE}{_CURLY}]", "", text).strip()
+
+
+def _name(character: str) -> str:
+    code = f"(U+{ord(character):04X})"
+    if re.match(f"[{_SPACES}]", character):
+        return f"a no-break space {code}" if character in "\u00a0\u202f" else f"an unusual space {code}"
+    return f"an invisible character {code}" if re.match(f"[{_INVISIBLE}]", character) else f"a curly quote {code}"
+
+
+def _content(line: str) -> str:
+    return _COMMENT.sub("", line)
+
+
+def _conflict(stop: Stop) -> Hint | None:
+    for number, line in enumerate(stop.lines, start=1):
+        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
+            return Hint(Mark(number, 1), "the marker of a merge conflict stands here", "resolve the conflict")
+    return None
+
+
+def _character(stop: Stop) -> Hint | None:
+    """A tab, an odd space or quote on the line where it stopped, or on the one above."""
+    for number in (stop.above, stop.at.line):
+        line = _content(stop.lines[number - 1]) if 0 < number <= len(stop.lines) else ""
+        tab = re.match(r"[ ]*(?:- *)?\t", line)
+        if tab is not None:
+            return Hint(Mark(number, tab.end()), "a tab stands in the indentation", "write spaces instead of it")
+        odd = _ODD_PLACED.search(line)
+        if odd is None:
+            continue
+        straight = 'write straight quotes: "…"' if re.match(f"[{_CURLY}]", odd[0]) else "write an ordinary space"
+        remedy = "remove it" if re.match(f"[{_INVISIBLE}]", odd[0]) else straight
+        return Hint(Mark(number, odd.start() + 1), f"{_name(odd[0])} stands here", remedy)
+    return None
+
+
+def _escape(stop: Stop) -> Hint | None:
+    """A backslash in double quotes that begins no escape."""
+    if "escape" not in stop.problem and "hexdecimal" not in stop.problem:
+        return None
+    for found in re.finditer(r'"([^"]*)"', stop.line):
+        if not found.start() < stop.at.column <= found.end() or "'" in found[1]:
+            continue
+        raw = found[1]
+        is_path = re.match(r"[A-Za-z]:\\|\\\\", raw) is not None
+        other = f", or {raw.replace(chr(92), '/')}" if is_path else ""
+        cause = "a backslash in double quotes begins an escape"
+        return Hint(Mark(stop.at.line, found.start() + 1), cause, f"write '{raw}'{other}")
+    return None
+
+
+def _unquoted(stop: Stop) -> Hint | None:
+    """A value that needs quotes for its first character, or for one that has a meaning in brackets."""
+    if (address := _IPV6_AND_PORT.search(stop.line)) is not None:
+        return _needs_quotes(stop, address.start(), address[0], "'[' begins a list in YAML")
+    before = stop.line[: stop.at.column - 1]
+    if "alphabetic or numeric" in stop.problem and before[-1:] in {"*", "&"}:
+        what = "an alias" if before[-1] == "*" else "an anchor"
+        return _token(stop, len(before) - 1, f"{before[-1]!r} begins {what} in YAML")
+    if "cannot start any token" in stop.problem and stop.rest[:1] in {"@", "`", "%"}:
+        return _token(stop, len(before), f"no value begins with {stop.rest[0]!r} in YAML")
+    is_colon = stop.rest.startswith(":") and ("node content" in stop.problem or "unexpected ':'" in stop.problem)
+    if is_colon:
+        return _token(stop, len(_start_of_token(before)), "':' has a meaning of its own in brackets")
+    if "',' or" in stop.problem and stop.rest[:1] in {"{", "["} and stop.begun is not None:
+        return _token(stop, len(_start_of_token(before)), f"{stop.rest[0]!r} has a meaning of its own in brackets")
+    return None
+
+
+def _start_of_token(before: str) -> str:
+    found = _TOKEN_START.match(before)
+    return found[0] if found is not None else ""
+
+
+def _token(stop: Stop, start: int, cause: str) -> Hint:
+    """The word that begins there; brackets that close what began before it are not part of it."""
+    word = re.split(r"[\s,]", stop.line[start:])[0]
+    while word[-1:] in {"]", "}"} and word.count(word[-1]) > word.count("[" if word[-1] == "]" else "{"):
+        word = word[:-1]
+    return _needs_quotes(stop, start, word, cause)
+
+
+def _needs_quotes(stop: Stop, start: int, word: str, cause: str) -> Hint:
+    return Hint(Mark(stop.at.line, start + 1), cause, f"put the value in quotes: {as_quoted(word)}")
+
+
+def _colon(stop: Stop) -> Hint | None:
+    """No space after a colon, a second colon, or a line that is indented too far."""
+    is_simple_key = "expected ':'" in stop.problem
+    if "mapping values are not allowed" not in stop.problem and not is_simple_key:
+        return None
+    numbers = [stop.above, stop.at.line] if not is_simple_key else [stop.begun.line if stop.begun else 0, stop.above]
+    for number in numbers:
+        line = stop.lines[number - 1] if 0 < number <= len(stop.lines) else ""
+        if (found := _NO_SPACE.fullmatch(_content(line).rstrip())) is not None:
+            remedy = f"write {found[1]}: {found[2]}"
+            return Hint(Mark(number, found.end(1) + 1), "no space stands after the colon", remedy)
+    if is_simple_key:
+        return None
+    text = _content(stop.line)
+    second = re.fullmatch(r"[ ]*(?:- +)*[^\s:]+:\s+(\S.*:\s.*)", text.rstrip())
+    if second is not None:
+        cause = "a second ': ' stands in this line"
+        return Hint(Mark(stop.at.line, second.start(1) + 1), cause, f"put the value in quotes: {as_quoted(second[1])}")
+    return _indentation(stop)
+
+
+def _indentation(stop: Stop) -> Hint | None:
+    """A line that begins in another column than its neighbours."""
+    if stop.above == 0 or (stop.line[: stop.at.column - 1].strip(" -") and "mapping values" not in stop.problem):
+        return None
+    is_item = stop.line.lstrip().startswith("- ")
+    columns = [
+        len(line) - len(line.lstrip()) + 1 if line.lstrip().startswith("- ") == is_item else _first_column(line)
+        for line in reversed(stop.lines[: stop.above])
+        if _content(line).strip()
+    ]
+    own = len(stop.line) - len(stop.line.lstrip()) + 1
+    nearest = min(columns, key=lambda column: abs(column - own), default=own)
+    if nearest == own:
+        return None
+    return Hint(Mark(stop.at.line, own), "this line fits no line above it", f"begin it in column {nearest}")
+
+
+def _first_column(line: str) -> int:
+    found = _LINE_START.match(line)
+    return (found.end() if found is not None else 0) + 1
+
+
+def _brackets(stop: Stop) -> Hint | None:
+    """A bracket or quote that is not closed, or one too many."""
+    begun = stop.begun
+    if begun is not None and "end of stream" in stop.problem and begun.line <= len(stop.lines):
+        sign = stop.lines[begun.line - 1][begun.column - 1 : begun.column]
+        if sign in {"'", '"'}:
+            return Hint(begun, "the quote that begins here is not closed", f"write {sign} at its end")
+    if begun is not None and "',' or" in stop.problem and begun.line < stop.at.line:
+        closing = "]" if "']'" in stop.problem else "}"
+        return Hint(begun, "the bracket that begins here is not closed", f"write {closing} at its end")
+    if stop.rest[:1] in {"]", "}"} and ("expected key" in stop.problem or "block end" in stop.problem):
+        return Hint(stop.at, f"{stop.rest[0]!r} closes no bracket", "remove it")
+    before = stop.line[: stop.at.column - 1]
+    if ("expected key" in stop.problem or "block end" in stop.problem) and re.search(r"""["']\s*$""", before):
+        start = re.match(r"[ ]*(?:- +)*(?:[^\s:'\"]+:\s+)?", stop.line)
+        value = stop.line[start.end() if start is not None else 0 :].strip()
+        inner = value[1:-1] if value[0] == value[-1] and len(value) > 1 else value
+        remedy = f"put the value in other quotes: {as_quoted(inner)}"
+        return Hint(stop.at, "something stands behind the closing quote", remedy)
+    return None
+
+
+_LOOKS: Final[tuple[Callable[[Stop], Hint | None], ...]] = (
+    _conflict,
+    _character,
+    _escape,
+    _unquoted,
+    _colon,
+    _brackets,
+    _indentation,
+)

@@ -1,0 +1,45 @@
+"""Files of certificates and keys in other formats than PEM, and the command that converts each."""
+
+from __future__ import annotations
+
+import re
+from shlex import quote as for_shell
+from typing import Final, Literal
+
+# RFC 7292 section 4: a SEQUENCE, of any length, that begins with the INTEGER 3.
+_PKCS12: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
+# RFC 2315 section 14: a SEQUENCE that begins with the OID of signedData.
+_PKCS7: Final = re.compile(
+    rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", re.DOTALL
+)
+_DER_SEQUENCE: Final = b"\x30"  # every certificate, key, list, PKCS#7 and PKCS#12 file in DER begins with it
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")  # its byte order mark
+_JAVA: Final = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")  # JKS and JCEKS
+
+Wanted = Literal["certificate", "authorities", "key"]
+_FROM_PKCS12: Final = {"certificate": "-clcerts -nokeys", "authorities": "-cacerts -nokeys", "key": "-nocerts"}
+
+
+def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | None:
+    """What the file of this name is, and how to convert it, for messages; None where it may be PEM or broken."""
+    file, out = for_shell(name), for_shell(f"{name}.pem")
+    if data.startswith(_UTF_16):
+        return "UTF-16 text", f"convert it: iconv -f UTF-16 -t ASCII -o {out} {file}"
+    if data.startswith(_JAVA):
+        p12 = for_shell(f"{name}.p12")
+        command = f"keytool -importkeystore -srckeystore {file} -destkeystore {p12} -deststoretype pkcs12"
+        return "a Java keystore", f"convert it: {command}"
+    if not is_der(data):
+        return None
+    if _PKCS12.match(data):
+        part = "the key" if wanted == "key" else "the certificate" + ("s" if wanted == "authorities" else "")
+        return "PKCS#12", f"take {part} out: openssl pkcs12 -in {file} {_FROM_PKCS12[wanted]} -out {out}"
+    if _PKCS7.match(data):
+        return "PKCS#7", f"take the certificates out: openssl pkcs7 -inform DER -in {file} -print_certs -out {out}"
+    command = "pkey" if wanted == "key" else "x509"
+    return "not PEM", f"convert it: openssl {command} -inform DER -in {file} -out {out}"
+
+
+def is_der(data: bytes) -> bool:
+    """True where the data may be DER, and is no PEM text."""
+    return b"-----BEGIN" not in data and data.startswith(_DER_SEQUENCE)

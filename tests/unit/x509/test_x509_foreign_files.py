@@ -1,0 +1,117 @@
+"""Files in other formats: what they are is said, and the command that is printed makes PEM of them."""
+
+import re
+import subprocess
+
+import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from support.pki import Ca
+
+from gateway.errors import ConfigError
+from gateway.x509.foreign_files import other_format
+from gateway.x509.key_encryption import unsupported_encryption
+from gateway.x509.loading import load_private_key, parse_certificates, read_file
+
+ROOT = Ca.make("CN=Root")
+LEAF = ROOT.issue("CN=alice")
+PASSPHRASE = b"secret"
+P12 = serialize_key_and_certificates(
+    b"alice", LEAF.key, LEAF.certificate, [ROOT.certificate], BestAvailableEncryption(PASSPHRASE)
+)
+P7B = serialize_certificates([LEAF.certificate, ROOT.certificate], Encoding.DER)
+KEY_DER = LEAF.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def follow(remedy):
+    """Run the command in a remedy, where openssl asks for a passphrase on standard input."""
+    command = remedy.partition(": ")[2]
+    subprocess.run(  # noqa: S602 - an admin copies it into a shell
+        command,
+        shell=True,
+        check=True,
+        capture_output=True,
+        input=(PASSPHRASE + b"\n") * 3,
+        start_new_session=True,  # without a terminal
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted", "cause"),
+    [
+        (LEAF.der, "certificate", "is not PEM"),
+        (P12, "certificate", "is PKCS#12"),
+        (P12, "authorities", "is PKCS#12"),
+        (P7B, "certificate", "is PKCS#7"),
+        (LEAF.pem.decode().encode("utf-16"), "certificate", "is UTF-16 text"),
+    ],
+)
+def test_the_command_makes_pem_of_certificates(tmp_path, data, wanted, cause):
+    path = tmp_path / "my file"  # the command has to be quoted for the shell
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=re.escape(f"{path} {cause}")) as raised:
+        parse_certificates(read_file(path), str(path), name=str(path), wanted=wanted)
+    follow(raised.value.remedy)
+    found = parse_certificates(read_file(tmp_path / "my file.pem"), "x")
+    expected = {ROOT.certificate if wanted == "authorities" else LEAF.certificate}
+    assert set(found) == (expected if data != P7B else {ROOT.certificate, LEAF.certificate})
+
+
+@pytest.mark.parametrize(("data", "cause"), [(P12, "is PKCS#12"), (KEY_DER, "is not PEM")])
+def test_the_command_makes_pem_of_a_key(tmp_path, data, cause):
+    path = tmp_path / "alice"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=re.escape(f"{path} {cause}")) as raised:
+        load_private_key(path)
+    follow(raised.value.remedy)
+    made = load_private_key(tmp_path / "alice.pem", PASSPHRASE.decode())
+    assert made.public_key() == LEAF.key.public_key()
+
+
+def test_the_command_makes_pem_of_an_openssh_key(tmp_path):
+    path = tmp_path / "key"
+    path.write_bytes(LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="is in OpenSSH's format") as raised:
+        load_private_key(path)
+    assert raised.value.remedy == f"convert it: ssh-keygen -p -m PEM -f {path}"
+
+
+def test_a_java_keystore_and_a_request_are_named():
+    found = other_format(b"\xfe\xed\xfe\xed\x00", "a.jks", "certificate")
+    assert found is not None
+    assert found[0] == "a Java keystore"
+    assert "-srckeystore a.jks -destkeystore a.jks.p12" in found[1]
+    request = b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
+    with pytest.raises(ConfigError, match="holds a certificate request"):
+        parse_certificates(request, "a.csr")
+    assert other_format(LEAF.pem, "a.pem", "certificate") is None
+
+
+@pytest.mark.parametrize("cipher", ["des", "seed", "camellia128", "aria128", "pkcs8 seed-cbc", "pkcs8 aria-256-cbc"])
+def test_an_encryption_that_is_not_supported_is_named_and_the_command_changes_it(tmp_path, cipher):
+    path, plain = tmp_path / "key.pem", tmp_path / "plain.pem"
+    plain.write_bytes(LEAF.key_pem())
+    kind = cipher.removeprefix("pkcs8 ")
+    command = ["openssl", "pkcs8", "-topk8", "-v2", kind] if kind != cipher else ["openssl", "ec", f"-{kind}"]
+    providers = ["-provider", "legacy", "-provider", "default"]
+    command += ["-in", str(plain), "-out", str(path), "-passout", "pass:secret", *providers]
+    subprocess.run(command, check=True, capture_output=True)
+    name = re.sub(r"[0-9-].*", "", kind).upper()
+    with pytest.raises(ConfigError, match=rf"is encrypted with {name}.*, which isn't supported") as raised:
+        load_private_key(path, "secret")
+    assert ("-provider legacy" in raised.value.remedy) is (name in {"DES", "SEED"})
+    follow(raised.value.remedy)
+    assert load_private_key(tmp_path / "key.pem.pem", "secret").public_key() == LEAF.key.public_key()
+
+
+def test_other_words_of_the_library_are_told_as_they_are():
+    assert unsupported_encryption(ValueError("Incorrect password"), b"", "k") is None
+    found = unsupported_encryption(UnsupportedAlgorithm("no such thing"), b"", "k")
+    assert found is not None
+    assert found[0] == "is encrypted with a cipher, which isn't supported"
+    other = unsupported_encryption(ValueError("Unknown key encryption algorithm: 1.2.3"), b"", "k")
+    assert other is not None
+    assert other[0] == "is encrypted with 1.2.3, which isn't supported"
