@@ -43,37 +43,30 @@ def check(
 
     Prints a line for each problem and exits with 2 where there is an error.
     """
-    from gateway.config.load import load_with_warnings, read_user  # noqa: PLC0415 - heavy, see app
+    from gateway.config.load import Loaded, load_with_warnings, read_user  # noqa: PLC0415 - heavy, see app
     from gateway.config.problems import START, ConfigErrors, Place, Problem  # noqa: PLC0415 - the same
     from gateway.errors import ConfigError, OperationError  # noqa: PLC0415 - the same
-    from gateway.supervisor.lists import ListStore, stored_lists  # noqa: PLC0415 - the same
     from gateway.supervisor.privileges import ROOT, Privileges  # noqa: PLC0415 - the same
-    from gateway.supervisor.reload import prepare  # noqa: PLC0415 - the same
-    from gateway.tls.trust import load_trust  # noqa: PLC0415 - the same
 
     loaded: Loaded | None = None
+    readable: Loaded | None = None  # also where something is wrong with it
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
     try:
         if os.geteuid() == ROOT:  # what the gateway's user may not read is found out here
             Privileges(read_user(config))
-        loaded = load_with_warnings(config, reads_keys=not skips_keys)
+        loaded = readable = load_with_warnings(config, reads_keys=not skips_keys)
         warnings = loaded.warnings
-        known = stored_lists(loaded.config, ListStore.beside(config))
-        notes = _notes(loaded, config)
-        if skips_keys:
-            for site in loaded.config.sites:
-                load_trust(site, known)
-        else:
-            prepare(loaded.config, known)
-            errors, more = _in_registry(loaded, config)
-            warnings += more
-        loaded = None if errors else replace(loaded, warnings=warnings)
     except ConfigErrors as found:
         errors, warnings = found.problems, found.warnings
+        readable = found.partial if isinstance(found.partial, Loaded) else None
     except (ConfigError, OperationError) as found:
-        errors, loaded = (Problem(str(config), Place(START), found.cause, found.remedy),), None
+        errors = (Problem(str(config), Place(START), found.cause, found.remedy),)
+    if readable is not None:
+        more_errors, more_warnings, notes = _further(readable, config, errors, has_keys=not skips_keys)
+        errors, warnings = _in_order(errors + more_errors), _in_order(warnings + more_warnings)
+        loaded = None if errors else replace(readable, warnings=warnings)
     if as_json:
         document = _document(loaded, errors, warnings, notes)
         if who and loaded is not None:
@@ -112,6 +105,26 @@ def _who_document(loaded: Loaded) -> dict[str, Any]:
 
     found = who.access_of(loaded.config, clock.now())
     return who.document(loaded.config, found, tuple(who_surprises.surprises(loaded.config, found)))
+
+
+def _further(
+    readable: Loaded, config: Path, errors: tuple[Problem, ...], *, has_keys: bool
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...], tuple[Problem, ...]]:
+    """What is found beyond the file and its certificates: more errors, warnings and notes."""
+    from gateway.cli.check_trial import trial_problems  # noqa: PLC0415 - heavy, see app
+    from gateway.errors import ConfigError, OperationError  # noqa: PLC0415 - the same
+
+    try:
+        found, warnings = _in_registry(readable, config) if has_keys else ((), ())
+    except (ConfigError, OperationError) as error:
+        from gateway.config.problems import START, Place, Problem  # noqa: PLC0415 - the same
+
+        found, warnings = (Problem(str(config), Place(START), error.cause, error.remedy),), ()
+    return trial_problems(readable, config, errors, has_keys=has_keys) + found, warnings, _notes(readable, config)
+
+
+def _in_order(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: (problem.place.mark.line, problem.place.mark.column)))
 
 
 def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,7 @@ class Loaded:
     config: Config
     warnings: tuple[Problem, ...]
     variables: Mapping[str, str]  # of the environment, as far as the file names them
+    root: Value | None = field(default=None, repr=False)  # the file's tree, to find the places of entries
 
 
 def load(
@@ -97,8 +98,9 @@ def load_with_warnings(  # noqa: PLR0913 - what the callers differ in
         material = Material(path.absolute().parent, now or clock.now(), problems, reads_list, reads_keys=reads_keys)
         config = _build(path.absolute(), root, material, problems)
     if config is None or problems.errors:
-        raise ConfigErrors(problems.errors, problems.warnings)
-    return Loaded(config, problems.warnings, lookups.found)
+        partial = None if config is None else Loaded(config, problems.warnings, lookups.found, root)
+        raise ConfigErrors(problems.errors, problems.warnings, partial)
+    return Loaded(config, problems.warnings, lookups.found, root)
 
 
 def _is_needed(_: Place) -> bool:

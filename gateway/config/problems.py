@@ -74,8 +74,11 @@ class Problem:
 class ConfigErrors(ConfigError):  # noqa: N818 - the plural says that it holds all of them
     """The file can't be used; `problems` holds all that is wrong with it, `warnings` the rest, in file order."""
 
-    def __init__(self, problems: tuple[Problem, ...], warnings: tuple[Problem, ...] = ()) -> None:
+    def __init__(
+        self, problems: tuple[Problem, ...], warnings: tuple[Problem, ...] = (), partial: object = None
+    ) -> None:
         super().__init__("\n".join(map(str, problems)))
+        self.partial = partial  # of the load: what could be read all the same, to be checked further
         self.problems = problems
         self.warnings = warnings
 

@@ -4,7 +4,9 @@ import json
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.config_files import BASE, NOW, YEAR, fill
 from support.desk import PASSPHRASE, make_authority, open_desk
 from support.pki import Ca
@@ -12,6 +14,8 @@ from support.pki import Ca
 from gateway import clock
 from gateway.cli.app import run
 from gateway.pki import pkcs8
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +156,36 @@ def test_what_could_not_be_served_is_found_too(folder, capsys):
     assert run(["check"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("config.yaml:1:1: ")
-    assert "the certificates are not in order" in told.err
+    assert told.err.startswith("config.yaml:5:18: sites[0].certificate: ")
+    assert "did not issue" in told.err
+    assert len(told.err.splitlines()) == 2  # and that the other CA ends soon
+
+
+def test_what_only_loading_a_list_finds_is_told_at_its_entry_beside_the_rest(folder, capsys):
+    ca = Ca.make("CN=Lists", not_before=NOW - YEAR, not_after=NOW + YEAR)
+    number, base = (x509.CRLNumber(2), False), (x509.DeltaCRLIndicator(1), True)
+    broken = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.21"), b"\x05\x00")  # a reason that is none
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject).last_update(NOW - HOUR)
+    builder = builder.next_update(NOW + YEAR)
+    for extension, is_critical in (number, base):
+        builder = builder.add_extension(extension, is_critical)
+    entry = x509.RevokedCertificateBuilder().serial_number(7).revocation_date(NOW).add_extension(broken, False)
+    crl = builder.add_revoked_certificate(entry.build()).sign(ca.key, hashes.SHA256())
+    (folder / "lists.pem").write_bytes(ca.pem)
+    (folder / "delta.crl").write_bytes(crl.public_bytes(Encoding.PEM))
+    (folder / "good.crl").write_bytes(ca.crl(number=1, last_update=NOW - HOUR, next_update=NOW + YEAR))
+    (folder / "templates").mkdir()
+    (folder / "templates" / "nonsense.html").write_text("x")
+    text = BASE.replace("[ca.pem]", "lists.pem\n    crl: [good.crl, delta.crl]").replace("allow", "permit")
+    (folder / "deep.yaml").write_text(text + "pages: {directory: templates}\n")
+    assert run(["check", "-c", "deep.yaml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["deep.yaml:8:21", "sites[0].crl[1]"],
+        ["deep.yaml:16:13", "rules[0].action"],
+        ["deep.yaml:19:20", "pages.directory"],
+    ]
+    assert "not a readable revocation list" in lines[0]
 
 
 KEPT = """
