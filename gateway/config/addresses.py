@@ -6,22 +6,27 @@ Every function raises `Unreadable` with a cause and a remedy for what it doesn't
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network, summarize_address_range
 from typing import Final, Literal
 
 from gateway.config.model import NameServer, Network, Server
 from gateway.config.problems import quote
+from gateway.config.yaml_text import as_yaml, as_yaml_list
 from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.rules import PatternError
 
 PORT_MAXIMUM: Final = 65535
 _MAPPED_PREFIX_BITS: Final = 96  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
+_PORT_OR_PATH: Final = re.compile(r"(?::[0-9]{1,5})?(?:/.*)?$", re.DOTALL)
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _SERVER: Final = re.compile(
     r"(?P<scheme>(?i:https?))://(?P<user>[^/?#@\s]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)"
     r"(?::(?P<port>[0-9]{1,5}))?/?(?P<rest>[^\s]*)"
 )
 _SERVER_REMEDY: Final = "write http:// or https://, a host and a port: https://10.0.0.5:443"
+_OCTETS: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:(?:\.\*){1,3}|\.?)")
+_SHOWN_NETWORKS: Final = 16  # more don't fit a line
 _BRACKETS_REMEDY: Final = "write an IPv6 address in brackets: https://[fd00::5]:443"
 _MAIL_SERVER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -42,6 +47,8 @@ def parse_listen(text: str) -> tuple[str, int]:
     """Host (an IP address, or empty for every one) and port of a listen address."""
     host, separator, port = text.rpartition(":")
     if not separator or not _PORT.fullmatch(port):
+        if _PORT.fullmatch(text):
+            raise Unreadable(f"{quote(text)} is a port alone", f'write ":{text}" for every address')
         raise Unreadable(f"{quote(text)} has no port", 'write host:port, for example "0.0.0.0:443" or ":443"')
     if int(port) > PORT_MAXIMUM:
         raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
@@ -67,7 +74,8 @@ def parse_network(text: str) -> Network:
         network = ip_network(text, strict=False)
         address = ip_address(text.partition("/")[0])
     except ValueError:
-        raise Unreadable(f"{quote(text)} is not a network", "write a CIDR such as 10.0.0.0/8 or fd00::/8") from None
+        remedy = _nearest_networks(text) or "write a CIDR such as 10.0.0.0/8 or fd00::/8"
+        raise Unreadable(f"{quote(text)} is not a network", remedy) from None
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         raise Unreadable(f"{quote(text)} names an interface", f"write {str(network).partition('%')[0]}/128")
     if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_PREFIX_BITS:
@@ -80,6 +88,31 @@ def parse_network(text: str) -> Network:
     return network
 
 
+def _nearest_networks(text: str) -> str | None:
+    """The remedy for a range of addresses, for `10.0.*` and `10.0`; None for anything else."""
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    if (found := _OCTETS.fullmatch(text)) is not None:
+        octets = found[1].split(".")
+        return _write_networks([".".join([*octets, *["0"] * (4 - len(octets))]) + f"/{8 * len(octets)}"])
+    if not dash:
+        return None
+    if last.isdigit() and "." in first:
+        last = f"{first.rpartition('.')[0]}.{last}"
+    try:
+        networks = list(summarize_address_range(ip_address(first), ip_address(last)))
+    except (TypeError, ValueError):  # of two kinds, or the wrong way round
+        return None
+    return _write_networks(map(str, networks)) if len(networks) <= _SHOWN_NETWORKS else None
+
+
+def _write_networks(texts: Iterable[str]) -> str | None:
+    try:
+        networks = [str(ip_network(text)) for text in texts]
+    except ValueError:
+        return None
+    return f"write {as_yaml_list(networks) if len(networks) > 1 else networks[0]}"
+
+
 def looks_like_network(text: str) -> bool:
     """True where a text is meant as an address or CIDR rather than as a name."""
     return "/" in text or ":" in text or text[:1].isdigit()
@@ -90,7 +123,19 @@ def parse_host(text: str) -> str:
     try:
         return host_text(parse_host_pattern(text))
     except PatternError as error:
-        raise Unreadable(error.cause, error.remedy) from error
+        raise Unreadable(error.cause, _nearest_host(text) or error.remedy) from error
+
+
+def _nearest_host(text: str) -> str | None:
+    """The remedy for a URL, a host with its port or path, or one that begins with a dot; None for anything else."""
+    name = re.sub(r"^https?://", "", text.strip(), flags=re.IGNORECASE)
+    name = _PORT_OR_PATH.sub("", name)
+    name = f"*{name}" if name.startswith(".") else name
+    try:
+        found = host_text(parse_host_pattern(name))
+    except PatternError:
+        return None
+    return None if name == text else f"write {as_yaml(found)}"
 
 
 def host_text(pattern: HostPattern) -> str:

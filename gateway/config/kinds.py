@@ -20,6 +20,7 @@ class Text:
     example: str = ""  # completes "write …"
     is_secret: bool = False  # never quoted in a message
     can_be_empty: bool = False
+    number_remedy: str = ""  # where a number was written, with {} for it; otherwise it belongs into quotes
     has_spaces: bool = True  # may hold white space and commas; where not, they divide what should be a list
 
 

@@ -15,6 +15,7 @@ from gateway.policy.networks import NetworkSet
 
 EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
+_EVERYBODY: Final = frozenset({"all", "any", "anyone", "anywhere", "everybody", "everyone", "everywhere", "*"})
 _PUBLIC_V6: Final = (0x2 << 124, 0x4 << 124)  # 2000::/3 (RFC 4291 section 2.4): every public IPv6 address
 
 # Loopback, RFC 1918, link-local (RFC 3927, RFC 4291) and unique local addresses (RFC 4193).
@@ -68,6 +69,10 @@ class Networks:
             return text
         if looks_like_network(text):
             return read_network(value, self._problems)
+        if text.lower() in _EVERYBODY:
+            remedy = "remove it: without it, every address is meant" if not self._open else "write 0.0.0.0/0"
+            self._problems.error(value.place, f"{quote(text)} is not the name of a network", remedy)
+            return None
         known = [name for name in self.names if name not in self._open]
         remedy = did_you_mean(text, known, f"write a CIDR, or one of {listing(known)}")
         self._problems.error(value.place, f"{quote(text)} is not the name of a network", remedy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gateway.config.kinds import Choice, Duration, Kind, Text
+from gateway.config.kinds import TEXT_CHARACTERS, Choice, Duration, Kind, Text
 from gateway.config.marks import Scalar
 
 _ANY_DIVIDER: Final = re.compile(r"\s*[,;]\s*|\s+")
@@ -20,7 +20,7 @@ def list_in(kind: Kind, node: Scalar, *, is_all: bool = False) -> tuple[str, ...
 
     `is_all`: it stands in the place of the list.
     """
-    if "${" in node.text:
+    if "${" in node.text or len(node.text) > TEXT_CHARACTERS:
         return None
     match kind:
         case Text(has_spaces=False) | Choice() | Duration():

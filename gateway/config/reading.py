@@ -170,6 +170,9 @@ class Reader:
             item = self.read(kind.item, node, Place(node.mark, place.path, f"{place.shape}[]"))
             return None if item is None else Value((item,), place)
         if not isinstance(node, Sequence):
+            if isinstance(kind.item, Record) and isinstance(node, Mapping):
+                self._problems.error(place, "is a mapping, not a list", "begin each entry with '- '")
+                return None
             what = f", each entry {kind.item.what}" if isinstance(kind.item, Text | Choice) else ""
             self._wrong_type(node, place, f"a list{what}")
             return None

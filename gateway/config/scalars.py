@@ -46,7 +46,8 @@ def _text(kind: Text, single: Single) -> str:
     if not single.can_be_text:
         if text in NULLS:
             raise UnfitError("is empty", remedy)
-        raise UnfitError(f"{shown} is a number or boolean, not {kind.what}", "put it in quotes")
+        remedy = kind.number_remedy.format(text) if kind.number_remedy else "put it in quotes"
+        raise UnfitError(f"{shown} is a number or boolean, not {kind.what}", remedy)
     if not text and not kind.can_be_empty:
         raise UnfitError("is empty", remedy)
     if len(text) > TEXT_CHARACTERS:

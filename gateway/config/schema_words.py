@@ -16,7 +16,9 @@ USER: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
 ONE_LINE: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}"
 
 FILE: Final = Text(what="a file name", example="certs/mail.crt")
-LISTEN_ADDRESS: Final = Text(what="a listen address", example='"0.0.0.0:443", "[::1]:443" or ":443"')
+LISTEN_ADDRESS: Final = Text(
+    what="a listen address", example='"0.0.0.0:443", "[::1]:443" or ":443"', number_remedy='write ":{}"'
+)
 CIDR: Final = Text(what="a network", example="10.0.0.0/8", has_spaces=False)
 NETWORK: Final = Text(what="a network name or CIDR", example="internal or 10.0.0.0/8", has_spaces=False)
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}"  # RFC 5322 section 3.2.3
