@@ -15,6 +15,7 @@ from gateway.policy.networks import NetworkSet
 
 EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
+_ALL_FRACTION: Final = 0.999  # in a container single addresses are never inside
 _EVERYBODY: Final = frozenset({"all", "any", "anyone", "anywhere", "everybody", "everyone", "everywhere", "*"})
 _PUBLIC_V6: Final = (0x2 << 124, 0x4 << 124)  # 2000::/3 (RFC 4291 section 2.4): every public IPv6 address
 
@@ -135,7 +136,11 @@ def _mostly(found: NetworkSet) -> str | None:
     v6 = sum(max(0, min(end, end_public) - max(first, first_public)) for first, end in found.v6)
     for count, every, version in ((v4, 2**32, "IPv4"), (v6, end_public - first_public, "IPv6")):
         if count * 2 >= every:
-            return f"every {version} client" if count == every else f"more than every other {version} client"
+            return (
+                f"every {version} client"
+                if count > every * _ALL_FRACTION
+                else f"more than every other {version} client"
+            )
     return None
 
 
