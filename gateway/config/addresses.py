@@ -24,7 +24,11 @@ _SERVER: Final = re.compile(
     r"(?P<scheme>(?i:https?))://(?P<user>[^/?#@\s]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)"
     r"(?::(?P<port>[0-9]{1,5}))?/?(?P<rest>[^\s]*)"
 )
+_SCHEME: Final = re.compile(r"(?i)(https?)(?::/?|//?)(?=[^/:])")
 _SERVER_REMEDY: Final = "write http:// or https://, a host and a port: https://10.0.0.5:443"
+_ADDRESS_AND_MORE: Final = re.compile(
+    r"(?P<address>[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]{1,5}|\s*/\s*(?P<bits>[0-9]{1,2})\.?)"
+)
 _OCTETS: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:(?:\.\*){1,3}|\.?)")
 _SHOWN_NETWORKS: Final = 16  # more don't fit a line
 _BRACKETS_REMEDY: Final = "write an IPv6 address in brackets: https://[fd00::5]:443"
@@ -90,6 +94,10 @@ def parse_network(text: str) -> Network:
 
 def _nearest_networks(text: str) -> str | None:
     """The remedy for a range of addresses, for `10.0.*` and `10.0`; None for anything else."""
+    if text.lower() == "localhost":
+        return 'write [127.0.0.0/8, "::1/128"]'
+    if (found := _ADDRESS_AND_MORE.fullmatch(text)) is not None:
+        return _write_networks([found["address"] + (f"/{found['bits']}" if found["bits"] else "")])
     first, dash, last = (part.strip() for part in text.partition("-"))
     if (found := _OCTETS.fullmatch(text)) is not None:
         octets = found[1].split(".")
@@ -152,7 +160,7 @@ def host_text(pattern: HostPattern) -> str:
 def parse_server(text: str) -> Server:
     """An upstream server's URL; the port may be left out."""
     if (found := _SERVER.fullmatch(text)) is None:
-        raise Unreadable(f"{quote(text)} is not a server's URL", _SERVER_REMEDY)
+        raise Unreadable(f"{quote(text)} is not a server's URL", _nearest_server(text) or _SERVER_REMEDY)
     if found["rest"].startswith(":"):
         raise Unreadable(f"{quote(text)} has a colon too many", _BRACKETS_REMEDY)
     scheme: Literal["http", "https"] = "https" if found["scheme"].lower() == "https" else "http"
@@ -163,6 +171,16 @@ def parse_server(text: str) -> Server:
     if not 0 < port <= PORT_MAXIMUM:
         raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
     return Server(scheme, _server_host(found["host"]), port)
+
+
+def _nearest_server(text: str) -> str | None:
+    """The remedy for a host, with a port or without, and for a scheme with the wrong signs behind it."""
+    scheme, bare = _SCHEME.match(text), _SCHEME.sub("", text)
+    if "://" in text or (found := _SERVER.fullmatch(f"https://{bare}")) is None or found["user"] or found["rest"]:
+        return None
+    if scheme is not None:
+        return f"write {scheme[1].lower()}://{bare}"
+    return f"write https://{bare}, or http://{bare} where it has no TLS"
 
 
 def parse_name_server(text: str) -> NameServer:

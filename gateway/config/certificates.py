@@ -73,7 +73,7 @@ class Material:
         try:
             return self._reader.certificates(self.path(value), wanted)
         except ConfigError as error:
-            self._problems.error(value.place, error.cause, error.remedy)
+            self._problems.error(value.place, error.cause, _name_remedy(value, error))
             return None
 
     def authorities(self, value: Value) -> CertificateFile | None:
@@ -138,7 +138,7 @@ class Material:
         try:
             return tuple(outline(crl, str(path)) for crl in load_revocation_lists(path))
         except ConfigError as error:
-            self._problems.error(value.place, error.cause, error.remedy)
+            self._problems.error(value.place, error.cause, _name_remedy(value, error))
         except UNREADABLE as error:
             self._problems.error(
                 value.place, f"{path} holds a broken revocation list ({in_words(error)})", "issue it again"
@@ -182,7 +182,7 @@ class Material:
                 self._problems.error(value.place, error.cause, error.remedy)
             return None
         except ConfigError as error:
-            self._problems.error(value.place, error.cause, error.remedy)
+            self._problems.error(value.place, error.cause, _name_remedy(value, error))
             return None
         if is_readable_by_all(path):
             self._problems.warning(value.place, f"{path} is readable by everybody", f"chmod o= {for_shell(str(path))}")
@@ -197,6 +197,16 @@ class Material:
         if certificate.not_valid_before_utc > self.now:
             return f"is not valid before {_date(certificate.not_valid_before_utc)}"
         return None
+
+
+def _name_remedy(value: Value, error: ConfigError) -> str:
+    """The remedy, or what to write for a name that only a shell would have understood."""
+    text = str(value.data)
+    if not error.cause.endswith("does not exist"):
+        return error.remedy
+    if text.startswith("~/"):
+        return f"'~' has no meaning here; write the whole name, such as /home/NAME/{text.removeprefix('~/')}"
+    return "'*' has no meaning here; name each file" if "*" in text else error.remedy
 
 
 def name_of(certificate: x509.Certificate) -> str:

@@ -68,7 +68,7 @@ class Networks:
         text = str(value.data)
         if text in self.names:
             return text
-        if looks_like_network(text):
+        if looks_like_network(text) or text.lower() == "localhost":
             return read_network(value, self._problems)
         if text.lower() in _EVERYBODY:
             remedy = "remove it: without it, every address is meant" if not self._open else "write 0.0.0.0/0"

@@ -12,6 +12,7 @@ _ANY_DIVIDER: Final = re.compile(r"\s*[,;]\s*|\s+")
 _COMMA: Final = re.compile(r"\s*[,;]\s+|\s*;\s*|\s+,\s*")
 # What can't be part of a name: a comma before the next path, URL or pattern, or behind a file's ending.
 _TIGHT_COMMA: Final = re.compile(r",(?=[/~=]|https?://)|(?<=\.[A-Za-z]{3}),(?=[^,]*\.[A-Za-z]{3}(?:,|$))")
+_HAS_NAME: Final = re.compile(r"[A-Za-z0-9*]")
 _DASH: Final = re.compile(r"-(?=[A-Za-z0-9/*:])")
 
 
@@ -30,6 +31,8 @@ def list_in(kind: Kind, node: Scalar, *, is_all: bool = False) -> tuple[str, ...
         case _:
             return None
     parts = [part.strip() for part in parts]
+    if not all(map(_HAS_NAME.search, parts)):
+        return None
     if is_all and node.is_plain and all(_DASH.match(part) for part in parts):
         return tuple(_DASH.sub("", part, count=1) for part in parts)  # list items without the space after their dash
     return tuple(parts) if len(parts) > 1 and all(parts) else None

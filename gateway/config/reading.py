@@ -107,17 +107,21 @@ class Reader:
             value = self._field(kind.by_name[kind.short], node, place)
             return None if value is None else Value({kind.short: value}, place, keys={kind.short: place})
         if not isinstance(node, Mapping):
-            self._wrong_type(node, place, f"a mapping with the keys {listing(kind.by_name, 'and')}")
+            expected = f"a mapping with the keys {listing(kind.by_name, 'and')}"
+            if len(kind.fields) == 1 and isinstance(node, Scalar) and not is_other(node.text):
+                expected = f"{{{kind.fields[0].name}: {as_yaml(node.text)}}}"
+            self._wrong_type(node, place, expected)
             return None
         data: dict[str, Value] = {}
         keys: dict[str, Place] = {}
-        guessed: set[str | None] = set()
+        guessed: dict[str, Place] = {}  # misspelt keys count as there: what they say is not known
         for key, child in self._entries(node, place):
             entry = kind.by_name.get(key.text)
             at = place.key(key.text, child.mark)
             if entry is None:
                 known = [name for name in kind.by_name if name not in keys]
-                guessed.add(suggest(key.text, known))
+                if (guess := suggest(key.text, known)) is not None:
+                    guessed[guess] = at
                 otherwise = f"remove it, or write one of {listing(kind.by_name)}"
                 unknown = place.key(key.text, key.mark)
                 self._problems.error(unknown, "unknown key", did_you_mean(key.text, known, otherwise))
@@ -129,7 +133,7 @@ class Reader:
             if entry.is_required and entry.name not in keys and entry.name not in guessed:
                 missing = place.key(entry.name, place.mark)
                 self._problems.error(missing, "this key is missing", f"add it: {_first_line(entry.description)}")
-        return Value(data, place, keys=keys)
+        return Value(data, place, keys={**guessed, **keys})
 
     def _field(self, entry: Field, node: Node, place: Place) -> Value | None:
         if entry.is_nullable and isinstance(node, Scalar):

@@ -10,8 +10,9 @@ from typing import Final
 from gateway.config.addresses import host_text
 from gateway.config.certificates import Certificates, Material, name_of
 from gateway.config.days import format_day
+from gateway.config.methods import EVERY_METHOD, METHODS
 from gateway.config.networks import Networks
-from gateway.config.problems import Problems, listing, quote
+from gateway.config.problems import Problems, did_you_mean, listing, quote
 from gateway.config.reach import Reach
 from gateway.config.reading import Value
 from gateway.config.rule_order import RuleOrder
@@ -160,8 +161,14 @@ class Rules:
         items = value.items("methods")
         for item in items:
             text = str(item.data)
-            if text != text.upper():
+            if text.upper() in EVERY_METHOD:
+                cause = f"no client sends the method {quote(text)}, so the rule protects nothing"
+                self._problems.error(item.place, cause, "remove methods: without it, every method is meant")
+            elif text != text.upper():
                 self._problems.error(item.place, f"{quote(text)} is no method: case counts", f"write {text.upper()}")
+            elif text not in METHODS:
+                remedy = did_you_mean(text, METHODS, "ignore this if your server has a method of its own")
+                self._problems.warning(item.place, f"{quote(text)} is not a method that is known", remedy)
         return frozenset(str(item.data) for item in items) or None
 
     def _conditions(self, value: Value, hosts: tuple[HostPattern, ...] | None) -> CertificateConditions | None:

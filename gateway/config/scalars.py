@@ -24,6 +24,22 @@ _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 _SPECIAL_NUMBER: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
+_NUMBER_AND_UNIT: Final = re.compile(r"([0-9]{1,12})\s*([A-Za-z]{0,12})")
+_DURATION_UNITS: Final = {
+    **dict.fromkeys(("ms", "msec", "milliseconds"), "ms"),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "m"),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), "h"),
+    **dict.fromkeys(("d", "day", "days"), "d"),
+}
+_SIZE_UNITS: Final = {
+    **dict.fromkeys(("b", "byte", "bytes"), ""),
+    **dict.fromkeys(("k", "ki", "kib"), "KiB"),
+    **dict.fromkeys(("m", "mi", "mib", "megabytes"), "MiB"),
+    **dict.fromkeys(("g", "gi", "gib", "gigabytes"), "GiB"),
+    **{unit.lower(): unit for unit in ("KB", "MB", "GB")},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Single:
@@ -110,7 +126,9 @@ def _duration(kind: Duration, single: Single) -> float:
     seconds = parse_duration(single.text)
     if seconds is None:
         raise UnfitError(
-            f"{quote(single.written)} is not a duration", "write a number and its unit: 500ms, 10s, 5m, 1h, 14d"
+            f"{quote(single.written)} is not a duration",
+            _with_unit(single.text, _DURATION_UNITS, parse_duration, "s")
+            or "write a number and its unit: 500ms, 10s, 5m, 1h, 14d",
         )
     if not kind.minimum_seconds <= seconds <= kind.maximum_seconds:
         bounds = f"{format_duration(kind.minimum_seconds)} to {format_duration(kind.maximum_seconds)}"
@@ -118,12 +136,22 @@ def _duration(kind: Duration, single: Single) -> float:
     return seconds
 
 
+def _with_unit(text: str, units: dict[str, str], parse: Callable[[str], float | int | None], usual: str) -> str | None:
+    """The remedy for a number whose unit is spelt in another way, or left out; None for anything else."""
+    found = _NUMBER_AND_UNIT.fullmatch(text)
+    if found is None:
+        return None
+    unit = units.get(found[2].lower()) if found[2] else usual
+    return None if unit is None or parse(f"{found[1]}{unit}") is None else f"write {found[1]}{unit}"
+
+
 def _size(kind: Size, single: Single) -> int:
     size_bytes = parse_size(single.text)
     if size_bytes is None:
         raise UnfitError(
             f"{quote(single.written)} is not a size",
-            "write a number of bytes or one with a unit: 512, 32KiB, 2GiB, 10MB",
+            _with_unit(single.text, _SIZE_UNITS, parse_size, "")
+            or "write a number of bytes or one with a unit: 512, 32KiB, 2GiB, 10MB",
         )
     if not kind.minimum_bytes <= size_bytes <= kind.maximum_bytes:
         bounds = f"{format_size(kind.minimum_bytes)} to {format_size(kind.maximum_bytes)}"

@@ -150,7 +150,6 @@ CERTIFICATE: Final = Record(
                     what="a SHA-256 fingerprint",
                     pattern=FINGERPRINT_PATTERN,
                     example="64 hex digits, with or without colons",
-                    has_spaces=False,
                 )
             ),
             [],

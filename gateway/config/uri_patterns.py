@@ -134,6 +134,7 @@ def _nearest_path(text: str) -> str | None:
     """The spelling that was probably meant; None where there is none that a request could have."""
     is_exact = text.startswith("=")
     path = re.split(r"[?#;]", text.removeprefix("=").strip())[0].replace(" ", "%20")
+    path = re.sub(r"^https?://[^/]*", "", path, flags=re.IGNORECASE) or "/"
     path = re.sub("%2[Ff]", "/", path).replace("\\", "/")
     nearest = ("=" if is_exact else "") + (path if path.startswith("/") else f"/{path}")
     try:

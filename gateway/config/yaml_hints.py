@@ -25,6 +25,7 @@ _ODD_PLACED: Final = re.compile(f"(?:^|(?<=[ \\[{{,:-]))[{_SPACES}{_INVISIBLE}{_
 _IN_CURLY: Final = re.compile(f"[{_CURLY}](.*)[{_CURLY}]", re.DOTALL)
 _LINE_START: Final = re.compile(r"[ \t]*(?:- +)*")
 _NO_SPACE: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+):([^\s/:][^\s]*)")
+_NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+) +([^\s:]+)")
 _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
 _IPV6_AND_PORT: Final = re.compile(r"""(?<!["'\w])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:[0-9]+""")
 
@@ -181,6 +182,8 @@ def _colon(stop: Stop) -> Hint | None:
         if (found := _NO_SPACE.fullmatch(_content(line).rstrip())) is not None:
             remedy = f"write {found[1]}: {found[2]}"
             return Hint(Mark(number, found.end(1) + 1), "no space stands after the colon", remedy)
+        if is_simple_key and (found := _NO_COLON.fullmatch(_content(line).rstrip())) is not None:
+            return Hint(Mark(number, found.start(1) + 1), "this line has no colon", f"write {found[1]}: {found[2]}")
     if is_simple_key:
         return None
     text = _content(stop.line)
@@ -223,6 +226,8 @@ def _brackets(stop: Stop) -> Hint | None:
     if begun is not None and "',' or" in stop.problem and begun.line < stop.at.line:
         closing = "]" if "']'" in stop.problem else "}"
         return Hint(begun, "the bracket that begins here is not closed", f"write {closing} at its end")
+    if begun is not None and "',' or" in stop.problem and re.match(r"[\w\"'/~=]", stop.rest):
+        return Hint(stop.at, "a comma is missing before this", "write one")
     if stop.rest[:1] in {"]", "}"} and ("expected key" in stop.problem or "block end" in stop.problem):
         return Hint(stop.at, f"{stop.rest[0]!r} closes no bracket", "remove it")
     before = stop.line[: stop.at.column - 1]
