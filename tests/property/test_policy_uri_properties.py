@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from ast import literal_eval
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -36,6 +38,8 @@ PATTERN = parse_pattern("/webmail")
 EXACT = parse_pattern("=/webmail")
 
 
+TESTS = Path(__file__).parents[1]
+CORPUS_SIZE = 300  # at least
 RULES = [
     Rule("admin", Action.DENY, 1, uris=("/webmail/admin", "=/webmail/x", "~.*/y")),
     Rule("webmail", Action.ALLOW, 2, uris=("/webmail",)),
@@ -123,6 +127,37 @@ def test_no_careless_reader_gets_past_a_stricter_rule(target):
     for reading in sloppy_readings(unquote_to_bytes(judged.path).decode()):
         # Parameters are no part of what rules look at, nor is a query that is decoded too early.
         assert _lets_in(re.sub(r"[;?#][^/]*", "", reading.lower())), (judged, reading)
+
+
+def _corpus() -> list[bytes]:
+    """Every path of the tests' own tables and of the published requests, each once."""
+    texts = [
+        (TESTS / name).read_text()
+        for name in ("unit/policy/test_policy_uri.py", "unit/policy/test_policy_readings.py", "e2e/test_e2e_paths.py")
+    ]
+    written = [
+        literal_eval(f'"{path}"').encode("utf-8", "surrogatepass")
+        for text in texts
+        for path in re.findall(r'"(/(?:[^"\\\n]|\\.)*)"', text)
+    ]
+    for name in ("smuggling_requests.txt", "smuggling_published.txt"):
+        lines = (TESTS / "golden" / name).read_bytes()
+        written += re.findall(rb"\| [A-Z]+ (/\S*) HTTP/1", lines)
+    return sorted(set(written))
+
+
+def test_no_careless_reader_of_a_known_path_gets_past_a_stricter_rule():
+    known = _corpus()
+    assert len(known) > CORPUS_SIZE
+    let_in = 0
+    for target in (place + path for path in known for place in (b"", b"/webmail")):
+        judged = _normalised(target)
+        if judged is None or not _lets_in(judged.match, judged.readings):
+            continue
+        let_in += 1
+        for reading in sloppy_readings(unquote_to_bytes(judged.path).decode()):
+            assert _lets_in(re.sub(r"[;?#][^/]*", "", reading.lower())), (judged, reading)
+    assert let_in > CORPUS_SIZE // 4
 
 
 def _lets_in(path: str, readings: tuple[str, ...] = ()) -> bool:

@@ -14,6 +14,7 @@ from gateway.http.login import (
     carried_on,
     kind_of,
     login_of,
+    path_for_login,
 )
 
 EAS = "/microsoft-server-activesync"
@@ -27,6 +28,13 @@ def test_a_request_without_either_names_nobody() -> None:
     assert login_of("/webmail", "User=alice", None) is NO_LOGIN
     assert login_of(EAS, None, None) is NO_LOGIN
     assert login_of(EAS, "", None) is NO_LOGIN
+
+
+def test_a_login_is_looked_for_in_the_query_where_some_reading_is_activesync() -> None:
+    readings = ("/x", EAS)
+    assert path_for_login("/microsoft-server-activesync.", readings) == "/microsoft-server-activesync."
+    assert path_for_login("/mıcrosoft-server-activesync", readings) == EAS
+    assert path_for_login("/webmail", ("/x",)) == "/webmail"
 
 
 @pytest.mark.parametrize("scheme", [b"Basic ", b"basic ", b"BASIC   ", b" Basic "])

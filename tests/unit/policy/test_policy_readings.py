@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.facts import Action, Reason
+from gateway.facts import Action, Login, Reason
 from gateway.policy.engine import MAX_SHOWN_CHARACTERS, Engine
 from gateway.policy.readings import MAX_CHARACTERS
 from gateway.policy.rules import CertificateConditions, PatternError
@@ -193,3 +193,22 @@ def test_a_reading_meets_the_conditions_of_its_own_rule(rule, request_of, truste
         Reason.CERTIFICATE_NOT_ALLOWED,
         "others",
     )
+
+
+def test_the_login_counts_where_a_reading_binds_it(rule, request_of, trusted):
+    bound = rule(
+        "require_certificate",
+        name="phones",
+        uris=("/microsoft-server-activesync",),
+        certificate=CertificateConditions(bind_user="email", device_ids=frozenset({"phone"})),
+    )
+    engine = Engine([bound, rule("allow", name="rest")], {})
+    alice = trusted(emails=("alice@example.com",))
+
+    def decided(user, device):
+        login = Login((user,), device, None, "basic")
+        return _decided(engine, request_of, "/m%C4%B1crosoft-server-activesync", judgement=alice, login=login).reason
+
+    assert decided("alice", "phone") is None
+    assert decided("bob", "phone") is Reason.USER_MISMATCH
+    assert decided("alice", "other") is Reason.CERTIFICATE_NOT_ALLOWED
