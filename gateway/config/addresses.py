@@ -87,6 +87,10 @@ def parse_network(text: str) -> Network:
         if mapped is not None:
             fixed = ip_network((mapped, network.prefixlen - _MAPPED_PREFIX_BITS))
             raise Unreadable(f"{quote(text)} is an IPv4 network in IPv6 notation", f"write {fixed}")
+    if network.num_addresses == 1 and address.is_unspecified:
+        raise Unreadable(
+            f"no client has the address {text}", f"write {address}/0 for every IPv{address.version} address"
+        )
     if address != network.network_address:
         raise Unreadable(f"{quote(text)} has bits set beyond its prefix length", f"write {network} or {address}")
     return network

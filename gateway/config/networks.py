@@ -71,7 +71,7 @@ class Networks:
         if looks_like_network(text) or text.lower() == "localhost":
             return read_network(value, self._problems)
         if text.lower() in _EVERYBODY:
-            remedy = "remove it: without it, every address is meant" if not self._open else "write 0.0.0.0/0"
+            remedy = "remove it: without it, every address is meant" if not self._open else "list your own networks"
             self._problems.error(value.place, f"{quote(text)} is not the name of a network", remedy)
             return None
         known = [name for name in self.names if name not in self._open]

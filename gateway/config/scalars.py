@@ -89,7 +89,9 @@ def _with_ascii_domain(text: str) -> str | None:
 def _choice(kind: Choice, single: Single) -> str:
     if single.text in kind.words:
         return single.text
-    raise UnfitError(f"{quote(single.written)} is not {kind.what}", f"write {listing(kind.words)}")
+    meant = single.text.strip(" ,;.").lower()
+    remedy = meant if meant in kind.words else listing(kind.words)
+    raise UnfitError(f"{quote(single.written)} is not {kind.what}", f"write {remedy}")
 
 
 def _flag(_: Flag, single: Single) -> bool:

@@ -17,6 +17,7 @@ _HEALTH = {
     "rise": "rise",
     "fall": "fall",
 }
+_UNUSUAL = {("http", 443): "https", ("https", 80): "http"}
 _TIMEOUTS = {"connect": "connect_seconds", "response": "response_seconds", "idle": "idle_seconds"}
 
 
@@ -76,6 +77,10 @@ def _servers(value: Value, problems: Problems) -> tuple[Server, ...]:
             continue
         if server in found:
             problems.error(item.place, f"{server.url} is listed twice", "remove one")
+        if (server.scheme, server.port) in _UNUSUAL:
+            other = _UNUSUAL[server.scheme, server.port]
+            cause = f"port {server.port} is for {other}, not for {server.scheme}"
+            problems.warning(item.place, cause, f"write {other}://{server.authority.rpartition(':')[0]}:{server.port}")
         found.append(server)
     return tuple(found)
 

@@ -22,6 +22,7 @@ _EXPRESSION: Final = re.compile(r"[|\\^\[\]{}]|\.[*+]|\(\?|\)[?+*]|\$$")
 _LITERAL: Final = re.compile(r"[^|\\^\[\]{}()*+?$]*")
 _OPEN_END: Final = re.compile(r".*(?:\.[*+]|\)[?*+]|\$)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_SLASH_STAR: Final = re.compile(r"/\*(?=/|$|[)|])")
 _LOOKAROUND: Final = re.compile(r"\(\?(?:[=!]|<[=!])")
 
 
@@ -64,6 +65,9 @@ def _read_expression(text: str) -> ReadPattern:
     if _ESCAPE.search(text):
         decoded = _ESCAPE.sub(lambda found: re.escape(unquote(found[0])), text)
         raise PatternError(f"{text!r} has a '%', but regular expressions see the decoded path", _write(decoded))
+    if _SLASH_STAR.search(text):
+        meant = _SLASH_STAR.sub("/.*", text)
+        raise PatternError(f"in {text!r} '*' repeats the '/' before it", _write(meant))
     if "\\?" in text:
         raise PatternError("rules don't see a '?' nor what follows it", _write(text.partition("\\?")[0] + "$"))
     pattern = parse_pattern(text)

@@ -25,7 +25,7 @@ _ODD_PLACED: Final = re.compile(f"(?:^|(?<=[ \\[{{,:-]))[{_SPACES}{_INVISIBLE}{_
 _IN_CURLY: Final = re.compile(f"[{_CURLY}](.*)[{_CURLY}]", re.DOTALL)
 _LINE_START: Final = re.compile(r"[ \t]*(?:- +)*")
 _NO_SPACE: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+):([^\s/:][^\s]*)")
-_NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+) +([^\s:]+)")
+_NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?: +([^\s:]+))?")
 _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
 _IPV6_AND_PORT: Final = re.compile(r"""(?<!["'\w])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:[0-9]+""")
 
@@ -183,13 +183,17 @@ def _colon(stop: Stop) -> Hint | None:
             remedy = f"write {found[1]}: {found[2]}"
             return Hint(Mark(number, found.end(1) + 1), "no space stands after the colon", remedy)
         if is_simple_key and (found := _NO_COLON.fullmatch(_content(line).rstrip())) is not None:
-            return Hint(Mark(number, found.start(1) + 1), "this line has no colon", f"write {found[1]}: {found[2]}")
+            return Hint(
+                Mark(number, found.start(1) + 1),
+                "this line has no colon",
+                f"write {found[1]}: {found[2] or ''}".rstrip(),
+            )
     if is_simple_key:
         return None
     text = _content(stop.line)
-    second = re.fullmatch(r"[ ]*(?:- +)*[^\s:]+:\s+(\S.*:\s.*)", text.rstrip())
+    second = re.fullmatch(r"[ ]*(?:- +)*[^\s:]+:\s+(\S.*:(?:\s.*)?)", text.rstrip())
     if second is not None:
-        cause = "a second ': ' stands in this line"
+        cause = "a second colon stands in this line"
         return Hint(Mark(stop.at.line, second.start(1) + 1), cause, f"put the value in quotes: {as_quoted(second[1])}")
     return _indentation(stop)
 
@@ -231,6 +235,11 @@ def _brackets(stop: Stop) -> Hint | None:
     if stop.rest[:1] in {"]", "}"} and ("expected key" in stop.problem or "block end" in stop.problem):
         return Hint(stop.at, f"{stop.rest[0]!r} closes no bracket", "remove it")
     before = stop.line[: stop.at.column - 1]
+    if stop.rest.strip() == "," and ("expected key" in stop.problem or "block end" in stop.problem):
+        return Hint(stop.at, "a comma ends this line", "remove it")
+    item = re.fullmatch(r"[ ]*(?:- +)*[^\s:]+:\s+- (\S+)", stop.line.rstrip())
+    if "block sequence entries" in stop.problem and item is not None:
+        return Hint(stop.at, "a list's dash stands behind its key", f"write [{item[1]}]")
     if ("expected key" in stop.problem or "block end" in stop.problem) and re.search(r"""["']\s*$""", before):
         start = re.match(r"[ ]*(?:- +)*(?:[^\s:'\"]+:\s+)?", stop.line)
         value = stop.line[start.end() if start is not None else 0 :].strip()

@@ -473,7 +473,7 @@ def test_good_files_without_a_warning(write, old, new):
             '5:443"]\n    tls: {verify: false}',
             "12:19: warning: upstreams.mail.tls.verify: anybody on the way can pose as the server",
         ),
-        ("https://10", "http://10", None),
+        ("https://10.0.0.5:443", "http://10.0.0.5:8080", None),
         (
             '"https://10.0.0.5:443"]',
             "http://a]\n    tls: {}",
