@@ -7,8 +7,9 @@ separator.
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from typing import Final
+from unicodedata import category, is_normalized, normalize
 
 # The only four that servers which ignore case beyond ASCII take for an ASCII letter (Java's
 # equalsIgnoreCase, Go's EqualFold, PCRE, Python's re): İ ı ſ and the Kelvin sign. A test walks all of Unicode.
@@ -31,7 +32,8 @@ _OTHER_IGNORABLE: Final = frozenset(
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Co", "Zl", "Zp"})
 
 
-_TWINS: Final = frozenset(map(chr, {**_TAKEN_FOR_ASCII, **_SEPARATORS}))
+_SPECIAL: Final = _OTHER_IGNORABLE | set(map(chr, {**_TAKEN_FOR_ASCII, **_SEPARATORS}))
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 # What Windows and others drop at the end of a name. Unicode has no space above U+3000.
 BLANKS: Final = "." + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 
@@ -40,27 +42,28 @@ def objection(text: str) -> str | None:
     """Why a decoded path may not hold its characters, in one line; None where it may."""
     if text.isascii():
         return None
-    for character in dict.fromkeys(text):  # each once, in their order
-        if character >= "\x80" and unicodedata.category(character) in _REFUSED_CATEGORIES:
+    for character in dict.fromkeys(_NOT_ASCII.findall(text)):  # each once, in their order
+        if category(character) in _REFUSED_CATEGORIES:
             return f"U+{ord(character):04X} is a control, line separator or private use character"
     return None
 
 
 def has_twins(text: str) -> bool:
     """Whether a path has a character that some server drops, or takes for another character or several."""
-    return not text.isascii() and not (
-        unicodedata.is_normalized("NFKC", text) and _TWINS.isdisjoint(text) and not any(map(_is_invisible, set(text)))
-    )
+    if text.isascii():
+        return False
+    unusual = set(_NOT_ASCII.findall(text))
+    return not _SPECIAL.isdisjoint(unusual) or "Cf" in map(category, unusual) or not is_normalized("NFKC", text)
 
 
 def canonical(text: str) -> str:
     """Text as macOS and others compose it (NFC)."""
-    return unicodedata.normalize("NFC", text)
+    return normalize("NFC", text)
 
 
 def compatible(text: str) -> str:
     """Text with compatibility characters as the plain ones that they stand for (NFKC): `…` is `...`."""
-    return unicodedata.normalize("NFKC", text)
+    return normalize("NFKC", text)
 
 
 def with_plain_separators(text: str) -> str:
@@ -88,7 +91,7 @@ def fold_widely(text: str) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    return unicodedata.category(character) == "Cf" or character in _OTHER_IGNORABLE
+    return category(character) == "Cf" or character in _OTHER_IGNORABLE
 
 
 def _fold(character: str) -> str:

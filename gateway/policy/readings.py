@@ -75,7 +75,9 @@ def is_odd(text: str) -> bool:
 
 def plain_form(text: str) -> str:
     """A decoded path as rules see it: without parameters and doubled slashes, case folded."""
-    return fold(_merged(_CUTS[-1].sub("", text)))
+    if ";" in text or "?" in text or "#" in text:
+        text = _merged(_CUTS[-1].sub("", text))
+    return fold(text)
 
 
 def readings(text: str) -> tuple[str, ...]:
