@@ -159,7 +159,7 @@ def test_where_a_copy_goes_is_observed_too(make, files, source, target, rule):
     server = world.accepts()
     head = server.hears()
     assert is_anonymous(head)
-    assert header(head, "Destination") == f"https://mail.example.com{target}"
+    assert header(head, "Destination") == f"http://mail.example.com{target}"
     server.says(response("201 Created"))
     assert status(client.hears()) == 201
     assert (world.record["observed"], world.record["rule"]) == ("certificate_not_allowed", rule)
