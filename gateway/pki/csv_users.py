@@ -24,6 +24,21 @@ MAX_PROBLEMS: Final = 100  # a file in the wrong format has one on every line; a
 MAX_FIELD_CHARACTERS: Final = 1_000  # every field that is used is a name, an address or a number
 
 _FIELDS: Final = ("email", "name", "department", "upn", "days", "p12_format", "device")
+# What Active Directory and Google write of an account that nobody can log in with.
+_DISABLED: Final = frozenset(
+    {
+        "false",
+        "falsch",
+        "nepravda",
+        "disabled",
+        "suspended",
+        "archived",
+        "inactive",
+        "deaktiviert",
+        "gesperrt",
+        "inaktiv",
+    }
+)
 _SAME: Final = ("email", "upn")  # of two columns with different ones neither counts
 
 
@@ -131,6 +146,7 @@ class _Reader:
                 values[field] = _value(field, text)
             except UsageError as error:
                 self.problems.append(Problem(record.line, number, error.cause, error.remedy))
+        self.problems += _disabled(record, fields, columns)
         if len(self.problems) > found:
             return
         row = UserRow(line=record.line, **values)  # type: ignore[arg-type]
@@ -162,6 +178,14 @@ def _cell(field: str, fields: list[str], columns: Columns) -> tuple[int, str]:
             cause = f"two addresses, '{shown(fields[first])}' and '{shown(fields[other])}'"
             raise UsageError(cause, f"Keep one of the columns {first + 1} and {other + 1}.")
     return first + 1, _bounded_text(fields[first])
+
+
+def _disabled(record: Record, fields: list[str], columns: Columns) -> Iterator[Problem]:
+    """Accounts that are switched off: an export has them too, and a certificate would let their holder in."""
+    for place in columns.places.get("state", ()):
+        if fields[place].casefold() in _DISABLED:
+            cause = f"the account is switched off ('{shown(fields[place])}')"
+            yield Problem(record.line, place + 1, cause, "take the row out, or the column if the user shall get in")
 
 
 def _bounded_text(text: str) -> str:

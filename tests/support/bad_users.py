@@ -23,6 +23,12 @@ BAD = {
     "old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1rest", [(1, 1)], "an old .xls workbook, or one with a password"),
     "lost letter": (HEADER + b"a@b.c,J?rgen\n", [(2, 2)], "has lost a letter"),
     "replaced letter": (HEADER + "a@b.c,J\ufffdrgen\n".encode(), [(2, 2)], "has lost a letter"),
+    "switched off": (
+        b"mail,name,Enabled\na@b.c,A,True\nb@b.c,B,False\n",
+        [(3, 3)],
+        "the account is switched off ('False')",
+    ),
+    "suspended": (b"mail,name,Status [READ ONLY]\nb@b.c,B,Suspended\n", [(2, 3)], "switched off ('Suspended')"),
     "hexadecimal": (HEADER + b"a@b.c,X'4dc3bc'\n", [(2, 2)], "is written in hexadecimal"),
     "error of a spreadsheet": (HEADER + b"a@b.c,#NV\n", [(2, 2)], "is an error of a spreadsheet"),
     "read wrongly": (HEADER + "a@b.c,JÃ¼rgen\n".encode(), [(2, 2)], "UTF-8 that was read as something else"),

@@ -55,6 +55,8 @@ _SYNONYMS: Final = MappingProxyType(
             *("dny", "platnost", "platnostdny"),
         ),
         "p12_format": ("p12format", "format", "p12"),
+        # Of the account: Get-ADUser's `Enabled`, Entra's `accountEnabled`, Google's `Status [READ ONLY]`.
+        "state": ("enabled", "accountenabled", "status"),
         "device": ("device", "devicename", "gerat", "geraet", "zarizeni"),
     }
 )

@@ -67,9 +67,7 @@ def test_fields_come_from_their_columns():
 
 def test_columns_that_are_not_used_are_named():
     [note] = _parse(EXPORTS["Google Workspace"].data).notes
-    assert note == (
-        "columns that were not used: Password [Required], Org Unit Path [Required], Recovery Email, Status [READ ONLY]"
-    )
+    assert note == ("columns that were not used: Password [Required], Org Unit Path [Required], Recovery Email")
     assert _parse(b"email,name,,\na@b.c,A\n").notes == ()
     many = ",".join(f"x{number}" for number in range(20))
     [note] = _parse(f"email,name,\x1b[31m,{many}\na@b.c,A\n".encode()).notes
@@ -175,6 +173,15 @@ def _patched(data, name, change):
 
 
 SHEET = "xl/worksheets/sheet1.xml"
+
+
+def test_a_whole_number_is_one_however_it_is_written():
+    data = workbook([[*EXCEL, "Tage"], [*ALICE, 90]])
+    for number in (b"90", b"90.0", b"9E1"):
+        [row] = _parse(
+            _patched(data, SHEET, lambda content, number=number: content.replace(b"<v>90<", b"<v>%s<" % number))
+        ).rows
+        assert row.days == 90
 
 
 def test_hostile_workbooks_are_refused(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from html import escape
 from types import MappingProxyType
 from typing import Final
@@ -104,6 +105,7 @@ def _facts(person: Person, wording: Wording) -> list[tuple[str, str]]:
     return facts
 
 
+@lru_cache(maxsize=16)  # the same page for everybody in a list
 def _qr(url: str) -> str:
     buffer = io.BytesIO()
     segno.make(url, error="m", micro=False).save(buffer, kind="svg", scale=4, xmldecl=False, title=url)
