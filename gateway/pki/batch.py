@@ -82,27 +82,28 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
         # What is pending was left by a run elsewhere longer ago; issuing takes the name from it.
         there = {name for name, record in present.items() if record.state is not State.PENDING}
         missing = [row for row in rows if name_key(row.common_name) not in there]
+        written: dict[str, bytes] = {}
         progress(0, len(missing))
         with key_pool.keys(batch.kind, len(missing), batch.processes) as made:
             for done, (row, key) in enumerate(zip(missing, made, strict=True), 1):
-                _issue(desk, authority, (batch, list_), (row, key, run_id), now())
+                _issue(desk, authority, (batch, list_, written), (row, key, run_id), now())
                 progress(done, len(missing))
         handed_out = handout.Made()
         if batch.kits is not None:
             holders = _holders(desk, authority, began)
             mine = [holders[name_key(row.common_name)] for row in rows]
-            handed_out = handout.make(batch.kits, list_, authority.path, mine)
+            handed_out = handout.make(batch.kits, list_, authority.path, mine, written)
     return Outcome(len(missing), len(rows) - len(missing), users.notes, handed_out)
 
 
 def _issue(
     desk: Desk,
     authority: Authority,
-    order: tuple[Batch, PasswordList],
+    order: tuple[Batch, PasswordList, dict[str, bytes]],
     what: tuple[UserRow, PrivateKey, str],
     now: datetime,
 ) -> None:
-    batch, list_ = order
+    batch, list_, written = order
     row, key, run_id = what
     format_ = row.p12_format or batch.p12_format
 
@@ -122,6 +123,7 @@ def _issue(
             format_=format_,
         )
         write_private(path, data)
+        written[record.serial] = handout.digest(data)
 
     issue.issue(desk, authority, replace(_order(row), p12_format=format_, run=run_id), key, now, deliver)
 
