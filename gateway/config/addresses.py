@@ -140,6 +140,10 @@ def parse_host(text: str) -> str:
 
 def _nearest_host(text: str) -> str | None:
     """The remedy for a URL, a host with its port or path, or one that begins with a dot; None for anything else."""
+    try:
+        return f'write "[{IPv6Address(text)}]"'
+    except ValueError:
+        pass
     name = re.sub(r"^https?://", "", text.strip(), flags=re.IGNORECASE)
     name = _PORT_OR_PATH.sub("", name)
     name = f"*{name}" if name.startswith(".") else name

@@ -31,7 +31,7 @@ def list_in(kind: Kind, node: Scalar, *, is_all: bool = False) -> tuple[str, ...
         case _:
             return None
     parts = [part.strip() for part in parts]
-    if not all(map(_HAS_NAME.search, parts)):
+    if not all(map(_HAS_NAME.search, parts)) or any(part.startswith("<") for part in parts):
         return None
     if is_all and node.is_plain and all(_DASH.match(part) for part in parts):
         return tuple(_DASH.sub("", part, count=1) for part in parts)  # list items without the space after their dash

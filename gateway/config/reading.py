@@ -36,6 +36,20 @@ from gateway.config.scalars import NULLS, Single, UnfitError, convert, expected,
 from gateway.config.yaml_hints import clean
 from gateway.config.yaml_text import as_yaml, as_yaml_list
 
+_ATTRIBUTES: Final = {
+    "commonname": "CN",
+    "organization": "O",
+    "organizationname": "O",
+    "organizationalunit": "OU",
+    "organizationalunitname": "OU",
+    "country": "C",
+    "countryname": "C",
+    "locality": "L",
+    "state": "ST",
+    "email": "emailAddress",
+    "emailaddress": "emailAddress",
+    "serialnumber": "serialNumber",
+}
 # Shells and other programs have $NAME and $(NAME). Where it is all of a value, or its first folder, it is meant.
 _OTHER_VARIABLE: Final = re.compile(
     r"\$(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\((?P<other>[A-Za-z_][A-Za-z0-9_]*)\))(?P<rest>/.*)?"
@@ -157,7 +171,7 @@ class Reader:
             at = place.key(key.text, child.mark, is_free=True)
             if not re.fullmatch(kind.key_pattern, key.text):
                 named = place.key(key.text, key.mark, is_free=True)
-                self._problems.error(named, f"{quote(key.text)} is not {kind.key_what}", _key_remedy(kind))
+                self._problems.error(named, f"{quote(key.text)} is not {kind.key_what}", _key_remedy(kind, key.text))
                 continue
             keys[key.text] = place.key(key.text, key.mark, is_free=True)
             if (value := self.read(kind.value, child, at)) is not None:
@@ -268,8 +282,11 @@ class Reader:
         self._problems.error(place, f"not available yet ({feature})", "remove it")
 
 
-def _key_remedy(kind: TableOf) -> str:
+def _key_remedy(kind: TableOf, text: str) -> str:
     if kind.key_pattern.startswith("CN|"):
+        meant = _ATTRIBUTES.get(text.lower(), text.upper())
+        if re.fullmatch(kind.key_pattern, meant):
+            return f"write {meant}"
         return "write CN, O, OU, C, L, ST, UID, DC, emailAddress, serialNumber or an OID"
     return "begin with a letter and use letters, digits, '_', '.' and '-'"
 

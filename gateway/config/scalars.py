@@ -24,6 +24,8 @@ _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 _SPECIAL_NUMBER: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
+_NO_LETTER: Final = re.compile(r"[^a-z0-9]")
+_IN_BRACKETS: Final = re.compile(r"[^<>]*<([^<>\s]{3,320})>")  # an address behind its holder's name
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]{1,12})\s*([A-Za-z]{0,12})")
 _DURATION_UNITS: Final = {
     **dict.fromkeys(("ms", "msec", "milliseconds"), "ms"),
@@ -69,6 +71,9 @@ def _text(kind: Text, single: Single) -> str:
     if len(text) > TEXT_CHARACTERS:
         raise UnfitError(f"is longer than {TEXT_CHARACTERS} characters", "shorten it")
     if "\x00" in text or (kind.pattern is not None and not re.fullmatch(kind.pattern, text)):
+        bare = _IN_BRACKETS.fullmatch(text)
+        if bare is not None and kind.pattern is not None and re.fullmatch(kind.pattern, bare[1]):
+            remedy = f'write "{bare[1]}"'
         raise UnfitError(f"{shown} is not {kind.what}", _with_ascii_domain(text) or remedy)
     return text
 
@@ -89,8 +94,8 @@ def _with_ascii_domain(text: str) -> str | None:
 def _choice(kind: Choice, single: Single) -> str:
     if single.text in kind.words:
         return single.text
-    meant = single.text.strip(" ,;.").lower()
-    remedy = meant if meant in kind.words else listing(kind.words)
+    by_letters = {_NO_LETTER.sub("", word): word for word in kind.words}
+    remedy = by_letters.get(_NO_LETTER.sub("", single.text.lower())) or listing(kind.words)
     raise UnfitError(f"{quote(single.written)} is not {kind.what}", f"write {remedy}")
 
 
@@ -125,11 +130,14 @@ def _whole(kind: Whole, single: Single) -> int | str:
 
 
 def _duration(kind: Duration, single: Single) -> float:
+    def is_good(text: str) -> bool:
+        return kind.minimum_seconds <= (parse_duration(text) or 0.0) <= kind.maximum_seconds
+
     seconds = parse_duration(single.text)
     if seconds is None:
         raise UnfitError(
             f"{quote(single.written)} is not a duration",
-            _with_unit(single.text, _DURATION_UNITS, parse_duration, "s")
+            _with_unit(single.text, _DURATION_UNITS, "s", is_good)
             or "write a number and its unit: 500ms, 10s, 5m, 1h, 14d",
         )
     if not kind.minimum_seconds <= seconds <= kind.maximum_seconds:
@@ -138,21 +146,24 @@ def _duration(kind: Duration, single: Single) -> float:
     return seconds
 
 
-def _with_unit(text: str, units: dict[str, str], parse: Callable[[str], float | int | None], usual: str) -> str | None:
+def _with_unit(text: str, units: dict[str, str], usual: str, is_good: Callable[[str], bool]) -> str | None:
     """The remedy for a number whose unit is spelt in another way, or left out; None for anything else."""
     found = _NUMBER_AND_UNIT.fullmatch(text)
-    if found is None:
+    unit = None if found is None else units.get(found[2].lower()) if found[2] else usual
+    if found is None or unit is None:
         return None
-    unit = units.get(found[2].lower()) if found[2] else usual
-    return None if unit is None or parse(f"{found[1]}{unit}") is None else f"write {found[1]}{unit}"
+    return f"write {found[1]}{unit}" if is_good(f"{found[1]}{unit}") else None
 
 
 def _size(kind: Size, single: Single) -> int:
+    def is_good(text: str) -> bool:
+        return kind.minimum_bytes <= (parse_size(text) or 0) <= kind.maximum_bytes
+
     size_bytes = parse_size(single.text)
     if size_bytes is None:
         raise UnfitError(
             f"{quote(single.written)} is not a size",
-            _with_unit(single.text, _SIZE_UNITS, parse_size, "")
+            _with_unit(single.text, _SIZE_UNITS, "", is_good)
             or "write a number of bytes or one with a unit: 512, 32KiB, 2GiB, 10MB",
         )
     if not kind.minimum_bytes <= size_bytes <= kind.maximum_bytes:

@@ -41,7 +41,7 @@ def name(text):
 
 
 def general_name(san):
-    return x509.IPAddress(ip_address(san)) if san[0].isdigit() else x509.DNSName(san)
+    return x509.IPAddress(ip_address(san)) if san[0].isdigit() or ":" in san else x509.DNSName(san)
 
 
 class Maker:
@@ -117,7 +117,7 @@ def fill(folder: Path) -> None:
     mails = x509.NameConstraints([x509.RFC822Name("partner.example")], None)
     maker.save("ca-bound.pem", maker.certificate("bound", ca=True, extension=mails))
     maker.save("mail.crt", leaf)
-    maker.save("address.crt", maker.certificate("mail", issuer="ca", sans=(*hosts, "192.0.2.1")))
+    maker.save("address.crt", maker.certificate("mail", issuer="ca", sans=(*hosts, "192.0.2.1", "fd00::1")))
     maker.save("chain.crt", leaf, ca)
     maker.save("leaf-last.crt", ca, leaf)
     maker.save("stranger.crt", leaf, maker.certificate("ca2", ca=True))
