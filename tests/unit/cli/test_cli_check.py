@@ -150,7 +150,7 @@ def test_schema_prints_json_or_markdown(capsys):
 
 
 def test_what_could_not_be_served_is_found_too(folder, capsys):
-    """Certificates in the wrong order are a warning of the configuration's; `run` would refuse them."""
+    """Certificates in the wrong order: `run` would refuse them."""
     (folder / "shuffled.crt").write_bytes((folder / "mail.crt").read_bytes() + Ca.make("CN=Other").pem)
     (folder / "config.yaml").write_text(BASE.replace("mail.crt", "shuffled.crt"))
     assert run(["check"]) == 2
