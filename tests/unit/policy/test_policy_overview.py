@@ -117,3 +117,12 @@ def test_an_exact_path_either_matches_a_regular_expression_or_not():
         ("=/ab", "exact", []),
         (None, "rest", [("~/a+", "regex")]),
     ]
+
+
+def test_a_method_that_is_treated_like_the_others_has_no_line():
+    found = shown(rule("read", methods=frozenset({"GET"}), uris=("/a",)), rule("rest", Action.DENY))
+    assert [line[2:5] for line in found if line[1]] == [
+        ("/a", ("GET",), "read"),
+        ("/a", None, "rest"),
+        (None, None, "rest"),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -31,7 +32,8 @@ class Socket(Transport):
         super().__init__(world)
         service = world.service
         balancers = NetworkSet([ip_network(BALANCER)])
-        self.protocol = BalancedConnection(service, LISTENER, balancers, lambda: make(service, LISTENER))
+        listener = replace(LISTENER, redirect_to_https=make is RedirectConnection)
+        self.protocol = BalancedConnection(service, listener, balancers, lambda: make(service, listener))
         self._peer = peer
         world.does(self.protocol.connection_made, self)
 
