@@ -145,11 +145,18 @@ def _cut(text: str) -> Iterable[str]:
 
 
 def _without_sessions(text: str) -> Iterable[str]:
-    return () if _SESSION_START.search(text) is None else (session.sub("", text) for session in _SESSIONS)
+    """Without the first one: servers that look for one session leave the next in the path."""
+    return () if _SESSION_START.search(text) is None else (session.sub("", text, count=1) for session in _SESSIONS)
 
 
 def _trimmed(text: str) -> Iterable[str]:
-    return "/".join([segment.rstrip(BLANKS) for segment in text.split("/")]), text.rstrip(BLANKS)
+    """Each segment down to some depth, or the end of the path: Windows trims folders and the last name differently."""
+    names = text.split("/")
+    for index, name in enumerate(names):
+        if (trimmed := name.rstrip(BLANKS)) != name:
+            names[index] = trimmed
+            yield "/".join(names)
+    yield text.rstrip(BLANKS)
 
 
 def _respelt(text: str) -> Iterable[str]:

@@ -29,6 +29,7 @@ READ = [
     ("/webmail%C2%A0", "/webmail\xa0", ["/webmail ", "/webmail"]),
     ("/webmail%E3%80%80", "/webmail\u3000", ["/webmail ", "/webmail"]),
     ("/a.;x", "/a.", ["/a.;x", "/a"]),
+    ("/a./b%20/c.", "/a./b /c.", ["/a/b /c.", "/a/b/c.", "/a/b/c", "/a./b /c"]),
     # cut to nothing, or in the middle
     ("/;x/webmail", "/webmail", ["/;x/webmail", "/"]),
     ("/;", "/", ["/;"]),
@@ -44,6 +45,7 @@ READ = [
     ("/web/(S(x))mail", "/web/(s(x))mail", ["/webmail", "/web/mail"]),
     ("/web(S(x))/mail", "/web(s(x))/mail", ["/webmail", "/web/mail"]),
     ("/(A(x)F(y))/ecp", "/(a(x)f(y))/ecp", ["/ecp"]),
+    ("/(S(x))/ecp/(S(y))/a", "/(s(x))/ecp/(s(y))/a", ["/ecp/(s(y))/a", "/ecp/a"]),
     # characters that stand for others
     ("/Bericht%E2%80%A6.pdf", "/bericht….pdf", ["/bericht....pdf"]),
     ("/%EF%BD%97ebmail", "/ｗebmail", ["/webmail"]),
@@ -167,6 +169,18 @@ def test_the_strictest_reading_decides_and_the_detail_names_it(engine, request_o
     assert (read is None) == ("some servers read the path as" not in decision.detail)
     if read is not None:
         assert decision.detail.endswith(f"; some servers read the path as {read}")
+
+
+@pytest.mark.parametrize("came", ["/ecp./public%20/x", "/ecp./public.", "/(S(x))/ecp/(S(y))/public"])
+def test_an_exception_from_a_strict_rule_is_no_way_around_it(rule, request_of, came):
+    """Some servers trim or cut the first folder only: they read /ecp, but not /ecp/public."""
+    rules = [
+        rule("allow", name="public", uris=("/ecp/public",)),
+        rule("require_certificate", name="ecp", uris=("/ecp",)),
+        rule("allow", name="rest"),
+    ]
+    decision = _decided(Engine(rules, {}), request_of, came)
+    assert (decision.rule, decision.reason) == ("ecp", Reason.CERTIFICATE_MISSING)
 
 
 def test_a_long_reading_is_shortened(engine, request_of):
