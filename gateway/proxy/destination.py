@@ -23,6 +23,7 @@ def read_destination(value: bytes, host: bytes) -> tuple[bool, Target]:
     Raises `RequestError`: `bad_request` for another host or scheme, `uri_rejected` for a path that can be read in two
     ways.
     """
+    value = value.rstrip(b" \t")  # no part of a field's value (RFC 9110 5.5)
     if value.startswith(b"/") and not value.startswith(b"//"):
         return False, normalise(value)
     absolute = _ABSOLUTE.fullmatch(value)

@@ -54,6 +54,10 @@ def test_a_path_alone_stays_one(make_world, upstreams):
     assert told(make_world(rules=RULES, upstreams=upstreams), "/dav//b") == "/dav/b"
 
 
+def test_white_space_after_the_value_is_no_part_of_it(make_world):
+    assert told(make_world(rules=RULES), "/dav/b \t") == "/dav/b"
+
+
 def test_a_port_that_is_in_host_belongs_to_the_name_and_a_foreign_one_goes_no_further(make_world):
     world = make_world(rules=RULES)
     there = "https://mail.example.com:8443/dav/b"
