@@ -101,7 +101,7 @@ class Questions:
         try:
             return parse(text)
         except (UsageError, Unreadable) as error:
-            raise UsageError(f"{option}: {error.cause}", error.remedy) from error
+            raise UsageError(f"{option}: {error.cause}", _sentence(error.remedy)) from error
 
 
 def ask(given: Given, settings: Settings, *, are_asked: bool) -> Answers:
@@ -187,13 +187,22 @@ def _asking_again(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
         try:
             return parse(text.strip())
         except (GatewayError, Unreadable) as error:
-            raise typer.BadParameter(f"{error.cause}. {error.remedy}") from error
+            raise typer.BadParameter(f"{error.cause}. {_sentence(error.remedy)}") from error
 
     return parsed
 
 
+def _sentence(remedy: str) -> str:
+    """A remedy of the configuration's, which is part of a line there."""
+    return remedy[:1].upper() + remedy[1:]
+
+
 def _host(text: str) -> str:
-    host = parse_host(text)
+    try:
+        host = parse_host(text)
+    except Unreadable as error:
+        remedy = "write a name such as mail.example.com" if "*" in error.remedy else error.remedy
+        raise Unreadable(error.cause, remedy) from error
     if "*" in host:
         raise UsageError(f"'{text}' is not one host", "Write its name without '*'.")
     try:

@@ -339,8 +339,11 @@ def test_a_wrong_answer_is_asked_for_again(tmp_path):
     """With the cause and what to write instead."""
     pem = tmp_path / "mail.crt"
     pem.write_text("")
-    typed = ["*", HOST, "hmail", "exchange", "ftp://x", "https://10.0.0.5", "", "", "nowhere", str(pem), str(pem), ""]
+    hosts = ["*", "mail example.com", f"https://{HOST}/owa", HOST]
+    typed = [*hosts, "hmail", "exchange", "ftp://x", "https://10.0.0.5", "", "", "nowhere", str(pem), str(pem), ""]
     answers, shown = asked(NOTHING, typed)
+    assert "'mail example.com' is not a host name. Write a name such as mail.example.com" in shown
+    assert f"Write {HOST}\n" in shown
     assert answers.hosts == (HOST,)
     assert answers.kind is ServerKind.EXCHANGE
     assert answers.certificate == answers.key == pem
