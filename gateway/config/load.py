@@ -20,7 +20,7 @@ from gateway.config.loops import check_loops
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Config, Pki, User
 from gateway.config.networks import Networks, check_inside
-from gateway.config.pki import build_pki, check_pki, warn_of_lists
+from gateway.config.pki import build_pki, check_pki, warn_of_lists, warn_of_unchecked
 from gateway.config.problems import START, ConfigErrors, Place, Problem, Problems
 from gateway.config.reading import Reader, Value
 from gateway.config.rules import Rules
@@ -158,6 +158,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
     rules = Rules(networks, views, trusted_proxies, material, problems).read(root.get("rules"))
     check_pki(root, material, problems)
     warn_of_lists(root, sites.list_files, path.parent, problems)
+    warn_of_unchecked(root, path.parent, problems)
     webroots = [value.get("acme_webroot") for value in root.items("listen")]
     for named in (root.section("pages").get("directory"), root.section("access_log").get("path"), *webroots):
         if named is not None and named.data != "-":

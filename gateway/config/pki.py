@@ -15,9 +15,10 @@ from typing import Final
 from gateway.config.addresses import Unreadable, parse_mail_server
 from gateway.config.certificates import Material
 from gateway.config.model import KeptAuthority, Mail, Pki
-from gateway.config.problems import Place, Problems
+from gateway.config.problems import Place, Problems, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
+from gateway.config.yaml_text import as_yaml_list
 from gateway.errors import ConfigError
 from gateway.x509.loading import is_readable_by_all, read_file
 from gateway.x509.revocation_list import RevocationList
@@ -85,6 +86,23 @@ def warn_of_lists(root: Value, files: Iterable[ListFile], folder: Path, problems
         where = "under pki.authorities, with its passphrase_file"
         remedy = f"write {owner} {where}" if owner else f"name its authority {where}, or write the list's URL here"
         problems.warning(place, cause, remedy)
+
+
+def warn_of_unchecked(root: Value, folder: Path, problems: Problems) -> None:
+    """Warn of a site that trusts an authority of the registry and uses no list: what is revoked there is let in."""
+    pki = build_pki(root, folder, Problems(problems.file))
+    if pki is None:
+        return
+    for site in root.items("sites"):
+        if "crl" in site.keys or site.section("ocsp").plain("mode", "off") != "off":
+            continue
+        for item in site.items("client_ca"):
+            path = folder / str(item.data)
+            own = path.with_suffix(".crl")
+            if path.parent.parent == pki.folder and path.stem == path.parent.name and own.exists():
+                cause = f"no revocation list is used here, so what {quote(path.stem)} revokes is let in"
+                written = str(Path(str(item.data)).with_suffix(".crl"))
+                problems.warning(item.place, cause, f"add crl: {as_yaml_list([written])} to this site")
 
 
 def _check_passphrase(value: Value, path: Path, problems: Problems) -> None:

@@ -239,3 +239,37 @@ def test_the_contact_is_read_without_the_files_that_are_named(write):
     for broken in ("pages: {contact: [", "pages: {contakt: x}\n"):
         with pytest.raises(ConfigErrors):
             read_contact(write(BASE + broken), environ={})
+
+
+UNCHECKED = "pki: {store: 'sqlite:///pki/registry.db', authorities: {corp: {passphrase_file: corp.txt}}}\n"
+
+
+@pytest.fixture
+def trusted(folder, passphrase):
+    """The file of a site that trusts an authority of the registry."""
+    assert passphrase.name in UNCHECKED
+    (folder / "pki/corp/corp.crt").write_bytes((folder / "ca.pem").read_bytes())
+    return BASE.replace("[ca.pem]", "[pki/corp/corp.crt]") + UNCHECKED
+
+
+def test_a_site_that_uses_no_list_of_an_authority_of_its_own_is_warned_of(write, trusted):
+    """What the desk revokes would come in."""
+    (problem,) = load_with_warnings(write(trusted), now=NOW).warnings
+    assert str(problem).endswith(
+        ":7:17: warning: sites[0].client_ca[0]: no revocation list is used here, so what 'corp' revokes is let in; "
+        "add crl: [pki/corp/corp.crl] to this site"
+    )
+    with_list = trusted.replace("    upstream: mail", "    crl: [pki/corp/corp.crl]\n    upstream: mail")
+    assert load_with_warnings(write(with_list), now=NOW).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (UNCHECKED, ""),
+        ("    upstream: mail", "    ocsp: {mode: hard}\n    upstream: mail"),
+        ("[pki/corp/corp.crt]", "[ca.pem]"),
+    ],
+)
+def test_a_site_whose_revocations_come_from_elsewhere_is_not(write, trusted, old, new):
+    assert load_with_warnings(write(trusted.replace(old, new, 1)), now=NOW).warnings == ()
