@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from typing import Final
 
@@ -17,6 +18,7 @@ EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
 _ALL_FRACTION: Final = 0.999  # in a container single addresses are never inside
 _EVERYBODY: Final = frozenset({"all", "any", "anyone", "anywhere", "everybody", "everyone", "everywhere", "*"})
+_NEGATED: Final = re.compile(r"(?:[!^~-]|not\b)\s*(\S+)", re.IGNORECASE)
 _PUBLIC_V6: Final = (0x2 << 124, 0x4 << 124)  # 2000::/3 (RFC 4291 section 2.4): every public IPv6 address
 
 # Loopback, RFC 1918, link-local (RFC 3927, RFC 4291) and unique local addresses (RFC 4193).
@@ -74,10 +76,24 @@ class Networks:
             remedy = "remove it: without it, every address is meant" if not self._open else "list your own networks"
             self._problems.error(value.place, f"{quote(text)} is not the name of a network", remedy)
             return None
-        known = [name for name in self.names if name not in self._open]
-        remedy = did_you_mean(text, known, f"write a CIDR, or one of {listing(known)}")
-        self._problems.error(value.place, f"{quote(text)} is not the name of a network", remedy)
+        if (found := _NEGATED.fullmatch(text)) is not None and found[1] in self.names:
+            self._problems.error(value.place, f"{quote(text)}: networks have no 'not'", self._without(found[1]))
+            return None
+        known = [name for name in self.names if not self._open or name not in {EXTERNAL, *self._open}]
+        otherwise = f"write a CIDR, or one of {listing(known)}" if known else "write a CIDR such as 10.0.0.0/8"
+        self._problems.error(
+            value.place, f"{quote(text)} is not the name of a network", did_you_mean(text, known, otherwise)
+        )
         return None
+
+    def _without(self, name: str) -> str:
+        """What to write for everybody who is not in a network."""
+        if self._open:
+            return "list the networks that belong to it"
+        rest = {INTERNAL: EXTERNAL, EXTERNAL: INTERNAL}.get(name)
+        if rest is not None:
+            return f"write {rest}"
+        return f"remove it, and say above this rule in one with from: {name} what becomes of {name}"
 
     def _resolve(self, name: str) -> tuple[Network, ...]:
         if name in self.resolved or name in self._faulty:
@@ -118,7 +134,7 @@ def check_inside(root: Value, networks: Networks, problems: Problems) -> None:
     if root.plain("allow_everyone_inside", False):
         return
     for name, place in root.section("networks").keys.items():
-        whom = _mostly(NetworkSet(networks.resolved.get(name, ())))
+        whom = mostly(NetworkSet(networks.resolved.get(name, ())))
         if whom is None:
             continue
         remedy = "list your own networks, or write allow_everyone_inside: true at the top of the file if you mean that"
@@ -129,7 +145,7 @@ def check_inside(root: Value, networks: Networks, problems: Problems) -> None:
             problems.warning(place, f"{whom} is in this network", remedy)
 
 
-def _mostly(found: NetworkSet) -> str | None:
+def mostly(found: NetworkSet) -> str | None:
     """Whom a network takes in where that is half of all clients or more."""
     v4 = sum(end - first for first, end in found.v4)
     first_public, end_public = _PUBLIC_V6

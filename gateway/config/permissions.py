@@ -32,6 +32,8 @@ class Permissions:
             found = path.stat()
         except OSError:  # reported where the file is read
             return
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # /dev/zero is everybody's
+            return
         if not found.st_mode & stat.S_IWOTH or (found.st_dev, found.st_ino) in self._seen:
             return
         self._seen.add((found.st_dev, found.st_ino))

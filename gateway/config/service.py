@@ -10,10 +10,11 @@ from typing import Final
 from gateway import access
 from gateway.config.addresses import Unreadable, clash, is_loopback, parse_listen
 from gateway.config.model import AccessLog, Admin, IdentityHeaders, Limits, Listener, Lockout, Network, Pages
-from gateway.config.networks import read_network
+from gateway.config.networks import mostly, read_network
 from gateway.config.problems import Problems, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
+from gateway.policy.networks import NetworkSet
 
 PERMANENT_REDIRECT: Final = 308
 _LIMITS: Final = {
@@ -111,8 +112,8 @@ def read_networks(value: Value, key: str, problems: Problems) -> tuple[Network, 
 def read_peers(value: Value, key: str, remedy: str, problems: Problems) -> tuple[Network, ...]:
     """The CIDRs of those who are believed when they name a client; a warning where that is anybody."""
     peers = read_networks(value, key, problems)
-    if any(network.prefixlen == 0 for network in peers):
-        problems.warning(value.at(key), "anybody may name any client", remedy)
+    if mostly(NetworkSet(peers)) is not None:
+        problems.warning(value.at(key), "anybody may name any client, one from inside too", remedy)
     return peers
 
 

@@ -19,6 +19,7 @@ _NGINX: Final = re.compile(r"(\^~|=|~\*|~)\s+(?=[/^\\.(])|~\*(?=[/^\\.(])")  # t
 # The path, and a wildcard at its end, with a slash before it or without one.
 _LAST_STAR: Final = re.compile(r"(?P<base>/?[^*]*?)(?P<slash>/)?(?:\.?\*+)")
 _EXPRESSION: Final = re.compile(r"[|\\^\[\]{}]|\.[*+]|\(\?|\)[?+*]|\$$")
+_BRACES: Final = re.compile(r"\{([^{}]*[^{}0-9,][^{}]*)\}")  # {owa,ecp}, {id}; {1,3} repeats
 _LITERAL: Final = re.compile(r"[^|\\^\[\]{}()*+?$]*")
 _OPEN_END: Final = re.compile(r".*(?:\.[*+]|\)[?*+]|\$)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -107,8 +108,9 @@ def _expression_of(path: str) -> str:
 def _refuse_expression(text: str) -> None:
     is_exact = text.startswith("=")
     path = text.removeprefix("=")
-    if not _EXPRESSION.search(path) or not path.startswith(("/", "^", "(", "\\", ".")):
+    if not _EXPRESSION.search(path) or not path.startswith(("/", "^", "(", "\\/", ".")):
         return
+    path = _BRACES.sub(_meant_by_braces, path)
     inner = path.removeprefix("^").removesuffix("$")
     if inner.startswith("/") and _LITERAL.fullmatch(inner):  # anchors alone
         meant = f"={inner}" if is_exact or path.endswith("$") else inner
@@ -121,6 +123,12 @@ def _refuse_expression(text: str) -> None:
     except PatternError:
         return
     raise PatternError(f"{text!r} looks like a regular expression, but without '~' it is a plain path", _write(meant))
+
+
+def _meant_by_braces(found: re.Match[str]) -> str:
+    """The names in braces, of which each is meant, or one segment that may be anything."""
+    names = [name.strip() for name in found[1].split(",")]
+    return f"({'|'.join(names)})" if len(names) > 1 else "[^/]+"
 
 
 def _with_all_below(expression: str) -> str:

@@ -27,6 +27,10 @@ _LINE_START: Final = re.compile(r"[ \t]*(?:- +)*")
 _NO_SPACE: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+):([^\s/:][^\s]*)")
 _NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?: +([^\s:]+))?")
 _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
+_VALUE_START: Final = re.compile(r".*(?:[:,]\s+|[{\[])")
+# A value in brackets with a '#' in it, and the closing bracket behind that.
+_IN_COMMENT: Final = re.compile(r"""[\[{](?:[^"'#]*[,:\[{])?\s*([^"'#,:\[{]*\s\#[^,\]}]*)[,\]}].*""")
+_LONG_DASH: Final = re.compile(r"\s*([\u2010-\u2015\u2212])\s")
 _IPV6_AND_PORT: Final = re.compile(r"""(?<!["'\w])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:[0-9]+""")
 
 
@@ -112,6 +116,9 @@ def _character(stop: Stop) -> Hint | None:
         tab = re.match(r"[ ]*(?:- *)?\t", line)
         if tab is not None:
             return Hint(Mark(number, tab.end()), "a tab stands in the indentation", "write spaces instead of it")
+        if (dash := _LONG_DASH.match(line)) is not None:
+            cause = f"a long dash (U+{ord(dash[1]):04X}) stands here"
+            return Hint(Mark(number, dash.start(1) + 1), cause, "write an ordinary '-'")
         odd = _ODD_PLACED.search(line)
         if odd is None:
             continue
@@ -220,6 +227,25 @@ def _first_column(line: str) -> int:
     return (found.end() if found is not None else 0) + 1
 
 
+def _value_in_brackets(stop: Stop) -> Hint | None:
+    """A value that needs quotes for a comment or a second colon in it."""
+    if stop.begun is None or "',' or" not in stop.problem:
+        return None
+    if stop.begun.line < stop.at.line:
+        found = _IN_COMMENT.fullmatch(stop.lines[stop.begun.line - 1], stop.begun.column - 1)
+        if found is None:
+            return None
+        line, start, value = stop.begun.line, found.start(1), found[1].strip()
+        cause = "'#' after a space begins a comment, to the end of the line"
+    elif stop.rest.startswith(": ") and (begins := _VALUE_START.match(stop.line[: stop.at.column - 1])) is not None:
+        line, start = stop.at.line, begins.end()
+        value = re.split(r"[,{}\[\]]", stop.line[start:])[0].strip()
+        cause = "a second colon stands in this value"
+    else:
+        return None
+    return Hint(Mark(line, start + 1), cause, f"put the value in quotes: {as_quoted(value)}")
+
+
 def _brackets(stop: Stop) -> Hint | None:
     """A bracket or quote that is not closed, or one too many."""
     begun = stop.begun
@@ -255,6 +281,7 @@ _LOOKS: Final[tuple[Callable[[Stop], Hint | None], ...]] = (
     _escape,
     _unquoted,
     _colon,
+    _value_in_brackets,
     _brackets,
     _indentation,
 )

@@ -496,7 +496,7 @@ def test_good_files_without_a_warning(write, old, new):
         (
             "rules:",
             "trusted_proxies: [0.0.0.0/0]\nrules:",
-            "trusted_proxies: anybody may name any client; list the proxies alone",
+            "trusted_proxies: anybody may name any client, one from inside too; list the proxies alone",
         ),
     ],
 )

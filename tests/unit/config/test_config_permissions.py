@@ -1,5 +1,6 @@
 """Files and folders that every user of the machine may write to."""
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -106,3 +107,11 @@ def test_the_folder_of_fetched_lists_may_be_systemds(home, monkeypatch, tmp_path
     (tmp_path / "var/crl").chmod(0o777)
     (problem,) = said_of(home)
     assert str(tmp_path / "var/crl") in problem.cause
+
+
+def test_a_device_is_everybodys(home):
+    """`chmod o-w /dev/null` would break the machine."""
+    text = (home / "config.yaml").read_text()
+    assert "access_log:" in text
+    (home / "config.yaml").write_text(re.sub("access_log:.*", "access_log: {path: /dev/null}", text))
+    assert said_of(home) == []
