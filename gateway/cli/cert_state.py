@@ -54,6 +54,7 @@ def revoke(
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
             lifecycle.revoke(desk, signer, records, reason, clock.now(), serials)
             _tell(records, serials, "revoked")
+            _warn_of_trusted(desk, signer, serials)
 
 
 def hold(
@@ -162,6 +163,23 @@ def _by_signer(
     serials = {chosen.authority: list(chosen.foreign)} if chosen.foreign and chosen.authority is not None else {}
     names = {**records, **serials}
     return [(unlock(desk, name, passphrase_file), records.get(name, []), serials.get(name, [])) for name in names]
+
+
+def _warn_of_trusted(desk: Desk, signer: Authority, serials: list[str]) -> None:
+    """Say of an authority that was revoked where it is trusted all the same."""
+    from gateway.pki.registry import authorities  # noqa: PLC0415 - heavy, see app
+    from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
+    from gateway.x509.serials import serial_text  # noqa: PLC0415 - the same
+
+    with desk.registry.reading() as connection:
+        below = [record for record in authorities.all_of(connection) if record.parent == signer.name]
+    for record in below:
+        if serial_text(certificate_in(record.certificate_der).serial_number) in serials:
+            typer.echo(
+                f"'{record.name}' is an authority: remove it from client_ca of each site that has it there, or the"
+                " people whom it signed still get in",
+                err=True,
+            )
 
 
 def _tell(records: list[CertificateRecord], serials: list[str], what: str) -> None:

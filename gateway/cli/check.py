@@ -133,7 +133,7 @@ def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tup
         return (), ()
     from gateway.cli.check_registry import registry_problems  # noqa: PLC0415 - SQLAlchemy, where there is a registry
 
-    found = tuple(registry_problems(loaded.config.pki, str(config)))
+    found = tuple(registry_problems(loaded.config.pki, loaded.config.sites, str(config)))
     return tuple(each for each in found if not each.is_warning), tuple(each for each in found if each.is_warning)
 
 

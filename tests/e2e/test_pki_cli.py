@@ -342,6 +342,14 @@ def test_a_passphrase_is_asked_for_when_all_else_was_found_right(corp):
     assert sorted(path.name for path in (corp.folder / "pki").iterdir() if path.is_dir()) == ["corp", "corp-root"]
 
 
+def test_the_revocation_of_an_authority_says_where_it_is_trusted_all_the_same(desk):
+    desk.run("ca", "init", "corp", "--key", "ecdsa-p256")
+    serial = desk.json("ca", "show", "corp")["serial"]
+    revoked = desk.run("cert", "revoke", serial, "--ca", "corp-root")
+    assert "'corp' is an authority: remove it from client_ca of each site" in revoked.stderr
+    assert desk.json("ca", "show", "corp")["state"] == "revoked"
+
+
 def test_an_authority_of_openssl_and_its_certificates(desk):
     openssl_root(desk.folder, password="hunter2")
     openssl_leaf(desk.folder, password="hunter2")

@@ -13,7 +13,9 @@ from support.pki import Ca
 
 from gateway import clock
 from gateway.cli.app import run
-from gateway.pki import pkcs8
+from gateway.pki import lifecycle, pkcs8
+from gateway.pki.registry.records import RevocationReason
+from gateway.x509.serials import serial_text
 
 HOUR = timedelta(hours=1)
 
@@ -251,3 +253,23 @@ def test_an_empty_registry_has_no_authority(tmp_path, kept, capsys):
     (kept / "config.yaml").write_text(f"{BASE}{KEPT}".replace("pki/registry.db", "empty/pki/registry.db"))
     assert run(["check"]) == 2
     assert "has no authority 'corp'; make it with 'gateway ca init'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reason", ["revoked", "held"])
+def test_an_authority_that_was_revoked_and_is_trusted_is_a_warning(tmp_path, kept, capsys, reason):
+    """A CA in client_ca is trusted whatever the list of the one above it says; one on hold may come back."""
+    desk = open_desk(tmp_path)
+    root = make_authority(desk, "root", now=NOW)
+    below = make_authority(desk, "below", parent=root, now=NOW)
+    serial = serial_text(below.certificate.serial_number)
+    if reason == "revoked":
+        lifecycle.revoke(desk, root, [], RevocationReason.KEY_COMPROMISE, NOW, [serial])
+    else:
+        lifecycle.hold(desk, root, [], NOW, [serial])
+    desk.registry.close()
+    text = f"{BASE}{KEPT}".replace("[ca.pem]", "[pki/below/below.crt]\n    crl: [pki/below/below.crl]")
+    (kept / "config.yaml").write_text("".join(line for line in text.splitlines(True) if "nobody" not in line))
+    (kept / "wrong.txt").write_text(f"{PASSPHRASE}\n")
+    assert run(["check"]) == 0
+    told = "config.yaml:4:1: warning: sites[0].client_ca: the authority 'below' was revoked, and this site lets in whom"
+    assert (told in capsys.readouterr().err) == (reason == "revoked")
