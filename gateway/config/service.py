@@ -14,9 +14,11 @@ from gateway.config.networks import mostly, read_network
 from gateway.config.problems import Problems, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
+from gateway.config.yaml_text import as_yaml
 from gateway.policy.networks import NetworkSet
 
 PERMANENT_REDIRECT: Final = 308
+_CHALLENGES: Final = (".well-known", "acme-challenge")  # below the folder that ACME clients call the webroot
 _LIMITS: Final = {
     "header_bytes": "header_bytes",
     "headers": "headers",
@@ -94,6 +96,9 @@ def _webroot(listener: Value, folder: Path, problems: Problems, *, is_plain: boo
     if not is_plain:
         cause = "acme_webroot is for listeners that speak plain HTTP"
         problems.error(value.place, cause, "add redirect_to_https: true to this listener")
+    elif webroot.parts[-2:] == _CHALLENGES:
+        cause = f"challenges are looked for in {'/'.join(_CHALLENGES)} below this folder"
+        problems.warning(value.place, cause, f"write {as_yaml(str(webroot.parents[1]))}, as certbot's -w has it")
     elif not _is_folder(webroot):
         cause = f"{quote(str(webroot))} is not a folder, so no challenge can be answered"
         problems.warning(value.place, cause, f"make it: mkdir -p {for_shell(str(webroot))}")

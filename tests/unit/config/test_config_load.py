@@ -349,6 +349,16 @@ def test_a_folder_for_challenges_that_is_missing_is_warned_of_and_does_not_end_t
     assert warnings_of(write(text)) == []
 
 
+def test_the_folder_of_the_challenges_themselves_is_below_the_one_to_name(write, folder):
+    """certbot's -w takes the folder above it, too."""
+    text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: %s}')
+    (found,) = warnings_of(write(text % "folder/.well-known/acme-challenge"))
+    cause, _, remedy = found.partition("; ")
+    assert cause.endswith("challenges are looked for in .well-known/acme-challenge below this folder")
+    assert remedy == f"write {folder}/folder, as certbot's -w has it"
+    assert warnings_of(write(text % f"{folder}/folder")) == []
+
+
 def test_a_folder_for_challenges_that_is_closed_to_this_user_is_warned_of(write, folder, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, _: path != folder / "folder")
     text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: folder}')
