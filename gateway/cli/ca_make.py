@@ -174,6 +174,8 @@ def take_in(  # noqa: PLR0913 - a command's options
         taken = intake.take_in(desk, asked, secret, clock.now())
         lists.renew(desk, taken, clock.now())
         _tell(desk, name)
+    if crl_file is None:
+        typer.echo(intake.without_list(name), err=True)
     ca_kept.tell(context, name, passphrase_file)
 
 

@@ -48,6 +48,7 @@ class Intake:
     certificate_pem: bytes  # the authority's, and after it those above, in any order
     key_pem: bytes
     key_passphrase: str | None
+    opening_option: str = "--key-passphrase-file"  # of the command that asks for `key_passphrase`
     crl: bytes | None = None  # PEM or DER
     crl_url: str | None = None
     ocsp_url: str | None = None
@@ -89,6 +90,14 @@ def check(desk: Desk, intake: Intake, now: datetime) -> _Checked:
     )
 
 
+def without_list(name: str) -> str:
+    """What an admin must know where an authority was imported without its newest list."""
+    return (
+        f"The list of '{name}' is empty, since no newest list of its own was given. Certificates that it revoked before"
+        f" are let in until they are revoked here: gateway cert revoke SERIAL --ca {name}"
+    )
+
+
 def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> authority.Authority:
     """Take in an authority; its key is encrypted anew under `passphrase`. Raises `UsageError`, `OperationError`.
 
@@ -96,7 +105,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     """
     checked = check(desk, intake, now)
     certificate = checked.certificate
-    remedy = "Give the one that it has now with --key-passphrase-file."
+    remedy = f"Give the one that it has now with {intake.opening_option}."
     secret = passphrase if intake.key_passphrase is None else intake.key_passphrase
     key = pkcs8.load(intake.key_pem, secret, "the key file", remedy=remedy)
     if not fits(key, certificate):

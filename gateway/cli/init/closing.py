@@ -11,6 +11,7 @@ from gateway.cli.init import names
 from gateway.cli.init.answers import Answers
 from gateway.cli.init.making import DEFAULT_USER, Made, root_of
 from gateway.cli.init.test_certificate import VALID_DAYS
+from gateway.pki import intake
 
 _SYSTEMD: Final = Path("/run/systemd/system")  # is there where systemd runs; sd_booted(3)
 _OUTSIDE: Final = "203.0.113.9"  # an address of nobody (RFC 5737)
@@ -24,6 +25,8 @@ def told(answers: Answers, made: Made, program: Sequence[str], doubt: str | None
     width = max(map(len, described))
     lines = [f"Written to {settings.config.parent}{owner}:"]
     lines += [f"  {name:<{width}}  {text}" for name, text in described.items()]
+    if settings.ca_key is not None and settings.ca_list is None:
+        lines += ["", intake.without_list(settings.ca_name)]
     if doubt is not None:
         lines += ["", doubt]
     lines += ["", "Next:"]

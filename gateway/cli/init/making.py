@@ -197,6 +197,7 @@ def _intake(answers: Answers) -> intake.Intake:
         certificate_pem=files.read(certificate),
         key_pem=files.read(settings.ca_key),
         key_passphrase=None if passphrase is None else files.read_secret(passphrase),
+        opening_option="--ca-key-passphrase-file",
         crl=None if settings.ca_list is None else files.read(settings.ca_list),
     )
 

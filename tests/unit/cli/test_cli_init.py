@@ -458,7 +458,7 @@ def test_the_gateways_user_gets_what_it_writes_and_no_key_of_the_root(tmp_path, 
     assert (tmp_path / "elsewhere").stat().st_uid == 0
 
 
-def test_an_authority_is_imported_with_its_list(tmp_path):
+def test_an_authority_is_imported_with_its_list(tmp_path, capsys):
     """Under a new passphrase; the key's old one opens nothing here."""
     now = clock.now()
     dates = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=300)}
@@ -470,10 +470,25 @@ def test_an_authority_is_imported_with_its_list(tmp_path):
     key = ("--ca-key", tmp_path / "locked.key", "--ca-key-passphrase-file", tmp_path / "old.txt")
     folder = tmp_path / "new"
     assert init(folder, "--ca", certificate, "--ca-crl", tmp_path / "ca.crl", *key, "--ca-name", "old") == 0
+    assert "is empty" not in capsys.readouterr().out
     (entry,) = x509.load_pem_x509_crl((folder / "pki/old/old.crl").read_bytes())
     assert entry.serial_number == 77
     assert not (folder / "old-root.passphrase").exists()
     assert load_with_warnings(folder / "config.yaml", environ={}).config.pki.authorities[0].name == "old"
+
+
+def test_what_an_imported_authority_revoked_before_is_not_forgotten_in_silence(tmp_path, capsys):
+    """And the option is named that this command has."""
+    now = clock.now()
+    ca = Ca.make("CN=Old CA", not_before=now - timedelta(days=1), not_after=now + timedelta(days=300))
+    certificate, _ = ca.write(tmp_path, "ca")
+    (tmp_path / "locked.key").write_bytes(ca.key_pem("old secret"))
+    (tmp_path / "old.txt").write_text("old secret\n")
+    importing = ("--ca", certificate, "--ca-key", tmp_path / "locked.key", "--ca-name", "old")
+    assert init(tmp_path / "new", *importing) == 2
+    assert "Give the one that it has now with --ca-key-passphrase-file." in capsys.readouterr().err
+    assert init(tmp_path / "new", *importing, "--ca-key-passphrase-file", tmp_path / "old.txt") == 0
+    assert "are let in until they are revoked here: gateway cert revoke SERIAL --ca old\n" in capsys.readouterr().out
 
 
 @pytest.fixture
