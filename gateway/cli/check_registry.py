@@ -61,7 +61,14 @@ def _problems(desk: Desk, kept: KeptAuthority, known: list[str], file: str) -> I
         there = f"there are {', '.join(known)}" if known else "make it with 'gateway ca init'"
         yield Problem(file, place, f"the registry has no authority '{kept.name}'", there)
         return
+    if not kept.passphrase_file.exists():
+        return  # told where the file is named
+    remedy = f"write the passphrase of '{kept.name}' into {kept.passphrase_file}"
     try:
-        unlock(desk, kept.name, read_secret(kept.passphrase_file))
+        unlock(desk, kept.name, read_secret(kept.passphrase_file), remedy)
     except GatewayError as error:
-        yield Problem(file, place, error.cause, error.remedy)
+        yield Problem(file, place, error.cause, _clause(error.remedy))
+
+
+def _clause(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].removesuffix(".")

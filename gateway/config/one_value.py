@@ -14,6 +14,7 @@ _COMMA: Final = re.compile(r"\s*[,;]\s+|\s*;\s*|\s+,\s*")
 _TIGHT_COMMA: Final = re.compile(r",(?=[/~=]|https?://)|(?<=\.[A-Za-z]{3}),(?=[^,]*\.[A-Za-z]{3}(?:,|$))")
 _HAS_NAME: Final = re.compile(r"[A-Za-z0-9*]")
 _DASH: Final = re.compile(r"-(?=[A-Za-z0-9/*:])")
+_SPACED_DURATION: Final = re.compile(r"\s*[0-9.]+\s+[A-Za-z]+\s*")  # "30 days", which has a remedy of its own
 _NOT: Final = re.compile(r"\s*not\s", re.IGNORECASE)  # "not internal" is one entry
 
 
@@ -23,6 +24,8 @@ def list_in(kind: Kind, node: Scalar, *, is_all: bool = False) -> tuple[str, ...
     `is_all`: it stands in the place of the list.
     """
     if "${" in node.text or len(node.text) > TEXT_CHARACTERS or _NOT.match(node.text):
+        return None
+    if isinstance(kind, Duration) and _SPACED_DURATION.fullmatch(node.text):
         return None
     match kind:
         case Text(has_spaces=False) | Choice() | Duration():

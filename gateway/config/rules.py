@@ -164,6 +164,9 @@ class Rules:
             if text.upper() in EVERY_METHOD:
                 cause = f"no client sends the method {quote(text)}, so the rule protects nothing"
                 self._problems.error(item.place, cause, "remove methods: without it, every method is meant")
+            elif text.startswith(("!", "^", "~", "-")):
+                cause = f"{quote(text)}: methods have no 'not'"
+                self._problems.error(item.place, cause, "list the methods that are meant")
             elif text != text.upper():
                 self._problems.error(item.place, f"{quote(text)} is no method: case counts", f"write {text.upper()}")
             elif text not in METHODS:

@@ -230,12 +230,12 @@ def locked(desk: Desk, name: str) -> AuthorityRecord:
     return record
 
 
-def unlock(desk: Desk, name: str, passphrase: str) -> Authority:
-    """An authority that can sign. Raises `UsageError` as `locked`, and for a wrong passphrase."""
+def unlock(desk: Desk, name: str, passphrase: str, remedy: str = pkcs8.TRY_AGAIN) -> Authority:
+    """An authority that can sign. Raises `UsageError` as `locked`, and for a wrong passphrase, with `remedy`."""
     record = locked(desk, name)
     certificate, *chain = path_of(record)
     key_file = desk.file(name, "key")
-    key = pkcs8.load(read(key_file), passphrase, str(key_file))
+    key = pkcs8.load(read(key_file), passphrase, str(key_file), remedy=remedy)
     if not fits(key, certificate):
         raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")
     return Authority(record, certificate, tuple(chain), key)

@@ -32,6 +32,7 @@ SCRYPT_COST: Final = 2**14  # 16 MiB with 8 blocks
 SCRYPT_BLOCKS: Final = 8
 SCRYPT_PASSES: Final = 5
 MIN_PASSPHRASE_CHARACTERS: Final = 8  # NIST SP 800-63B 5.1.1.2: what a person chooses has eight at least
+TRY_AGAIN: Final = "Try again."
 _SALT_BYTES: Final = 16
 _KEY_BYTES: Final = 32
 _IV_BYTES: Final = 16
@@ -107,7 +108,7 @@ def encrypt(key: PrivateKey, passphrase: str) -> bytes:
     return _pem(asn1.encode_der(_envelope(salt, iv, sealed)))
 
 
-def load(data: bytes, passphrase: str | None, place: str, *, remedy: str = "Try again.") -> PrivateKey:
+def load(data: bytes, passphrase: str | None, place: str, *, remedy: str = TRY_AGAIN) -> PrivateKey:
     """The key in a PEM file, also as openssl encrypts it. Raises `UsageError` that names `place`.
 
     `remedy` is for a passphrase that does not fit.

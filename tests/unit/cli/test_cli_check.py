@@ -228,8 +228,16 @@ def test_authorities_that_could_not_be_kept_are_errors(kept, capsys):
     expected = f"config.yaml:{first + 1}:1: pki.authorities.nobody: the registry has no authority 'nobody'"
     assert lines[0] == f"{expected}; there are corp, other"
     assert lines[1].startswith(f"config.yaml:{first + 2}:1: pki.authorities.other: ")
-    assert "passphrase" in lines[1]
+    assert lines[1].endswith(f"does not open the key; write the passphrase of 'other' into {kept / 'wrong.txt'}")
     assert "not this one" not in err
+
+
+def test_a_passphrase_file_that_is_missing_is_told_once(kept, capsys):
+    (kept / "config.yaml").write_text(f"{BASE}{KEPT}".replace("    nobody: {passphrase_file: good.txt}\n", ""))
+    (kept / "wrong.txt").unlink()
+    assert run(["check"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{kept / 'wrong.txt'} does not exist; put the file there, or correct the name")
 
 
 def test_authorities_that_are_there_and_open_are_good(kept, capsys):
