@@ -21,7 +21,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="The folder for the files
 KeyOption = Annotated[KeyKind, typer.Option("--key", help="Kind of key.", case_sensitive=False)]
 P12Option = Annotated[
     P12Format,
-    typer.Option("--p12-format", help="For older Apple, Android, Windows, or AES-256.", case_sensitive=False),
+    typer.Option("--p12-format", help="compat: 3DES, for older devices; modern: AES-256.", case_sensitive=False),
 ]
 DaysOption = Annotated[
     int | None, typer.Option("--days", help="How long it is good. [default: 397, or what the authority has left]")

@@ -79,7 +79,9 @@ def issue(  # noqa: PLR0913 - a command's options
 
     purposes = _purposes(is_auth_only=is_auth_only, is_smime_only=is_smime_only, is_separate=is_separate)
     if csr is not None and (len(purposes) > 1 or has_escrow):
-        raise UsageError("a request has one key, and its owner has it", "Leave --separate and --escrow away.")
+        raise UsageError(
+            "a request has one key, and its owner has it", "Don't combine --separate or --escrow with --csr."
+        )
     p12 = None if csr else p12_format
     options = {"p12_format": p12, "upn": upn, "department": department, "device": device, "days": days}
     files = Files(out, p12_format, password_file, is_shown)
@@ -189,7 +191,7 @@ def _report(outcome: Outcome, csv_file: Path, out: Path, seconds: float) -> None
 
     for note in outcome.notes:
         typer.echo(f"{csv_file}: {note}", err=True)
-    typer.echo(f"{outcome.issued} issued in {seconds:.1f} s, {outcome.present} there already")
+    typer.echo(f"{outcome.issued} issued in {seconds:.1f} s, {outcome.present} already existed")
     if outcome.issued:
         typer.echo(f"{out / batch.PASSWORDS_FILE}: the passwords; hand each out apart from its file, then delete it")
     made = outcome.handed_out

@@ -59,7 +59,7 @@ def renew(  # noqa: PLR0913 - a command's options
     from gateway.pki.registry import certificates, search  # noqa: PLC0415 - the same
 
     if old_p12 is not None and not is_same_key:
-        raise UsageError("--p12 is for keeping the key", "Add --same-key, or leave --p12 away.")
+        raise UsageError("--p12 is for keeping the key", "Add --same-key, or remove --p12.")
     gone_after = duration(overlap, "--overlap")
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:

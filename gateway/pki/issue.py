@@ -242,5 +242,5 @@ def escrowed(passphrase: str | None, key: PrivateKey | PublicKey) -> bytes | Non
     if passphrase is None:
         return None
     if not isinstance(key, PrivateKey):
-        raise UsageError("a key that was made elsewhere cannot be kept", "Leave --escrow away with --csr.")
+        raise UsageError("a key that was made elsewhere cannot be kept", "Don't combine --escrow with --csr.")
     return pkcs8.encrypt(key, passphrase)

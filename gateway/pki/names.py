@@ -67,7 +67,7 @@ def check_text(text: str, what: str, limit: int = MAX_COMMON_NAME_CHARACTERS) ->
     if not line.strip():
         raise UsageError(f"the {what} is empty", "Write one.")
     if line != line.strip():
-        raise UsageError(f"the {what} '{_shown(text)}' begins or ends with a space", "Take the space away.")
+        raise UsageError(f"the {what} '{_shown(text)}' begins or ends with a space", "Remove the space.")
     if len(line) > limit:
         raise UsageError(f"the {what} '{_shown(text)}' is longer than {limit} characters", "Write a shorter one.")
     if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in line):

@@ -48,7 +48,7 @@ class PlainConnection(asyncio.Protocol):
         self._service = service
         self._listener = listener
         self._held = b""
-        self._is_heard = False  # there was a request, or what is none
+        self._is_heard = False  # input was received, valid or not
         self._is_sending = False  # the client, as far as is known
         self._lingering: Lingering | None = None
         self._unwanted_bytes = 0

@@ -84,7 +84,7 @@ class Master:
         return cast("State", await self._ask({"do": "state"}))
 
     async def lift(self, address: str, asked_by: str) -> LiftAnswer:
-        """Let an address in again. Raises `OperationError` when nothing is heard of it."""
+        """Let an address in again. Raises `OperationError` where the master does not answer."""
         return cast("LiftAnswer", await self._ask({"do": "lift", "address": address, "asked_by": asked_by}))
 
     async def _ask(self, message: Message) -> object:

@@ -725,7 +725,7 @@ def test_a_killed_import_is_finished_by_running_it_again(corp, kind, users):
             time.sleep(0.02)
         assert not any(map(_alive, children)), "processes that make keys end with their parent"
     done = corp.run(*command)
-    assert re.search(r"\d+ issued in [0-9.]+ s, \d+ there already", done.stdout)
+    assert re.search(r"\d+ issued in [0-9.]+ s, \d+ already existed", done.stdout)
     found = corp.json("cert", "list", "--ca", "corp")
     live = [entry for entry in found if entry["state"] == "live"]
     assert sorted(entry["email"] for entry in live) == sorted(f"u{n}@example.com" for n in range(users))

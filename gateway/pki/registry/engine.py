@@ -120,7 +120,7 @@ class Registry:
                 "Check that the database runs, is not full, and may be written by this user.",
             ) from error
         except UnicodeEncodeError as error:  # what a shell hands on as bytes is no name of anybody
-            raise UsageError("the registry holds UTF-8 text alone", "Type the name or address in UTF-8.") from error
+            raise UsageError("the registry accepts only UTF-8 text", "Type the name or address in UTF-8.") from error
 
 
 def has_password(url: str) -> bool:

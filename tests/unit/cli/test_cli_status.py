@@ -199,7 +199,7 @@ def refused(error):
         ),
         (
             {"registry": registry(is_silent=True)},
-            ["nothing is heard of the keeper, so no list is renewed; the gateway's log says why, or restart it"],
+            ["the keeper is not reporting, so no list is renewed; the gateway's log says why, or restart it"],
         ),
         (
             {"is_serving": False},
