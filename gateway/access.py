@@ -1,4 +1,4 @@
-"""What to run so that this process's user may read a file or write to one.
+"""What there is for this process's user, and what to run so that it may read a file or write to one.
 
 The commands give rights to the user's own group, and to nobody else.
 """
@@ -18,6 +18,16 @@ def user_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything. Unlike `Path.exists` it raises nothing where a folder on the way is closed."""
+    return os.path.exists(path)  # noqa: PTH110 - see above
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; the same."""
+    return os.path.isfile(path)  # noqa: PTH113 - see above
 
 
 def to_read(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 import typer
 
+from gateway.access import is_file
 from gateway.cli.desk import Where, located
 
 STORE_VARIABLE: Final = "GATEWAY_PKI_STORE"
@@ -33,7 +34,7 @@ def tell(context: typer.Context, name: str, passphrase_file: Path | None) -> Non
         return
     store, folder = located(where)
     typer.echo(_INTRODUCTION)
-    if passphrase_file is not None and passphrase_file.is_file():  # and no pipe
+    if passphrase_file is not None and is_file(passphrase_file):  # and no pipe
         typer.echo(section(store, folder, name, passphrase_file.absolute()), nl=False)
         return
     file = folder.absolute().parent / f"{name}.passphrase"  # outside the folder of the key that it opens

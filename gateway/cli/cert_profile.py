@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gateway.access import exists
 from gateway.cli.cert_files import (
     ContactOption,
     LanguageOption,
@@ -114,7 +115,7 @@ def _password(p12: Path, file: Path | None) -> str:
     from gateway.pki.password_list import PasswordList  # noqa: PLC0415 - the same
 
     beside = p12.with_suffix(".password")
-    if file is not None or beside.exists():
+    if file is not None or exists(beside):
         return read_secret(file or beside)
     lines = PasswordList(p12.parent / PASSWORDS_FILE).lines()
     if (found := next((line for line in lines if line.file == p12.name), None)) is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection
 
+from gateway.access import exists
 from gateway.config.model import KeptAuthority, Pki, Site
 from gateway.config.problems import Mark, Place, Problem
 from gateway.errors import GatewayError, OperationError
@@ -61,7 +62,7 @@ def _problems(desk: Desk, kept: KeptAuthority, known: list[str], file: str) -> I
         there = f"there are {', '.join(known)}" if known else "make it with 'gateway ca init'"
         yield Problem(file, place, f"the registry has no authority '{kept.name}'", there)
         return
-    if not kept.passphrase_file.exists():
+    if not exists(kept.passphrase_file):
         return  # told where the file is named
     remedy = f"write the passphrase of '{kept.name}' into {kept.passphrase_file}"
     try:

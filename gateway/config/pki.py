@@ -12,6 +12,7 @@ from shlex import quote as for_shell
 from types import MappingProxyType
 from typing import Final
 
+from gateway.access import exists
 from gateway.config.addresses import Unreadable, parse_mail_server
 from gateway.config.certificates import Material
 from gateway.config.model import KeptAuthority, Mail, Pki
@@ -99,7 +100,7 @@ def warn_of_unchecked(root: Value, folder: Path, problems: Problems) -> None:
         for item in site.items("client_ca"):
             path = folder / str(item.data)
             own = path.with_suffix(".crl")
-            if path.parent.parent == pki.folder and path.stem == path.parent.name and own.exists():
+            if path.parent.parent == pki.folder and path.stem == path.parent.name and exists(own):
                 cause = f"no revocation list is used here, so what {quote(path.stem)} revokes is let in"
                 written = str(Path(str(item.data)).with_suffix(".crl"))
                 problems.warning(item.place, cause, f"add crl: {as_yaml_list([written])} to this site")

@@ -15,6 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.access import exists
 from gateway.errors import OperationError, UsageError
 from gateway.pki import constraints, hosts, keys, pkcs8, profiles, uses
 from gateway.pki.desk import Desk
@@ -225,7 +226,7 @@ def locked(desk: Desk, name: str) -> AuthorityRecord:
     record = load(desk, name)
     keys.check_signer(certificate_in(record.certificate_der), f"the authority '{name}'")  # import took such ones once
     key_file = desk.file(name, "key")
-    if not key_file.exists():
+    if not exists(key_file):
         raise UsageError(f"{key_file}: the key of authority '{name}' is not there", "Bring it from where it is kept.")
     return record
 
@@ -345,7 +346,7 @@ def free_place(desk: Desk, name: str) -> Path:
         if authorities.find(connection, check_authority_name(name)) is not None:
             raise OperationError(f"there is an authority '{name}' already", "Choose another name.")
     key_file = desk.file(name, "key")
-    if key_file.exists():
+    if exists(key_file):
         # From a run that was killed, or another registry's: a root key is never overwritten.
         raise OperationError(
             f"{key_file}: there is a key already", "Move it away, or take it in with 'gateway ca import'."

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
+from gateway.access import exists
 from gateway.errors import OperationError, UsageError
 from gateway.pki import constraints, crl, csv_users, handout, issue, key_pool, logins, passwords, pkcs12, uses
 from gateway.pki.authority import Authority
@@ -131,7 +132,7 @@ def _issue(
 def free_path(folder: Path, stem: str, suffix: str, serial: str) -> Path:
     """A file that isn't there yet: a key that opens old mail is never overwritten."""
     path = folder / f"{stem}.{suffix}"
-    return folder / f"{stem}-{serial[:8]}.{suffix}" if path.exists() else path
+    return folder / f"{stem}-{serial[:8]}.{suffix}" if exists(path) else path
 
 
 def _order(row: UserRow) -> issue.Order:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.access import exists
 from gateway.pki import pkcs8, pkcs12
 from gateway.pki.files import make_folder, write_private, write_public
 from gateway.pki.issue import Issued
@@ -66,7 +67,7 @@ class Delivery:
         return files
 
     def _free_stem(self, serial: str) -> str:
-        is_taken = any((self.folder / f"{self.stem}.{suffix}").exists() for suffix in _SUFFIXES)
+        is_taken = any(exists(self.folder / f"{self.stem}.{suffix}") for suffix in _SUFFIXES)
         return f"{self.stem}-{serial[:8]}" if is_taken else self.stem
 
 

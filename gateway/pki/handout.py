@@ -16,6 +16,7 @@ from typing import Final
 
 from cryptography import x509
 
+from gateway.access import exists
 from gateway.errors import OperationError
 from gateway.pki import pkcs12
 from gateway.pki.files import make_folder, read, write_private
@@ -86,7 +87,7 @@ def make(
     listed = [list_.dialect.encoding.mark, list_.dialect.line(COLUMNS)]
     for record in holders:
         line = lines.get(record.serial)
-        if line is None or not (out / line.file).exists():
+        if line is None or not exists(out / line.file):
             made.without.append(record.email or record.common_name)
             continue
         person = _person(kits, chain, record, _p12(out, line, record, written.get(record.serial)))

@@ -12,6 +12,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.access import exists
 from gateway.errors import ConfigError, UsageError
 from gateway.pki import issue, pkcs8
 from gateway.pki.authority import Authority, load
@@ -50,7 +51,7 @@ def make_signer(desk: Desk, authority: Authority, now: datetime) -> Signer:
 def load_signer(desk: Desk, name: str) -> Signer | None:
     """The authority's signer from its files; None where it has none. Raises `UsageError` for files that don't fit."""
     certificate_file, key_file = desk.file(name, "ocsp.crt"), desk.file(name, "ocsp.key")
-    if not certificate_file.exists():
+    if not exists(certificate_file):
         return None
     try:
         certificate, *_ = parse_certificates(read(certificate_file), str(certificate_file))

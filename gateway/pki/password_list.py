@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from gateway.access import exists
 from gateway.errors import UsageError
 from gateway.pki.files import append_private, read, write_private
 from gateway.pki.user_files.cells import armed, disarmed
@@ -40,7 +41,7 @@ class PasswordList:
 
     def lines(self) -> list[PasswordLine]:
         """What is in it; a last line that a crash cut off is left out. Raises `UsageError`."""
-        if not self.path.exists():
+        if not exists(self.path):
             return []
         try:
             text = text_of(read(self.path))

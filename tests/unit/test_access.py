@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,27 @@ def test_to_write_into_a_folder_takes_more_than_to_write_to_a_file(tmp_path):
 def test_users_and_groups_are_named():
     root = pwd.getpwuid(os.geteuid()).pw_name
     assert access.to_read(Path("/x")).startswith(f"let the user {root} read it: chgrp ")
+
+
+@pytest.mark.parametrize("ask", [access.exists, access.is_file])
+def test_what_is_behind_a_closed_folder_is_not_there_and_no_error(monkeypatch, tmp_path, ask):
+    """`Path.exists` and `Path.is_file` raise there."""
+    path = tmp_path / "file"
+    assert not ask(path)
+    path.touch()
+    assert ask(path)
+
+    def closed(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", closed)
+    assert not ask(path)
+
+
+@pytest.mark.parametrize("package", ["pki", "cli"])
+def test_commands_ask_for_files_in_no_other_way(package):
+    """They are called by people who may not enter every folder, with any path."""
+    asking = re.compile(r"\.(?:exists|is_file)\(\)")
+    sources = (Path(access.__file__).parent / package).rglob("*.py")
+    found = [f"{source.name}: {line}" for source in sources for line in source.read_text().splitlines()]
+    assert [line for line in found if asking.search(line) and "script.is_file" not in line] == []

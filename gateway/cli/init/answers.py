@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import typer
 
+from gateway.access import is_file
 from gateway.cli.init.servers import PATHS, ServerKind
 from gateway.config.addresses import Unreadable, parse_host, parse_server
 from gateway.errors import GatewayError, UsageError
@@ -246,7 +247,7 @@ def _path_list(text: str) -> tuple[str, ...]:
 
 def _file(text: str) -> Path:
     path = Path(text).expanduser().absolute()
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"there is no file {path}", "Name a PEM file that exists.")
     return path
 

@@ -228,7 +228,7 @@ def _hand_over(answers: Answers, folder: Path, user: str) -> None:
             if _is_the_users(answers, name):
                 _chown(folder / name, known.pw_uid, known.pw_gid, kept=folder / _root_key(answers))
         for name in (answers.settings.config.name, names.TEST_KEY):
-            if (folder / name).exists():
+            if os.path.lexists(folder / name):
                 os.chown(folder / name, -1, known.pw_gid)
                 (folder / name).chmod(_GROUP_READS)
     except OSError as error:

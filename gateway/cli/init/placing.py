@@ -28,7 +28,7 @@ def workshop(folder: Path) -> Iterator[Path]:
 
     Raises `OperationError`.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]  # raises nothing, unlike exists()
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))

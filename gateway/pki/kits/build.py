@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, assert_never
 
+from gateway.access import exists
 from gateway.errors import OperationError, UsageError
 from gateway.pki.files import make_folder, read, write_private, write_public
 from gateway.pki.kits import apple, programs, windows
@@ -45,7 +46,7 @@ def write(files: list[KitFile], folder: Path) -> list[Path]:
     make_folder(folder, FOLDER_MODE)
     for file in files:
         path = folder / file.name
-        if file.is_common and path.exists() and read(path) != file.data:
+        if file.is_common and exists(path) and read(path) != file.data:
             raise OperationError(f"{path}: belongs to a kit for another root or host", "Name another --out folder.")
     for file in files:
         (write_private if file.is_secret else write_public)(folder / file.name, file.data)

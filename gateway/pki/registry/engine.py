@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway import clock
+from gateway.access import exists
 from gateway.errors import OperationError, UsageError
 from gateway.pki.files import PRIVATE_MODE, make_folder
 from gateway.pki.registry.migrations import migrate
@@ -152,7 +153,7 @@ def locate(url: str, folder: Path | None = None) -> URL:
 
 
 def _check_made(url: URL) -> None:
-    if url.drivername == "sqlite" and not Path(str(url.database)).exists():
+    if url.drivername == "sqlite" and not exists(Path(str(url.database))):
         raise UsageError(
             f"{url.database}: there is no registry",
             "Work in the folder that has it, name it with --store or the configuration with -c; "
