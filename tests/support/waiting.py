@@ -12,7 +12,7 @@ POLL_SECONDS = 0.01
 # For what has to happen, however busy the machine is: only what hangs takes as long.
 PATIENCE_SECONDS = 30.0
 # What happens by itself within a second, on a machine that does much else: far less than any limit that would end it.
-AT_ONCE_SECONDS = 10.0
+AT_ONCE_SECONDS = 20.0
 
 
 def until(holds: Callable[[], T], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
