@@ -154,7 +154,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
     admin = build_admin(root, listeners, problems)
     check_loops(root, listeners, admin, views, problems)
     proxies = root.section("trusted_proxies")
-    trusted_proxies = read_peers(proxies, "from", "list the proxies alone", problems)
+    trusted_proxies = read_peers(proxies, "from", "proxies", problems)
     rules = Rules(networks, views, trusted_proxies, material, problems).read(root.get("rules"))
     check_pki(root, material, problems)
     warn_of_lists(root, sites.list_files, path.parent, problems)

@@ -62,7 +62,7 @@ def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[List
                 problems.error(address.place, cause, "remove one of the two")
                 break
         host, port = parsed
-        peers = read_peers(value, "proxy_protocol_from", "list the balancers alone", problems)
+        peers = read_peers(value, "proxy_protocol_from", "balancers", problems)
         redirect = bool(value.plain("redirect_to_https", False))
         is_publishing = bool(value.plain("pki", False))
         if is_publishing and _is_missing(root, "pki"):
@@ -114,11 +114,13 @@ def read_networks(value: Value, key: str, problems: Problems) -> tuple[Network, 
     return tuple(network for network in found if network is not None)
 
 
-def read_peers(value: Value, key: str, remedy: str, problems: Problems) -> tuple[Network, ...]:
-    """The CIDRs of those who are believed when they name a client; a warning where that is anybody."""
+def read_peers(value: Value, key: str, what: str, problems: Problems) -> tuple[Network, ...]:
+    """The CIDRs of the machines that may name a client. A list that has most of the Internet is an error."""
     peers = read_networks(value, key, problems)
-    if mostly(NetworkSet(peers)) is not None:
-        problems.warning(value.at(key), "anybody may name any client, one from inside too", remedy)
+    if (whom := mostly(NetworkSet(peers))) is not None:
+        cause = f"{whom} may name any address as its own, one from inside too"
+        remedy = f"list the {what}' own addresses, or the subnet that only they are in, such as 10.0.4.0/24"
+        problems.error(value.at(key), cause, remedy)
     return peers
 
 
