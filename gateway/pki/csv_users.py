@@ -16,7 +16,7 @@ from gateway.pki.names import check_email, check_text, name_key
 from gateway.pki.user_files import damage, reading
 from gateway.pki.user_files.columns import FAMILY, GIVEN, Columns, resolve
 from gateway.pki.user_files.dialect import PLAIN, Dialect
-from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown
+from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown, uncalculated
 from gateway.pki.words import CodePage, P12Format
 
 MAX_ROWS: Final = 50_000  # an hour of RSA keys on one core
@@ -141,6 +141,9 @@ class _Reader:
         found = len(self.problems)
         for field in _FIELDS:
             number = columns.number(field)
+            if missing := [place for place in _places(field, fields, columns) if place in record.uncalculated]:
+                self.problems += (uncalculated(record, place) for place in missing)
+                continue
             try:
                 number, text = _cell(field, fields, columns)
                 values[field] = _value(field, text)
@@ -164,6 +167,14 @@ def _bounded(found: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
+def _places(field: str, fields: list[str], columns: Columns) -> tuple[int, ...]:
+    """Where a field of a user is looked for: a name's parts only if no column has the whole name."""
+    whole = columns.places.get(field, ())
+    if field != "name" or any(fields[place] for place in whole):
+        return whole
+    return (*whole, *(place for part in (GIVEN, FAMILY) for place in columns.places.get(part, ())[:1]))
+
+
 def _cell(field: str, fields: list[str], columns: Columns) -> tuple[int, str]:
     """A field of a user, with its column: of several columns the first that has something. Raises `UsageError`."""
     filled = [place for place in columns.places.get(field, ()) if fields[place]]
@@ -183,6 +194,11 @@ def _cell(field: str, fields: list[str], columns: Columns) -> tuple[int, str]:
 def _disabled(record: Record, fields: list[str], columns: Columns) -> Iterator[Problem]:
     """Accounts that are switched off: an export has them too, and a certificate would let their holder in."""
     for place in columns.places.get("state", ()):
+        if place in record.uncalculated:
+            yield uncalculated(record, place)
+        elif fields[place].startswith("#"):
+            cause = f"'{shown(fields[place])}' is an error of a spreadsheet"
+            yield Problem(record.line, place + 1, cause, "correct the cell")
         if fields[place].casefold() in _DISABLED:
             cause = f"the account is switched off ('{shown(fields[place])}')"
             yield Problem(record.line, place + 1, cause, "take the row out, or the column if the user shall get in")

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown
+from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown, uncalculated
 
 MAX_SHOWN_COLUMNS: Final = 12  # Outlook has ninety
 GIVEN, FAMILY = "given", "family"
@@ -101,6 +101,8 @@ def known_names(names: Iterable[str]) -> int:
 
 def resolve(header: Record) -> Columns:
     """The columns that the first record names. Raises `UnreadableError` with all that is wrong with it."""
+    if header.uncalculated:
+        raise UnreadableError(*(uncalculated(header, place) for place in header.uncalculated))
     keys = [_key(name) for name in header.fields]
     fields = list(_fields(keys, header))
     found: dict[str, list[int]] = {}

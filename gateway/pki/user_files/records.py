@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from gateway.pki.user_files.dialect import Dialect
 
@@ -26,11 +26,14 @@ class Record:
 
     line: int  # where it begins
     fields: list[str]
+    uncalculated: Mapping[int, str] = field(
+        default_factory=dict
+    )  # index of a field → its cell: a formula without a result
 
     @property
     def is_blank(self) -> bool:
         """Whether there is nothing in any field."""
-        return not any(field.strip() for field in self.fields)
+        return not self.uncalculated and not any(field.strip() for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class UnreadableError(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__(problems)
         self.problems = problems
+
+
+def uncalculated(record: Record, place: int) -> Problem:
+    """That the result of a formula is missing; it is shown as an empty cell, but is not one."""
+    cause = f"the formula in cell {record.uncalculated[place]} has no result"
+    return Problem(record.line, place + 1, cause, "open the workbook in Excel and save it, or import a CSV file")
 
 
 def shown(text: str) -> str:

@@ -1,4 +1,8 @@
-"""Workbooks of Excel (.xlsx): the first sheet that is shown, as text. Formulas are not evaluated.
+"""Workbooks of Excel (.xlsx): the first sheet that is shown, as text.
+
+Formulas are not evaluated: the result that Excel saved counts. Programs that write workbooks without Excel save none.
+Such a cell is named, or it would be read as an empty one: an account that is not switched off, a lifetime that is
+not limited.
 
 A workbook is a ZIP archive of XML, and hostile ones unpack to gigabytes, name entities that grow, or rows and columns
 that don't exist. What is unpacked, how many rows and how wide they are is bounded before and while it is read; entities
@@ -10,12 +14,13 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any, Final
 
 import openpyxl
+from openpyxl.cell.read_only import EmptyCell
 
 from gateway.pki.user_files.dialect import ANY_LANGUAGE
 from gateway.pki.user_files.records import Problem, Record, Table, UnreadableError, shown
@@ -60,13 +65,13 @@ def _check_size(data: bytes) -> None:
 def _table(data: bytes) -> Table:
     if not openpyxl.DEFUSEDXML:  # switched off in the environment
         raise UnreadableError(Problem(1, 1, "OPENPYXL_DEFUSEDXML is switched off", "unset it"))
-    with closing(openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)) as book:
+    with _opened(data, has_results=True) as book:
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
         if not visible:
             raise UnreadableError(Problem(1, 1, "the workbook has no sheet with rows", _REMEDY))
         sheet, *others = visible
         sheet.reset_dimensions()  # what the file says of its size may be anything
-        records = list(_records(sheet))
+        records = _without_blank_start(_records(data, sheet, book.worksheets.index(sheet)))
     notes: tuple[str, ...] = ()
     if others:
         names = ", ".join(f"'{shown(other.title)}'" for other in others[:5])
@@ -74,17 +79,50 @@ def _table(data: bytes) -> Table:
     return Table(iter(records), ANY_LANGUAGE, notes)
 
 
-def _records(sheet: Any) -> Iterator[Record]:
-    header_seen = False
-    for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
+def _opened(data: bytes, *, has_results: bool) -> closing[Any]:
+    """The workbook with the results of its formulas, or with the formulas themselves."""
+    return closing(openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=has_results, keep_links=False))
+
+
+def _without_blank_start(records: list[Record]) -> list[Record]:
+    """Above the names of the columns there may be blank lines."""
+    first = next((number for number, record in enumerate(records) if not record.is_blank), len(records))
+    return records[first:]
+
+
+def _records(data: bytes, sheet: Any, number: int) -> list[Record]:
+    found: list[Record] = []
+    for line, row in enumerate(sheet.iter_rows(), 1):
         if line > MAX_LINES or len(row) > MAX_COLUMNS:
             cause = f"the sheet has more than {MAX_LINES} lines or {MAX_COLUMNS} columns"
             raise UnreadableError(Problem(line, 1, cause, "delete what is not needed, or split it"))
-        record = Record(line, [_text(value) for value in row])
-        # Above the names of the columns there may be blank lines.
-        if header_seen or not record.is_blank:
-            header_seen = True
-            yield record
+        valueless = {place: cell.coordinate for place, cell in enumerate(row) if _has_no_value(cell)}
+        found.append(Record(line, [_text(cell.value) for cell in row], valueless))
+    if not any(record.uncalculated for record in found):
+        return found
+    formulas = _formulas(data, number)
+    return [
+        replace(each, uncalculated={p: cell for p, cell in each.uncalculated.items() if (each.line, p) in formulas})
+        for each in found
+    ]
+
+
+def _has_no_value(cell: Any) -> bool:
+    """Whether a cell in the file has neither a value nor, from a formula, the result "" (whose type is a text's)."""
+    return cell.value is None and cell.data_type == "n" and not isinstance(cell, EmptyCell)
+
+
+def _formulas(data: bytes, number: int) -> set[tuple[int, int]]:
+    """Line and index of each cell of a sheet that has a formula."""
+    with _opened(data, has_results=False) as book:
+        sheet = book.worksheets[number]
+        sheet.reset_dimensions()
+        return {
+            (line, place)
+            for line, row in enumerate(sheet.iter_rows(), 1)
+            for place, cell in enumerate(row)
+            if cell.data_type == "f"
+        }
 
 
 def _text(value: object) -> str:

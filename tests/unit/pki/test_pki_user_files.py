@@ -154,9 +154,50 @@ def test_cells_of_a_workbook_are_text():
     data = workbook([["E-Mail", "Name", *"abcdef"], row])
     places, cause = _refused(data)
     assert places == [(2, 1), (2, 2)]
-    assert "1+1" not in cause, "what was not calculated is empty"
+    assert "1+1" not in cause
     records = list(reader.table(workbook([row])).records)
     assert records[0].fields == ["", "", "2026-01-02T00:00:00", "2026-01-02T00:00:00", "03:00:00", "1.5", "2", "True"]
+
+
+NO_RESULT = "users:2:{}: the formula in cell {} has no result; open the workbook in Excel and save it"
+
+
+@pytest.mark.parametrize("cell", ["A2", "B2", "C2", "D2", "E2", "F2", "G2"])
+def test_a_formula_without_a_result_is_named_by_its_cell(cell):
+    """In each column that is used: an empty cell there means a user with no limit, or an account that is in use."""
+    sheet = [["E-Mail", "Name", "Tage", "Enabled", "Gerät", "Abteilung", "upn", "Raum"], [*ALICE, 90, True, None, "x"]]
+    formula = '=IF(1,"x","y")'
+    row = [*sheet[1], *[None] * 2]
+    row[ord(cell[0]) - ord("A")] = formula
+    number = ord(cell[0]) - ord("A") + 1
+    _, cause = _refused(workbook([sheet[0], row]))
+    assert cause.startswith(NO_RESULT.format(number, cell)), cause
+    assert "\n" not in cause, "this is all that is wrong"
+
+
+def test_formulas_without_results_in_parts_of_a_name_and_in_names_of_columns():
+    _, cause = _refused(workbook([["E-Mail", "Vorname", "Nachname"], ["a@example.com", "Alice", "=A1"]]))
+    assert cause.startswith(NO_RESULT.format(3, "C2")), "no certificate for 'Alice'"
+    assert _refused(workbook([["E-Mail", '="Name"'], ALICE])) == (
+        [(1, 2)],
+        "users:1:2: the formula in cell B1 has no result; open the workbook in Excel and save it, or import a CSV file",
+    )
+    places, _ = _refused(workbook([[], EXCEL, ALICE, ["=A3", "=B3"]]))
+    assert places == [(4, 1), (4, 2)], "this line is not a blank one"
+
+
+def test_formulas_that_do_not_count_stop_nothing():
+    """One in a column that is not used, beside a name that is whole, and one whose result is an empty text."""
+    data = workbook([["Raum", "E-Mail", "Anzeigename", "Vorname", "Tage"], ["=1+1", *ALICE, "=A1", '=""']])
+    blank = b'<c r="E2" t="str">'
+    [row] = _parse(_patched(data, SHEET, lambda content: content.replace(b'<c r="E2">', blank))).rows
+    assert (row.name, row.days) == ("Alice", None)
+
+
+def test_an_error_of_a_spreadsheet_is_no_account_that_is_in_use():
+    places, cause = _refused(b"email,name,Enabled\na@b.c,A,#N/A\n")
+    assert places == [(2, 3)]
+    assert "'#N/A' is an error of a spreadsheet" in cause
 
 
 def _patched(data, name, change):
