@@ -32,17 +32,17 @@ from gateway.config.units import format_duration, format_size
 _INTRODUCTION: Final = """\
 # The configuration file
 
-One YAML file; `config.example.yaml` is a complete one to begin with. `gateway check` reads it, with every file that it
-names, and reports all that is wrong in one run, as `config.yaml:14:7: rules[2].action: …; what to write instead`.
+The configuration is one YAML file; begin with a copy of `config.example.yaml`. `gateway check` reads it, with every
+file that it names, and reports all errors in one run, as `config.yaml:14:7: rules[2].action: …; what to write instead`.
 `gateway schema` prints its JSON Schema: with `# yaml-language-server: $schema=gateway.schema.json` as the first line,
-editors complete and check while you type.
+editors complete and check the file while you type.
 
 - Relative paths are relative to the file's own folder.
-- `${NAME}` and `${NAME:-default}` in values take environment variables; `$$` is a literal `$`. A variable that is not
-  set and has no default is an error. Passwords never appear in messages. Inside
+- `${NAME}` and `${NAME:-default}` in values are replaced by environment variables; `$$` is a literal `$`. A variable
+  that is not set and has no default is an error. Passwords never appear in messages. Inside
   `[…]` and `{…}`, put a value with a variable in quotes: `{email: "${NAME}"}`.
-- Durations have a unit: `500ms`, `10s`, `5m`, `1h`, `14d`. Sizes are bytes or have one: `4096`, `32KiB`, `10MB`.
-- Where a list of texts is asked for, one text alone may stand without brackets.
+- Durations have a unit: `500ms`, `10s`, `5m`, `1h`, `14d`. Sizes are in bytes, or have a unit: `4096`, `32KiB`, `10MB`.
+- A list of texts that has only one entry may be written without brackets.
 - Unknown and duplicate keys are errors, never ignored. YAML tags are refused; anchors and aliases work.
 - A key marked "not available yet" is refused, so that nothing you rely on is silently missing.
 """

@@ -17,50 +17,54 @@ SCHEMA: Final = Record(
         Field(
             "networks",
             TableOf(ListOf(NETWORK), NAME_PATTERN, "a network name"),
-            "Names for lists of networks; one may name another. `external` is reserved: it is always what is not in "
-            "`internal`.",
+            "Names for lists of networks. A list may contain the name of another one. `external` is reserved: it "
+            "always means the addresses that are not in `internal`.",
             default_note="`internal` is loopback, RFC 1918, link-local and ULA",
         ),
         optional(
             "allow_everyone_inside",
             Flag(),
             False,
-            "`internal` may hold all addresses, or most. Without it that is an error: every client would be inside.",
+            "Allow `internal` to contain all or most addresses. Otherwise that is an error: every client would count "
+            "as inside.",
         ),
         optional(
             "trusted_proxies",
             TRUSTED_PROXIES,
             [],
-            "Proxies in front that name the client in X-Forwarded-For; no other peer is believed. A request for which "
-            "they name no client is let in only by a rule whose `from` lists the proxy's own address.",
+            "Proxies in front of the gateway that name the client in X-Forwarded-For. From other peers this header is "
+            "ignored. If a proxy names no client, only a rule whose `from` lists the proxy's own address lets the "
+            "request in.",
         ),
-        Field("sites", ListOf(SITE, minimum=1), "What is served.", is_required=True),
+        Field("sites", ListOf(SITE, minimum=1), "The sites that the gateway serves.", is_required=True),
         Field(
             "upstreams",
             TableOf(UPSTREAM, NAME_PATTERN, "an upstream name", minimum=1),
             "Groups of servers, by name.",
             is_required=True,
         ),
-        optional("resolver", RESOLVER, {}, "How upstream servers that are given by name are found."),
+        optional("resolver", RESOLVER, {}, "How the names of upstream servers are resolved."),
         Field(
             "rules",
             ListOf(RULE, minimum=1),
-            "The first rule that matches decides, top to bottom; a request that none matches is denied.",
+            "Who may do what. Rules are tried from top to bottom, and the first one that matches decides. A request "
+            "that matches no rule is denied.",
             is_required=True,
         ),
         Field(
             "user",
             Text(what="a user", pattern=rf"{USER}(:{USER})?", example="gateway"),
-            "Where the gateway is started as root: the user that it becomes, once its ports are open. `name`, or "
-            '`"name:group"`; numbers too. Every file is read as that user.',
+            "The user that the gateway switches to after it has opened its ports, if it is started as root: `name` or "
+            '`"name:group"`, or their numbers. Every file is read as that user.',
             default_note="the user that starts it",
         ),
-        optional("limits", LIMITS, {}, "Bounds on what a client may send and hold."),
+        optional("limits", LIMITS, {}, "Limits on what a client may send, how fast, and on its connections."),
         optional(
             "identity_headers",
             IDENTITY_HEADERS,
             {},
-            "Headers that carry the certificate's holder to the upstream; clients can't send them.",
+            "Headers that tell the upstream who holds the certificate. The gateway removes them from clients' "
+            "requests.",
         ),
         Field(
             "lockout",
@@ -70,15 +74,22 @@ SCHEMA: Final = Record(
                         "count",
                         ListOf(Choice(("login", "certificate"), "what is counted"), minimum=1),
                         ["login"],
-                        "`login`: 401 from the upstream to credentials or a login form. `certificate`: also refused "
-                        "certificates, but not missing ones. What no rule lets in is never counted.",
+                        "`login`: the upstream answers 401 to credentials or to a login form. `certificate`: a "
+                        "certificate is refused; a missing one doesn't count. Requests that match no rule or are "
+                        "denied by one never count.",
                     ),
-                    optional("failures", Whole(1, 10_000), 10, "Failures within the window."),
-                    optional("window", Duration(SECOND, DAY), "10m", "How far back they are counted."),
+                    optional(
+                        "failures",
+                        Whole(1, 10_000),
+                        10,
+                        "Number of failures within `window` after which the client is refused.",
+                    ),
+                    optional("window", Duration(SECOND, DAY), "10m", "How far back failures are counted."),
                     optional("ban", Duration(SECOND, 30 * DAY), "15m", "How long the client is refused."),
                 )
             ),
-            "Refuses a client after too many failed logins: an address, or a trusted certificate at an address.",
+            "Refuses a client after too many failed logins. A client is an address, or a trusted certificate at an "
+            "address.",
             is_nullable=True,
             default_note="off",
         ),
@@ -107,13 +118,13 @@ SCHEMA: Final = Record(
                     Field(
                         "contact",
                         Text(what="a contact on one line", pattern=ONE_LINE, example="helpdesk@example.com"),
-                        "Whom refused users should ask.",
+                        "Where refused users get help: shown on the pages and in letters.",
                         is_nullable=True,
                     ),
                     Field(
                         "directory",
                         Text(what="a folder", example="pages"),
-                        "Own templates for the refusal pages.",
+                        "Folder with your own templates for the refusal pages.",
                         is_nullable=True,
                         default_note="the built-in ones",
                     ),
@@ -122,7 +133,9 @@ SCHEMA: Final = Record(
             {},
             "The refusal pages.",
         ),
-        optional("workers", Whole(1, 1024, words=("auto",)), "auto", "Processes; `auto`: one for each core."),
+        optional(
+            "workers", Whole(1, 1024, words=("auto",)), "auto", "Number of worker processes; `auto`: one for each core."
+        ),
         Field(
             "admin",
             Record(
@@ -130,7 +143,7 @@ SCHEMA: Final = Record(
                     Field(
                         "address",
                         LISTEN_ADDRESS,
-                        "Where they are served. Nobody is asked for a password: keep it off public addresses.",
+                        "Where they are served. There is no password: don't use a public address.",
                         is_required=True,
                     ),
                 )

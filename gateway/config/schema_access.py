@@ -21,7 +21,8 @@ OCSP: Final = Record(
             "mode",
             Choice(("off", "soft", "hard"), "a mode"),
             "off",
-            "`off`: nobody is asked. `soft`: no answer counts as good. `hard`: no answer, no entry.",
+            "`off`: no responder is asked. `soft`: without an answer the certificate counts as good. `hard`: without "
+            "an answer the certificate is refused.",
         ),
         optional(
             "responder",
@@ -31,7 +32,7 @@ OCSP: Final = Record(
                 example="from_certificate or http://ocsp.example.com/",
             ),
             "from_certificate",
-            "Who is asked: the URL in the certificate, or the one given here.",
+            "Which responder is asked: the one that the certificate names, or the URL given here.",
         ),
     )
 )
@@ -42,15 +43,20 @@ HSTS: Final = Record(
             "max_age",
             Duration(0.0, 3650 * DAY),
             "365d",
-            "How long a browser keeps to it. `0s` makes browsers forget it at their next visit.",
+            "How long browsers remember it. With `0s` browsers forget it at their next visit.",
         ),
-        optional("include_subdomains", Flag(), False, "Also for every host below this one, whoever serves it."),
+        optional(
+            "include_subdomains",
+            Flag(),
+            False,
+            "It also applies to every host below this one, including those on other servers.",
+        ),
         optional(
             "preload",
             Flag(),
             False,
-            "Asks for a place in the browsers' own lists (hstspreload.org), which takes months to undo. Needs "
-            "`include_subdomains` and a `max_age` of 365 days.",
+            "Asks browser makers to add the host to their built-in lists (hstspreload.org). A removal takes months. "
+            "Needs `include_subdomains` and a `max_age` of 365 days or more.",
         ),
     ),
     short="max_age",
@@ -62,7 +68,7 @@ SITE: Final = Record(
             "hosts",
             ListOf(HOST, minimum=1),
             'TLS server names and HTTP hosts. `"*.example.com"` stands for exactly '
-            'one label, `"*"` alone is the fallback for every other name.',
+            'one label; `"*"` is the fallback for every other name.',
             is_required=True,
         ),
         Field(
@@ -81,8 +87,8 @@ SITE: Final = Record(
         Field(
             "client_ca",
             ListOf(FILE, minimum=1),
-            "Trust anchors for client certificates of this site, PEM. Without "
-            "it no rule of the site can require a certificate.",
+            "The CAs whose client certificates this site trusts, PEM. Without "
+            "this key no rule for the site can require a certificate.",
         ),
         Field(
             "crl",
@@ -95,18 +101,18 @@ SITE: Final = Record(
             "crl_policy",
             Choice(("require", "if_present"), "a policy"),
             "require",
-            "`require`: a certificate that no current list of its issuer covers is refused. `if_present`: it is let "
-            "in.",
+            "`require`: a certificate is refused unless a current list of its issuer covers it. `if_present`: without "
+            "such a list it is let in.",
         ),
         Field(
             "hsts",
             HSTS,
-            "Strict-Transport-Security in every answer of this site: browsers then ask for its hosts by https only. It "
-            "replaces the upstream's own.",
+            "Strict-Transport-Security in every answer of this site: browsers then use only https for its hosts. It "
+            "replaces the upstream's header.",
             is_nullable=True,
-            default_note="off: the upstream's own passes",
+            default_note="off: the upstream's header is kept",
         ),
-        optional("ocsp", OCSP, {}, "Asking online whether a client certificate still counts."),
+        optional("ocsp", OCSP, {}, "Online checks whether a client certificate is revoked."),
         Field(
             "upstream",
             Text(what="an upstream's name", example="mail"),
@@ -121,7 +127,7 @@ CERTIFICATE: Final = Record(
         Field(
             "ca",
             ListOf(FILE, minimum=1),
-            "Issued under one of these CAs, a subset of the site's; PEM.",
+            "The CAs that a certificate must come from, PEM. Each must be one of the site's CAs, or come from one.",
             default_note="any of the site's",
         ),
         Field(
@@ -141,7 +147,8 @@ CERTIFICATE: Final = Record(
                 )
             ),
             [],
-            "An rfc822Name or emailAddress of the certificate, with `*` wildcards before the `@`; empty: any.",
+            "A mail address in the certificate (rfc822Name or emailAddress). `*` wildcards may stand before the `@`; "
+            "empty: any.",
         ),
         optional(
             "fingerprint_sha256",
@@ -153,12 +160,13 @@ CERTIFICATE: Final = Record(
                 )
             ),
             [],
-            "The certificate itself; empty: any.",
+            "The fingerprint of the certificate; empty: any.",
         ),
         Field(
             "bind_user",
             Choice(("email", "upn", "cn", "san"), "a name of a certificate"),
-            "The mail login (HTTP Basic, ActiveSync) must belong to the certificate. It can't see login forms.",
+            "The mail login (HTTP Basic, ActiveSync) must match this name in the certificate. Logins in web forms are "
+            "not checked.",
             is_nullable=True,
         ),
         optional(
@@ -179,7 +187,7 @@ RULE: Final = Record(
         Field(
             "name",
             Text(what="a name on one line", pattern=ONE_LINE, example="Webmail from outside"),
-            "What logs call the rule.",
+            "The name of the rule in logs.",
             default_note="`rule N`, counted from 1",
         ),
         Field(
@@ -188,11 +196,12 @@ RULE: Final = Record(
             "Client addresses: a network name, a CIDR, or a list of both.",
             default_note="everyone",
         ),
-        Field("hosts", ListOf(HOST, minimum=1), "Hosts of the sites below `sites`.", default_note="every site"),
+        Field("hosts", ListOf(HOST, minimum=1), "Hosts of the sites.", default_note="every site"),
         Field(
             "uri",
             ListOf(Text(what="a path", example="/webmail, =/exact/path or ~regex"), minimum=1),
-            "Path prefixes on segment boundaries in any case, `=/path` exact, `~regex` (RE2) on the whole path.",
+            "`/path`: this path and everything below it. `=/path`: only this path. `~regex` (RE2): it must match the "
+            "whole path. Case is ignored.",
             default_note="every path",
         ),
         Field(
@@ -210,16 +219,15 @@ RULE: Final = Record(
         Field(
             "certificate",
             CERTIFICATE,
-            "What a rule with `require_certificate` asks of a certificate beyond being "
-            "trusted; every given line must hold.",
+            "What a rule with `require_certificate` requires of a trusted certificate. All conditions must hold.",
             default_note="any trusted certificate",
         ),
         Field(
             "enforce",
             FlagOrDay(),
-            "Of a rule with `require_certificate`. `false`: the rule is in observation. It lets in the requests that "
-            "it would refuse, as requests without a certificate, and the access log has the reason in `observed`. "
-            "A day: the rule is in observation until then, and refuses from 00:00 UTC of that day on.",
+            "Only for rules with `require_certificate`. `false`: the rule is in observation. It lets in the requests "
+            "that it would refuse, as requests without a certificate, and the access log has the reason in "
+            "`observed`. A day: the rule is in observation until then, and refuses from 00:00 UTC of that day on.",
             default_note="`true`",
         ),
     )

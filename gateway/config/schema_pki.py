@@ -12,7 +12,8 @@ _AUTHORITY: Final = Record(
         Field(
             "passphrase_file",
             Text(what="a file name", example="/run/credentials/gateway.service/corp"),
-            "Where the passphrase of its key is, on the first line. Nobody else may read the file.",
+            "File with the passphrase of the authority's key on its first line. Other users must not be able to read "
+            "it.",
             is_required=True,
         ),
     )
@@ -22,14 +23,15 @@ _MAIL: Final = Record(
         Field(
             "server",
             Text(what="a mail server", example="smtp.example.com:587"),
-            "The mail server; without a port 587, 465 or 25, as `tls` is.",
+            "The mail server. The port, if left out, is 587 for `starttls`, 465 for `implicit` and 25 for `none`.",
             is_required=True,
         ),
         optional(
             "tls",
             Choice(("starttls", "implicit", "none"), "a kind of TLS"),
             "starttls",
-            "STARTTLS, without which nothing is sent; TLS from the first byte; or none, for a server on this machine.",
+            "`starttls`: TLS is switched on by STARTTLS; if that fails, no mail is sent. `implicit`: TLS from the "
+            "first byte. `none`: no TLS, for a server on this machine.",
         ),
         Field(
             "ca",
@@ -38,16 +40,27 @@ _MAIL: Final = Record(
             is_nullable=True,
             default_note="the system's",
         ),
-        Field("username", Text(what="a user name", pattern=ONE_LINE), "Whom to log in as.", is_nullable=True),
+        Field(
+            "username",
+            Text(what="a user name", pattern=ONE_LINE),
+            "User name for the login at the mail server.",
+            is_nullable=True,
+        ),
         Field(
             "password",
             Text(what="a password", is_secret=True, example='"${SMTP_PASSWORD}"'),
-            "The password for that.",
+            "Password of that user.",
             is_nullable=True,
         ),
-        Field("from", EMAIL, "The sender.", is_required=True),
-        optional("admin", ListOf(EMAIL), [], "Who gets a summary of all that ends, once a day where there is any."),
-        optional("to_users", Flag(), True, "Tell every holder, once for each time in `warn.before`."),
+        Field("from", EMAIL, "Address of the sender.", is_required=True),
+        optional(
+            "admin",
+            ListOf(EMAIL),
+            [],
+            "Addresses that get a mail at once when clients are refused because something "
+            "has ended, and at most once a day a summary of what ends soon.",
+        ),
+        optional("to_users", Flag(), True, "Send each holder a mail too, once for each time in `warn.before`."),
     )
 )
 
@@ -61,21 +74,21 @@ PKI: Final = Record(
                 is_secret=True,
                 example="sqlite:///pki/registry.db or postgresql+psycopg://…",
             ),
-            "Where issued certificates are kept.",
+            "Database of the issued certificates.",
             is_required=True,
         ),
         Field(
             "folder",
             Text(what="a folder", example="pki"),
-            "Where the authorities' files are.",
+            "Folder of the authorities' files.",
             is_nullable=True,
-            default_note="beside a SQLite registry, else `pki`",
+            default_note="the folder of a SQLite registry, else `pki`",
         ),
         Field(
             "authorities",
             TableOf(_AUTHORITY, r"[a-z0-9][a-z0-9._-]{0,62}", "an authority's name"),
             "The authorities whose revocation lists and OCSP signers the gateway renews by itself, by name.",
-            default_note="none; `gateway ca crl` renews them",
+            default_note="none; run `gateway ca crl` to renew them",
         ),
         Field(
             "warn",
@@ -85,12 +98,12 @@ PKI: Final = Record(
                         "before",
                         ListOf(Duration(HOUR, 366 * DAY), minimum=1),
                         ["30d", "7d", "1d"],
-                        "How long before a certificate's end somebody is told.",
+                        "When to warn: these times before a certificate ends.",
                     ),
                 )
             ),
-            "Warnings of certificates that end, in log, status and metrics; with `mail` by e-mail.",
-            default_note="the defaults below where `authorities` or `mail` is there, else nothing is watched",
+            "Warnings about certificates that end soon, in log, status and metrics; with `mail` also by e-mail.",
+            default_note="the defaults below with `authorities` or `mail`; otherwise no warnings",
         ),
         Field(
             "mail",

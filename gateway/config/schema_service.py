@@ -20,39 +20,40 @@ LISTENER: Final = Record(
             "redirect_to_https",
             Flag(),
             False,
-            "Plain HTTP: answers 308 to the same address with https and nothing else.",
+            "Plain HTTP: redirects every request to the same address with https (status 308).",
         ),
         optional(
             "redirect_status",
             Choice(("308", "302"), "a status of a redirect"),
             308,
-            "302 for clients that don't know 308, as Outlook's Autodiscover. They may repeat a POST as GET, and "
-            "browsers keep no 302.",
+            "302 for clients that don't know 308, such as Outlook's Autodiscover. After a 302, clients may repeat a "
+            "POST as GET, and browsers don't remember the redirect.",
         ),
         Field(
             "acme_webroot",
             Text(what="a folder", example="/var/lib/letsencrypt"),
-            "A folder in which certbot or another ACME client puts its challenges (http-01). "
-            "`/.well-known/acme-challenge/TOKEN` is served from it and nothing else. Needs `redirect_to_https` or "
-            "`pki`.",
+            "Folder in which certbot or another ACME client puts its challenges (http-01). Only "
+            "`/.well-known/acme-challenge/TOKEN` is served from it. Needs `redirect_to_https` or `pki`.",
         ),
         optional(
             "pki",
             Flag(),
             False,
-            "Plain HTTP: serves what the authorities of `pki.store` publish, revocation lists, certificates and OCSP, "
-            "below `/.well-known/gateway/`. With `redirect_to_https` everything else is redirected, else refused.",
+            "Plain HTTP: serves what the authorities of `pki.store` publish (revocation lists, certificates and OCSP "
+            "answers) below `/.well-known/gateway/`. Other requests are redirected with `redirect_to_https`, otherwise "
+            "refused.",
         ),
         Field(
             "proxy_protocol_from",
             ListOf(CIDR, minimum=1),
-            "A PROXY header (v1 or v2) is required from these peers, and everybody else is refused.",
+            "Peers that must send a PROXY header (v1 or v2). All other peers are refused.",
         ),
         Field(
             "public_port",
             Whole(1, 65535),
-            "The port in the clients' URLs, where NAT or a proxy translates it: for `X-Forwarded-Port` and for `Host` "
-            "towards the upstream. Left out: the port that was reached.",
+            "The port in the clients' URLs, if NAT or a proxy in front changes it. It is used for `X-Forwarded-Port` "
+            "and for `Host` towards the upstream.",
+            default_note="the port that the client connected to",
         ),
     )
 )
@@ -64,8 +65,8 @@ TRUSTED_PROXIES: Final = Record(
             "header",
             Choice(("x-forwarded-for", "forwarded"), "a header that names clients"),
             "x-forwarded-for",
-            "The only header that counts: the one that the proxies write themselves. `forwarded` is RFC 7239's. "
-            "A request whose other header names another client is refused.",
+            "The header that the proxies write. Only this one is used; `forwarded` is the one of RFC 7239. "
+            "If the other header names another client, the request is refused.",
         ),
     ),
     short="from",
@@ -73,7 +74,9 @@ TRUSTED_PROXIES: Final = Record(
 
 LIMITS: Final = Record(
     (
-        optional("header_bytes", Size(KIB, KIB**2), "32KiB", "Request line and header fields together."),
+        optional(
+            "header_bytes", Size(KIB, KIB**2), "32KiB", "Size of the request line and the header fields together."
+        ),
         optional("headers", Whole(10, 1000), 100, "Number of header fields."),
         optional("uri_bytes", Size(256, 64 * KIB), "8KiB", "Length of the request target."),
         optional("body", Size(1, KIB**5), "2GiB", "Length of a request's body."),
@@ -81,7 +84,7 @@ LIMITS: Final = Record(
             "connections",
             Whole(1, 1_000_000),
             10000,
-            "Open client connections. Each may need one more to an upstream, so twice as many open files.",
+            "Open client connections. Each may need another one to an upstream, so allow twice as many open files.",
         ),
         optional(
             "connections_per_ip",
@@ -93,14 +96,15 @@ LIMITS: Final = Record(
             "handshakes_per_second_per_ip",
             Whole(1, 1_000_000),
             100,
-            "TLS handshakes of one client address in a second and worker; three seconds' worth may come at once.",
+            "TLS handshakes of one client address per second in each worker. As many as for three seconds may come at "
+            "once.",
         ),
         optional(
             "requests_per_second_per_ip",
             Whole(1, 1_000_000),
             2000,
-            "Requests of one client in a second and worker; three seconds' worth may come at once, and beyond that they"
-            " wait. Behind trusted_proxies each named client is counted by itself.",
+            "Requests of one client per second in each worker. As many as for three seconds may come at once; further "
+            "ones wait. Behind `trusted_proxies` each named client is counted separately.",
         ),
         optional("handshake", Duration(0.1, 5 * MINUTE), "10s", "How long a TLS handshake may take."),
         optional("header_time", Duration(0.1, 5 * MINUTE), "20s", "How long a request's header may take."),
@@ -109,14 +113,14 @@ LIMITS: Final = Record(
             "transfer_idle",
             Duration(SECOND, 10 * MINUTE),
             "60s",
-            "How long a client may send nothing of its body, or read nothing of its answer.",
+            "How long a client may stop sending its body, or stop reading its answer.",
         ),
         optional(
             "body_bytes_per_second",
             Whole(0, 1_000_000),
             64,
-            "How fast a body must come and an answer be read, over each transfer_idle by itself; the bodies of"
-            " Outlook Anywhere may trickle.",
+            "Lowest speed at which a client must send a body and read an answer, measured over each `transfer_idle`. "
+            "The bodies of Outlook Anywhere may be slower.",
         ),
     )
 )

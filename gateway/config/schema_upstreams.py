@@ -12,15 +12,15 @@ UPSTREAM: Final = Record(
         Field(
             "servers",
             ListOf(Text(what="a server URL", example="https://10.0.0.5:443", has_spaces=False), minimum=1),
-            "`http://` or `https://`, host and port; several are balanced.",
+            "`http://` or `https://`, host and port. Requests are balanced over several servers.",
             is_required=True,
         ),
         optional(
             "balance",
             Choice(("least_connections", "round_robin", "client_ip"), "a way to balance"),
             "least_connections",
-            "`least_connections`: of those with as few, one after the other. `client_ip` keeps a client's address, as "
-            "rules see it, on one server.",
+            "`least_connections`: the server with the fewest connections; of several such servers, each in turn. "
+            "`client_ip`: always the same server for a client address, as the rules see it.",
         ),
         optional(
             "tls",
@@ -36,14 +36,17 @@ UPSTREAM: Final = Record(
                     Field(
                         "server_name",
                         Text(what="a server name", example="mail.internal"),
-                        "Name to ask for and to find in the certificate.",
+                        "Name to send as TLS server name, which the server's certificate must contain.",
                         is_nullable=True,
                         default_note="the host in the server's URL",
                     ),
                     Field("certificate", FILE, "Client certificate to show to the servers, PEM.", is_nullable=True),
                     Field("key", FILE, "Its private key, PEM, not encrypted.", is_nullable=True),
                     optional(
-                        "verify", Flag(), True, "false: any certificate is accepted, so anybody can pose as the server."
+                        "verify",
+                        Flag(),
+                        True,
+                        "`false`: any certificate is accepted, so an attacker in between can pose as the server.",
                     ),
                 )
             ),
@@ -54,11 +57,18 @@ UPSTREAM: Final = Record(
             "health",
             Record(
                 (
-                    optional("path", Text(what="a path", pattern=r"/[!-~]*", example="/"), "/", "What to ask for."),
+                    optional("path", Text(what="a path", pattern=r"/[!-~]*", example="/"), "/", "Path to request."),
                     optional("interval", Duration(SECOND, HOUR), "10s", "Time between two checks."),
                     optional("timeout", Duration(0.1, MINUTE), "3s", "How long an answer may take."),
-                    optional("rise", Whole(1, 100), 2, "Good answers after which a server is back."),
-                    optional("fall", Whole(1, 100), 3, "Bad answers after which a server is out."),
+                    optional(
+                        "rise", Whole(1, 100), 2, "Number of good answers in a row after which a server is used again."
+                    ),
+                    optional(
+                        "fall",
+                        Whole(1, 100),
+                        3,
+                        "Number of bad answers in a row after which a server is no longer used.",
+                    ),
                 )
             ),
             "Active health checks.",
@@ -74,15 +84,15 @@ UPSTREAM: Final = Record(
                         "response",
                         Duration(SECOND, DAY),
                         "60m",
-                        "How long a server may be silent, before or within an answer, or read nothing of an upload; or "
-                        "both sides of a WebSocket be silent. "
-                        "ActiveSync phones wait up to 59 minutes for it.",
+                        "How long a server may send nothing before or during an answer, or read nothing of an upload, "
+                        "and how long both sides of a WebSocket may be silent. ActiveSync phones wait up to 59 "
+                        "minutes for an answer.",
                     ),
                     optional(
                         "idle",
                         Duration(SECOND, DAY),
                         "60s",
-                        "How long an unused connection is kept; shorter where the server says so by `Keep-Alive: "
+                        "How long an unused connection is kept; shorter if the server asks for it with `Keep-Alive: "
                         "timeout=`.",
                     ),
                 )
@@ -109,10 +119,11 @@ UPSTREAM: Final = Record(
         Field(
             "rewrite_location",
             Flag(),
-            "Turn the upstream's own host in Location headers into the client's. `false`: leave them as they are. "
-            "Where it is left out and `host` is `preserve`, only `http://` and the client's own host become `https://`.",
+            "Replace the upstream's own host in Location headers with the host that the client asked for. `false`: "
+            "change nothing. If left out and `host` is `preserve`, only `http://` with the client's own host becomes "
+            "`https://`.",
             is_nullable=True,
-            default_note="when `host` is not `preserve`",
+            default_note="`true` if `host` is not `preserve`",
         ),
         optional(
             "proxy_protocol", Flag(), False, "Send a PROXY v2 header with the client's address; implies `per_client`."
@@ -128,7 +139,7 @@ RESOLVER: Final = Record(
                 Text(what="a DNS server", example='10.0.0.53, "10.0.0.53:5353" or "[fd00::53]:53"', has_spaces=False),
                 minimum=1,
             ),
-            "DNS servers to ask, by address; a name is asked for as it is written, without a search list.",
+            "Addresses of the DNS servers to ask. They are asked for a name as it is written, without a search list.",
             default_note="those in /etc/resolv.conf, with its search list",
         ),
     )
