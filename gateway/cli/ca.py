@@ -1,4 +1,4 @@
-"""`gateway ca`: authorities. Shown, exported; their revocation lists and OCSP signers renewed. `ca_make` makes them."""
+"""`gateway ca`: shows and exports authorities, writes their revocation lists and OCSP signers. `ca_make` makes them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from gateway.pki.desk import Desk
     from gateway.pki.registry.records import AuthorityRecord
 
-NameArgument = Annotated[str, typer.Argument(help="What the authority is called.", metavar="NAME")]
+NameArgument = Annotated[str, typer.Argument(help="The authority's name.", metavar="NAME")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Certificate authorities.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help="Certificate authorities and their lists.", no_args_is_help=True, rich_markup_mode=None)
     group.callback()(take_where)
     for name, command in (
         ("init", ca_make.init),
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Every authority."""
+    """List the authorities."""
     from gateway.pki.registry import authorities  # noqa: PLC0415 - heavy, see app
 
     with open_desk(context) as desk:
@@ -76,7 +76,7 @@ def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
 
 
 def show(context: typer.Context, name: NameArgument, *, as_json: JsonOption = False) -> None:
-    """One authority, with where its files are."""
+    """Show an authority and where its files are."""
     from gateway.pki import authority  # noqa: PLC0415 - heavy, see app
 
     with open_desk(context) as desk:
@@ -90,11 +90,11 @@ def export(
     *,
     format_: Annotated[
         Literal["pem", "der", "chain", "p7b"],
-        typer.Option("--format", help="der is what Windows opens; chain and p7b hold those above too."),
+        typer.Option("--format", help="der: for Windows; chain and p7b: with the authorities above it."),
     ] = "pem",
     out: Annotated[Path | None, typer.Option("--out", help="The file to write. [default: standard output]")] = None,
 ) -> None:
-    """The authority's certificate, for those who shall trust it."""
+    """Write the authority's certificate, for devices and servers that are to trust it."""
     from gateway.pki import authority, exports  # noqa: PLC0415 - heavy, see app
     from gateway.pki.files import write_public  # noqa: PLC0415 - the same
 
@@ -104,21 +104,21 @@ def export(
     if out is not None:
         write_public(out, data)
     elif format_ in ("der", "p7b"):
-        raise UsageError(f"{format_} is binary", "Name a file with --out.")
+        raise UsageError(f"{format_} is binary", "Give --out FILE.")
     else:
         typer.echo(data.decode(), nl=False)
 
 
 def crl(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Authorities. [default: those that --due finds]")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of authorities. [default: as with --due]")] = None,
     *,
-    is_due_only: Annotated[bool, typer.Option("--due", help="Only lists that are running out.")] = False,
+    is_due_only: Annotated[bool, typer.Option("--due", help="Only lists that must be renewed now.")] = False,
     newer: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="After an older registry was restored: revoke what this newer list of the authority names.",
+            help="If the registry was restored from an older backup: revoke what this newer list of NAME has.",
             metavar="FILE",
         ),
     ] = None,
@@ -139,7 +139,7 @@ def crl(
             if is_due_only and name not in due:
                 continue
             made = lists.renew(desk, unlock(desk, name, passphrase_file), clock.now())
-            typer.echo(f"{desk.file(name, 'crl')}: good until {made.next_update_utc:%Y-%m-%d %H:%M} UTC")
+            typer.echo(f"{desk.file(name, 'crl')}: valid until {made.next_update_utc:%Y-%m-%d %H:%M} UTC")
 
 
 def _take_over(context: typer.Context, names: list[str], file: Path, passphrase_file: Path | None) -> None:
@@ -148,7 +148,7 @@ def _take_over(context: typer.Context, names: list[str], file: Path, passphrase_
     from gateway.pki.files import read  # noqa: PLC0415 - the same
 
     if len(names) != 1:
-        raise UsageError("--from takes the list of one authority", "Name it: gateway ca crl NAME --from FILE.")
+        raise UsageError("--from takes the list of one authority", "Run gateway ca crl NAME --from FILE.")
     data = read(file)
     with open_desk(context) as desk:
         taken = restoring.take_over(desk, unlock(desk, names[0], passphrase_file), data, clock.now())
@@ -156,20 +156,21 @@ def _take_over(context: typer.Context, names: list[str], file: Path, passphrase_
             typer.echo(f"{entry.serial}  {'held' if entry.reason == 'certificate-hold' else 'revoked'}  {entry.reason}")
         for serial in taken.still_held:
             typer.echo(
-                f"{serial}  still on hold; it was released since: 'gateway cert unhold {serial} --ca {names[0]}'"
+                f"{serial}  still on hold, but not on this list; to release it again:"
+                f" 'gateway cert unhold {serial} --ca {names[0]}'"
             )
-        typer.echo(f"{desk.file(names[0], 'crl')}: goes on from list {taken.number}")
+        typer.echo(f"{desk.file(names[0], 'crl')}: continues after list {taken.number}")
 
 
 def ocsp(context: typer.Context, name: NameArgument, *, passphrase_file: PassphraseOption = None) -> None:
-    """Make the delegated certificate that signs OCSP answers, for a month."""
+    """Make the key and certificate that sign OCSP answers; the certificate is valid for a month."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki.ocsp_signer import make_signer  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
         signer = make_signer(desk, unlock(desk, name, passphrase_file), clock.now())
         until = f"{signer.certificate.not_valid_after_utc:%Y-%m-%d}"
-        typer.echo(f"{desk.file(name, 'ocsp.crt')}: good until {until}")
+        typer.echo(f"{desk.file(name, 'ocsp.crt')}: valid until {until}")
 
 
 def _document(desk: Desk, record: AuthorityRecord) -> dict[str, Any]:

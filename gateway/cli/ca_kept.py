@@ -1,4 +1,4 @@
-"""The lines of the configuration by which the gateway renews an authority's revocation list before it ends."""
+"""Prints the configuration with which the gateway renews an authority's revocation list before the list ends."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ The list must be renewed before it ends, or every certificate is refused. The ga
 with these lines in its configuration:
 """
 _WRITING: Final = """
-The passphrase must be in that file, readable by the gateway's user alone. To write it, run this command,
+The passphrase must be in that file, which only the gateway's user may read. To write it, run this command,
 type the passphrase, and press Enter and Ctrl-D:
 
 install -m 600 /dev/stdin {}"""
 
 
 def tell(context: typer.Context, name: str, passphrase_file: Path | None) -> None:
-    """Print them, and what to do for them; nothing where the configuration of the command has them already."""
+    """Print the lines and how to write the passphrase file; print nothing if the command's -c file has the lines."""
     from gateway.config.load import read_pki  # noqa: PLC0415 - heavy, see app
 
     where = context.obj if isinstance(context.obj, Where) else Where()
@@ -34,7 +34,7 @@ def tell(context: typer.Context, name: str, passphrase_file: Path | None) -> Non
         return
     store, folder = located(where)
     typer.echo(_INTRODUCTION)
-    if passphrase_file is not None and is_file(passphrase_file):  # and no pipe
+    if passphrase_file is not None and is_file(passphrase_file):  # not a pipe
         typer.echo(section(store, folder, name, passphrase_file.absolute()), nl=False)
         return
     file = folder.absolute().parent / f"{name}.passphrase"  # outside the folder of the key that it opens
@@ -43,7 +43,7 @@ def tell(context: typer.Context, name: str, passphrase_file: Path | None) -> Non
 
 
 def section(store: str, folder: Path, name: str, passphrase_file: Path) -> str:
-    """The section of the configuration, YAML."""
+    """The section `pki` of the configuration, as YAML."""
     import yaml  # noqa: PLC0415 - heavy, see app
 
     from gateway.config.pki import SQLITE, absolute_store, default_folder  # noqa: PLC0415 - the same
@@ -59,5 +59,5 @@ def section(store: str, folder: Path, name: str, passphrase_file: Path) -> str:
 
 
 def _plain(text: str) -> str:
-    """As text in which no variable is looked for."""
+    """The text with `$` escaped, so that no variable is substituted in it."""
     return text.replace("$", "$$")

@@ -1,4 +1,4 @@
-"""`gateway ca init` and `import`: authorities, made or taken in, each with its first revocation list."""
+"""`gateway ca init` and `import`: make or import authorities, each with its first revocation list."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 
 _DEFAULT_CRL_LIFETIME: Final = "30d"
 
-NameArgument = Annotated[str, typer.Argument(help="What the authority is called.", metavar="NAME")]
-CrlUrlOption = Annotated[str | None, typer.Option("--crl-url", help="http URL of the list, put into certificates.")]
-OcspUrlOption = Annotated[str | None, typer.Option("--ocsp-url", help="http URL of the OCSP responder, the same.")]
+NameArgument = Annotated[str, typer.Argument(help="The authority's name.", metavar="NAME")]
+CrlUrlOption = Annotated[
+    str | None, typer.Option("--crl-url", help="http URL of the revocation list, written into certificates.")
+]
+OcspUrlOption = Annotated[
+    str | None, typer.Option("--ocsp-url", help="http URL of the OCSP responder, written into certificates.")
+]
 IssuerUrlOption = Annotated[
-    str | None, typer.Option("--issuer-url", help="http URL of the authority's certificate, the same.")
+    str | None,
+    typer.Option("--issuer-url", help="http URL of the authority's certificate, written into certificates."),
 ]
 PublishAtOption = Annotated[
     str | None,
-    typer.Option("--publish-at", help="Where a listener with `pki: true` is reached: sets all three addresses."),
+    typer.Option("--publish-at", help="http URL of a listener with `pki: true`; sets these three URLs."),
 ]
-CrlLifetimeOption = Annotated[str, typer.Option("--crl-lifetime", help="How long a revocation list is good.")]
+CrlLifetimeOption = Annotated[str, typer.Option("--crl-lifetime", help="How long a revocation list is valid.")]
 
 
 def init(  # noqa: PLR0913 - a command's options
@@ -36,23 +41,23 @@ def init(  # noqa: PLR0913 - a command's options
     name: NameArgument,
     *,
     common_name: Annotated[str | None, typer.Option("--cn", help="Common name. [default: 'NAME CA']")] = None,
-    organization: Annotated[str | None, typer.Option("--organization", help="O, also of what it issues.")] = None,
+    organization: Annotated[str | None, typer.Option("--organization", help="O, also in its certificates.")] = None,
     country: Annotated[str | None, typer.Option("--country", help="C, two letters.")] = None,
     domain: Annotated[
-        str | None, typer.Option("--domain", help="The one mail domain it may sign for, with the servers in it.")
+        str | None, typer.Option("--domain", help="Sign only for this mail domain and the servers in it.")
     ] = None,
     servers: Annotated[
         list[str] | None,
         typer.Option(
-            "--server", help="With --domain: servers of this domain or network too, or of any.", metavar="NAME|NET|any"
+            "--server", help="With --domain: also servers in this domain or network, or any.", metavar="NAME|NET|any"
         ),
     ] = None,
     key: Annotated[KeyKind, typer.Option("--key", help="Kind of key.", case_sensitive=False)] = KeyKind.RSA_4096,
     days: Annotated[
-        int | None, typer.Option("--days", help="How long it is good. [default: 2048, or what the parent has left]")
+        int | None, typer.Option("--days", help="Days of validity. [default: 2048, or until the parent ends]")
     ] = None,
     parent: Annotated[
-        str | None, typer.Option("--parent", help="The authority above. [default: a new root, NAME-root]")
+        str | None, typer.Option("--parent", help="The authority that signs it. [default: a new root, NAME-root]")
     ] = None,
     is_single: Annotated[
         bool,
@@ -60,14 +65,15 @@ def init(  # noqa: PLR0913 - a command's options
     ] = False,
     signs: Annotated[
         Signs | None,
-        typer.Option("--signs", help="Whom it may sign for. [default: people]", case_sensitive=False),
+        typer.Option("--signs", help="What it may sign for. [default: people]", case_sensitive=False),
     ] = None,
     passphrase_file: PassphraseOption = None,
     parent_passphrase_file: Annotated[
         Path | None,
         typer.Option(
             "--parent-passphrase-file",
-            help=f"The parent's; else ${PARENT_VARIABLE}, else asked for; the new root's, else the authority's own.",
+            help=f"File with the passphrase of the parent or the new root; else ${PARENT_VARIABLE};"
+            " else it is asked for, or for a new root it is the authority's own.",
         ),
     ] = None,
     crl_url: CrlUrlOption = None,
@@ -76,13 +82,15 @@ def init(  # noqa: PLR0913 - a command's options
     publish_at: PublishAtOption = None,
     crl_lifetime: CrlLifetimeOption = _DEFAULT_CRL_LIFETIME,
 ) -> None:
-    """Make an authority below a root, and their first, empty revocation lists."""
+    """Make an authority, below a new root if there is no --parent, and write their first, empty revocation lists."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import authority  # noqa: PLC0415 - the same
     from gateway.pki import crl as lists  # noqa: PLC0415 - the same
 
     if is_single and (parent is not None or signs not in (None, Signs.ALL)):
-        raise UsageError("--single is a root that signs everything", "Leave --parent and --signs out.")
+        raise UsageError(
+            "--single makes a root that signs everything", "Don't combine --single with --parent or --signs."
+        )
     crl_url, ocsp_url, issuer_url = _addresses(publish_at, name, (crl_url, ocsp_url, issuer_url))
     plan = authority.Plan(
         name=name,
@@ -106,7 +114,7 @@ def init(  # noqa: PLR0913 - a command's options
             authority.check(desk, plan, clock.now(), None if parent is None else authority.locked(desk, parent))
         else:
             authority.check_with_root(desk, plan, clock.now(), urls)
-        # All else is known to be right before anybody types a passphrase.
+        # Everything else is checked before a passphrase is asked for.
         above = None
         if parent is not None:
             secret = passphrase(parent_passphrase_file, f"authority '{parent}'", variable=PARENT_VARIABLE)
@@ -137,13 +145,13 @@ def take_in(  # noqa: PLR0913 - a command's options
     certificate: Annotated[
         Path, typer.Option("--cert", help="Its certificate, then those of the authorities above it; PEM.")
     ],
-    key: Annotated[Path, typer.Option("--key", help="Its key, PEM; encrypted in any way openssl has.")],
+    key: Annotated[Path, typer.Option("--key", help="Its private key, PEM; encrypted as openssl can, or not.")],
     key_passphrase_file: Annotated[
-        Path | None, typer.Option("--key-passphrase-file", help="The passphrase of the key as it is now.")
+        Path | None, typer.Option("--key-passphrase-file", help="File with the passphrase that opens the key now.")
     ] = None,
     passphrase_file: PassphraseOption = None,
     crl_file: Annotated[
-        Path | None, typer.Option("--crl", help="Its newest revocation list: who is on it stays refused.")
+        Path | None, typer.Option("--crl", help="Its newest revocation list; certificates on it stay revoked.")
     ] = None,
     crl_url: CrlUrlOption = None,
     ocsp_url: OcspUrlOption = None,
@@ -151,7 +159,7 @@ def take_in(  # noqa: PLR0913 - a command's options
     publish_at: PublishAtOption = None,
     crl_lifetime: CrlLifetimeOption = _DEFAULT_CRL_LIFETIME,
 ) -> None:
-    """Take in an authority that openssl made."""
+    """Import an existing authority, such as one made with openssl."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import crl as lists  # noqa: PLC0415 - the same
     from gateway.pki import files, intake  # noqa: PLC0415 - the same
@@ -169,8 +177,8 @@ def take_in(  # noqa: PLR0913 - a command's options
             issuer_url=issuer_url,
             crl_lifetime=duration(crl_lifetime, "--crl-lifetime"),
         )
-        intake.check(desk, asked, clock.now())  # before anybody types a passphrase
-        secret = passphrase(passphrase_file, f"authority '{name}', to keep its key under")
+        intake.check(desk, asked, clock.now())  # before a passphrase is asked for
+        secret = passphrase(passphrase_file, f"authority '{name}' (encrypts its key here)")
         taken = intake.take_in(desk, asked, secret, clock.now())
         lists.renew(desk, taken, clock.now())
         _tell(desk, name)
@@ -180,7 +188,7 @@ def take_in(  # noqa: PLR0913 - a command's options
 
 
 def _addresses(base: str | None, name: str, given: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    """List, responder and certificate: as given, else on the gateway's own listener. Raises `UsageError`."""
+    """URLs of list, responder and certificate: as given, else below `base`. Raises `UsageError`."""
     from gateway.http.published import addresses  # noqa: PLC0415 - heavy, see app
     from gateway.pki.names import check_http_url  # noqa: PLC0415 - the same
 
@@ -188,7 +196,7 @@ def _addresses(base: str | None, name: str, given: tuple[str | None, ...]) -> tu
         return given
     root = check_http_url(base, "address to publish at").rstrip("/")
     if "/" in root.removeprefix("http://"):
-        raise UsageError(f"'{base}' has a path", "Write scheme, host and port alone, like http://pki.example.com.")
+        raise UsageError(f"'{base}' has a path", "Write only scheme, host and port, like http://pki.example.com.")
     return tuple(own or one for own, one in zip(given, addresses(root, name), strict=True))
 
 

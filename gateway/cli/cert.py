@@ -1,4 +1,4 @@
-"""`gateway cert`: certificates. Listed, shown and exported here; issued, revoked and packed in the modules beside."""
+"""`gateway cert`: lists, shows and exports certificates. The other commands are in `cert_*` and `verify`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TargetArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Certificates.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help="Issue, show, renew and revoke certificates.", no_args_is_help=True, rich_markup_mode=None)
     group.callback()(take_where)
     for name, command in (
         ("issue", cert_issue.issue),
@@ -56,10 +56,10 @@ def register(app: typer.Typer) -> None:
 def list_(
     context: typer.Context,
     *,
-    user: Annotated[str | None, typer.Option("--user", help="Part of an address, name or UPN.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Part of the address, name or UPN.")] = None,
     authority: Annotated[str | None, typer.Option("--ca", help="Only of this authority.", metavar="NAME")] = None,
     expiring: Annotated[
-        str | None, typer.Option("--expiring", help="Only usable ones that end within, such as 30d.")
+        str | None, typer.Option("--expiring", help="Only usable ones that end within this time, such as 30d.")
     ] = None,
     is_revoked: Annotated[bool, typer.Option("--revoked", help="Only revoked and held ones.")] = False,
     as_json: JsonOption = False,
@@ -83,8 +83,8 @@ def list_(
 
 
 def show(context: typer.Context, target: TargetArgument, *, as_json: JsonOption = False) -> None:
-    """All that is known of a certificate, with its audit trail."""
-    from dataclasses import asdict  # noqa: PLC0415 - light, but for this alone
+    """Show everything about a certificate, with its audit trail."""
+    from dataclasses import asdict  # noqa: PLC0415 - light, but used only here
 
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki.exports import describe_certificate  # noqa: PLC0415 - the same
@@ -116,12 +116,12 @@ def export(
     *,
     format_: Annotated[
         Literal["pem", "der", "chain", "p7b", "key"],
-        typer.Option("--format", help="chain and p7b hold the authorities too; key is the one kept with --escrow."),
+        typer.Option("--format", help="chain and p7b: with the authorities; key: the private key kept with --escrow."),
     ] = "pem",
     out: Annotated[Path | None, typer.Option("--out", help="The file to write. [default: standard output]")] = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Write a certificate, or the key that was kept for recovery, encrypted under the authority's passphrase."""
+    """Write a certificate, or the private key kept with --escrow, encrypted with the authority's passphrase."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import exports  # noqa: PLC0415 - the same
     from gateway.pki.files import write_private, write_public  # noqa: PLC0415 - the same
@@ -129,7 +129,7 @@ def export(
     from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
 
     if out is None and format_ in ("der", "p7b", "key"):
-        raise UsageError(f"{format_} does not belong on a screen", "Name a file with --out.")
+        raise UsageError(f"--format {format_} is not written to standard output", "Give --out FILE.")
     now = clock.now()
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:

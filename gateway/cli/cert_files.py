@@ -1,4 +1,4 @@
-"""Options and files that commands for new certificates share."""
+"""Options and files that the commands for new certificates share."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ P12Option = Annotated[
     typer.Option("--p12-format", help="compat: 3DES, for older devices; modern: AES-256.", case_sensitive=False),
 ]
 DaysOption = Annotated[
-    int | None, typer.Option("--days", help="How long it is good. [default: 397, or what the authority has left]")
+    int | None, typer.Option("--days", help="Days of validity. [default: 397, or until the authority ends]")
 ]
 PasswordOption = Annotated[
     Path | None,
-    typer.Option("--password-file", help="The password for p12 file and key. [default: a strong one is made]"),
+    typer.Option("--password-file", help="File with the password for p12 file and key. [default: a new, strong one]"),
 ]
 ShowOption = Annotated[
-    bool, typer.Option("--show-password", help="Print the password that was made instead of writing it to a file.")
+    bool, typer.Option("--show-password", help="Print the new password instead of writing it to a file.")
 ]
 EscrowOption = Annotated[
-    bool, typer.Option("--escrow", help="Keep the private key in the registry, under the authority's passphrase.")
+    bool,
+    typer.Option("--escrow", help="Keep the private key in the registry, encrypted with the authority's passphrase."),
 ]
 PathOption = Annotated[
-    str, typer.Option("--path", help="The page that letter and code lead to, such as /webmail.", metavar="PATH")
+    str, typer.Option("--path", help="The page that letter and QR code open, such as /webmail.", metavar="PATH")
 ]
-LanguageOption = Annotated[Language, typer.Option("--language", help="Of the letter.", case_sensitive=False)]
+LanguageOption = Annotated[Language, typer.Option("--language", help="The letter's language.", case_sensitive=False)]
 ContactOption = Annotated[
     str | None,
-    typer.Option("--contact", help="Whom to ask, for the letter. [default: pages.contact of the file given with -c]"),
+    typer.Option("--contact", help="The contact in the letter. [default: pages.contact of the file given with -c]"),
 ]
-RootOption = Annotated[bool, typer.Option("--root/--no-root", help="Let an Apple device trust the root.")]
+RootOption = Annotated[bool, typer.Option("--root/--no-root", help="Let Apple devices trust the root.")]
 SignCertOption = Annotated[
-    Path | None, typer.Option("--sign-cert", help="Sign the Apple profile: certificate and chain, PEM.")
+    Path | None, typer.Option("--sign-cert", help="Sign the Apple profile with this certificate; PEM, with its chain.")
 ]
-SignKeyOption = Annotated[Path | None, typer.Option("--sign-key", help="Sign the Apple profile: its key.")]
+SignKeyOption = Annotated[Path | None, typer.Option("--sign-key", help="The private key of --sign-cert.")]
 HERE: Final = Path()
 _MAX_CONTACT_CHARACTERS: Final = 200  # a line of the letter
 
@@ -62,7 +63,7 @@ class Letter:
 
 
 def letter_options(context: typer.Context, host: str, path: str, language: Language, contact: str | None) -> Letter:
-    """The options, checked; the contact of the configuration where there is none. Raises `UsageError`."""
+    """Check the options; without --contact, take the configuration's. Raises `UsageError`."""
     from gateway.config.load import read_contact  # noqa: PLC0415 - heavy, see app
     from gateway.pki.names import check_domain, check_path, check_text  # noqa: PLC0415 - the same
 
@@ -76,7 +77,7 @@ def letter_options(context: typer.Context, host: str, path: str, language: Langu
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a certificate's files go and what opens them."""
+    """The folder for a certificate's files, and their password."""
 
     out: Path
     p12_format: P12Format
@@ -84,7 +85,7 @@ class Files:
     is_shown: bool
 
     def delivery(self, stem: str, key: PrivateKey | None) -> Delivery:
-        """The files for a key of ours; without one the certificate alone. Raises `UsageError` for a weak password."""
+        """Certificate, key and p12 file; without a key, the certificate. Raises `UsageError` for a weak password."""
         from gateway.pki import files, passwords  # noqa: PLC0415 - heavy, see app
         from gateway.pki.delivery import Delivery  # noqa: PLC0415 - the same
 

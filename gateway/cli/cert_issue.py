@@ -53,19 +53,19 @@ _LABELS: Final = {
 
 def issue(  # noqa: PLR0913 - a command's options
     context: typer.Context,
-    email: Annotated[str, typer.Argument(help="Whom it is for.", metavar="EMAIL")],
+    email: Annotated[str, typer.Argument(help="The person's address.", metavar="EMAIL")],
     *,
     authority: CaOption,
     name: Annotated[str | None, typer.Option("--name", help="Common name. [default: the address]")] = None,
     upn: Annotated[str | None, typer.Option("--upn", help="Windows user principal name.")] = None,
-    department: Annotated[str | None, typer.Option("--department", help="OU.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="For one of several devices.")] = None,
+    department: Annotated[str | None, typer.Option("--department", help="Department (OU).")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Device name, if the person has several.")] = None,
     days: DaysOption = None,
     key: KeyOption = KeyKind.RSA_2048,
-    is_auth_only: Annotated[bool, typer.Option("--auth-only", help="For logging in, not for mail.")] = False,
-    is_smime_only: Annotated[bool, typer.Option("--smime-only", help="For mail, not for logging in.")] = False,
-    is_separate: Annotated[bool, typer.Option("--separate", help="A certificate for each use.")] = False,
-    csr: Annotated[Path | None, typer.Option("--csr", help="Sign the key of this request.", metavar="FILE")] = None,
+    is_auth_only: Annotated[bool, typer.Option("--auth-only", help="For logging in, not for S/MIME.")] = False,
+    is_smime_only: Annotated[bool, typer.Option("--smime-only", help="For S/MIME, not for logging in.")] = False,
+    is_separate: Annotated[bool, typer.Option("--separate", help="A separate certificate for each use.")] = False,
+    csr: Annotated[Path | None, typer.Option("--csr", help="Certify the key of this request.", metavar="FILE")] = None,
     p12_format: P12Option = P12Format.COMPAT,
     out: OutOption = HERE,
     password_file: PasswordOption = None,
@@ -80,7 +80,7 @@ def issue(  # noqa: PLR0913 - a command's options
     purposes = _purposes(is_auth_only=is_auth_only, is_smime_only=is_smime_only, is_separate=is_separate)
     if csr is not None and (len(purposes) > 1 or has_escrow):
         raise UsageError(
-            "a request has one key, and its owner has it", "Don't combine --separate or --escrow with --csr."
+            "a request has one public key and no private key", "Don't combine --separate or --escrow with --csr."
         )
     p12 = None if csr else p12_format
     options = {"p12_format": p12, "upn": upn, "department": department, "device": device, "days": days}
@@ -103,7 +103,7 @@ def server(  # noqa: PLR0913 - a command's options
     out: OutOption = HERE,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Issue a certificate to a server, for tests and internal names. Its key isn't encrypted: servers start alone."""
+    """Issue a certificate to a server, for tests or internal names. The key isn't encrypted: servers start by themselves."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import authority as desk_authority  # noqa: PLC0415 - the same
     from gateway.pki import hosts as host_names  # noqa: PLC0415 - the same
@@ -129,7 +129,7 @@ def server(  # noqa: PLR0913 - a command's options
 def import_(  # noqa: PLR0913 - a command's options
     context: typer.Context,
     csv_file: Annotated[
-        Path, typer.Argument(help="The users, CSV or .xlsx, as Excel, Outlook, AD or Google export.", metavar="FILE")
+        Path, typer.Argument(help="The users: CSV or .xlsx, as Excel, Outlook, AD or Google export it.", metavar="FILE")
     ],
     *,
     authority: CaOption,
@@ -138,16 +138,16 @@ def import_(  # noqa: PLR0913 - a command's options
     p12_format: P12Option = P12Format.COMPAT,
     reissues_revoked: Annotated[
         bool,
-        typer.Option("--reissue-revoked", help="Issue to people who were revoked, too. [default: refuse their rows]"),
+        typer.Option("--reissue-revoked", help="Also issue to people who were revoked. [default: refuse their rows]"),
     ] = False,
     code_page: Annotated[
-        CodePage | None, typer.Option("--encoding", help="Of a CSV file that is not UTF-8.", case_sensitive=False)
+        CodePage | None, typer.Option("--encoding", help="Of a CSV file, if it is not UTF-8.", case_sensitive=False)
     ] = None,
     kinds: Annotated[
         str | None,
-        typer.Option("--kind", help="Make these kits and letters too, such as ios,windows.", metavar="KINDS"),
+        typer.Option("--kind", help="Also make these kits and letters, such as ios,windows.", metavar="KINDS"),
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", help="The gateway, as devices call it; for kits.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="The gateway's host name, for kits.")] = None,
     page: PathOption = "/",
     language: LanguageOption = Language.ENGLISH,
     contact: ContactOption = None,
@@ -156,7 +156,7 @@ def import_(  # noqa: PLR0913 - a command's options
     sign_key: SignKeyOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Issue a certificate to each user of a CSV file or Excel workbook. Run again, it makes only what is missing."""
+    """Issue a certificate to each user in a CSV file or Excel workbook. A second run makes only what is missing."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import batch, handout  # noqa: PLC0415 - the same
 
@@ -168,7 +168,7 @@ def import_(  # noqa: PLR0913 - a command's options
         sign = partial(signed, certificate=sign_cert, key=sign_key)
         kits = handout.Kits(kinds=_kinds(kinds), host=letter.host, has_root=has_root, sign=sign, **letter.page)
     elif host is not None:
-        raise UsageError("--host is for kits", "Give --kind too, such as --kind ios,windows.")
+        raise UsageError("--host needs --kind", "Add --kind, such as --kind ios,windows, or remove --host.")
     wanted = batch.Batch(
         csv_file=csv_file,
         out=out,
@@ -180,7 +180,7 @@ def import_(  # noqa: PLR0913 - a command's options
     )
     with open_desk(context) as desk:
         signer = unlock(desk, authority, passphrase_file)
-        began = clock.monotonic_seconds()  # from here on nobody is waited for
+        began = clock.monotonic_seconds()  # from here on no input is waited for
         with _progress() as progress:
             outcome = batch.run(desk, signer, wanted, clock.now, progress)
     _report(outcome, csv_file, out, clock.monotonic_seconds() - began)
@@ -193,20 +193,21 @@ def _report(outcome: Outcome, csv_file: Path, out: Path, seconds: float) -> None
         typer.echo(f"{csv_file}: {note}", err=True)
     typer.echo(f"{outcome.issued} issued in {seconds:.1f} s, {outcome.present} already existed")
     if outcome.issued:
-        typer.echo(f"{out / batch.PASSWORDS_FILE}: the passwords; hand each out apart from its file, then delete it")
+        typer.echo(f"{out / batch.PASSWORDS_FILE}: the passwords; send each apart from its file, then delete this list")
     made = outcome.handed_out
     if made.kits:
         typer.echo(f"{out / handout.LIST_FILE}: {made.kits} kits with their letters, for a mail merge")
     for email in made.without:
         typer.echo(
-            f"{email}: no kit; the p12 file or its password is not in {out}; renew, or use cert profile", err=True
+            f"{email}: no kit: the p12 file or its password is not in {out}; use gateway cert renew or cert profile",
+            err=True,
         )
 
 
 def _kinds(text: str) -> tuple[KitKind, ...]:
     names = list(dict.fromkeys(name.strip().lower() for name in text.split(",")))
     if unknown := [name for name in names if name not in list(KitKind)]:
-        raise UsageError(f"'{unknown[0]}' is not a kind of kit", f"Give some of {','.join(KitKind)}.")
+        raise UsageError(f"'{unknown[0]}' is not a kind of kit", f"Give one or more of {','.join(KitKind)}.")
     return tuple(map(KitKind, names))
 
 
@@ -214,7 +215,7 @@ def _purposes(*, is_auth_only: bool, is_smime_only: bool, is_separate: bool) -> 
     mail = (Purpose.SMIME_SIGNING, Purpose.SMIME_ENCRYPTION)
     match is_auth_only, is_smime_only, is_separate:
         case True, True, _:
-            raise UsageError("--auth-only and --smime-only exclude each other", "Give one of them, or neither.")
+            raise UsageError("--auth-only and --smime-only exclude each other", "Remove one of them.")
         case True, False, _:
             return (Purpose.AUTH,)
         case False, True, False:
@@ -228,7 +229,7 @@ def _purposes(*, is_auth_only: bool, is_smime_only: bool, is_separate: bool) -> 
 
 
 def _note_revoked(desk: Desk, email: str, device: str | None, purposes: tuple[Purpose, ...]) -> None:
-    """Say that the person was revoked. It is no refusal: the person was named, and a lost device is replaced so."""
+    """Note that the person was revoked. This isn't an error: the admin may be replacing a lost device."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki.registry import revoked_people  # noqa: PLC0415 - the same
 
@@ -240,7 +241,7 @@ def _note_revoked(desk: Desk, email: str, device: str | None, purposes: tuple[Pu
 
 
 def _key(csr: Path | None, email: str, kind: KeyKind) -> tuple[PrivateKey | None, PublicKey]:
-    """A new key, or the one of a request; what the request wanted beyond its key is told."""
+    """A new key, or the key of a request. Prints what else the request asked for, which is ignored."""
     from gateway.pki import files, keys, requests  # noqa: PLC0415 - heavy, see app
 
     if csr is None:

@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 
 def profile(  # noqa: PLR0913 - a command's options
     context: typer.Context,
-    email: Annotated[str, typer.Argument(help="Whom it is for.", metavar="EMAIL|SERIAL")],
+    email: Annotated[str, typer.Argument(help="The person's address, or the serial.", metavar="EMAIL|SERIAL")],
     *,
-    kind: Annotated[KitKind, typer.Option("--kind", help="What it is for.", case_sensitive=False)],
-    host: Annotated[str, typer.Option("--host", help="The gateway, as the device calls it.")],
+    kind: Annotated[KitKind, typer.Option("--kind", help="Device or program.", case_sensitive=False)],
+    host: Annotated[str, typer.Option("--host", help="The gateway's host name.")],
     p12: Annotated[Path, typer.Option("--p12", help="The person's p12 file.", metavar="FILE")],
     password_file: Annotated[
         Path | None,
         typer.Option(
             "--password-file",
-            help="What opens it; not put into the kit. [default: the .password file or passwords.csv beside it]",
+            help="File with its password, not put into the kit. [default: .password or passwords.csv beside it]",
             metavar="FILE",
         ),
     ] = None,
     user_name: Annotated[str | None, typer.Option("--user-name", help="Mail login. [default: the address]")] = None,
     out: Annotated[Path, typer.Option("--out", help="The folder for the kit.", metavar="DIR")] = Path("kit"),
     has_password: Annotated[
-        bool, typer.Option("--include-password", help="Put the password into the kit: whoever has it gets in.")
+        bool, typer.Option("--include-password", help="Put the password into the kit: anyone with the kit gets in.")
     ] = False,
     has_root: RootOption = True,
     page: PathOption = "/",
@@ -59,7 +59,7 @@ def profile(  # noqa: PLR0913 - a command's options
     sign_cert: SignCertOption = None,
     sign_key: SignKeyOption = None,
 ) -> None:
-    """Make a kit with which a person gets a certificate into a device."""
+    """Make a kit that installs a person's certificate on a device."""
     from gateway.pki.kits import build  # noqa: PLC0415 - heavy, see app
 
     password = _password(p12, password_file)
@@ -87,14 +87,16 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
         above = authorities.get(connection, record.authority)
     if not record.is_usable(now):
         raise UsageError(
-            f"certificate {record.serial} is {record.status(now)}", "Issue or renew one: with this nobody gets in."
+            f"certificate {record.serial} is {record.status(now)}", "Give the p12 file of a valid certificate."
         )
     if record.email is None:
-        raise UsageError(f"certificate {record.serial} is no person's", "Give a person's address or serial.")
+        raise UsageError(
+            f"certificate {record.serial} is not for a person", "Give the address or serial of a person's certificate."
+        )
     if record.supersede_at is not None:
         end = min(record.supersede_at, record.not_after)
-        note = f"certificate {record.serial} was renewed and is good until {end:%Y-%m-%d %H:%M} UTC only"
-        typer.echo(f"note: {p12[0]}: {note}; the p12 file of its renewal makes a kit that lasts", err=True)
+        note = f"certificate {record.serial} was renewed and is valid only until {end:%Y-%m-%d %H:%M} UTC"
+        typer.echo(f"note: {p12[0]}: {note}; make the kit from the p12 file of its renewal", err=True)
     return Person(
         email=record.email,
         name=record.common_name,
@@ -109,7 +111,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
 
 
 def _password(p12: Path, file: Path | None) -> str:
-    """What opens the p12 file: from the file that was named, or that `issue`, `renew` or `import` wrote beside it."""
+    """The p12 file's password: from `file`, or from the file that `issue`, `renew` or `import` wrote beside it."""
     from gateway.pki.batch import PASSWORDS_FILE  # noqa: PLC0415 - heavy, see app
     from gateway.pki.files import read_secret  # noqa: PLC0415 - the same
     from gateway.pki.password_list import PasswordList  # noqa: PLC0415 - the same
@@ -120,13 +122,13 @@ def _password(p12: Path, file: Path | None) -> str:
     lines = PasswordList(p12.parent / PASSWORDS_FILE).lines()
     if (found := next((line for line in lines if line.file == p12.name), None)) is not None:
         return found.password
-    raise UsageError(f"there is no password for {p12} beside it", "Give a file that has it with --password-file.")
+    raise UsageError(f"there is no password for {p12} beside it", "Give it with --password-file FILE.")
 
 
 def _in_file(
     found: list[CertificateRecord], certificate: x509.Certificate, p12: Path, target: str
 ) -> CertificateRecord:
-    """Of several certificates of a person the one that is in the p12 file. Raises `UsageError`."""
+    """The certificate in `found` that is in the p12 file. Raises `UsageError`."""
     from gateway.pki.registry.certificates import serials  # noqa: PLC0415 - heavy, see app
     from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
     from gateway.x509.serials import serial_text  # noqa: PLC0415 - the same
@@ -135,7 +137,7 @@ def _in_file(
         if certificate_in(record.der) == certificate:
             return record
     raise UsageError(
-        f"{p12}: holds certificate {serial_text(certificate.serial_number)}, which is not one of '{target}'",
+        f"{p12}: holds certificate {serial_text(certificate.serial_number)}, which does not belong to '{target}'",
         f"Give the p12 file of {serials(found)}.",
     )
 
@@ -145,7 +147,7 @@ def signed(files: list[KitFile], certificate: Path | None, key: Path | None) -> 
     if certificate is None and key is None:
         return files
     if certificate is None or key is None:
-        raise UsageError("--sign-cert and --sign-key belong together", "Give both.")
+        raise UsageError("--sign-cert and --sign-key belong together", "Give both, or neither.")
     from gateway.pki import files as desk_files  # noqa: PLC0415 - heavy, see app
     from gateway.pki.kits import apple  # noqa: PLC0415 - the same
 

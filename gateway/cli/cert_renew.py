@@ -1,4 +1,4 @@
-"""`gateway cert renew`: the successor of a certificate, with a new key or the same."""
+"""`gateway cert renew`: renews a certificate, with a new key or the same key."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def renew(  # noqa: PLR0913 - a command's options
     target: Annotated[str, typer.Argument(help="A serial, e-mail address or name.", metavar="SERIAL|EMAIL")],
     *,
     days: DaysOption = None,
-    overlap: Annotated[str, typer.Option("--overlap", help="How long the old one stays good.")] = "14d",
+    overlap: Annotated[str, typer.Option("--overlap", help="How long the old one stays valid.")] = "14d",
     key: Annotated[
         KeyKind | None, typer.Option("--key", help="Kind of key. [default: the old one's]", case_sensitive=False)
     ] = None,
-    is_same_key: Annotated[bool, typer.Option("--same-key", help="Keep the key; writes a certificate alone.")] = False,
+    is_same_key: Annotated[bool, typer.Option("--same-key", help="Keep the key; writes only a certificate.")] = False,
     old_p12: Annotated[
         Path | None,
-        typer.Option("--p12", help="With --same-key: the old p12 file, which --password-file opens, to make the new."),
+        typer.Option("--p12", help="With --same-key: the old p12 file, to write a new one; needs --password-file."),
     ] = None,
     p12_format: Annotated[
         P12Format | None,
@@ -53,13 +53,13 @@ def renew(  # noqa: PLR0913 - a command's options
     has_escrow: EscrowOption = False,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Issue a certificate with the same names; the old one is revoked when the overlap has passed."""
+    """Issue a certificate with the same names; the old one is revoked at the end of the overlap."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
     from gateway.pki.registry import certificates, search  # noqa: PLC0415 - the same
 
     if old_p12 is not None and not is_same_key:
-        raise UsageError("--p12 is for keeping the key", "Add --same-key, or remove --p12.")
+        raise UsageError("--p12 needs --same-key", "Add --same-key, or remove --p12.")
     gone_after = duration(overlap, "--overlap")
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:
@@ -83,12 +83,12 @@ def renew(  # noqa: PLR0913 - a command's options
 
 
 def _fate(old: CertificateRecord, now: datetime, revoked_at: datetime) -> str:
-    """What becomes of the old certificate."""
+    """What happens to the old certificate."""
     if old.not_after <= now:
         return f"expired {old.not_after:%Y-%m-%d}"
     if old.not_after <= revoked_at:
-        return f"good until {old.not_after:%Y-%m-%d %H:%M} UTC, when it expires"
-    return "revoked" if revoked_at <= now else f"good until {revoked_at:%Y-%m-%d %H:%M} UTC, then revoked"
+        return f"valid until {old.not_after:%Y-%m-%d %H:%M} UTC, when it expires"
+    return "revoked" if revoked_at <= now else f"valid until {revoked_at:%Y-%m-%d %H:%M} UTC, then revoked"
 
 
 def _key(
@@ -105,7 +105,7 @@ def _key(
     if p12 is None:
         return None, public
     if password_file is None:
-        raise UsageError("the old p12 file needs its password", "Give it with --password-file.")
+        raise UsageError("the old p12 file needs its password", "Give it with --password-file FILE.")
     own, _ = pkcs12.open_(files.read(p12), files.read_secret(password_file), str(p12))
     if not are_equal(own.public_key(), public):
         raise UsageError(f"{p12}: holds another certificate's key", f"Give the p12 file of {old.serial}.")

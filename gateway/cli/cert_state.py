@@ -1,4 +1,4 @@
-"""`gateway cert revoke`, `hold` and `unhold`: who gets in no more, and who does again."""
+"""`gateway cert revoke`, `hold` and `unhold`: refuse certificates, for good or for a time, and release them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def revoke(
     authority: AuthorityOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Revoke certificates for good and write the list at once."""
+    """Revoke certificates permanently and write the list at once."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     lifecycle.check_reason(reason)
     with open_desk(context) as desk:
         states = frozenset(State) - {State.REVOKED}
-        chosen = _in_state(desk, targets, authority, states, "See 'gateway cert list --revoked'.")
+        chosen = _in_state(desk, targets, authority, states, "Run 'gateway cert list --revoked' to see them.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
             lifecycle.revoke(desk, signer, records, reason, clock.now(), serials)
             _tell(records, serials, "revoked")
@@ -64,12 +64,12 @@ def hold(
     authority: AuthorityOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Refuse certificates until they are released, as for a device that may be found again."""
+    """Refuse certificates until they are released, for example while a device is missing."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, authority, {State.LIVE}, "Only a live certificate can be held.")
+        chosen = _in_state(desk, targets, authority, {State.LIVE}, "Choose one that 'gateway cert list' shows as live.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
             lifecycle.hold(desk, signer, records, clock.now(), serials)
             _tell(records, serials, "held")
@@ -87,7 +87,7 @@ def unhold(
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, authority, {State.HELD}, "Only a held certificate can be released.")
+        chosen = _in_state(desk, targets, authority, {State.HELD}, "Choose one that 'gateway cert list' shows as held.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
             lifecycle.release(desk, signer, records, clock.now(), serials)
             _tell(records, serials, "released")
@@ -99,7 +99,7 @@ _NEGATIVE: Final = re.compile(r"(?:serial=)?-(?:0x)?[0-9A-Fa-f:]+")
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Certificates of the registry, and serials that are not in it, which are `authority`'s."""
+    """Certificates in the registry, and serials of `authority` that are not in it."""
 
     known: list[CertificateRecord]
     foreign: dict[str, State]  # live: the list doesn't name it
@@ -107,7 +107,7 @@ class _Chosen:
 
 
 def _find(desk: Desk, targets: list[str], authority: str | None) -> _Chosen:
-    """What the targets mean. Raises `UsageError` for what the registry does not know, where no authority is named."""
+    """Find the targets. Raises `UsageError` for one that is not in the registry, if no authority is named."""
     from gateway.pki.registry import certificates  # noqa: PLC0415 - heavy, see app
 
     known: dict[int, CertificateRecord] = {}
@@ -141,7 +141,7 @@ def _foreign_state(connection: Connection, authority: str, serial: str) -> State
 
 
 def _in_state(desk: Desk, targets: list[str], authority: str | None, states: Collection[State], remedy: str) -> _Chosen:
-    """The same, only those in one of the states. Raises `UsageError` where there is none."""
+    """Like `_find`, but only what is in one of the states. Raises `UsageError` if nothing is."""
     found = _find(desk, targets, authority)
     known = [record for record in found.known if record.state in states]
     foreign = {serial: state for serial, state in found.foreign.items() if state in states}
@@ -156,7 +156,7 @@ def _in_state(desk: Desk, targets: list[str], authority: str | None, states: Col
 def _by_signer(
     desk: Desk, chosen: _Chosen, passphrase_file: Path | None
 ) -> list[tuple[Authority, list[CertificateRecord], list[str]]]:
-    """Each authority with what is its own; all are unlocked before anything is changed."""
+    """Each authority with its certificates and serials; all are unlocked before anything is changed."""
     records: dict[str, list[CertificateRecord]] = {}
     for record in chosen.known:
         records.setdefault(record.authority, []).append(record)
@@ -166,7 +166,7 @@ def _by_signer(
 
 
 def _warn_of_trusted(desk: Desk, signer: Authority, serials: list[str]) -> None:
-    """Say of an authority that was revoked where it is trusted all the same."""
+    """Warn if a revoked certificate is an authority's: sites that have it in client_ca still trust it."""
     from gateway.pki.registry import authorities  # noqa: PLC0415 - heavy, see app
     from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
     from gateway.x509.serials import serial_text  # noqa: PLC0415 - the same
@@ -177,7 +177,7 @@ def _warn_of_trusted(desk: Desk, signer: Authority, serials: list[str]) -> None:
         if serial_text(certificate_in(record.certificate_der).serial_number) in serials:
             typer.echo(
                 f"'{record.name}' is an authority: remove it from client_ca of each site that has it there, or the"
-                " people whom it signed still get in",
+                " certificates that it signed are still accepted",
                 err=True,
             )
 
@@ -186,5 +186,5 @@ def _tell(records: list[CertificateRecord], serials: list[str], what: str) -> No
     for record in records:
         typer.echo(f"{record.serial}  {what}  {record.subject}")
     for serial in serials:
-        # Said in full: a number without a letter may have been meant in decimal, and FB for a negative one.
+        # In both forms: digits may have been meant as decimal, and FB as a negative number.
         typer.echo(f"{serial}  {what}  (hexadecimal, {int(serial, 16)} in decimal; not in the registry)")

@@ -34,14 +34,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PassphraseOption = Annotated[
     Path | None,
     typer.Option(
-        "--passphrase-file", help=f"Where the authority's passphrase is; else ${PASSPHRASE_VARIABLE}, else asked for."
+        "--passphrase-file", help=f"The authority's passphrase, in a file; else ${PASSPHRASE_VARIABLE}, else asked for."
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where the registry is, as far as the command line says."""
+    """Where the registry is, according to the command line."""
 
     store: str | None = None
     folder: Path | None = None
@@ -80,7 +80,7 @@ def take_where(
 def open_desk(context: typer.Context, *, may_make: bool = False) -> Iterator[Desk]:
     """The desk over the registry that the command line, the environment or the configuration names.
 
-    Only what makes an authority may make a registry: elsewhere a wrong folder would look like an empty desk.
+    Only commands that make an authority may make a registry: for others, a wrong folder would look like an empty one.
     """
     from gateway.pki.desk import Desk  # noqa: PLC0415 - heavy, see app
     from gateway.pki.registry.engine import Registry  # noqa: PLC0415 - the same
@@ -91,12 +91,12 @@ def open_desk(context: typer.Context, *, may_make: bool = False) -> Iterator[Des
 
 
 def where_of(context: typer.Context) -> Where:
-    """What `take_where` remembered."""
+    """What `take_where` stored in the context."""
     return context.obj if isinstance(context.obj, Where) else Where()
 
 
 def actor() -> str:
-    """Who is at the desk, for the audit trail: the user, and who became it with sudo."""
+    """The user, for the audit trail; with sudo, also the user who ran it."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -106,7 +106,7 @@ def actor() -> str:
 
 
 def passphrase(file: Path | None, what: str, *, variable: str = PASSPHRASE_VARIABLE, is_new: bool = False) -> str:
-    """A secret from its file, the environment, or a prompt. Raises `UsageError` where there is none of them."""
+    """A secret from its file, the environment, or a prompt. Raises `UsageError` if all three are missing."""
     from gateway.pki.files import read_secret  # noqa: PLC0415 - heavy, see app
 
     if file is not None:
@@ -117,10 +117,10 @@ def passphrase(file: Path | None, what: str, *, variable: str = PASSPHRASE_VARIA
         return value
     if not sys.stdin.isatty():
         option = "--parent-passphrase-file" if variable == PARENT_VARIABLE else "--passphrase-file"
-        raise UsageError(f"the passphrase of {what} is needed", f"Give {option} FILE or set {variable}.")
+        raise UsageError(f"the passphrase of {what} is missing", f"Give {option} FILE or set {variable}.")
     typed = getpass.getpass(f"Passphrase of {what}: ")
     if is_new and getpass.getpass("Once more: ") != typed:
-        raise UsageError("the two passphrases differ", "Type it again.")
+        raise UsageError("the two passphrases differ", "Run the command again.")
     return typed
 
 
@@ -133,7 +133,7 @@ def unlock_with(desk: Desk, name: str, file: Path | None) -> tuple[Authority, st
     """An authority that can sign, and its passphrase. Raises `UsageError`."""
     from gateway.pki import authority  # noqa: PLC0415 - heavy, see app
 
-    authority.locked(desk, name)  # a wrong name or a missing key is told before anybody types a passphrase
+    authority.locked(desk, name)  # reports a wrong name or a missing key before a passphrase is asked for
     secret = passphrase(file, f"authority '{name}'")
     return authority.unlock(desk, name, secret), secret
 
@@ -144,10 +144,10 @@ def duration(text: str, option: str) -> timedelta:
 
     seconds = parse_duration(text)
     if seconds is None:
-        raise UsageError(f"{option}: '{text[:40]}' is no duration", "Write it like 14d, 36h or 30m.")
+        raise UsageError(f"{option}: '{text[:40]}' is not a duration", "Write it like 14d, 36h or 30m.")
     if seconds > _MAX_DURATION.total_seconds():
         raise UsageError(
-            f"{option}: '{text[:40]}' is more than {_MAX_DURATION.days}d", "Write it like 14d, 36h or 30m."
+            f"{option}: '{text[:40]}' is more than {_MAX_DURATION.days}d", f"Write at most {_MAX_DURATION.days}d."
         )
     return timedelta(seconds=seconds)
 
@@ -158,14 +158,14 @@ def print_json(document: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table whose columns are as wide as what is in them."""
+    """A table whose columns are as wide as their longest cell."""
     widths = [max(len(row[number]) for row in (columns, *rows)) for number in range(len(columns))]
     for row in (columns, *rows):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Names and values below each other; what isn't there is left out."""
+    """Names and values, one pair a line; values that are None are left out."""
     width = max(len(name) for name in facts) + 2
     for name, value in facts.items():
         if value is not None:
@@ -177,7 +177,7 @@ def _plain(value: object) -> str:
 
 
 def located(where: Where) -> tuple[str, Path]:
-    """The registry's URL and the authorities' folder: what the command line says, then the configuration."""
+    """The registry's URL and the authorities' folder: from the command line, else from the configuration."""
     from gateway.config.load import read_pki  # noqa: PLC0415 - heavy, see app
     from gateway.config.pki import absolute_store, default_folder  # noqa: PLC0415 - the same
 

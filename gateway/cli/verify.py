@@ -1,4 +1,4 @@
-"""`gateway cert verify`: what the gateway would make of a client certificate, without a handshake.
+"""`gateway cert verify`: judges a client certificate as the gateway would, without a handshake.
 
 It asks the same judge as a running gateway does, so its reason codes are those of the pages and the access log.
 Exit code 0: trusted; 1: not; 2: a file or an argument cannot be used.
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 def verify(
     leaf: Annotated[Path, typer.Argument(help="The client's certificate, PEM (leaf first) or DER.", metavar="LEAF")],
     chain: Annotated[
-        list[Path] | None, typer.Argument(help="Files with the intermediates it would send.", metavar="[CHAIN]...")
+        list[Path] | None, typer.Argument(help="Files with intermediates that the client sends.", metavar="[CHAIN]...")
     ] = None,
     *,
     ca: Annotated[list[Path], typer.Option("--ca", help="The site's client_ca files.", metavar="FILE")],
     crl: Annotated[
-        list[str] | None, typer.Option("--crl", help="The site's crl files; none: no check.", metavar="FILE")
+        list[str] | None, typer.Option("--crl", help="The site's crl files. [default: no check]", metavar="FILE")
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", help="Judge as of this time (ISO 8601, UTC unless it says so).", metavar="TIME"),
+        typer.Option("--at", help="Judge as of this time (ISO 8601; UTC if without an offset).", metavar="TIME"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Judge a client certificate as the gateway would: trusted, or refused with which reason."""
+    """Judge a client certificate as the gateway would: trusted, or refused with a reason."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.tls.client_cert import judge  # noqa: PLC0415 - the same
     from gateway.tls.revocation import Revocation  # noqa: PLC0415 - the same
@@ -50,7 +50,7 @@ def verify(
 
     now = clock.now() if at is None else _time(at)
     if url := next(filter(is_url, crl or ()), None):
-        raise UsageError(f"--crl: {without_secrets(url)} is a URL", "fetch the list into a file and name that")
+        raise UsageError(f"--crl: {without_secrets(url)} is a URL", "Download the list and give the file.")
     try:
         anchors = load_anchors(ca)
         revocation = None
@@ -76,7 +76,7 @@ def _time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"--at: {text!r} is not a time", "write it like 2026-11-24T12:00:00Z") from error
+        raise UsageError(f"--at: {text!r} is not a time", "Write it like 2026-11-24T12:00:00Z.") from error
 
 
 def _answer(judgement: Judgement) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _answer(judgement: Judgement) -> dict[str, Any]:
 def _covered_by(
     leaf: Certificate, judgement: Judgement, revocation: Revocation, known: Sequence[Certificate], now: datetime
 ) -> list[str]:
-    """For each certificate of the path below the CA that is trusted, the lists which say that it is not revoked."""
+    """For each certificate on the path below the trusted CA: the lists that say that it is not revoked."""
     from gateway.x509.fields import subject_of  # noqa: PLC0415 - heavy, see app
     from gateway.x509.names import load_certificate  # noqa: PLC0415 - the same
 
@@ -120,7 +120,7 @@ def _covered_by(
 
 
 def _text(answer: dict[str, Any]) -> str:
-    """The verdict on the first line, the holder's names below it; what is empty is left out."""
+    """The verdict on the first line, the holder's names below it; empty values are left out."""
     lines = [f"{answer['reason'] or 'trusted'}: {answer['detail']}"]
     for name, value in answer.items():
         if name in ("trusted", "reason", "detail"):

@@ -173,7 +173,7 @@ def test_lists_and_signers_are_renewed(corp):
     first = (corp.folder / "pki/corp/corp.crl").read_bytes()
     assert corp.run("ca", "crl").stdout == ""
     assert corp.run("ca", "crl", "corp", "--due").stdout == ""
-    assert "good until" in corp.run("ca", "crl", "corp").stdout
+    assert "valid until" in corp.run("ca", "crl", "corp").stdout
     assert (corp.folder / "pki/corp/corp.crl").read_bytes() != first
     corp.run("ca", "ocsp", "corp")
     openssl("x509", "-in", "pki/corp/corp.ocsp.crt", "-noout", "-ext", "extendedKeyUsage", cwd=corp.folder)
@@ -337,7 +337,7 @@ def test_a_passphrase_is_asked_for_when_all_else_was_found_right(corp):
     (corp.folder / "safe.key").rename(key)
     for arguments in ((*init, "new"), (*init, "new", "--single"), import_):
         assert "the passphrase of " in corp.run(*arguments, env={}, code=2).stderr
-    assert "'corp-root' is needed" in corp.run(*init, "new", "--parent", "corp-root", env={}, code=2).stderr
+    assert "'corp-root' is missing" in corp.run(*init, "new", "--parent", "corp-root", env={}, code=2).stderr
     assert [each["name"] for each in corp.json("ca", "list")] == ["corp", "corp-root"]
     assert sorted(path.name for path in (corp.folder / "pki").iterdir() if path.is_dir()) == ["corp", "corp-root"]
 
@@ -498,7 +498,7 @@ def test_a_renewal_says_what_becomes_of_the_old_one(corp):
         ends[email] = shown["not_after"].replace("T", " ")[:16]
     renew = ("cert", "renew", "--same-key")
     assert (
-        f"good until {ends['alice@example.com']} UTC, when it expires" in corp.run(*renew, "alice@example.com").stdout
+        f"valid until {ends['alice@example.com']} UTC, when it expires" in corp.run(*renew, "alice@example.com").stdout
     )
     assert corp.run(*renew, "bob@example.com").stdout.endswith("UTC, then revoked\n")
     listed = corp.run("cert", "list", "--user", "bob").stdout.splitlines()
@@ -570,11 +570,11 @@ def test_the_p12_file_says_which_certificate_goes_into_a_kit(corp):
     assert holds(f"alice@example.com-{new[:8]}.p12", "renewed", new) == ""
     assert holds("alice@example.com-Phone.p12", "phone", "") == ""
     note = holds("alice@example.com.p12", "old", old)
-    assert f"note: alice@example.com.p12: certificate {old} was renewed and is good until " in note
+    assert f"note: alice@example.com.p12: certificate {old} was renewed and is valid only until " in note
     (corp.folder / "users.csv").write_text("email,name\ncarl@example.com,Carl\n")
     corp.run("cert", "import", "users.csv", "--ca", "corp", "--out", "out", "--key", "ecdsa-p256")
     refused = corp.run(*profile, "out/carl@example.com.p12", code=2).stderr
-    assert "which is not one of 'alice@example.com'" in refused
+    assert "which does not belong to 'alice@example.com'" in refused
     corp.run("cert", "profile", "carl@example.com", *profile[3:], "out/carl@example.com.p12")
     (corp.folder / "out/passwords.csv").unlink()
     refused = corp.run("cert", "profile", "carl@example.com", *profile[3:], "out/carl@example.com.p12", code=2).stderr

@@ -125,4 +125,4 @@ def test_the_chain_can_be_in_files_of_its_own(run, tmp_path):
 def test_a_list_at_a_url_is_not_taken_for_a_file(run, scheme):
     with pytest.raises(UsageError, match=rf"^--crl: {scheme}://crl\.example\.com/ca\.crl\?… is a URL$") as caught:
         run(ROOT.issue(), "--crl", f"{scheme}://crl.example.com/ca.crl?token=secret")
-    assert caught.value.remedy == "fetch the list into a file and name that"
+    assert caught.value.remedy == "Download the list and give the file."
