@@ -31,7 +31,8 @@ COPY --from=build /opt/gateway /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# A number, so that Kubernetes can see that it isn't root. Ports below 1024 are open to it in containers.
+# A number, so that Kubernetes can see that it isn't root. Docker opens ports below 1024 to it; docs/containers.md says
+# what Podman needs.
 USER 10001:10001
 WORKDIR /etc/gateway
 EXPOSE 443

@@ -45,5 +45,6 @@ def shortage(connections: int) -> str | None:
         return None
     return (
         f"a worker may open {granted:,} files, and {connections:,} connections with their upstreams' take up to "
-        f"{wanted:,}; raise the limit (LimitNOFILE, ulimit -n), or lower limits.connections"
+        f"{wanted:,}; raise the limit (LimitNOFILE in a systemd unit, "
+        "--ulimit nofile= for a container), or lower limits.connections"
     )

@@ -55,7 +55,10 @@ def _remedy(number: int | None) -> str:
         case errno.EADDRINUSE:
             return "another program listens there; stop it, or choose another port"
         case errno.EACCES:
-            return "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+            return (
+                "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: the systemd unit grants it, "
+                "and a container gets it with --cap-add NET_BIND_SERVICE"
+            )
         case errno.EADDRNOTAVAIL:
             return "this machine does not have that address; see `ip address`"
         case _:

@@ -54,5 +54,5 @@ def test_too_few_files_for_so_many_connections_are_told_with_a_remedy(monkeypatc
     assert open_files.shortage(10_000) is None
     assert open_files.shortage(10_001) == (
         "a worker may open 20,512 files, and 10,001 connections with their upstreams' take up to 20,514; "
-        "raise the limit (LimitNOFILE, ulimit -n), or lower limits.connections"
+        "raise the limit (LimitNOFILE in a systemd unit, --ulimit nofile= for a container), or lower limits.connections"
     )
