@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.who import Row, SiteAccess, count_in_words, inside, networks_in_words
+from gateway.config.problems import listing
 from gateway.facts import Action
 from gateway.policy.networks import NetworkSet
 
@@ -72,7 +73,8 @@ def _of_site(site: SiteAccess) -> Iterator[str]:
 
 
 def _open_paths(rows: Sequence[Row], who: str) -> Iterator[str]:
-    """Each path that needs no certificate."""
+    """The paths that need no certificate, a line for each rule."""
+    paths: dict[str, list[str]] = {}
     asking = [row.path for row in rows if row.action is Action.REQUIRE_CERTIFICATE]
     for row in rows:
         if row.action is Action.ALLOW:
@@ -80,7 +82,10 @@ def _open_paths(rows: Sequence[Row], who: str) -> Iterator[str]:
             above = _asking_above(row, asking)
             although = f", although {above} asks for one" if above else ""
             observed = f"; in observation, {row.observation}" if row.observation else ""
-            yield f"{what} is open without a certificate to {who}{although}: {row.rule}{observed}"
+            paths.setdefault(f"{although}: {row.rule}{observed}", []).append(what)
+    for rest, names in paths.items():
+        verb = "is" if len(names) == 1 else "are"
+        yield f"{listing(names, 'and')} {verb} open without a certificate to {who}{rest}"
 
 
 def _asking_above(row: Row, asking: Sequence[str]) -> str | None:

@@ -61,7 +61,7 @@ OBSERVED = """rules:
     certificate: {email: ["*@example.com"]}
     enforce: 2027-03-01
   - name: Webmail
-    uri: /webmail
+    uri: [/webmail, /owa, =/]
     action: require_certificate
     enforce: false
   - name: Calendar
