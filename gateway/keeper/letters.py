@@ -99,8 +99,8 @@ def of_outages(
     if (more := len(outages) - OUTAGES_NAMED) > 0:
         lines += f"\n  and {more:,} more, which 'gateway status' lists"
     body = f"""\
-Clients are refused since something that the mail gateway needs has ended or
-is missing:
+Clients are refused, or will be when a rule is no longer in observation, since
+something that the mail gateway needs has ended or is missing:
 
 {lines}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,12 @@ from typing import Final
 from cryptography import x509
 
 from gateway import clock
-from gateway.config.model import Config
+from gateway.config.model import Config, Site
+from gateway.config.observation import is_observed
+from gateway.config.problems import listing
 from gateway.keeper.plan import canonical
+from gateway.policy.hosts import HostPattern, parse_host_pattern
+from gateway.policy.rules import Rule
 from gateway.proxy.snapshot import Snapshot
 from gateway.tls.outages import Finding, expiry_line, of_site_certificate
 
@@ -27,6 +31,7 @@ REPEAT_SECONDS: Final = 3600.0
 CHECK_SECONDS: Final = 60.0
 # A list that is fetched after the start, or a file that is about to be replaced, is nothing to write a mail about.
 MAILED_AFTER_SECONDS: Final = 60.0
+SHOWN_RULES: Final = 3
 
 _log = logging.getLogger("gateway.warnings")
 
@@ -85,7 +90,7 @@ class Bulletin:
         """All that refuses clients at `now`."""
         if self._snapshot is None:
             return ()
-        return outages_of(self._snapshot, self._chains, now) + silences_of(self._snapshot, self._silent_sites())
+        return outages_of(self._snapshot, self._chains, now) + silences_of(self._snapshot, self._silent_sites(), now)
 
     @property
     def lasting(self) -> tuple[str, ...]:
@@ -125,21 +130,43 @@ def outages_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetim
         if finding is not None and finding.is_outage:
             lines[str(finding)] = None
     for state in snapshot.states:
+        let_in = _let_in(state.site, snapshot.config, now)
         for finding in state.tls.trust.outages(now):
             remedy = _remedy(finding, snapshot.config)
-            lines[f"{state.site.name}: {finding.cause}; {remedy}"] = None
+            lines[f"{state.site.name}: {finding.cause}{let_in}; {remedy}"] = None
     return tuple(lines)
 
 
-def silences_of(snapshot: Snapshot, silent_sites: set[str]) -> tuple[str, ...]:
+def silences_of(snapshot: Snapshot, silent_sites: set[str], now: datetime) -> tuple[str, ...]:
     """A line for each site that lets in no certificate without its OCSP responder, while that does not answer."""
     sites = (state.site for state in snapshot.states)
     return tuple(
         f"{site.name}: no valid OCSP answer has come for a minute or longer: certificates without an earlier answer "
-        "that is still valid are refused; repair the responder (see gateway.ocsp in the log), or set ocsp.mode: soft"
+        f"that is still valid are refused{_let_in(site, snapshot.config, now)}; "
+        "repair the responder (see gateway.ocsp in the log), or set ocsp.mode: soft"
         for site in sites
         if site.ocsp.mode == "hard" and site.name in silent_sites
     )
+
+
+def _let_in(site: Site, config: Config, now: datetime) -> str:
+    """What to add where rules for this site are in observation: they let in the clients of a refused certificate."""
+    hosts = tuple(map(parse_host_pattern, site.hosts))
+    names = [repr(rule.name) for rule in config.rules if is_observed(rule, now) and _is_for(rule, hosts)]
+    if not names:
+        return ""
+    more = len(names) - SHOWN_RULES
+    shown = listing(names if more <= 0 else [*names[:SHOWN_RULES], f"{more:,} more"], "and")
+    which = (
+        f"the rule {shown} is in observation: it lets"
+        if len(names) == 1
+        else f"the rules {shown} are in observation: they let"
+    )
+    return f", but {which} in these clients as clients without a certificate"
+
+
+def _is_for(rule: Rule, hosts: Sequence[HostPattern]) -> bool:
+    return rule.hosts is None or any(parse_host_pattern(own).meets(host) for own in rule.hosts for host in hosts)
 
 
 def _remedy(finding: Finding, config: Config) -> str:

@@ -11,6 +11,8 @@ from support.pki import DAY, NOW, Ca, server
 
 from gateway import clock
 from gateway.config.model import KeptAuthority, Ocsp, Pki
+from gateway.facts import Action
+from gateway.policy.rules import Rule
 from gateway.supervisor import warnings as module
 from gateway.supervisor.warnings import Bulletin
 from gateway.tls.trust import Trust, make_trust
@@ -36,13 +38,16 @@ def time(monkeypatch):
     return Time(monkeypatch)
 
 
-def snapshot(*trusts, certificate, pki=None, ocsp="off"):
+def snapshot(*trusts, certificate, pki=None, ocsp="off", rules=()):
     return SimpleNamespace(
-        config=SimpleNamespace(pki=pki, path=Path("/etc/mail gateway/config.yaml")),
+        config=SimpleNamespace(pki=pki, path=Path("/etc/mail gateway/config.yaml"), rules=rules),
         states=[
             SimpleNamespace(
                 site=SimpleNamespace(
-                    name=f"site{number}", certificate=certificate, ocsp=Ocsp(ocsp, "http://o.example")
+                    name=f"site{number}",
+                    hosts=(f"site{number}",),
+                    certificate=certificate,
+                    ocsp=Ocsp(ocsp, "http://o.example"),
                 ),
                 tls=SimpleNamespace(trust=trust),
             )
@@ -188,6 +193,37 @@ def test_a_responder_that_does_not_answer_is_an_outage_where_it_must(time, certi
     assert [line.partition(":")[0] for line in found] == ["site1"] * count
     silent.clear()
     assert bulletin.outages(time.now) == ()
+
+
+def observing(number, *, enforce=False, hosts=None, action=Action.REQUIRE_CERTIFICATE):
+    return Rule(f"rule {number}", action, number, hosts=hosts, enforce=enforce)
+
+
+@pytest.mark.parametrize(
+    ("rules", "which"),
+    [
+        ([observing(1, enforce=True), observing(2, action=Action.ALLOW), observing(3, hosts=("elsewhere",))], ""),
+        ([observing(1, enforce=(NOW - DAY).date())], ""),
+        ([observing(1), observing(2, enforce=True)], "the rule 'rule 1' is in observation: it lets"),
+        (
+            [observing(1, hosts=("*", "x")), observing(2, enforce=(NOW + 9 * DAY).date(), hosts=("site0",))],
+            "the rules 'rule 1' and 'rule 2' are in observation: they let",
+        ),
+        (
+            [observing(number) for number in range(5)],
+            "the rules 'rule 0', 'rule 1', 'rule 2' and 2 more are in observation: they let",
+        ),
+    ],
+)
+def test_an_outage_says_which_rules_let_in_the_clients(time, certificate, rules, which):
+    """It is a problem all the same: such clients count as clients without a certificate, and the day comes."""
+    bulletin = Bulletin(silent_sites=lambda: {"site0"})
+    time.passes(2 * 3600)
+    bulletin.follow(snapshot(outdated(), certificate=certificate, ocsp="hard", rules=rules))
+    listed, silent = bulletin.outages(time.now)
+    told = f", but {which} in these clients as clients without a certificate" if which else ""
+    assert listed.endswith(f": all certificates of 'CN=Test Root' are refused{told}; publish a new one")
+    assert f"that is still valid are refused{told}; repair the responder" in silent
 
 
 def test_a_missing_list_has_no_file_to_name(time, certificate, tmp_path):
