@@ -276,6 +276,7 @@ def _registry(registry: RegistryState) -> Iterator[Metric]:
     for ending in registry["ending"]:
         family.add_metric([format_duration(ending["within_seconds"])], ending["count"])
     yield family
+    yield _gauge("gateway_pki_problems", "Revoked authorities that sites trust.", len(registry["problems"]))
     yield _gauge("gateway_pki_troubles", "What the keeper cannot do now.", len(registry["troubles"]))
     looked = 0.0 if registry["looked"] is None else _unix(registry["looked"])
     yield _gauge("gateway_pki_looked_timestamp_seconds", "When the registry was looked at last, Unix time.", looked)

@@ -204,6 +204,7 @@ class RegistryState(TypedDict):
     authorities: list[AuthorityState]
     ending: list[EndingCount]
     next: list[CertificateState]  # the first that end
+    problems: list[str]  # authorities that were revoked and that a site trusts
     troubles: list[TroubleState]
     mails: MailCounts
     notifications: NotificationsState | None  # None: a registry of one machine

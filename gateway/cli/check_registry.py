@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import Connection
 
 from gateway.access import exists
 from gateway.config.model import KeptAuthority, Pki, Site
@@ -21,8 +20,7 @@ from gateway.pki.desk import Desk
 from gateway.pki.files import read_secret
 from gateway.pki.registry import authorities
 from gateway.pki.registry.engine import Registry
-from gateway.pki.registry.records import AuthorityRecord, RevocationReason
-from gateway.pki.taken_back import taken_back
+from gateway.pki.taken_back import is_revoked
 
 
 def registry_problems(pki: Pki, sites: Sequence[Site], file: str) -> Iterator[Problem]:
@@ -32,18 +30,15 @@ def registry_problems(pki: Pki, sites: Sequence[Site], file: str) -> Iterator[Pr
             with registry.reading() as connection:
                 records = authorities.all_of(connection)
                 known = [record.name for record in records]
-                revoked = {record.certificate_der: record.name for record in records if _is_revoked(connection, record)}
+                revoked = {
+                    record.certificate_der: record.name for record in records if is_revoked(connection, path_of(record))
+                }
             yield from _trusted(revoked, sites, file)
             for kept in pki.authorities:
                 yield from _problems(Desk(registry, pki.folder, "check"), kept, known, file)
     except OperationError as error:
         place = Place(Mark(pki.authorities[0].line, 1), "pki.authorities")
         yield Problem(file, place, error.cause, error.remedy, is_warning=True)
-
-
-def _is_revoked(connection: Connection, record: AuthorityRecord) -> bool:
-    found = taken_back(connection, path_of(record))
-    return found is not None and found.entry.reason is not RevocationReason.CERTIFICATE_HOLD
 
 
 def _trusted(revoked: Mapping[bytes, str], sites: Sequence[Site], file: str) -> Iterator[Problem]:

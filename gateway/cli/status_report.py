@@ -91,6 +91,7 @@ def _missing(state: State) -> Iterator[str]:
 def _registry_problems(registry: RegistryState) -> Iterator[str]:
     if registry["is_silent"]:
         yield "the keeper is not reporting, so no list is renewed; the gateway's log says why, or restart it"
+    yield from registry.get("problems", ())  # a gateway before this program tells of none
     for trouble in registry["troubles"]:
         since, again = _when(trouble["since"]), _when(trouble["retry_at"])
         yield f"{trouble['what']}: {trouble['cause']}; {trouble['remedy']}"

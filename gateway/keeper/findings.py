@@ -5,6 +5,7 @@ Keeps true: what the gateway itself warns of, because a site names the file, is 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,16 +18,19 @@ from gateway.config.units import format_duration
 from gateway.keeper.plan import Plan, canonical
 from gateway.keeper.renewal import signer_end, text
 from gateway.pki import crl, ocsp_signer
+from gateway.pki.authority import path_of
 from gateway.pki.desk import Desk
 from gateway.pki.registry import authorities, notices, survey
 from gateway.pki.registry.notices import Refused
 from gateway.pki.registry.records import AuthorityRecord, CertificateRecord
+from gateway.pki.taken_back import is_revoked
 from gateway.x509.fields import subject_of
 from gateway.x509.loading import certificate_in
 
 # As many certificates as the administrators' mail names; the command line lists all.
 NAMED: Final = 200
 UNDELIVERED_SHOWN: Final = 20
+SITES_SHOWN: Final = 5
 _DAY: Final = timedelta(days=1)
 
 
@@ -50,6 +54,7 @@ class Findings:
     counts: Counter[tuple[str, str]]  # (authority, status)
     ending: tuple[tuple[timedelta, int], ...]  # within so long, so many
     next: tuple[CertificateRecord, ...]  # the first that end, at most `NAMED`
+    problems: tuple[str, ...]  # revoked authorities that sites trust
     warnings: tuple[str, ...]
     undelivered: tuple[Refused, ...]  # mails of the last day that their recipients' server refused
 
@@ -65,6 +70,7 @@ def look(desk: Desk, plan: Plan, now: datetime) -> Findings:
             counts=survey.counts(connection, now),
             ending=tuple((within, survey.count_ending(connection, now + within, now)) for within in plan.before),
             next=tuple(survey.ending(connection, now + plan.horizon, now, NAMED)),
+            problems=tuple(line for record in records for line in _trusted(connection, plan, record)),
             warnings=tuple(line for record in records for line in _warnings(desk, plan, record, due, now)),
             undelivered=_undelivered(connection, now),
         )
@@ -77,6 +83,18 @@ def _undelivered(connection: Connection, now: datetime) -> tuple[Refused, ...]:
 def _authority(record: AuthorityRecord, plan: Plan) -> AuthorityFinding:
     is_kept = record.name in plan.passphrase_files
     return AuthorityFinding(record.name, record.not_after, record.crl_next_update, record.crl_number, is_kept)
+
+
+def _trusted(connection: Connection, plan: Plan, record: AuthorityRecord) -> Iterator[str]:
+    """A CA in `client_ca` is trusted whatever a list above it says."""
+    sites = plan.trusting.get(hashlib.sha256(record.certificate_der).hexdigest(), ())
+    if sites and is_revoked(connection, path_of(record)):
+        shown, more = sites[:SITES_SHOWN], len(sites) - SITES_SHOWN
+        where = ", ".join(shown) + (f" and {more:,} more site{'' if more == 1 else 's'}" if more > 0 else "")
+        yield (
+            f"the authority '{record.name}' was revoked, and certificates that it issued are still let in: "
+            f"it is in client_ca of {where}; put another authority's certificate in its place, and reload"
+        )
 
 
 def _warnings(desk: Desk, plan: Plan, record: AuthorityRecord, due: set[str], now: datetime) -> Iterator[str]:

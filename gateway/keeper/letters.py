@@ -114,7 +114,7 @@ The mail gateway wrote this by itself, at most once a day for the same lines.
 
 def is_worth_a_summary(findings: Findings, troubles: Sequence[Trouble]) -> bool:
     """Whether there is anything that somebody should do."""
-    return bool(findings.next or findings.warnings or findings.undelivered or troubles)
+    return bool(findings.next or findings.problems or findings.warnings or findings.undelivered or troubles)
 
 
 def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
@@ -123,9 +123,9 @@ def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
         yield "\nWhat does not work:\n"
         for trouble in troubles:
             yield f"- {trouble.what}: {trouble.cause}\n  {trouble.remedy}\n  (since {text(trouble.since)})"
-    if findings.warnings:
+    if findings.problems or findings.warnings:
         yield "\nWhat somebody should do:\n"
-        yield from (f"- {_printable(line)}" for line in findings.warnings)
+        yield from (f"- {_printable(line)}" for line in (*findings.problems, *findings.warnings))
     if findings.next:
         yield "\nCertificates that end, without a successor:\n"
         yield from (f"  {count:>6,} within {format_duration(w.total_seconds())}" for w, count in findings.ending)

@@ -6,12 +6,14 @@ The master imports this module: nothing is imported here that a worker, its fork
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.config.model import Config, Mail
+from gateway.x509.names import fingerprint_of
 
 # A revocation list has hours or days left when it is due, and whoever is told of an end has a day at least.
 ROUND_SECONDS: Final = 60.0
@@ -28,6 +30,7 @@ class Plan:
     mail: Mail | None
     contact: str | None
     watched: frozenset[Path]  # files of CAs and lists that sites name: the gateway itself warns of those
+    trusting: dict[str, tuple[str, ...]]  # the fingerprint of a CA in client_ca → the sites that trust it
 
     @property
     def horizon(self) -> timedelta:
@@ -49,7 +52,16 @@ def plan_of(config: Config) -> Plan | None:
         mail=pki.mail,
         contact=config.pages.contact,
         watched=frozenset(map(canonical, files)),
+        trusting=_trusting(config),
     )
+
+
+def _trusting(config: Config) -> dict[str, tuple[str, ...]]:
+    found: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for site in config.sites:
+        for fingerprint in (fingerprint_of(ca) for file in site.client_ca for ca in file.certificates):
+            found[fingerprint][site.name] = None
+    return {fingerprint: tuple(sites) for fingerprint, sites in found.items()}
 
 
 def canonical(path: Path) -> Path:
@@ -70,6 +82,7 @@ def to_message(plan: Plan) -> dict[str, Any]:
         "mail": mail,
         "contact": plan.contact,
         "watched": sorted(map(str, plan.watched)),
+        "trusting": {fingerprint: list(sites) for fingerprint, sites in plan.trusting.items()},
     }
 
 
@@ -87,4 +100,5 @@ def from_message(message: dict[str, Any]) -> Plan:
         mail=mail,
         contact=message["contact"],
         watched=frozenset(map(Path, message["watched"])),
+        trusting={fingerprint: tuple(sites) for fingerprint, sites in message["trusting"].items()},
     )

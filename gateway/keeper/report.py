@@ -27,6 +27,7 @@ def report(
         "authorities": [] if findings is None else _authorities(findings),
         "ending": [] if findings is None else [(within.total_seconds(), count) for within, count in findings.ending],
         "next": [] if findings is None else _next(findings),
+        "problems": [] if findings is None else list(findings.problems),
         "warnings": [] if findings is None else list(findings.warnings),
         "troubles": [
             {

@@ -61,6 +61,7 @@ class Report(TypedDict):
     authorities: list[AuthorityReport]
     ending: list[tuple[float, int]]  # within so many seconds, so many
     next: list[CertificateReport]
+    problems: list[str]  # what somebody has to do now
     warnings: list[str]
     troubles: list[TroubleReport]
     mails: MailReport

@@ -72,6 +72,11 @@ class Keeping:
                 self._heard_seconds = clock.monotonic_seconds()
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What somebody has to do now."""
+        return () if self._report is None else tuple(self._report["problems"])
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What somebody should do before it is late."""
         return () if self._report is None else tuple(self._report["warnings"])
@@ -87,6 +92,7 @@ class Keeping:
             "authorities": [_authority(each, now) for each in report["authorities"]],
             "ending": [{"within_seconds": seconds, "count": count} for seconds, count in report["ending"]],
             "next": [_certificate(each, now) for each in report["next"]],
+            "problems": list(report["problems"]),
             "troubles": [_trouble(each) for each in report["troubles"]],
             "mails": {"sent": report["mails"]["sent"], "refused": report["mails"]["refused"]},
             "notifications": None if report["notifications"] is None else _notifications(report["notifications"]),
@@ -103,6 +109,7 @@ _NOTHING: Final = Report(
     authorities=[],
     ending=[],
     next=[],
+    problems=[],
     warnings=[],
     troubles=[],
     mails={"sent": 0, "refused": 0},

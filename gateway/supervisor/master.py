@@ -84,7 +84,9 @@ class Master:
         self._census = Census(self._children)
         self._keeping = Keeping(self._children)
         self._fetching = Fetching(self._children, revision.store)
-        self._bulletin = Bulletin(lambda: (*root_warning(), *self._keeping.warnings), self._silent_sites)
+        self._bulletin = Bulletin(
+            lambda: (*root_warning(), *self._keeping.warnings), self._silent_sites, lambda: self._keeping.problems
+        )
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
         self._children.on_heard = self._watchdog.heard

@@ -49,10 +49,17 @@ class Bulletin:
     """Tells what `warnings_of` and `outages_of` find in the current snapshot, and what others find."""
 
     def __init__(
-        self, others: Callable[[], tuple[str, ...]] = tuple, silent_sites: Callable[[], set[str]] = set
+        self,
+        others: Callable[[], tuple[str, ...]] = tuple,
+        silent_sites: Callable[[], set[str]] = set,
+        problems: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        """`others` has more warnings, `silent_sites` the sites whose OCSP responder does not answer the workers."""
+        """`others` has more warnings, and `problems` what is as grave as an outage and refuses no client.
+
+        `silent_sites`: the sites whose OCSP responder does not answer the workers.
+        """
         self._others = others
+        self._problems = problems
         self._silent_sites = silent_sites
         self._snapshot: Snapshot | None = None
         self._chains: tuple[ServerChain, ...] = ()
@@ -78,8 +85,10 @@ class Bulletin:
             if line not in outages:
                 _log.info("no longer a problem: %s", line)
         self._outages = {line: self._outages.get(line, now) for line in outages}
-        for line in self.due(outages + warnings, now):
-            _log.log(logging.ERROR if line in self._outages else logging.WARNING, "%s", line)
+        problems = self._problems()
+        for line in self.due(outages + problems + warnings, now):
+            is_grave = line in self._outages or line in problems
+            _log.log(logging.ERROR if is_grave else logging.WARNING, "%s", line)
 
     def lines(self, now: datetime) -> tuple[str, ...]:
         """All that holds at `now` and refuses nobody yet."""

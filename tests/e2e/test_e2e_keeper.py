@@ -26,6 +26,7 @@ from gateway.pki import crl, lifecycle, pkcs8
 from gateway.pki.desk import Desk
 from gateway.pki.registry import authorities, certificates
 from gateway.pki.registry.records import RevocationReason
+from gateway.x509.serials import serial_text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
@@ -76,7 +77,8 @@ class Site:
         files = (home or self.folder) / "pki"
         kept = {"store": self.url, "folder": str(files)}
         kept |= {"authorities": {"corp": {"passphrase_file": str(self.passphrase)}}, **(pki or {})}
-        trust = {"client_ca": [f"{files}/corp/corp.crt"], "crl": [f"{files}/corp/corp.crl"]}
+        trusted = f"{files}/{self.authority.name}/{self.authority.name}"
+        trust = {"client_ca": [f"{trusted}.crt"], "crl": [f"{trusted}.crl"]}
         admin = {"address": f"{INSIDE}:{free_port()}"}
         return settings_for({**self.credentials.server, **trust}, mail_url, admin=admin, pki=kept, **more)
 
@@ -228,6 +230,25 @@ def test_a_wrong_passphrase_is_found_at_the_start_and_mended_by_a_reload(site, l
     until(lambda: not gateway.state()["registry"]["troubles"], "all is well", seconds=SOON_SECONDS)
     assert gateway.ask_status().returncode == 0
     assert "authority 'corp': works again" in gateway.errors
+
+
+def test_a_revoked_authority_that_the_site_still_trusts_is_a_problem(site, launch, outside):
+    """Nothing refuses it: a CA in client_ca is trusted whatever the list of the one above it says."""
+    corp = site()
+    root = corp.make("root", timedelta(0))
+    corp.authority = make_authority(corp.desk, "below", parent=root, now=corp.now - DAY)
+    alice = corp.user("alice")
+    gateway = launch(corp)
+    looked(gateway)
+    assert gateway.ask_status().returncode == 0
+    serial = serial_text(corp.authority.certificate.serial_number)
+    lifecycle.revoke(corp.desk, root, [], RevocationReason.KEY_COMPROMISE, corp.now, [serial])
+    gateway.expected_errors.append("the authority 'below' was revoked")
+    until(lambda: gateway.state()["registry"]["problems"], "the keeper notices", seconds=90)
+    assert verdict(gateway, alice, outside) == (200, None)
+    done = gateway.ask_status()
+    assert "the authority 'below' was revoked" in done.stdout.partition("\nproblems\n")[2]
+    assert (done.returncode, gateway.metric("gateway_pki_problems")) == (1, 1)
 
 
 def test_a_list_that_nobody_renews_is_warned_of_unless_the_site_warns_already(site, launch):

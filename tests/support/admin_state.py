@@ -81,6 +81,7 @@ def registry(**changes: Any) -> dict[str, Any]:
         "authorities": [authority()],
         "ending": [{"within_seconds": 2_592_000.0, "count": 0}, {"within_seconds": 86_400.0, "count": 0}],
         "next": [],
+        "problems": [],
         "troubles": [],
         "mails": {"sent": 0, "refused": 0},
         "notifications": None,

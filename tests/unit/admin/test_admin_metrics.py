@@ -144,6 +144,7 @@ def test_a_kept_registry_has_every_state_of_every_authority():
     kept = registry(
         authorities=[authority(), authority("new", list_ends=None, list_seconds_left=None)],
         ending=[{"within_seconds": 604_800.0, "count": 5}],
+        problems=["the authority 'old' was revoked"],
         troubles=[trouble()],
         mails={"sent": 9, "refused": 2},
         notifications={"is_up": False, "since": "2026-11-24T10:59:30.000Z", "cause": "the server is away"},
@@ -155,7 +156,7 @@ def test_a_kept_registry_has_every_state_of_every_authority():
     assert value(found, "gateway_pki_list_next_update_timestamp_seconds", authority="corp") == 1798110000
     assert ("gateway_pki_list_next_update_timestamp_seconds", (("authority", "new"),)) not in samples(found)
     assert value(found, "gateway_pki_expiring", within="7d") == 5
-    assert value(found, "gateway_pki_troubles") == 1
+    assert (value(found, "gateway_pki_problems"), value(found, "gateway_pki_troubles")) == (1, 1)
     assert value(found, "gateway_pki_looked_timestamp_seconds") == 1795517970
     assert value(found, "gateway_pki_mails_total", result="refused") == 2
     assert value(found, "gateway_pki_notifications_up") == 0

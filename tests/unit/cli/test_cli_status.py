@@ -198,6 +198,10 @@ def refused(error):
             ],
         ),
         (
+            {"registry": registry(problems=["the authority 'old' was revoked; put another one in its place"])},
+            ["the authority 'old' was revoked; put another one in its place"],
+        ),
+        (
             {"registry": registry(is_silent=True)},
             ["the keeper is not reporting, so no list is renewed; the gateway's log says why, or restart it"],
         ),
@@ -289,6 +293,12 @@ def test_a_registry_that_is_kept_is_shown(status):
         assert f"  other machines' revocations come seconds later, since 2026-11-24 10:59:30 UTC: {shown}\n" in out
     code, out, _ = status(a_state(registry=registry(looked=None, authorities=[], ending=[])))
     assert (code, "  not looked at yet\n" in out) == (0, True)
+
+
+def test_an_older_gateway_tells_of_no_problems_of_the_registry(status):
+    kept = registry()
+    del kept["problems"]
+    assert status(a_state(registry=kept))[0] == 0
 
 
 def test_an_older_gateway_tells_of_no_registry(status):

@@ -53,6 +53,7 @@ def make_plan(tmp_path, desk, passphrase_file):
             "mail": None,
             "contact": "helpdesk@example.com",
             "watched": frozenset(),
+            "trusting": {},
         }
         return Plan(**{**values, **changes})
 

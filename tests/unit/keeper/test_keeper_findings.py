@@ -8,15 +8,19 @@ import pytest
 from support.desk import DAY, issue_to, make_authority
 
 from gateway.errors import OperationError
+from gateway.keeper import letters
 from gateway.keeper.announcer import Announcer
-from gateway.keeper.findings import look
+from gateway.keeper.findings import SITES_SHOWN, look
 from gateway.keeper.plan import canonical
 from gateway.keeper.report import SHOWN, report
 from gateway.keeper.troubles import Troubles
-from gateway.pki import authority, ocsp_signer
+from gateway.pki import authority, lifecycle, ocsp_signer
 from gateway.pki.authority import DEFAULT_CRL_LIFETIME
 from gateway.pki.registry import notices
 from gateway.pki.registry.notices import Kind, Notice
+from gateway.pki.registry.records import RevocationReason
+from gateway.x509.names import fingerprint_of
+from gateway.x509.serials import serial_text
 
 SOON = DEFAULT_CRL_LIFETIME * 3 / 4
 
@@ -66,6 +70,38 @@ def test_an_authority_that_ends_is_warned_of_once_for_each_threshold(desk, make_
         assert f", within {within}; make another one" in lines[0]
     watched = make_plan(watched=frozenset({canonical(desk.file("corp", "crt"))}))
     assert look(desk, watched, later).warnings == ()
+
+
+@pytest.mark.parametrize("reason", ["revoked", "held"])
+def test_a_revoked_authority_that_sites_trust_is_a_problem(desk, make_plan, now, reason):
+    """A CA in client_ca is trusted whatever the list of the one above it says; one on hold may come back."""
+    root = make_authority(desk, "root")
+    below = make_authority(desk, "below", parent=root)
+    sites = tuple(f"{number}.example.com" for number in range(SITES_SHOWN + 1))
+    trusting = {fingerprint_of(root.certificate): sites, fingerprint_of(below.certificate): sites}
+    assert look(desk, make_plan(trusting=trusting), now).problems == ()
+    serial = serial_text(below.certificate.serial_number)
+    if reason == "revoked":
+        lifecycle.revoke(desk, root, [], RevocationReason.KEY_COMPROMISE, now, [serial])
+    else:
+        lifecycle.hold(desk, root, [], now, [serial])
+    assert look(desk, make_plan(), now).problems == ()  # no site trusts it
+    found = look(desk, make_plan(trusting=trusting), now)
+    of_one = look(desk, make_plan(trusting={fingerprint_of(below.certificate): ("mail.example.com",)}), now)
+    if reason == "held":
+        assert (found.problems, of_one.problems) == ((), ())
+        return
+    what = "was revoked, and certificates that it issued are still let in: it is in client_ca of"
+    remedy = "put another authority's certificate in its place, and reload"
+    shown = "0.example.com, 1.example.com, 2.example.com, 3.example.com, 4.example.com and 1 more site"
+    assert found.problems == (f"the authority 'below' {what} {shown}; {remedy}",)
+    assert of_one.problems == (f"the authority 'below' {what} mail.example.com; {remedy}",)
+    assert report(found, (), sent=0, refused=0, notifications=None)["problems"] == list(found.problems)
+    assert letters.is_worth_a_summary(found, ())
+    mail = letters.to_admins(
+        found, (), Notice(Kind.SUMMARY, "2026-11-24", "a@example.com"), ("a@example.com",), "g@a.example"
+    )
+    assert found.problems[0] in mail.get_content()
 
 
 def test_mails_that_were_refused_in_the_last_day_are_found(desk, corp, make_plan, now):

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from support.config_files import BASE, NOW, fill
 
 from gateway.config.load import load
 from gateway.config.model import Mail
 from gateway.keeper.plan import canonical, from_message, plan_of, to_message
+from gateway.x509.loading import load_certificates
 
 
 @pytest.mark.parametrize("ca", [None, Path("/etc/ca.pem")])
@@ -23,6 +25,7 @@ def test_what_goes_over_the_channel_comes_out(make_plan, ca):
             "mail.example.com", 587, "g@example.com", ca=ca, username="u", password="p", admins=("a@example.com",)
         ),
         watched=frozenset({Path("/etc/a.crl"), Path("/etc/b.crl")}),
+        trusting={"ab" * 32: ("mail.example.com", "ews.example.com")},
     )
     assert from_message(json.loads(json.dumps(to_message(plan)))) == plan
     assert from_message(json.loads(json.dumps(to_message(replace(plan, mail=None))))) == replace(plan, mail=None)
@@ -47,6 +50,8 @@ def test_the_configuration_says_what_is_kept(tmp_path, monkeypatch):
     assert found is not None
     assert found.passphrase_files == {"corp": tmp_path / "corp.txt"}
     assert found.watched == {canonical(tmp_path / "ca.pem")}
+    (fingerprint,) = (certificate.fingerprint(SHA256()).hex() for certificate in load_certificates(tmp_path / "ca.pem"))
+    assert found.trusting == {fingerprint: ("mail.example.com",)}
     assert found.horizon.days == 30
     assert "r.db" not in repr(found)
 

@@ -32,6 +32,7 @@ PLAN = Plan(
     mail=Mail("mail.example.com", 587, "g@example.com", password="secret"),
     contact=None,
     watched=frozenset(),
+    trusting={},
 )
 REPORT = {
     "looked": UNIX,
@@ -55,6 +56,7 @@ REPORT = {
     ],
     "ending": [[86400.0, 1]],
     "next": [{"serial": "0A", "name": "Alice", "email": None, "authority": "corp", "ends": UNIX + 5}],
+    "problems": ["'old' was revoked"],
     "warnings": ["the list of 'new' is due"],
     "troubles": [{"what": "it", "cause": "broke", "remedy": "Mend it.", "since": UNIX, "retry_at": UNIX + 60}],
     "mails": {"sent": 1, "refused": 2},
@@ -163,19 +165,20 @@ def test_its_report_is_told_with_the_time_that_is_left(keeping, children):
     assert told["ending"] == [{"within_seconds": 86400.0, "count": 1}]
     assert (told["next"][0]["serial"], told["next"][0]["seconds_left"]) == ("0A", 5.0)
     assert told["troubles"][0]["retry_at"] == "2026-11-24T12:01:00.000Z"
+    assert told["problems"] == ["'old' was revoked"]
     assert told["mails"] == {"sent": 1, "refused": 2}
     lost = {"is_up": False, "since": "2026-11-24T12:00:00.000Z", "cause": "the server is away"}
     assert told["notifications"] == lost
     _hear(keeping, children, {"is": "kept", "report": {**REPORT, "notifications": None}})
     assert keeping.describe(NOW)["notifications"] is None
-    assert keeping.warnings == ("the list of 'new' is due",)
+    assert (keeping.problems, keeping.warnings) == (("'old' was revoked",), ("the list of 'new' is due",))
 
 
 def test_what_was_told_by_another_plan_is_forgotten(keeping, children):
     keeping.follow(PLAN)
     _hear(keeping, children, {"is": "kept", "report": REPORT})
     keeping.follow(replace(PLAN, contact="helpdesk"))
-    assert (keeping.describe(NOW)["looked"], keeping.warnings) == (None, ())
+    assert (keeping.describe(NOW)["looked"], keeping.problems, keeping.warnings) == (None, (), ())
     keeping.follow(None)
     _hear(keeping, children, {"is": "kept", "report": REPORT})  # that was under way
     assert keeping.warnings == ()

@@ -97,6 +97,16 @@ def test_what_others_find_is_told_beside_it(time, caplog, certificate):
     assert lines(caplog) == ["and that of 'y'"]
 
 
+def test_a_problem_that_refuses_nobody_is_an_error_and_no_outage(time, caplog, certificate):
+    found = ["the authority 'x' was revoked"]
+    bulletin = Bulletin(problems=lambda: tuple(found))
+    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.ERROR, found[0])]
+    time.passes(module.MAILED_AFTER_SECONDS)
+    bulletin.tick()
+    assert (bulletin.outages(time.now), bulletin.lasting, bulletin.lines(time.now)) == ((), (), ())
+
+
 def test_a_list_in_its_last_fifth_is_noticed_within_a_minute(time, caplog, certificate):
     trust = make_trust(
         [ROOT.certificate], parse_lists(ROOT.crl(last_update=NOW - DAY, next_update=NOW + DAY), "a.crl"), "require"
