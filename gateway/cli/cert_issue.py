@@ -196,7 +196,8 @@ def _report(outcome: Outcome, csv_file: Path, out: Path, seconds: float) -> None
         typer.echo(f"{out / batch.PASSWORDS_FILE}: the passwords; send each apart from its file, then delete this list")
     made = outcome.handed_out
     if made.kits:
-        typer.echo(f"{out / handout.LIST_FILE}: {made.kits} kits with their letters, for a mail merge")
+        beside = f", beside {made.earlier} of earlier runs" if made.earlier else ""
+        typer.echo(f"{out / handout.LIST_FILE}: {made.kits} kits with their letters, for a mail merge{beside}")
     for email in made.without:
         typer.echo(
             f"{email}: no kit: the p12 file or its password is not in {out}; use gateway cert renew or cert profile",

@@ -79,6 +79,7 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
         users = csv_users.parse(read(batch.csv_file), str(batch.csv_file), check, batch.code_page)
         rows, list_ = users.rows, PasswordList(batch.out / PASSWORDS_FILE, users.dialect)
         _clear_up(desk, authority, run_id, list_, began)
+        earlier = () if batch.kits is None else handout.earlier(batch.out, authority.name, _lasting(desk, began))
         present = _holders(desk, authority, began)
         # What is pending was left by a run elsewhere longer ago; issuing takes the name from it.
         there = {name for name, record in present.items() if record.state is not State.PENDING}
@@ -93,7 +94,7 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
         if batch.kits is not None:
             holders = _holders(desk, authority, began)
             mine = [holders[name_key(row.common_name)] for row in rows]
-            handed_out = handout.make(batch.kits, list_, authority.path, mine, written)
+            handed_out = handout.make(batch.kits, list_, authority.path, mine, written, earlier)
     return Outcome(len(missing), len(rows) - len(missing), users.notes, handed_out)
 
 
@@ -224,6 +225,11 @@ def _holders(desk: Desk, authority: Authority, now: datetime) -> dict[str, Certi
             CERTIFICATES.c.id.in_(select(NAME_CLAIMS.c.certificate_id)),
         )
     return {name_key(record.common_name): record for record in found}
+
+
+def _lasting(desk: Desk, now: datetime) -> dict[str, str]:
+    with desk.registry.reading() as connection:
+        return certificates.lasting(connection, now)
 
 
 @contextmanager

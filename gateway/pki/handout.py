@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,20 +18,19 @@ from cryptography import x509
 
 from gateway.access import exists
 from gateway.errors import OperationError
-from gateway.pki import pkcs12
+from gateway.pki import merge_list, pkcs12
 from gateway.pki.files import make_folder, read, write_private
 from gateway.pki.kits import build
 from gateway.pki.kits.kit import KitFile, Person
+from gateway.pki.merge_list import MergeLine
 from gateway.pki.password_list import PasswordLine, PasswordList
 from gateway.pki.registry.records import CertificateRecord
-from gateway.pki.user_files.cells import disarmed
 from gateway.pki.words import KitKind, Language
 from gateway.x509.loading import certificate_in
 
 KITS_FOLDER: Final = "kits"
 LETTERS_FOLDER: Final = "letters"
 LIST_FILE: Final = "mail-merge.csv"
-COLUMNS: Final = ("email", "name", "kind", "kit", "letter")
 _LONGEST_AGO: Final = (
     1980,
     1,
@@ -61,10 +60,23 @@ class Kits:
 
 @dataclass(slots=True)
 class Made:
-    """How many kits were made, and who has none, since their p12 file isn't in the folder."""
+    """How many kits were made, how many lines of earlier runs are on the list too, and who has no p12 file here."""
 
     kits: int = 0
+    earlier: int = 0
     without: list[str] = field(default_factory=list)
+
+
+def earlier(out: Path, authority: str, lasting: Mapping[str, str]) -> list[MergeLine]:
+    """The lines of earlier runs that stay on the list. `lasting`: the authority of each certificate that is good.
+
+    Raises `UsageError` for a list of another program, `OperationError` where the folder has another authority's kits.
+    """
+    path = out / LIST_FILE
+    found = merge_list.lasting(merge_list.lines(path), out, lasting)
+    if other := next((lasting[line.serial] for line in found if lasting[line.serial] != authority), None):
+        raise OperationError(f"{path}: lists kits of the authority '{other}'", "Name another --out folder.")
+    return found
 
 
 def make(
@@ -73,10 +85,12 @@ def make(
     chain: tuple[x509.Certificate, ...],
     holders: Iterable[CertificateRecord],
     written: Mapping[str, bytes],
+    earlier: Sequence[MergeLine],
 ) -> Made:
     """Write the kits and letters of all holders whose p12 file is in the folder, and their list.
 
-    `chain`: the authorities above the holders; `written`: digests of the p12 files of this run, by serial.
+    `chain`: the authorities above the holders; `written`: digests of the p12 files of this run, by serial; `earlier`:
+    the lines of earlier runs that stay on the list.
     Raises `OperationError`, also where a file is not the holder's.
     """
     out = list_.path.parent
@@ -84,7 +98,7 @@ def make(
         make_folder(out / folder, build.FOLDER_MODE)
     lines = {line.serial: line for line in list_.lines()}
     made = Made()
-    listed = [list_.dialect.encoding.mark, list_.dialect.line(COLUMNS)]
+    listed: list[MergeLine] = []
     for record in holders:
         line = lines.get(record.serial)
         if line is None or not exists(out / line.file):
@@ -93,10 +107,9 @@ def make(
         person = _person(kits, chain, record, _p12(out, line, record, written.get(record.serial)))
         for kind in kits.kinds:
             kit, letter = _write(kits, person, kind, out)
-            listed.append(list_.dialect.line(tuple(map(disarmed, (line.email, line.name, kind, kit, letter)))))
-            made.kits += 1
-    write_private(out / LIST_FILE, b"".join(listed))
-    return made
+            listed.append(MergeLine(line.email, line.name, kind, kit, letter, record.serial))
+    kept = merge_list.write(out / LIST_FILE, list_.dialect, earlier, listed)
+    return replace(made, kits=len(listed), earlier=kept)
 
 
 def digest(data: bytes) -> bytes:

@@ -5,18 +5,15 @@ No cell can begin a formula, whichever separator a spreadsheet splits the lines 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gateway.access import exists
-from gateway.errors import UsageError
-from gateway.pki.files import append_private, read, write_private
-from gateway.pki.user_files.cells import armed, disarmed
-from gateway.pki.user_files.dialect import DELIMITERS, PLAIN, Dialect, text_of
+from gateway.pki import own_lists
+from gateway.pki.files import append_private, write_private
+from gateway.pki.user_files.cells import disarmed
+from gateway.pki.user_files.dialect import PLAIN, Dialect
 
 COLUMNS: Final = ("email", "name", "file", "password", "serial")
 
@@ -41,19 +38,7 @@ class PasswordList:
 
     def lines(self) -> list[PasswordLine]:
         """What is in it; a last line that a crash cut off is left out. Raises `UsageError`."""
-        if not exists(self.path):
-            return []
-        try:
-            text = text_of(read(self.path))
-            # An earlier import's list of users may have been of another dialect.
-            delimiter = next((sign for sign in DELIMITERS if text.startswith(f"{COLUMNS[0]}{sign}")), ",")
-            whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
-            rows = list(csv.reader(whole, delimiter=delimiter))
-        except (ValueError, csv.Error) as error:
-            raise UsageError(f"{self.path}: is no list of passwords", "Name another --out folder.") from error
-        if rows[:1] not in ([], [list(COLUMNS)]):
-            raise UsageError(f"{self.path}: is not a list that this program wrote", "Name another --out folder.")
-        return [PasswordLine(*map(armed, row)) for row in rows[1:] if len(row) == len(COLUMNS)]
+        return [PasswordLine(*row) for row in own_lists.rows(self.path, COLUMNS, "list of passwords")]
 
     def begin(self, forget: Collection[str]) -> None:
         """Write the list anew without the certificates of these serials."""

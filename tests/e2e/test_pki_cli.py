@@ -767,7 +767,7 @@ def test_an_export_of_excel_becomes_kits_letters_and_lists(corp):
     (corp.folder / "out/j@example.com.p12").unlink()
     done = corp.run(*command, *kits)
     assert "j@example.com: no kit" in done.stderr
-    assert "2 kits" in done.stdout
+    assert "2 kits with their letters, for a mail merge, beside 2 of earlier runs\n" in done.stdout
 
 
 def test_a_list_in_a_code_page_that_is_named(corp):

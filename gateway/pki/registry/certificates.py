@@ -151,6 +151,20 @@ def states(connection: Connection, authority: AuthorityRecord) -> dict[str, Stat
     return {serial: State(state) for serial, state in connection.execute(query)}
 
 
+def lasting(connection: Connection, now: datetime) -> dict[str, str]:
+    """The serials of all live certificates that have not ended or been renewed, with their authorities."""
+    query = (
+        select(CERTIFICATES.c.serial, AUTHORITIES.c.name)
+        .join(AUTHORITIES, AUTHORITIES.c.id == CERTIFICATES.c.authority_id)
+        .where(
+            CERTIFICATES.c.state == State.LIVE.value,
+            CERTIFICATES.c.not_after >= now,
+            CERTIFICATES.c.supersede_at.is_(None),
+        )
+    )
+    return {serial: authority for serial, authority in connection.execute(query)}  # noqa: C416 - rows, typed
+
+
 def matching(connection: Connection, text: str, *, authority: str | None = None) -> list[CertificateRecord]:
     """The certificates that a person means by a serial, an e-mail address or a common name. Raises `UsageError`."""
     meant = [func.lower(CERTIFICATES.c.email) == text.lower(), CERTIFICATES.c.common_name == text]

@@ -7,15 +7,19 @@ import io
 import plistlib
 import stat
 import zipfile
+from dataclasses import replace
 
 import pytest
-from support.desk import NOW, make_authority, open_desk
+from sqlalchemy import update
+from support.desk import DAY, MINUTE, NOW, make_authority, open_desk
 from support.user_files import EXPORTS, workbook
 
-from gateway.errors import OperationError
+from gateway.errors import OperationError, UsageError
 from gateway.pki import batch, handout, pkcs12
 from gateway.pki.kits.kit import KitFile
 from gateway.pki.password_list import PasswordList
+from gateway.pki.registry import certificates
+from gateway.pki.registry.tables import CERTIFICATES
 from gateway.pki.user_files.dialect import text_of
 from gateway.pki.words import KeyKind, KitKind, Language
 
@@ -81,7 +85,7 @@ def test_everybody_gets_a_kit_and_a_letter_of_each_kind(run, tmp_path):
 def test_a_list_begins_no_formula_and_is_in_the_files_own_dialect(run, tmp_path):
     run(b"\xef\xbb\xbfE-Mail;Name\r\na@example.com;Ann,=1+1\r\n")
     data = (tmp_path / "out" / handout.LIST_FILE).read_bytes()
-    assert data.startswith(b"\xef\xbb\xbfemail;name;kind;kit;letter\na@example.com;Ann,'=1+1;ios;")
+    assert data.startswith(b"\xef\xbb\xbfemail;name;kind;kit;letter;serial\na@example.com;Ann,'=1+1;ios;")
     assert (tmp_path / "out" / batch.PASSWORDS_FILE).read_bytes().startswith(b"\xef\xbb\xbfemail;name;file;")
 
 
@@ -99,6 +103,69 @@ def test_kits_can_be_made_later_for_those_whose_files_are_there(run, tmp_path):
     assert len({row["kit"] for row in _listed(out)} | {row["letter"] for row in _listed(out)}) == 12
     assert len(PasswordList(out / batch.PASSWORDS_FILE).lines()) == 4
     assert run(first, out="other").handed_out.without == ["a@example.com", "a@example.com", "b@example.com"]
+
+
+ANN, BOB = "email,name\na@example.com,Änn\n", "email,name\nb@example.com,Bob\n"
+
+
+def _kinds(out, delimiter=","):
+    return [(row["name"], row["kind"]) for row in _listed(out, delimiter)]
+
+
+def test_a_run_for_other_people_or_kinds_keeps_the_earlier_lines(run, tmp_path):
+    """Also in another dialect, in which the whole list is written then. A kit that is made again has one line."""
+    out = tmp_path / "out"
+    run(ANN.encode())
+    again = run(BOB.encode(), kits=replace(KITS, kinds=(KitKind.IOS,)))
+    assert (again.handed_out.kits, again.handed_out.earlier) == (1, 2)
+    assert _kinds(out) == [("Änn", "ios"), ("Änn", "windows"), ("Bob", "ios")]
+    serials = {row["name"]: row["serial"] for row in _listed(out, ",")}
+    assert {line.name: line.serial for line in PasswordList(out / batch.PASSWORDS_FILE).lines()} == serials
+    wide = ANN.replace(",", "\t").encode("utf-16")
+    assert run(wide, kits=replace(KITS, kinds=(KitKind.ANDROID,))).handed_out.earlier == 3
+    run(workbook([["email", "name"], ["b@example.com", "Bob"]]), kits=replace(KITS, kinds=(KitKind.IOS,)))
+    assert _kinds(out, "\t") == [("Änn", "ios"), ("Änn", "windows"), ("Änn", "android"), ("Bob", "ios")]
+
+
+@pytest.mark.parametrize("what", ["revoked", "renewed", "held", "ended", "a kit that was removed"])
+def test_a_line_stays_while_its_certificate_is_good_and_its_kit_is_there(run, desk, tmp_path, what):
+    run(f"{ANN}b@example.com,Bob\n".encode())
+    out, ios = tmp_path / "out", replace(KITS, kinds=(KitKind.IOS,))
+    [row] = [row for row in _listed(out, ",") if row["name"] == "Änn" and row["kind"] == "ios"]
+    values = {
+        "revoked": {"state": "revoked", "reason": "unspecified", "revoked_at": NOW},
+        "renewed": {"supersede_at": NOW + DAY},
+        "held": {"state": "held", "reason": "certificate-hold", "revoked_at": NOW},
+        "ended": {"not_after": NOW - MINUTE},
+    }
+    if what in values:
+        with desk.registry.writing() as connection:
+            chosen = CERTIFICATES.c.serial == row["serial"]
+            connection.execute(update(CERTIFICATES).where(chosen).values(**values[what]))
+    else:
+        (out / row["kit"]).unlink()
+    assert run(BOB.encode(), kits=ios).issued == 0
+    left = [("Änn", "windows")] if what not in values else []
+    assert _kinds(out) == [*left, ("Bob", "windows"), ("Bob", "ios")]
+
+
+def test_a_list_of_another_program_or_authority_is_refused_before_anything_is_issued(run, desk, tmp_path):
+    out = tmp_path / "out"
+    run(ANN.encode())
+    before = (out / handout.LIST_FILE).read_bytes()
+    other = make_authority(desk, "other")
+    (tmp_path / "users").write_text(ANN)
+    wanted = batch.Batch(csv_file=tmp_path / "users", out=out, kind=KeyKind.ECDSA_P256, kits=KITS)
+    with pytest.raises(OperationError, match=r"mail-merge\.csv: lists kits of the authority 'corp'") as refused:
+        batch.run(desk, other, wanted, lambda: NOW, lambda _done, _total: None)
+    assert refused.value.remedy == "Name another --out folder."
+    (out / handout.LIST_FILE).write_text("email,phone\n")
+    with pytest.raises(UsageError, match="is not a list that this program wrote"):
+        run(BOB.encode())
+    with desk.registry.reading() as connection:
+        assert [record.email for record in certificates.find(connection)] == ["a@example.com"]
+    (out / handout.LIST_FILE).write_bytes(before)
+    assert batch.run(desk, other, replace(wanted, out=tmp_path / "more"), lambda: NOW, lambda *_: None).issued == 1
 
 
 def test_a_p12_file_of_another_certificate_is_in_no_kit(run, tmp_path):
