@@ -52,14 +52,14 @@ def parse_listen(text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     if not separator or not _PORT.fullmatch(port):
         if _PORT.fullmatch(text):
-            raise Unreadable(f"{quote(text)} is a port alone", f'write ":{text}" for every address')
+            raise Unreadable(f"{quote(text)} is only a port", f'write ":{text}" for every address')
         raise Unreadable(f"{quote(text)} has no port", 'write host:port, for example "0.0.0.0:443" or ":443"')
     if int(port) > PORT_MAXIMUM:
         raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
     if not host:
         return "", int(port)
     if host == "*":
-        raise Unreadable("'*' is no address", f'write ":{port}" for every address')
+        raise Unreadable("'*' is not an address", f'write ":{port}" for every address')
     is_bracketed = host.startswith("[") and host.endswith("]")
     try:
         address = ip_address(host[1:-1] if is_bracketed else host)
@@ -170,11 +170,11 @@ def parse_server(text: str) -> Server:
     if (found := _SERVER.fullmatch(text)) is None:
         raise Unreadable(f"{quote(text)} is not a server's URL", _nearest_server(text) or _SERVER_REMEDY)
     if found["rest"].startswith(":"):
-        raise Unreadable(f"{quote(text)} has a colon too many", _BRACKETS_REMEDY)
+        raise Unreadable(f"{quote(text)} has too many colons", _BRACKETS_REMEDY)
     scheme: Literal["http", "https"] = "https" if found["scheme"].lower() == "https" else "http"
     if found["user"] or found["rest"]:
         authority = found["host"] + (f":{found['port']}" if found["port"] else "")
-        raise Unreadable("a server has no path, query or user name", f"write {scheme}://{authority}")
+        raise Unreadable("a server's URL can't have a path, a query or a user name", f"write {scheme}://{authority}")
     port = int(found["port"] or _DEFAULT_PORTS[scheme])
     if not 0 < port <= PORT_MAXIMUM:
         raise Unreadable(f"port {port} does not exist", f"write a port up to {PORT_MAXIMUM}")
@@ -188,7 +188,7 @@ def _nearest_server(text: str) -> str | None:
         return None
     if scheme is not None:
         return f"write {scheme[1].lower()}://{bare}"
-    return f"write https://{bare}, or http://{bare} where it has no TLS"
+    return f"write https://{bare}, or http://{bare} if it has no TLS"
 
 
 def parse_name_server(text: str) -> NameServer:
@@ -224,7 +224,7 @@ def parse_server_host(host: str) -> str:
         try:
             name = parse_host(host)
         except Unreadable as error:
-            raise Unreadable(error.cause, "write one host's name, or its IP address") from error
+            raise Unreadable(error.cause, "write the name of one host, or its IP address") from error
     if "*" in name:
         raise Unreadable(f"{quote(host)} is not one host", "write its name without '*'")
     return name

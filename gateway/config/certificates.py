@@ -84,14 +84,15 @@ class Material:
                 self._problems.error(
                     value.place,
                     f"{name_of(certificate)} is not a CA certificate",
-                    "name the certificate of the CA that issued the clients' certificates",
+                    "use the certificate of the CA that issued the clients' certificates",
                 )
             elif (cause := self._outdated(certificate)) is not None:
                 self._problems.outdated(value.place, f"the CA {name_of(certificate)} {cause}", "replace or remove it")
             elif weakness_of_key(certificate) is not None:
                 self._problems.warning(
                     value.place,
-                    f"the CA {name_of(certificate)} has {weakness_of_key(certificate)}: what it issued is not trusted",
+                    f"the CA {name_of(certificate)} has {weakness_of_key(certificate)}, so its certificates are not "
+                    "trusted",
                     "make a new CA with RSA-2048, P-256 or better",
                 )
             elif self._ends_soon(certificate):
@@ -124,9 +125,9 @@ class Material:
             return shown, secret
         if any(fits(secret.key, other) for other in chain[1:]):
             cause = "the key's certificate is not the first in its file"
-            self._problems.error(certificate.place, cause, "put the leaf first, its intermediates after it")
+            self._problems.error(certificate.place, cause, "put the leaf first, and its intermediates after it")
         else:
-            remedy = "name the key with which the certificate was requested"
+            remedy = "use the key with which the certificate was requested"
             self._problems.error(key.place, f"the key does not fit {quote(certificate.written)}", remedy)
         return None, None
 
@@ -152,13 +153,13 @@ class Material:
             self._problems.outdated(place, f"the certificate {cause}", renewed)
         elif self._ends_soon(leaf):
             self._problems.warning(place, f"the certificate expires {_date(leaf.not_valid_after_utc)}", renewed)
-        anew = "issue it anew: RSA-2048 or P-256, SHA-256"
+        anew = "issue it again with RSA-2048 or P-256, and SHA-256"
         if (weakness := weakness_of_key(leaf)) is not None:
             self._problems.error(place, f"the certificate has {weakness}", anew)
         elif issuer_of(leaf) != subject_of(leaf) and (weakness := weakness_of_signature(leaf)) is not None:
             self._problems.error(place, f"the certificate is signed with {weakness}", anew)
         for other in chain[1:]:
-            replace = "put the CA's current one in its place"
+            replace = "replace it with the CA's current one"
             if (cause := self._outdated(other)) is not None:
                 self._problems.outdated(place, f"the intermediate {name_of(other)} {cause}", replace)
             elif self._ends_soon(other):
@@ -166,8 +167,10 @@ class Material:
                 self._problems.warning(place, cause, replace)
         for issued, issuer in pairwise(chain):
             if issuer_of(issued) != subject_of(issuer):
-                cause = f"{name_of(issuer)} did not issue {name_of(issued)}, which stands before it"
-                self._problems.error(place, cause, "put the leaf first and every issuer after what it issued")
+                cause = f"{name_of(issuer)} did not issue {name_of(issued)}, the certificate before it"
+                self._problems.error(
+                    place, cause, "put the leaf first, and after each certificate the CA that issued it"
+                )
 
     def _key(
         self, value: Value, password: str | None, *, may_be_encrypted: bool, is_password_faulty: bool
@@ -185,7 +188,9 @@ class Material:
             self._problems.error(value.place, error.cause, _name_remedy(value, error))
             return None
         if is_readable_by_all(path):
-            self._problems.warning(value.place, f"{path} is readable by everybody", f"chmod o= {for_shell(str(path))}")
+            self._problems.warning(
+                value.place, f"every user of this machine can read {path}", f"run: chmod o= {for_shell(str(path))}"
+            )
         return found
 
     def _ends_soon(self, certificate: x509.Certificate) -> bool:
@@ -205,8 +210,8 @@ def _name_remedy(value: Value, error: ConfigError) -> str:
     if not error.cause.endswith("does not exist"):
         return error.remedy
     if text.startswith("~/"):
-        return f"'~' has no meaning here; write the whole name, such as /home/NAME/{text.removeprefix('~/')}"
-    return "'*' has no meaning here; name each file" if "*" in text else error.remedy
+        return f"write the whole path instead of '~', such as /home/NAME/{text.removeprefix('~/')}"
+    return "list each file instead of '*'" if "*" in text else error.remedy
 
 
 def name_of(certificate: x509.Certificate) -> str:

@@ -110,10 +110,12 @@ def note_of(config: Config) -> Problem | None:
     what = listing(map(str, config.not_inside), "and")
     entries = listing((f"{address}/{address.max_prefixlen}" for address in config.not_inside), "and")
     cause = (
-        f"this is a container or WSL, where clients from outside may arrive from {what} (its own network): "
-        "not counted as inside"
+        f"this is a container or WSL, where clients from outside may arrive from {what} (its own network), so this "
+        "does not count as inside"
     )
-    remedy = f"use the host's network, or list {entries} in networks.internal if only clients from inside arrive so"
+    remedy = (
+        f"use the host's network, or list {entries} in networks.internal if only clients from inside arrive from there"
+    )
     return Problem(str(config.path), place, cause, remedy, is_note=True)
 
 
@@ -128,7 +130,7 @@ def warn_of_trust(
         if rule.plain("action", None) == Action.ALLOW.value:
             for item in rule.items("from"):
                 networks = resolved.get(str(item.data)) or _network(item)
-                remedy = "write internal, or networks that don't contain it"
+                remedy = "write internal, or networks without this address"
                 _warn(item, networks, known, problems, "need no certificate here", remedy)
     listeners = [item for listener in root.items("listen") for item in listener.items("proxy_protocol_from")]
     for item in (*root.section("trusted_proxies").items("from"), *listeners):

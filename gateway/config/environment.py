@@ -52,7 +52,8 @@ def substitute(text: str, environ: Mapping[str, str], unset: str | None = None) 
         name, default = found[1], found[2]
         if name is None:
             raise SubstitutionError(
-                "'${' begins no variable", "write ${NAME} or ${NAME:-default}, or $${ for a literal"
+                "'${' is not followed by a variable's name and '}'",
+                "write ${NAME} or ${NAME:-default}, or $${ for '${' itself",
             )
         value = environ.get(name, unset)
         if value is None and default is None:
@@ -60,7 +61,7 @@ def substitute(text: str, environ: Mapping[str, str], unset: str | None = None) 
                 f"the environment variable {name} is not set", f'set it, or give a default: "${{{name}:-…}}"'
             )
         if value is not None and not is_unicode(value):
-            raise SubstitutionError(f"the environment variable {name} is not UTF-8", "set it anew, in UTF-8")
+            raise SubstitutionError(f"the environment variable {name} is not UTF-8", "set it again, in UTF-8")
         return (value or default) if default is not None else (value or "")
 
     return _SUBSTITUTION.sub(replace, text)

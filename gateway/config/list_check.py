@@ -44,12 +44,15 @@ class ListCheck:
             if entry.next_update <= self._now:
                 cause, remedy = f"{what} expired {_date(entry.next_update)}", "fetch or issue a new one"
             elif entry.this_update > self._now:
-                cause, remedy = f"{what} begins {_date(entry.this_update)}", "check the clock, or fetch the current one"
+                cause, remedy = (
+                    f"{what} is not valid before {_date(entry.this_update)}",
+                    "check the clock, or fetch the current list",
+                )
             else:
                 self._warn_of_end(place, entry, signer, what)
                 continue
             if self._is_covered(entry, signer):
-                self._problems.warning(place, f"{cause}; another list counts now", remedy)
+                self._problems.warning(place, f"{cause}, but another list is valid now", remedy)
             else:
                 self._problems.outdated(place, cause, remedy)
 
@@ -62,17 +65,17 @@ class ListCheck:
     def check_coverage(self, place: Place) -> None:
         """Report CAs whose users are refused because no list covers them."""
         if self._names and self._found and all(signer is None for _, _, signer in self._found) and not self._forged:
-            cause = "none of these lists is of a CA in client_ca, so everybody is refused"
+            cause = "no list here is from a CA in client_ca, so every certificate is refused"
             remedy = f"add the list of {listing(map(name_of, self._names), 'and')}, or write crl_policy: if_present"
             self._problems.outdated(place, cause, remedy)
             return
         for anchor in (anchor for anchor in self._names if anchor not in self._forged):
             lists = [entry for _, entry, signer in self._found if signer is anchor]
             if not lists:
-                cause = f"there is no list of {name_of(anchor)}, so what it issued is refused"
+                cause = f"no list here is from {name_of(anchor)}, so all certificates that it issued are refused"
                 self._problems.warning(place, cause, "add its list, or write crl_policy: if_present")
             elif not any(group.scope.may_cover_users and group.complete for group in by_scope(lists)):
-                cause = f"no list of {name_of(anchor)} covers users' certificates, so those that it issued are refused"
+                cause = f"no list from {name_of(anchor)} covers users' certificates, so all that it issued are refused"
                 remedy = "add its list of users' certificates; ignore this if it issues only CA certificates"
                 self._problems.warning(place, cause, remedy)
 

@@ -130,11 +130,17 @@ def _read(
         problems.error(Place(START), error.cause, error.remedy)
         return None
     if len(data) > MAX_SOURCE_BYTES:
-        problems.error(Place(START), f"the file has more than {MAX_SOURCE_BYTES:,} bytes", "name the right file")
+        problems.error(
+            Place(START),
+            f"the file has more than {MAX_SOURCE_BYTES:,} bytes",
+            "check its name, or use fewer rules with more entries",
+        )
         return None
     node = parse(decode(data))
     if node is None:
-        problems.error(Place(START), "the file holds nothing but comments", "begin with config.example.yaml")
+        problems.error(
+            Place(START), "the file is empty, or has only comments", "begin with a copy of config.example.yaml"
+        )
         return None
     return Reader(problems, environ, is_needed).read(SCHEMA, node, Place(node.mark))
 

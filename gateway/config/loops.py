@@ -33,7 +33,7 @@ def check_loops(
                 continue
             ports = {listener.public_port or listener.port for listener in listeners}
             if server.port in ports and any(pattern.matches(server.host) for pattern in patterns):
-                cause = f"{quote(server.host)} is a host of this gateway, whose address its name leads to from outside"
+                cause = f"{quote(server.host)} is a host of this gateway, so its name may lead back to the gateway"
                 problems.warning(item.place, cause, _REMEDY)
 
 
@@ -46,7 +46,7 @@ def _report(
             problems.error(place, cause, _REMEDY)
             return True
     if admin is not None and _is_reached(admin.host, admin.port, server):
-        problems.error(place, "the gateway's own status and metrics are there (admin)", _REMEDY)
+        problems.error(place, "the gateway itself serves status and metrics there (admin)", _REMEDY)
         return True
     return False
 

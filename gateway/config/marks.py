@@ -82,7 +82,11 @@ class _Frame:
 def decode(data: bytes) -> str:
     """The file's text. Raises `YamlError` where it is too long, no UTF-8, or holds control characters."""
     if len(data) > TEXT_BYTES:
-        raise YamlError(START, f"the file is larger than {TEXT_BYTES:,} bytes", "split the rules over fewer lines")
+        raise YamlError(
+            START,
+            f"the file has more than {TEXT_BYTES:,} bytes",
+            "check its name, or use fewer rules with more entries",
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -122,7 +126,7 @@ class _Composer:
         for event in events:
             mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
             if getattr(event, "tag", None) is not None:
-                raise YamlError(mark, f"the tag {event.tag!r:.40} is not allowed", "remove it; tags have no use here")
+                raise YamlError(mark, f"the YAML tag {event.tag!r:.40} is not allowed", "remove it")
             self._on_event(event, mark)
         return None if isinstance(self._root, Scalar) and not self._root.text else self._root
 
@@ -131,7 +135,11 @@ class _Composer:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    raise YamlError(mark, "a second document begins here", "keep one document; remove the ---")
+                    raise YamlError(
+                        mark,
+                        "a second document begins here",
+                        "remove the --- above it, or move the second document to a file of its own",
+                    )
             case yaml.ScalarEvent():
                 is_plain = bool(event.implicit[0])
                 where = self._key_mark(mark) if is_plain and not event.value else mark
@@ -170,8 +178,8 @@ class _Composer:
     def _alias(self, name: str, mark: Mark) -> None:
         # An anchor is known only once its value is complete, so nothing can contain itself.
         if name not in self._anchors:
-            remedy = f'put the value in quotes: "*{name:.40}"; for an alias, define &{name:.40} above it'
-            raise YamlError(mark, f"*{name:.40} names no anchor above it", remedy)
+            remedy = f'put the value in quotes: "*{name:.40}", or define &{name:.40} above it'
+            raise YamlError(mark, f"*{name:.40} is an alias, but &{name:.40} is not defined above it", remedy)
         node, size = self._anchors[name]
         self._attach(node, size, None)
 
@@ -187,7 +195,9 @@ class _Composer:
             raise YamlError(node.mark, f"more than {TREE_NODES:,} values", "use fewer aliases")
         if frame.is_mapping and len(frame.nodes) % 2 == 0 and not isinstance(node, Scalar):
             raise YamlError(
-                node.mark, "a list or mapping stands where a key belongs", "write a name; quote it if need be"
+                node.mark,
+                "this is a list or mapping, but a key is expected",
+                "write a name, in quotes if it has brackets",
             )
         frame.nodes.append(node)
 

@@ -53,7 +53,11 @@ class Networks:
         self.resolved: dict[str, tuple[Network, ...]] = {INTERNAL: default}
         self._faulty = {name for name in section.keys if name not in section.data} | {EXTERNAL}
         if EXTERNAL in section.keys:
-            problems.error(section.keys[EXTERNAL], "'external' is reserved", "define internal; external is the rest")
+            problems.error(
+                section.keys[EXTERNAL],
+                "'external' is reserved for the addresses that are not in internal",
+                "define internal instead",
+            )
         if INTERNAL in section.keys:
             del self.resolved[INTERNAL]
             self.not_inside = ()
@@ -73,11 +77,15 @@ class Networks:
         if looks_like_network(text) or text.lower() == "localhost":
             return read_network(value, self._problems)
         if text.lower() in _EVERYBODY:
-            remedy = "remove it: without it, every address is meant" if not self._open else "list your own networks"
+            remedy = (
+                "remove the key from: a rule without it is for every address"
+                if not self._open
+                else "list your own networks"
+            )
             self._problems.error(value.place, f"{quote(text)} is not the name of a network", remedy)
             return None
         if (found := _NEGATED.fullmatch(text)) is not None and found[1] in self.names:
-            self._problems.error(value.place, f"{quote(text)}: networks have no 'not'", self._without(found[1]))
+            self._problems.error(value.place, f"{quote(text)}: networks can't be negated", self._without(found[1]))
             return None
         known = [name for name in self.names if not self._open or name not in {EXTERNAL, *self._open}]
         otherwise = f"write a CIDR, or one of {listing(known)}" if known else "write a CIDR such as 10.0.0.0/8"
@@ -89,11 +97,11 @@ class Networks:
     def _without(self, name: str) -> str:
         """What to write for everybody who is not in a network."""
         if self._open:
-            return "list the networks that belong to it"
+            return "list the networks that it consists of"
         rest = {INTERNAL: EXTERNAL, EXTERNAL: INTERNAL}.get(name)
         if rest is not None:
             return f"write {rest}"
-        return f"remove it, and say above this rule in one with from: {name} what becomes of {name}"
+        return f"remove it, and write a rule with from: {name} above this rule"
 
     def _resolve(self, name: str) -> tuple[Network, ...]:
         if name in self.resolved or name in self._faulty:
@@ -120,7 +128,9 @@ class Networks:
         if not isinstance(parsed, str):
             return (parsed,)
         if parsed == EXTERNAL:
-            self._problems.error(item.place, "'external' cannot be part of a network", "name it in a rule's from")
+            self._problems.error(
+                item.place, "'external' cannot be part of a network", "write it in a rule's from instead"
+            )
             self._faulty.update(self._open)
         elif parsed in self._open:
             loop = " → ".join([*self._open[self._open.index(parsed) :], parsed])
@@ -139,10 +149,10 @@ def check_inside(root: Value, networks: Networks, problems: Problems) -> None:
             continue
         remedy = "list your own networks, or write allow_everyone_inside: true at the top of the file if you mean that"
         if name == INTERNAL:
-            cause = f"{whom} counts as inside, and a rule for inside lets it in without a certificate"
+            cause = f"{whom} count as inside, and a rule for inside lets them in without a certificate"
             problems.error(place, cause, remedy)
         else:
-            problems.warning(place, f"{whom} is in this network", remedy)
+            problems.warning(place, f"{whom} are in this network", remedy)
 
 
 def mostly(found: NetworkSet) -> str | None:
@@ -153,9 +163,7 @@ def mostly(found: NetworkSet) -> str | None:
     for count, every, version in ((v4, 2**32, "IPv4"), (v6, end_public - first_public, "IPv6")):
         if count * 2 >= every:
             return (
-                f"every {version} client"
-                if count > every * _ALL_FRACTION
-                else f"more than every other {version} client"
+                f"all {version} clients" if count > every * _ALL_FRACTION else f"at least half of all {version} clients"
             )
     return None
 

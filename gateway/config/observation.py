@@ -18,7 +18,7 @@ def is_observed(rule: Rule, now: datetime) -> bool:
 def outlook(rule: Rule) -> str:
     """What the future brings to a rule in observation."""
     if isinstance(rule.enforce, bool):
-        return f"requests {_unfit(rule)} are let in, without an end"
+        return f"requests {_unfit(rule)} are let in, with no end date"
     return f"from {format_day(rule.enforce)} on (00:00 UTC), requests {_unfit(rule)} are refused"
 
 

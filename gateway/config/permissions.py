@@ -37,8 +37,8 @@ class Permissions:
         if not found.st_mode & stat.S_IWOTH or (found.st_dev, found.st_ino) in self._seen:
             return
         self._seen.add((found.st_dev, found.st_ino))
-        remedy = f"chmod o-w {for_shell(str(path))}"
+        remedy = f"run: chmod o-w {for_shell(str(path))}"
         if not stat.S_ISDIR(found.st_mode):
-            self._problems.warning(place, f"{path} is writable by everybody", remedy)
+            self._problems.warning(place, f"every user of this machine can write {path}", remedy)
         elif not found.st_mode & stat.S_ISVTX:
-            self._problems.warning(place, f"the folder {path} is writable by everybody", remedy)
+            self._problems.warning(place, f"every user of this machine can write in the folder {path}", remedy)

@@ -83,9 +83,9 @@ def warn_of_lists(root: Value, files: Iterable[ListFile], folder: Path, problems
         if not lists or owner in kept or (kept and owner is None):
             continue
         end = min(entry.next_update for entry in lists)
-        cause = f"the gateway doesn't renew this list; it ends {end:%Y-%m-%d %H:%M:%S} UTC"
+        cause = f"the gateway doesn't renew this list, which ends {end:%Y-%m-%d %H:%M:%S} UTC"
         where = "under pki.authorities, with its passphrase_file"
-        remedy = f"write {owner} {where}" if owner else f"name its authority {where}, or write the list's URL here"
+        remedy = f"write {owner} {where}" if owner else f"write its authority {where}, or write the list's URL here"
         problems.warning(place, cause, remedy)
 
 
@@ -101,7 +101,7 @@ def warn_of_unchecked(root: Value, folder: Path, problems: Problems) -> None:
             path = folder / str(item.data)
             own = path.with_suffix(".crl")
             if path.parent.parent == pki.folder and path.stem == path.parent.name and exists(own):
-                cause = f"no revocation list is used here, so what {quote(path.stem)} revokes is let in"
+                cause = f"no revocation list is used here, so certificates that {quote(path.stem)} revokes are let in"
                 written = str(Path(str(item.data)).with_suffix(".crl"))
                 problems.warning(item.place, cause, f"add crl: {as_yaml_list([written])} to this site")
 
@@ -113,8 +113,8 @@ def _check_passphrase(value: Value, path: Path, problems: Problems) -> None:
         problems.error(value.place, error.cause, error.remedy)
         return
     if is_readable_by_all(path):
-        cause = f"{path} is readable by everybody, and whoever has it and the key can sign"
-        problems.error(value.place, cause, f"chmod o= {for_shell(str(path))}")
+        cause = f"every user of this machine can read {path}, and could sign with it and the authority's key"
+        problems.error(value.place, cause, f"run: chmod o= {for_shell(str(path))}")
 
 
 def _mail(section: Value | None, folder: Path, problems: Problems) -> Mail | None:
@@ -146,18 +146,22 @@ def _check_mail(section: Value, mail: Mail, problems: Problems) -> None:
         given_one, missing = ("username", "password") if mail.password is None else ("password", "username")
         problems.error(section.at(given_one), f"{given_one} has no {missing}", f"add {missing}, or remove {given_one}")
     if not mail.to_users and not mail.admins:
-        problems.error(section.place, "nobody gets a mail", "add admin, or remove to_users: false")
+        problems.error(
+            section.place,
+            "no mail would be sent: admin is empty, and to_users is false",
+            "add admin, or remove to_users: false",
+        )
     if mail.tls != "none":
         return
     if mail.ca is not None:
-        problems.warning(section.at("ca"), "without TLS nobody's certificate is looked at", "remove ca, or tls: none")
+        problems.warning(section.at("ca"), "ca has no effect without TLS", "remove ca, or tls: none")
     if _is_this_machine(mail.host):
         return
     if mail.password is not None:
-        cause = f"the password would go to {mail.host} for everybody on the way to read"
+        cause = f"the password would be sent to {mail.host} unencrypted"
         problems.error(section.at("tls"), cause, "write starttls or implicit")
     else:
-        problems.warning(section.at("tls"), f"mails go to {mail.host} unencrypted", "write starttls or implicit")
+        problems.warning(section.at("tls"), f"mails are sent to {mail.host} unencrypted", "write starttls or implicit")
 
 
 def _is_this_machine(host: str) -> bool:

@@ -138,7 +138,7 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     """The remedy for an unknown word: the nearest known one, or `otherwise` where none is near."""
     nearest = suggest(word, known)
-    return f"did you mean {nearest}?" if nearest else otherwise
+    return f"write {nearest}" if nearest else otherwise
 
 
 def listing(words: Iterable[str], last: str = "or") -> str:

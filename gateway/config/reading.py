@@ -191,7 +191,7 @@ class Reader:
             if isinstance(kind.item, Record) and isinstance(node, Mapping):
                 self._problems.error(place, "is a mapping, not a list", "begin each entry with '- '")
                 return None
-            what = f", each entry {kind.item.what}" if isinstance(kind.item, Text | Choice) else ""
+            what = f" in which each entry is {kind.item.what}" if isinstance(kind.item, Text | Choice) else ""
             self._wrong_type(node, place, f"a list{what}")
             return None
         if len(node.items) < kind.minimum:
@@ -233,7 +233,7 @@ class Reader:
             if key.text in seen:
                 first = seen[key.text].mark
                 at = place.key(key.text, key.mark)
-                self._problems.error(at, f"this key stands already in line {first.line}", "keep one of the two")
+                self._problems.error(at, f"this key is already in line {first.line}", "remove one of the two")
                 continue
             seen[key.text] = key
             yield key, child
@@ -254,9 +254,9 @@ class Reader:
             return None
         if (found := _OTHER_VARIABLE.fullmatch(node.text)) is not None:
             name = found["name"] or found["other"]
-            cause = f"{quote(node.text)} is not replaced by the variable"
+            cause = f"{quote(node.text)} is not replaced by a variable's value"
             rest = found["rest"] or ""
-            remedy = f'write "${{{name}}}{rest}"; for the text itself, "${node.text}"'
+            remedy = f'write "${{{name}}}{rest}", or "${node.text}" for the text itself'
             self._problems.error(place, cause, remedy)
             return None
         try:

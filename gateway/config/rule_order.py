@@ -93,8 +93,10 @@ class RuleOrder:
         for view, hosts in self._sites:
             part = reach.on_site(hosts) if hosts and not view.has_client_ca else None
             if part is not None and self._earlier.covering(part) is None:
-                cause = f"the site {quote(view.hosts[0])} has no client_ca, so nobody could pass"
-                self._problems.error(value.at("action"), cause, "add client_ca to the site, or name other hosts")
+                cause = f"the site {quote(view.hosts[0])} has no client_ca, so no certificate could satisfy the rule"
+                self._problems.error(
+                    value.at("action"), cause, "add client_ca to the site, or write other hosts in the rule"
+                )
 
     def _is_for_a_proxy(self, rule: Rule) -> bool:
         """True for a rule that lists a trusted proxy: earlier ones leave it the requests without a client."""

@@ -137,8 +137,10 @@ class Rules:
             pattern = parse_host_pattern(text)
             served = [host for _, hosts in self._sites for host in hosts]
             if served and not any(pattern.meets(host) for host in served):
-                known = listing(map(host_text, served), "and")
-                self._problems.error(item.place, f"no site has the host {quote(text)}", f"the sites have {known}")
+                known = listing(map(host_text, served))
+                self._problems.error(
+                    item.place, f"no site has the host {quote(text)}", f"write one of the sites' hosts: {known}"
+                )
                 continue
             found.append(pattern)
         return tuple(found) if found and len(found) == len(items) else None
@@ -162,16 +164,20 @@ class Rules:
         for item in items:
             text = str(item.data)
             if text.upper() in EVERY_METHOD:
-                cause = f"no client sends the method {quote(text)}, so the rule protects nothing"
-                self._problems.error(item.place, cause, "remove methods: without it, every method is meant")
+                cause = f"no client sends the method {quote(text)}, so the rule never matches"
+                self._problems.error(item.place, cause, "remove the key methods: a rule without it is for every method")
             elif text.startswith(("!", "^", "~", "-")):
-                cause = f"{quote(text)}: methods have no 'not'"
-                self._problems.error(item.place, cause, "list the methods that are meant")
+                cause = f"{quote(text)}: methods can't be negated"
+                self._problems.error(item.place, cause, "list the methods that the rule is for")
             elif text != text.upper():
-                self._problems.error(item.place, f"{quote(text)} is no method: case counts", f"write {text.upper()}")
+                self._problems.error(
+                    item.place,
+                    f"{quote(text)} is not a method: methods are in capital letters",
+                    f"write {text.upper()}",
+                )
             elif text not in METHODS:
-                remedy = did_you_mean(text, METHODS, "ignore this if your server has a method of its own")
-                self._problems.warning(item.place, f"{quote(text)} is not a method that is known", remedy)
+                remedy = did_you_mean(text, METHODS, "ignore this warning if your server uses this method")
+                self._problems.warning(item.place, f"{quote(text)} is not a known method", remedy)
         return frozenset(str(item.data) for item in items) or None
 
     def _conditions(self, value: Value, hosts: tuple[HostPattern, ...] | None) -> CertificateConditions | None:
@@ -179,7 +185,7 @@ class Rules:
         if section is None:
             return None
         if action is not None and action.data != _REQUIRE:
-            cause = f"a rule with action {action.data} asks for no certificate"
+            cause = f"a rule with action {action.data} doesn't ask for a certificate"
             self._problems.error(section.place, cause, f"write action: {_REQUIRE}, or remove certificate")
         self._warn_of_constraints(section, hosts)
         fingerprints = (str(item.data) for item in section.items("fingerprint_sha256"))
@@ -200,11 +206,11 @@ class Rules:
             return True
         when: bool | date = enforce.data
         if action is not None and action.data != _REQUIRE:
-            cause = f"a rule with action {action.data} has nothing to observe"
+            cause = f"enforce has no effect in a rule with action {action.data}"
             self._problems.error(enforce.place, cause, f"remove enforce, or write action: {_REQUIRE}")
         elif when is False:
-            cause = "the rule is in observation without an end: it lets in what it would refuse"
-            self._problems.warning(enforce.place, cause, "write the day from which on it shall refuse, or true")
+            cause = "the rule is in observation with no end date: it lets in requests that it would refuse"
+            self._problems.warning(enforce.place, cause, "write true, or the first day on which it refuses")
         elif when is not True and when - self._material.now.date() > timedelta(days=FAR_DAYS):
             cause = f"the rule is in observation for more than a year, until {format_day(when)}"
             self._problems.warning(enforce.place, cause, "check the year")
@@ -219,11 +225,13 @@ class Rules:
             return
         bind, subject, name = section.get("bind_user"), section.get("subject"), name_of(bound[0])
         if bind is not None and bind.data in {"cn", "san"}:
-            cause = f"{name} has name constraints: of what it issued, other names than addresses don't count"
+            cause = (
+                f"{name} has name constraints: in its certificates only mail addresses and user principal names count"
+            )
             self._problems.warning(bind.place, cause, "write email or upn")
         if subject is not None and len(anchors) > len(bound) and not section.items("ca"):
-            cause = f"the name constraints of {name} don't bind subjects: what it issues may have any"
-            self._problems.warning(subject.place, cause, "say in ca which of the site's CAs this rule is for")
+            cause = f"the name constraints of {name} don't limit subjects: its certificates may have any subject"
+            self._problems.warning(subject.place, cause, "write in ca which of the site's CAs this rule is for")
 
     def _authorities(self, section: Value, hosts: tuple[HostPattern, ...] | None) -> frozenset[str] | None:
         items = section.items("ca")

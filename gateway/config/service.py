@@ -66,8 +66,8 @@ def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[List
         redirect = bool(value.plain("redirect_to_https", False))
         is_publishing = bool(value.plain("pki", False))
         if is_publishing and _is_missing(root, "pki"):
-            remedy = "add one with the registry's store, or remove this"
-            problems.error(value.at("pki"), "there is no pki section, so nothing could be published", remedy)
+            remedy = "add a pki section with store, or remove this key"
+            problems.error(value.at("pki"), "the file has no pki section, so there is nothing to publish", remedy)
         public_port = value.plain("public_port", None)
         if public_port is not None and (redirect or is_publishing):
             cause = "public_port is for listeners that serve sites, and this one speaks plain HTTP"
@@ -83,7 +83,7 @@ def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[List
     listen = root.get("listen")
     if found and listen is not None and all(listener.redirect_to_https or listener.pki for listener in found):
         cause = "every listener only redirects" + (" or publishes" if any(each.pki for each in found) else "")
-        problems.warning(listen.place, cause, "add one without redirect_to_https and pki")
+        problems.warning(listen.place, cause, "add a listener without redirect_to_https and pki")
     return tuple(found)
 
 
@@ -97,13 +97,15 @@ def _webroot(listener: Value, folder: Path, problems: Problems, *, is_plain: boo
         cause = "acme_webroot is for listeners that speak plain HTTP"
         problems.error(value.place, cause, "add redirect_to_https: true to this listener")
     elif webroot.parts[-2:] == _CHALLENGES:
-        cause = f"challenges are looked for in {'/'.join(_CHALLENGES)} below this folder"
-        problems.warning(value.place, cause, f"write {as_yaml(str(webroot.parents[1]))}, as certbot's -w has it")
+        cause = f"the gateway looks for challenges in {'/'.join(_CHALLENGES)} below this folder"
+        problems.warning(
+            value.place, cause, f"write {as_yaml(str(webroot.parents[1]))}, the same folder as in certbot's -w"
+        )
     elif not _is_folder(webroot):
         cause = f"{quote(str(webroot))} is not a folder, so no challenge can be answered"
-        problems.warning(value.place, cause, f"make it: mkdir -p {for_shell(str(webroot))}")
+        problems.warning(value.place, cause, f"create it: mkdir -p {for_shell(str(webroot))}")
     elif not os.access(webroot, os.X_OK):
-        cause = f"{quote(str(webroot))} can't be entered, so no challenge can be answered"
+        cause = f"the gateway can't enter {quote(str(webroot))}, so no challenge can be answered"
         problems.warning(value.place, cause, access.to_read(webroot / "x"))
     return webroot
 
@@ -118,7 +120,7 @@ def read_peers(value: Value, key: str, what: str, problems: Problems) -> tuple[N
     """The CIDRs of the machines that may name a client. A list that has most of the Internet is an error."""
     peers = read_networks(value, key, problems)
     if (whom := mostly(NetworkSet(peers))) is not None:
-        cause = f"{whom} may name any address as its own, one from inside too"
+        cause = f"{whom} could claim any address as their own, even one inside"
         remedy = f"list the {what}' own addresses, or the subnet that only they are in, such as 10.0.4.0/24"
         problems.error(value.at(key), cause, remedy)
     return peers
@@ -144,10 +146,10 @@ def build_identity_headers(root: Value, problems: Problems) -> IdentityHeaders:
         if header is None:
             continue
         if header.lower() in _TAKEN_HEADERS:
-            cause = f"{quote(header)} has a meaning of its own"
+            cause = f"{quote(header)} already has another meaning"
             problems.error(section.at(name), cause, "write a name such as X-Client-Name")
         if (other := seen.setdefault(header.lower(), name)) != name:
-            problems.error(section.at(name), f"{quote(header)} is the header of {other} too", "write another name")
+            problems.error(section.at(name), f"{quote(header)} is already the header for {other}", "write another name")
     return headers
 
 
@@ -176,7 +178,7 @@ def build_pages(root: Value, folder: Path, problems: Problems) -> Pages:
     value = section.get("directory")
     directory = None if value is None else folder / str(value.data)
     if directory is not None and value is not None and not _is_folder(directory):
-        problems.error(value.place, f"{quote(str(directory))} is not a folder", "make it, or correct the name")
+        problems.error(value.place, f"{quote(str(directory))} is not a folder", "create it, or correct the name")
     return Pages(contact=section.plain("contact", None), directory=directory)
 
 
@@ -187,10 +189,12 @@ def build_admin(root: Value, listeners: tuple[Listener, ...], problems: Problems
     if address is None or parsed is None:
         return None
     if any(clash(parsed, (listener.host, listener.port)) for listener in listeners):
-        problems.error(address.place, f"{quote(str(address.data))} is a listen address too", "write another port")
+        problems.error(
+            address.place, f"{quote(str(address.data))} is already an address in listen", "write another port"
+        )
     if not is_loopback(parsed[0]):
-        cause = "everybody who reaches this address reads status and metrics, without a password"
-        problems.warning(address.place, cause, 'write "127.0.0.1:9444" and reach it through SSH or VPN')
+        cause = "anybody who can reach this address can read status and metrics without a password"
+        problems.warning(address.place, cause, 'write "127.0.0.1:9444", and use SSH or a VPN to reach it')
     return Admin(str(address.data), *parsed)
 
 

@@ -79,12 +79,13 @@ class Sites:
         """Warn of hosts that no client can ask for; to be called when every site was read."""
         fallback = self._owners.get("*")
         for place, host in self._addresses:
-            cause = f"clients send no server name for an address, so {quote(host)} is never asked for"
+            cause = f"clients send no server name for an address, so none can ask for {quote(host)}"
             if fallback is None:
-                remedy = 'write "*" beside it, for clients that send no server name'
+                remedy = 'add "*" to this list, for clients that send no server name'
             else:
                 remedy = (
-                    f'remove it: such clients reach the site with "*" ({fallback.path} in line {fallback.mark.line})'
+                    f'remove it: clients without a server name reach the site with "*" ({fallback.path} in line '
+                    f"{fallback.mark.line})"
                 )
             self._problems.warning(place, cause, remedy)
 
@@ -96,7 +97,7 @@ class Sites:
             if host is None:
                 continue
             if (owner := self._owners.setdefault(host, item.place)) is not item.place:
-                cause = f"{quote(host)} is a host of {owner.path} (line {owner.mark.line}) already"
+                cause = f"{quote(host)} is already {owner.path} in line {owner.mark.line}"
                 self._problems.error(item.place, cause, "remove one of the two")
                 continue
             found.append(host)
@@ -111,9 +112,9 @@ class Sites:
             return None
         anchors = tuple(certificate for file in found for certificate in file.certificates)
         if (cause := why_none_is_named(anchors)) is not None:
-            self._problems.warning(value.at("client_ca"), cause, "remove the CAs of which nobody comes here")
+            self._problems.warning(value.at("client_ca"), cause, "remove the CAs whose certificates are not used here")
         for cause in too_many_of_one_name(anchors):
-            remedy = "remove those whose certificates have all ended, and give new CAs names of their own"
+            remedy = "remove the CAs whose certificates have all ended, and give each new CA another name"
             self._problems.warning(value.at("client_ca"), cause, remedy)
         return anchors
 
@@ -126,8 +127,11 @@ class Sites:
         shown, secret = self._material.identity(certificate, key, password, is_password_faulty=is_faulty)
         uncovered = () if shown is None else uncovered_hosts(shown.certificates[0], hosts)
         if uncovered:
-            cause = f"the certificate's subjectAltName does not name {listing(map(quote, uncovered), 'and')}"
-            self._problems.warning(certificate.place, cause, "browsers will complain; issue it for these names too")
+            cause = (
+                "the certificate's subjectAltName does not contain "
+                f"{listing(map(quote, uncovered), 'and')}, so browsers will warn"
+            )
+            self._problems.warning(certificate.place, cause, "issue it again with these names too")
         return shown, secret
 
     def _crl(self, value: Value, anchors: Certificates) -> tuple[str, ...]:
@@ -146,7 +150,7 @@ class Sites:
             is_all_read &= bool(found)
             sources.append(str(self._material.path(item)))
         if value.get("crl") is not None and "client_ca" not in value.keys:
-            self._problems.warning(value.at("crl"), "without client_ca no revocation list is used", "add client_ca")
+            self._problems.warning(value.at("crl"), "crl has no effect without client_ca", "add client_ca")
         lists.check_dates()
         if is_all_read and sources and value.plain("crl_policy", "require") == "require":
             lists.check_coverage(value.at("crl"))
@@ -168,7 +172,7 @@ class Sites:
             return None
         found = Hsts(**given(section, _HSTS))
         if found.preload and not (found.include_subdomains and found.max_age_seconds >= PRELOAD_SECONDS):
-            cause = "the browsers' lists take a host only with include_subdomains and a max_age of 365 days or more"
+            cause = "browsers accept preload only with include_subdomains and a max_age of 365 days or more"
             remedy = "write {max_age: 365d, include_subdomains: true, preload: true}, or remove preload"
             self._problems.error(section.at("preload"), cause, remedy)
         return found

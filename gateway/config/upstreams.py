@@ -53,7 +53,9 @@ def _upstream(name: str, value: Value, material: Material, problems: Problems) -
     names = ("balance", "host", "connections", "rewrite_location", "proxy_protocol")
     tls = _tls(value.section("tls"), material, problems)
     if value.get("tls") is not None and servers and all(server.scheme == "http" for server in servers):
-        problems.warning(value.at("tls"), "no server has an https:// URL", "remove tls, or write https://")
+        problems.warning(
+            value.at("tls"), "tls has no effect, because no server has an https:// URL", "remove tls, or write https://"
+        )
     if not servers:
         return None
     return Upstream(
@@ -93,12 +95,12 @@ def _tls(section: Value, material: Material, problems: Problems) -> UpstreamTls:
     if certificate is not None:
         shown, secret = material.identity(certificate, key, None, may_be_encrypted=False)
     if "key" not in section.keys and certificate is not None:
-        problems.error(certificate.place, "the certificate has no key", "add key")
+        problems.error(certificate.place, "certificate is set without key", "add key")
     if "certificate" not in section.keys and key is not None:
-        problems.error(key.place, "the key has no certificate", "add certificate")
+        problems.error(key.place, "key is set without certificate", "add certificate")
     if not verify:
-        cause = "anybody on the way can pose as the server"
-        problems.warning(section.at("verify"), cause, "name its CA with ca, and remove verify: false")
+        cause = "without verification an attacker in between can pose as the server"
+        problems.warning(section.at("verify"), cause, "write the CA of its certificate in ca, and remove verify: false")
     return UpstreamTls(
         ca=authorities,
         server_name=_server_name(section, problems),

@@ -53,16 +53,16 @@ def read_pattern(text: str) -> ReadPattern:
 
 def _refuse_nginx(text: str, modifier: str, rest: str) -> None:
     if modifier in {"^~", "="}:
-        raise PatternError(f"{text!r} is written as for nginx", _write(modifier.strip("^~") + rest))
+        raise PatternError(f"{text!r} has the syntax of nginx", _write(modifier.strip("^~") + rest))
     searched = ("" if rest.startswith("^") else ".*") + rest + ("" if rest.endswith("$") else ".*")
-    cause = f"{text!r} is written as for nginx; here an expression is for the whole path, in any case"
+    cause = f"{text!r} has the syntax of nginx, but here an expression must match the whole path, and ignores case"
     raise PatternError(cause, _write(f"~{searched}"))
 
 
 def _read_expression(text: str) -> ReadPattern:
     if _LOOKAROUND.search(text):
-        remedy = "write what it leaves out as a rule of its own, above this one"
-        raise PatternError(f"{text[1:]!r} looks ahead or behind, which RE2 can't", remedy)
+        remedy = "write a separate rule above this one for the paths that it leaves out"
+        raise PatternError(f"{text[1:]!r} looks ahead or behind, which RE2 doesn't support", remedy)
     if _ESCAPE.search(text):
         decoded = _ESCAPE.sub(lambda found: re.escape(unquote(found[0])), text)
         raise PatternError(f"{text!r} has a '%', but regular expressions see the decoded path", _write(decoded))
@@ -70,13 +70,13 @@ def _read_expression(text: str) -> ReadPattern:
         meant = _SLASH_STAR.sub("/.*", text)
         raise PatternError(f"in {text!r} '*' repeats the '/' before it", _write(meant))
     if "\\?" in text:
-        raise PatternError("rules don't see a '?' nor what follows it", _write(text.partition("\\?")[0] + "$"))
+        raise PatternError("rules don't see a '?' and what follows it", _write(text.partition("\\?")[0] + "$"))
     pattern = parse_pattern(text)
     if text == "~/" or _OPEN_END.fullmatch(text) or "." in text.rstrip("/").rpartition("/")[2]:
         return ReadPattern(pattern)
-    cause = f"{text!r} has to match the whole path, so what is below it isn't meant"
+    cause = f"{text!r} must match the whole path, so it doesn't match paths below it"
     wide, narrow = _with_all_below(text), as_yaml(f"{_grouped(text)}$")
-    remedy = f"write {as_yaml(wide)} for everything below it too, or {narrow} for this path alone"
+    remedy = f"write {as_yaml(wide)} for everything below it too, or {narrow} for only this path"
     return ReadPattern(pattern, (cause, remedy))
 
 
@@ -88,12 +88,12 @@ def _refuse_wildcard(text: str) -> None:
     if last is None or _EXPRESSION.search(last["base"]):
         if _EXPRESSION.search(path):
             return
-        cause = f"'*' is an ordinary character in a path, so {text!r} matches nothing that you mean"
-        raise PatternError(cause, f"{_write(_expression_of(path))}; for the character itself write %2A")
+        cause = f"'*' is an ordinary character in a path, so {text!r} matches only a path with a '*' in it"
+        raise PatternError(cause, f"{_write(_expression_of(path))}, or %2A for the character itself")
     prefix = as_yaml(f"/{last['base'].lstrip('/')}")
     cause = f"'*' is an ordinary character in a path, and {prefix} already covers everything below it"
     expression = as_yaml(_expression_of(path))
-    raise PatternError(cause, f"write {prefix}; for a regular expression write {expression}")
+    raise PatternError(cause, f"write {prefix}, or {expression} as a regular expression")
 
 
 def _expression_of(path: str) -> str:

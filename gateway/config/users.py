@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from shlex import quote as for_shell
 from typing import Final
 
 from gateway.config.model import User
@@ -23,15 +24,19 @@ def build_user(root: Value, problems: Problems) -> User | None:
     name, _, group = str(value.data).partition(":")
     known = _known_user(name)
     if known is None and not _is_number(name):
-        problems.error(value.place, f"there is no user {quote(name)}", "make one: useradd --system NAME")
+        problems.error(value.place, f"there is no user {quote(name)}", f"create it: useradd --system {for_shell(name)}")
         return None
     gid = (None if known is None else known.pw_gid) if not group else _group_number(group)
     if gid is None:
         if group:
-            problems.error(value.place, f"there is no group {quote(group)}", "make one: groupadd --system NAME")
+            problems.error(
+                value.place, f"there is no group {quote(group)}", f"create it: groupadd --system {for_shell(group)}"
+            )
         else:
-            remedy = f'name its group too: "{name}:GROUP"'
-            problems.error(value.place, f"the system knows no group of the user {name}", remedy)
+            remedy = f'write its group too: "{name}:GROUP"'
+            problems.error(
+                value.place, f"the system has no user {name}, so the group of this number is not known", remedy
+            )
         return None
     if known is None:
         return User(name, int(name), gid, (gid,))

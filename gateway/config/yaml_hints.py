@@ -82,7 +82,7 @@ def odd_scalar(text: str, *, is_key: bool) -> tuple[str, str] | None:
     if odd is None:
         return None
     character = next(each for each in text if _ODD.match(each))
-    return f"{_name(character)} stands in {quote(text)}", f"write {clean(text)}"
+    return f"{quote(text)} contains {_name(character)}", f"write {clean(text)}"
 
 
 def clean(text: str) -> str:
@@ -105,7 +105,7 @@ def _content(line: str) -> str:
 def _conflict(stop: Stop) -> Hint | None:
     for number, line in enumerate(stop.lines, start=1):
         if line.startswith(("<<<<<<< ", ">>>>>>> ")):
-            return Hint(Mark(number, 1), "the marker of a merge conflict stands here", "resolve the conflict")
+            return Hint(Mark(number, 1), "this is the marker of a merge conflict", "resolve the conflict")
     return None
 
 
@@ -115,16 +115,16 @@ def _character(stop: Stop) -> Hint | None:
         line = _content(stop.lines[number - 1]) if 0 < number <= len(stop.lines) else ""
         tab = re.match(r"[ ]*(?:- *)?\t", line)
         if tab is not None:
-            return Hint(Mark(number, tab.end()), "a tab stands in the indentation", "write spaces instead of it")
+            return Hint(Mark(number, tab.end()), "the indentation has a tab", "write spaces instead")
         if (dash := _LONG_DASH.match(line)) is not None:
-            cause = f"a long dash (U+{ord(dash[1]):04X}) stands here"
+            cause = f"this is a long dash (U+{ord(dash[1]):04X})"
             return Hint(Mark(number, dash.start(1) + 1), cause, "write an ordinary '-'")
         odd = _ODD_PLACED.search(line)
         if odd is None:
             continue
         straight = 'write straight quotes: "…"' if re.match(f"[{_CURLY}]", odd[0]) else "write an ordinary space"
         remedy = "remove it" if re.match(f"[{_INVISIBLE}]", odd[0]) else straight
-        return Hint(Mark(number, odd.start() + 1), f"{_name(odd[0])} stands here", remedy)
+        return Hint(Mark(number, odd.start() + 1), f"this is {_name(odd[0])}", remedy)
     return None
 
 
@@ -152,12 +152,12 @@ def _unquoted(stop: Stop) -> Hint | None:
         what = "an alias" if before[-1] == "*" else "an anchor"
         return _token(stop, len(before) - 1, f"{before[-1]!r} begins {what} in YAML")
     if "cannot start any token" in stop.problem and stop.rest[:1] in {"@", "`", "%"}:
-        return _token(stop, len(before), f"no value begins with {stop.rest[0]!r} in YAML")
+        return _token(stop, len(before), f"a value in YAML can't begin with {stop.rest[0]!r}")
     is_colon = stop.rest.startswith(":") and ("node content" in stop.problem or "unexpected ':'" in stop.problem)
     if is_colon:
-        return _token(stop, len(_start_of_token(before)), "':' has a meaning of its own in brackets")
+        return _token(stop, len(_start_of_token(before)), "':' has a special meaning in brackets")
     if "',' or" in stop.problem and stop.rest[:1] in {"{", "["} and stop.begun is not None:
-        return _token(stop, len(_start_of_token(before)), f"{stop.rest[0]!r} has a meaning of its own in brackets")
+        return _token(stop, len(_start_of_token(before)), f"{stop.rest[0]!r} has a special meaning in brackets")
     return None
 
 
@@ -188,7 +188,7 @@ def _colon(stop: Stop) -> Hint | None:
         line = stop.lines[number - 1] if 0 < number <= len(stop.lines) else ""
         if (found := _NO_SPACE.fullmatch(_content(line).rstrip())) is not None:
             remedy = f"write {found[1]}: {found[2]}"
-            return Hint(Mark(number, found.end(1) + 1), "no space stands after the colon", remedy)
+            return Hint(Mark(number, found.end(1) + 1), "a space is missing after the colon", remedy)
         if is_simple_key and (found := _NO_COLON.fullmatch(_content(line).rstrip())) is not None:
             return Hint(
                 Mark(number, found.start(1) + 1),
@@ -200,7 +200,7 @@ def _colon(stop: Stop) -> Hint | None:
     text = _content(stop.line)
     second = re.fullmatch(r"[ ]*(?:- +)*[^\s:]+:\s+(\S.*:(?:\s.*)?)", text.rstrip())
     if second is not None:
-        cause = "a second colon stands in this line"
+        cause = "this line has a second colon"
         return Hint(Mark(stop.at.line, second.start(1) + 1), cause, f"put the value in quotes: {as_quoted(second[1])}")
     return _indentation(stop)
 
@@ -219,7 +219,11 @@ def _indentation(stop: Stop) -> Hint | None:
     nearest = min(columns, key=lambda column: abs(column - own), default=own)
     if nearest == own:
         return None
-    return Hint(Mark(stop.at.line, own), "this line fits no line above it", f"begin it in column {nearest}")
+    return Hint(
+        Mark(stop.at.line, own),
+        "the indentation of this line matches no line above it",
+        f"begin it in column {nearest}",
+    )
 
 
 def _first_column(line: str) -> int:
@@ -236,11 +240,11 @@ def _value_in_brackets(stop: Stop) -> Hint | None:
         if found is None:
             return None
         line, start, value = stop.begun.line, found.start(1), found[1].strip()
-        cause = "'#' after a space begins a comment, to the end of the line"
+        cause = "'#' after a space begins a comment that takes the rest of the line"
     elif stop.rest.startswith(": ") and (begins := _VALUE_START.match(stop.line[: stop.at.column - 1])) is not None:
         line, start = stop.at.line, begins.end()
         value = re.split(r"[,{}\[\]]", stop.line[start:])[0].strip()
-        cause = "a second colon stands in this value"
+        cause = "this value has a second colon"
     else:
         return None
     return Hint(Mark(line, start + 1), cause, f"put the value in quotes: {as_quoted(value)}")
@@ -257,21 +261,21 @@ def _brackets(stop: Stop) -> Hint | None:
         closing = "]" if "']'" in stop.problem else "}"
         return Hint(begun, "the bracket that begins here is not closed", f"write {closing} at its end")
     if begun is not None and "',' or" in stop.problem and re.match(r"[\w\"'/~=]", stop.rest):
-        return Hint(stop.at, "a comma is missing before this", "write one")
+        return Hint(stop.at, "a comma is missing before this", "add it")
     if stop.rest[:1] in {"]", "}"} and ("expected key" in stop.problem or "block end" in stop.problem):
-        return Hint(stop.at, f"{stop.rest[0]!r} closes no bracket", "remove it")
+        return Hint(stop.at, f"{stop.rest[0]!r} has no opening bracket", "remove it")
     before = stop.line[: stop.at.column - 1]
     if stop.rest.strip() == "," and ("expected key" in stop.problem or "block end" in stop.problem):
-        return Hint(stop.at, "a comma ends this line", "remove it")
+        return Hint(stop.at, "this line ends with a comma", "remove it")
     item = re.fullmatch(r"[ ]*(?:- +)*[^\s:]+:\s+- (\S+)", stop.line.rstrip())
     if "block sequence entries" in stop.problem and item is not None:
-        return Hint(stop.at, "a list's dash stands behind its key", f"write [{item[1]}]")
+        return Hint(stop.at, "a list with dashes can't begin in the line of its key", f"write [{item[1]}]")
     if ("expected key" in stop.problem or "block end" in stop.problem) and re.search(r"""["']\s*$""", before):
         start = re.match(r"[ ]*(?:- +)*(?:[^\s:'\"]+:\s+)?", stop.line)
         value = stop.line[start.end() if start is not None else 0 :].strip()
         inner = value[1:-1] if value[0] == value[-1] and len(value) > 1 else value
         remedy = f"put the value in other quotes: {as_quoted(inner)}"
-        return Hint(stop.at, "something stands behind the closing quote", remedy)
+        return Hint(stop.at, "there is text after the closing quote", remedy)
     return None
 
 

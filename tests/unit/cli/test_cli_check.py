@@ -58,7 +58,7 @@ def test_every_problem_is_a_line_on_stderr(folder, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "bad.yaml:3:1: sights: unknown key; did you mean sites?",
+        "bad.yaml:3:1: sights: unknown key; write sites",
         "bad.yaml:15:13: rules[0].action: 'permit' is not an action; write allow, require_certificate or deny",
     ]
 

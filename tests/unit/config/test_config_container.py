@@ -233,8 +233,8 @@ def test_a_note_says_so_and_its_remedy_works(loaded):
     config = loaded(BASE, "172.17.0.1", "fe80::1").config
     assert str(note_of(config)).endswith(
         "config.yaml:1:1: note: networks.internal: this is a container or WSL, where clients from outside may arrive "
-        "from 172.17.0.1 and fe80::1 (its own network): not counted as inside; use the host's network, or list "
-        "172.17.0.1/32 and fe80::1/128 in networks.internal if only clients from inside arrive so"
+        "from 172.17.0.1 and fe80::1 (its own network), so this does not count as inside; use the host's network, or "
+        "list 172.17.0.1/32 and fe80::1/128 in networks.internal if only clients from inside arrive from there"
     )
     remedied = BASE + "networks: {internal: [172.17.0.1/32, fe80::1/128]}\n"
     assert note_of(loaded(remedied, "172.17.0.1", "fe80::1").config) is None
@@ -251,7 +251,7 @@ ARRIVING = (
         (
             "from: internal",
             "from: [172.16.0.0/12]",
-            f"rules[0].from[0]: {ARRIVING} need no certificate here; write internal, or networks that don't contain it",
+            f"rules[0].from[0]: {ARRIVING} need no certificate here; write internal, or networks without this address",
         ),
         ("from: internal", "from: office", "rules[0].from: in this container"),
         ("from: internal", "from: [internal, 172.17.0.1]", None),

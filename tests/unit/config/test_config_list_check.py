@@ -18,7 +18,7 @@ TWIN = Ca.make("CN=Root", **LONG)
 MIDDLE = ROOT.issue_ca("CN=Middle", **LONG)
 USERS, CAS = issuing_point(only_contains_user_certs=True), issuing_point(only_contains_ca_certs=True)
 EXPIRED = "expired 2026-06-01 11:00:00 UTC"
-BEGINS = "begins 2026-06-01 13:00:00 UTC"
+BEGINS = "is not valid before 2026-06-01 13:00:00 UTC"
 
 
 def crl(number, *extensions, ca=ROOT, begin=NOW - DAY, end=NOW + DAY):
@@ -69,24 +69,24 @@ def test_a_list_that_does_not_count_is_an_error_unless_another_one_counts(said, 
 
 def test_a_list_that_begins_later_beside_the_valid_one_is_a_warning(said):
     for lists in ([future(5), crl(4)], [crl(4), future(5)], [future(5, USERS), crl(4, USERS)]):
-        assert said(*lists) == ([], [f"the list of 'CN=Root' {BEGINS}; another list counts now"])
+        assert said(*lists) == ([], [f"the list of 'CN=Root' {BEGINS}, but another list is valid now"])
 
 
 def test_an_expired_list_beside_a_newer_one_is_a_warning_and_beside_an_older_one_an_error(said):
-    assert said(expired(4), crl(5)) == ([], [f"the list of 'CN=Root' {EXPIRED}; another list counts now"])
+    assert said(expired(4), crl(5)) == ([], [f"the list of 'CN=Root' {EXPIRED}, but another list is valid now"])
     errors, _ = said(expired(5), crl(4))
     assert len(errors) == 1
 
 
 def test_a_delta_list_renews_an_expired_list(said):
-    assert said(expired(5), change(6, 5)) == ([], [f"the list of 'CN=Root' {EXPIRED}; another list counts now"])
+    assert said(expired(5), change(6, 5)) == ([], [f"the list of 'CN=Root' {EXPIRED}, but another list is valid now"])
     late = change(6, 5, next_update=NOW - HOUR)
-    assert said(crl(5), late) == ([], [f"the delta list of 'CN=Root' {EXPIRED}; another list counts now"])
+    assert said(crl(5), late) == ([], [f"the delta list of 'CN=Root' {EXPIRED}, but another list is valid now"])
 
 
 def test_lists_of_a_ca_that_is_no_anchor_are_told_apart_too(said):
     assert said(crl(1), crl(1, ca=MIDDLE), future(2, ca=MIDDLE))[1] == [
-        f"the list of 'CN=Middle' {BEGINS}; another list counts now"
+        f"the list of 'CN=Middle' {BEGINS}, but another list is valid now"
     ]
     errors, _ = said(crl(1), future(2, ca=MIDDLE))
     assert len(errors) == 1
@@ -94,7 +94,7 @@ def test_lists_of_a_ca_that_is_no_anchor_are_told_apart_too(said):
 
 @pytest.mark.parametrize("lists", [[crl(1, CAS)], [change(2, 1)], [crl(1, CAS), change(2, 1)]])
 def test_a_ca_without_a_list_for_users_is_told(said, lists):
-    cause = "no list of 'CN=Root' covers users' certificates, so those that it issued are refused"
+    cause = "no list from 'CN=Root' covers users' certificates, so all that it issued are refused"
     assert said(*lists) == ([], [cause])
     assert said(*lists, more="\n    crl_policy: if_present") == ([], [])
     assert said(*lists, crl(1, USERS)) == ([], [])
@@ -102,7 +102,10 @@ def test_a_ca_without_a_list_for_users_is_told(said, lists):
 
 
 def test_of_two_cas_of_one_name_each_needs_a_list_of_its_own(said):
-    assert said(crl(1), anchors=(ROOT, TWIN)) == ([], ["there is no list of 'CN=Root', so what it issued is refused"])
+    assert said(crl(1), anchors=(ROOT, TWIN)) == (
+        [],
+        ["no list here is from 'CN=Root', so all certificates that it issued are refused"],
+    )
     assert said(crl(1), crl(1, ca=TWIN), anchors=(ROOT, TWIN)) == ([], [])
 
 

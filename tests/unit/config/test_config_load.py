@@ -238,7 +238,7 @@ def test_secrets_are_not_in_messages(write):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('admin: {address: ":443"}', "admin.address: ':443' is a listen address too; write another port"),
+        ('admin: {address: ":443"}', "admin.address: ':443' is already an address in listen; write another port"),
         ('admin: {address: "x"}', "admin.address: 'x' has no port; "),
         ("admin: {}", "admin.address: this key is missing; "),
         ("pages: {directory: nowhere}", "nowhere' is not a folder; "),
@@ -316,7 +316,7 @@ def test_what_the_browsers_lists_would_not_take_is_refused_and_the_remedy_works(
     text = BASE.replace("    upstream: mail", f"    hsts: {written}\n    upstream: mail")
     with pytest.raises(ConfigErrors) as raised:
         load(write(text), now=NOW, environ={})
-    assert "sites[0].hsts.preload: the browsers' lists take a host only with include_subdomains" in raised.value.cause
+    assert "sites[0].hsts.preload: browsers accept preload only with include_subdomains" in raised.value.cause
     remedy = raised.value.cause.partition("; write ")[2].partition(", or remove")[0]
     assert load(write(text.replace(written, remedy)), now=NOW, environ={}).sites[0].hsts.preload
 
@@ -344,7 +344,7 @@ def test_a_folder_for_challenges_that_is_missing_is_warned_of_and_does_not_end_t
     text = BASE.replace('":443"', plain % "new/acme")
     (found,) = warnings_of(write(text))
     remedy = f"mkdir -p {folder}/new/acme"
-    assert found.endswith(f"'{folder}/new/acme' is not a folder, so no challenge can be answered; make it: {remedy}")
+    assert found.endswith(f"'{folder}/new/acme' is not a folder, so no challenge can be answered; create it: {remedy}")
     subprocess.run(remedy.split(), check=True)
     assert warnings_of(write(text)) == []
 
@@ -354,8 +354,8 @@ def test_the_folder_of_the_challenges_themselves_is_below_the_one_to_name(write,
     text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: %s}')
     (found,) = warnings_of(write(text % "folder/.well-known/acme-challenge"))
     cause, _, remedy = found.partition("; ")
-    assert cause.endswith("challenges are looked for in .well-known/acme-challenge below this folder")
-    assert remedy == f"write {folder}/folder, as certbot's -w has it"
+    assert cause.endswith("the gateway looks for challenges in .well-known/acme-challenge below this folder")
+    assert remedy == f"write {folder}/folder, the same folder as in certbot's -w"
     assert warnings_of(write(text % f"{folder}/folder")) == []
 
 
@@ -363,7 +363,7 @@ def test_a_folder_for_challenges_that_is_closed_to_this_user_is_warned_of(write,
     monkeypatch.setattr("os.access", lambda path, _: path != folder / "folder")
     text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: folder}')
     (found,) = warnings_of(write(text))
-    assert "can't be entered, so no challenge can be answered; let the user " in found
+    assert "so no challenge can be answered; let the user " in found
     assert found.endswith(f"chmod g+x {folder}/folder")
 
 
@@ -373,7 +373,8 @@ def test_everybody_who_can_write_there_could_get_certificates_for_the_hosts(writ
     text = BASE.replace('":443"', '":443"\n  - {address: ":80", redirect_to_https: true, acme_webroot: open}')
     (found,) = warnings_of(write(text))
     assert found.endswith(
-        f"listen[1].acme_webroot: the folder {folder}/open is writable by everybody; chmod o-w {folder}/open"
+        f"listen[1].acme_webroot: every user of this machine can write in the folder {folder}/open; run: chmod o-w "
+        f"{folder}/open"
     )
 
 
@@ -462,11 +463,15 @@ def test_good_files_without_a_warning(write, old, new):
             "soon.crt",
             "5:18: warning: sites[0].certificate: the certificate expires 2026-06-30 12:00:00 UTC; renew it",
         ),
-        ("mail.crt", "no-san.crt", "the certificate's subjectAltName does not name 'mail.example.com'; "),
+        (
+            "mail.crt",
+            "no-san.crt",
+            "the certificate's subjectAltName does not contain 'mail.example.com', so browsers will warn; ",
+        ),
         (
             "[mail.example.com]",
             "[a.mail.example.com, b.a.mail.example.com, '*']",
-            "does not name 'b.a.mail.example.com'; ",
+            "does not contain 'b.a.mail.example.com', so browsers will warn; ",
         ),
         (
             "[ca.pem]",
@@ -476,18 +481,18 @@ def test_good_files_without_a_warning(write, old, new):
         (
             "[ca.pem]",
             "[both-cas.pem]\n    crl: [ca.crl]",
-            "8:10: warning: sites[0].crl: there is no list of 'CN=ca2', so what it issued is refused",
+            "8:10: warning: sites[0].crl: no list here is from 'CN=ca2', so all certificates that it issued are",
         ),
         (
             '5:443"]',
             '5:443"]\n    tls: {verify: false}',
-            "12:19: warning: upstreams.mail.tls.verify: anybody on the way can pose as the server",
+            "12:19: warning: upstreams.mail.tls.verify: without verification an attacker in between can pose as",
         ),
         ("https://10.0.0.5:443", "http://10.0.0.5:8080", None),
         (
             '"https://10.0.0.5:443"]',
             "http://a]\n    tls: {}",
-            "12:10: warning: upstreams.mail.tls: no server has an https:// URL",
+            "12:10: warning: upstreams.mail.tls: tls has no effect, because no server has an https:// URL",
         ),
         ("name: outside", "name: inside", "16:11: warning: rules[1].name: rule 1 has the same name"),
         (
@@ -521,8 +526,8 @@ def test_names_that_a_constrained_ca_cannot_give_are_warned_of(write, bind, ca, 
     text = BASE.replace("[ca.pem]", f"[ca.pem, {ca}]")
     found = warnings_of(write(text + f'    hosts: ["{hosts}"]\n    certificate: {{bind_user: {bind}}}\n'))
     warning = (
-        "config.yaml:19:30: warning: rules[1].certificate.bind_user: 'CN=bound' has name constraints: "
-        "of what it issued, other names than addresses don't count; write email or upn"
+        "config.yaml:19:30: warning: rules[1].certificate.bind_user: 'CN=bound' has name constraints: in its "
+        "certificates only mail addresses and user principal names count; write email or upn"
     )
     assert found == ([warning] if is_warned_of else [])
 
@@ -539,9 +544,9 @@ def test_names_that_a_constrained_ca_cannot_give_are_warned_of(write, bind, ca, 
 )
 def test_a_subject_that_a_constrained_ca_could_write_too_is_warned_of(write, anchors, conditions, is_warned_of):
     text = BASE.replace("[ca.pem]", f"[{anchors}]") + f"    certificate: {{{conditions}}}\n"
-    found = [warning for warning in warnings_of(write(text)) if "don't bind subjects" in warning]
+    found = [warning for warning in warnings_of(write(text)) if "don't limit subjects" in warning]
     assert len(found) == is_warned_of
-    assert all("say in ca which of the site's CAs this rule is for" in warning for warning in found)
+    assert all("write in ca which of the site's CAs this rule is for" in warning for warning in found)
 
 
 def test_the_proxies_alone_stand_for_the_header_that_counts_by_default(write):
@@ -566,7 +571,7 @@ def test_a_rule_for_a_proxys_checks_may_stand_below_one_that_takes_its_clients(w
 def test_a_list_without_a_ca_is_a_warning(write):
     text = BASE.replace("client_ca: [ca.pem]", "crl: [ca.crl]").replace("require_certificate", "deny")
     assert [w.partition("warning: ")[2] for w in warnings_of(write(text))] == [
-        "sites[0].crl: without client_ca no revocation list is used; add client_ca"
+        "sites[0].crl: crl has no effect without client_ca; add client_ca"
     ]
 
 
@@ -584,15 +589,18 @@ def test_more_cas_than_a_client_can_be_told_of_are_a_warning(write, folder):
 @pytest.mark.usefixtures("all_available")
 def test_a_console_on_a_public_address_is_a_warning(write):
     (warning,) = warnings_of(write(BASE + 'admin: {address: "0.0.0.0:9444"}\n'))
-    assert "admin.address: everybody who reaches this address reads status and metrics, without a password" in warning
+    assert "admin.address: anybody who can reach this address can read status and metrics without a password" in warning
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "config.yaml:1:1: config.yaml is empty; "),
-        ("# only this\n", "config.yaml:1:1: the file holds nothing but comments; begin with config.example.yaml"),
-        ("---\n", "config.yaml:1:1: the file holds nothing but comments; begin with config.example.yaml"),
+        (
+            "# only this\n",
+            "config.yaml:1:1: the file is empty, or has only comments; begin with a copy of config.example.yaml",
+        ),
+        ("---\n", "config.yaml:1:1: the file is empty, or has only comments; begin with a copy of config.example.yaml"),
         ("[]", "config.yaml:1:1: is a list; write a mapping with the keys listen"),
         ("hello", "config.yaml:1:1: is a single value; write a mapping with the keys listen"),
         ("a: [", "config.yaml:2:1: not valid YAML: "),
@@ -608,7 +616,9 @@ def test_files_that_are_no_configuration(write, text, message):
 def test_the_largest_file_and_one_byte_more(write, monkeypatch):
     monkeypatch.setattr(load_module, "MAX_SOURCE_BYTES", len(BASE))
     load(write(BASE), now=NOW, environ={})
-    with pytest.raises(ConfigErrors, match=f"config.yaml:1:1: the file has more than {len(BASE):,} bytes; name the"):
+    with pytest.raises(
+        ConfigErrors, match=f"config.yaml:1:1: the file has more than {len(BASE):,} bytes; check its name"
+    ):
         load(write(BASE + "\n"), now=NOW, environ={})
 
 

@@ -37,8 +37,8 @@ def test_observation_without_an_end_is_a_warning(write):
     assert loaded.config.rules[1].enforce is False
     (warning,) = map(str, loaded.warnings)
     assert warning == (
-        "config.yaml:18:14: warning: rules[1].enforce: the rule is in observation without an end: it lets in what it "
-        "would refuse; write the day from which on it shall refuse, or true"
+        "config.yaml:18:14: warning: rules[1].enforce: the rule is in observation with no end date: it lets in "
+        "requests that it would refuse; write true, or the first day on which it refuses"
     )
 
 
@@ -58,7 +58,7 @@ def test_what_the_day_brings_in_words():
     assert outlook(rule(DAY, CertificateConditions(emails=("*@example.com",)))) == (
         "from 1 March 2027 on (00:00 UTC), requests without a certificate that satisfies the rule are refused"
     )
-    assert outlook(rule(enforce=False)) == "requests without a certificate are let in, without an end"
+    assert outlook(rule(enforce=False)) == "requests without a certificate are let in, with no end date"
 
 
 def test_a_rule_is_in_observation_until_its_day_begins():

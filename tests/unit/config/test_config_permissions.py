@@ -37,7 +37,7 @@ def home(tmp_path) -> Path:
 
 def said_of(home):
     found = load_with_warnings(home / "config.yaml", now=NOW).warnings
-    return [problem for problem in found if "writable by everybody" in problem.cause]
+    return [problem for problem in found if "every user of this machine can write" in problem.cause]
 
 
 def test_what_only_the_owner_may_write_is_good(home):
@@ -50,7 +50,7 @@ def test_the_remedy_ends_the_warning(home, name):
     path.chmod(path.stat().st_mode | OTHERS_WRITE)
     (problem,) = said_of(home)
     assert str(path.absolute()) in problem.cause
-    subprocess.run(shlex.split(problem.remedy), check=True)
+    subprocess.run(shlex.split(problem.remedy.removeprefix("run: ")), check=True)
     assert said_of(home) == []
 
 
@@ -58,7 +58,7 @@ def test_a_folder_above_counts_once(home):
     home.parent.chmod(0o777)
     (problem,) = said_of(home)
     assert problem.place.path == ""
-    assert problem.cause == f"the folder {home.parent} is writable by everybody"
+    assert problem.cause == f"every user of this machine can write in the folder {home.parent}"
 
 
 def test_a_folder_with_the_sticky_bit_is_safe(home):
@@ -74,8 +74,8 @@ def test_the_file_behind_a_link_and_its_folder_count(home, tmp_path):
     elsewhere.chmod(0o777)
     (elsewhere / "ca.pem").chmod(0o666)
     assert [problem.cause for problem in said_of(home)] == [
-        f"{elsewhere / 'ca.pem'} is writable by everybody",
-        f"the folder {elsewhere} is writable by everybody",
+        f"every user of this machine can write {elsewhere / 'ca.pem'}",
+        f"every user of this machine can write in the folder {elsewhere}",
     ]
 
 
@@ -95,7 +95,7 @@ def test_the_folder_of_fetched_lists_counts_where_a_list_is_fetched(home, monkey
     assert said_of(home) == []
     (home / name).chmod(0o777)
     assert [problem.cause for problem in said_of(home)] == [
-        f"the folder {home / name} is writable by everybody"
+        f"every user of this machine can write in the folder {home / name}"
     ] * has_url
     assert [problem.place.path for problem in said_of(home)] == ["sites[0].crl[0]"] * has_url
 

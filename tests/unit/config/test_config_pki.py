@@ -41,7 +41,7 @@ def test_a_listener_publishes_what_the_registry_has(write):
 def test_without_a_registry_there_is_nothing_to_publish(write, section):
     with pytest.raises(ConfigErrors) as raised:
         load(write(listening(section)), now=NOW, environ={})
-    cause = "4:10: listen[1].pki: there is no pki section, so nothing could be published; add one with"
+    cause = "4:10: listen[1].pki: the file has no pki section, so there is nothing to publish; add a pki section"
     assert cause in raised.value.cause
 
 
@@ -55,7 +55,7 @@ def test_a_gateway_that_serves_no_site_is_warned_of(write):
     listeners = 'listen: [{address: ":80", pki: true}, {address: ":81", redirect_to_https: true}]\n'
     text = listeners + BASE.partition("\n")[2].partition("\n")[2] + 'pki: {store: "sqlite:///x"}\n'
     (warning,) = load_with_warnings(write(text), now=NOW, environ={}).warnings
-    said = "listen: every listener only redirects or publishes; add one without redirect_to_https and pki"
+    said = "listen: every listener only redirects or publishes; add a listener without redirect_to_https and pki"
     assert str(warning).endswith(said)
 
 
@@ -169,22 +169,22 @@ def _with(more):
         (_with("password: p"), "pki.mail.password: password has no username; add username, or remove password"),
         (
             _with("to_users: false").replace(", admin: a@example.com", ""),
-            "pki.mail: nobody gets a mail; add admin, or remove to_users: false",
-        ),
-        (
-            _with("tls: none"),
-            "pki.mail.tls: mails go to smtp.example.com unencrypted; write starttls or implicit",
-        ),
-        (
-            _with("tls: none, username: u, password: p"),
             (
-                "pki.mail.tls: the password would go to smtp.example.com for everybody on the way to read; "
-                "write starttls or implicit"
+                "pki.mail: no mail would be sent: admin is empty, and to_users is false; "
+                "add admin, or remove to_users: false"
             ),
         ),
         (
+            _with("tls: none"),
+            "pki.mail.tls: mails are sent to smtp.example.com unencrypted; write starttls or implicit",
+        ),
+        (
+            _with("tls: none, username: u, password: p"),
+            ("pki.mail.tls: the password would be sent to smtp.example.com unencrypted; write starttls or implicit"),
+        ),
+        (
             MAIL.replace("SERVER", "127.0.0.1, tls: none, ca: ca.pem"),
-            "pki.mail.ca: without TLS nobody's certificate is looked at; remove ca, or tls: none",
+            "pki.mail.ca: ca has no effect without TLS; remove ca, or tls: none",
         ),
         (
             _with("ca: nowhere.pem"),
@@ -219,7 +219,8 @@ def test_a_mail_server_on_this_machine_may_go_without_tls(write):
 def test_a_passphrase_that_everybody_may_read_is_refused(write, passphrase):
     passphrase.chmod(0o604)
     (line,) = _lines(write, 'pki: {store: "sqlite:///r.db", authorities: {corp: {passphrase_file: corp.txt}}}')
-    assert line.endswith(f"is readable by everybody, and whoever has it and the key can sign; chmod o= {passphrase}")
+    cause = f"every user of this machine can read {passphrase}, and could sign with it and the authority's key"
+    assert line.endswith(f"{cause}; run: chmod o= {passphrase}")
     passphrase.chmod(0o640)
     assert _lines(write, 'pki: {store: "sqlite:///r.db", authorities: {corp: {passphrase_file: corp.txt}}}') == []
 
@@ -256,8 +257,8 @@ def test_a_site_that_uses_no_list_of_an_authority_of_its_own_is_warned_of(write,
     """What the desk revokes would come in."""
     (problem,) = load_with_warnings(write(trusted), now=NOW).warnings
     assert str(problem).endswith(
-        ":7:17: warning: sites[0].client_ca[0]: no revocation list is used here, so what 'corp' revokes is let in; "
-        "add crl: [pki/corp/corp.crl] to this site"
+        ":7:17: warning: sites[0].client_ca[0]: no revocation list is used here, so certificates that 'corp' revokes "
+        "are let in; add crl: [pki/corp/corp.crl] to this site"
     )
     with_list = trusted.replace("    upstream: mail", "    crl: [pki/corp/corp.crl]\n    upstream: mail")
     assert load_with_warnings(write(with_list), now=NOW).warnings == ()

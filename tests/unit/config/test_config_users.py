@@ -44,9 +44,15 @@ def test_a_user_may_be_named_in_many_ways(write, text, user):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nobody-such", "user: there is no user 'nobody-such'; make one: useradd --system NAME"),
-        ("gateway:none", "user: there is no group 'none'; make one: groupadd --system NAME"),
-        ("10001", 'user: the system knows no group of the user 10001; name its group too: "10001:GROUP"'),
+        ("nobody-such", "user: there is no user 'nobody-such'; create it: useradd --system nobody-such"),
+        ("gateway:none", "user: there is no group 'none'; create it: groupadd --system none"),
+        (
+            "10001",
+            (
+                "user: the system has no user 10001, so the group of this number is not known; "
+                'write its group too: "10001:GROUP"'
+            ),
+        ),
         ("4294967295:1", "user: there is no user '4294967295'"),
         ("gateway:4294967295", "user: there is no group '4294967295'"),
         ("a b", "user: 'a b' is not a user; write gateway"),

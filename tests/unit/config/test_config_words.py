@@ -313,7 +313,7 @@ def test_misspelt_words_find_the_right_one():
     word = "a" * SUGGESTION_WORD_CHARACTERS
     assert suggest(word, [word]) == word
     assert suggest(word + "a", [word]) is None
-    assert did_you_mean("acton", ["action"], "x") == "did you mean action?"
+    assert did_you_mean("acton", ["action"], "x") == "write action"
     assert did_you_mean("zzz", ["action"], "x") == "x"
 
 
