@@ -52,6 +52,21 @@ class HandshakeError(GatewayError):
     """A TLS handshake ended before it was finished; the cause goes into the access log."""
 
 
+def as_clause(remedy: str) -> str:
+    """A remedy for the end of a line, after "; ": it begins in lower case and has no full stop."""
+    return remedy[:1].lower() + remedy[1:].removesuffix(".")
+
+
+def as_sentence(remedy: str) -> str:
+    """A remedy for a line of its own: it begins with a capital letter and ends with a full stop."""
+    return f"{remedy[:1].upper()}{remedy[1:].removesuffix('.')}." if remedy else ""
+
+
+def in_one_line(error: GatewayError) -> str:
+    """The cause, and the remedy if there is one, for the log."""
+    return f"{error.cause}; {as_clause(error.remedy)}" if error.remedy else error.cause
+
+
 def exit_code(error: GatewayError) -> int:
     """The process exit code for an error: 2 unusable input, 1 everything else."""
     match error:

@@ -1,1 +1,1 @@
-"""What the gateway does for the certificate registry by itself: lists, warnings, mails; in a process of its own."""
+"""The keeper: a separate process that renews revocation lists and sends warnings for the certificate registry."""

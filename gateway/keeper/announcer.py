@@ -1,6 +1,6 @@
-"""Lines in the log about certificates that end: one for each certificate and threshold that it reaches.
+"""Log lines about certificates that end soon: one for each certificate and each threshold that it reaches.
 
-What was reached before the keeper started is told in one line, so that a restart does not fill the log.
+Keeps true: thresholds that were reached before the keeper started share one line, so a restart does not fill the log.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _log = logging.getLogger("gateway.keeper")
 
 
 class Announcer:
-    """Remembers what was told."""
+    """Logs each threshold of each certificate once."""
 
     def __init__(self) -> None:
         self._told: dict[str, timedelta] | None = None  # serial → the last threshold; None before the first look
 
     def tell(self, findings: Findings) -> None:
-        """Tell what is new."""
+        """Log the thresholds that were reached since the last call."""
         thresholds = sorted(within for within, _ in findings.ending)
         reached = {
             record.fingerprint: next(each for each in thresholds if record.not_after - findings.at <= each)
@@ -35,7 +35,7 @@ class Announcer:
                 within = reached[record.fingerprint]
                 if self._told.get(record.fingerprint) != within:
                     _log.warning(
-                        "certificate %s of %s under '%s' ends %s, within %s; renew it with 'gateway cert renew %s'",
+                        "certificate %s of %s, issued by '%s', ends %s, within %s; run 'gateway cert renew %s'",
                         record.serial,
                         record.email or record.common_name,
                         record.authority,
@@ -53,5 +53,7 @@ class Announcer:
         if numbers:
             longest = format_duration(findings.ending[0][0].total_seconds())
             _log.warning(
-                "certificates that end: %s; 'gateway cert list --expiring %s' names them", ", ".join(numbers), longest
+                "certificates that end soon: %s; run 'gateway cert list --expiring %s' to see them",
+                ", ".join(numbers),
+                longest,
             )

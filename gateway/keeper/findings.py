@@ -1,6 +1,6 @@
-"""What there is in the registry and what of it ends soon, looked at once a round: for status, metrics, log and mails.
+"""What the keeper finds in the registry in each round: for status, metrics, log and mails.
 
-Keeps true: what the gateway itself warns of, because a site names the file, is not said a second time.
+Keeps true: there is no warning about a file that a site names, because the master already warns about that file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from gateway.config.units import format_duration
-from gateway.keeper.plan import Plan, canonical
+from gateway.keeper.plan import Plan, canonical, to_keep
 from gateway.keeper.renewal import signer_end, text
 from gateway.pki import crl, ocsp_signer
 from gateway.pki.authority import path_of
@@ -27,7 +27,7 @@ from gateway.pki.taken_back import is_revoked
 from gateway.x509.fields import subject_of
 from gateway.x509.loading import certificate_in
 
-# As many certificates as the administrators' mail names; the command line lists all.
+# How many certificates the administrators' mail lists; `gateway cert list` lists all.
 NAMED: Final = 200
 UNDELIVERED_SHOWN: Final = 20
 SITES_SHOWN: Final = 5
@@ -40,27 +40,27 @@ class AuthorityFinding:
 
     name: str
     ends: datetime
-    list_ends: datetime | None
+    list_ends: datetime | None  # None: it has no revocation list yet
     list_number: int
-    is_kept: bool
+    is_kept: bool  # True: the keeper has its passphrase and renews its list
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that one look found."""
+    """What the keeper found in one round."""
 
     at: datetime
     authorities: tuple[AuthorityFinding, ...]
     counts: Counter[tuple[str, str]]  # (authority, status)
-    ending: tuple[tuple[timedelta, int], ...]  # within so long, so many
-    next: tuple[CertificateRecord, ...]  # the first that end, at most `NAMED`
+    ending: tuple[tuple[timedelta, int], ...]  # (time, number of certificates that end within it), longest first
+    next: tuple[CertificateRecord, ...]  # the certificates that end next, at most `NAMED`
     problems: tuple[str, ...]  # revoked authorities that sites trust
     warnings: tuple[str, ...]
-    undelivered: tuple[Refused, ...]  # mails of the last day that their recipients' server refused
+    undelivered: tuple[Refused, ...]  # mails of the last day that a mail server refused
 
 
 def look(desk: Desk, plan: Plan, now: datetime) -> Findings:
-    """Look at the registry. Raises `OperationError`."""
+    """Read the registry. Raises `OperationError`."""
     with desk.registry.reading() as connection:
         records = authorities.all_of(connection)
         due = {record.name for record in records if crl.is_due(connection, record, now)}
@@ -105,27 +105,29 @@ def _warnings(desk: Desk, plan: Plan, record: AuthorityRecord, due: set[str], no
         return
     is_told = canonical(desk.file(name, "crl")) in plan.watched and crl.is_running_out(record, now)
     if name in due and not is_told:
-        until = "there is none yet" if record.crl_next_update is None else f"it ends {text(record.crl_next_update)}"
-        yield (
-            f"the revocation list of authority '{name}' is due, {until}; run 'gateway ca crl {name}', or name its "
-            "passphrase file under pki.authorities"
-        )
+        if record.crl_next_update is None:
+            cause = f"authority '{name}' has no revocation list yet"
+        else:
+            cause = f"the revocation list of authority '{name}' {_ends(record.crl_next_update, now)}"
+        yield f"{cause}; run 'gateway ca crl {name}', or {to_keep(name)}"
     end = signer_end(desk, name)
     if end is not None and now >= end - ocsp_signer.RENEW_BEFORE:
-        yield (
-            f"the OCSP signer of authority '{name}' ends {text(end)}; run 'gateway ca ocsp {name}', or name its "
-            "passphrase file under pki.authorities"
-        )
+        cause = f"the OCSP signer of authority '{name}' {_ends(end, now)}"
+        yield f"{cause}; run 'gateway ca ocsp {name}', or {to_keep(name)}"
+
+
+def _ends(end: datetime, now: datetime) -> str:
+    return f"{'ended' if end <= now else 'ends'} {text(end)}"
 
 
 def _end_of(record: AuthorityRecord, plan: Plan, now: datetime) -> str | None:
-    """The same line until the next threshold is reached."""
+    """The warning that an authority ends; its text stays the same until the next threshold is reached."""
     subject = subject_of(certificate_in(record.certificate_der)).rfc4514_string()
     who = f"authority '{record.name}' ({subject})"
     if record.not_after <= now:
-        return None  # what it issued has ended too, and nobody can renew it
+        return None  # its certificates have ended too, and it can't sign new ones
     reached = [within for within in plan.before if record.not_after - now <= within]
     if not reached:
         return None
     within = format_duration(reached[-1].total_seconds())
-    return f"{who} ends {text(record.not_after)}, within {within}; make another one with 'gateway ca init'"
+    return f"{who} ends {text(record.not_after)}, within {within}; run 'gateway ca init NEW-NAME' to make its successor"

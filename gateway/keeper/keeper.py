@@ -1,6 +1,7 @@
-"""The keeper's loop: a round a minute, the files of lists every few seconds, mails beside both.
+"""The keeper's loop: a round every minute, an update of the list files every few seconds; mails are sent meanwhile.
 
-Keeps true: no mail server and no database that hangs keeps the loop from hearing the master; at most one mailing runs.
+Keeps true: the loop hears the master even while a mail server or a database hangs; at most one batch of mails is being
+sent.
 """
 
 from __future__ import annotations
@@ -19,23 +20,24 @@ from gateway.keeper.told import Report
 from gateway.keeper.watch import Watch
 from gateway.pki.registry.notifications import connection_arguments
 
-# How soon another desk's revocation is in this machine's file where no word of it comes: for one short query.
+# Without a notification, a revocation on another machine reaches this machine's file within this time. It costs one
+# short query.
 REFRESH_SECONDS: Final = 5.0
-# Between two looks, however many words come.
+# Between two updates of the files, however many notifications arrive.
 MIN_PAUSE_SECONDS: Final = 0.1
-# For the mail that is under way when the gateway stops.
+# For the mail that is being sent when the gateway stops.
 CLOSE_SECONDS: Final = 2.0
 
 
 class Keeper:
-    """Looks after a registry as the newest plan says."""
+    """Does what the newest plan says."""
 
     def __init__(self, tell: Callable[[Report], None]) -> None:
-        """`tell` gets a report after every round and every mailing."""
+        """`tell` gets a report after every round and every batch of mails."""
         self._tell = tell
         self._plan: Plan | None = None
         self._watch: Watch | None = None
-        self._listener: Listener | None = None  # of that watch
+        self._listener: Listener | None = None  # for that watch's database
         self._wake = asyncio.Event()
         self._is_registry_back = False
         self._is_stopping = False
@@ -44,7 +46,7 @@ class Keeper:
         self._mailing: asyncio.Task[None] | None = None
 
     def follow(self, plan: Plan | None) -> None:
-        """Another plan from now on; None: nothing is looked after. The same plan again: try at once what failed."""
+        """Use another plan from now on; None: do nothing. The same plan again: retry at once what failed."""
         if self._watch is not None:
             self._watch.retry() if plan == self._watch.plan else self._watch.end()
         self._plan = plan
@@ -52,14 +54,14 @@ class Keeper:
         self._wake.set()
 
     def hear_outages(self, lines: tuple[str, ...]) -> None:
-        """What refuses the gateway's clients, as the master says: the administrators are told at once."""
+        """Take over the master's lines about refused clients; the administrators get a mail at once."""
         if lines != self._outages:
             self._outages = lines
             self._round_at = 0.0
             self._wake.set()
 
     def stop(self) -> None:
-        """End after the mail that is under way."""
+        """Stop after the mail that is being sent."""
         self._is_stopping = True
         self._wake.set()
 
@@ -85,7 +87,7 @@ class Keeper:
             await asyncio.wait([self._mailing], timeout=CLOSE_SECONDS)
 
     def _current(self) -> Watch | None:
-        """The watch by the newest plan. Nothing is under way in the former one but perhaps a mail."""
+        """The watch for the newest plan. The old one is closed; at most a mail is still being sent from it."""
         if self._watch is not None and self._watch.plan != self._plan:
             self._watch.end()
             self._watch.close()
@@ -102,7 +104,7 @@ class Keeper:
         try:
             arguments = connection_arguments(plan.store, plan.folder)
         except UsageError:
-            return None  # the watch tells of it
+            return None  # the watch reports this error
         return None if arguments is None else Listener(arguments, self._hear)
 
     def _hear(self, word: Word) -> None:

@@ -1,7 +1,7 @@
-"""The mails: plain text, in words that say what ends, when, what then, and what to do.
+"""The mails, as plain text: what ends, when, what happens then, and what to do.
 
-Keeps true: nothing that somebody else chose stands in a header but the address that the mail goes to, which is checked;
-the same notice has the same Message-ID whoever sends it, so that a mail that was sent twice for once is known as one.
+Keeps true: the only foreign text in a header is the recipient's address, which is checked. A notice has the same
+Message-ID on all machines, so that mail programs recognize a mail that was sent twice.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.config.units import format_duration
-from gateway.errors import OperationError
-from gateway.keeper.findings import NAMED, Findings
+from gateway.errors import OperationError, as_sentence
+from gateway.keeper.findings import Findings
 from gateway.keeper.renewal import text
 from gateway.keeper.troubles import Trouble
 from gateway.pki.registry.notices import Notice
 from gateway.pki.registry.records import CertificateRecord, Purpose
 
-# As much as somebody reads in a mail; with many sites one list that has ended makes many lines.
+# More lines are not read in a mail. With many sites, one list that has ended makes many lines.
 OUTAGES_NAMED: Final = 50
-_POLICY: Final = SMTP.clone(cte_type="7bit")  # what every server on the way takes
+_POLICY: Final = SMTP.clone(cte_type="7bit")  # every server on the way accepts this
 _MONTHS: Final = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
 _USES: Final = MappingProxyType(
     {
-        Purpose.CLIENT: ("for your mail", "you can no longer reach your mail from outside, nor sign mail with it"),
+        Purpose.CLIENT: ("for your mail", "you can no longer reach your mail from outside or sign mail with it"),
         Purpose.AUTH: ("for your mail", "you can no longer reach your mail from outside"),
         Purpose.SMIME: ("for signed and encrypted mail", "you can no longer sign mail with it"),
         Purpose.SMIME_SIGNING: ("for signing mail", "you can no longer sign mail with it"),
-        Purpose.SMIME_ENCRYPTION: ("for encrypted mail", "nobody can encrypt mail for you with it any more"),
+        Purpose.SMIME_ENCRYPTION: ("for encrypted mail", "other people can no longer use it to encrypt mail for you"),
     }
 )
 
 
 class UndeliverableError(OperationError):
-    """One mail can't be sent; others may."""
+    """One mail can't be sent, but other mails can."""
 
 
 def to_holder(
     record: CertificateRecord, notice: Notice, sender: str, contact: str | None, now: datetime
 ) -> EmailMessage:
-    """To somebody whose certificate ends. Raises `UndeliverableError` for an address that can't be written to."""
+    """To the holder of a certificate that ends soon. Raises `UndeliverableError` for an address that is not valid."""
     use, then = _USES[record.purpose]
-    whom = contact or "your administrator"
+    helper = contact or "your administrator"
     device = "" if record.device is None else f"  device:      {_printable(record.device)}\n"
     body = f"""\
 Hello,
@@ -60,12 +60,12 @@ Hello,
 your certificate {use} ends on {_date(record.not_after)}, {_left(record, now)}. After
 that, {then}.
 
-What to do: ask for a new one in time.
+What to do: ask for a new certificate before that day. Contact:
 
-  {whom}
+  {helper}
 
-When you have it, install it on every device that has the old one. The old
-one goes on working until it ends.
+Install the new certificate on every device that has the old one. The old one
+works until it ends.
 
 The certificate:
 
@@ -73,9 +73,9 @@ The certificate:
   address:     {_printable(record.email or "")}
 {device}  serial:      {record.serial}
   issued by:   {_printable(record.authority)}
-  good until:  {text(record.not_after)}
+  valid until: {text(record.not_after)}
 
-The mail gateway wrote this by itself.
+The mail gateway sent this mail automatically.
 """
     subject = f"Your certificate {use} ends on {_date(record.not_after)}"
     return _message(notice, (notice.recipient,), sender, subject, body, now)
@@ -84,9 +84,9 @@ The mail gateway wrote this by itself.
 def to_admins(
     findings: Findings, troubles: Sequence[Trouble], notice: Notice, recipients: Sequence[str], sender: str
 ) -> EmailMessage:
-    """The summary of a day."""
+    """The daily summary, to the administrators."""
     count = findings.ending[0][1]
-    what = f"{count:,} certificate{'' if count == 1 else 's'} to renew" if count else "something to look at"
+    what = f"{count:,} certificate{'' if count == 1 else 's'} to renew" if count else "the registry needs attention"
     body = "\n".join(_summary(findings, troubles))
     return _message(notice, recipients, sender, f"Mail gateway: {what}", body, findings.at)
 
@@ -94,26 +94,28 @@ def to_admins(
 def of_outages(
     outages: Sequence[str], notice: Notice, recipients: Sequence[str], sender: str, now: datetime
 ) -> EmailMessage:
-    """What refuses clients now, to the administrators."""
+    """Why clients are refused now, to the administrators."""
     lines = "\n".join(f"- {_printable(line)}" for line in outages[:OUTAGES_NAMED])
     if (more := len(outages) - OUTAGES_NAMED) > 0:
-        lines += f"\n  and {more:,} more, which 'gateway status' lists"
+        lines += f"\n  and {more:,} more; run 'gateway status' to see them"
     body = f"""\
-Clients are refused, or will be when a rule is no longer in observation, since
-something that the mail gateway needs has ended or is missing:
+The mail gateway refuses clients, or will refuse them when a rule is no longer
+in observation. A certificate, a revocation list or an OCSP answer that it
+needs has ended or is missing:
 
 {lines}
 
-'gateway status' shows these lines as problems until they are solved, and the
-access log has each refusal with its cause in "detail".
+'gateway status' shows these problems until they are solved. The access log
+has the cause of each refusal in "detail".
 
-The mail gateway wrote this by itself, at most once a day for the same lines.
+The mail gateway sends this mail automatically, at most once a day for the
+same problems.
 """
     return _message(notice, recipients, sender, "Mail gateway: clients are refused", body, now)
 
 
 def is_worth_a_summary(findings: Findings, troubles: Sequence[Trouble]) -> bool:
-    """Whether there is anything that somebody should do."""
+    """True if the administrators have anything to do."""
     return bool(findings.next or findings.problems or findings.warnings or findings.undelivered or troubles)
 
 
@@ -122,12 +124,12 @@ def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
     if troubles:
         yield "\nWhat does not work:\n"
         for trouble in troubles:
-            yield f"- {trouble.what}: {trouble.cause}\n  {trouble.remedy}\n  (since {text(trouble.since)})"
+            yield f"- {trouble.what}: {trouble.cause}\n  {as_sentence(trouble.remedy)}\n  (since {text(trouble.since)})"
     if findings.problems or findings.warnings:
-        yield "\nWhat somebody should do:\n"
+        yield "\nWhat to do:\n"
         yield from (f"- {_printable(line)}" for line in (*findings.problems, *findings.warnings))
     if findings.next:
-        yield "\nCertificates that end, without a successor:\n"
+        yield "\nCertificates that end soon and were not renewed:\n"
         yield from (f"  {count:>6,} within {format_duration(w.total_seconds())}" for w, count in findings.ending)
         yield ""
         for record in findings.next:
@@ -135,12 +137,13 @@ def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
             yield _printable(f"  {record.not_after:%Y-%m-%d}  {record.authority}  {record.serial}  {who}")
         horizon = format_duration(findings.ending[0][0].total_seconds())
         if (more := findings.ending[0][1] - len(findings.next)) > 0:
-            yield f"  and {more:,} more, after the first {NAMED}"
-        yield f"\nRenew one with 'gateway cert renew SERIAL'; list them with 'gateway cert list --expiring {horizon}'."
+            yield f"  and {more:,} more"
+        yield f"\nRun 'gateway cert list --expiring {horizon}' to see them all,"
+        yield "and 'gateway cert renew SERIAL' to renew one."
     if findings.undelivered:
         yield "\nMails that could not be delivered:\n"
         yield from (_printable(f"- {each.recipient}: {each.failure}") for each in findings.undelivered)
-    yield "\nThe mail gateway wrote this by itself, at most once a day.\n"
+    yield "\nThe mail gateway sends this mail automatically, at most once a day.\n"
 
 
 def _message(
@@ -153,8 +156,8 @@ def _message(
         if not all(address.username and address.domain for address in addresses):
             raise ValueError(recipients)  # noqa: TRY301 - the same as `email`'s own
         message["To"] = addresses
-    except (MessageError, ValueError, IndexError) as error:  # what `email` raises for what is no address
-        raise UndeliverableError(f"{recipients[0]!r}: this address cannot be written to", "Correct it.") from error
+    except (MessageError, ValueError, IndexError) as error:  # `email` raises these for an address that is not valid
+        raise UndeliverableError(f"{recipients[0]!r} is not a valid mail address", "Correct the address.") from error
     message["Subject"] = subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = _message_id(notice, sender)
@@ -165,7 +168,7 @@ def _message(
 
 
 def _message_id(notice: Notice, sender: str) -> str:
-    """The same for the same mail, and nobody else's: it tells nothing of the certificate."""
+    """An identifier that is the same for the same mail, unique, and says nothing about the certificate."""
     seconds = int(notice.threshold.total_seconds())
     known = "\0".join((notice.kind, notice.topic, str(seconds), notice.recipient))
     return f"<{hashlib.sha256(known.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"

@@ -1,8 +1,9 @@
-"""Hears of new revocation lists as other machines make them, over a connection to PostgreSQL that is its own.
+"""Receives notifications of new revocation lists that other machines make, over a separate connection to PostgreSQL.
 
-Keeps true: it only says when to look. Every few seconds somebody looks in any case, so what goes wrong here costs
-seconds, and is told. That words arrive is proven by one of our own, sent over another connection, as another
-machine's would be: a pooler that hands each transaction another connection accepts LISTEN and passes nothing on.
+Keeps true: a notification only says that the registry has something new. The keeper also reads the registry every few
+seconds, so a failure here costs seconds, and it is reported. A test notification, sent over another connection as
+another machine's would be, proves that notifications arrive: a connection pooler in transaction mode accepts LISTEN and
+passes nothing on.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from gateway import clock, tasks
 from gateway.keeper.told import NotificationsReport
 from gateway.pki.registry.notifications import CHANNEL
 
-# How often it is proven that words arrive.
+# How often a test notification is sent.
 PROOF_SECONDS: Final = 60.0
-# How long a word may take, and a connection to come up (DNS, TCP, TLS and login together).
+# How long a notification may take, or a new connection (DNS, TCP, TLS and login together).
 ANSWER_SECONDS: Final = 10.0
 FIRST_RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 60.0
-# A cause may hold a server's words, or one line for each of its addresses.
+# A cause may quote the server, or have one line for each of its addresses.
 _MAX_CAUSE_CHARACTERS: Final = 200
 
 _LISTEN: Final = sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL))
@@ -37,42 +38,42 @@ _log = logging.getLogger("gateway.keeper")
 
 
 class Word(Enum):
-    """What the listener says."""
+    """What the listener tells the keeper."""
 
-    LISTENS = auto()  # from now on: all that was said before is to be looked up
+    LISTENS = auto()  # notifications arrive from now on; earlier ones are lost, so read the registry
     NEW_LIST = auto()
-    REPORT = auto()  # is another
+    REPORT = auto()  # `report` has changed
 
 
 class _DeafError(Exception):
-    """The server takes LISTEN, and nothing arrives."""
+    """The server accepts LISTEN, but no notification arrives."""
 
     def __init__(self) -> None:
         super().__init__(
-            "a word of our own did not arrive, as through a pooler that hands each transaction another connection; "
-            "name the server itself in pki.store"
+            "a test notification did not arrive, probably because of a connection pooler in transaction mode; "
+            "write the database server's own address in pki.store"
         )
 
 
 class Listener:
-    """Listens until it is closed, and connects again whenever that ends."""
+    """Listens until it is closed, and connects again when the connection ends."""
 
     def __init__(self, arguments: dict[str, Any], tell: Callable[[Word], None]) -> None:
-        """`arguments`: libpq's. `tell` gets a word when one is there."""
+        """`arguments`: libpq's parameters of the connection. `tell` is called with each `Word`."""
         self._arguments = arguments
         self._tell = tell
         self._is_up: bool | None = None  # None: not known yet
         self._since: datetime = clock.now()
         self._cause: str | None = None
-        self._task = tasks.spawn(self._run(), name="word of new lists")
+        self._task = tasks.spawn(self._run(), name="notifications of new lists")
 
     @property
     def report(self) -> NotificationsReport:
-        """What there is to tell now."""
+        """Whether notifications arrive now."""
         return {"is_up": self._is_up is True, "since": self._since.timestamp(), "cause": self._cause}
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Close the connection."""
         self._task.cancel()
 
     async def _run(self) -> None:
@@ -80,7 +81,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told and tried again
+            except Exception as error:  # noqa: BLE001 - any failure is reported and tried again
                 if self._is_up:
                     delay_seconds = FIRST_RETRY_SECONDS
                 self._lost(_cause(error))
@@ -111,7 +112,7 @@ class Listener:
             await connection.execute(_NOTIFY, (word,))
 
     async def _hear(self, connection: AsyncConnection, seconds: float, token: str | None = None) -> bool:
-        """Hear for so long, or until that token came; whether it did. Other nodes' tokens say nothing to us."""
+        """Listen for `seconds`, or until `token` arrives; True if it did. Tokens of other machines are ignored."""
         async with aclosing(connection.notifies(timeout=seconds)) as words:
             async for word in words:
                 if word.payload == token:
@@ -124,14 +125,18 @@ class Listener:
         if self._is_up:
             return
         if self._is_up is False:
-            _log.info("word of other machines' revocations arrives again")
+            _log.info("notifications of other machines' revocations arrive again")
         self._is_up, self._cause, self._since = True, None, clock.now()
         self._tell(Word.REPORT)
 
     def _lost(self, cause: str) -> None:
         if self._is_up is not False:
             self._since = clock.now()
-            _log.warning("no word of other machines' revocations: %s; the registry is asked every few seconds", cause)
+            _log.warning(
+                "no notifications of other machines' revocations: %s; until they arrive, the registry is read every "
+                "few seconds",
+                cause,
+            )
         elif cause == self._cause:
             return
         self._is_up, self._cause = False, cause
@@ -139,6 +144,6 @@ class Listener:
 
 
 def _cause(error: Exception) -> str:
-    """Libpq's message in one line; it holds no password."""
+    """The first line of libpq's message, which holds no password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:_MAX_CAUSE_CHARACTERS]

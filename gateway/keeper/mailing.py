@@ -1,8 +1,8 @@
-"""Who is told by mail, and that nobody is told twice.
+"""Sends the mails that are due, each of them once.
 
-Keeps true: a mail is claimed in the registry before it is sent, and counts as sent when the mail server has taken it.
-What could not be sent is never marked as sent; what was sent and could not be written down is written down later, not
-sent again.
+Keeps true: a mail is claimed in the registry before it is sent, so that no other machine sends it, and is marked as
+sent after the mail server has accepted it. A mail that was not sent is never marked as sent. If a sent mail can't be
+marked, it is marked later and not sent again.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from gateway.pki.registry import notices
 from gateway.pki.registry.engine import Registry
 from gateway.pki.registry.notices import Kind, Notice
 
-# As many holders as are told in one round: with a round a minute, a thousand people within twenty.
+# How many holders get their mail in one round; with a round a minute, a thousand holders within twenty minutes.
 BATCH: Final = 50
-# No mail is begun after this; the next round goes on.
+# After this time, the other mails wait for the next round.
 BATCH_SECONDS: Final = 120.0
 WHAT: Final = "e-mail"
 
@@ -41,7 +41,7 @@ _log = logging.getLogger("gateway.keeper")
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A mail and what it is about."""
+    """A mail that is due."""
 
     notice: Notice
     recipients: tuple[str, ...]
@@ -49,19 +49,19 @@ class Letter:
 
 
 class Mailing:
-    """Sends what is due."""
+    """Sends the mails that are due."""
 
     def __init__(self, plan: Plan, mail: Mail, troubles: Troubles) -> None:
         self._plan = plan
         self._mail = mail
         self._troubles = troubles
-        self._unwritten: set[Notice] = set()  # sent, and the registry does not know it yet
-        self.is_ending = False  # begin no other mail
+        self._unwritten: set[Notice] = set()  # sent, but not yet marked as sent in the registry
+        self.is_ending = False  # True: start no further mail
         self.sent = 0
         self.refused = 0
 
     async def run(self, registry: Registry, findings: Findings, now: datetime, outages: tuple[str, ...] = ()) -> None:
-        """Send what is due; `outages` refuse clients now. Raises `OperationError` where the registry can't be used."""
+        """Send what is due; `outages`: why clients are refused. Raises `OperationError` if the registry fails."""
         for notice in tuple(self._unwritten):
             await self._write_down(registry, notice, now)
         if not self._troubles.may_try(WHAT, now):
@@ -94,7 +94,7 @@ class Mailing:
         return to_admins + due
 
     def _alarm(self, outages: tuple[str, ...], now: datetime) -> Letter | None:
-        """At once when it changes what refuses clients, and once a day while it lasts."""
+        """The mail about refused clients: due at once when the lines change, then once a day."""
         admins = self._mail.admins
         if not admins or not outages:
             return None
@@ -105,7 +105,7 @@ class Mailing:
 
     def _summary(self, findings: Findings, now: datetime) -> Letter | None:
         admins = self._mail.admins
-        troubles = tuple(trouble for trouble in self._troubles if trouble.what != WHAT)  # it works, if this arrives
+        troubles = tuple(trouble for trouble in self._troubles if trouble.what != WHAT)  # if it arrives, mail works
         if not admins or not letters.is_worth_a_summary(findings, troubles):
             return None
         notice = Notice(Kind.SUMMARY, f"{now:%Y-%m-%d}", ", ".join(admins))
@@ -123,7 +123,7 @@ class Mailing:
                 partly = await post.send(letter.write(), letter.recipients)
             except UndeliverableError as error:
                 self.refused += 1
-                _log.warning("a mail to %s is refused: %s", letter.notice.recipient, error.cause)
+                _log.warning("a mail to %s was refused: %s", letter.notice.recipient, error.cause)
                 await asyncio.to_thread(_refuse, registry, letter.notice, error.cause, now)
             except OperationError:
                 await asyncio.to_thread(_put_back, registry, letter.notice, now)
@@ -131,7 +131,7 @@ class Mailing:
             else:
                 self.sent += 1
                 for address, answer in partly.items():
-                    _log.warning("a mail to %s is refused: %s", address, answer)
+                    _log.warning("a mail to %s was refused: %s", address, answer)
                 await self._write_down(registry, letter.notice, now)
 
     async def _write_down(self, registry: Registry, notice: Notice, now: datetime) -> None:

@@ -1,6 +1,6 @@
-"""What the keeper is to do, as the master tells it: over the channel, for nothing of it may stand in a process list.
+"""The keeper's task. The master sends it over the channel, because arguments of processes are visible to all users.
 
-The master imports this module: nothing is imported here that a worker, its fork, must not hold.
+Keeps true: this module imports only what workers may hold, because the master imports it and workers are its forks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from gateway.config.model import Config, Mail
 from gateway.x509.names import fingerprint_of
 
-# A revocation list has hours or days left when it is due, and whoever is told of an end has a day at least.
+# A revocation list has hours or days left when it is due, and warnings come at least a day ahead.
 ROUND_SECONDS: Final = 60.0
 
 
@@ -25,21 +25,21 @@ class Plan:
 
     store: str = field(repr=False)
     folder: Path
-    passphrase_files: dict[str, Path]  # of the authorities that are kept, by name
-    before: tuple[timedelta, ...]  # the longest first
+    passphrase_files: dict[str, Path]  # by name, of the authorities whose lists the keeper renews
+    before: tuple[timedelta, ...]  # how long before an end there is a warning, longest first
     mail: Mail | None
     contact: str | None
-    watched: frozenset[Path]  # files of CAs and lists that sites name: the gateway itself warns of those
-    trusting: dict[str, tuple[str, ...]]  # the fingerprint of a CA in client_ca → the sites that trust it
+    watched: frozenset[Path]  # files of CAs and lists that sites name; the master warns about those
+    trusting: dict[str, tuple[str, ...]]  # fingerprint of a CA in client_ca → the sites that trust it
 
     @property
     def horizon(self) -> timedelta:
-        """How far ahead somebody is told."""
+        """How long before an end the first warning comes."""
         return self.before[0]
 
 
 def plan_of(config: Config) -> Plan | None:
-    """The plan in a configuration; None where there is nothing to keep."""
+    """The plan for a configuration; None if the keeper has nothing to do."""
     pki = config.pki
     if pki is None or not pki.is_watched:
         return None
@@ -65,12 +65,17 @@ def _trusting(config: Config) -> dict[str, tuple[str, ...]]:
 
 
 def canonical(path: Path) -> Path:
-    """One spelling for each file."""
+    """The path without symbolic links, so that two paths of one file are equal."""
     return Path(os.path.realpath(path))
 
 
+def to_keep(name: str) -> str:
+    """The remedy that makes the gateway renew an authority's list and OCSP signer."""
+    return f"write `{name}: {{passphrase_file: FILE}}` under pki.authorities so that the gateway renews it"
+
+
 def to_message(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON has it."""
+    """The plan as a message for the channel."""
     mail = None if plan.mail is None else asdict(plan.mail)
     if mail is not None:
         mail["ca"] = None if mail["ca"] is None else str(mail["ca"])
@@ -87,7 +92,7 @@ def to_message(plan: Plan) -> dict[str, Any]:
 
 
 def from_message(message: dict[str, Any]) -> Plan:
-    """The plan out of JSON."""
+    """The plan in a message from the channel."""
     mail = message["mail"]
     if mail is not None:
         ca = mail["ca"]

@@ -1,8 +1,8 @@
-"""The mail server: one connection for a batch of mails.
+"""The connection to the mail server, one for a batch of mails.
 
-Keeps true: the server is known by its certificate before anything is said to it, unless the configuration says `none`;
-a password never leaves the machine without TLS, which the configuration sees to, and is in no message of ours, not
-even where a server repeats it; nothing takes longer than its limit.
+Keeps true: the server's certificate is checked before anything is sent, except with `tls: none`. The configuration
+makes sure that a password is never sent without TLS. No message of the gateway has the password, even if the server
+repeats it. Every step has a time limit.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from gateway.x509.loading import load_certificates
 
 # For the connection, TLS and the login together.
 CONNECT_SECONDS: Final = 30.0
-# For one mail. A server that scans what it takes may need half a minute.
+# For one mail. A server that scans mails may need half a minute.
 MAIL_SECONDS: Final = 60.0
 QUIT_SECONDS: Final = 5.0
-# As much of a server's answer as is shown.
+# How much of a server's answer is shown.
 ANSWER_CHARACTERS: Final = 200
 _TRY_LATER: Final = 421  # RFC 5321 section 3.8: the server closes the connection
 
 
 class Post:
-    """A connection that mails are sent over."""
+    """A connection to the mail server."""
 
     def __init__(self, client: SMTP, mail: Mail) -> None:
         self._client = client
         self._mail = mail
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> dict[str, str]:
-        """Hand one mail to the server; returns the recipients that it refused, where it took it for others.
+        """Send one mail. If the server accepts it for some recipients only, returns the others with their answers.
 
-        Raises `UndeliverableError` for this mail alone, `OperationError` where the server can't be used any more.
+        Raises `UndeliverableError` if only this mail fails, `OperationError` if the server can't be used any more.
         """
         try:
             async with asyncio.timeout(MAIL_SECONDS):
@@ -59,7 +59,7 @@ class Post:
         except SMTPDataError as error:
             if error.code == _TRY_LATER:
                 raise _unusable(self._mail, error) from _harmless(error)
-            raise UndeliverableError(_answer(error), "Ask who runs the mail server.") from error
+            raise UndeliverableError(_answer(error), "Ask the mail server's administrator.") from error
         except (SMTPException, OSError, ValueError) as error:
             raise _unusable(self._mail, error) from _harmless(error)
         return {address: _shown(f"{answer.code} {answer.message}") for address, answer in refused.items()}
@@ -67,7 +67,7 @@ class Post:
 
 @asynccontextmanager
 async def connected(mail: Mail) -> AsyncIterator[Post]:
-    """A connection to the mail server, logged in where the configuration has a user. Raises `OperationError`."""
+    """A connection to the mail server, logged in if the configuration has a user. Raises `OperationError`."""
     client = SMTP(
         hostname=mail.host,
         port=mail.port,
@@ -91,7 +91,7 @@ async def connected(mail: Mail) -> AsyncIterator[Post]:
             async with asyncio.timeout(QUIT_SECONDS):
                 await client.quit()
         client.close()
-        if transport is not None:  # nothing comes after the answer to QUIT, and TLS would wait for a close_notify
+        if transport is not None:  # nothing follows the answer to QUIT, but TLS would wait for a close_notify
             transport.abort()
 
 
@@ -101,31 +101,36 @@ def _context(mail: Mail) -> ssl.SSLContext:
     except ConfigError as error:
         raise OperationError(error.cause, error.remedy) from error
     except OSError as error:
-        raise OperationError(f"{mail.ca}: cannot be used: {error}", "Name a PEM file of CA certificates.") from error
+        remedy = "Write the path of a PEM file of CA certificates into pki.mail.ca."
+        raise OperationError(f"{mail.ca}: cannot be used: {error}", remedy) from error
 
 
 def _unusable(mail: Mail, error: Exception) -> OperationError:
     place = f"the mail server {mail.host}:{mail.port}"
     match error:
         case SMTPAuthenticationError():
-            # Without the answer's text: some servers repeat what they were told.
-            cause, remedy = f"does not take our login: {error.code}", "Correct pki.mail.username and password."
+            # Without the answer's text: some servers repeat the login there.
+            cause = f"refuses the login: {error.code}"
+            remedy = "Correct pki.mail.username and pki.mail.password."
         case TimeoutError():
-            cause, remedy = "does not answer in time", "See that it runs and can be reached."
+            cause = "does not answer in time"
+            remedy = "Start it, or let this machine connect to it."
         case SMTPResponseException():
-            cause, remedy = f"answers {_answer(error)}", "Ask who runs it; is pki.mail.from an address it takes?"
+            cause = f"answers {_answer(error)}"
+            remedy = "Write an address that it accepts into pki.mail.from, or ask its administrator."
         case _ if _is_about_certificates(error):
-            cause, remedy = (
-                f"cannot be trusted: {_shown(str(error))}",
-                "Name its CA with pki.mail.ca, and its own name.",
-            )
+            cause = f"has a certificate that is not trusted: {_shown(str(error))}"
+            remedy = "Write the file of its CA into pki.mail.ca, and the name in its certificate into pki.mail.server."
         case _:
-            cause, remedy = f"cannot be used: {_shown(str(error))}", "See that it runs, and that pki.mail.tls is right."
+            cause = f"cannot be used: {_shown(str(error))}"
+            remedy = (
+                "Start it, or correct pki.mail.server and pki.mail.tls (mostly starttls on port 587, implicit on 465)."
+            )
     return OperationError(f"{place} {cause}", remedy)
 
 
 def _harmless(error: Exception) -> Exception | None:
-    """The cause to keep: whatever prints it must not print an answer to a login."""
+    """The exception to keep as cause: None for a login, whose answer must not be printed with a traceback."""
     return None if isinstance(error, SMTPAuthenticationError) else error
 
 

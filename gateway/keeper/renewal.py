@@ -1,7 +1,7 @@
-"""Revocation lists and OCSP signers, renewed with the authorities whose passphrase the configuration names.
+"""Renews the revocation lists and OCSP signers of the authorities in `pki.authorities`.
 
-Keeps true: an authority's key is unlocked only for as long as something is signed with it; what is wrong with one
-authority stops no other; a passphrase that does not fit is found at the start, not when the list runs out.
+Keeps true: an authority's key is unlocked only while it signs; a failure of one authority stops no other; a wrong
+passphrase is reported at the start, not when the list is about to end.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _log = logging.getLogger("gateway.keeper")
 
 
 class Renewal:
-    """The authorities that are kept."""
+    """Renews what is due, for the authorities of one plan."""
 
     def __init__(self, plan: Plan, troubles: Troubles) -> None:
         self._plan = plan
         self._troubles = troubles
-        self._proven: set[str] = set()  # whose passphrase was seen to fit
+        self._proven: set[str] = set()  # authorities whose passphrase was tried and is right
 
     def run(self, desk: Desk, now: datetime) -> None:
-        """Renew what is due. Raises `OperationError` where the registry can't be used."""
+        """Renew what is due. Raises `OperationError` if the registry can't be used."""
         with desk.registry.reading() as connection:
             due = set(crl.due(connection, now))
         for name, file in self._plan.passphrase_files.items():
@@ -54,23 +54,23 @@ class Renewal:
 
     def _renew(self, desk: Desk, name: str, passphrase_file: Path, *, needs_signer: bool, now: datetime) -> None:
         with desk.registry.reading() as connection:
-            authorities.get(connection, name)  # a wrong name is told before a passphrase is read
+            authorities.get(connection, name)  # so that a wrong name is reported, not a missing passphrase file
         authority = unlock(desk, name, read_secret(passphrase_file))
         if (made := crl.renew_due(desk, authority, now)) is not None and (end := made.next_update_utc) is not None:
-            _log.info("authority '%s': a new revocation list, good until %s", name, text(end))
+            _log.info("authority '%s': made a new revocation list, valid until %s", name, text(end))
         if needs_signer:
             signer = ocsp_signer.make_signer(desk, authority, now)
             until = text(signer.certificate.not_valid_after_utc)
-            _log.info("authority '%s': a new OCSP signer, good until %s", name, until)
+            _log.info("authority '%s': made a new OCSP signer, valid until %s", name, until)
 
 
 def signer_is_due(desk: Desk, name: str, now: datetime) -> bool:
-    """Whether an authority has an OCSP signer on this machine that must be renewed; one that is damaged must, too."""
+    """True if an authority's OCSP signer on this machine ends soon or is damaged."""
     return (end := signer_end(desk, name)) is not None and now >= end - ocsp_signer.RENEW_BEFORE
 
 
 def signer_end(desk: Desk, name: str) -> datetime | None:
-    """When an authority's OCSP signer ends; None where it has none on this machine. A damaged one ended long ago."""
+    """When an authority's OCSP signer ends; 1970 if it is damaged, None if this machine has none."""
     try:
         signer = ocsp_signer.load_signer(desk, name)
     except UsageError:
@@ -79,5 +79,5 @@ def signer_end(desk: Desk, name: str) -> datetime | None:
 
 
 def text(moment: datetime) -> str:
-    """A time for the log and for mails."""
+    """A time as the log and mails show it."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,15 +1,16 @@
-"""The report on a look at the registry."""
+"""The keeper's report to the master, from its findings and its failures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
+from gateway.errors import as_clause
 from gateway.keeper.findings import Findings
 from gateway.keeper.told import AuthorityReport, CertificateReport, NotificationsReport, Report
 from gateway.keeper.troubles import Trouble
 
-# As many certificates as `gateway status` names.
+# How many certificates `gateway status` lists.
 SHOWN: Final = 10
 
 
@@ -21,7 +22,7 @@ def report(
     refused: int,
     notifications: NotificationsReport | None,
 ) -> Report:
-    """The report on one look; `sent` and `refused` count mails since the keeper's start."""
+    """Make a report; `findings` is None before the first round. `sent` and `refused` count mails since the start."""
     return {
         "looked": None if findings is None else findings.at.timestamp(),
         "authorities": [] if findings is None else _authorities(findings),
@@ -33,7 +34,7 @@ def report(
             {
                 "what": trouble.what,
                 "cause": trouble.cause,
-                "remedy": trouble.remedy,
+                "remedy": as_clause(trouble.remedy),
                 "since": trouble.since.timestamp(),
                 "retry_at": trouble.retry_at.timestamp(),
             }

@@ -1,6 +1,6 @@
-"""What the keeper tells the master: plain data for JSON, times in Unix seconds.
+"""What the keeper reports to the master: plain data for JSON, times in Unix seconds.
 
-The master imports this module: nothing is imported here that a worker, its fork, must not hold.
+Keeps true: this module imports only what workers may hold, because the master imports it and workers are its forks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CertificateReport(TypedDict):
 
 
 class TroubleReport(TypedDict):
-    """Something that does not work."""
+    """Something that failed and is tried again."""
 
     what: str
     cause: str
@@ -47,22 +47,22 @@ class MailReport(TypedDict):
 
 
 class NotificationsReport(TypedDict):
-    """Whether word of other machines' revocations arrives."""
+    """Whether notifications of other machines' revocations arrive."""
 
     is_up: bool
     since: float
-    cause: str | None  # why not; None before it was tried, too
+    cause: str | None  # why they do not arrive; also None before the first attempt
 
 
 class Report(TypedDict):
-    """All of it."""
+    """One report."""
 
-    looked: float | None  # None: the registry could not be looked at yet
+    looked: float | None  # when the registry was read last; None: it could not be read yet
     authorities: list[AuthorityReport]
-    ending: list[tuple[float, int]]  # within so many seconds, so many
+    ending: list[tuple[float, int]]  # (seconds, number of certificates that end within them)
     next: list[CertificateReport]
     problems: list[str]  # what somebody has to do now
     warnings: list[str]
     troubles: list[TroubleReport]
     mails: MailReport
-    notifications: NotificationsReport | None  # None: a registry of one machine
+    notifications: NotificationsReport | None  # None: a SQLite registry, which one machine uses

@@ -1,7 +1,7 @@
-"""Looking after one registry by one plan: what is done in a round, every few seconds, and beside both.
+"""The keeper's work for one plan: a round, the update of the list files, and mails.
 
-Keeps true: whatever fails is in `troubles` and stops nothing else, so that neither a mail server nor one authority's
-wrong passphrase keeps another's list from being renewed. A registry that is not there is never made here.
+Keeps true: a failure is noted in `troubles` and stops nothing else, so that a mail server or a wrong passphrase does
+not keep another authority's list from being renewed. A missing registry is never created here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.pki.copies import Copies, Refreshed
 from gateway.pki.desk import Desk
 from gateway.pki.registry.engine import Registry
 
-ACTOR: Final = "gateway"  # who did it, in the audit trail
+ACTOR: Final = "gateway"  # the name in the audit trail
 REGISTRY: Final = "the registry"
 COPIES: Final = "the files of revocation lists"
 ROUND: Final = "renewals and warnings"
@@ -33,7 +33,7 @@ _log = logging.getLogger("gateway.keeper")
 
 
 class Watch:
-    """One plan. Its methods but `mail` block, and run beside the loop, one at a time."""
+    """The work for one plan. All methods except `mail` block; they run in a thread, one at a time."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -42,55 +42,55 @@ class Watch:
         self._announcer = Announcer()
         self._mailing = None if plan.mail is None else Mailing(plan, plan.mail, self._troubles)
         self._desk: Desk | None = None
-        self._copies: Copies | None = None  # of that desk
+        self._copies: Copies | None = None  # the files of that desk's lists
         self._findings: Findings | None = None
 
     def report(self, notifications: NotificationsReport | None = None) -> Report:
-        """What there is to tell now."""
+        """The report for the master."""
         mailing = self._mailing
         sent, refused = (0, 0) if mailing is None else (mailing.sent, mailing.refused)
         return report(self._findings, self._troubles, sent=sent, refused=refused, notifications=notifications)
 
     def round(self, now: datetime) -> None:
-        """Renew what is due, and look at what ends."""
+        """Renew the lists and OCSP signers that are due, then read the registry for warnings."""
         self._with_desk(ROUND, now, self._round)
 
     def refresh(self, now: datetime) -> None:
-        """Bring this machine's files of the lists up to date, for what another desk did."""
+        """Write lists that another machine made into this machine's files."""
         if self._troubles.may_try(REGISTRY, now) and self._troubles.may_try(COPIES, now):
             self._with_desk(COPIES, now, self._refresh)
 
     async def mail(self, now: datetime, outages: tuple[str, ...] = ()) -> None:
-        """Tell whom a mail is due to, by what the round of `now` found; `outages` is what the master found."""
+        """Send the mails that are due after the round of `now`; `outages` are the master's lines."""
         desk, findings = self._desk, self._findings
         if self._mailing is None or desk is None or findings is None or findings.at != now:
-            return  # what was found longer ago is not mailed
+            return  # findings of an earlier round are not mailed
         try:
             await self._mailing.run(desk.registry, findings, now, outages)
         except GatewayError as error:
             self._troubles.failed(REGISTRY, error, now, max_seconds=FIRST_RETRY_SECONDS)
 
     def retry(self) -> None:
-        """Try at once what failed: somebody may have mended it."""
+        """Retry at once everything that failed, because its cause may have been removed."""
         self._troubles.retry()
 
     def retry_registry(self) -> None:
-        """The registry answers: try at once what failed for it."""
+        """Retry at once what failed because the registry did not answer."""
         self._troubles.retry(REGISTRY, COPIES)
 
     def end(self) -> None:
-        """Begin no other mail."""
+        """Start no further mail."""
         if self._mailing is not None:
             self._mailing.is_ending = True
 
     def close(self) -> None:
-        """Give the registry back."""
+        """Close the registry."""
         if self._desk is not None:
             self._desk.registry.close()
         self._desk = None
 
     def _with_desk(self, what: str, now: datetime, do: Callable[[Desk, datetime], OperationError | None]) -> None:
-        """Do something with the registry; what it returns is what failed beside that."""
+        """Call `do` and note failures: of the registry, or of `what` if `do` returns an error."""
         try:
             if self._desk is None:
                 self._desk = _open(self.plan)
@@ -100,9 +100,9 @@ class Watch:
             self.close()
             self._troubles.failed(REGISTRY, error, now, max_seconds=FIRST_RETRY_SECONDS)
             return
-        except Exception as error:  # noqa: BLE001 - lists are renewed whatever else is wrong
-            _log.exception("the keeper goes on after what should not be")
-            failure = OperationError(f"{type(error).__name__}: {error}", "This is a defect: report it, with the log.")
+        except Exception as error:  # noqa: BLE001 - lists must be renewed even if another part has a defect
+            _log.exception("the keeper continues after an unexpected error")
+            failure = OperationError(f"{type(error).__name__}: {error}", "Report this defect, with the log.")
         self._troubles.works(REGISTRY)
         if failure is None:
             self._troubles.works(what)
@@ -117,10 +117,10 @@ class Watch:
     def _refresh(self, desk: Desk, _now: datetime) -> OperationError | None:
         done = Refreshed() if self._copies is None else self._copies.refresh(self.plan.passphrase_files)
         for name in done.written:
-            _log.info("authority '%s': the registry's newest revocation list is in %s", name, desk.file(name, "crl"))
+            _log.info("authority '%s': wrote the registry's newest revocation list to %s", name, desk.file(name, "crl"))
         return done.failure
 
 
 def _open(plan: Plan) -> Desk:
-    """The desk over a registry that is there. Raises `UsageError`, `OperationError`."""
+    """The desk for an existing registry. Raises `UsageError`, `OperationError`."""
     return Desk(Registry.open(plan.store, may_make=False), plan.folder, ACTOR)

@@ -1,8 +1,7 @@
-"""What an administrator should act on before clients notice, and what refuses clients already: said loudly and again.
+"""Logs warnings, about what ends soon, and outages, which already cause clients to be refused.
 
-What this module keeps true: a line that is new is logged within a minute, at once after a start or a reload; one that
-still holds is repeated every hour, so that it stands in any log that somebody looks at; nothing is said twice in
-between. When an outage is over, the log says so once.
+Keeps true: a new line is logged within a minute, and right after a start or a reload; while it holds, it is repeated
+every hour, so that it is in every part of the log, and not more often. When an outage is over, this is logged once.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from gateway import clock
 from gateway.config.model import Config, Site
 from gateway.config.observation import is_observed
 from gateway.config.problems import listing
-from gateway.keeper.plan import canonical
+from gateway.keeper.plan import canonical, to_keep
 from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.rules import Rule
 from gateway.proxy.snapshot import Snapshot
@@ -29,7 +28,7 @@ from gateway.tls.outages import Finding, expiry_line, of_site_certificate
 
 REPEAT_SECONDS: Final = 3600.0
 CHECK_SECONDS: Final = 60.0
-# A list that is fetched after the start, or a file that is about to be replaced, is nothing to write a mail about.
+# A list that is fetched after the start, or a file that is being replaced, must not cause a mail.
 MAILED_AFTER_SECONDS: Final = 60.0
 SHOWN_RULES: Final = 3
 
@@ -41,12 +40,12 @@ class ServerChain:
     """The certificates in one file of a site."""
 
     source: str
-    certificates: tuple[x509.Certificate, ...]  # the site's own first
-    hosts: str  # whose it is, in words
+    certificates: tuple[x509.Certificate, ...]  # the site's own is first
+    hosts: str  # the sites that use it, in words
 
 
 class Bulletin:
-    """Tells what `warnings_of` and `outages_of` find in the current snapshot, and what others find."""
+    """Logs the warnings and outages of the current snapshot, and the warnings of other parts."""
 
     def __init__(
         self,
@@ -54,28 +53,28 @@ class Bulletin:
         silent_sites: Callable[[], set[str]] = set,
         problems: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        """`others` has more warnings, and `problems` what is as grave as an outage and refuses no client.
+        """`others` returns more warnings; `problems` lines that are as serious as outages but refuse no clients.
 
-        `silent_sites`: the sites whose OCSP responder does not answer the workers.
+        `silent_sites` returns the sites whose OCSP responder does not answer the workers.
         """
         self._others = others
         self._problems = problems
         self._silent_sites = silent_sites
         self._snapshot: Snapshot | None = None
         self._chains: tuple[ServerChain, ...] = ()
-        self._told: dict[str, float] = {}  # line → when it was last told, monotonic seconds
-        self._outages: dict[str, float] = {}  # line → since when it has been known, monotonic seconds
+        self._told: dict[str, float] = {}  # line → when it was last logged, monotonic seconds
+        self._outages: dict[str, float] = {}  # line → when it was found first, monotonic seconds
         self._check_at = 0.0
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Another snapshot serves: look at it now."""
+        """Use another snapshot, and check it now."""
         self._snapshot = snapshot
         self._chains = tuple(_server_chains(snapshot))
         self._check_at = 0.0
         self.tick()
 
     def tick(self) -> None:
-        """Look again when it is time to."""
+        """Check the snapshot, once every `CHECK_SECONDS`."""
         now = clock.monotonic_seconds()
         if self._snapshot is None or now < self._check_at:
             return
@@ -91,31 +90,31 @@ class Bulletin:
             _log.log(logging.ERROR if is_grave else logging.WARNING, "%s", line)
 
     def lines(self, now: datetime) -> tuple[str, ...]:
-        """All that holds at `now` and refuses nobody yet."""
+        """All warnings at `now`; they don't cause clients to be refused yet."""
         own = () if self._snapshot is None else warnings_of(self._snapshot, self._chains, now)
         return own + self._others()
 
     def outages(self, now: datetime) -> tuple[str, ...]:
-        """All that refuses clients at `now`."""
+        """All outages at `now`: lines that say why clients are refused."""
         if self._snapshot is None:
             return ()
         return outages_of(self._snapshot, self._chains, now) + silences_of(self._snapshot, self._silent_sites(), now)
 
     @property
     def lasting(self) -> tuple[str, ...]:
-        """The outages that are worth a mail, as of the last look."""
+        """The outages that have lasted long enough for a mail, as of the last check."""
         now = clock.monotonic_seconds()
         return tuple(line for line, since in self._outages.items() if now - since >= MAILED_AFTER_SECONDS)
 
     def due(self, lines: tuple[str, ...], now: float) -> tuple[str, ...]:
-        """Those of `lines` that are to be told at `now`, in monotonic seconds."""
+        """Those of `lines` that must be logged at `now`, in monotonic seconds."""
         due = tuple(line for line in lines if now - self._told.get(line, -REPEAT_SECONDS) >= REPEAT_SECONDS)
         self._told = {line: now if line in due else self._told[line] for line in lines}
         return due
 
 
 def warnings_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetime) -> tuple[str, ...]:
-    """A line for everything that ends soon or is missing, each once."""
+    """A line for each certificate and list that ends soon or is missing; no line twice."""
     lines: dict[str, None] = {}
     for chain in chains:
         leaf, *above = chain.certificates
@@ -132,7 +131,7 @@ def warnings_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: dateti
 
 
 def outages_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetime) -> tuple[str, ...]:
-    """A line for everything that refuses clients by its date, or because it is missing, each once."""
+    """A line for each certificate and list that has ended, has not begun or is missing, so that clients are refused."""
     lines: dict[str, None] = {}
     for chain in chains:
         finding = of_site_certificate(chain.source, chain.certificates[0], chain.hosts, now)
@@ -147,12 +146,12 @@ def outages_of(snapshot: Snapshot, chains: tuple[ServerChain, ...], now: datetim
 
 
 def silences_of(snapshot: Snapshot, silent_sites: set[str], now: datetime) -> tuple[str, ...]:
-    """A line for each site that lets in no certificate without its OCSP responder, while that does not answer."""
+    """A line for each site that refuses certificates because its OCSP responder does not answer."""
     sites = (state.site for state in snapshot.states)
     return tuple(
         f"{site.name}: no valid OCSP answer has come for a minute or longer: certificates without an earlier answer "
         f"that is still valid are refused{_let_in(site, snapshot.config, now)}; "
-        "repair the responder (see gateway.ocsp in the log), or set ocsp.mode: soft"
+        "repair the responder (see gateway.ocsp in the log), or write `ocsp: {mode: soft}`"
         for site in sites
         if site.ocsp.mode == "hard" and site.name in silent_sites
     )
@@ -179,7 +178,7 @@ def _is_for(rule: Rule, hosts: Sequence[HostPattern]) -> bool:
 
 
 def _remedy(finding: Finding, config: Config) -> str:
-    """The command where the list is that of an authority of the registry; it works in any folder."""
+    """The remedy; for the list of an authority of the registry, a command that works in any folder."""
     pki = config.pki
     if pki is None or finding.source is None:
         return finding.remedy
@@ -189,8 +188,8 @@ def _remedy(finding: Finding, config: Config) -> str:
         return finding.remedy
     command = f"gateway ca -c {shlex.quote(str(config.path.absolute()))} crl {name}"
     if any(kept.name == name for kept in pki.authorities):
-        return f"the keeper could not renew it: 'gateway status' says why, or run `{command}`"
-    return f"run `{command}`, and name its passphrase file under pki.authorities"
+        return f"run 'gateway status' to see why the keeper could not renew it, or run `{command}`"
+    return f"run `{command}`, and {to_keep(name)}"
 
 
 def _server_chains(snapshot: Snapshot) -> Iterator[ServerChain]:

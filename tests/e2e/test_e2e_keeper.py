@@ -170,7 +170,7 @@ def test_an_outdated_list_locks_nobody_out_where_the_gateway_renews_it(site, lau
     assert verdict(unkept, alice, outside) == (403, "revocation_unknown")
     assert unkept.state()["registry"] is not None
     told = unkept.ask_status()
-    problem = f"; run `gateway ca -c {unkept.config} crl corp`, and name its passphrase file under pki.authorities"
+    problem = f"; run `gateway ca -c {unkept.config} crl corp`, and write `corp: {{passphrase_file: FILE}}` under "
     assert (told.returncode, problem in told.stdout.partition("\nproblems\n")[2]) == (1, True)
     assert problem in unkept.errors
     assert unkept.get("/healthz")[0] == 200
@@ -185,7 +185,7 @@ def test_an_outdated_list_locks_nobody_out_where_the_gateway_renews_it(site, lau
         "and through the gateway beside it",
         seconds=SOON_SECONDS,
     )
-    assert "authority 'corp': a new revocation list" in kept.errors
+    assert "authority 'corp': made a new revocation list" in kept.errors
     assert unkept.ask_status().returncode == 0
     assert "no longer a problem: " in unkept.errors
 
@@ -335,15 +335,15 @@ def test_a_mail_server_that_cannot_be_trusted_hears_no_password(site, launch, po
     issue_to(corp.desk, corp.authority, "carol@example.com", "Carol", days=40, now=corp.now - 38 * DAY)
     gateway = launch(corp, pki={"mail": mail_settings(post, credentials.server_ca)})
     gateway.expected_errors += [
-        "e-mail: the mail server .* cannot be trusted",
-        "e-mail: .*does not take our login: 535",
+        "e-mail: the mail server .* has a certificate that is not trusted",
+        "e-mail: .*refuses the login: 535",
     ]
     until(lambda: gateway.state()["registry"]["troubles"], "the trouble is told", seconds=SOON_SECONDS)
     assert (post.logins, post.mails) == ([], [])
     assert "e-mail: the mail server" in gateway.ask_status().stdout
     pki = gateway.settings["pki"]
     gateway.rewrite(pki={**pki, "mail": mail_settings(post, post_ca[2], password="of another")})
-    until(lambda: "does not take our login" in gateway.errors, "the login is refused", seconds=SOON_SECONDS)
+    until(lambda: "refuses the login" in gateway.errors, "the login is refused", seconds=SOON_SECONDS)
     assert post.mails == []
     assert "of another" not in gateway.errors + gateway.ask_status().stdout  # the server's answer repeats it
     gateway.rewrite(pki={**pki, "mail": mail_settings(post, post_ca[2])})
@@ -377,12 +377,12 @@ def test_two_gateways_on_one_registry_renew_once_and_send_once(site, launch, pos
             assert authorities.get(connection, "corp").crl_number == 3
         for node in nodes:
             until(lambda node=node: node.metric("gateway_pki_notifications_up") == 1, "both are told at once")
-            node.expected_errors.append("no word of other machines' revocations: .*closed the connection")
+            node.expected_errors.append("no notifications of other machines' revocations: .*closed the connection")
         heard_since = [node.state()["registry"]["notifications"]["since"] for node in nodes]
         with psycopg.connect(plain.replace("/postgres?", "/registry?"), autocommit=True) as connection:
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
         for node, since in zip(nodes, heard_since, strict=True):
-            until(lambda node=node: "arrives again" in node.errors, "what was lost is there again")
+            until(lambda node=node: "revocations arrive again" in node.errors, "what was lost is there again")
             notifications = node.state()["registry"]["notifications"]
             assert (notifications["is_up"], notifications["cause"]) == (True, None)
             assert notifications["since"] > since
@@ -415,7 +415,7 @@ def test_whoever_a_server_refuses_keeps_nobody_from_being_told(site, launch, pos
     gateway = launch(corp, pki={"mail": mail_settings(post, post_ca[2], admin=[])})
     until(lambda: gateway.metric("gateway_pki_mails_total", result="refused") == 1, "a refusal", seconds=SOON_SECONDS)
     until(lambda: post.to("dave@example.com"), "the other's mail", seconds=SOON_SECONDS)
-    assert "a mail to carol@example.com is refused: 550 5.1.1 no such user" in gateway.errors
+    assert "a mail to carol@example.com was refused: 550 5.1.1 no such user" in gateway.errors
     assert gateway.ask_status().returncode == 0  # one mailbox is no trouble of the gateway
 
 

@@ -2,7 +2,16 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from gateway.errors import ConfigError, OperationError, RequestError, UsageError, exit_code
+from gateway.errors import (
+    ConfigError,
+    OperationError,
+    RequestError,
+    UsageError,
+    as_clause,
+    as_sentence,
+    exit_code,
+    in_one_line,
+)
 from gateway.facts import NO_CERTIFICATE, STATUS_OF_REASON, Reason, counted, counted_text, parse_address
 
 
@@ -43,6 +52,21 @@ def test_an_ipv6_client_is_counted_as_its_64(text, address, words):
 @pytest.mark.parametrize(("error", "code"), [(ConfigError("x"), 2), (UsageError("x"), 2), (OperationError("x"), 1)])
 def test_unusable_input_exits_with_2_and_failure_with_1(error, code):
     assert exit_code(error) == code
+
+
+@pytest.mark.parametrize("remedy", ["Run `gateway check`.", "run `gateway check`"])
+def test_a_remedy_ends_a_line_or_is_a_sentence(remedy):
+    assert as_clause(remedy) == "run `gateway check`"
+    assert as_sentence(remedy) == "Run `gateway check`."
+
+
+def test_no_remedy_is_no_sentence():
+    assert (as_clause(""), as_sentence("")) == ("", "")
+
+
+def test_a_line_of_the_log_has_the_cause_and_the_remedy_if_there_is_one():
+    assert in_one_line(OperationError("it broke", "Mend it.")) == "it broke; mend it"
+    assert in_one_line(OperationError("it broke")) == "it broke"
 
 
 def test_no_certificate_is_not_trusted():

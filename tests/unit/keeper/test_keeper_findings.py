@@ -43,12 +43,14 @@ def test_a_list_and_a_signer_that_nobody_renews_are_warned_of(desk, corp, make_p
     plan = make_plan(passphrase_files={})
     assert look(desk, plan, now).warnings == ()
     lines = look(desk, plan, now + SOON).warnings
-    name_it = "or name its passphrase file under pki.authorities"
+    keep_it = "or write `corp: {passphrase_file: FILE}` under pki.authorities so that the gateway renews it"
     end = "2026-12-24 12:00 UTC"
     assert lines == (
-        f"the revocation list of authority 'corp' is due, it ends {end}; run 'gateway ca crl corp', {name_it}",
-        f"the OCSP signer of authority 'corp' ends {end}; run 'gateway ca ocsp corp', {name_it}",
+        f"the revocation list of authority 'corp' ends {end}; run 'gateway ca crl corp', {keep_it}",
+        f"the OCSP signer of authority 'corp' ends {end}; run 'gateway ca ocsp corp', {keep_it}",
     )
+    later = look(desk, plan, now + SOON + 30 * DAY).warnings
+    assert [f"ended {end}; " in line for line in later] == [True, True]
     assert look(desk, make_plan(), now + SOON).warnings == ()  # the gateway renews them
     watched = make_plan(passphrase_files={}, watched=frozenset({canonical(desk.file("corp", "crl"))}))
     assert look(desk, watched, now + SOON).warnings == lines[1:]  # the gateway itself warns of a site's list
@@ -57,7 +59,7 @@ def test_a_list_and_a_signer_that_nobody_renews_are_warned_of(desk, corp, make_p
 def test_an_authority_without_a_list_is_warned_of(desk, make_plan, now):
     authority.create(desk, authority.Plan(name="new", kind="ecdsa-p256"), "long enough", now)
     (line,) = look(desk, make_plan(), now).warnings
-    assert line.startswith("the revocation list of authority 'new' is due, there is none yet; run")
+    assert line.startswith("authority 'new' has no revocation list yet; run 'gateway ca crl new', or write `new: ")
 
 
 @pytest.mark.parametrize(("left", "within"), [(31, None), (30, "30d"), (8, "30d"), (7, "7d"), (1, "1d"), (0, None)])
@@ -67,7 +69,7 @@ def test_an_authority_that_ends_is_warned_of_once_for_each_threshold(desk, make_
     lines = look(desk, make_plan(), later).warnings
     assert len(lines) == (within is not None)
     if within is not None:
-        assert f", within {within}; make another one" in lines[0]
+        assert lines[0].endswith(f", within {within}; run 'gateway ca init NEW-NAME' to make its successor")
     watched = make_plan(watched=frozenset({canonical(desk.file("corp", "crt"))}))
     assert look(desk, watched, later).warnings == ()
 
@@ -124,7 +126,7 @@ def test_the_log_names_each_certificate_once_for_each_threshold(desk, corp, make
     lines = [record.getMessage() for record in caplog.records]
     told = [line for line in lines if alice.serial in line]
     assert [line.partition("within ")[2].partition(";")[0] for line in told] == ["30d", "7d", "1d"]
-    assert f"certificate {alice.serial} of alice@example.com under 'corp' ends " in told[0]
+    assert f"certificate {alice.serial} of alice@example.com, issued by 'corp', ends " in told[0]
     assert now < end
 
 
@@ -136,7 +138,7 @@ def test_a_restart_says_in_one_line_what_was_said_before(desk, corp, make_plan, 
         issue_to(desk, corp, f"{name}@example.com", days=5)
     Announcer().tell(look(desk, make_plan(), now))
     assert [record.getMessage() for record in caplog.records] == [
-        "certificates that end: 3 within 30d, 3 within 7d; 'gateway cert list --expiring 30d' names them"
+        "certificates that end soon: 3 within 30d, 3 within 7d; run 'gateway cert list --expiring 30d' to see them"
     ]
 
 

@@ -262,4 +262,4 @@ def test_the_log_says_where_a_newer_list_was_written(stale, make_plan, caplog):
     desk.file("corp", "crl").unlink()
     watch.refresh(clock.now())
     watch.close()
-    assert f"authority 'corp': the registry's newest revocation list is in {desk.file('corp', 'crl')}" in caplog.text
+    assert f"authority 'corp': wrote the registry's newest revocation list to {desk.file('corp', 'crl')}" in caplog.text

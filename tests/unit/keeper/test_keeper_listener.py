@@ -127,7 +127,7 @@ def test_a_connection_that_ends_is_told_and_made_again(database, tmp_path, caplo
     before, lost, after = causes
     assert (before, after) == (None, None)
     assert "closed the connection" in lost
-    assert caplog.text.count("no word of other machines' revocations") == 1
+    assert caplog.text.count("no notifications of other machines' revocations") == 1
 
 
 def test_a_server_that_is_away_is_told_once_for_each_cause(tmp_path, caplog):
@@ -147,7 +147,7 @@ def test_a_server_that_is_away_is_told_once_for_each_cause(tmp_path, caplog):
         assert not listener.report["is_up"]
 
     assert _run(url, tmp_path, dialogue) == [Word.REPORT]
-    assert caplog.text.count("no word of other machines' revocations") == 1
+    assert caplog.text.count("no notifications of other machines' revocations") == 1
 
 
 def test_a_pooler_that_swallows_words_is_found_out(database, tmp_path, monkeypatch):
@@ -157,7 +157,7 @@ def test_a_pooler_that_swallows_words_is_found_out(database, tmp_path, monkeypat
     async def dialogue(listener, words):
         await _until(lambda: Word.REPORT in words)
         assert not listener.report["is_up"]
-        assert "name the server itself in pki.store" in listener.report["cause"]
+        assert "write the database server's own address in pki.store" in listener.report["cause"]
 
     with pooler(url) as pooled:
         words = _run(pooled, tmp_path, dialogue)

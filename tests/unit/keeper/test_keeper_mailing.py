@@ -101,7 +101,7 @@ def test_a_mail_of_many_outages_names_some(make_node, post, now):
     make_node().run(now, *(f"{number}.crl\x1b has ended" for number in range(letters.OUTAGES_NAMED + 2)))
     lines = post.mails[0].get_content().splitlines()
     shown = lines.index("- 49.crl? has ended")
-    assert lines[shown + 1] == "  and 2 more, which 'gateway status' lists"
+    assert lines[shown + 1] == "  and 2 more; run 'gateway status' to see them"
 
 
 def test_nothing_to_tell_needs_no_mail_server(make_node, people, now):
@@ -151,7 +151,7 @@ def test_a_refused_mail_is_tried_again_and_never_marked_as_sent(make_node, post,
     assert _sent(post) == ["bob@example.com"]
     assert (node.mailing.sent, node.mailing.refused) == (1, 1)
     assert list(node.troubles) == []
-    assert "a mail to alice@example.com is refused: 450 4.2.2 mailbox full" in caplog.text
+    assert "a mail to alice@example.com was refused: 450 4.2.2 mailbox full" in caplog.text
     post.refuses.clear()
     node.run(soon + timedelta(seconds=59))
     assert len(post.mails) == 1

@@ -35,7 +35,7 @@ def test_a_list_is_renewed_when_it_is_due_and_not_before(desk, corp, make_plan, 
     assert _number(desk) == 2
     assert list(troubles) == []
     assert [record.getMessage() for record in caplog.records] == [
-        "authority 'corp': a new revocation list, good until 2027-01-16 00:00 UTC"
+        "authority 'corp': made a new revocation list, valid until 2027-01-16 00:00 UTC"
     ]
     assert corp.name == "corp"
 

@@ -63,6 +63,6 @@ def test_the_log_tells_the_first_time_another_cause_and_then_ever_more_rarely(no
     troubles.failed("it", OperationError("the disk is gone", "Buy one."), now)
     troubles.works("it")
     assert [record.getMessage() for record in caplog.records[-2:]] == [
-        "it: the disk is gone; Buy one.",
+        "it: the disk is gone; buy one",
         "it: works again",
     ]

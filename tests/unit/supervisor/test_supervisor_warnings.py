@@ -12,6 +12,7 @@ from support.pki import DAY, NOW, Ca, server
 from gateway import clock
 from gateway.config.model import KeptAuthority, Ocsp, Pki
 from gateway.facts import Action
+from gateway.keeper.plan import to_keep
 from gateway.policy.rules import Rule
 from gateway.supervisor import warnings as module
 from gateway.supervisor.warnings import Bulletin
@@ -173,11 +174,11 @@ def test_an_outage_is_mailed_once_it_has_lasted_a_minute(time, certificate):
 @pytest.mark.parametrize(
     ("name", "kept", "remedy"),
     [
-        ("corp/corp.crl", (), f"; run `{RENEW}`, and name its passphrase file under pki.authorities"),
+        ("corp/corp.crl", (), f"; run `{RENEW}`, and {to_keep('corp')}"),
         (
             "corp/corp.crl",
             ("corp",),
-            f"; the keeper could not renew it: 'gateway status' says why, or run `{RENEW}`",
+            f"; run 'gateway status' to see why the keeper could not renew it, or run `{RENEW}`",
         ),
         ("corp.crl", ("corp",), "; publish a new one"),
     ],
