@@ -61,7 +61,7 @@ class Report(TypedDict):
     authorities: list[AuthorityReport]
     ending: list[tuple[float, int]]  # (seconds, number of certificates that end within them)
     next: list[CertificateReport]
-    problems: list[str]  # what somebody has to do now
+    problems: list[str]  # lines that call for an action now
     warnings: list[str]
     troubles: list[TroubleReport]
     mails: MailReport

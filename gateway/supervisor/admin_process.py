@@ -1,7 +1,7 @@
-"""The admin process: a small HTTP server beside the workers, so that no page can slow one.
+"""The admin process: a small HTTP server for status, health and metrics. It is separate so that it can't slow a worker.
 
-Keeps true: it is a program of its own (`admin_start` says what that keeps out of it), asks the master for all that it
-shows, and ends with the master.
+Keeps true: it is a separate program (`program` says what it can't read), gets everything that it shows from the master,
+and ends with the master.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from gateway.supervisor.channel import Channel, Message
 from gateway.supervisor.dumps import forbid_reading
 from gateway.supervisor.link import Link
 
-# The master answers within a little more than a second, with whatever it knows by then.
+# The master answers within a little more than a second, with what it knows by then.
 MASTER_SECONDS: Final = 3.0
-# A scraper comes every 15 s to a minute.
+# A scraper sends a request every 15 s to a minute.
 KEEPALIVE_SECONDS: Final = 75.0
-# For what is under way when the gateway stops.
+# For requests that are being answered when the gateway stops.
 CLOSE_SECONDS: Final = 1.0
 
 
 def main() -> None:
-    """The program: descriptor of the channel, descriptor of the listening socket, the address that it listens on."""
+    """The program. Arguments: descriptors of the channel and of the listening socket, the address it listens on."""
     begin_error_log()
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-admin", encoding="ascii")  # what ps and top show
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 async def serve(channel: Channel, listening: socket.socket, bound_host: str) -> None:
-    """Serve until SIGTERM, or until the master is gone."""
+    """Serve until SIGTERM, or until the master has ended."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
@@ -71,20 +71,20 @@ async def serve(channel: Channel, listening: socket.socket, bound_host: str) -> 
 
 
 class Master:
-    """The master, as this process sees it."""
+    """Sends questions to the master and waits for the answers."""
 
     def __init__(self, channel: Channel, is_gone: asyncio.Event) -> None:
-        """`is_gone` is set when it is."""
+        """`is_gone` is set when the master has ended."""
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[object]] = {}
         self._link = Link(channel, asyncio.get_running_loop(), self._hear, is_gone.set)
 
     async def state(self) -> State:
-        """What it knows now. Raises `OperationError` when it says nothing."""
+        """The gateway's state. Raises `OperationError` if the master does not answer."""
         return cast("State", await self._ask({"do": "state"}))
 
     async def lift(self, address: str, asked_by: str) -> LiftAnswer:
-        """Let an address in again. Raises `OperationError` where the master does not answer."""
+        """Let an address in again. Raises `OperationError` if the master does not answer."""
         return cast("LiftAnswer", await self._ask({"do": "lift", "address": address, "asked_by": asked_by}))
 
     async def _ask(self, message: Message) -> object:
@@ -98,13 +98,13 @@ class Master:
         except TimeoutError as error:
             raise OperationError(
                 f"the master process did not answer within {MASTER_SECONDS:g} s",
-                "look at the gateway's own log; restart it if it hangs",
+                "read the gateway's log, and restart the gateway if it hangs",
             ) from error
         finally:
             del self._waiting[number]
 
     def close(self) -> None:
-        """Hear no more."""
+        """Receive no more messages."""
         self._link.close()
 
     def _hear(self, message: Message) -> None:
@@ -119,7 +119,7 @@ class Master:
 
 
 def _as_text(found: dict[str, object]) -> object:
-    """What can be written as UTF-8: of a path that is none, what is readable."""
+    """The message with bytes that are not UTF-8, in paths for example, replaced by question marks."""
     try:
         orjson.dumps(found)
     except TypeError:

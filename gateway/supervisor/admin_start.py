@@ -1,4 +1,4 @@
-"""The admin process, as the master starts it: its listening socket, and the program that it becomes."""
+"""How the master starts the admin process: its listening socket and its program."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def open_admin(admin: Admin) -> socket.socket:
 
 
 def become_admin_process(channel: Channel, listening: socket.socket, bound_host: str) -> NoReturn:
-    """Let this process, a fresh fork, be the admin process. Raises `OSError` where there is no Python to run."""
+    """Run the admin process in this new fork. Raises `OSError` if Python can't be started."""
     become(_MODULE, (channel, listening), bound_host)

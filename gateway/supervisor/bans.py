@@ -1,7 +1,7 @@
-"""Who is kept out after too many failed logins: told to every worker, listed for the status, and lifted on request.
+"""Lockouts after too many failed logins: sent to every worker, listed in the status, and lifted on request.
 
-Keeps true: the one table is the master's, and what workers were told last is what is in it; a reload neither lets
-anybody in nor makes anybody unknown; every ban that begins or is lifted leaves a line in the log.
+Keeps true: the master has the only table, and each worker has its newest content; a reload lifts no lockout; every
+lockout that begins or is lifted is logged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = logging.getLogger("gateway.master")
 
 
 class Bans:
-    """The table and those who must know of it."""
+    """The table of lockouts, which is sent to the workers."""
 
     def __init__(self, settings: Lockout | None, tell_workers: Callable[[Message], None]) -> None:
         """`settings` None: lockout is off."""
@@ -30,11 +30,11 @@ class Bans:
 
     @property
     def settings(self) -> Lockout | None:
-        """What counts now; None: lockout is off."""
+        """The current settings; None: lockout is off."""
         return None if self._table is None else self._table.settings
 
     def follow(self, settings: Lockout | None) -> None:
-        """Go by other settings. Counting begins anew; who is out stays out, for as long as it was told then."""
+        """Use other settings. Counting starts again from zero; lockouts that have begun keep their end."""
         if settings == self.settings:
             return
         before = {} if self._table is None else self._table.bans(clock.unix_seconds())
@@ -42,7 +42,7 @@ class Bans:
         self.tell()
 
     def count(self, counts: Mapping[str, int]) -> None:
-        """Add a worker's failed logins; tell all where that keeps somebody out."""
+        """Add a worker's failed logins; if a lockout begins, log it and tell all workers."""
         if self._table is None:
             return
         now = clock.unix_seconds()
@@ -55,14 +55,14 @@ class Bans:
             self.tell()
 
     def tell(self) -> None:
-        """Let every worker know who is out now."""
+        """Send the current lockouts to every worker."""
         bans = {} if self._table is None else self._table.bans(clock.unix_seconds())
         self._tell_workers({"do": "ban", "bans": bans})
 
     def lift(self, name: str, asked_by: str) -> LiftAnswer:
-        """Let a client in again; `asked_by` says for the log who wanted it.
+        """Let a client in again; `asked_by` is for the log.
 
-        `name`: an address, with all certificates that are kept out there, or a certificate at every address.
+        `name`: an address, with all certificates that are locked out there, or a certificate at every address.
         """
         address = certificate = None
         try:
@@ -83,14 +83,14 @@ class Bans:
             who = Who.of(key)
             whose = who.certificate and f", for {who.certificate}"
             _log.warning(
-                "the lockout of %s is lifted, %.0f s before its end%s; asked for by %s",
+                "the lockout of %s was lifted %.0f s before its end%s; requested by %s",
                 *(who.address, until - now, whose, asked_by),
             )
         self.tell()
         return {"address": known_as, "outcome": "lifted"}
 
     def describe(self) -> list[LockoutState]:
-        """For the state: who is out, the first to be let in again first."""
+        """The lockouts for the state, those that end first at the top."""
         now = clock.unix_seconds()
         bans = {} if self._table is None else self._table.bans(now)
         return [_state(Who.of(key), until, now) for key, until in sorted(bans.items(), key=lambda item: item[1])]

@@ -1,7 +1,7 @@
-"""What the master knows of its workers.
+"""What the master knows about its workers.
 
-Keeps true: a worker that has not answered is not asked again, so nothing piles up; what ended workers had counted
-stays in the totals, as far as they had reported it.
+Keeps true: a worker that has not answered is not asked again, so questions don't pile up; the last reported counters
+of workers that have ended stay in the totals.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from gateway.supervisor.totals import Totals
 
 @dataclass(slots=True)
 class Known:
-    """What is known of one worker."""
+    """What is known about one worker."""
 
     status: Message = field(default_factory=dict)
-    heard_seconds: float | None = None  # monotonic; None before its first report
-    asked_seconds: float | None = None  # since when an answer is due; None where none is
+    heard_seconds: float | None = None  # when the last report came, monotonic; None before the first one
+    asked_seconds: float | None = None  # when it was asked for a report, monotonic; None: no answer is due
     reload_error: str | None = None
 
 
@@ -31,16 +31,16 @@ class Census:
     def __init__(self, children: Children) -> None:
         self._children = children
         self._known: dict[int, Known] = {}
-        self.ended = Totals()  # what ended workers had counted
+        self.ended = Totals()  # counters of workers that have ended
 
     def of(self, worker: Child) -> Known:
-        """What is known of a worker."""
+        """What is known about a worker."""
         return self._known.setdefault(worker.pid, Known())
 
     # the workers' side
 
     def hear(self, worker: Child, message: Message) -> None:
-        """A worker says something."""
+        """Take over a worker's report, or the result of its reload."""
         known = self.of(worker)
         match message:
             case {"is": "reloaded", "error": None | str() as error}:
@@ -51,14 +51,14 @@ class Census:
                 known.asked_seconds = None
 
     def forget(self, workers: Iterable[Child]) -> None:
-        """These have ended."""
+        """Add the counters of workers that have ended to the totals."""
         for worker in workers:
             known = self._known.pop(worker.pid, None)
             if known is not None:
                 self.ended.add(known.status)
 
     def ask(self, workers: Role) -> None:
-        """Let every worker report, unless its last report is still due."""
+        """Ask every worker for a report, except those whose last report is still due."""
         now = clock.monotonic_seconds()
         for worker in self._children.of(workers):
             known = self.of(worker)
@@ -66,6 +66,6 @@ class Census:
                 known.asked_seconds = now
 
     def is_newer(self, seconds: float, workers: Role) -> bool:
-        """True when every worker has reported since then."""
+        """True if every worker has reported since `seconds`, monotonic."""
         reports = (self.of(worker).heard_seconds for worker in self._children.of(workers))
         return all(heard is not None and heard >= seconds for heard in reports)

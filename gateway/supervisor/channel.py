@@ -1,6 +1,6 @@
-"""The wire between the master and one other process: JSON objects, one a line, over a socket pair.
+"""The connection between the master and one other process: JSON objects, one per line, over a socket pair.
 
-Keeps true: neither side ever waits for the other; what a broken peer sends ends the channel, nothing else.
+Keeps true: neither side ever waits for the other; malformed messages close the channel and do no other harm.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _READ_BYTES: Final = 256 * 1024
 
 Message = dict[str, Any]
 
-# The master asks whether a process's loop still turns, and what it hears.
+# The master's question whether a process's event loop still runs, and the answer.
 PING: Final[Message] = {"do": "ping"}
 PONG: Final[Message] = {"is": "pong"}
 
 
 class ChannelClosed(Exception):  # noqa: N818 - named for what happened
-    """The other process is gone, or no longer makes sense."""
+    """The other process has ended, or sends malformed messages."""
 
 
 class Channel:
-    """One end, non-blocking."""
+    """One end of the connection, non-blocking."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -37,7 +37,7 @@ class Channel:
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        """Two ends, for a fork."""
+        """Both ends, for a process and its fork."""
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         return cls(one), cls(other)
 
@@ -47,18 +47,18 @@ class Channel:
 
     @property
     def has_unsent(self) -> bool:
-        """True when `flush` should be called once the socket takes bytes again."""
+        """True if `flush` must be called when the socket accepts bytes again."""
         return bool(self._outgoing)
 
     def send(self, message: Message) -> None:
-        """Send, or keep what the socket does not take. Raises `ChannelClosed`."""
+        """Send a message, or keep the rest that the socket does not accept yet. Raises `ChannelClosed`."""
         self._outgoing += _line(message)
         if len(self._outgoing) > MAX_MESSAGE_BYTES:
             raise ChannelClosed("the other process does not read")
         self.flush()
 
     def flush(self) -> None:
-        """Send what is left. Raises `ChannelClosed`."""
+        """Send the kept rest. Raises `ChannelClosed`."""
         while self._outgoing:
             try:
                 count = self._socket.send(self._outgoing)
@@ -69,7 +69,7 @@ class Channel:
             self._outgoing = self._outgoing[count:]
 
     def receive(self) -> list[Message]:
-        """The messages that have come. Raises `ChannelClosed` when the other end is gone and all are read."""
+        """The messages that have arrived. Raises `ChannelClosed` if the other end is closed and all were read."""
         while True:
             try:
                 data = self._socket.recv(_READ_BYTES)
@@ -88,7 +88,7 @@ class Channel:
         try:
             return [message for line in lines if isinstance(message := _read(line), dict)]
         except (ValueError, RecursionError) as error:
-            raise ChannelClosed("a message is no JSON") from error
+            raise ChannelClosed("a message is not valid JSON") from error
 
     def close(self) -> None:
         """Close this end."""
@@ -96,7 +96,7 @@ class Channel:
 
 
 def _line(message: Message) -> bytes:
-    """Where a folder's name is not UTF-8, its path holds surrogates. orjson refuses them."""
+    """The message as a line. A path that is not UTF-8 has surrogates, which only `json` accepts."""
     try:
         return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
@@ -104,7 +104,7 @@ def _line(message: Message) -> bytes:
 
 
 def _read(line: bytes) -> object:
-    """The other way round. Raises `ValueError`."""
+    """The message in a line. Raises `ValueError`."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:

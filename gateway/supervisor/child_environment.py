@@ -1,7 +1,7 @@
-"""The environment of the master's child processes: what they need of it, and nothing that may be a secret.
+"""The environment of the master's child processes: the variables that they need, and none that may be a secret.
 
-Keeps true: a fork sees in its variables only what `environment` lets through, and so does everybody who may read its
-`/proc/PID/environ`. The master alone keeps the rest, which reloads may need for `${NAME}`.
+Keeps true: a child's variables, and its `/proc/PID/environ`, have only what `environment` returns. Only the master
+keeps the rest, which a reload may need for `${NAME}`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log: Final = logging.getLogger("gateway.master")
 _STAT: Final = Path("/proc/self/stat")
 # proc_pid_stat(5), counted from 0 behind the parenthesis that ends the command's name: env_start and env_end.
 _ENVIRONMENT_FIELDS: Final = slice(47, 49)
-# What is passed on. The rest may hold passwords, which the configuration takes with `${NAME}`.
+# The variables that are passed on. Others may hold passwords, which the configuration reads with `${NAME}`.
 _KEPT_NAMES: Final = frozenset(
     {
         *(SWITCH, "HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"),
@@ -33,14 +33,14 @@ _KEPT_NAMES: Final = frozenset(
         *("SSL_CERT_DIR", "SSL_CERT_FILE", "OPENSSL_CONF", "OPENSSL_MODULES"),
     }
 )
-# Python's own names and those of the language; MY_PYTHON_TOKEN, PYTHON_TOKEN and LC_API_KEY are none of them.
+# Variables of Python, coverage and the locale. MY_PYTHON_TOKEN, PYTHON_TOKEN and LC_API_KEY don't match.
 _KEPT_PATTERN: Final = re.compile(r"COVERAGE_[A-Z_]+|LC_[A-Z]+|PYTHON[A-Z0-9]+")
-# How libpq finds the server and the password where the registry's URL leaves them out.
+# libpq reads the server and the password from these variables if they are not in the registry's URL.
 _DATABASE_PREFIX: Final = "PG"
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """What of the environment a child gets; a program finds the same `gateway` package that runs here."""
+    """The variables that a child gets, with PYTHONPATH so that it imports the same `gateway` package."""
     kept = {
         name: text
         for name, text in variables.items()
@@ -54,26 +54,26 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def database_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """What of the environment libpq reads: for the process that opens the registry, over its channel."""
+    """The variables that libpq reads. The process that opens the registry gets them over its channel."""
     found = {}
     for name, text in variables.items():
         if name.startswith(_DATABASE_PREFIX):
             if is_unicode(text):
                 found[name] = text
-            else:  # a message is JSON
+            else:  # a message is JSON, which has Unicode text only
                 _log.error("the environment variable %s is not UTF-8, so the registry is opened without it", name)
     return found
 
 
 def forget_the_rest() -> None:
-    """Leave `environment` to this process, a fork, and overwrite what it was given at its start.
+    """Keep only `environment` in this process, a fork, and overwrite the memory that had the variables at the start.
 
-    The kernel shows the memory in which the variables once lay, whatever has become of them (proc_pid_environ(5)).
+    The kernel shows that memory in /proc/PID/environ, even after a variable was removed (proc_pid_environ(5)).
     """
     kept = environment(os.environ)
     os.environ.clear()
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # without /proc there is nothing to read either
+        with contextlib.suppress(OSError):  # without /proc other processes can't read the memory either
             start, end = map(int, _STAT.read_text().rpartition(")")[2].split()[_ENVIRONMENT_FIELDS])
             ctypes.memset(start, 0, end - start)
     os.environ.update(kept)

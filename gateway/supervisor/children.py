@@ -1,8 +1,8 @@
-"""The master's child processes: forked, heard over a channel, and replaced when they end.
+"""The master's child processes: forks that talk to the master over a channel and are replaced when they end.
 
 Keeps true: the master never waits for a child, nor for room in a channel; a child that ends is replaced at once if it
-had run steadily, and ever more slowly if it keeps dying or can't be started; in the child nothing of its siblings stays
-open.
+ran for `STEADY_SECONDS`, otherwise after a pause that grows with each failed start; a child has no open descriptors of
+its siblings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel, ChannelClosed, Message
 from gateway.supervisor.forking import fork
 
-# A child that lived this long did not die of its start.
+# If a child has run this long, its start was not the reason for its end.
 STEADY_SECONDS: Final = 10.0
 FIRST_DELAY_SECONDS: Final = 0.1
 MAX_DELAY_SECONDS: Final = 30.0
@@ -32,17 +32,17 @@ _log = logging.getLogger("gateway.master")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Role:
-    """A kind of child: what it is called, what it runs, and who listens to it."""
+    """A kind of child, such as a worker or the fetcher."""
 
-    name: str
-    main: Callable[[Channel], None]  # in the child; the process ends when it returns
-    hear: Callable[[Child, Message], None]  # in the master
-    on_started: Callable[[], None] = lambda: None  # in the master, whenever there is a new one
+    name: str  # in the log
+    main: Callable[[Channel], None]  # runs in the child; the process ends when it returns
+    hear: Callable[[Child, Message], None]  # runs in the master, for each message
+    on_started: Callable[[], None] = lambda: None  # runs in the master after each start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Child:
-    """A process of ours, seen from the master."""
+    """One child process."""
 
     role: Role
     pid: int
@@ -52,18 +52,18 @@ class Child:
 
 
 class Children:
-    """All of them."""
+    """All child processes."""
 
     def __init__(self, selector: selectors.BaseSelector, let_go: Callable[[], None]) -> None:
-        """`let_go` runs first in every new child, to drop what is the master's alone, `Children.let_go` included."""
+        """`let_go` runs first in every new child: it closes what only the master needs and calls `Children.let_go`."""
         self._selector = selector
         self._let_go = let_go
         self._children: dict[int, Child] = {}
         self._delay_seconds: defaultdict[Role, float] = defaultdict(float)
-        self._due: list[tuple[float, Role]] = []  # replacements: monotonic seconds
+        self._due: list[tuple[float, Role]] = []  # children to start, and when: monotonic seconds
         self._is_ending = False
-        self.on_heard: Callable[[Child], None] = lambda _: None  # whenever one says something, whatever it is
-        self.replaced: defaultdict[Role, int] = defaultdict(int)  # how many ended unasked
+        self.on_heard: Callable[[Child], None] = lambda _: None  # called for each message, before it is processed
+        self.replaced: defaultdict[Role, int] = defaultdict(int)  # how many ended unexpectedly
 
     def __iter__(self) -> Iterator[Child]:
         return iter(tuple(self._children.values()))
@@ -73,7 +73,7 @@ class Children:
         return [child for child in self if child.role is role]
 
     def start(self, role: Role) -> None:
-        """Fork a child; in the child this does not return. Raises `OperationError`."""
+        """Fork a child; does not return in the child. Raises `OperationError`."""
         pid, ours = fork(role.name, self._let_go, role.main)
         child = Child(role, pid, ours, clock.unix_seconds(), clock.monotonic_seconds())
         self._children[pid] = child
@@ -81,19 +81,19 @@ class Children:
         role.on_started()
 
     def begin(self, role: Role) -> None:
-        """Start a child, now or as soon as the machine has a process for it."""
+        """Start a child now; if that fails, try again later."""
         self._due.append((clock.monotonic_seconds(), role))
         self.replace()
 
     def let_go(self) -> None:
-        """Close, in a new child, what is its siblings'."""
+        """Close the channels of the siblings, in a new child."""
         for other in self:
             other.channel.close()
 
-    # talking
+    # messages
 
     def send(self, child: Child, message: Message) -> bool:
-        """Send without waiting; False where the child can't be told any more."""
+        """Send without waiting; False if the channel is closed."""
         try:
             child.channel.send(message)
         except ChannelClosed:
@@ -102,25 +102,25 @@ class Children:
         return True
 
     def on_event(self, child: Child, events: int) -> None:
-        """The selector says that a child's channel can be read or written."""
+        """Read or write a child's channel, when the selector says that this is possible."""
         try:
             if events & selectors.EVENT_WRITE:
                 child.channel.flush()
                 self._watch(child)
             messages = child.channel.receive() if events & selectors.EVENT_READ else []
         except ChannelClosed:
-            self._forget(child)  # its end is noticed by SIGCHLD
+            self._forget(child)  # SIGCHLD reports its end
             return
         for message in messages:
             self.on_heard(child)
             try:
                 child.role.hear(child, message)
-            except Exception:  # noqa: BLE001 - whatever a child says, the master goes on
-                _log.exception("%s %d said what can't be understood", child.role.name, child.pid)
+            except Exception:  # noqa: BLE001 - no message of a child may stop the master
+                _log.exception("%s %d sent a message that the master can't process", child.role.name, child.pid)
 
     def _watch(self, child: Child) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.channel.has_unsent else 0)
-        with contextlib.suppress(KeyError):  # a channel that is closed already
+        with contextlib.suppress(KeyError):  # the channel is closed already
             self._selector.modify(child.channel, events, child)
 
     def signal(self, role: Role | None, number: signal.Signals) -> None:
@@ -129,10 +129,10 @@ class Children:
             if role is None or child.role is role:
                 os.kill(child.pid, number)
 
-    # ends and beginnings
+    # ends and starts
 
     def reap(self) -> list[Child]:
-        """The children that have ended, and are children no more."""
+        """Remove the children that have ended, and return them."""
         ended = []
         for pid, status in _ended():
             child = self._children.pop(pid, None)
@@ -157,14 +157,14 @@ class Children:
         _log.error("%s %d ended (%s); a new one starts in %.1f s", role.name, child.pid, _end(status), delay)
 
     def _put_off(self, role: Role, now: float, *, is_steady: bool = False) -> float:
-        """After how many seconds the next one starts."""
+        """Plan the next start in a role; returns after how many seconds it comes."""
         delay = 0.0 if is_steady else min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, self._delay_seconds[role] * 2))
         self._delay_seconds[role] = delay
         self._due.append((now + delay, role))
         return delay
 
     def replace(self) -> None:
-        """Start those whose time has come; a machine that has no process left now may have one later."""
+        """Start the children that are due; a start that fails is tried again later."""
         now = clock.monotonic_seconds()
         due = [role for at, role in self._due if at <= now]
         self._due = [(at, role) for at, role in self._due if at > now]
@@ -175,16 +175,16 @@ class Children:
                 _log.error("%s; %s; it is tried again in %.1f s", error.cause, error.remedy, self._put_off(role, now))
 
     def end(self) -> None:
-        """From now on nobody who ends is replaced."""
+        """Replace no children from now on."""
         self._is_ending = True
         self._due.clear()
 
     def is_due(self, role: Role) -> bool:
-        """True where a replacement is yet to be started."""
+        """True if a child in this role is waiting to be started."""
         return any(waiting is role for _, waiting in self._due)
 
     def due_seconds(self) -> float | None:
-        """When the next replacement starts, monotonic; None where all are there."""
+        """When the next child is due to start, monotonic; None if none is."""
         return min((at for at, _ in self._due), default=None)
 
 

@@ -1,8 +1,8 @@
-"""One GET of a revocation list, bounded in size, time and hops.
+"""One GET of a revocation list, with limits for size, time and redirects.
 
-What this module keeps true: an answer counts only with status 200 (or 304 to a conditional request); a redirect leads
-at most from http to https, never back and never to another scheme; proxies come from nobody's environment, since a
-variable meant for another program must not decide where revocation comes from.
+Keeps true: an answer counts only with status 200 (or 304 to a conditional request); a redirect may lead from http to
+https, but not from https to http and not to another scheme; proxies from the environment are not used, because a
+variable that is meant for another program must not decide where revocation lists come from.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from gateway.proxy.name_lookup import ThreadPerNameResolver
 from gateway.redaction import without_secrets
 from gateway.tls.client_context import client_context
 
-# A list of 400,000 entries; what is longer would hold up every reload for a second.
+# A list of 400,000 entries; a longer one would delay every reload by more than a second.
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
-# A list over a slow line takes seconds. Name, redirects and answer together.
+# For name lookup, redirects and answer together; a list over a slow line takes seconds.
 TOTAL_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 20.0
-# A moved list is one hop, and http to https another.
+# A list that was moved needs one redirect, http to https another.
 MAX_REDIRECTS: Final = 3
-# Of a redirect's target, in the log.
+# How much of a redirect's target the log shows.
 MAX_SHOWN_CHARACTERS: Final = 200
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES: Final = 64 * 1024
-# What OpenSSL calls an answer that is no TLS.
+# OpenSSL's errors for an answer that is not TLS.
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
 
-# Hears how many bytes have come.
+# Called with the number of bytes that have arrived.
 Take = Callable[[int], None]
 
 
 class DownloadError(GatewayError):
-    """The list could not be had."""
+    """The list could not be downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What a server calls the version that was fetched (RFC 9110 section 8.8)."""
+    """The server's identifiers of the version that was fetched (RFC 9110 section 8.8)."""
 
     etag: str | None = None
     last_modified: str | None = None
@@ -61,22 +61,22 @@ class Validators:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An answer; `data` is None where the list has not changed."""
+    """An answer; `data` is None if the list has not changed."""
 
     data: bytes | None
     validators: Validators
 
 
 def download_context() -> ssl.SSLContext:
-    """For all sessions: reading the system's roots takes 20 ms."""
+    """The TLS context for all sessions, made once because reading the system's roots takes 20 ms."""
     return client_context(protocols=("http/1.1",))
 
 
 def open_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
-    """A session for `download`, of one URL; to be closed."""
+    """A session for `download`, for one URL; the caller closes it."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=1,  # a redirect is asked for when its answer was read
+            limit=1,  # a redirect is followed after its answer was read
             resolver=ThreadPerNameResolver(),
             force_close=True,
             use_dns_cache=False,
@@ -84,7 +84,7 @@ def open_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
         ),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # A compressed answer could be a thousand times as long as it looks.
+        # A compressed answer can be a thousand times longer once it is decompressed.
         auto_decompress=False,
         headers={"Accept": "application/pkix-crl, */*;q=0.1", "Accept-Encoding": "identity", "User-Agent": "gateway"},
         trust_env=False,
@@ -94,13 +94,13 @@ def open_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
 async def download(
     session: aiohttp.ClientSession, url: str, known: Validators = Validators(), take: Take = lambda _: None
 ) -> Download:
-    """GET `url`, unless it is the version that `known` names; `take` hears of each part. Raises `DownloadError`."""
+    """GET `url` unless its version is `known`; `take` is called for each part. Raises `DownloadError`."""
     shown = without_secrets(url)
     try:
         async with asyncio.timeout(TOTAL_SECONDS):
             return await _follow(session, url, known, take)
     except TimeoutError as error:
-        raise DownloadError(f"{shown}: no whole answer within {TOTAL_SECONDS:g} s") from error
+        raise DownloadError(f"{shown}: the answer was not complete within {TOTAL_SECONDS:g} s") from error
     except (aiohttp.ClientError, ValueError, OSError) as error:
         raise DownloadError(f"{shown}: {_in_words(error)}") from error
 
@@ -109,9 +109,12 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
-            return "the server speaks no TLS on this port; name its port for https, or http://"
+            return "the server does not speak TLS on this port; write its https port into the URL, or write http://"
         if isinstance(cause, ConnectionError) and cause.strerror is None:  # asyncio's own, without an errno
-            return "the server ended the connection in the TLS handshake; it may speak no TLS on this port"
+            return (
+                "the server ended the connection in the TLS handshake; if it does not speak TLS on this port, write "
+                "its https port into the URL, or write http://"
+            )
     return without_secrets(str(error)) or type(error).__name__
 
 
@@ -130,7 +133,9 @@ def _next(url: str, target: str, location: str) -> str:
     parts = urlsplit(following)
     if parts.scheme not in (urlsplit(target).scheme, "https") or not parts.hostname:
         shown = without_secrets("".join(following.split()))[:MAX_SHOWN_CHARACTERS]
-        raise DownloadError(f"{without_secrets(url)}: a redirect to {shown!r} is not followed")
+        raise DownloadError(
+            f"{without_secrets(url)}: a redirect to {shown!r} is not followed; write the list's own URL into crl"
+        )
     return following
 
 
@@ -144,5 +149,5 @@ async def _read(url: str, response: aiohttp.ClientResponse, known: Validators, t
         data += chunk
         take(len(chunk))
         if len(data) > MAX_LIST_BYTES:
-            raise DownloadError(f"{without_secrets(url)}: longer than {MAX_LIST_BYTES} bytes")
+            raise DownloadError(f"{without_secrets(url)}: the answer is longer than {MAX_LIST_BYTES} bytes")
     return Download(bytes(data), Validators(response.headers.get("ETag"), response.headers.get("Last-Modified")))

@@ -1,8 +1,8 @@
-"""Delta lists that were fetched earlier and hold changes that the newest one doesn't.
+"""Delta lists that were fetched earlier and have changes that the newest delta list doesn't have.
 
-What this module keeps true: a certificate that a fetched delta list revoked is not let in again because its successor
-starts from a newer complete list that has not been fetched yet. The complete list comes from another URL, at its own
-time. So the earlier delta list stays stored behind its successor. Once the complete list has come, it counts no more.
+Keeps true: a certificate that a delta list revoked stays revoked. The next delta list may start from a newer complete
+list, which comes from another URL and may not have been fetched yet. So the earlier delta list stays stored behind the
+newest one. It no longer counts when the complete list has come.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.supervisor.lists import readable_lists, signer_or_claim
 from gateway.x509.revocation_list import RevocationList
 
-# Daily delta lists of two months: by then the complete list that they change has ended. The oldest go first.
+# Daily delta lists of two months: by then the complete list that they change has ended. The oldest are dropped first.
 MAX_EARLIER_DELTAS: Final = 64
 # As PEM; a delta list of 1,000 entries has 50 KiB.
 MAX_EARLIER_BYTES: Final = 4 * 1024 * 1024
@@ -25,7 +25,7 @@ MAX_EARLIER_BYTES: Final = 4 * 1024 * 1024
 def bytes_to_keep(
     shown: str, data: bytes, found: Sequence[RevocationList], stored: bytes | None, anchors: Sequence[x509.Certificate]
 ) -> bytes:
-    """`data`, whose lists are `found`, and the delta lists of `stored` with changes that these don't have."""
+    """`data`, whose lists are `found`, with those delta lists of `stored` whose changes are not in `found`."""
     deltas = [old for old in readable_lists(stored, shown) if old.base_number is not None]
     if not deltas:
         return data
@@ -40,7 +40,7 @@ def bytes_to_keep(
 
 
 def newest_of_each_kind(lists: Iterable[RevocationList]) -> tuple[RevocationList, ...]:
-    """Without those that another one of the same CA, scope and kind has replaced."""
+    """The newest list of each CA, scope and kind."""
     newest: dict[object, RevocationList] = {}
     for entry in sorted(lists, key=_age):
         newest[signer_or_claim(entry, ()), entry.scope, entry.base_number is None] = entry

@@ -1,7 +1,7 @@
-"""What the URLs of revocation lists share: memory and threads. No server can take another one's part.
+"""Memory and threads, which all URLs of revocation lists share, with limits so that no server can use up all of them.
 
-Keeps true: all downloads together hold a bounded number of bytes, and a short one is never given up for that.
-Lists are read, checked and stored in a few threads, and long ones don't take all of them.
+Keeps true: all downloads together have a bounded number of bytes, and short downloads are never stopped for that.
+Lists are read, checked and stored in a few threads, and long lists don't occupy all of them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from gateway.errors import GatewayError
 
 # Some 20,000 entries: read within a tenth of a second.
 LONG_BYTES: Final = 1024 * 1024
-# Eight of the longest lists at once. Lists up to `LONG_BYTES` come on top: at most as many as there are URLs.
+# Eight of the longest lists at once. Lists up to `LONG_BYTES` may exceed it: at most one for each URL.
 MAX_HELD_BYTES: Final = 8 * 16 * 1024 * 1024
-# Reading is work in Python, so more threads are not faster. Two are left for short lists while long ones are read.
+# Reading runs in Python code, so more threads are not faster. Two remain for short lists while long ones are read.
 THREADS: Final = 4
 MAX_LONG_AT_ONCE: Final = 2
 
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class GivenUpError(GatewayError):
-    """A download was ended for the others' sake."""
+    """A download was stopped because all downloads together have too many bytes."""
 
 
 class Held:
@@ -43,34 +43,34 @@ class Held:
         self.is_given_up = False
 
     def take(self, count: int) -> None:
-        """More bytes have come."""
+        """Count bytes that have arrived."""
         self.count += count
         self._memory.make_room()
 
     def end(self) -> None:
-        """All bytes have come: from now on it is not given up any more. Raises `GivenUpError` where it was."""
+        """Note that the download is complete and must not be stopped. Raises `GivenUpError` if it was stopped."""
         if self.is_given_up:
             raise self.error
         self.is_whole = True
 
     @property
     def error(self) -> GivenUpError:
-        """What to tell the administrator."""
+        """The error that says why the download was stopped."""
         return GivenUpError(
-            f"{self._name}: given up at {self.count} bytes, since all lists that are being fetched have more than"
-            f" {MAX_HELD_BYTES}"
+            f"{self._name}: stopped after {self.count} bytes, because all running downloads together exceed "
+            f"{MAX_HELD_BYTES} bytes"
         )
 
 
 class Memory:
-    """The bytes of all downloads. Where they are too many, the long one that began first is given up."""
+    """The bytes of all downloads. If they are too many, the oldest long download is stopped."""
 
     def __init__(self) -> None:
         self._held: list[Held] = []  # the oldest first
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[Held]:
-        """For one download, `name` for messages. Raises `GivenUpError`."""
+        """Count one download's bytes; `name` is for messages. Raises `GivenUpError`."""
         async with asyncio.timeout(None) as limit:
             held = Held(self, name, limit)
             self._held.append(held)
@@ -84,7 +84,7 @@ class Memory:
                 self._held.remove(held)
 
     def make_room(self) -> None:
-        """Give up what is too much."""
+        """Stop long downloads until the rest is within the limit."""
         while sum(held.count for held in self._held if not held.is_given_up) > MAX_HELD_BYTES:
             going = (held for held in self._held if not held.is_given_up and not held.is_whole)
             if (long := next((held for held in going if held.count > LONG_BYTES), None)) is None:
@@ -94,17 +94,17 @@ class Memory:
 
 
 class Threads:
-    """Where lists are read, checked and stored."""
+    """The threads in which lists are read, checked and stored."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="list")
         self._long = asyncio.Semaphore(MAX_LONG_AT_ONCE)
 
     async def run(self, work: Callable[[], _T], length_bytes: int = 0) -> _T:
-        """Do it in a thread; `length_bytes`: of the list that is read."""
+        """Run `work` in a thread; `length_bytes`: length of the list that it reads."""
         async with self._long if length_bytes > LONG_BYTES else nullcontext():
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no further work."""
         self._threads.shutdown(wait=False, cancel_futures=True)

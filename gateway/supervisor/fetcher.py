@@ -1,8 +1,7 @@
-"""The process that fetches revocation lists: every URL of the configuration, again and again.
+"""Fetches revocation lists from every URL of the configuration, again and again.
 
-What this module keeps true: a list is asked for long before it ends; a server that is down or sends rubbish costs
-nothing but a line in the log, and the last good list stays; whatever such a server sends is read first in this
-process, which serves nobody.
+Keeps true: a list is requested long before it ends; a server that is down or sends garbage causes a line in the log,
+and the last good list stays; its answers are first read in this process, which serves no clients.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import aiohttp
 from cryptography import x509
 
 from gateway import clock, tasks
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, in_one_line
 from gateway.redaction import without_secrets
 from gateway.supervisor.download import Validators, download, download_context, open_session
 from gateway.supervisor.earlier_deltas import bytes_to_keep, newest_of_each_kind
@@ -27,23 +26,23 @@ from gateway.supervisor.fetch_plan import Plan
 from gateway.supervisor.lists import ListStore, NotBegunError, check_successor
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
-# Of what is left of a list's life, this much passes before the next request: two more are left for failures.
+# The next request comes after this part of the list's remaining validity, so that there is time for retries.
 REFRESH_FRACTION: Final = 0.5
-# A revocation shall be known within the hour, however long the list says it is good.
+# A revocation must be known within an hour, however long the list is valid.
 MAX_INTERVAL_SECONDS: Final = 3600.0
-# Even a list that is about to end is not asked for more often: the CA makes the next one when it makes it.
+# A list that is about to end is not requested more often: that does not make the CA publish the next one.
 MIN_INTERVAL_SECONDS: Final = 30.0
-# After a failure, doubled each time.
+# The wait after a failure is doubled each time.
 FIRST_RETRY_SECONDS: Final = 10.0
 MAX_RETRY_SECONDS: Final = 900.0
-# Gateways that were started together shall not ask together: each wait is up to this much shorter.
+# Each wait is up to this much shorter, so that gateways that were started together don't send requests together.
 JITTER_FRACTION: Final = 0.2
 
 _log = logging.getLogger("gateway.fetcher")
 
 
 class Shared:
-    """What all URLs share."""
+    """The TLS context, threads and memory limit that all URLs share."""
 
     def __init__(self) -> None:
         self.context = download_context()
@@ -52,7 +51,7 @@ class Shared:
 
 
 class Fetcher:
-    """All URLs of the newest plan."""
+    """Fetches all URLs of the newest plan."""
 
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
@@ -61,7 +60,7 @@ class Fetcher:
         self._stopping = asyncio.Event()
 
     def follow(self, plan: Plan, store: ListStore) -> None:
-        """Fetch what this plan says from now on. What stays in it is asked for when it was due anyway."""
+        """Follow this plan from now on. The time of the next request does not change for URLs that stay in it."""
         for url, source in self._sources.items():
             source.follow(plan.get(url))
         for url, anchors in plan.items():
@@ -72,16 +71,16 @@ class Fetcher:
                 task.add_done_callback(self._ended)
 
     def fetch_now(self) -> None:
-        """Ask every server at once."""
+        """Send a request to every server now."""
         for source in self._sources.values():
             source.due.set()
 
     def stop(self) -> None:
-        """End."""
+        """Let `run` return."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Fetch until told to stop."""
+        """Fetch until `stop` is called."""
         await self._stopping.wait()
         for source in self._sources.values():
             source.follow(None)
@@ -93,21 +92,21 @@ class Fetcher:
     async def _keep(self, source: Source) -> None:
         async with open_session(self._shared.context) as session:
             await source.keep(session)
-            del self._sources[source.url]  # at once: a plan that names the URL again begins it anew
+            del self._sources[source.url]  # now, so that a plan that names the URL again starts it again
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self.stop()  # what was not foreseen has ended it: the master starts another fetcher
+            self.stop()  # an unexpected error has ended the task: the master starts another fetcher
 
 
 class Source:
-    """One URL, its last good list and when it is asked for again."""
+    """One URL, its last good list and the time of the next request."""
 
     def __init__(self, url: str, anchors: Sequence[x509.Certificate], store: ListStore, shared: Shared) -> None:
         self.url = url
         self.shown = without_secrets(url)
-        self.due = asyncio.Event()  # set: ask now
+        self.due = asyncio.Event()  # set: send a request now
         self._is_wanted = True
         self._anchors = tuple(anchors)
         self._store = store
@@ -117,7 +116,7 @@ class Source:
         self._is_lasting = True
 
     def follow(self, anchors: Sequence[x509.Certificate] | None) -> None:
-        """From now on the list must be of one of these CAs; None: it is not needed any more."""
+        """From now on, one of these CAs must have signed the list; None: the list is no longer needed."""
         if anchors is None:
             self._is_wanted = False
         elif self._is_wanted and tuple(anchors) == self._anchors:
@@ -127,7 +126,7 @@ class Source:
         self.due.set()
 
     async def keep(self, session: aiohttp.ClientSession) -> None:
-        """Keep the list fresh for as long as it is needed."""
+        """Fetch the list again and again, as long as it is needed."""
         while self._is_wanted:
             seconds = await self.refresh(session)
             with contextlib.suppress(TimeoutError):
@@ -136,13 +135,17 @@ class Source:
             self.due.clear()
 
     async def refresh(self, session: aiohttp.ClientSession) -> float:
-        """Ask once; returns after how many seconds to ask again."""
+        """Send one request; returns after how many seconds to send the next."""
         try:
             lists = await self._fetch(session)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - a panic in a Rust parser too: the other URLs are fetched
-            cause = error.cause if isinstance(error, GatewayError) else f"{self.shown}: {type(error).__name__}: {error}"
+        except BaseException as error:  # noqa: BLE001 - also a panic in a Rust parser: other URLs must be fetched
+            cause = (
+                in_one_line(error)
+                if isinstance(error, GatewayError)
+                else f"{self.shown}: {type(error).__name__}: {error}"
+            )
             self._failures += 1
             seconds = retry_seconds(self._failures, random.random())  # noqa: S311 - spreads load, guards nothing
             if isinstance(error, NotBegunError):
@@ -156,7 +159,7 @@ class Source:
         return interval_seconds(lists, clock.unix_seconds(), random.random())  # noqa: S311 - the same
 
     async def _fetch(self, session: aiohttp.ClientSession) -> tuple[RevocationList, ...]:
-        """The lists that count now. Raises `GatewayError` where no new ones could be had."""
+        """Fetch; returns the lists that count now. Raises `GatewayError` if that fails."""
         threads = self._shared.threads
         known = self._validators if await threads.run(lambda: self._store.has(self.url)) else Validators()
         async with self._shared.memory.hold(self.shown) as held:
@@ -167,7 +170,7 @@ class Source:
         return lists
 
     def _take(self, fetched: bytes | None) -> tuple[RevocationList, ...]:
-        """Keep a new list, where it may take the place of the last one; None: the last one is still good."""
+        """Store a new list if it may replace the last one; None: the last one has not changed."""
         stored = self._store.read(self.url)
         data = fetched if fetched is not None else stored or b""
         if data == stored:
@@ -181,25 +184,25 @@ class Source:
     def _keep(self, data: bytes, lists: Sequence[RevocationList]) -> None:
         fault = self._store.write(self.url, data)
         if fault is not None and self._is_lasting:
-            _log.warning("%s: lists are fetched and used, but will not outlast a restart", fault)
+            _log.warning("%s: fetched lists are used, but are lost when the gateway stops", fault)
         self._is_lasting = fault is None
         for entry in lists:
             kind = "list" if entry.base_number is None else "delta list"
             number = "" if entry.number < 0 else f" number {entry.number}"
             _log.info(
-                *("%s: fetched the %s%s of %r, %d revoked, good until %s UTC", self.shown, kind, number),
+                *("%s: fetched the %s%s of %r, %d revoked, valid until %s UTC", self.shown, kind, number),
                 *(entry.issuer.rfc4514_string(), len(entry.serials), f"{entry.next_update:%Y-%m-%d %H:%M}"),
             )
 
 
 def interval_seconds(lists: Sequence[RevocationList], now: float, chance: float) -> float:
-    """How long to wait after a success; `now` in Unix seconds, `chance` from 0 to 1."""
+    """How long to wait after a success; `now` in Unix seconds, `chance` a random number from 0 to 1."""
     left = min(entry.next_update.timestamp() for entry in newest_of_each_kind(lists)) - now
     seconds = min(MAX_INTERVAL_SECONDS, max(MIN_INTERVAL_SECONDS, left * REFRESH_FRACTION))
     return seconds * (1 - JITTER_FRACTION * chance)
 
 
 def retry_seconds(failures: int, chance: float) -> float:
-    """How long to wait after so many failures in a row, 1 or more; `chance` from 0 to 1."""
+    """How long to wait after so many failures in a row, 1 or more; `chance` a random number from 0 to 1."""
     doublings = min(failures - 1, 16)
     return min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**doublings) * (1 - JITTER_FRACTION * chance)

@@ -1,7 +1,7 @@
-"""The fetcher as a process: it downloads revocation lists, and serves no client.
+"""The fetcher process: it downloads revocation lists and serves no clients.
 
-Keeps true: it is a program of its own (`program` says what that keeps out of it) and listens on no socket; what it is
-to fetch comes over the channel; it ends with the master.
+Keeps true: it is a separate program (`program` says what it can't read) and listens on no socket; the plan comes over
+the channel; it ends with the master.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.supervisor.link import Link
 
 
 def main() -> None:
-    """The program: descriptor of the channel."""
+    """The program. Argument: descriptor of the channel."""
     begin_error_log()
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-fetch", encoding="ascii")  # what ps and top show
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 async def serve(channel: Channel) -> None:
-    """Fetch until SIGTERM, or until the master is gone."""
+    """Fetch until SIGTERM, or until the master has ended."""
     loop = asyncio.get_running_loop()
     fetcher = Fetcher()
 

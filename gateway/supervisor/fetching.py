@@ -1,6 +1,6 @@
-"""The fetcher, seen from the master: it runs where there is something to fetch.
+"""The master's side of the fetcher, which is started as soon as there is a URL to fetch.
 
-Keeps true: what it is to fetch goes over the channel, and anew to each successor; one that can't be told is replaced.
+Keeps true: each new fetcher gets the plan over its channel; a fetcher that does not read the channel is replaced.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Fetching:
         self.role = Role("the fetcher", become_fetcher, _hear, self._brief)
 
     def follow(self, plan: Plan) -> None:
-        """Fetch what `plan` says from now on."""
+        """Let the fetcher follow `plan` from now on."""
         if plan == self._plan:
             return
         self._plan = plan
@@ -38,7 +38,7 @@ class Fetching:
             self._children.begin(self.role)
 
     def fetch_now(self) -> None:
-        """Ask every server at once."""
+        """Let the fetcher send a request to every server now."""
         self._tell({"do": "fetch now"})
 
     def _brief(self) -> None:
@@ -51,9 +51,9 @@ class Fetching:
 
 
 def become_fetcher(channel: Channel) -> NoReturn:
-    """Let this process, a fresh fork, be the fetcher. Raises `OSError` where there is no Python to run."""
+    """Run the fetcher in this new fork. Raises `OSError` if Python can't be started."""
     become(_MODULE, (channel,))
 
 
 def _hear(_child: Child, _message: Message) -> None:
-    """It says nothing: lists reach the gateway as files."""
+    """The fetcher sends no messages: lists reach the gateway as files."""

@@ -1,7 +1,7 @@
-"""Which files have changed on disk, and rest again.
+"""Which files have changed on disk and are complete.
 
-Keeps true: a change is told once all changed files have stayed the same from one look to the next, so that half of a
-certificate, or a certificate without its key, is not read; after `MAX_LOOKS` at the latest.
+Keeps true: a change is reported when all changed files have stayed the same from one look to the next, so that half of
+a certificate, or a certificate without its key, is not read; at the latest after `MAX_LOOKS` looks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.stamps import Stamp, stamp_of
 
-# Files that change between all looks are read as they are at this one: a file that is always written holds up no other.
+# After so many looks the files are read as they are, so that a file that is always being written delays no other.
 MAX_LOOKS: Final = 5
 
 
@@ -20,18 +20,18 @@ class FileWatch:
     """Certificates and keys; see `list_state` for revocation lists."""
 
     def __init__(self, stamps: Mapping[Path, Stamp]) -> None:
-        """`stamps`: from before the files were read."""
+        """`stamps`: of the files, taken before they were read."""
         self._read = dict(stamps)
         self._seen: dict[Path, Stamp] = {}  # at the last look that found a change
-        self._looks = 0  # that have found one since
+        self._looks = 0  # since the first one that found this change
 
     def follow(self, stamps: Mapping[Path, Stamp]) -> None:
-        """These files were read anew."""
+        """Watch these files, which were read again."""
         self._read = dict(stamps)
         self._looks = 0
 
     def look(self) -> tuple[Path, ...]:
-        """The files that have changed and rest; none while any of them doesn't."""
+        """The files that have changed; empty while one of them is still changing."""
         found = {path: stamp_of(path) for path in self._read}
         changed = tuple(path for path, stamp in found.items() if stamp != self._read[path])
         if not changed:

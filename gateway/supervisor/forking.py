@@ -1,8 +1,7 @@
-"""Beginning a child process.
+"""Starts a child process.
 
-Keeps true: a signal that is sent to a child as soon as it exists counts in the child; neither do the master's handlers
-swallow it there, nor does the master take it for its own. The child's environment holds no secret. However the child
-ends, it never goes on as a second master.
+Keeps true: a signal that is sent to a child right after its start takes effect in the child: the master's handlers
+don't receive it. The child's environment has no secret. However the child ends, it never continues as a second master.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ _log: Final = logging.getLogger("gateway.master")
 
 
 def fork(name: str, let_go: Callable[[], None], main: Callable[[Channel], None]) -> tuple[int, Channel]:
-    """(process id, our end of the channel) of a new child that runs `main`; in the child this does not return.
+    """(process id, the master's end of the channel) of a new child that runs `main`; does not return in the child.
 
-    `let_go` runs first in the child, to drop what is the master's, its signal handlers above all: until then signals
-    are held back. The child ends when `main` returns. `name` is what the log calls it. Raises `OperationError` where
-    there can be no more processes or files.
+    `let_go` runs first in the child, to drop the master's descriptors and signal handlers: until then signals are
+    blocked. The child ends when `main` returns. `name` is for the log. Raises `OperationError` if the limit of
+    processes, memory or files is reached.
     """
     try:
         ours, theirs = Channel.pair()
@@ -51,7 +50,8 @@ def fork(name: str, let_go: Callable[[], None], main: Callable[[Channel], None])
 
 def _cannot(name: str, error: OSError) -> OperationError:
     return OperationError(
-        f"{name} cannot be started: {error.strerror}", "free memory, or raise the limits of processes and open files"
+        f"{name} cannot be started: {error.strerror}",
+        "free memory, or raise the limits for processes and open files (TasksMax, LimitNOFILE)",
     )
 
 
@@ -71,7 +71,7 @@ def _become(
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         main(own)
         status = 0
-    except BaseException:  # noqa: BLE001 - whatever it was, the child must not go on as a second master
+    except BaseException:  # noqa: BLE001 - after any error, the child must not continue as a second master
         _log.exception("%s %d failed", name, os.getpid())
     finally:
         end_error_log()

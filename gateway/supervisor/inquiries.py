@@ -1,8 +1,8 @@
-"""Who waits for the master to tell what it knows, or to let somebody in again.
+"""Questions to the master: for the state, and for lifting a lockout. Each waits for new reports of all workers.
 
-Keeps true: nobody waits longer than `ANSWER_SECONDS` for workers that do not answer: then what these said last is
-told, and how old that is. Who hears that a lockout is lifted can rely on it: workers hear of it before they are asked
-for the report that the answer waits for.
+Keeps true: a question waits at most `ANSWER_SECONDS` for workers that don't answer; then the answer has their last
+reports and says how old these are. When the answer says that a lockout is lifted, all workers that reported know it:
+they are told before they are asked for the report.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.supervisor.census import Census
 from gateway.supervisor.channel import Message
 from gateway.supervisor.children import Child, Children, Role
 
-# A worker that serves answers within milliseconds; who asks has a time limit of its own, a few seconds long.
+# A worker that serves answers within milliseconds; the admin process waits a few seconds for the master.
 ANSWER_SECONDS: Final = 1.0
 
 
@@ -26,7 +26,7 @@ class _Inquiry:
     child: Child
     number: int
     began_seconds: float  # monotonic
-    done: LiftAnswer | None = None  # None where only the state is asked for
+    done: LiftAnswer | None = None  # None: a question for the state
 
 
 class Inquiries:
@@ -40,9 +40,9 @@ class Inquiries:
         describe: Callable[[float], State],
         lift: Callable[[str, str], LiftAnswer],
     ) -> None:
-        """`describe` makes the answer to a question that was asked then, in monotonic seconds.
+        """`describe` makes the state for a question that was asked at that time, in monotonic seconds.
 
-        `lift` lets an address in again; who asked for that is its second argument.
+        `lift` lets an address in again; its second argument is the name of the person who requested it.
         """
         self._children = children
         self._census = census
@@ -52,7 +52,7 @@ class Inquiries:
         self._open: list[_Inquiry] = []
 
     def hear(self, child: Child, message: Message) -> None:
-        """Another process asks; what else it says means nothing."""
+        """Take a question of another process; other messages are ignored."""
         match message:
             case {"do": "state", "number": int(number)}:
                 self._await_workers(_Inquiry(child, number, clock.monotonic_seconds()))
@@ -65,7 +65,7 @@ class Inquiries:
         self._census.ask(self._workers)
 
     def answer(self) -> None:
-        """Tell those who need not wait any longer."""
+        """Answer the questions that need not wait any longer."""
         now, waiting = clock.monotonic_seconds(), []
         for inquiry in self._open:
             is_over = now >= inquiry.began_seconds + ANSWER_SECONDS
@@ -81,5 +81,5 @@ class Inquiries:
         return {"is": "state", "number": inquiry.number, "state": self._describe(inquiry.began_seconds)}
 
     def due_seconds(self) -> float | None:
-        """When the next one's time is up, monotonic; None where nobody waits."""
+        """When the next question must be answered, monotonic; None if no question waits."""
         return min((inquiry.began_seconds + ANSWER_SECONDS for inquiry in self._open), default=None)

@@ -1,7 +1,7 @@
-"""The keeper as a process: it renews lists, warns and mails, and is reached by nobody.
+"""The keeper process: it renews lists, warns and sends mails.
 
-Keeps true: it is a program of its own (`program` says what that keeps out of it) and listens on no socket; what it
-is to do, with its passwords, comes over the channel alone; no core file holds its memory; it ends with the master.
+Keeps true: it is a separate program (`program` says what it can't read) and listens on no socket; its plan, with
+passwords, comes only over the channel; it leaves no core dump; it ends with the master.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gateway.supervisor.link import Link
 
 
 def main() -> None:
-    """The program: descriptor of the channel."""
+    """The program. Argument: descriptor of the channel."""
     begin_error_log()
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-keeper", encoding="ascii")  # what ps and top show
@@ -32,14 +32,14 @@ def main() -> None:
 
 
 async def serve(channel: Channel) -> None:
-    """Work until SIGTERM, or until the master is gone."""
+    """Work until SIGTERM, or until the master has ended."""
     loop = asyncio.get_running_loop()
     keeper = Keeper(lambda report: link.send({"is": "kept", "report": report}))
 
     def hear(message: Message) -> None:
         match message:
             case {"do": "keep", "plan": None | dict() as plan, "environment": dict(variables)}:
-                os.environ.update(variables)  # libpq reads them there; /proc shows what there was at the start
+                os.environ.update(variables)  # for libpq; /proc/PID/environ does not show later changes
                 keeper.follow(None if plan is None else from_message(plan))
             case {"do": "tell outages", "outages": list(lines)}:
                 keeper.hear_outages(tuple(map(str, lines)))

@@ -1,6 +1,6 @@
-"""The keeper, seen from the master: it runs where there is something to keep, and tells what it found.
+"""The master's side of the keeper, which is started if the configuration has work for it.
 
-Keeps true: what it is to do goes over the channel, and anew to each successor; one that says nothing is noticed.
+Keeps true: each new keeper gets the plan over its channel; the state says if the keeper does not report.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ SILENT_SECONDS: Final = 3 * ROUND_SECONDS
 
 
 class Keeping:
-    """Starts the keeper, briefs it, and remembers its last report."""
+    """Starts the keeper, sends it the plan, and keeps its last report."""
 
     def __init__(self, children: Children) -> None:
         self._children = children
         self.role = Role("the keeper", become_keeper, self._hear, self._brief)
         self._plan: Plan | None = None
         self._report: Report | None = None
-        self._heard_seconds = 0.0  # monotonic; of the report, or of the beginning
-        self._outages: tuple[str, ...] = ()  # as the keeper was told last
+        self._heard_seconds = 0.0  # monotonic; when the report came, or before the first one, when the plan was set
+        self._outages: tuple[str, ...] = ()  # the lines that the keeper has
 
     def follow(self, plan: Plan | None) -> None:
-        """Keep what this plan says from now on."""
+        """Let the keeper follow this plan from now on."""
         if plan == self._plan:
             return
         self._plan, self._report = plan, None
@@ -46,11 +46,11 @@ class Keeping:
             self._children.begin(self.role)
 
     def retry(self) -> None:
-        """Try at once what failed: somebody may have mended it."""
+        """Let the keeper retry at once what failed, because its cause may have been removed."""
         self._brief()
 
     def tell_outages(self, outages: tuple[str, ...]) -> None:
-        """What refuses clients, for a mail."""
+        """Send the lines about refused clients to the keeper, for a mail."""
         if outages != self._outages:
             self._outages = outages
             self._send_outages()
@@ -73,16 +73,16 @@ class Keeping:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What somebody has to do now."""
+        """The keeper's problems, which call for an action now."""
         return () if self._report is None else tuple(self._report["problems"])
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What somebody should do before it is late."""
+        """The keeper's warnings: what ends soon and must be renewed."""
         return () if self._report is None else tuple(self._report["warnings"])
 
     def describe(self, now: datetime) -> RegistryState | None:
-        """For the state; None where nothing is kept."""
+        """The registry for the state; None if the keeper has nothing to do."""
         if self._plan is None:
             return None
         report = self._report or _NOTHING
@@ -100,7 +100,7 @@ class Keeping:
 
 
 def become_keeper(channel: Channel) -> NoReturn:
-    """Let this process, a fresh fork, be the keeper. Raises `OSError` where there is no Python to run."""
+    """Run the keeper in this new fork. Raises `OSError` if Python can't be started."""
     become(_MODULE, (channel,))
 
 

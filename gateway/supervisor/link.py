@@ -1,7 +1,7 @@
 """One end of a channel in an event loop.
 
-Keeps true: what the socket does not take at once is sent as soon as it does; a message that can't be obeyed keeps none
-after it from being heard; a closed channel is told once; a ping is answered for as long as the loop turns.
+Keeps true: bytes that the socket does not accept are sent as soon as it does; a message that can't be processed does
+not stop later ones; `on_closed` is called once; pings are answered as long as the loop runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _log = logging.getLogger("gateway.worker")
 
 
 class Link:
-    """Hears and sends, without ever blocking the loop."""
+    """Receives and sends messages without blocking the loop."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Link:
         hear: Callable[[Message], None],
         on_closed: Callable[[], None],
     ) -> None:
-        """`hear` gets each message but pings; `on_closed` is called when the other process is gone."""
+        """`hear` gets each message except pings; `on_closed` is called when the other process has ended."""
         self._channel = channel
         self._loop = loop
         self._hear = hear
@@ -34,7 +34,7 @@ class Link:
         loop.add_reader(channel.fileno(), self._readable)
 
     def send(self, message: Message) -> None:
-        """Send, now or as soon as there is room."""
+        """Send, now or as soon as the socket accepts it."""
         if self._is_closed:
             return
         try:
@@ -46,7 +46,7 @@ class Link:
             self._loop.add_writer(self._channel.fileno(), self._writable)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Receive no more messages; `on_closed` is not called."""
         if not self._is_closed:
             self._is_closed = True
             self._loop.remove_reader(self._channel.fileno())
@@ -64,8 +64,8 @@ class Link:
                 continue
             try:
                 self._hear(message)
-            except Exception:  # noqa: BLE001 - what follows may be a revocation, and must be heard
-                _log.exception("a message from the other process could not be obeyed")
+            except Exception:  # noqa: BLE001 - the next message may be a revocation, and must be processed
+                _log.exception("a message from the other process could not be processed")
 
     def _writable(self) -> None:
         try:

@@ -1,6 +1,6 @@
-"""Revocation lists as they come to a worker: pieces, put together and read.
+"""Receives revocation lists in a worker: puts their pieces together and reads them.
 
-Keeps true: nothing counts before all of it has come; no file is opened.
+Keeps true: a delivery counts only when all its pieces have arrived; no file is opened.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _Pieces = dict[tuple[str, int], list[bytes]]
 
 
 class ListReceiver:
-    """Collects one delivery; the next one begins anew."""
+    """Collects the pieces of one delivery; the first piece of another delivery drops them."""
 
     def __init__(self) -> None:
         self._delivery = 0
@@ -26,7 +26,7 @@ class ListReceiver:
         self._pieces: _Pieces = {}
 
     def add(self, delivery: int, piece: int, place: tuple[str, int], data: str) -> None:
-        """A piece of a list; `place` is its source and the part of it. Raises `OperationError` for one out of turn."""
+        """Add a piece of a list; `place`: its source and part. Raises `OperationError` if an earlier one is missing."""
         if piece == 0:
             self._delivery, self._count, self._pieces = delivery, 0, {}
         self._check(delivery, piece)
@@ -34,7 +34,7 @@ class ListReceiver:
         self._count += 1
 
     def finish(self, delivery: int, pieces: int, parts: Mapping[str, int]) -> dict[str, tuple[bytes, ...]]:
-        """The delivery is whole: source → its files' bytes. Raises `OperationError` where it isn't."""
+        """The complete delivery: source → the bytes of its parts. Raises `OperationError` if a piece is missing."""
         if pieces == 0:
             self._delivery, self._count, self._pieces = delivery, 0, {}
         self._check(delivery, pieces)
@@ -45,11 +45,11 @@ class ListReceiver:
 
     def _check(self, delivery: int, piece: int) -> None:
         if (delivery, piece) != (self._delivery, self._count):
-            raise OperationError("a piece of a revocation list is missing", "the master sends it again")
+            raise OperationError("a piece of a revocation list is missing", "wait: the master sends it again")
 
 
 def read_all(data: Mapping[str, tuple[bytes, ...]]) -> dict[str, KnownLists]:
-    """What these hold. Raises `ConfigError`, though the master has read them."""
+    """Source → its lists. Raises `ConfigError`, although the master could read the same bytes."""
     return {
         source: KnownLists(tuple(entry for part in parts for entry in parse_lists(part, without_secrets(source))))
         for source, parts in data.items()

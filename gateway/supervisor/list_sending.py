@@ -1,8 +1,8 @@
-"""Brings revocation lists to the workers, from the master's side.
+"""Sends revocation lists from the master to the workers.
 
-Keeps true: each worker gets what it lacks in pieces, of which one is under way at a time, so that nothing piles up and
-the master waits for nobody; a worker that can't take the lists up is told again, and one that is behind for
-`MAX_BEHIND_SECONDS` is ended: its successor has the newest lists from the start.
+Keeps true: each worker gets the lists that it lacks in pieces, one at a time, so that messages don't pile up and the
+master never waits. If a worker can't take up the lists, they are sent again. A worker that is behind for
+`MAX_BEHIND_SECONDS` is replaced, and the new one has the newest lists from the start.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from gateway.supervisor.channel import Message
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.list_state import ListSet
 
-# In base64 it fits into a socket's buffer, and takes a worker's loop less than a millisecond. A list of 100,000
-# certificates comes in forty.
+# In base64 a piece fits into a socket's buffer, and takes less than a millisecond of a worker's loop. A list of 100,000
+# certificates has forty pieces.
 PIECE_BYTES: Final = 128 * 1024
-# After a worker could not take lists up, doubled each time. What it lacked, memory perhaps, may be there again soon.
+# The wait after a worker could not take up lists, doubled each time. The cause, low memory perhaps, may be over soon.
 FIRST_RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 15.0
-# The largest lists take seconds to send and to read. A worker that has not taken them up after so long may let in
-# somebody who was revoked.
+# The largest lists take seconds to send and to read. A worker that has not taken them up after so long may let in a
+# revoked certificate.
 MAX_BEHIND_SECONDS: Final = 60.0
-# Of the time between two looks no more counts: if the master was held up itself, the workers' words wait to be heard.
+# At most this much of the time between two calls of `tick` counts: if the master was delayed itself, the workers'
+# answers are waiting to be read.
 MAX_STEP_SECONDS: Final = 1.0
 
 _log = logging.getLogger("gateway.master")
@@ -37,14 +38,14 @@ _log = logging.getLogger("gateway.master")
 
 @dataclass(slots=True, eq=False)
 class Recipient:
-    """What a worker has, and what is under way to it."""
+    """Which lists a worker has, and which are being sent to it."""
 
     generation: int  # of the lists that it has taken up
-    behind_seconds: float = 0.0  # for how long there have been newer ones
+    behind_seconds: float = 0.0  # how long newer lists have existed
     error: str | None = None  # why it could not take up the newest
-    delivery: int = 0  # the number of the newest; what is said of another is over
+    delivery: int = 0  # the number of the newest delivery; answers to others are ignored
     target: int = 0  # the generation that is being sent
-    messages: Iterator[Message] | None = None  # what is left to send; None while nothing is under way
+    messages: Iterator[Message] | None = None  # the messages left to send; None: no delivery is being sent
     wait_seconds: float = 0.0  # before the next delivery
     retry_seconds: float = FIRST_RETRY_SECONDS
 
@@ -53,7 +54,7 @@ class ListSending:
     """The deliveries to all workers."""
 
     def __init__(self, children: Children, workers: Role, lists: Callable[[], ListSet]) -> None:
-        """`lists` gives those that count now."""
+        """`lists` returns the lists that count now."""
         self._children = children
         self._workers = workers
         self._lists = lists
@@ -61,11 +62,11 @@ class ListSending:
         self._looked_seconds = clock.monotonic_seconds()
 
     def started(self, worker: Child) -> None:
-        """A new worker has all lists that there are."""
+        """Note a new worker, which has the newest lists because it is a fork of the master."""
         self._recipients[worker.pid] = Recipient(self._lists().generation)
 
     def of(self, worker: Child) -> Recipient:
-        """How far a worker is."""
+        """Which lists a worker has."""
         return self._recipients.get(worker.pid) or Recipient(0)
 
     @property
@@ -74,7 +75,7 @@ class ListSending:
         return sum(each.generation < self._lists().generation for each in self._recipients.values())
 
     def tick(self) -> None:
-        """Send what is new, again where that failed, and end the workers that stay behind."""
+        """Send new lists, retry failed deliveries, and end the workers that are behind for too long."""
         now, newest = clock.monotonic_seconds(), self._lists().generation
         step, self._looked_seconds = min(now - self._looked_seconds, MAX_STEP_SECONDS), now
         running = self._children.of(self._workers)
@@ -87,7 +88,7 @@ class ListSending:
             recipient.wait_seconds -= step
             if recipient.behind_seconds >= MAX_BEHIND_SECONDS:
                 _log.error(
-                    *("worker %d has not taken up the revocation lists for %.0f s and is ended (%s)", worker.pid),
+                    *("worker %d has not taken up the revocation lists for %.0f s and is replaced (%s)", worker.pid),
                     *(recipient.behind_seconds, recipient.error or "it has not said why"),
                 )
                 recipient.behind_seconds = 0.0
@@ -96,7 +97,7 @@ class ListSending:
                 self._begin(worker, recipient)
 
     def hear(self, worker: Child, message: Message) -> None:
-        """A worker says how far it is."""
+        """Take a worker's answer to a piece or to a delivery."""
         recipient = self.of(worker)
         if message.get("delivery") != recipient.delivery or recipient.messages is None:
             return
@@ -122,11 +123,11 @@ class ListSending:
 
     def _go_on(self, worker: Child, recipient: Recipient) -> None:
         if recipient.messages is not None and (message := next(recipient.messages, None)) is not None:
-            self._children.send(worker, message)  # one that can't be told is ended as one that is behind
+            self._children.send(worker, message)  # if that fails, the worker stays behind and is ended for that
 
 
 def messages_of(lists: ListSet, since: int, delivery: int) -> Iterator[Message]:
-    """What a worker lacks that has the lists up to the generation `since`."""
+    """The messages of a delivery to a worker that has the lists up to the generation `since`."""
     changed = {source: entry for source, entry in lists.entries.items() if entry.generation > since}
     pieces = 0
     for source, entry in changed.items():

@@ -1,11 +1,12 @@
-"""The revocation lists that count: read by the master alone, apart from the configuration, and counted in generations.
+"""The revocation lists that count. Only the master reads them, independently of the configuration, in generations.
 
 Keeps true:
-- A list gives way only to one that is whole, readable and signed by the CA that it names. Whatever else a file holds,
-  the last good list stays, and the log and the status say so.
-- A list that begins later stands beside the valid one until it begins.
-- A list that a CA of its sites signed counts at the first look. Any other change counts once the file has stayed the
-  same from one look to the next, so that half of a list is not taken for a broken one; after `MAX_LOOKS` at the latest.
+- A list is replaced only by one that is complete, readable and signed by the CA that it names. For any other content of
+  a file, the last good list stays, and the log and the status say so.
+- A list that begins in the future is kept beside the valid one until it begins.
+- A list that a CA of its sites signed counts at the first look. Any other change counts when the file has stayed the
+  same from one look to the next, so that half of a list is not reported as a damaged one; at the latest after
+  `MAX_LOOKS` looks.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from gateway.x509.loading import read_file
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
-# A file that changes between all looks is taken as it is at this one: nobody can put off a revocation by touching it.
+# After so many looks a file is read as it is, so that changing it again and again can't delay a revocation.
 MAX_LOOKS: Final = 5
 
-# Of all the places where a source's list may be.
+# One for each path where a source's list may be.
 Stamps = tuple[Stamp, ...]
 # The trust anchors of each site that names the source.
 SiteAnchors = Sequence[Sequence[x509.Certificate]]
@@ -51,22 +52,22 @@ class ListPart:
     lists: tuple[RevocationList, ...]
 
     def has_begun(self, now: datetime) -> bool:
-        """True when every list in it has."""
+        """True if the validity of every list in it has begun."""
         return all(entry.this_update <= now for entry in self.lists)
 
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """What counts of one source."""
+    """The lists of one source that count."""
 
     parts: tuple[ListPart, ...] = ()  # the valid one, then the one that begins later
-    problem: str | None = None  # why there is none, or why its newest content doesn't count
-    stamps: Stamps = ()  # from before the newest content was read
-    generation: int = 0  # when `parts` changed last
+    problem: str | None = None  # why the source has no list, or why its newest content doesn't count
+    stamps: Stamps = ()  # taken before the newest content was read
+    generation: int = 0  # in which `parts` changed last
 
     @property
     def lists(self) -> tuple[RevocationList, ...]:
-        """All of them."""
+        """The lists of all parts."""
         return tuple(entry for part in self.parts for entry in part.lists)
 
 
@@ -78,11 +79,11 @@ class ListSet:
     entries: Mapping[str, ListEntry] = field(default_factory=dict)  # by source: a file's path, or a URL
 
     def known(self) -> dict[str, KnownLists]:
-        """As sites are given them."""
+        """Source → its lists, as sites use them."""
         return {source: KnownLists(entry.lists, entry.problem) for source, entry in self.entries.items()}
 
     def followed_by(self, entries: Mapping[str, ListEntry]) -> ListSet:
-        """Of the next generation where lists differ, of the same where only problems do."""
+        """A set of these entries: of the next generation if lists differ, of the same if only problems differ."""
         changed = {source for source, entry in entries.items() if self._has_changed(source, entry)}
         generation = self.generation + bool(changed)
         made = {
@@ -96,9 +97,9 @@ class ListSet:
 
 
 def read_lists(config: Config, store: ListStore, before: ListSet) -> ListSet:
-    """The lists of a configuration: those of `before` that fit it, and the others from their files.
+    """The lists of a configuration: lists of `before` that fit it, and the others from their files.
 
-    Raises `ConfigError` for a file that can't be used. A URL that gives no list is a problem of its entry.
+    Raises `ConfigError` for a file that can't be used. For a URL without a usable list, the entry has the problem.
     """
     entries: dict[str, ListEntry] = {}
     for source, sites in _anchors(config).items():
@@ -117,7 +118,7 @@ def read_lists(config: Config, store: ListStore, before: ListSet) -> ListSet:
 
 
 def _fits(entry: ListEntry, sites: SiteAnchors) -> bool:
-    """True where there are lists, and each was signed by the anchor that it names."""
+    """True if the entry has lists, and each was signed by the anchor that it names."""
     try:
         for anchors in sites:
             check_signers(entry.lists, anchors)
@@ -140,7 +141,7 @@ def _stamps(source: str, store: ListStore) -> Stamps:
 
 
 def _read(source: str, store: ListStore, sites: SiteAnchors, known: ListPart | None = None) -> ListPart:
-    """What a source holds now; `known` itself where it still holds the same. Raises `ConfigError`."""
+    """The content of a source; `known` itself if it is still the same. Raises `ConfigError`."""
     if not is_url(source):
         data = read_file(Path(source))
     elif (stored := store.read(source)) is not None:
@@ -157,7 +158,7 @@ def _read(source: str, store: ListStore, sites: SiteAnchors, known: ListPart | N
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change that has not been taken up yet."""
+    """A change of a file that does not count yet."""
 
     stamps: Stamps = ()
     looks: int = 0
@@ -165,15 +166,15 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look has brought."""
+    """The result of one look."""
 
     changed: tuple[str, ...] = ()  # sources with other lists
     refused: tuple[str, ...] = ()  # sources whose content can't be used
-    is_news: bool = False  # any of these, or a problem is over
+    is_news: bool = False  # True: one of these is not empty, or a problem is over
 
 
 class ListState:
-    """The lists that count now, and what happens to their files."""
+    """The lists that count now; watches their files."""
 
     def __init__(self, store: ListStore) -> None:
         self.current = ListSet()
@@ -182,8 +183,8 @@ class ListState:
         self._changes: dict[str, _Change] = {}
 
     def follow(self, lists: ListSet, snapshot: Snapshot) -> None:
-        """Another configuration serves, with these lists."""
-        # What was refused under the anchors of before may be right under the new ones: it is looked at again.
+        """Use another configuration, with these lists."""
+        # A list that was refused under the old anchors may be right under the new ones, so it is read again.
         self.current = replace(
             lists,
             entries={
@@ -198,7 +199,7 @@ class ListState:
                 self._sites[source] = (*self._sites.get(source, ()), state.tls.trust.anchors)
 
     def look(self, now: datetime) -> Look:
-        """Take up what has changed on disk, and what has begun."""
+        """Take up changes on disk, and lists that have begun."""
         before = self.current.entries
         after = {source: self._look_at(source, entry, now) for source, entry in before.items()}
         self.current = self.current.followed_by(after)
@@ -230,24 +231,24 @@ class ListState:
         except ConfigError as error:
             if not is_due:
                 return entry
-            # What can't be read now (no free descriptor, a folder that is not mounted) is tried at each look.
+            # A file that can't be read now (no free descriptor, a folder that is not mounted) is tried at each look.
             is_final = not isinstance(error.__cause__, OSError)
             return replace(entry, problem=error.cause, stamps=stamps if is_final else entry.stamps)
-        except BaseException as error:  # noqa: BLE001 - a panic in a Rust parser too: the other lists are taken up
+        except BaseException as error:  # noqa: BLE001 - also a panic in a Rust parser: other lists must be taken up
             shown = without_secrets(source)
             _log.exception("the revocation list %s can't be read", shown)
             return replace(entry, problem=f"{shown}: {type(error).__name__}: {error}", stamps=stamps)
-        # The file of a fetched list is put in place whole.
+        # The file of a fetched list is replaced in one step, so it is complete.
         if not (is_due or is_url(source) or _counts_at_once(part, newest, sites)):
             return entry
         if part is not newest:
             entry = replace(entry, parts=_followed(entry.parts, part, now))
-        # What counts at the first look is read again at the next, in case it was not whole yet.
+        # A list that counts at the first look is read again at the next, in case the file was not complete yet.
         return replace(entry, problem=None, stamps=stamps if is_due else entry.stamps)
 
 
 def _counts_at_once(part: ListPart, before: ListPart | None, sites: SiteAnchors) -> bool:
-    """True where an anchor signed each list, and no list that was there is missing: then it is no half of a bundle."""
+    """True if an anchor signed each list and no list is missing that was there before, as in half of a bundle."""
     anchors = [anchor for each in sites for anchor in each]
     names = {folded(subject_of(anchor)) for anchor in anchors}
     # The signature of a list that names an anchor is checked already.
@@ -256,17 +257,17 @@ def _counts_at_once(part: ListPart, before: ListPart | None, sites: SiteAnchors)
 
 
 def _covered(part: ListPart, anchors: Sequence[x509.Certificate]) -> Counter[Hashable]:
-    """How many lists of each key, scope and kind: CAs of one name have one each, and so may delta lists."""
+    """The number of lists for each key, scope and kind. CAs with the same name have a list each."""
     return Counter((signer_or_claim(entry, anchors), entry.scope, entry.kind) for entry in part.lists)
 
 
 def _followed(parts: tuple[ListPart, ...], part: ListPart, now: datetime) -> tuple[ListPart, ...]:
-    """`part`, and before it the one that is valid until it begins."""
+    """`part`, and before it the part that is valid until `part` begins."""
     return (part,) if part.has_begun(now) else (*parts[:1], part)
 
 
 def _without_ended(entry: ListEntry, now: datetime) -> ListEntry:
-    """Without the part that was valid until the newest one began."""
+    """The entry without a part that has been replaced because the newest one has begun."""
     if len(entry.parts) > 1 and entry.parts[-1].has_begun(now):
         return replace(entry, parts=entry.parts[-1:])
     return entry

@@ -1,8 +1,8 @@
-"""Fetched revocation lists on disk: the last good one of each URL, and which newer one may take its place.
+"""Fetched revocation lists on disk: the last good one of each URL, and which newer one may replace it.
 
-What this module keeps true: a stored list was signed by a CA of its site, or came over https; a list never gives way
-to an older one of the same CA, nor to one that covers less, so that nobody on the way can bring back a list from before
-a revocation; a file is whole or isn't there. What is wrong with the folder never stops the gateway.
+Keeps true: a stored list was signed by a CA of its site, or came over https; a list is never replaced by an older one
+of the same CA, nor by one that covers less, so that an attacker on the network can't bring back a list from before a
+revocation; a file is complete or does not exist. A problem of the folder never stops the gateway.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from gateway.x509.loading import MAX_FILE_BYTES
 from gateway.x509.name_matching import folded
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
-# In PEM text. Each costs a millisecond to check; 16 MiB would hold 60,000.
+# In one answer, as PEM. Each list takes a millisecond to check, and 16 MiB have room for 60,000.
 MAX_LISTS: Final = 500
 _PEM: Final = b"-----BEGIN X509 CRL-----"
 
 
 class NotBegunError(ConfigError):
-    """A list begins in the future: it is not wrong, but early."""
+    """The list is right, but its validity begins in the future."""
 
     def __init__(self, shown: str, begins: datetime) -> None:
         super().__init__(f"{shown}: the list begins in the future, {begins:%Y-%m-%d %H:%M:%S} UTC")
@@ -48,27 +48,26 @@ class NotBegunError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class ListStore:
-    """Where fetched lists are kept. Processes only share the paths, so any may read while one writes."""
+    """The folder of fetched lists. Files are replaced in one step, so any process may read while one writes."""
 
     folder: Path
-    fallback: Path  # where `folder` can't be written: gone with the gateway
+    fallback: Path  # used if `folder` can't be written; removed when the gateway stops
 
     @classmethod
     def beside(cls, config: Path) -> ListStore:
-        """`state/crl` beside the configuration file, or below systemd's StateDirectory. Nothing is made yet."""
+        """`state/crl` beside the configuration file, or `crl` in systemd's StateDirectory. Makes no folder yet."""
         try:
             temporary = tempfile.gettempdir()
         except OSError:
-            temporary = "/dev/shm"  # noqa: S108 - the folder's name is a secret, and it is made anew
+            temporary = "/dev/shm"  # noqa: S108 - the folder's name is random, and it must not exist before
         return cls(list_folder(config.absolute().parent), Path(temporary) / f"gateway-{secrets.token_hex(16)}")
 
     def files(self, url: str) -> tuple[Path, Path]:
-        """Where the list of `url` may be; the first that exists counts."""
-        name = f"{hashlib.sha256(url.encode()).hexdigest()}.crl"
-        return self.fallback / name, self.folder / name
+        """The paths where the list of `url` may be; the first that exists counts."""
+        return self.fallback / _file_name(url), self.folder / _file_name(url)
 
     def has(self, url: str) -> bool:
-        """True where there is a list of `url`."""
+        """True if a list of `url` is stored."""
         for path in self.files(url):
             with contextlib.suppress(OSError):
                 path.stat()
@@ -76,14 +75,14 @@ class ListStore:
         return False
 
     def read(self, url: str) -> bytes | None:
-        """The last good list of `url`; None where there is none."""
+        """The last good list of `url`; None if no list is stored."""
         for path in self.files(url):
             with contextlib.suppress(OSError):
                 return read_regular(path, MAX_FILE_BYTES)
         return None
 
     def write(self, url: str, data: bytes) -> str | None:
-        """Keep `data`; returns why it will not outlast the gateway, None where it will. Raises `OperationError`."""
+        """Store `data`. Returns why it will be lost when the gateway stops, None if not. Raises `OperationError`."""
         passing, lasting = self.files(url)
         try:
             _replace(lasting, data)
@@ -100,12 +99,16 @@ class ListStore:
         return None
 
     def discard_fallback(self) -> None:
-        """The gateway ends."""
+        """Remove the fallback folder, when the gateway stops."""
         shutil.rmtree(self.fallback, ignore_errors=True)
 
 
+def _file_name(url: str) -> str:
+    return f"{hashlib.sha256(url.encode()).hexdigest()}.crl"
+
+
 def _replace(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step that survives a power cut. Raises `OSError`, leaving what was there."""
+    """Replace `path` by `data` in one step that survives a power cut. Raises `OSError`; then the old file stays."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -126,7 +129,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def stored_lists(config: Config, store: ListStore) -> dict[str, KnownLists]:
-    """URL → what is known of it, for all URLs of the configuration that have a list, usable or not."""
+    """URL → its stored lists or their problem, for all URLs of the configuration that have a stored file."""
     urls = dict.fromkeys(source for site in config.sites for source in site.crl if is_url(source))
     return {url: _stored(url, data) for url in urls if (data := store.read(url)) is not None}
 
@@ -141,10 +144,13 @@ def _stored(url: str, data: bytes) -> KnownLists:
 def check_successor(
     url: str, data: bytes, stored: bytes | None, anchors: Sequence[x509.Certificate], now: datetime
 ) -> tuple[RevocationList, ...]:
-    """The lists in `data`, if they may take the place of `stored`. Raises `ConfigError` if not."""
+    """The lists in `data`, if they may replace `stored`. Raises `ConfigError` if not."""
     shown = without_secrets(url)
     if data.count(_PEM) > MAX_LISTS:
-        raise ConfigError(f"{shown}: there are more than {MAX_LISTS} lists", "give each CA's list a URL of its own")
+        raise ConfigError(
+            f"{shown}: there are more than {MAX_LISTS} lists",
+            "publish each CA's list at a separate URL, and write the URLs into crl",
+        )
     found = parse_lists(data, shown)
     by_signer: dict[Hashable, list[RevocationList]] = {}
     for entry in found:
@@ -154,32 +160,35 @@ def check_successor(
         signer = _signer(entry, anchors)
         if signer is None and not url.startswith("https:"):
             raise ConfigError(
-                f"{shown}: the list of {_issuer(entry)} can't be checked, since that CA is not in client_ca",
+                f"{shown}: the list of {_issuer(entry)} can't be checked, because that CA is not in client_ca",
                 "add the CA to client_ca, or fetch the list over https",
             )
         by_signer.setdefault(signer or entry.claimed_signer, []).append(entry)
     for entry in readable_lists(stored, shown):
         signer = _signer(entry, anchors)
-        _check_heirs(shown, entry, by_signer.get(signer or entry.claimed_signer, []), is_known=signer is not None)
+        _check_heirs(url, entry, by_signer.get(signer or entry.claimed_signer, []), is_known=signer is not None)
     return found
 
 
-def _check_heirs(shown: str, old: RevocationList, lists: Sequence[RevocationList], *, is_known: bool) -> None:
-    """One of the new `lists` of its signer has to cover what `old` covers, and be as new. Raises `ConfigError`.
+def _check_heirs(url: str, old: RevocationList, lists: Sequence[RevocationList], *, is_known: bool) -> None:
+    """Check that one of the signer's new `lists` covers what `old` covers and is not older. Raises `ConfigError`.
 
-    A list of a list server's other scope is signed as well, so that it could be sent in the place of this one.
+    The signature is not enough: a CA may sign lists for several scopes, and an attacker could send the wrong one.
     """
+    shown = without_secrets(url)
     if not lists:
         if is_known:
-            raise ConfigError(f"{shown}: there is no list of {_issuer(old)} any more")
+            raise ConfigError(f"{shown}: the answer no longer contains a list of {_issuer(old)}")
         return
     heirs = [entry for entry in lists if _may_follow(entry, old)]
     if not heirs and (old.base_number is not None or any(entry.scope.includes(old.scope) for entry in lists)):
-        raise ConfigError(f"{shown}: there is no {old.kind} of {_issuer(old)} any more that covers {old.scope}")
+        raise ConfigError(
+            f"{shown}: the answer no longer contains a {old.kind} of {_issuer(old)} that covers {old.scope}"
+        )
     if not heirs:
         raise ConfigError(
-            f"{shown}: the list of {_issuer(old)} covers {lists[0].scope}; the one before covered {old.scope}",
-            "where the CA means that, remove the list's file from state/crl",
+            f"{shown}: the list of {_issuer(old)} covers {lists[0].scope}; the previous one covered {old.scope}",
+            f"if the CA intends this, delete {_file_name(url)} from the folder of fetched lists (state/crl)",
         )
     if not any(_is_as_new(entry, old) for entry in heirs):
         raise ConfigError(f"{shown}: the list of {_issuer(old)} is older than the one that was fetched before")
@@ -193,20 +202,20 @@ def _may_follow(entry: RevocationList, old: RevocationList) -> bool:
 
 
 def _is_as_new(entry: RevocationList, old: RevocationList) -> bool:
-    """Some CAs count the lists of each scope by themselves, so numbers say nothing from scope to scope."""
+    """True if `entry` is not older. Some CAs number each scope separately, so numbers only count within a scope."""
     if entry.scope == old.scope:
         return (entry.number, entry.this_update) >= (old.number, old.this_update)
     return entry.this_update >= old.this_update
 
 
 def readable_lists(stored: bytes | None, shown: str) -> tuple[RevocationList, ...]:
-    """The lists that are stored, none where the file is missing or damaged."""
+    """The stored lists; empty if the file is missing or damaged."""
     if stored is None:
         return ()
     try:
         return parse_lists(stored, shown)
     except ConfigError:
-        return ()  # a damaged file protects nothing
+        return ()  # a damaged file has no lists that must be kept
 
 
 def _issuer(entry: RevocationList) -> str:
@@ -214,12 +223,12 @@ def _issuer(entry: RevocationList) -> str:
 
 
 def signer_or_claim(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> Hashable:
-    """Equal for lists of one CA: its key where that is one of the anchors', else what the list says of it."""
+    """Equal for lists of one CA: its key if it is one of the anchors, else the signer that the list claims."""
     return _signer(entry, anchors) or entry.claimed_signer
 
 
 def _signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> bytes | None:
-    """Who made the list, told by the key; None where it was none of the anchors."""
+    """The key of the anchor that signed the list; None if no anchor did."""
     for anchor in anchors:
         if folded(subject_of(anchor)) == folded(entry.issuer) and entry.is_signed_by(anchor):
             return spki(anchor.public_key())

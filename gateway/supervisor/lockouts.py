@@ -1,7 +1,7 @@
-"""Clients that failed to log in too often, and until when they are kept out. Pure; the master holds the one table.
+"""Clients with too many failed logins, and until when they are locked out. Pure; the only table is in the master.
 
-Keeps true: no number of clients makes the table grow without bound, and none is kept out longer than was
-configured. Keys are `proxy.lockout.key_of`'s.
+Keeps true: the table's size is limited, however many clients fail; no client is locked out longer than configured.
+Keys come from `proxy.lockout.key_of`.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Final
 
 from gateway.config.model import Lockout
 
-# About 30 MiB; the client whose last failure is the oldest goes first.
+# About 30 MiB; the client whose last failure is the oldest is dropped first.
 MAX_TRACKED_CLIENTS: Final = 100_000
-# All are told to every worker whenever one begins: half a megabyte, two where each has a certificate. The one that
-# would end first goes first.
+# All lockouts are sent to every worker when one begins: half a megabyte, two if each has a certificate. The one that
+# would end first is dropped first.
 MAX_BANS: Final = 10_000
 
 
 class Lockouts:
-    """The failures within the window, and the bans."""
+    """The failures within the window, and the lockouts."""
 
     def __init__(self, settings: Lockout, bans: Mapping[str, float] | None = None) -> None:
-        """`bans`: who is kept out from the start, until when in Unix seconds."""
+        """`bans`: key → when its lockout ends, Unix seconds; in force from the start."""
         self.settings = settings
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()  # the last failure's at the end
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()  # the key with the latest failure is last
         self._bans: dict[str, float] = {} if bans is None else dict(bans)
 
     def failed(self, key: str, count: int, now: float) -> float | None:
-        """Count failures; the time in Unix seconds until which the key is kept out, where that begins with these."""
+        """Count failures; if a lockout begins, returns when it ends, in Unix seconds."""
         settings = self.settings
         times = self._failures.pop(key, None) or deque(maxlen=settings.failures)
         times.extend([now] * min(count, settings.failures))
@@ -46,11 +46,11 @@ class Lockouts:
         return until
 
     def bans(self, now: float) -> dict[str, float]:
-        """Who is kept out, until when in Unix seconds."""
+        """Key → when its lockout ends, Unix seconds."""
         self._bans = {key: until for key, until in self._bans.items() if until > now}
         return dict(self._bans)
 
     def lift(self, key: str) -> bool:
-        """Let a key in again, with a clean slate; False where it was not kept out."""
+        """End a lockout and forget the key's failures; False if the key was not locked out."""
         self._failures.pop(key, None)
         return self._bans.pop(key, None) is not None

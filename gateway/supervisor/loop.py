@@ -1,8 +1,8 @@
-"""A worker's event loop: uvloop's, but for how a socket is connected.
+"""A worker's event loop: uvloop's, with another `sock_connect`.
 
-Keeps true: connecting to an IP address waits for nobody but the other end. uvloop sends every address through
-getaddrinfo in one of four threads first: half of what a new connection costs, and while those threads wait for a name
-server that is silent no upstream could be reached, however well its address is known.
+Keeps true: connecting to an IP address waits only for the other end. uvloop calls getaddrinfo for every address, in one
+of four threads. That is half of the cost of a new connection, and while those threads wait for a name server that does
+not answer, no upstream could be reached, even by its address.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvloop
 
 
 class WorkerLoop(uvloop.Loop):
-    """For a worker process."""
+    """The event loop of a worker process."""
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect a non-blocking socket. Raises `OSError`."""
@@ -30,7 +30,7 @@ class WorkerLoop(uvloop.Loop):
             await self._connected(sock, address)
 
     async def _connected(self, sock: socket.socket, address: Any) -> None:
-        """Wait until the other end has accepted or refused."""
+        """Wait until the other end has accepted or refused the connection. Raises `OSError`."""
         writable: asyncio.Future[None] = self.create_future()
         self.add_writer(sock, _settle, writable)
         try:

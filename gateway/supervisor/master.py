@@ -1,8 +1,8 @@
-"""The master process: opens the sockets, forks the workers, keeps their number, and brings in what changed on disk.
+"""The master process: opens the sockets, forks the workers, replaces those that end, and reloads changed files.
 
-Keeps true: the sockets and the TLS contexts exist before the first fork, so all workers share them; a
-worker that dies is replaced, ever more slowly if it keeps dying; a reload is whole or it is not, and
-the reason is in the log and in the status; the master itself serves nobody.
+Keeps true: the sockets and the TLS contexts exist before the first fork, so all workers share them; a worker that ends
+is replaced, after a longer pause each time if it keeps ending; a reload is complete or changes nothing, and the log and
+the status say why; the master itself serves no clients.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from gateway import clock
 from gateway.admin.state import State
 from gateway.config.model import Config, Listener
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, in_one_line
 from gateway.keeper.plan import plan_of
 from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.tally import Tally
@@ -45,11 +45,11 @@ from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
 from gateway.supervisor.watchdog import Watchdog
 
-# After a worker's own drain time the master stops asking.
+# Workers that have not ended by then, a little after their own drain time, are killed.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0
-# The processes beside the workers have nothing to finish that would be missed.
+# The other processes have no work that must be finished.
 KILL_HELPER_AFTER_SECONDS: Final = 3.0
-# How often files are looked at: a handful of stat calls.
+# How often files are checked for changes; this takes a few stat calls.
 WATCH_SECONDS: Final = 0.5
 
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -61,12 +61,12 @@ class Master:
     """Runs until it is told to stop."""
 
     def __init__(self, revision: Revision, privileges: Privileges | None = None) -> None:
-        """Raises `ConfigError` or `OperationError` where serving can't begin."""
+        """Open logs and sockets, and give up root's rights. Raises `ConfigError` or `OperationError`."""
         privileges = privileges or Privileges(None)
         self._revision = revision
         config = revision.config
         self._first_plan = fetch_plan(config)
-        # Root's standard output can't be opened anew by another user.
+        # Another user can't open root's standard output again.
         with privileges.as_root() if config.access_log.path is None else contextlib.nullcontext():
             self._access_log = AccessLogWriter(config.access_log.path)
         self._listening: list[tuple[Listener, socket.socket]] = []
@@ -164,7 +164,7 @@ class Master:
         self._selector.register(self._signals, selectors.EVENT_READ)
 
     def _wait(self, seconds: float) -> list[int]:
-        """Hear the other processes for at most so long; returns the signals that came."""
+        """Process messages of the other processes for at most so long; returns the signals that came."""
         for due in (self._children.due_seconds(), self._inquiries.due_seconds()):
             if due is not None:
                 seconds = max(0.0, min(seconds, due - clock.monotonic_seconds()))
@@ -181,7 +181,7 @@ class Master:
     # the other processes
 
     def _let_go(self) -> None:
-        """Let go, in a child, of what is the master's."""
+        """Close, in a new child, what belongs to the master, and reset its signal handlers."""
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -202,7 +202,7 @@ class Master:
         worker.serve(self._revision, self._listening, self._access_log, channel, shared)
 
     def _free_row(self) -> int:
-        """The row of a worker that is no more; the new one and the master find the same."""
+        """The lowest row of the tally without a running worker; the new worker and the master find the same one."""
         alive = {child.pid for child in self._children.of(self._workers)}
         taken = {row for pid, row in self._rows.items() if pid in alive}
         return min(set(range(self._revision.config.workers)) - taken)
@@ -242,7 +242,7 @@ class Master:
                 self._census.hear(child, message)
 
     def _silent_sites(self) -> set[str]:
-        """By the workers' last reports; where a site depends on a responder the next ones are asked for."""
+        """Sites whose OCSP responder does not answer, by the workers' last reports; asks for new ones if it matters."""
         if all(site.ocsp.mode != "hard" for site in self._revision.config.sites):
             return set()
         self._census.ask(self._workers)
@@ -250,12 +250,12 @@ class Master:
         return {site for report in reports for site in report.get("ocsp_silent", ())}
 
     def _say(self, message: Message) -> None:
-        """Tell every worker."""
+        """Send a message to every worker."""
         for child in self._children.of(self._workers):
             if not self._children.send(child, message):
-                os.kill(child.pid, signal.SIGKILL)  # it can't be told, so it must not serve on; its successor knows
+                os.kill(child.pid, signal.SIGKILL)  # it must not serve without the message; its successor has it
 
-    # what changes on disk
+    # changes on disk
 
     def _look_at_disk(self) -> None:
         now = clock.monotonic_seconds()
@@ -265,21 +265,21 @@ class Master:
             self._look_at_files()
 
     def _look_at_lists(self) -> None:
-        """Revocation waits for nothing else: neither for other files nor for the configuration."""
+        """Take up changed revocation lists, without waiting for other files or for the configuration."""
         look = self._lists.look(clock.now())
         if look.is_news:
             snapshot = with_lists(self._revision.snapshot, self._lists.current.known())
             self._revision = replace(self._revision, snapshot=snapshot, lists=self._lists.current)
             self._bulletin.follow(snapshot)
         if look.refused and self._reloads.error is not None:
-            # A new CA and its list belong together: the one may have been refused because the other was not there yet.
+            # A new CA and its list belong together: the last reload may have been refused because of the missing list.
             self._reload(self._revision.source)
 
     def _look_at_day(self) -> None:
-        """Workers see by themselves that the day of a rule has come; this is for those that begin later."""
+        """Enforce rules whose date has come, for workers that start later; running workers do this by themselves."""
         self._revision, begun = at_day(self._revision, clock.unix_seconds())
         for name in begun:
-            _log.info("the rule %r is no longer in observation: its day has come", name)
+            _log.info("the rule %r is no longer in observation: its date has come", name)
 
     def _look_at_files(self) -> None:
         if changed := self._files.look():
@@ -287,16 +287,16 @@ class Master:
             self._reload(self._revision.source)
 
     def _reload(self, source: bytes | None) -> None:
-        """Read everything anew (the YAML too, where `source` is None); keep the old where anything is wrong."""
+        """Read all files again, the YAML only if `source` is None; after any error the old configuration stays."""
         try:
             old = self._revision
             revision = read_revision(old.config.path, source, replace(old, lists=self._lists.current))
             check_same_frame(old.config, revision.config)
             plan = fetch_plan(revision.config)
         except ConfigError as error:
-            self._refuse(f"{error.cause}; {error.remedy}" if error.remedy else error.cause)
+            self._refuse(in_one_line(error))
             return
-        except Exception as error:  # noqa: BLE001 - whatever a file holds, the master goes on
+        except Exception as error:  # noqa: BLE001 - no content of a file may stop the master
             _log.exception("reading the configuration failed")
             self._refuse(f"{type(error).__name__}: {error}")
             return
@@ -320,10 +320,10 @@ class Master:
         for line in cause.splitlines():
             _log.error("reload refused, the old configuration stays: %s", line)
 
-    # the end
+    # stopping
 
     def _stop(self) -> int:
-        """Let the workers drain, then make sure that they are gone."""
+        """Let the workers drain, then end all processes."""
         _log.info("stopping: connections may finish for %g s", worker.DRAIN_SECONDS)
         for _, listening in self._listening:
             listening.close()
@@ -340,7 +340,7 @@ class Master:
         return 0
 
     def _end(self, role: Role, seconds: float) -> None:
-        """End the processes in a role: by force after so many seconds, or when asked a second time."""
+        """End the processes in a role; kill them after so many seconds, or at another SIGTERM or SIGINT."""
         self._children.signal(role, signal.SIGTERM)
         until = clock.monotonic_seconds() + seconds
         while self._children.of(role):
@@ -352,4 +352,4 @@ class Master:
 
 
 def _note(_number: int, _frame: object) -> None:
-    """A signal is read from the wake-up socket."""
+    """Do nothing: the signal is read from the wake-up socket."""

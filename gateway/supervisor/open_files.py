@@ -1,7 +1,7 @@
-"""File descriptors: a connection takes one, and its connection to the upstream another.
+"""The limit of open files: a connection needs one descriptor, and its connection to the upstream another.
 
-Keeps true: every process may open as many files as the system grants this user at all, and where those are too few for
-the configured number of connections that is said at the start, not found out when nobody can connect any more.
+Keeps true: every process may open as many files as the system allows this user. If that is too few for the configured
+number of connections, the gateway warns at the start, before clients are refused for it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 
 from gateway.proxy.service import REFUSED_CONNECTIONS
 
-# Logs, listening sockets, the line to the master, and connections that upstreams are kept open for.
+# Logs, listening sockets, the channel to the master, and idle connections to upstreams.
 OTHER_FILES: Final = 256
-# A symbolic link to /proc/self/fd where there is a /proc.
+# A symbolic link to /proc/self/fd if /proc is mounted.
 _FOLDER: Final = Path("/dev/fd")
 
 
 def raise_limit() -> None:
-    """Lift this process's soft limit, and so its children's, to the hard one: many systems begin with 1,024."""
+    """Raise the soft limit of this process and its children to the hard limit; many systems start with 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -34,17 +34,17 @@ def count() -> int:
     """How many files this process has open."""
     try:
         return sum(1 for _ in _FOLDER.iterdir()) - 1  # not the folder itself
-    except OSError:  # no descriptor is left to look with
+    except OSError:  # no descriptor is left to open the folder
         return limit()
 
 
 def shortage(connections: int) -> str | None:
-    """The warning where one worker that got all of so many connections would run out of files."""
+    """A warning if one worker with all these connections would reach its limit of files; None if not."""
     wanted = 2 * connections + REFUSED_CONNECTIONS + OTHER_FILES
     if (granted := limit()) >= wanted:
         return None
     return (
-        f"a worker may open {granted:,} files, and {connections:,} connections with their upstreams' take up to "
-        f"{wanted:,}; raise the limit (LimitNOFILE in a systemd unit, "
-        "--ulimit nofile= for a container), or lower limits.connections"
+        f"a worker may open {granted:,} files, but {connections:,} connections and their upstream connections need up "
+        f"to {wanted:,}; raise the limit (LimitNOFILE={wanted} in a systemd unit, --ulimit nofile={wanted} for a "
+        "container), or lower limits.connections"
     )

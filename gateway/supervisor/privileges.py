@@ -1,8 +1,8 @@
-"""From root to the user that serves (`user` in the configuration).
+"""Changes from root to the user that serves (`user` in the configuration).
 
-Keeps true: every file is read and made as that user from the first one on, so a reload can read what the start could.
-Root's rights are used to open ports and standard output, and nothing else; they are gone before the first child is
-there, and so are root's groups.
+Keeps true: every file is read and made as that user, from the first one on, so a reload can read what the start could.
+Root's rights are used only to open ports and standard output. They are given up before the first child is started,
+with root's groups.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _UNCHANGED: Final = -1
 
 
 class Privileges:
-    """What is left of root's rights while the gateway starts."""
+    """Root's rights, while the gateway starts."""
 
     def __init__(self, user: User | None) -> None:
-        """Act as `user` from now on; nothing to do for None, or where this process runs as that user already.
+        """Act as `user` from now on; None, or the user of this process, changes nothing.
 
-        Raises `OperationError` where that can't be.
+        Raises `OperationError` if that is not possible.
         """
         self._user = None if user is None or user.uid == os.geteuid() else user
         if self._user is None:
@@ -56,16 +56,17 @@ class Privileges:
 
     @staticmethod
     def _check_program(user: User) -> None:
-        """Workers load code when they need it, and helpers are programs of their own."""
+        """Check that the user can read the code: workers load modules later, and helpers are separate programs."""
         for path in (sys.executable, os.__file__, gateway.__file__):
             if not os.access(path, os.R_OK):
                 raise OperationError(
-                    f"user: {user.name} may not read {path}", "install Python and the gateway where it may"
+                    f"user: {user.name} may not read {path}",
+                    f"install Python and the gateway in a folder that {user.name} can read",
                 )
 
     @contextlib.contextmanager
     def as_root(self) -> Iterator[None]:
-        """With root's rights in between."""
+        """Act as root within this context."""
         if self._user is None:
             yield
             return
@@ -76,7 +77,7 @@ class Privileges:
             os.setresuid(_UNCHANGED, self._user.uid, _UNCHANGED)
 
     def give_up(self) -> None:
-        """Be the user for good. Raises `OperationError` where root's rights can't be given up."""
+        """Become the user for good. Raises `OperationError` if root's rights can't be given up."""
         user = self._user
         if user is None:
             return
@@ -102,7 +103,7 @@ def _can_be_root() -> bool:
 
 
 def root_warning() -> tuple[str, ...]:
-    """The line for the log and the status where everything runs as root."""
+    """A warning for the log and the status if the gateway runs as root."""
     if os.geteuid() != ROOT:
         return ()
-    return ("the gateway runs as root; name a user of its own (`user`), or start it as one",)
+    return ("the gateway runs as root; write the name of an unprivileged user into `user`, or start it as that user",)

@@ -1,8 +1,8 @@
-"""From a fork of the master to a program of its own, so that nothing of the master's memory is in it.
+"""Turns a fork of the master into a separate program by exec, so that it has nothing of the master's memory.
 
-Keeps true: such a process holds no private key, no TLS context and none of the configuration's passwords, neither in
-memory nor in its environment; of the master's descriptors it has those that it is given, and standard error. It runs as
-the same user, though: whoever takes it over can read what that user can read.
+Keeps true: such a process has no private key, no TLS context and no password of the configuration, neither in memory
+nor in its environment. It has only the descriptors that it is given, and standard error. But it runs as the same user,
+so an attacker who takes it over can read that user's files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, NoReturn, Protocol
 
 from gateway.supervisor.child_environment import environment
 
-# The master's business: the terminal sends the first two to every process in front.
+# Only the master handles these; a terminal sends the first two to all processes in the foreground.
 _IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -24,9 +24,9 @@ class _Open(Protocol):
 
 
 def become(module: str, handed_on: Sequence[_Open], *arguments: str) -> NoReturn:
-    """Let this process, a fresh fork, be a module's program; its arguments are the descriptors' numbers, then yours.
+    """Run a module as the program of this new fork; its arguments: the descriptors' numbers, then `arguments`.
 
-    Raises `OSError` where there is no Python to run.
+    Raises `OSError` if Python can't be started.
     """
     for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -38,5 +38,5 @@ def become(module: str, handed_on: Sequence[_Open], *arguments: str) -> NoReturn
 
 
 def _quiet(options: Sequence[str]) -> Sequence[str]:
-    """As in `gateway.cli.app`: without what cryptography has to say of odd names in lists and certificates."""
+    """Python's options that hide cryptography's warnings about unusual names in certificates, as `gateway.cli.app`."""
     return () if options else ("-W", "ignore::UserWarning")

@@ -1,8 +1,8 @@
-"""What the publisher answers: the registry's newest lists, authorities' certificates, and OCSP.
+"""The publisher's answers: the registry's newest revocation lists, authorities' certificates, and OCSP answers.
 
-Keeps true: only what is public leaves here, and names are looked up in the registry and make no path; what is kept is
-dropped as soon as a list's number shows that something changed, so a revocation is in the next answer; the work waiting
-for the registry is bounded, and whoever comes on top of it is asked to come again.
+Keeps true: answers have only public data, and names are looked up in the registry and never used as paths; cached
+answers are dropped as soon as a list's number has changed, so a revocation is in the next answer; the number of
+requests that wait for the registry is limited, and further ones are refused for the moment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from email.utils import format_datetime
 from typing import Any, Final, TypeVar, cast
 
 from gateway import clock, tasks
-from gateway.errors import GatewayError, OperationError, RequestError
+from gateway.errors import GatewayError, OperationError, RequestError, in_one_line
 from gateway.facts import Reason
 from gateway.http.published import Kind, Wanted, is_unchanged
 from gateway.http.relay import Question, Reply
@@ -27,22 +27,22 @@ from gateway.pki.registry import authorities
 from gateway.pki.registry.engine import Registry
 from gateway.x509.loading import certificate_in
 
-# Questions to the registry take about a millisecond each, most of it in Python.
+# A query of the registry takes about a millisecond, most of it in Python.
 THREADS: Final = 4
-# Waiting for a thread: with a registry that answers, less than a second's work.
+# Queries that wait for a thread; if the registry answers, less than a second's work.
 MAX_WAITING: Final = 64
-# How old the numbers of the lists may be by which is decided whether what is kept is the newest.
+# How old the lists' numbers may be that decide whether a cached answer is the newest.
 FRESH_SECONDS: Final = 0.1
-# Signed answers: as long as a busy client asks again, and no longer.
+# How long signed answers are cached: a busy client sends its request again within that time.
 KEPT_SECONDS: Final = 60.0
 MAX_KEPT_ANSWERS: Final = 4096
-MAX_KEPT_REQUEST_BYTES: Final = 256  # longer ones are nobody's usual question
-# Some 400,000 revoked certificates. Longer lists are for partitioning, which we don't do.
+MAX_KEPT_REQUEST_BYTES: Final = 256  # usual requests are shorter
+# Some 400,000 revoked certificates. Longer lists would need partitioning, which the gateway doesn't support.
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 MAX_KEPT_LIST_BYTES: Final = 64 * 1024 * 1024
-# What caches on the way may hold back a revocation; asking whether it is still the newest costs them little.
+# How long caches may delay a revocation; asking the gateway for changes costs them little.
 MAX_AGE: Final = timedelta(minutes=5)
-# The same thing goes wrong with every request, and is said once in this time.
+# A failure that every request causes is logged once in this time.
 REPEAT_SECONDS: Final = 60.0
 
 Answer = tuple[Reply, bytes]
@@ -54,12 +54,12 @@ _log = logging.getLogger("gateway.publisher")
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """Something that is served as it is."""
+    """Bytes that are served unchanged."""
 
     data: bytes
     etag: str
     modified: datetime
-    until: datetime | None = None  # None: it does not change
+    until: datetime | None = None  # when it ends; None: it does not change
 
     @classmethod
     def of(cls, data: bytes, modified: datetime, until: datetime | None = None) -> _File:
@@ -68,7 +68,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A signed answer, and by which numbers it was made."""
+    """A signed answer, and the lists' numbers at that time."""
 
     file: _File
     numbers: _Numbers
@@ -79,7 +79,7 @@ _Numbers = dict[str, authorities.Listed]  # by the authority's name
 
 
 class Publications:
-    """Answers questions."""
+    """Answers the workers' questions."""
 
     def __init__(self, registry: Registry, signers: ocsp.Signers) -> None:
         self._registry = registry
@@ -87,14 +87,14 @@ class Publications:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="registry")
         self._waiting = 0
         self._numbers: _Numbers = {}
-        self._numbers_seconds = float("-inf")  # when they were asked for
-        self._going: dict[Hashable, asyncio.Task[Any]] = {}  # what is being found out, by what it is
+        self._numbers_seconds = float("-inf")  # when they were read, monotonic
+        self._going: dict[Hashable, asyncio.Task[Any]] = {}  # running queries, see `_once`
         self._lists: dict[str, tuple[authorities.Listed, _File]] = {}
         self._answers: dict[bytes, _Kept] = {}
-        self._said: dict[str, float] = {}
+        self._said: dict[str, float] = {}  # log line → when it was logged, monotonic
 
     def close(self) -> None:
-        """Ask the registry no more."""
+        """Send no further queries to the registry."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, question: Question) -> Answer:
@@ -111,7 +111,7 @@ class Publications:
         except GatewayError as error:
             if isinstance(error, RequestError):
                 raise
-            self._say(error.cause)
+            self._say(in_one_line(error))
             raise RequestError(Reason.NO_HEALTHY_UPSTREAM, error.cause) from error
 
     # lists and certificates
@@ -123,8 +123,9 @@ class Publications:
             kept = await self._once(listed, lambda: self._new_list(listed))
         file = kept[1]
         if file.until is not None and file.until <= clock.now():
-            # Whoever uses it sees that; without it, some would take everybody for good.
-            self._say(f"the revocation list of '{wanted.name}' ended {file.until:%Y-%m-%d %H:%M} UTC; renew it")
+            # Clients see that it has ended. Without any list, some of them would accept all certificates.
+            end = f"{file.until:%Y-%m-%d %H:%M} UTC"
+            self._say(f"the revocation list of '{wanted.name}' ended {end}; run 'gateway ca crl {wanted.name}'")
         return file
 
     async def _new_list(self, listed: authorities.Listed) -> tuple[authorities.Listed, _File]:
@@ -136,7 +137,7 @@ class Publications:
         with self._registry.reading() as connection:
             record = authorities.find(connection, name)
         if record is None or record.crl_der is None or record.crl_this_update is None:
-            raise RequestError(Reason.NOT_FOUND, f"there is no revocation list of '{name}'")
+            raise RequestError(Reason.NOT_FOUND, f"authority '{name}' has no revocation list")
         if len(record.crl_der) > MAX_LIST_BYTES:
             raise OperationError(f"the revocation list of '{name}' is longer than {MAX_LIST_BYTES} bytes")
         return _File.of(record.crl_der, record.crl_this_update, record.crl_next_update)
@@ -168,7 +169,7 @@ class Publications:
                     return _not_kept(response.der)
                 kept = self._keep_answer(request, response.der, response.this_update, response.next_update, numbers)
         except OperationError as error:
-            self._say(error.cause)
+            self._say(in_one_line(error))
             return _not_kept(ocsp.try_later().der)
         if not question.is_cacheable:
             return _not_kept(kept.file.data)
@@ -187,28 +188,28 @@ class Publications:
         return kept
 
     def _signer(self, name: str) -> ocsp.Signer | None:
-        """As `Signers`, saying why there is no good answer: the response can't. In a thread."""
+        """The same as `Signers`, but logs why there is no good answer. Runs in a thread."""
         try:
             signer = self._signers(name)
         except GatewayError as error:
-            self._say(f"{error.cause}; {error.remedy}")
+            self._say(in_one_line(error))
             raise
         if signer is None:
             self._say(f"authority '{name}' has no OCSP signer; run 'gateway ca ocsp {name}'")
         elif signer.certificate.not_valid_after_utc < clock.now():
-            self._say(f"the OCSP signer of '{name}' has expired; run 'gateway ca ocsp {name}'")
+            self._say(f"the OCSP signer of authority '{name}' has expired; run 'gateway ca ocsp {name}'")
         return signer
 
     # the registry
 
     async def _fresh(self) -> _Numbers:
-        """The numbers of all lists. The very same object means that nothing has changed. Raises `OperationError`."""
+        """The numbers of all lists; the same object as before if nothing has changed. Raises `OperationError`."""
         if clock.monotonic_seconds() - self._numbers_seconds < FRESH_SECONDS:
             return self._numbers
         return await self._once(_NUMBERS, self._ask_numbers)
 
     async def _ask_numbers(self) -> _Numbers:
-        began = clock.monotonic_seconds()  # what changes while we ask is seen the next time
+        began = clock.monotonic_seconds()  # a change during the query is seen the next time
         found = await self._run(self._read_numbers)
         if found != self._numbers:
             self._numbers = found
@@ -221,12 +222,12 @@ class Publications:
             return {listed.name: listed for listed in authorities.listed(connection)}
 
     async def _once(self, what: Hashable, find_out: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """Find it out; whoever wants it meanwhile gets the same. Raises `GatewayError`."""
+        """The result of `find_out`; callers that want the same meanwhile share one run. Raises `GatewayError`."""
         going = self._going.get(what)
         if going is None:
             going = tasks.spawn(self._outcome(what, find_out), name=f"look for {what}")
             self._going[what] = going
-        outcome = await asyncio.shield(going)  # whoever goes away takes it from nobody else
+        outcome = await asyncio.shield(going)  # a caller that is cancelled does not cancel it for the others
         if isinstance(outcome, GatewayError):
             raise outcome
         return cast("_T", outcome)
@@ -234,15 +235,15 @@ class Publications:
     async def _outcome(self, what: Hashable, find_out: Callable[[], Coroutine[Any, Any, _T]]) -> _T | GatewayError:
         try:
             return await find_out()
-        except GatewayError as error:  # those who wait are told; as a failed task's it would be logged as well
+        except GatewayError as error:  # returned to the callers; raised here, it would also be logged as a failed task
             return error
         finally:
             del self._going[what]
 
     async def _run(self, work: Callable[[], _T]) -> _T:
-        """Do it in a thread. Raises `OperationError` where too many wait for one."""
+        """Run `work` in a thread. Raises `OperationError` if too many callers wait for one."""
         if self._waiting >= MAX_WAITING:
-            raise OperationError("too many questions wait for the registry", "Ask again in a moment.")
+            raise OperationError("too many requests wait for the registry", "Try again in a moment.")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -261,7 +262,7 @@ _OCSP_TYPE: Final = "application/ocsp-response"
 
 
 def _served(question: Question, file: _File, kind: str) -> Answer:
-    """A file, or the word that the client has it (RFC 9110 15.4.5); how long it may be kept (RFC 5019 section 6.2)."""
+    """A file with how long caches may keep it (RFC 5019 section 6.2), or 304 if the client has it (RFC 9110 15.4.5)."""
     now = clock.now()
     left = MAX_AGE if file.until is None else min(MAX_AGE, file.until - now)
     seconds = int(left.total_seconds())

@@ -1,7 +1,7 @@
-"""The publisher: a process that answers what the workers are asked about authorities.
+"""The publisher process: it answers the workers' questions about lists, certificates and OCSP.
 
-Keeps true: it is a program of its own (`program` says what that keeps out of it), so that no worker holds a key that
-signs OCSP answers; it waits for nobody longer than a named time; it ends with the master.
+Keeps true: it is a separate program (`program` says what it can't read), so that no worker has a key that signs OCSP
+answers; every wait has a named limit; it ends with the master.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway import tasks
-from gateway.errors import GatewayError, RequestError
+from gateway.errors import GatewayError, RequestError, as_clause
 from gateway.http.relay import MAX_LINE_BYTES, RelayError, read_question, refusal_line, reply_line
 from gateway.logs.error_log import begin_error_log
 from gateway.pki.desk import Desk
@@ -28,11 +28,11 @@ from gateway.supervisor.dumps import forbid_reading
 from gateway.supervisor.link import Link
 from gateway.supervisor.publications import Publications
 
-# A worker sends its question at once.
+# A worker sends its question right after it has connected.
 QUESTION_SECONDS: Final = 5.0
-# A worker takes the whole answer at once, however slow its client is.
+# A worker reads the whole answer without waiting for its client.
 TRANSFER_SECONDS: Final = 30.0
-# Of all workers together; each asks sixteen questions at a time at most.
+# For all workers together; each sends at most sixteen questions at a time.
 MAX_CONNECTIONS: Final = 512
 CHUNK_BYTES: Final = 64 * 1024
 
@@ -40,7 +40,7 @@ _log = logging.getLogger("gateway.publisher")
 
 
 def main() -> None:
-    """The program: descriptor of the channel, descriptor of the listening socket."""
+    """The program. Arguments: descriptors of the channel and of the listening socket."""
     begin_error_log()
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text("gateway-publish", encoding="ascii")  # what ps and top show
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 async def serve(channel: Channel, listening: socket.socket) -> None:
-    """Serve until SIGTERM, or until the master is gone."""
+    """Serve until SIGTERM, or until the master has ended."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
@@ -78,18 +78,18 @@ class Publisher:
         self._open = 0
 
     def hear(self, message: Message) -> None:
-        """The master says what to publish."""
+        """Take the master's message that says what to publish."""
         match message:
             case {"do": "publish", "store": str(store), "folder": str(folder), "environment": dict(variables)}:
-                os.environ.update(variables)  # libpq reads them there; /proc shows what there was at the start
+                os.environ.update(variables)  # for libpq; /proc/PID/environ does not show later changes
                 self._starting = tasks.spawn(self.start(store, Path(folder)), name="start to publish")
 
     async def start(self, store: str, folder: Path) -> None:
-        """Take questions. A registry that can't be read yet is no hindrance: each question asks it anew."""
+        """Accept questions. A registry that can't be read yet does not matter: each question reads it again."""
         try:
             self._registry = Registry.open_for_reading(store)
         except GatewayError as error:
-            _log.error("pki.store: %s; %s Nothing is published", error.cause, error.remedy)
+            _log.error("pki.store: %s; nothing is published; %s", error.cause, as_clause(error.remedy))
         else:
             desk = Desk(self._registry, folder, "publisher")
             self._publications = Publications(self._registry, SignerFiles(desk))
@@ -97,7 +97,7 @@ class Publisher:
         self._server = await asyncio.start_server(self._accept, sock=self._listening, limit=MAX_LINE_BYTES)
 
     async def close(self) -> None:
-        """Take no more."""
+        """Accept no more questions."""
         if self._server is not None:
             self._server.close()
         if self._publications is not None:
@@ -106,7 +106,7 @@ class Publisher:
             self._registry.close()
 
     def clean_up(self) -> None:
-        """The master was killed and can't do it: take its socket and the folder made for it away."""
+        """Remove the socket and its folder, because the master was killed and can't do it."""
         path = Path(self._listening.getsockname())
         with contextlib.suppress(OSError):
             path.unlink()
@@ -114,7 +114,7 @@ class Publisher:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._open >= MAX_CONNECTIONS:
-            writer.close()  # which a worker takes for a publisher that is away
+            writer.close()  # for the worker this is the same as a publisher that does not run
             return
         self._open += 1
         tasks.spawn(self._talk(reader, writer), name="answer a worker")
@@ -124,7 +124,7 @@ class Publisher:
             async with asyncio.timeout(TRANSFER_SECONDS):
                 await self._answer(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # the worker is gone, or its client was
+            pass  # the worker or its client has closed the connection
         except RelayError as error:
             _log.error("%s", error.cause)
         finally:

@@ -1,8 +1,8 @@
-"""The publisher, as the master keeps it: its socket, what it is told, and the program that it becomes.
+"""The master's side of the publisher: its socket, its instructions and its start.
 
-Keeps true: the socket is there before the first worker is, and outlives every publisher: who asks while a new one
-starts waits for it. Nobody but this user can connect. The registry's URL may hold a password, so it goes over the
-channel: the arguments of a process are in every process list.
+Keeps true: the socket exists before the first worker, and longer than any publisher: a question that comes while a new
+one starts waits for it. Only this user can connect. The registry's URL may have a password, so it is sent over the
+channel, because arguments of processes are visible to all users.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway import access
 from gateway.config.model import Pki
 from gateway.errors import OperationError
 from gateway.supervisor.channel import Channel, Message
@@ -23,7 +24,7 @@ from gateway.supervisor.child_environment import database_variables
 from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.program import become
 
-# Workers ask one question a connection.
+# Workers send one question per connection.
 BACKLOG: Final = 256
 _MODULE: Final = "gateway.supervisor.publisher"
 
@@ -47,27 +48,27 @@ class Publishing:
         self._children.send(newest, instructions(self._pki, os.environ))
 
     def let_go(self) -> None:
-        """Close, in another process, what is the publisher's."""
+        """Close the publisher's socket in a worker."""
         self._listening.close()
 
     def discard(self) -> None:
-        """The gateway ends."""
+        """Remove the socket and its folder, when the gateway stops."""
         self._listening.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def instructions(pki: Pki, variables: Mapping[str, str]) -> Message:
-    """What the publisher must know."""
+    """The message that tells the publisher what to publish."""
     known = {"store": pki.store, "folder": str(pki.folder)}
     return {"do": "publish", **known, "environment": database_variables(variables)}
 
 
 def _hear(_child: Child, _message: Message) -> None:
-    """It says nothing."""
+    """The publisher sends no messages."""
 
 
 def _open() -> tuple[Path, socket.socket]:
-    """A listening socket, in a folder that only this user can look into."""
+    """A new folder that only this user can open, and a listening socket in it. Raises `OperationError`."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="gateway-"))
     except OSError as error:
@@ -88,5 +89,5 @@ def _open() -> tuple[Path, socket.socket]:
 def _cannot(error: OSError) -> OperationError:
     return OperationError(
         f"listen[].pki: the publisher's socket cannot be made: {error.strerror or error}",
-        "let TMPDIR name a folder that this user can write to, with a short name",
+        f"set TMPDIR to a folder with a short path that the user {access.user_name()} can write to",
     )

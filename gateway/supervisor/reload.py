@@ -1,7 +1,7 @@
-"""From the files on disk to a snapshot, at the start and ever again.
+"""Reads the configuration and all its files into a snapshot, at the start and at each reload.
 
-Keeps true: all or nothing. A new snapshot is whole before anybody sees it; whatever is wrong with a file
-leaves the old one serving, with the reason at hand.
+Keeps true: a reload is all or nothing. A new snapshot is used only when it is complete; after any error in a file the
+old one stays, and the error says why.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from gateway.x509.loading import MAX_FILE_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One reading of the configuration and all the files that it names."""
+    """The configuration and all the files that it names, as read at one time."""
 
-    source: bytes  # of the YAML file, so that a changed certificate does not bring in a half-edited YAML
+    source: bytes  # the YAML file, so that a reload for a changed certificate does not read a half-edited YAML file
     config: Config
     snapshot: Snapshot
     warnings: tuple[Problem, ...]
-    variables: Mapping[str, str]  # of the environment, as far as the file names them
-    store: ListStore  # the revocation lists that were fetched
-    stamps: Mapping[Path, Stamp]  # of the files that it names, lists apart, from before they were read
-    lists: ListSet  # the revocation lists that `snapshot` serves by
+    variables: Mapping[str, str]  # environment variables that the YAML file uses
+    store: ListStore  # of fetched revocation lists
+    stamps: Mapping[Path, Stamp]  # of the files that it names, except lists, taken before they were read
+    lists: ListSet  # the revocation lists in `snapshot`
 
 
 def read_revision(path: Path, source: bytes | None = None, previous: Revision | None = None) -> Revision:
-    """Read everything anew. Raises `ConfigError`.
+    """Read the configuration and its files. Raises `ConfigError`.
 
-    `source`: the YAML as it was read before; None reads the file. `previous` keeps the TLS contexts of sites whose
-    settings are still the same, and with them the sessions that they gave out, and the revocation lists that still fit:
-    these are taken up apart, and a broken one is no reason to refuse a configuration.
+    `source`: the YAML file as it was read before; None reads the file. From `previous`, sites with unchanged settings
+    keep their TLS contexts, and so their clients' sessions. Revocation lists that still fit are kept too: changed lists
+    are taken up separately, and a damaged one is no reason to refuse a configuration.
     """
     if source is None:
         try:
@@ -55,7 +55,7 @@ def read_revision(path: Path, source: bytes | None = None, previous: Revision | 
         except PermissionError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}", access.to_read(path)) from error
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", "name a readable configuration file with -c") from error
+            raise ConfigError(f"{path}: {error.strerror}", "give the path of a configuration file with -c") from error
     before = ListSet() if previous is None else previous.lists
     loaded = load_with_warnings(
         path, source=source, is_serving=True, reads_list=lambda name: name not in before.entries
@@ -70,7 +70,7 @@ def read_revision(path: Path, source: bytes | None = None, previous: Revision | 
 def read_with_known_lists(
     path: Path, source: bytes, variables: Mapping[str, str], known: Mapping[str, KnownLists], previous: Snapshot
 ) -> Snapshot:
-    """As a worker reads what the master has read already: lists and `variables` of the environment came from there.
+    """Read the configuration in a worker, with the lists and environment variables that the master has sent.
 
     Raises `ConfigError`.
     """
@@ -79,20 +79,20 @@ def read_with_known_lists(
     missing = [source for site in config.sites for source in site.crl if source not in known]
     if missing:
         raise ConfigError(
-            f"{without_secrets(missing[0])}: the list has not come from the master yet", "it is tried again"
+            f"{without_secrets(missing[0])}: the list has not come from the master yet", "wait: the worker tries again"
         )
     return prepare(config, known, previous)
 
 
 def prepare(config: Config, known: Mapping[str, KnownLists], previous: Snapshot | None = None) -> Snapshot:
-    """All that serving this configuration needs, or `ConfigError`; the rest as for `build_snapshot`."""
+    """Check the upstreams' TLS settings and build the snapshot, see `build_snapshot`. Raises `ConfigError`."""
     for upstream in config.upstreams:
         upstream_tls(upstream)
     return build_snapshot(config, previous, known)
 
 
 def at_day(revision: Revision, unix_seconds: float) -> tuple[Revision, tuple[str, ...]]:
-    """(The same at another time, the names of the rules in observation whose day has come since)."""
+    """(The revision at another time, names of the rules that were in observation and are enforced since then)."""
     snapshot, engine = revision.snapshot, revision.snapshot.engine
     if unix_seconds < engine.changes_at:
         return revision, ()
@@ -102,7 +102,7 @@ def at_day(revision: Revision, unix_seconds: float) -> tuple[Revision, tuple[str
 
 
 def check_same_frame(old: Config, new: Config) -> None:
-    """Refuse what only a new start can change. Raises `ConfigError`."""
+    """Check that no setting has changed that needs a restart. Raises `ConfigError`."""
     changed = [
         key
         for key, before, after in (
@@ -123,7 +123,7 @@ def check_same_frame(old: Config, new: Config) -> None:
 
 
 def _published(config: Config) -> tuple[str, Path] | None:
-    """What the publisher was told; None where there is none."""
+    """The publisher's settings; None if nothing is published."""
     if config.pki is None or not config.publishes:
         return None
     return config.pki.store, config.pki.folder

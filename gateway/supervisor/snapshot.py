@@ -1,4 +1,4 @@
-"""From a checked configuration to a `Snapshot` that can serve. All or nothing."""
+"""Builds a `Snapshot` from a checked configuration, completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,29 +30,32 @@ _NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 def build_snapshot(
     config: Config, previous: Snapshot | None = None, known: Mapping[str, KnownLists] = _NOTHING
 ) -> Snapshot:
-    """Read every file that serving needs and prepare the rest. Raises `ConfigError`.
+    """Read every file that serving needs and build the snapshot. Raises `ConfigError`.
 
-    `known`: source → its revocation lists. A site whose TLS settings are those of one in `previous` keeps its contexts.
+    `known`: source → its revocation lists. A site with the same TLS settings as one in `previous` keeps its contexts.
     """
     kept_by = {} if previous is None else {state.tls.fingerprint: state.tls for state in previous.states}
     upstreams = {upstream.name: upstream for upstream in config.upstreams}
     states = []
     for site in config.sites:
         if site.upstream not in upstreams:
-            raise ConfigError(f"sites: {site.name}: there is no upstream {site.upstream!r}", "name one of `upstreams`")
+            raise ConfigError(
+                f"sites: {site.name}: there is no upstream {site.upstream!r}",
+                "write the name of one of `upstreams`",
+            )
         tls = build_site(site, known=known)
         if (kept := kept_by.get(tls.fingerprint)) is not None:
             tls = replace(kept, site=site, trust=tls.trust)
         states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream], _hsts_of(site)))
     if any(site.ocsp.mode != "off" for site in config.sites):
-        # Now rather than at the first handshake: it takes a third of a second, and workers share what came before them.
+        # Imported now and not at the first handshake: it takes a third of a second, and the workers, forks, share it.
         import gateway.proxy.ocsp  # noqa: PLC0415
     if any(not is_address(server.host) for upstream in config.upstreams for server in upstream.servers):
-        import gateway.proxy.resolver  # noqa: F401, PLC0415 - the same
+        import gateway.proxy.resolver  # noqa: F401, PLC0415 - see above
     identity_headers, now = IdentityHeaderWriter(config.identity_headers), clock.unix_seconds()
     return Snapshot(
         config=config,
-        # A clock that was set back opens no rule again that has begun to refuse.
+        # A rule that is enforced stays enforced, even if the clock is set back.
         engine=Engine(config.rules, config.networks, max(now, now if previous is None else previous.engine.now)),
         states=tuple(states),
         sites=_index(states),
@@ -64,7 +67,7 @@ def build_snapshot(
 
 
 def with_lists(snapshot: Snapshot, known: Mapping[str, KnownLists]) -> Snapshot:
-    """The same with other revocation lists; what is not concerned stays as it is, contexts always. Opens no file."""
+    """The snapshot with other revocation lists; contexts, and sites whose lists are the same, stay. Opens no file."""
     states = tuple(_with_lists(state, known) for state in snapshot.states)
     if all(map(operator.is_, states, snapshot.states)):
         return snapshot
@@ -78,7 +81,7 @@ def _with_lists(state: SiteState, known: Mapping[str, KnownLists]) -> SiteState:
     try:
         trust = trust_of(state.site, old.anchors, known)
     except ConfigError:
-        return state  # signed by a CA that the next configuration brings
+        return state  # probably the list of a CA that is in the next configuration
     if trust.problems == old.problems and set(trust.lists) == set(old.lists):
         return state
     return replace(state, tls=replace(state.tls, trust=trust), judgements=JudgementCache(trust))

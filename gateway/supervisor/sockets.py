@@ -10,15 +10,15 @@ from gateway.config.model import Listener
 from gateway.errors import OperationError
 
 BACKLOG: Final = 1024
-# Shorter than the time after which carriers' NAT forgets a connection would drain phones; longer loses them.
+# A shorter time would drain phones' batteries; a longer one would lose connections, which carriers' NAT forgets.
 KEEPALIVE_IDLE_SECONDS: Final = 300
 KEEPALIVE_INTERVAL_SECONDS: Final = 30
 
 
 def open_listener(listener: Listener) -> socket.socket:
-    """A listening TCP socket. Raises `OperationError` with what to do about it.
+    """A listening TCP socket. Raises `OperationError`.
 
-    An empty host is one IPv6 socket that takes IPv4 too, or IPv4 alone on a machine without IPv6.
+    For an empty host it is an IPv6 socket that accepts IPv4 too, or an IPv4 socket on a machine without IPv6.
     """
     try:
         if listener.host:
@@ -37,7 +37,7 @@ def _bound(family: socket.AddressFamily, host: str, port: int, *, is_dual_stack:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not is_dual_stack))
-        # Accepted sockets inherit these: a long poll is silent for an hour, and a phone without network says nothing.
+        # Accepted sockets inherit these. A long poll sends nothing for an hour; a phone without network does the same.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
@@ -53,13 +53,13 @@ def _bound(family: socket.AddressFamily, host: str, port: int, *, is_dual_stack:
 def _remedy(number: int | None) -> str:
     match number:
         case errno.EADDRINUSE:
-            return "another program listens there; stop it, or choose another port"
+            return "stop the other program that listens there, or write another port"
         case errno.EACCES:
             return (
-                "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: the systemd unit grants it, "
-                "and a container gets it with --cap-add NET_BIND_SERVICE"
+                "grant the capability CAP_NET_BIND_SERVICE, which ports below 1024 need: the systemd unit does it, "
+                "for a container write --cap-add NET_BIND_SERVICE"
             )
         case errno.EADDRNOTAVAIL:
-            return "this machine does not have that address; see `ip address`"
+            return "write an address that this machine has; `ip address` lists them"
         case _:
-            return "check the address under `listen`"
+            return "write another address"

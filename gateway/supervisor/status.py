@@ -1,6 +1,6 @@
-"""The running gateway in one `State`: what the master tells whoever asks.
+"""The state of the running gateway, which the master sends to the admin process.
 
-Keeps true: it is about what serves, not about what is on disk by now; nothing secret is in it.
+Keeps true: it describes the configuration and files that are in use, not newer ones on disk; it has no secrets.
 """
 
 from __future__ import annotations
@@ -46,28 +46,28 @@ from gateway.x509.fields import subject_of
 
 @dataclass(slots=True)
 class Reloads:
-    """How reloading went so far."""
+    """The results of reloads."""
 
-    loaded: float = field(default_factory=clock.unix_seconds)  # when what serves was read, Unix seconds
+    loaded: float = field(default_factory=clock.unix_seconds)  # when the configuration in use was read, Unix seconds
     succeeded: int = 0
     refused: int = 0
     refused_at: float | None = None  # Unix seconds
-    error: str | None = None  # why the newest one was refused
+    error: str | None = None  # why the last reload was refused; None if it succeeded
 
     def succeed(self) -> None:
-        """What was read now serves."""
+        """Note a successful reload."""
         self.loaded = clock.unix_seconds()
         self.succeeded += 1
         self.refused_at = self.error = None
 
     def refuse(self, error: str) -> None:
-        """What was read can't be used."""
+        """Note a refused reload."""
         self.refused += 1
         self.refused_at = clock.unix_seconds()
         self.error = error
 
     def describe(self) -> ReloadState:
-        """For the state."""
+        """The reloads for the state."""
         return {
             "loaded": rfc3339(self.loaded),
             "succeeded": self.succeeded,
@@ -103,10 +103,10 @@ class Reporter:
         self._started = clock.now()
         self._started_seconds = clock.monotonic_seconds()
         self.is_stopping = False
-        self.helpers: list[Role] = []  # the processes beside the workers that there should be
+        self.helpers: list[Role] = []  # the processes that must run beside the workers
 
     def state(self, revision: Revision, asked_seconds: float, lockouts: list[LockoutState]) -> State:
-        """The state by what was known of the workers since `asked_seconds`, monotonic."""
+        """The state; a worker answers if it has reported since `asked_seconds`, monotonic."""
         now, config = clock.now(), revision.config
         workers = self._children.of(self._workers)
         states = [self._worker(worker, asked_seconds) for worker in workers]
@@ -233,7 +233,7 @@ def _ending(name: str, begins: datetime, ends: datetime, now: datetime) -> Endin
 
 
 def _upstreams(snapshot: Snapshot, reports: Iterable[Message]) -> dict[str, list[ServerState]]:
-    """Every configured server, whether a worker has told of it yet or not."""
+    """Every configured server, also those that no worker has reported yet."""
     found: dict[tuple[str, str], ServerState] = {}
     for upstream in snapshot.config.upstreams:
         for server in upstream.servers:
@@ -243,7 +243,7 @@ def _upstreams(snapshot: Snapshot, reports: Iterable[Message]) -> dict[str, list
     for report in reports:
         for name, servers in report.get("upstreams", {}).items():
             for told in servers:
-                if (known := found.get((name, told["server"]))) is not None:  # else of the configuration before
+                if (known := found.get((name, told["server"]))) is not None:  # else it is of the old configuration
                     _add(known, told)
     upstreams: dict[str, list[ServerState]] = {upstream.name: [] for upstream in snapshot.config.upstreams}
     for (name, _), known in found.items():

@@ -1,4 +1,4 @@
-"""The sum of what several workers report of themselves."""
+"""The sums of the workers' counters."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-AnswerKey = tuple[int | None, str | None]  # a status, None where the client had gone; a reason code where refused
+AnswerKey = tuple[int | None, str | None]  # a status, None if the client had left; a reason code if refused
 
 ObservedKey = tuple[str, str]  # a rule's name and a reason code
 
 
 class Totals:
-    """Counters that only grow, of workers that run and of workers that have ended."""
+    """Sums of counters that only grow."""
 
     def __init__(self) -> None:
         self.answers: Counter[AnswerKey] = Counter()
         self.observed: Counter[ObservedKey] = Counter()
-        self.bytes: Counter[str] = Counter()  # "in", "out": of bodies
+        self.bytes: Counter[str] = Counter()  # "in", "out": bytes of bodies
         self.handshakes: Counter[str] = Counter()  # "full", "resumed", "failed"
         self.dropped_log_lines = 0
 
     def add(self, report: Mapping[str, Any]) -> None:
-        """Add a worker's report; one that has not reported yet has nothing to add."""
+        """Add a worker's report; an empty one, of a worker that has not reported yet, adds nothing."""
         if not report:
             return
         counters = report["counters"]
@@ -33,7 +33,7 @@ class Totals:
         self.dropped_log_lines += report["dropped_log_lines"]
 
     def add_totals(self, other: Totals) -> None:
-        """Add another sum."""
+        """Add other totals."""
         self.answers.update(other.answers)
         self.observed.update(other.observed)
         self.bytes.update(other.bytes)

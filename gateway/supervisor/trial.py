@@ -1,6 +1,6 @@
-"""Whether a configuration could be served: everything that stands in the way, each at the entry that it comes from.
+"""Finds every error that would keep a configuration from being served, with the entry that causes it.
 
-Serving stops at the first fault; a check tries each part apart, so that one run tells of all.
+A start stops at the first error; a check tries each part separately, so that one run finds all errors.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from gateway.tls.trust import anchors_in, is_url, load_lists
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What stands in the way; `path` is the entry's in the file, with a site or upstream known by its line."""
+    """An error, and the entry of the configuration that causes it."""
 
     section: str  # sites, upstreams or pages
-    line: int  # of the site or upstream, 0 for pages
+    line: int  # where the site or upstream begins in the file, 0 for pages
     key: str
-    value: str | None  # of a list's entry, as it is in the configuration
+    value: str | None  # the entry of `crl`, as it is in the configuration; None for other keys
     error: ConfigError
 
 
 def faults_of(config: Config, *, has_keys: bool = True) -> Iterator[Fault]:
-    """All that serving this configuration would refuse. Fetched lists are never in the way.
+    """All errors that a start with this configuration would find. Fetched lists are never one.
 
-    `has_keys`: the private keys were read; without them, TLS contexts are not tried.
+    `has_keys`: the private keys were read. Without them, TLS contexts can't be tried.
     """
     for site in config.sites:
         yield from _of_site(site, has_keys=has_keys)

@@ -158,7 +158,7 @@ def silences_of(snapshot: Snapshot, silent_sites: set[str], now: datetime) -> tu
 
 
 def _let_in(site: Site, config: Config, now: datetime) -> str:
-    """What to add where rules for this site are in observation: they let in the clients of a refused certificate."""
+    """An addition to an outage's line if rules for this site are in observation, which let these clients in."""
     hosts = tuple(map(parse_host_pattern, site.hosts))
     names = [repr(rule.name) for rule in config.rules if is_observed(rule, now) and _is_for(rule, hosts)]
     if not names:

@@ -1,8 +1,8 @@
-"""Ends processes that hang, so that others take their places.
+"""Kills processes that hang, so that they are replaced.
 
-Keeps true: a worker that answers nothing for `HUNG_SECONDS` is killed, because it would serve by what it knew before if
-it ever went on; a process beside the workers after `HUNG_HELPER_SECONDS`, because revocations come to this machine
-through it; time in which the master itself stood still counts for none.
+Keeps true: a worker that does not answer for `HUNG_SECONDS` is killed, because it would serve with outdated lists if it
+continued. A process beside the workers is killed after `HUNG_HELPER_SECONDS`, because revocations reach this machine
+through it. Time in which the master itself was delayed does not count.
 """
 
 from __future__ import annotations
@@ -16,44 +16,45 @@ from gateway import clock
 from gateway.supervisor.channel import PING
 from gateway.supervisor.children import Child, Children, Role
 
-# A worker's event loop turns in milliseconds. One that doesn't turn for so long serves nobody, and its clients have
-# given up; less might end workers of a machine that is only very busy.
+# A worker's event loop answers within milliseconds. If it does not run for so long, its clients have given up; a
+# shorter time might kill workers on a machine that is only very busy.
 HUNG_SECONDS: Final = 10.0
-# Each of the others is a program of its own, which first has to be loaded, from a slow disk perhaps; and while one of
-# the fetcher's threads parses a list of 16 MiB its loop stands still for seconds. What else takes long is in threads.
+# The other processes are separate programs, which must be loaded first, from a slow disk perhaps. The fetcher's loop
+# stops for seconds while one of its threads parses a list of 16 MiB. Other long work runs in threads.
 HUNG_HELPER_SECONDS: Final = 20.0
-# From then on one is told as not answering; not while it starts, which takes a second, or far longer on a busy machine.
+# After this time the state says that a process does not answer. This does not apply while the process starts, which
+# takes a second, or much longer on a busy machine.
 SILENT_SECONDS: Final = 5.0
-# A question and an answer of twenty bytes.
+# A ping and its answer have twenty bytes each.
 PING_SECONDS: Final = 2.0
-# The master looks every half second. If it was held up itself (a long list to read, a suspended machine), the others'
-# answers wait to be read, and so only this much of that time counts.
+# The master calls `tick` every half second. If it was delayed itself (a long list to read, a suspended machine), the
+# answers of the others are waiting to be read, and so only this much of that time counts.
 MAX_STEP_SECONDS: Final = 1.0
 
 _log = logging.getLogger("gateway.master")
 
 
 class Watchdog:
-    """Asks every other process whether it is alive."""
+    """Sends pings to every other process."""
 
     def __init__(self, children: Children, workers: Role) -> None:
         self._children = children
         self._workers = workers
-        self._silent_seconds: dict[Child, float] = {}  # those that were asked and have said nothing since
-        self._started: set[Child] = set()  # those that have said anything
+        self._silent_seconds: dict[Child, float] = {}  # processes that have sent no message since their ping
+        self._started: set[Child] = set()  # processes that have sent a message
         self._looked_seconds = self._ping_at = clock.monotonic_seconds()
 
     def heard(self, child: Child) -> None:
-        """A process says something, whatever it is."""
+        """Note that a process has sent a message of any kind."""
         self._silent_seconds.pop(child, None)
         self._started.add(child)
 
     def is_silent(self, child: Child) -> bool:
-        """True where it has left a question unanswered for long."""
+        """True if it has not answered a ping for `SILENT_SECONDS`."""
         return child in self._started and self._silent_seconds.get(child, 0.0) >= SILENT_SECONDS
 
     def tick(self) -> None:
-        """Ask again when it is time to, and end the processes that hang."""
+        """Send pings when they are due, and kill the processes that hang."""
         now = clock.monotonic_seconds()
         step, self._looked_seconds = min(now - self._looked_seconds, MAX_STEP_SECONDS), now
         children = list(self._children)

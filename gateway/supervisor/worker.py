@@ -1,7 +1,7 @@
 """One worker process: a loop, the listening sockets it inherited, and the connections it accepted.
 
-Keeps true: it serves only a whole snapshot; told to stop, it accepts nothing more, lets what is under way
-finish for `DRAIN_SECONDS`, and leaves with its log written. Without a master it stops by itself.
+Keeps true: it serves only a complete snapshot. When it stops, it accepts no more connections, lets requests finish for
+`DRAIN_SECONDS`, and writes its log before it ends. It also stops if the master has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gateway.supervisor.loop import WorkerLoop
 from gateway.supervisor.reload import Revision
 from gateway.supervisor.worker_updates import WorkerUpdates
 
-# Longer than any ordinary answer; a long poll is cut and made anew by its client.
+# Longer than any ordinary answer; a long poll is cut, and its client sends it again.
 DRAIN_SECONDS: Final = 30.0
 
 _log = logging.getLogger("gateway.worker")
@@ -44,16 +44,16 @@ Listening = Sequence[tuple[Listener, socket.socket]]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What this worker has in common with others."""
+    """What this worker shares with the others."""
 
-    tally: Tally | None = None  # what all workers count together
+    tally: Tally | None = None  # counters of all workers
     publisher: Path | None = None  # the publisher's socket
 
 
 def serve(
     revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel, shared: Shared | None = None
 ) -> None:
-    """Serve until SIGTERM, or until the master is gone."""
+    """Serve until SIGTERM, or until the master has ended."""
     dumps.forbid_reading()
     loop = WorkerLoop()
     asyncio.set_event_loop(loop)
@@ -65,7 +65,7 @@ def serve(
 
 
 class Worker:
-    """The process, seen from inside."""
+    """The worker process."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Worker:
         self._started = clock.unix_seconds()
 
     async def run(self, listening: Listening) -> None:
-        """Serve until told to stop."""
+        """Serve until SIGTERM, or until the master has ended."""
         loop, service = self._loop, self._service
         self._access_log.start(loop)
         service.start()
@@ -96,7 +96,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._access_log.reopen)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the master's business
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # only the master handles it
         servers = [await loop.create_server(self._factory(each), sock=its_socket) for each, its_socket in listening]
         await self._stopping.wait()
         for server in servers:
@@ -129,7 +129,7 @@ class Worker:
             return lambda: BalancedConnection(service, listener, balancers, lambda: make(service, listener))
         return lambda: make(service, listener)
 
-    # what the master says
+    # messages of the master
 
     def _obey(self, message: Message) -> None:
         match message:
@@ -144,7 +144,7 @@ class Worker:
             case {"do": "status"}:
                 self._master.send({"is": "status", **self._status()})
             case _:
-                _log.error("the master said %r, which means nothing here", message)
+                _log.error("the master sent %r, which a worker can't process", message)
 
     def _status(self) -> Message:
         return {

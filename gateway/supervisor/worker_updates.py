@@ -1,7 +1,7 @@
-"""What a worker takes up while it serves: another configuration, and other revocation lists.
+"""How a worker takes up another configuration, and other revocation lists, while it serves.
 
 Keeps true: the two don't wait for each other, except that a configuration waits for the lists that it needs; both are
-read beside the loop, and swapped in it; no swap brings back older lists. What can't be taken up is said to the master.
+read in a thread and taken into use in the loop; older lists never replace newer ones. Failures are sent to the master.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gateway.supervisor.list_receiving import ListReceiver, read_all
 from gateway.supervisor.reload import Revision, read_with_known_lists
 from gateway.supervisor.snapshot import with_lists
 
-# What the master could read and this worker couldn't (it may have had no free descriptor) is tried again, ever later.
-# The first two tries of a flood that ends soon cost little.
+# A worker may fail to read what the master could read, because it has no free descriptor for example. It tries again,
+# after a longer pause each time.
 FIRST_RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 30.0
 
@@ -34,16 +34,16 @@ _log = logging.getLogger("gateway.worker")
 
 @dataclass(frozen=True, slots=True)
 class _Configuration:
-    """One that the master has read."""
+    """A configuration that the master has read."""
 
-    source: bytes  # of the YAML file
-    variables: Mapping[str, str]  # of the environment, as far as the file names them
+    source: bytes  # the YAML file
+    variables: Mapping[str, str]  # environment variables that the file uses
     generation: int  # of the lists that it needs
 
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """Lists that have come."""
+    """A complete delivery of lists."""
 
     number: int
     generation: int
@@ -51,7 +51,7 @@ class _Delivery:
 
 
 class WorkerUpdates:
-    """Obeys the master in what the service serves by."""
+    """Takes up the configurations and lists that the master sends."""
 
     def __init__(
         self, revision: Revision, service: Service, loop: asyncio.AbstractEventLoop, tell: Callable[[Message], None]
@@ -73,7 +73,7 @@ class WorkerUpdates:
     # configurations
 
     def begin_reload(self, message: Message) -> None:
-        """Take up another configuration, as soon as the lists that it needs are here."""
+        """Take up another configuration, as soon as the lists that it needs have arrived."""
         source = message["source"].encode("utf-8", "surrogateescape")
         self._reload_to(_Configuration(source, message["variables"], message["lists"]))
 
@@ -90,7 +90,7 @@ class WorkerUpdates:
             self._reload = tasks.spawn(self._reload_all(), name="reload")
 
     async def _reload_all(self) -> None:
-        """Reload until nothing newer was asked for, or lists are missing for it."""
+        """Reload until there is no newer configuration, or lists for it are missing."""
         while (asked := self._next) is not None and asked.generation <= self._generation:
             self._next = None
             error = await self._attempt(self._take_configuration(asked), "configuration")
@@ -107,7 +107,7 @@ class WorkerUpdates:
         before = self._service.snapshot
         read = partial(read_with_known_lists, self._path, asked.source, asked.variables, known, before)
         snapshot = await self._beside(read)
-        while known is not self._known:  # lists have come meanwhile
+        while known is not self._known:  # lists have arrived meanwhile
             known = self._known
             snapshot = await self._beside(partial(with_lists, snapshot, known))
         self._service.adopt(snapshot)
@@ -117,7 +117,7 @@ class WorkerUpdates:
     # revocation lists
 
     def add_list(self, message: Message) -> None:
-        """A piece of a list has come. Says so, which brings the next one."""
+        """Take a piece of a list, and confirm it to the master, which then sends the next one."""
         delivery, piece = message["delivery"], message["piece"]
         try:
             self._receiver.add(delivery, piece, (message["source"], message["part"]), message["data"])
@@ -127,7 +127,7 @@ class WorkerUpdates:
             self._tell({"is": "list", "delivery": delivery, "piece": piece})
 
     def finish_lists(self, message: Message) -> None:
-        """All pieces of what is new have come."""
+        """Take the end of a delivery, and take up its lists."""
         delivery = message["delivery"]
         try:
             data = self._receiver.finish(delivery, message["pieces"], message["parts"])
@@ -150,7 +150,7 @@ class WorkerUpdates:
         while True:
             before = self._service.snapshot
             snapshot = await self._beside(partial(with_lists, before, known))
-            if self._service.snapshot is before:  # else another configuration was taken up meanwhile
+            if self._service.snapshot is before:  # otherwise another configuration was taken up meanwhile
                 break
         self._known, self._generation = known, delivery.generation
         if snapshot is not before:
@@ -162,11 +162,11 @@ class WorkerUpdates:
     # both
 
     async def _beside(self, work: Callable[[], _Made]) -> _Made:
-        """Do it in a thread: the loop serves meanwhile."""
+        """Run `work` in a thread, while the loop serves."""
         return await self._loop.run_in_executor(None, work)
 
     async def _attempt(self, work: Coroutine[Any, Any, None], what: str) -> str | None:
-        """Why it failed; None where it didn't."""
+        """Why `work` failed; None if it succeeded."""
         try:
             await work
         except GatewayError as found:
@@ -174,7 +174,7 @@ class WorkerUpdates:
             return found.cause
         except asyncio.CancelledError:
             raise
-        except BaseException as found:  # noqa: BLE001 - a panic in a Rust parser too: the next attempt must be heard
+        except BaseException as found:  # noqa: BLE001 - also a panic in a Rust parser: later updates must still work
             _log.exception("the worker %d keeps its old %s", os.getpid(), what)
             return f"{type(found).__name__}: {found}"
         return None

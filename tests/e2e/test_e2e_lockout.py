@@ -179,7 +179,7 @@ def test_a_lockout_is_listed_and_lifted_for_every_worker(locking, mail, credenti
     assert status(locking, "--unban", outside) == (0, f"{outside} may log in again\n", "")
     assert [ask(locking.port, "/webmail", source=outside, identity=alice).status for _ in range(8)] == [200] * 8
     assert outside not in status(locking)[1]
-    told = f"the lockout of {outside} is lifted, "
+    told = f"the lockout of {outside} was lifted "
     assert any(told in line and f" at {INSIDE}" in line for line in locking.errors.splitlines())
 
     fail(locking, outside, alice, 3)

@@ -174,7 +174,7 @@ def test_when_the_day_comes_all_that_is_open_is_judged_again_and_no_clock_opens_
         assert (
             curl(dated.port, "/webmail", ca=credentials.server_ca, source=OUTSIDE, version=version).verdict == refused
         )
-    told = "the rule 'New' is no longer in observation: its day has come"  # by the master, for the workers are quicker
+    told = "the rule 'New' is no longer in observation: its date has come"  # by the master, for the workers are quicker
     until(lambda: told in dated.errors, "the log says it")
     expected = {
         ("/socket", "certificate_missing"),

@@ -105,7 +105,7 @@ def test_a_master_that_says_nothing_is_not_waited_for_forever(world, monkeypatch
     async def dialogue(session):
         async with session.get(f"{world.url}/healthz") as answer:
             assert answer.status == 503
-            assert (await answer.text()).startswith("the master process did not answer within 0.05 s; look at")
+            assert (await answer.text()).startswith("the master process did not answer within 0.05 s; read the")
 
     world.run(dialogue, answers=False)
 
@@ -157,4 +157,4 @@ def test_a_port_that_is_taken_is_told_as_the_admin_sections():
         with pytest.raises(OperationError) as raised:
             open_admin(Admin(f"127.0.0.1:{port}", "127.0.0.1", port))
     assert raised.value.cause == f"admin.address: listen 127.0.0.1:{port}: Address already in use"
-    assert "another program listens there" in raised.value.remedy
+    assert "stop the other program that listens there" in raised.value.remedy

@@ -68,7 +68,7 @@ def test_lifting_lets_in_tells_all_and_begins_anew(world, caplog, text):
     caplog.clear()
     assert world.bans.lift(text, "'root' at 127.0.0.1") == {"address": CLIENT, "outcome": "lifted"}
     assert world.out == {OTHER}
-    told = f"the lockout of {CLIENT} is lifted, 540 s before its end; asked for by 'root' at 127.0.0.1"
+    told = f"the lockout of {CLIENT} was lifted 540 s before its end; requested by 'root' at 127.0.0.1"
     assert caplog.messages == [told]
     world.bans.count({CLIENT: 1})
     assert world.out == {OTHER}
@@ -113,10 +113,10 @@ def test_an_address_is_let_in_with_the_certificates_that_are_kept_out_there(worl
     assert world.bans.lift(CLIENT, "me") == {"address": CLIENT, "outcome": "lifted"}
     assert world.out == {HOLDER_ELSEWHERE}
     assert len(caplog.messages) == 2
-    told = f"the lockout of {CLIENT} is lifted, 600 s before its end"
+    told = f"the lockout of {CLIENT} was lifted 600 s before its end"
     assert sorted(caplog.messages) == [
-        f"{told}, for the certificate abababababababab of alice@example.com; asked for by me",
-        f"{told}; asked for by me",
+        f"{told}, for the certificate abababababababab of alice@example.com; requested by me",
+        f"{told}; requested by me",
     ]
 
 

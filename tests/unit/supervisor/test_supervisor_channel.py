@@ -82,7 +82,7 @@ def test_the_last_words_of_a_process_are_heard_and_then_its_end(raw):
 def test_what_is_no_json_ends_the_channel(raw):
     end, bare = raw
     bare.send(b"nonsense\n")
-    with pytest.raises(ChannelClosed, match="no JSON"):
+    with pytest.raises(ChannelClosed, match="not valid JSON"):
         end.receive()
 
 

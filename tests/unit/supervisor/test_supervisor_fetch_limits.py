@@ -68,7 +68,7 @@ def test_up_to_the_limit_all_go_on_and_one_byte_more_ends_the_long_one_that_bega
 def test_what_is_given_up_makes_room_and_says_why():
     async def main():
         memory = Memory()
-        with pytest.raises(GivenUpError, match=r"^a: given up at 101 bytes, since .* more than 100$"):
+        with pytest.raises(GivenUpError, match=r"^a: stopped after 101 bytes, because .* exceed 100 bytes$"):
             await download(memory, "a", 101)
         assert await outcomes(download(memory, "b", 100)) == ["goes on"]
 

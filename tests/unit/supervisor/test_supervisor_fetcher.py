@@ -107,7 +107,7 @@ def test_a_list_that_was_cut_short_is_none(web):
 def test_a_server_that_drips_is_given_up(web, monkeypatch):
     monkeypatch.setattr(downloads, "TOTAL_SECONDS", 0.2)
     page = web.answers["/a"] = Page(b"list", goes_on=threading.Event())
-    with pytest.raises(DownloadError, match=r"no whole answer within 0\.2 s"):
+    with pytest.raises(DownloadError, match=r"the answer was not complete within 0\.2 s"):
         get(web.url("/a"))
     page.goes_on.set()
 
@@ -161,7 +161,7 @@ def test_a_good_list_is_kept_and_the_next_request_is_conditional(web, store, cap
     seconds = refresh(source)
     assert module.MAX_INTERVAL_SECONDS * (1 - module.JITTER_FRACTION) <= seconds <= module.MAX_INTERVAL_SECONDS
     assert store.read(source.url) == web.answers["/a"].body
-    assert "fetched the list number 1 of 'CN=Test Root', 2 revoked, good until" in caplog.text
+    assert "fetched the list number 1 of 'CN=Test Root', 2 revoked, valid until" in caplog.text
     web.answers["/a"] = Page(status=304)
     assert refresh(source) > module.MAX_RETRY_SECONDS
     assert web.requests[-1].headers["If-None-Match"] == '"1"'
@@ -224,8 +224,8 @@ def test_a_server_without_tls_on_an_https_port_is_told_in_words(store, caplog, a
         thread.start()
         refresh(Source(f"https://127.0.0.1:{server.getsockname()[1]}/a", [ROOT.certificate], store, Shared()))
         thread.join()
-    told = "the server speaks no TLS on this port" if answer else "it may speak no TLS on this port"
-    assert told in caplog.text
+    told = "the server does not speak TLS on this port;" if answer else "if it does not speak TLS on this port,"
+    assert f"{told} write its https port into the URL" in caplog.text
     assert "ssl:default" not in caplog.text
 
 
@@ -276,7 +276,7 @@ def test_a_folder_that_cannot_be_written_is_told_once(web, tmp_path, caplog):
     for number in (1, 2):
         web.answers["/a"] = Page(crl(number))
         refresh(source)
-    assert caplog.text.count("will not outlast a restart") == 1
+    assert caplog.text.count("fetched lists are used, but are lost when the gateway stops") == 1
     assert store.read(source.url) == web.answers["/a"].body
 
 
@@ -292,7 +292,8 @@ def test_a_folder_that_cannot_even_be_looked_into_costs_no_more_than_a_line(web,
         for name in ("stat", "read_bytes", "mkdir"):
             patch.setattr(Path, name, forbidden)
         assert refresh(source) <= module.FIRST_RETRY_SECONDS
-    assert "Permission denied; there is no list, next try in" in caplog.text
+    told = f"Permission denied; let the gateway write to {tmp_path / 'crl'}; there is no list, next try in"
+    assert told in caplog.text
 
 
 def test_when_a_list_is_asked_for_again():

@@ -153,8 +153,9 @@ def test_a_worker_that_stays_behind_is_ended(workers, caplog):
     assert workers.sending.of(worker).behind_seconds == MAX_BEHIND_SECONDS - 0.5
     workers.pass_seconds(0.5)
     assert workers.killed == [1, 2]
-    assert "worker 1 has not taken up the revocation lists for 60 s and is ended (out of memory)" in caplog.text
-    assert "worker 2 has not taken up the revocation lists for 60 s and is ended (it has not said why)" in caplog.text
+    told = "has not taken up the revocation lists for 60 s and is replaced"
+    assert f"worker 1 {told} (out of memory)" in caplog.text
+    assert f"worker 2 {told} (it has not said why)" in caplog.text
 
 
 def test_time_in_which_the_master_stood_still_does_not_count(workers):

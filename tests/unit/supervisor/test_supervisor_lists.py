@@ -51,7 +51,7 @@ def test_each_ca_of_a_bundle_is_looked_at_by_itself():
     follows(ROOT.crl(number=5) + OTHER.crl(number=9), both)
     follows(ROOT.crl(number=3) + ROOT.crl(number=5) + OTHER.crl(number=9), both)
     refused("'CN=Other' is older", ROOT.crl(number=5) + OTHER.crl(number=8), both)
-    refused("there is no list of 'CN=Other' any more", ROOT.crl(number=5), both)
+    refused("the answer no longer contains a list of 'CN=Other'", ROOT.crl(number=5), both)
 
 
 def test_a_forged_list_does_not_follow():
@@ -62,7 +62,7 @@ def test_a_ca_that_was_made_anew_under_its_old_name_begins_anew():
     renewed = Ca.make()
     follows(renewed.crl(number=1), ROOT.crl(number=99), anchors=(renewed.certificate,))
     refused(
-        "no list of 'CN=Test Root' any more",
+        "no longer contains a list of 'CN=Test Root'",
         renewed.crl(number=1),
         ROOT.crl(number=99),
         anchors=(renewed.certificate, ROOT.certificate),
@@ -92,9 +92,12 @@ def of(scope, ca=ROOT, **options):
 @pytest.mark.parametrize("url", [HTTP, HTTPS])
 def test_a_list_never_gives_way_to_one_that_covers_less(url):
     whole, users, cas = of(None, number=4), of(USERS, number=5), of(CAS, number=5)
-    refused("covers only certificates of users; the one before covered all certificates", users, whole, url=url)
-    refused("covers only certificates of CAs; the one before covered only certificates of users", cas, users, url=url)
+    refused("covers only certificates of users; the previous one covered all certificates", users, whole, url=url)
+    refused("covers only certificates of CAs; the previous one covered only certificates of users", cas, users, url=url)
     refused("covers only certificates of CAs", cas, whole + users, url=url)
+    with pytest.raises(ConfigError) as raised:
+        follows(users, whole, url=url)
+    assert f"delete {ListStore(Path(), Path()).files(url)[1].name} from " in raised.value.remedy
     assert len(follows(whole + cas, users, url=url)) == 2
     middle = ROOT.issue_ca("CN=Middle")
     refused("covers only certificates of users", of(USERS, middle, number=5), of(None, middle), url=HTTPS)

@@ -53,6 +53,7 @@ def test_too_few_files_for_so_many_connections_are_told_with_a_remedy(monkeypatc
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20_512, 20_512))
     assert open_files.shortage(10_000) is None
     assert open_files.shortage(10_001) == (
-        "a worker may open 20,512 files, and 10,001 connections with their upstreams' take up to 20,514; "
-        "raise the limit (LimitNOFILE in a systemd unit, --ulimit nofile= for a container), or lower limits.connections"
+        "a worker may open 20,512 files, but 10,001 connections and their upstream connections need up to 20,514; "
+        "raise the limit (LimitNOFILE=20514 in a systemd unit, --ulimit nofile=20514 for a container), "
+        "or lower limits.connections"
     )

@@ -73,7 +73,9 @@ def test_without_a_user_nothing_changes(kernel):
     with rights.as_root():
         rights.give_up()
     assert (kernel.users, kernel.groups) == ([0, 0, 0], (0, 1, 2))
-    assert root_warning() == ("the gateway runs as root; name a user of its own (`user`), or start it as one",)
+    assert root_warning() == (
+        "the gateway runs as root; write the name of an unprivileged user into `user`, or start it as that user",
+    )
 
 
 def test_the_user_itself_needs_no_root(kernel):

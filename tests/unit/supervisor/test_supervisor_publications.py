@@ -166,7 +166,8 @@ def test_a_list_that_has_ended_is_served_as_what_it_is(world, caplog):
     for _ in range(2):
         reply = world.ask(LIST)[0]
         assert (reply.status, dict(reply.fields)["Cache-Control"]) == (200, "no-cache")
-    assert caplog.text.count("the revocation list of 'corp' ended 2026-12-24 12:00 UTC; renew it") == 1
+    told = "the revocation list of 'corp' ended 2026-12-24 12:00 UTC; run 'gateway ca crl corp'"
+    assert caplog.text.count(told) == 1
     world.seconds += module.REPEAT_SECONDS
     world.ask(LIST)
     assert caplog.text.count("ended 2026-12-24") == 2
@@ -193,7 +194,7 @@ def test_other_names_are_not_there(world, kind, name):
 def test_an_authority_without_a_list_has_none(world):
     with world.desk.registry.writing() as connection:
         connection.execute(update(AUTHORITIES).values(crl_der=None, crl_number=0))
-    assert refusal(world, LIST).cause == "there is no revocation list of 'corp'"
+    assert refusal(world, LIST).cause == "authority 'corp' has no revocation list"
 
 
 def test_a_list_that_is_too_long_is_not_served(world, monkeypatch, caplog):
@@ -295,7 +296,7 @@ def test_without_a_good_signer_the_log_says_why(world, caplog):
     ocsp_signer.make_signer(world.desk, world.corp, NOW)
     world.seconds = (31 * DAY).total_seconds()
     assert world.status(made).response_status is codec.OCSPResponseStatus.TRY_LATER
-    assert "the OCSP signer of 'corp' has expired; run 'gateway ca ocsp corp'" in caplog.text
+    assert "the OCSP signer of authority 'corp' has expired; run 'gateway ca ocsp corp'" in caplog.text
 
 
 def test_a_signer_that_cannot_be_read_is_told(world, caplog):
@@ -380,7 +381,7 @@ def test_more_than_can_wait_are_asked_to_come_again(world, monkeypatch, caplog):
     late, good = asyncio.run(ask())
     assert late == [codec.OCSPResponseStatus.TRY_LATER] * 2
     assert good == [codec.OCSPResponseStatus.SUCCESSFUL] * 3
-    assert "too many questions wait for the registry" in caplog.text
+    assert "too many requests wait for the registry" in caplog.text
 
 
 def test_a_registry_that_is_away_is_told_and_found_again(world, monkeypatch, caplog):
