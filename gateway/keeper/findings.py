@@ -86,14 +86,14 @@ def _authority(record: AuthorityRecord, plan: Plan) -> AuthorityFinding:
 
 
 def _trusted(connection: Connection, plan: Plan, record: AuthorityRecord) -> Iterator[str]:
-    """The problem that sites trust a revoked authority: a CA in `client_ca` is trusted, even if its own CA revoked it."""
+    """The problem that sites trust a revoked authority: a CA in `client_ca` is trusted even if its CA revoked it."""
     sites = plan.trusting.get(hashlib.sha256(record.certificate_der).hexdigest(), ())
     if sites and is_revoked(connection, path_of(record)):
         shown, more = sites[:SITES_SHOWN], len(sites) - SITES_SHOWN
         where = ", ".join(shown) + (f" and {more:,} more site{'' if more == 1 else 's'}" if more > 0 else "")
         yield (
             f"the authority '{record.name}' was revoked, and certificates that it issued are still let in: "
-            f"it is in client_ca of {where}; write another authority's certificate in its place, and reload"
+            f"it is in client_ca of {where}; replace it there by another authority's certificate, and reload"
         )
 
 

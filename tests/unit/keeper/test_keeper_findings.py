@@ -94,7 +94,7 @@ def test_a_revoked_authority_that_sites_trust_is_a_problem(desk, make_plan, now,
         assert (found.problems, of_one.problems) == ((), ())
         return
     what = "was revoked, and certificates that it issued are still let in: it is in client_ca of"
-    remedy = "write another authority's certificate in its place, and reload"
+    remedy = "replace it there by another authority's certificate, and reload"
     shown = "0.example.com, 1.example.com, 2.example.com, 3.example.com, 4.example.com and 1 more site"
     assert found.problems == (f"the authority 'below' {what} {shown}; {remedy}",)
     assert of_one.problems == (f"the authority 'below' {what} mail.example.com; {remedy}",)
