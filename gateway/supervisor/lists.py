@@ -180,6 +180,7 @@ def _check_heirs(url: str, old: RevocationList, lists: Sequence[RevocationList],
         if is_known:
             raise ConfigError(f"{shown}: the answer no longer contains a list of {_issuer(old)}")
         return
+    delete = f"delete {_file_name(url)} from the folder of fetched lists (state/crl)"
     heirs = [entry for entry in lists if _may_follow(entry, old)]
     if not heirs and (old.base_number is not None or any(entry.scope.includes(old.scope) for entry in lists)):
         raise ConfigError(
@@ -188,10 +189,13 @@ def _check_heirs(url: str, old: RevocationList, lists: Sequence[RevocationList],
     if not heirs:
         raise ConfigError(
             f"{shown}: the list of {_issuer(old)} covers {lists[0].scope}; the previous one covered {old.scope}",
-            f"if the CA intends this, delete {_file_name(url)} from the folder of fetched lists (state/crl)",
+            f"if the CA intends this, {delete}",
         )
     if not any(_is_as_new(entry, old) for entry in heirs):
-        raise ConfigError(f"{shown}: the list of {_issuer(old)} is older than the one that was fetched before")
+        raise ConfigError(
+            f"{shown}: the list of {_issuer(old)} is older than the one that was fetched before",
+            f"if the CA has started over with lower numbers, {delete}",
+        )
 
 
 def _may_follow(entry: RevocationList, old: RevocationList) -> bool:

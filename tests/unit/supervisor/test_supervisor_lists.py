@@ -95,9 +95,10 @@ def test_a_list_never_gives_way_to_one_that_covers_less(url):
     refused("covers only certificates of users; the previous one covered all certificates", users, whole, url=url)
     refused("covers only certificates of CAs; the previous one covered only certificates of users", cas, users, url=url)
     refused("covers only certificates of CAs", cas, whole + users, url=url)
-    with pytest.raises(ConfigError) as raised:
-        follows(users, whole, url=url)
-    assert f"delete {ListStore(Path(), Path()).files(url)[1].name} from " in raised.value.remedy
+    for old, new in ((whole, users), (ROOT.crl(number=6), whole)):
+        with pytest.raises(ConfigError) as raised:
+            follows(new, old, url=url)
+        assert f"delete {ListStore(Path(), Path()).files(url)[1].name} from " in raised.value.remedy
     assert len(follows(whole + cas, users, url=url)) == 2
     middle = ROOT.issue_ca("CN=Middle")
     refused("covers only certificates of users", of(USERS, middle, number=5), of(None, middle), url=HTTPS)
