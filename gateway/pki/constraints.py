@@ -58,12 +58,14 @@ def check(
     has_dns_name = any(isinstance(host, x509.DNSName) for host in hosts)
     is_host = common_name is not None and not has_dns_name and _HOST_LIKE.fullmatch(common_name) is not None
     for authority in path:
-        for name in (email, upn):
-            if name is not None:
-                _hold(authority, name, x509.RFC822Name, _is_mail_within)
+        if email is not None:
+            _hold(authority, email, x509.RFC822Name, _is_mail_within, "correct the address")
+        if upn is not None:
+            # A directory's own domain is often another than that of the mail: alice@corp.local.
+            _hold(authority, upn, x509.RFC822Name, _is_mail_within, "leave the user principal name out")
         for host in hosts:
             is_within = _is_host_within if isinstance(host, x509.DNSName) else _is_address_within
-            _hold(authority, host.value, type(host), is_within)
+            _hold(authority, host.value, type(host), is_within, "one that was made with --server for it")
         if is_host and not _is_held(authority, common_name, x509.DNSName, _is_host_within):
             raise UsageError(
                 f"the common name '{common_name}' reads as a host name, which is outside of what "
@@ -79,13 +81,17 @@ def domain(path: Iterable[x509.Certificate]) -> str | None:
 
 
 def _hold(
-    authority: x509.Certificate, name: Any, kind: type[x509.GeneralName], is_within: Callable[[Any, Any], bool]
+    authority: x509.Certificate,
+    name: Any,
+    kind: type[x509.GeneralName],
+    is_within: Callable[[Any, Any], bool],
+    instead: str,
 ) -> None:
     if not _is_held(authority, name, kind, is_within):
         raise UsageError(
             f"'{name}' is outside of what {subject_of(authority).rfc4514_string()} may sign:"
             f" {_bounds(authority, kind)}",
-            "Use the authority of that domain, or one that was made with --server for it.",
+            f"Use the authority of that domain, or {instead}.",
         )
 
 

@@ -14,7 +14,7 @@ from gateway.errors import UsageError
 from gateway.pki.logins import Logins, check_own
 from gateway.pki.names import check_email, check_text, name_key
 from gateway.pki.user_files import damage, reading
-from gateway.pki.user_files.columns import FAMILY, GIVEN, Columns, resolve
+from gateway.pki.user_files.columns import FAMILY, GIVEN, Columns, after_title, resolve
 from gateway.pki.user_files.dialect import PLAIN, Dialect
 from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown, uncalculated
 from gateway.pki.words import CodePage, P12Format
@@ -45,8 +45,9 @@ _SAME: Final = ("email", "upn")  # of two columns with different ones neither co
 class CsvError(UsageError):
     """Every mistake of a file, a line each: `users.csv:12:1: 'alice' is no e-mail address; …`."""
 
-    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, file: str, problems: Sequence[Problem], notes: Sequence[str] = ()) -> None:
         lines = [f"{file}:{p.line}:{p.column}: {p.cause}; {_clause(p.remedy)}" for p in problems[:MAX_PROBLEMS]]
+        lines += (f"{file}: {note}" for note in notes)
         if len(problems) > MAX_PROBLEMS:
             lines.append(f"{file}: and {len(problems) - MAX_PROBLEMS} more")
         super().__init__("\n".join(lines), "Nothing was issued. Correct the file and run this again.")
@@ -92,10 +93,12 @@ def parse(data: bytes, file: str, check: RowCheck, code_page: CodePage | None = 
     try:
         table = reading.table(data, code_page)
         dialect, notes = table.dialect, table.notes
-        reader.read(table.records)
+        records, title = after_title(table.records)
+        notes = (*notes, *filter(None, (title,)))
+        reader.read(records)
     except UnreadableError as error:
         reader.problems += error.problems
-    problems = reader.problems
+    problems, table_notes = reader.problems, notes
     if reader.columns is not None:
         problems += _duplicates(reader.rows, reader.columns)
         problems += _logins_of_others(reader.rows, reader.columns)
@@ -103,7 +106,7 @@ def parse(data: bytes, file: str, check: RowCheck, code_page: CodePage | None = 
             problems.append(Problem(reader.header_line + 1, 1, "there are no users", "write one on each line below"))
         notes = (*notes, *filter(None, (reader.columns.note,)))
     if problems:
-        raise CsvError(file, sorted(problems, key=lambda problem: (problem.line, problem.column)))
+        raise CsvError(file, sorted(problems, key=lambda problem: (problem.line, problem.column)), table_notes)
     return Users(reader.rows, dialect, notes)
 
 
@@ -212,6 +215,8 @@ def _bounded_text(text: str) -> str:
 
 def _value(column: str, text: str) -> object:
     match column:
+        case "email" if not text:  # an export has service accounts and rooms too
+            raise UsageError("the mail address is missing", "Fill it in, or take the row out.")
         case "email":
             return check_email(text)
         case "name":

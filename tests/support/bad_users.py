@@ -5,7 +5,7 @@ from __future__ import annotations
 HEADER = b"email,name\n"
 BAD = {
     "nothing": (b"", [(1, 1)], "the first line is empty"),
-    "blank header": (b"  ,\nalice@example.com,Alice\n", [(1, 1)], "the first line is empty"),
+    "blank header": (b"  ,\nalice@example.com,Alice\n", [(1, 1)], "the first line is empty"),  # no names follow
     "no users": (HEADER, [(2, 1)], "there are no users"),
     "no name column": (b"email\nalice@example.com\n", [(1, 1)], "there is no column name"),
     "mistyped columns": (b"email,name,dayz,devices\nx,y,z,w\n", [(1, 3), (1, 4)], "looks like a mistyped 'days'"),
@@ -38,7 +38,7 @@ BAD = {
     "too few fields": (HEADER + b"alice@example.com\n", [(2, 2)], "the name is empty"),
     "too many fields": (HEADER + b"alice@example.com,Example, Alice\n", [(2, 3)], "3 fields where"),
     "no address": (HEADER + b"alice,Alice\n", [(2, 1)], "'alice' is no e-mail address"),
-    "empty address": (HEADER + b",Alice\n", [(2, 1)], "'' is no e-mail address"),
+    "empty address": (HEADER + b",Alice\n", [(2, 1)], "the mail address is missing; fill it in, or take the row out"),
     "empty name": (HEADER + b"alice@example.com,\n", [(2, 2)], "the name is empty"),
     "long name": (HEADER + b"alice@example.com," + b"x" * 65 + b"\n", [(2, 2)], "longer than 64"),
     "formula": (HEADER + b"alice@example.com,=1+1\n", [(2, 2)], "begins with '='"),

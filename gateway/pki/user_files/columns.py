@@ -22,12 +22,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Final
 
 from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown, uncalculated
 
 MAX_SHOWN_COLUMNS: Final = 12  # Outlook has ninety
+MAX_TITLE_LINES: Final = 10  # a title, the day and a blank line or two
 GIVEN, FAMILY = "given", "family"
 
 # The best name first: where a file has several, a cell of the first counts, and if that is empty the next.
@@ -97,6 +99,19 @@ class Columns:
 def known_names(names: Iterable[str]) -> int:
     """How many of the names are those of columns."""
     return sum(_key(name) in _FIELD_OF or _key(name) == _CZECH_NAME for name in names)
+
+
+def after_title(records: Iterator[Record]) -> tuple[Iterator[Record], str | None]:
+    """The records from the names of the columns on, and a note where a title or blank lines stand above them."""
+    first = list(islice(records, MAX_TITLE_LINES + 1))
+    number = next((number for number, record in enumerate(first) if names_columns(record)), 0)
+    rest = chain(first[number:], records)
+    return rest, f"the names of the columns were found on line {first[number].line}" if number else None
+
+
+def names_columns(record: Record) -> bool:
+    """Whether a record has the name of a column with mail addresses, and so is none of a user or a title."""
+    return any(_FIELD_OF.get(_key(name)) == "email" for name in record.fields)
 
 
 def resolve(header: Record) -> Columns:

@@ -1,4 +1,4 @@
-"""Workbooks of Excel (.xlsx): the first sheet that is shown, as text.
+"""Workbooks of Excel (.xlsx), as text: the first sheet that is shown and names a column with mail addresses.
 
 Formulas are not evaluated: the result that Excel saved counts. Programs that write workbooks without Excel save none.
 Such a cell is named, or it would be read as an empty one: an account that is not switched off, a lifetime that is
@@ -22,6 +22,7 @@ from typing import Any, Final
 import openpyxl
 from openpyxl.cell.read_only import EmptyCell
 
+from gateway.pki.user_files.columns import MAX_TITLE_LINES, names_columns
 from gateway.pki.user_files.dialect import ANY_LANGUAGE
 from gateway.pki.user_files.records import Problem, Record, Table, UnreadableError, shown
 
@@ -30,11 +31,12 @@ MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 MAX_PARTS: Final = 1_000  # a workbook has some ten, and a few for each sheet
 MAX_LINES: Final = 100_000  # blank ones too, and those that only a number says are there
 MAX_COLUMNS: Final = 1_000  # Outlook has ninety, Active Directory some hundred
+MAX_SHEETS: Final = 20  # that are looked at for the one with the users
 _REMEDY: Final = "save the sheet in Excel as 'CSV UTF-8' and import that"
 
 
 def table(data: bytes) -> Table:
-    """The first sheet. Raises `UnreadableError`."""
+    """The sheet with the users. Raises `UnreadableError`."""
     _check_size(data)
     try:
         with warnings.catch_warnings():
@@ -69,14 +71,21 @@ def _table(data: bytes) -> Table:
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
         if not visible:
             raise UnreadableError(Problem(1, 1, "the workbook has no sheet with rows", _REMEDY))
-        sheet, *others = visible
-        sheet.reset_dimensions()  # what the file says of its size may be anything
+        for sheet in visible:
+            sheet.reset_dimensions()  # what the file says of its size may be anything
+        sheet = next(filter(_has_users, visible[:MAX_SHEETS]), visible[0])
         records = _without_blank_start(_records(data, sheet, book.worksheets.index(sheet)))
     notes: tuple[str, ...] = ()
-    if others:
-        names = ", ".join(f"'{shown(other.title)}'" for other in others[:5])
-        notes = (f"only its first sheet '{shown(sheet.title)}' was read, not {names}",)
+    if others := [shown(other.title) for other in visible if other is not sheet]:
+        names = ", ".join(f"'{name}'" for name in others[:5])
+        notes = (f"only its sheet '{shown(sheet.title)}' was read, not {names}",)
     return Table(iter(records), ANY_LANGUAGE, notes)
+
+
+def _has_users(sheet: Any) -> bool:
+    """Whether one of a sheet's first lines names a column with mail addresses."""
+    first = sheet.iter_rows(max_row=MAX_TITLE_LINES + 1, max_col=MAX_COLUMNS)
+    return any(names_columns(Record(1, [_text(cell.value) for cell in row])) for row in first)
 
 
 def _opened(data: bytes, *, has_results: bool) -> closing[Any]:

@@ -157,9 +157,13 @@ def _constrained(permitted=None, excluded=None):
 def test_rfc822_constraints(tree, within, outside):
     path = [_constrained([x509.RFC822Name(tree)])]
     constraints.check(path, email=within, upn=within)
-    for names_ in ({"email": outside}, {"upn": outside}):
-        with pytest.raises(UsageError, match="is outside of what CN=Bound may sign"):
+    for names_, remedy in (
+        ({"email": outside}, "correct the address"),
+        ({"upn": outside}, "leave the user principal name out"),
+    ):
+        with pytest.raises(UsageError, match="is outside of what CN=Bound may sign") as refused:
             constraints.check(path, **names_)
+        assert remedy in refused.value.remedy
     with pytest.raises(UsageError, match="everything but"):
         constraints.check([_constrained(None, [x509.RFC822Name(tree)])], email=within)
 

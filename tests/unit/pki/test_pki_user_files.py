@@ -13,6 +13,7 @@ from support.user_files import CZECH, EXPORTS, GOOGLE, workbook
 from gateway.pki import csv_users
 from gateway.pki.user_files import columns, csv_text
 from gateway.pki.user_files import workbook as reader
+from gateway.pki.user_files.columns import MAX_TITLE_LINES
 from gateway.pki.user_files.dialect import ANY_LANGUAGE, Dialect, Encoding
 from gateway.pki.words import CodePage
 
@@ -146,7 +147,44 @@ def test_a_workbooks_first_sheet_that_is_shown_is_read():
     book.save(written)
     users = _parse(written.getvalue())
     assert [row.email for row in users.rows] == [ALICE[0]]
-    assert users.notes == ("only its first sheet 'Neu' was read, not 'Alt'",)
+    assert users.notes == ("only its sheet 'Neu' was read, not 'Alt'",)
+
+
+TITLE = [["Staff list 2026"], [], [None, "30 November"]]
+
+
+def test_a_title_may_stand_above_the_names_of_the_columns():
+    found = ("the names of the columns were found on line 4",)
+    users = _parse(workbook([*TITLE, EXCEL, ALICE]))
+    assert ([row.email for row in users.rows], users.rows[0].line, users.notes) == ([ALICE[0]], 5, found)
+    lines = [["Staff list 2026", ""], ["", ""], ["", ""], *[list(map(str, row)) for row in (EXCEL, ALICE)]]
+    users = _parse("\r\n".join(map(";".join, lines)).encode())
+    assert ([row.email for row in users.rows], users.rows[0].line, users.notes) == ([ALICE[0]], 5, found)
+
+
+def test_a_title_of_more_lines_than_are_looked_at_is_refused():
+    line = [["Staff", "list"]]
+    assert _parse(workbook([*line * MAX_TITLE_LINES, EXCEL, ALICE])).rows
+    places, cause = _refused(workbook([*line * (MAX_TITLE_LINES + 1), EXCEL, ALICE]))
+    assert places == [(1, 2), (1, 2)]
+    assert "there is no column email" in cause
+
+
+def test_of_several_sheets_the_one_that_names_mail_addresses_is_read():
+    data = workbook([["Overview"]], others=("Staff", "Old"))
+    book = openpyxl.load_workbook(io.BytesIO(data))
+    for sheet, address in (("Staff", "new@example.com"), ("Old", "old@example.com")):
+        for row in (*TITLE, EXCEL, [address, *ALICE[1:]]):
+            book[sheet].append(row)
+    book.save(saved := io.BytesIO())
+    users = _parse(saved.getvalue())
+    assert [row.email for row in users.rows] == ["new@example.com"]
+    assert users.notes[0] == "only its sheet 'Staff' was read, not 'Mitarbeiter', 'Old'"
+
+
+def test_a_refusal_names_the_sheet_that_was_read():
+    _, cause = _refused(workbook([["Overview"]], others=("Staff",)))
+    assert "users: only its sheet 'Mitarbeiter' was read, not 'Staff'" in cause
 
 
 def test_cells_of_a_workbook_are_text():
