@@ -63,8 +63,13 @@ class Letter:
 
 
 def letter_options(context: typer.Context, host: str, path: str, language: Language, contact: str | None) -> Letter:
-    """Check the options; without --contact, take the configuration's. Raises `UsageError`."""
-    from gateway.config.load import read_contact  # noqa: PLC0415 - heavy, see app
+    """Check the options, --path against the rules too; without --contact, take the configuration's.
+
+    Rules and contact are those of the file given with -c. Raises `UsageError`.
+    """
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.cli.letter_page import check_page  # noqa: PLC0415 - the same
+    from gateway.config.load import read_contact  # noqa: PLC0415 - the same
     from gateway.pki.names import check_domain, check_path, check_text  # noqa: PLC0415 - the same
 
     where = where_of(context)
@@ -72,7 +77,10 @@ def letter_options(context: typer.Context, host: str, path: str, language: Langu
         contact = read_contact(where.config)
     if contact is not None:
         contact = check_text(contact, "contact", _MAX_CONTACT_CHARACTERS)
-    return Letter(check_domain(host), {"path": check_path(path), "language": language, "contact": contact})
+    host, path = check_domain(host), check_path(path)
+    if where.config is not None:
+        check_page(where.config, host, path, clock.now())
+    return Letter(host, {"path": path, "language": language, "contact": contact})
 
 
 @dataclass(frozen=True, slots=True)
