@@ -63,10 +63,10 @@ _SOURCES: Final[Mapping[str, str]] = {
     # conditions of the rule
     "condition_ca": r"the certificate was issued by a CA that this rule does not name",
     "condition_subject": r"the certificate's subject has no (?P<name>\S+) like (?P<value>.*)",
-    "condition_email": r"none of the certificate's e-mail addresses is one that this rule lets in",
+    "condition_email": r"the certificate has no e-mail address that this rule lets in",
     "condition_fingerprint": r"the certificate's fingerprint is not in this rule's list",
     "condition_device": r"the device (?P<device>.*) is not in this rule's list",
-    "condition_no_device": r"an ActiveSync request without a device id, .*",
+    "condition_no_device": r"the ActiveSync request has no device id, .*",
     "login_differs": rf"{_LOGIN} does not belong to the certificate .*",
     "login_unreadable": r"the login cannot be read: .*",
     "login_hidden": r"an earlier login on this connection hides its user name, .*",

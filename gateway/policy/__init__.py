@@ -1,1 +1,1 @@
-"""Who may come in: networks, URIs, rules and the engine that decides. Pure, no I/O, no clock."""
+"""Networks, hosts, paths, rules, and the engine that decides about each request. Pure: no I/O, no clock."""

@@ -1,8 +1,8 @@
 """Whether a mail login belongs to a certificate.
 
-Kept true here: a full address is compared as a whole, and a bare name with local parts only, so that
-`alice@other.example` never passes for `alice@example.com`; a login that cannot be read one way passes for nobody.
-Where a CA has name constraints only the names count that mail constraints bind: addresses and user principal names.
+This module guarantees: a full address is compared as a whole, and a bare name only with local parts, so
+`alice@other.example` never matches `alice@example.com`. A login that can be read in several ways matches no name.
+If a CA has name constraints, only the names that mail constraints limit count: addresses and user principal names.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def is_address(name: str) -> bool:
 
 
 def belongs(user: str, bind: BindUser, identity: Identity, emails: tuple[str, ...]) -> bool:
-    """Whether one user name belongs to the certificate, by the kind of name that `bind` says.
+    """Whether a user name belongs to the certificate. `bind` is the kind of name that is compared.
 
-    `emails` are those of the certificate that the rule's own `email` condition lets count.
+    `emails`: the certificate's addresses that match the rule's `email` condition.
     """
     match bind:
         case "email":
@@ -44,7 +44,7 @@ def belongs(user: str, bind: BindUser, identity: Identity, emails: tuple[str, ..
 
 
 def _is_one_of(user: str, names: Iterable[str]) -> bool:
-    r"""`user`, `user@domain` and `DOMAIN\user` against names, some with a domain and some without."""
+    r"""`user`, `user@domain` and `DOMAIN\user` compared with names, some with a domain and some without."""
     name = fold(user.rpartition("\\")[2])
     if not name or user.count("\\") > 1 or name.count("@") > 1:
         return False

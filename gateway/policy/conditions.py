@@ -1,7 +1,7 @@
-"""What a rule asks of a certificate beyond being trusted, and of the login and device that come with it.
+"""What a rule requires of a trusted certificate, and of the login and device of the request.
 
-Kept true here: every given line must hold; what cannot be read counts against the client; names compare
-without case, letter by letter, and with runs of spaces as one (X.520 caseIgnoreMatch), but nothing else is alike.
+This module guarantees: all conditions of the rule must hold; what cannot be read fails the condition. Names are
+compared without case, letter by letter, and with runs of spaces as one (X.520 caseIgnoreMatch), and in no other way.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from gateway.policy.characters import fold
 from gateway.policy.glob import Glob
 from gateway.policy.rules import BindUser, CertificateConditions, PatternError
 
-ACTIVESYNC: Final = "/microsoft-server-activesync"  # also under a prefix, as SOGo has it
+ACTIVESYNC: Final = "/microsoft-server-activesync"  # SOGo has it below a prefix
 
 _HIDDEN: Final = (
-    "an earlier login on this connection hides its user name, and the mail server may take this request for that "
+    "an earlier login on this connection hides its user name, and the mail server may treat this request as that "
     "user's; a new connection begins without a login"
 )
 _SPACES: Final = re.compile(r" +")
@@ -36,20 +36,20 @@ class Failure:
 
 
 class EmailPattern:
-    """`*@example.com`: a wildcard on either side of the one `@`, which no wildcard stands for."""
+    """`*@example.com`: wildcards may stand on both sides of the `@`. No wildcard matches an `@`."""
 
     __slots__ = ("_domain", "_local", "text")
 
     def __init__(self, text: str) -> None:
         local, at, domain = text.partition("@")
         if text != "*" and (not at or not local or not domain or "@" in domain):
-            raise PatternError(f"{text!r} is no pattern for an e-mail address", "write *@example.com")
+            raise PatternError(f"{text!r} is not a pattern for an e-mail address", "write *@example.com")
         self.text = text
         self._local = Glob(fold(local))
         self._domain = Glob(fold(domain) if at else "*")
 
     def matches(self, address: str) -> bool:
-        """Whether an address of a certificate is meant; what has not exactly one `@`, or a space or control, is not."""
+        """Whether an address of a certificate matches. A text that is not a mail address never does."""
         if not is_address(address):
             return False
         local, _, domain = fold(address).partition("@")
@@ -57,7 +57,7 @@ class EmailPattern:
 
 
 class Conditions:
-    """`CertificateConditions`, made ready. `check` is asked only about a certificate that is trusted."""
+    """`CertificateConditions` with parsed patterns. `check` must be called only for a trusted certificate."""
 
     __slots__ = ("_devices", "_emails", "_rule", "_subject")
 
@@ -69,11 +69,11 @@ class Conditions:
 
     @property
     def needs_login(self) -> bool:
-        """Whether the mail login or the device is looked at."""
+        """Whether a condition needs the mail login or the device."""
         return self._rule.bind_user is not None or bool(self._devices)
 
     def check(self, identity: Identity, request: Request) -> Failure | None:
-        """The first condition that does not hold, in the order in which they are documented; None when all do."""
+        """The first condition that does not hold, in the documented order; None if all hold."""
         return self._check_certificate(identity) or self._check_login(identity, request)
 
     def _check_certificate(self, identity: Identity) -> Failure | None:
@@ -84,7 +84,7 @@ class Conditions:
             if not any(_type(given) == wanted and glob.matches(_value(text)) for given, text in identity.rdns):
                 return _not_allowed(f"the certificate's subject has no {name} like {value!r}")
         if self._emails and not self._counting(identity):
-            return _not_allowed("none of the certificate's e-mail addresses is one that this rule lets in")
+            return _not_allowed("the certificate has no e-mail address that this rule lets in")
         if rule.fingerprints_sha256 and identity.fingerprint not in rule.fingerprints_sha256:
             return _not_allowed("the certificate's fingerprint is not in this rule's list")
         return None
@@ -113,21 +113,21 @@ class Conditions:
                 return None
             return _not_allowed(f"the device {login.device_id!r} is not in this rule's list")
         if ACTIVESYNC in request.path and request.method != "OPTIONS":
-            return _not_allowed("an ActiveSync request without a device id, under a rule that lists devices")
+            return _not_allowed("the ActiveSync request has no device id, and this rule lists devices")
         return None
 
     def _counting(self, identity: Identity) -> tuple[str, ...]:
-        """The certificate's addresses that the rule's `email` lets count: all of them where it has none."""
+        """The certificate's addresses that match the rule's `email`; all addresses if the rule has no `email`."""
         if not self._emails:
             return identity.emails
         return tuple(email for email in identity.emails if any(pattern.matches(email) for pattern in self._emails))
 
 
 def _of_constrained(bind: BindUser, identity: Identity) -> str:
-    """What an admin must know where the CA's name constraints leave names out."""
+    """The addition for admins if the CA's name constraints exclude kinds of names; empty otherwise."""
     if not identity.is_constrained or bind not in {"cn", "san"}:
         return ""
-    return "; its CA has name constraints, so only names that they bind count: mail addresses and user principal names"
+    return "; its CA has name constraints, so only names that they limit count: mail addresses and user principal names"
 
 
 def _not_allowed(detail: str) -> Failure:
@@ -144,5 +144,5 @@ def _value(text: str) -> str:
 
 
 def _device(text: str) -> str:
-    """A device id as it is compared: only ASCII letters have case in it (MS-ASHTTP 2.2.1.1.1.2.3)."""
+    """A device id as it is compared: the case of ASCII letters is ignored (MS-ASHTTP 2.2.1.1.1.2.3)."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in text)

@@ -1,8 +1,8 @@
-"""The rules as a whole: the first that matches decides, and where none does, nobody comes in.
+"""All rules together: the first rule that matches decides, and a request that matches no rule is denied.
 
-Kept true here: `decide` gives what the plain loop `decide_plain` gives, for every request and any number of
-rules; a certificate is asked for whenever some rule could require one, and never else. A rule in observation lets in
-nothing that the same rule with `allow` would not.
+This module guarantees: `decide` returns the same as the plain loop `decide_plain`, for every request and any number
+of rules. A certificate is asked for if some rule could require one, and only then. A rule in observation lets in no
+request that the same rule with `allow` would not let in.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from gateway.policy.trace import Step, trace
 
 NO_RULE: Final = Decision(Action.DENY, Reason.NO_RULE, None, None, "no rule matches, so the request is denied")
 
-MAX_SHOWN_CHARACTERS: Final = 120  # of a path in a decision's detail, which is one line of a page
+MAX_SHOWN_CHARACTERS: Final = 120  # of a path in a decision's detail, which is one line on a page
 
 _ORIGINS: Final = {
-    Origin.UNNAMED: "the trusted proxy {} named no client, so only a rule whose from lists its own address lets it in",
-    Origin.PROXY: "{} is a trusted proxy, so only a rule whose from lists it lets it in without a certificate",
+    Origin.UNNAMED: "the trusted proxy {} named no client, so only a rule whose "
+    "from lists its own address lets the request in",
+    Origin.PROXY: "{} is a trusted proxy, so only a rule whose from lists it lets the request in without a certificate",
 }
 
 
 class Engine:
-    """Rules made ready to decide. Immutable; one for each configuration that is loaded."""
+    """The rules of one loaded configuration, with parsed patterns and an index. Immutable."""
 
     __slots__ = (
         "_certificate_bits",
@@ -51,14 +52,14 @@ class Engine:
     def __init__(self, rules: Sequence[Rule], networks: Mapping[str, Sequence[Network]], now: float = inf) -> None:
         """`networks` are resolved, without `external`. Raises `PatternError` for a rule that cannot work.
 
-        `now`, in Unix seconds, says which rules are in observation. Without it only those that are so for good.
+        `now`, in Unix seconds, decides which rules are in observation. By default only those with `enforce: false` are.
         """
         self.now = now
         self._matchers = tuple(prepare(rule, networks, now) for rule in rules)
-        self.changes_at = self._next_change()  # Unix seconds; `at` gives another engine from then on
+        self.changes_at = self._next_change()  # Unix seconds; from then on `at` returns another engine
         self._index = RuleIndex(self._matchers)
         self._internal = NetworkSet(networks.get(INTERNAL, ()))
-        # Whether any rule looks at the mail login or the device; where none does, neither need be read to decide.
+        # Whether any rule needs the mail login or the device. If not, they need not be read to decide.
         self.needs_login: bool = any(matcher.conditions.needs_login for matcher in self._matchers)
         self._sites: dict[tuple[str, ...], tuple[int, int]] = {}  # as many as there are sites
         self._certificate_bits = 0
@@ -73,7 +74,7 @@ class Engine:
         return min((matcher.rule.enforced_from for matcher in self._matchers if matcher.is_observed), default=inf)
 
     def at(self, now: float) -> Engine:
-        """The same rules at a later time: those whose day has come refuse. An earlier `now` opens nothing again."""
+        """The same rules at a later time: those whose day has come refuse. With an earlier `now` they still refuse."""
         later = copy(self)
         later.now = max(now, self.now)
         later._matchers = tuple(matcher.at(now) for matcher in self._matchers)
@@ -81,16 +82,15 @@ class Engine:
         return later
 
     def decide(self, request: Request) -> Decision:
-        """What the rules say of a request, at a cost that hardly grows with their number."""
-        if (
-            request.origin is not Origin.CLIENT
-        ):  # a balancer's health checks: few, and told apart by other rules than clients
+        """The rules' decision on a request, at a cost that hardly grows with the number of rules."""
+        # A balancer's health checks. They are few, and rules match them in another way than clients' requests.
+        if request.origin is not Origin.CLIENT:
             return self.decide_plain(request)
         number = self._index.first(request)
         return NO_RULE if number < 0 else self._matchers[number].verdict(request)
 
     def decide_plain(self, request: Request) -> Decision:
-        """The same by going through the rules one by one: what `decide` is held against."""
+        """The same decision, by trying the rules one by one. Tests compare `decide` with it."""
         matching = next((matcher for matcher in self._matchers if matcher.matches(request)), None)
         decision = NO_RULE if matching is None else matching.verdict(request)
         if request.origin is Origin.CLIENT or decision.reason is None:
@@ -98,11 +98,11 @@ class Engine:
         return replace(decision, detail=f"{decision.detail}; {_ORIGINS[request.origin].format(request.address)}")
 
     def overview(self, site_hosts: Sequence[str]) -> tuple[HostEntry, ...]:
-        """What becomes of all requests to a site."""
+        """The decisions on all requests to a site."""
         return overview(self._matchers, self._index, tuple(map(parse_host_pattern, site_hosts)), self._internal)
 
     def decide_every(self, request: Request, readings: Sequence[str]) -> Decision:
-        """What the rules say of a path that servers read in several ways: it has to be let in in each of them."""
+        """The decision on a path that servers read in several ways: the rules must let in every reading."""
         strictest = self.strictest(request, readings)
         decision = self.decide(strictest)
         if strictest is request:
@@ -112,7 +112,7 @@ class Engine:
         )
 
     def strictest(self, request: Request, readings: Sequence[str]) -> Request:
-        """The request with the first of its readings that is refused, or else observed; as it is where none is."""
+        """The request with its first reading that is refused, or else observed; unchanged if all are let in."""
         observed: Request | None = None
         for one in (request, *(replace(request, path=reading) for reading in readings)):
             decision = self.decide(one)
@@ -123,15 +123,15 @@ class Engine:
         return observed or request
 
     def trace(self, request: Request) -> tuple[Step, ...]:
-        """Every rule up to the one that decides, with what became of each of its conditions."""
+        """Every rule up to the one that decides, and for each of its conditions whether it holds."""
         return trace(self._matchers, request)
 
     def asks_for_certificate(self, address: Address | None, host: str | None, site_hosts: tuple[str, ...]) -> bool:
-        """Whether some rule could require a certificate of a client, known by its address and TLS server name.
+        """Whether some rule could require a certificate of a client with this address and TLS server name.
 
-        Without an address (None: a trusted proxy, which may name any client) no network is ruled out, and without a
-        server name (`host` None) any of the site's hosts may follow. A rule that covers whatever may
-        follow ends the search: what stands below it never decides.
+        Without an address (None: a trusted proxy, which may name any client) every network is possible. Without a
+        server name (`host` None) every host of the site is possible. The search ends at a rule that matches every
+        request that is still possible, because the rules below it never decide.
         """
         if host is not None:
             possible = covered = self._index.by_host(host)
@@ -148,7 +148,7 @@ class Engine:
         return bool(asking and (not ending or asking & -asking <= first_end))
 
     def _by_site(self, site_hosts: tuple[str, ...]) -> tuple[int, int]:
-        """The rules for some host of a site, and those for all of them; worked out once for each site."""
+        """The rules for at least one host of a site, and the rules for all its hosts; computed once for each site."""
         if (known := self._sites.get(site_hosts)) is not None:
             return known
         site = tuple(map(parse_host_pattern, site_hosts))

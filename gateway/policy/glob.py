@@ -1,14 +1,14 @@
 """`*` wildcards in the values that certificates are compared with.
 
-Kept true here: a comparison takes no longer than the product of both lengths, whatever is in the pattern, and
-`*` is the only character with a meaning.
+This module guarantees: for any pattern, a comparison takes no longer than the product of both lengths, and `*` is the
+only special character.
 """
 
 from __future__ import annotations
 
 
 class Glob:
-    """A pattern in which `*` stands for any run of characters, also none."""
+    """A pattern in which `*` stands for any number of characters, including none."""
 
     __slots__ = ("_first", "_last", "_middle")
 
@@ -19,7 +19,7 @@ class Glob:
         self._middle = tuple(part for part in rest[:-1] if part)
 
     def matches(self, text: str) -> bool:
-        """Whether the whole text is meant."""
+        """Whether the pattern matches the whole text."""
         if self._last is None:
             return text == self._first
         end = len(text) - len(self._last)

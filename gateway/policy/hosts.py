@@ -1,8 +1,8 @@
-"""Host names in one spelling, patterns over them, and the way from a name to its site.
+"""Host names in one spelling, patterns for them, and the look-up of the site for a name.
 
-Kept true here: a name has exactly one normalised spelling; `*.suffix` stands for exactly one label, as in
-certificates (RFC 6125, 6.4.3); an exact name beats a wildcard and a wildcard beats `*`, however many there
-are, at the cost of two dictionary look-ups.
+This module guarantees: a name has exactly one normalised spelling; `*.suffix` stands for exactly one label, as in
+certificates (RFC 6125, 6.4.3). An exact name has precedence over a wildcard, and a wildcard over `*`. A look-up costs
+two dictionary look-ups for any number of hosts.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ T = TypeVar("T")
 _HOST_CHARACTERS: Final = 253  # RFC 1035, 2.3.4: 255 octets with length bytes and root
 _PORT: Final = re.compile(r":([0-9]{0,5})\Z")
 _MAX_PORT: Final = 65535
-# Letters, digits and hyphens (RFC 1123, 2.1), and the underscore that internal names have.
+# Letters, digits and hyphens (RFC 1123, 2.1), and the underscore, which internal names may have.
 _NAME: Final = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-# IDNA 2003, as Python has it, and IDNA 2008, as browsers have it, make different names of these (UTS 46, 7).
+# IDNA 2003 (Python) and IDNA 2008 (browsers) make different names of these (UTS 46, 7).
 _DEVIATIONS: Final = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
 
 
 class HostRejected(RequestError):  # noqa: N818  # named for what happened, as in uri
-    """A host that is no name and no address; answered with 400 `bad_request`."""
+    """A host that is neither a name nor an address; answered with 400 `bad_request`."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(Reason.BAD_REQUEST, cause)
@@ -54,7 +54,7 @@ def normalise_host(text: str) -> str:
 
 
 def port_of(text: str) -> int | None:
-    """The port in a `Host` that `normalise_host` accepts; None where it names none."""
+    """The port in a `Host` that `normalise_host` accepts; None if it has no port."""
     port = None if text.endswith("]") else _PORT.search(text)
     return int(port[1]) if port is not None and port[1] else None
 
@@ -67,19 +67,19 @@ class HostPattern:
     name: str  # the name, the suffix without "*.", or ""
 
     def matches(self, host: str) -> bool:
-        """Whether a normalised host is meant."""
+        """Whether the pattern matches a normalised host."""
         if self.kind == "wildcard":
             return suffix_of(host) == self.name
         return self.kind == "any" or host == self.name
 
     def covers(self, other: HostPattern) -> bool:
-        """Whether every host that the other means is meant by this one too."""
+        """Whether this pattern matches every host that the other one matches."""
         if self.kind == "wildcard" and other.kind == "exact":
             return self.matches(other.name)
         return self.kind == "any" or self == other
 
     def meets(self, other: HostPattern) -> bool:
-        """Whether some host is meant by both."""
+        """Whether some host matches both patterns."""
         return self.covers(other) or other.covers(self)
 
 
@@ -90,7 +90,9 @@ def parse_host_pattern(text: str) -> HostPattern:
     suffix = text.removeprefix("*.")
     try:
         if _PORT.search(suffix) is not None and not suffix.endswith("]"):
-            raise PatternError(f"{text!r} names a port", "write the host alone; a site answers on every listener")
+            raise PatternError(
+                f"{text!r} names a port", "write the host without the port; a site answers on every listener"
+            )
         name = normalise_host(suffix)
     except HostRejected as error:
         raise PatternError(error.cause, 'write a name, "*.suffix" or "*"') from error
@@ -102,12 +104,12 @@ def parse_host_pattern(text: str) -> HostPattern:
 
 
 def suffix_of(host: str) -> str | None:
-    """What a wildcard would have to be for: the host without its first label; None where nothing is left."""
+    """The host without its first label, which a wildcard for this host must have; None if the host has one label."""
     return host.partition(".")[2] or None
 
 
 class SiteIndex(Generic[T]):
-    """From a normalised host to what was filed under the best pattern for it."""
+    """Finds the entry with the most specific pattern for a normalised host."""
 
     __slots__ = ("_any", "_exact", "_wildcard")
 
@@ -119,12 +121,12 @@ class SiteIndex(Generic[T]):
         for text, value in entries:
             pattern = parse_host_pattern(text)
             if pattern in seen:
-                raise PatternError(f"host {text!r} stands twice", "leave it in one site only")
+                raise PatternError(f"host {text!r} is in two sites", "remove it from one of them")
             seen.add(pattern)
             self._file(pattern, value)
 
     def find(self, host: str | None) -> T | None:
-        """The entry for a host; None where there is none. Without a host, the entry under `*`."""
+        """The entry for a host; None if there is none. Without a host: the entry for `*`."""
         if host is None:
             return self._any
         if (found := self._exact.get(host)) is not None:
@@ -158,7 +160,7 @@ def _address_literal(name: str) -> str:
 
 
 def _check_dotted_quad(name: str) -> None:
-    """A name that ends in a number is an address to every resolver, in forms that each reads differently."""
+    """Refuse a name that ends in a number and is not an address. Resolvers differ in the address they read in it."""
     try:
         IPv4Address(name)
     except ValueError as error:
@@ -166,10 +168,10 @@ def _check_dotted_quad(name: str) -> None:
 
 
 def _to_ascii(name: str) -> str:
-    if len(name) > _HOST_CHARACTERS:  # no A-label is shorter than its name, and the codec takes quadratic time
-        raise HostRejected(f"{_shown(name)} is longer than a host name")
+    if len(name) > _HOST_CHARACTERS:  # an A-label is never shorter than its name, and the codec takes quadratic time
+        raise HostRejected(f"{_shown(name)} is longer than a host name can be")
     if not _DEVIATIONS.isdisjoint(name):
-        raise HostRejected(f"{_shown(name)} is read differently by IDNA 2003 and 2008; its A-label (xn--…) is not")
+        raise HostRejected(f"{_shown(name)} is read differently by IDNA 2003 and 2008, unlike its A-label (xn--…)")
     try:
         return name.encode("idna").decode("ascii").lower()
     except UnicodeError as error:

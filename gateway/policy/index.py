@@ -1,9 +1,9 @@
-"""From a request to the rules that match it, at a cost that does not grow with their number.
+"""Finds the first rule that matches a request, at a cost that does not grow with the number of rules.
 
-Each condition is looked up once and gives a bit set, an `int` with bit i for rule i; their intersection's
-lowest bit is the first rule that matches. Kept true here: a rule without a condition has its bit in every set of
-that condition, so that absence never excludes; regular expressions are asked only for rules that could still
-come first.
+Each condition is looked up once and gives a bit set: an `int` with bit i for rule i. The lowest bit of their
+intersection is the first rule that matches. This module guarantees: a rule without a condition has its bit in every
+set of that condition, so a missing condition never excludes the rule. Regular expressions are tried only for rules
+that could still be the first.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RuleIndex:
         return self._hosts.at(host)
 
     def by_path(self, path: str) -> int:
-        """The rules for this path, in its match form, without those that only a regular expression finds."""
+        """The rules for this path, in its match form, without those that match it only by a regular expression."""
         return self._paths.at(path)
 
     def by_method(self, method: str) -> int:
@@ -52,11 +52,11 @@ class RuleIndex:
         return self._methods.at(method)
 
     def runs(self) -> Iterator[tuple[NetworkSet, int]]:
-        """Every address, by the rules that are for it."""
+        """All addresses, grouped by the rules that are for them."""
         return self._networks.runs()
 
     def first(self, request: Request) -> int:
-        """The number of the first rule that matches; -1 where none does."""
+        """The number of the first rule that matches; -1 if no rule matches."""
         candidates = self._networks.at(request.address) & self._hosts.at(request.host)
         candidates &= self._methods.at(request.method)
         certain = candidates & self._paths.at(request.path)
@@ -74,7 +74,7 @@ class RuleIndex:
 
 
 class _Networks:
-    """For each run of addresses that no rule tells apart, the rules that are for it."""
+    """The rules for each range of addresses that all rules treat alike."""
 
     __slots__ = ("_v4", "_v6")
 
@@ -134,7 +134,7 @@ class _Methods:
 
 
 class _Node:
-    """A place in the tree of path segments: the rules with a prefix that ends here or above."""
+    """A node in the tree of path segments: the rules with a prefix that ends here or above."""
 
     __slots__ = ("bits", "children")
 
@@ -144,7 +144,7 @@ class _Node:
 
 
 class _Paths:
-    """Rules by exact path and by prefix; those with a regular expression are only counted."""
+    """Rules by exact path and by prefix. Rules with a regular expression are only noted in `with_regex`."""
 
     __slots__ = ("_any", "_depth", "_exact", "_root", "with_regex")
 
@@ -160,7 +160,7 @@ class _Paths:
         _push_down(self._root)
 
     def at(self, path: str) -> int:
-        """The rules that match for certain; those with a regular expression may match too."""
+        """The rules that match by exact path or prefix. Rules with a regular expression may match too."""
         return self._any | self._exact.get(path, 0) | self._below_prefixes(path)
 
     def _below_prefixes(self, path: str) -> int:
@@ -190,7 +190,7 @@ class _Paths:
 
 
 def _push_down(root: _Node) -> None:
-    """Give each place the rules of the places above it, so that a look-up reads one place only."""
+    """Give each node the rules of the nodes above it, so that a look-up reads only one node."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -204,7 +204,7 @@ def _bits(matchers: Iterable[Matcher], has: Callable[[Matcher], bool]) -> int:
 
 
 def _runs(everywhere: int, sets: Iterable[tuple[int, tuple[Interval, ...]]]) -> tuple[list[int], list[int]]:
-    """Where each run of addresses begins, and the rules that are for it."""
+    """The first address of each range, and the rules that are for the range."""
     flips: dict[int, int] = {0: 0}
     for number, intervals in sets:
         for first, end in intervals:

@@ -1,7 +1,7 @@
-"""One rule, made ready: whether it matches a request, and if not, which of its conditions fails.
+"""One rule with parsed patterns: whether it matches a request, and what it decides.
 
-Kept true here: all conditions of a rule must hold, and one that is absent always does. This is the plain
-meaning of a rule; `index` is a faster way to the same answer and a property test holds the two equal.
+This module guarantees: all conditions of a rule must hold, and a condition that is left out always holds. This is the
+plain meaning of a rule. `index` finds the same answer faster, and a property test checks that both are equal.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Matcher:
 
     rule: Rule
     networks: NetworkSet | None
-    addresses: frozenset[Address]  # those that `from` names each by itself, not within a network or by a name
+    addresses: frozenset[Address]  # that `from` lists one by one, not as part of a network or by a name
     hosts: tuple[HostPattern, ...] | None
     uris: tuple[UriPattern, ...] | None
     methods: frozenset[str] | None
     conditions: Conditions
-    usual: Decision  # what the rule says where no certificate stands in the way
-    is_observed: bool  # the rule lets in what it would refuse, and says why it would
+    usual: Decision  # what the rule decides unless the certificate fails a condition
+    is_observed: bool  # the rule lets in requests that it would refuse, and reports why it would
 
     def at(self, now: float) -> Matcher:
-        """The same at `now`, in Unix seconds. A rule that has begun to refuse goes on, whatever the clock says."""
+        """The same rule at `now`, in Unix seconds. A rule that has begun to refuse never stops again."""
         is_over = self.is_observed and self.rule.refuses_at(now)
         return replace(self, is_observed=False) if is_over else self
 
@@ -44,13 +44,13 @@ class Matcher:
         return self.networks is None or self.networks.contains(address)
 
     def is_from_client(self, request: Request) -> bool:
-        """Whether the rule is for the request's client. A proxy's address says nothing of a client that isn't named."""
+        """Whether the rule is for the request's client. A proxy's address isn't that of a client it doesn't name."""
         if self.must_list(request):
             return request.address in self.addresses
         return self.is_from(request.address)
 
     def must_list(self, request: Request) -> bool:
-        """Whether the rule matches only where it lists the address: a trusted proxy's, not a client's."""
+        """Whether the rule matches only if it lists the address, which is a trusted proxy's and not a client's."""
         return request.origin is not Origin.CLIENT and self.rule.action in request.origin.value
 
     def is_for_host(self, host: str) -> bool:
@@ -62,11 +62,11 @@ class Matcher:
         return self.uris is None or any(pattern.matches(path) for pattern in self.uris)
 
     def is_for_method(self, method: str) -> bool:
-        """Whether the rule is for this method; servers that ignore its case are not to read another one."""
+        """Whether the rule is for this method. Case is ignored, because some servers ignore it."""
         return self.methods is None or method.upper() in self.methods
 
     def matches(self, request: Request) -> bool:
-        """Whether all conditions hold."""
+        """Whether all conditions of the rule hold."""
         return (
             self.is_from_client(request)
             and self.is_for_host(request.host)
@@ -76,13 +76,13 @@ class Matcher:
 
     @property
     def covers_every_request(self) -> bool:
-        """Whether address and host alone say that the rule matches."""
+        """Whether the rule matches every request with its addresses and hosts."""
         return self.methods is None and (
             self.uris is None or any(pattern.kind == "prefix" and not pattern.folded for pattern in self.uris)
         )
 
     def verdict(self, request: Request) -> Decision:
-        """What the rule says of a request that it matches."""
+        """The rule's decision on a request that it matches."""
         if self.rule.action is not Action.REQUIRE_CERTIFICATE:
             return self.usual
         judgement = request.judgement
@@ -93,21 +93,21 @@ class Matcher:
         return self.usual
 
     def _refusal(self, request: Request, reason: Reason, detail: str) -> Decision:
-        """That the certificate doesn't satisfy the rule. In observation the request is let in as `allow` would."""
+        """The decision if the certificate doesn't satisfy the rule. In observation, that of a rule with `allow`."""
         refusal = _decision(self.rule, reason, detail)
         if not self.is_observed:
             return refusal
         if request.origin is not Origin.CLIENT and request.address not in self.addresses:
-            return refusal  # no client is known, and `allow` would not match
+            return refusal  # the client is not known, and `allow` would not match
         return replace(refusal, reason=None, observed=reason)
 
 
 def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]], now: float = inf) -> Matcher:
-    """Parse a rule's patterns. Raises `PatternError`, so that a rule that can't work is never skipped in silence."""
+    """Parse a rule's patterns. Raises `PatternError`, so that a rule that can't work is never skipped silently."""
     if rule.certificate is not None and rule.action is not Action.REQUIRE_CERTIFICATE:
         raise PatternError(
             f"rule {rule.name!r} has certificate conditions and action {rule.action.value}",
-            "write action: require_certificate, or leave certificate out",
+            "write action: require_certificate, or remove certificate",
         )
     return Matcher(
         rule=rule,

@@ -1,7 +1,7 @@
-"""Networks as sorted intervals of address numbers: whether an address is in one costs a binary search.
+"""Networks as sorted intervals of address numbers. A binary search finds whether an address is in one.
 
-Kept true here: an IPv4-mapped IPv6 address, and a network of such, counts as IPv4; an IPv6 network never
-holds an IPv4 address; and every address is either in `internal` or in `external`, never in both.
+This module guarantees: an IPv4-mapped IPv6 address, or a network of them, counts as IPv4; an IPv6 network never
+contains an IPv4 address; every address is in either `internal` or `external`, never in both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAPPED_PREFIX: Final = 0xFFFF  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2), the number 
 
 
 class NetworkSet:
-    """A set of addresses, IPv4 and IPv6 apart; `contains` takes the logarithm of its intervals' number."""
+    """A set of addresses, IPv4 and IPv6 separately. `contains` takes the logarithm of the number of intervals."""
 
     __slots__ = ("v4", "v6")
 
@@ -45,7 +45,7 @@ class NetworkSet:
 
     @classmethod
     def of(cls, v4: tuple[Interval, ...] = (), v6: tuple[Interval, ...] = ()) -> NetworkSet:
-        """The set of these intervals, which are sorted and don't touch."""
+        """The set of these intervals, which must be sorted and must not touch."""
         made = cls()
         made.v4, made.v6 = v4, v6
         return made
@@ -58,7 +58,7 @@ class NetworkSet:
         return index >= 0 and number < intervals[index][1]
 
     def union(self, other: NetworkSet) -> NetworkSet:
-        """What is in either."""
+        """The addresses that are in at least one of the two sets."""
         return NetworkSet.of(_merged([*self.v4, *other.v4]), _merged([*self.v6, *other.v6]))
 
     def complement(self) -> NetworkSet:
@@ -66,16 +66,16 @@ class NetworkSet:
         return NetworkSet.of(_gaps(self.v4, V4_END), _gaps(self.v6, V6_END))
 
     def minus(self, other: NetworkSet) -> NetworkSet:
-        """What is in this set and not in the other."""
+        """The addresses that are in this set and not in the other."""
         return self.complement().union(other).complement()
 
     def intersection(self, other: NetworkSet) -> NetworkSet:
-        """What is in both."""
+        """The addresses that are in both sets."""
         return self.minus(other.complement())
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many addresses: IPv6 and IPv4."""
+        """The number of addresses: IPv6, then IPv4."""
         return _size(self.v6), _size(self.v4)
 
     def __eq__(self, other: object) -> bool:
@@ -96,7 +96,7 @@ def number_of(address: Address) -> tuple[bool, int]:
 
 
 def named(item: str, networks: Mapping[str, Sequence[Network]]) -> NetworkSet:
-    """The addresses that one entry of a rule's `from` means: a network's name, a CIDR or a bare address.
+    """The addresses of one entry of a rule's `from`: a network's name, a CIDR or an address.
 
     Raises `PatternError` for anything else.
     """

@@ -1,8 +1,8 @@
-"""What the rules let in, for all requests at once: the table behind `gateway check --who`.
+"""The decisions on all possible requests: the table behind `gateway check --who`.
 
-What this module keeps true: for every request, the entry of its host, address, path and method says what the engine
-decides about it. So requests are grouped only where no condition of any rule tells them apart. A regular expression
-can't be told from the paths around it: each path lists those that are asked before its own rule.
+This module guarantees: for every request, the entry of its host, address, path and method has the engine's decision.
+Requests are grouped only if no condition of any rule treats them differently. The paths that a regular expression
+matches are not known, so each path lists the expressions that are tried before its own rule.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from gateway.policy.networks import NetworkSet
 from gateway.policy.rules import Rule
 from gateway.policy.uri import EVERY_PATH_REGEXES, UriPattern
 
-# No host, path or method of a request holds this: such a one meets only what is meant for all.
+# No host, path or method of a request contains this, so it matches only conditions that match everything.
 _OTHER: Final = "\0"
 _META: Final = frozenset(".^$*+?()[]{}|\\")  # of RE2
-_MAY_BE_LEFT_OUT: Final = frozenset("*?{")  # the letter before one of these
+_MAY_BE_LEFT_OUT: Final = frozenset("*?{")  # a letter before one of these may be missing in a match
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of a request: the rule that decides; None where none matches, so it is denied."""
+    """The rule that decides on a request; None if no rule matches, so that it is denied."""
 
     rule: Rule | None
 
@@ -40,16 +40,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ByMethod:
-    """The outcome for some methods; None: for all others, or all."""
+    """The outcome for some methods. `methods` None: all methods that no other entry has."""
 
     methods: tuple[str, ...] | None
     outcome: Outcome
-    regexes: tuple[tuple[str, Outcome], ...]  # asked before, in this order: paths that match are another rule's
+    regexes: tuple[tuple[str, Outcome], ...]  # tried first, in this order; a path that matches one has its outcome
 
 
 @dataclass(frozen=True, slots=True)
 class PathEntry:
-    """A path and what is below it, as far as no other entry says otherwise; or one exact path."""
+    """A path and everything below it that no other entry has; or one exact path."""
 
     pattern: UriPattern | None  # None: every other path
     methods: tuple[ByMethod, ...]
@@ -57,7 +57,7 @@ class PathEntry:
 
 @dataclass(frozen=True, slots=True)
 class AddressEntry:
-    """Addresses that the rules don't tell apart, all inside or all outside."""
+    """Addresses that the rules treat alike, all inside or all outside."""
 
     is_inside: bool
     addresses: NetworkSet
@@ -66,7 +66,7 @@ class AddressEntry:
 
 @dataclass(frozen=True, slots=True)
 class HostEntry:
-    """Hosts that the rules don't tell apart. A wildcard, or `*`, stands for those that no other entry has."""
+    """Hosts that the rules treat alike. A wildcard, or `*`, stands for the hosts that no other entry has."""
 
     hosts: tuple[HostPattern, ...]
     addresses: tuple[AddressEntry, ...]
@@ -75,7 +75,7 @@ class HostEntry:
 def overview(
     matchers: Sequence[Matcher], index: RuleIndex, site: Sequence[HostPattern], internal: NetworkSet
 ) -> tuple[HostEntry, ...]:
-    """What becomes of requests to a site. Hosts of rules that aren't the site's are none of it."""
+    """The decisions on all requests to a site. Hosts in rules that are not hosts of the site are left out."""
     table = _Table(matchers, index)
     runs = _runs(index, internal)
     found: dict[tuple[AddressEntry, ...], list[HostPattern]] = {}
@@ -86,7 +86,7 @@ def overview(
 
 
 def _hosts(matchers: Sequence[Matcher], site: Sequence[HostPattern]) -> list[HostPattern]:
-    """The site's hosts, and those of rules that only some of them are."""
+    """The site's hosts, and the narrower hosts in rules."""
     named = dict.fromkeys(site)
     for matcher in matchers:
         for pattern in matcher.hosts or ():
@@ -96,7 +96,7 @@ def _hosts(matchers: Sequence[Matcher], site: Sequence[HostPattern]) -> list[Hos
 
 
 def _example(host: HostPattern) -> str:
-    """A host that only this pattern and wider ones mean."""
+    """A host that only this pattern and wider ones match."""
     match host.kind:
         case "exact":
             return host.name
@@ -108,7 +108,7 @@ def _example(host: HostPattern) -> str:
 
 
 def _runs(index: RuleIndex, internal: NetworkSet) -> list[tuple[bool, NetworkSet, int]]:
-    """Sets of addresses that aren't told apart: whether they are inside, and the rules that are for them."""
+    """Sets of addresses that the rules treat alike: whether they are inside, and the rules that are for them."""
     runs: list[tuple[bool, NetworkSet, int]] = []
     for addresses, bits in index.runs():
         runs += [(True, addresses.intersection(internal), bits), (False, addresses.minus(internal), bits)]
@@ -116,7 +116,7 @@ def _runs(index: RuleIndex, internal: NetworkSet) -> list[tuple[bool, NetworkSet
 
 
 def _addresses(table: _Table, runs: Iterable[tuple[bool, NetworkSet, int]], bits: int) -> tuple[AddressEntry, ...]:
-    """Inside first, and the larger set first."""
+    """An entry for each set of addresses with the same outcomes: inside first, larger sets first."""
     found: dict[tuple[bool, tuple[PathEntry, ...]], NetworkSet] = {}
     for is_inside, addresses, here in runs:
         if addresses.v4 or addresses.v6:
@@ -130,7 +130,7 @@ _Outcomes = tuple[Outcome, tuple[tuple[str, Outcome], ...]]
 
 
 class _Table:
-    """The paths by the rules that are for a host and an address."""
+    """The entries of paths for each set of rules that are for a host and an address."""
 
     def __init__(self, matchers: Sequence[Matcher], index: RuleIndex) -> None:
         self._matchers = matchers
@@ -138,7 +138,7 @@ class _Table:
         self._known: dict[int, tuple[PathEntry, ...]] = {}
 
     def paths(self, bits: int) -> tuple[PathEntry, ...]:
-        """An entry for each path that is told apart, the longest first; the last is for every other path."""
+        """An entry for each path with its own outcomes, the longest first; the last entry is for every other path."""
         if bits not in self._known:
             self._known[bits] = tuple(self._told_apart(bits))
         return self._known[bits]
@@ -169,7 +169,7 @@ class _Table:
         yield rest
 
     def _by_method(self, bits: int, pattern: UriPattern | None, deeper: Sequence[str]) -> tuple[ByMethod, ...]:
-        """`deeper`: prefixes with entries of their own."""
+        """The outcomes of one path. `deeper`: prefixes below it that have separate entries."""
         named = sorted({method for number in _numbers(bits) for method in self._matchers[number].methods or ()})
         rest = self._outcome(bits & self._index.by_method(_OTHER), pattern, deeper)
         groups: dict[_Outcomes, list[str]] = {}
@@ -180,7 +180,7 @@ class _Table:
         return (*some, ByMethod(None, *rest))
 
     def _outcome(self, bits: int, pattern: UriPattern | None, deeper: Sequence[str]) -> _Outcomes:
-        """What the first rule says; and what those say before it of which the path may match a regular expression."""
+        """The outcome of the first rule that always matches, and of regular expressions before it that may match."""
         certain = bits & self._index.by_path(_example_path(pattern))
         regexes: list[tuple[str, Outcome]] = []
         for number in _numbers(bits):
@@ -193,7 +193,7 @@ class _Table:
 
 
 def _above(prefixes: dict[str, PathEntry], path: str) -> PathEntry:
-    """The entry of the longest prefix that the path is below."""
+    """The entry of the longest prefix of the path."""
     while path not in prefixes:
         path = path.rpartition("/")[0]
     return prefixes[path]
@@ -207,7 +207,7 @@ def _numbers(bits: int) -> Iterator[int]:
 
 
 def _example_path(pattern: UriPattern | None) -> str:
-    """A path of an entry that no deeper one has."""
+    """A path that belongs to this entry and not to a deeper one."""
     if pattern is not None and pattern.kind == "exact":
         return pattern.folded
     return f"{pattern.folded if pattern else ''}/{_OTHER}"
@@ -220,7 +220,7 @@ def _is_certain(regex: UriPattern, pattern: UriPattern | None) -> bool:
 
 
 def _may_match(regex: UriPattern, pattern: UriPattern | None, deeper: Iterable[str]) -> bool:
-    """False only where what the expression begins with rules it out."""
+    """False only if the beginning of the expression excludes these paths."""
     if pattern is not None and pattern.kind == "exact":
         return False
     start, path = _start(regex.text[1:]), pattern.folded if pattern else ""
@@ -230,7 +230,7 @@ def _may_match(regex: UriPattern, pattern: UriPattern | None, deeper: Iterable[s
 
 
 def _start(regex: str) -> str:
-    """What each match begins with, folded."""
+    """The text with which every match begins, folded; may be empty."""
     if "|" in regex:
         return ""
     end = next((index for index, letter in enumerate(regex) if letter in _META), len(regex))

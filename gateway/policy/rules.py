@@ -1,4 +1,4 @@
-"""One rule of the file, as data: what it matches and what it does. All conditions of a rule must hold."""
+"""One rule of the file, as data: what it matches, and what it does with requests that match."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BindUser = Literal["email", "upn", "cn", "san"]
 
 
 class PatternError(GatewayError):
-    """A rule's condition that could never hold, or not as it looks; the remedy says what to write instead."""
+    """A condition that could never hold, or means something else than it seems; the remedy says what to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateConditions:
-    """What a rule asks of a trusted certificate beyond being trusted. Every given line must hold."""
+    """What a rule requires of a trusted certificate. All conditions must hold."""
 
     ca_fingerprints: frozenset[str] | None = None  # SHA-256 of CA certificates, lower-case hex; None: any
     subject: tuple[tuple[str, str], ...] = ()  # ("O", "Example Ltd"); values may hold * wildcards
@@ -41,15 +41,15 @@ class Rule:
     uris: tuple[str, ...] | None = None  # "/prefix", "=/exact" or "~regex", as written
     methods: frozenset[str] | None = None  # upper case
     certificate: CertificateConditions | None = None
-    enforce: bool | date = True  # of require_certificate: whether, or from which day on (00:00 UTC), it refuses
+    enforce: bool | date = True  # only for require_certificate: whether, or from which day on (00:00 UTC), it refuses
 
     @property
     def enforced_from(self) -> float:
-        """From when on the rule refuses, in Unix seconds; until then it is in observation."""
+        """When the rule begins to refuse, in Unix seconds; until then it is in observation."""
         if isinstance(self.enforce, bool):
             return -inf if self.enforce else inf
         return datetime(self.enforce.year, self.enforce.month, self.enforce.day, tzinfo=UTC).timestamp()
 
     def refuses_at(self, now: float) -> bool:
-        """Whether the rule refuses then, in Unix seconds, what it would refuse; else it is in observation."""
+        """Whether the rule refuses at `now` (Unix seconds). If not, it is in observation."""
         return self.enforce if isinstance(self.enforce, bool) else self.enforced_from <= now

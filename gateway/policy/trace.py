@@ -1,6 +1,6 @@
-"""How a decision came about, rule by rule and condition by condition, in words.
+"""How a decision was made, rule by rule and condition by condition, in words.
 
-Kept true here: the words come from the very matchers that decide; nothing is judged a second way.
+This module guarantees: the words come from the same matchers that decide.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.policy.matcher import Matcher
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of a rule held against a request."""
+    """Whether one condition of a rule holds for a request."""
 
     condition: str  # the key in the file: from, hosts, uri, methods, certificate
     is_met: bool
@@ -30,18 +30,18 @@ class Step:
     action: Action
     is_match: bool
     checks: tuple[Check, ...]
-    is_observed: bool = False  # the rule is in observation: it lets in what it would refuse
+    is_observed: bool = False  # the rule is in observation: it lets in requests that it would refuse
     observed: Reason | None = None  # why it would refuse this request, which it lets in
 
     @property
     def why(self) -> str:
         """Why the rule matched or didn't, in one line."""
         failed = [check.why for check in self.checks if not check.is_met and check.condition != "certificate"]
-        return failed[0] if failed else "every condition holds" if self.checks else "it has no conditions"
+        return failed[0] if failed else "all conditions hold" if self.checks else "the rule has no conditions"
 
 
 def trace(matchers: Sequence[Matcher], request: Request) -> tuple[Step, ...]:
-    """Every rule from the first to the one that decides."""
+    """All rules from the first to the one that decides."""
     steps: list[Step] = []
     for matcher in matchers:
         is_match, observed = matcher.matches(request), None
@@ -61,7 +61,7 @@ def trace(matchers: Sequence[Matcher], request: Request) -> tuple[Step, ...]:
 def _checks(matcher: Matcher, request: Request) -> Iterable[Check]:
     rule = matcher.rule
     if matcher.must_list(request):
-        why = f"{request.address} is a trusted proxy and no client: from must list this address"
+        why = f"{request.address} is a trusted proxy, not a client, so from must list this address"
         yield Check("from", matcher.is_from_client(request), why)
     elif rule.networks is not None:
         yield _check("from", matcher.is_from(request.address), str(request.address), rule.networks)

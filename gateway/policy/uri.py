@@ -1,9 +1,9 @@
-"""The one spelling of a request's path: what the rules judge and what the upstream gets.
+"""The one spelling of a request's path, which the rules judge and the upstream gets.
 
-Kept true here: `normalise` gives a path that it would give again unchanged; a path that is broken, or that the
-gateway itself could read in two ways, is refused, never repaired; and whatever a careless upstream does to the path
-that is forwarded (decode it again, fold its case, cut `;parameters`, merge slashes, turn backslashes), it reads
-nothing that the rules have not seen: where servers differ, `Target.readings` has what each reads.
+This module guarantees: `normalise` doesn't change a path that it has normalised. A path that is malformed, or that the
+gateway itself could read in two ways, is refused and never repaired. A careless upstream may decode the path again,
+fold its case, cut `;parameters`, merge slashes or turn backslashes; still it reads no path that the rules have not
+judged. If servers differ, `Target.readings` has what each of them reads.
 docs/rules.md lists the refused spellings for admins.
 """
 
@@ -24,25 +24,25 @@ __all__ = ["PatternError", "Target", "UriPattern", "UriRejected", "normalise", "
 
 
 class Target(NamedTuple):
-    """A request target in its one spelling, without control characters; a tuple, made in half a dataclass's time."""
+    """A request target in its one spelling, without control characters. A tuple takes half the time of a dataclass."""
 
     path: str  # the normalised spelling, ASCII, forwarded byte for byte
-    query: str | None  # as it came, without "?" and with bytes above 0x7f as %XX; None where there was none
+    query: str | None  # as the client sent it, without "?" and with bytes above 0x7f as %XX; None if there is none
     match: str  # path, the rest decoded once, `;parameters` cut, case folded: what rules look at
-    readings: tuple[str, ...] = ()  # other paths, in that form, that some servers read: rules must let in each of them
+    readings: tuple[str, ...] = ()  # other paths, in the same form, that some servers read: rules must let in each one
 
 
-# Nearly every target: unreserved characters and harmless delimiters (RFC 3986, 2.2 and 2.3), no empty segment,
-# and none that ends in a dot. Possessive, so that no target takes longer than its length.
+# Matches nearly every target: unreserved characters and harmless delimiters (RFC 3986, 2.2 and 2.3), no empty segment,
+# and no segment that ends in a dot. Possessive, so that the time is linear in the length.
 _ORDINARY: Final = re.compile(r"((?:/[A-Za-z0-9._~!$&')*+,=@-]++(?<!\.))*+/?+)(?:\?([!-\"$-~]*+))?+")
 _FORBIDDEN_ANYWHERE: Final = re.compile(rb"[\x00-\x20\x7f#]")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN_ESCAPE: Final = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff]|2[Ff]|5[Cc])")
-# An escape, or a byte that RFC 3986 3.3 doesn't allow as it is in a path.
+# An escape, or a byte that RFC 3986 3.3 doesn't allow unescaped in a path.
 _RESPELLED: Final = re.compile(rb"%..|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
-_RANGE_BYTES: Final = 8  # how far the range of a regex's matches is looked at: enough to see its first letter
+_RANGE_BYTES: Final = 8  # of the range of a regex's matches that are computed: enough to see its first letter
 
 
 EVERY_PATH_REGEXES: Final = frozenset({"~.*", "~/.*"})  # as rules are written
@@ -51,7 +51,7 @@ EVERY_PATH_REGEXES: Final = frozenset({"~.*", "~/.*"})  # as rules are written
 def normalise(target: bytes) -> Target:
     """The one spelling of an origin-form target, `/path` or `/path?query` (RFC 9112, 3.2.1; RFC 3986, 6.2.2).
 
-    Raises `UriRejected` with a one-line detail for everything that could be read in two ways.
+    Raises `UriRejected`, with a detail of one line, for every target that could be read in two ways.
     """
     ordinary = _ORDINARY.fullmatch(target.decode("latin-1"))
     if ordinary is None or not (path := ordinary[1]):
@@ -62,7 +62,7 @@ def normalise(target: bytes) -> Target:
 def _normalise_unusual(target: bytes) -> Target:
     raw_path, mark, raw_query = target.partition(b"?")
     if (found := _FORBIDDEN_ANYWHERE.search(target)) is not None:
-        reject(f"byte {found[0][0]:#04x} at {found.start()}: control characters, spaces and '#' must not stand here")
+        reject(f"byte {found[0][0]:#04x} at {found.start()}: control characters, spaces and '#' are not allowed")
     if not raw_path.startswith(b"/"):
         reject("the path does not begin with '/'")
     _check_escapes(raw_path)
@@ -80,12 +80,12 @@ def _normalise_unusual(target: bytes) -> Target:
 
 def _check_escapes(path: bytes) -> None:
     if b"\\" in path:
-        reject("a backslash is a slash to some servers")
+        reject("some servers read a backslash as a slash")
     if (broken := _BROKEN_ESCAPE.search(path)) is not None:
         reject(f"'%' at {broken.start()} is not followed by two hex digits")
     if (forbidden := _FORBIDDEN_ESCAPE.search(path)) is not None:
         reject(
-            f"{forbidden[0].decode('ascii')} at {forbidden.start()}: an encoded slash, backslash or control character"
+            f"{forbidden[0].decode('ascii')} at {forbidden.start()} is an encoded slash, backslash or control character"
         )
 
 
@@ -97,7 +97,7 @@ def _decode(path: bytes) -> str:
 
 
 def _walk(spellings: list[str], names: list[str]) -> list[tuple[str, str]]:
-    """The segments that are left, each as it is forwarded and decoded; the first, before "/", is gone."""
+    """The remaining segments, each as it is forwarded and decoded; without the empty one before the first "/"."""
     last = len(names) - 1
     has_cuts = any(";" in name for name in names) or any("?" in name or "#" in name for name in names[:last])
     has_empty = "" in names[1:last]
@@ -106,7 +106,9 @@ def _walk(spellings: list[str], names: list[str]) -> list[tuple[str, str]]:
         name = names[index]
         if name in {".", ".."}:
             if has_cuts or (has_empty and name == ".."):
-                reject("a dot segment in a path with ';', '?' or '#', or '..' beside '//', is read in different ways")
+                reject(
+                    "servers differ in how they read a dot segment in a path with ';', '?' or '#', or '..' beside '//'"
+                )
             if name == "..":
                 _go_up(kept)
             if index == last:
@@ -123,7 +125,7 @@ def _go_up(kept: list[tuple[str, str]]) -> None:
 
 
 def _spellings() -> dict[bytes, bytes]:
-    """The one spelling of each byte that is escaped in a path, and of each escape, in whatever case its digits are."""
+    """The one spelling of each byte that must be escaped in a path, and of each escape with digits in either case."""
     table = {bytes((value,)): b"%%%02X" % value for value in range(256)}
     for high in _HEX_DIGITS:
         for low in _HEX_DIGITS:
@@ -134,7 +136,7 @@ def _spellings() -> dict[bytes, bytes]:
 
 
 _HEX_DIGITS: Final = "0123456789abcdefABCDEF"
-_SPELLING: Final = _spellings()  # a table, since a stranger's path may be all of what needs one
+_SPELLING: Final = _spellings()  # a table, because a client may send a path with nothing but escapes
 
 
 def _respell(found: re.Match[bytes]) -> bytes:
@@ -143,15 +145,15 @@ def _respell(found: re.Match[bytes]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class UriPattern:
-    """A rule's `uri`, ready to be held against `Target.match`. All three kinds ignore case."""
+    """A rule's `uri`, parsed, to be compared with `Target.match`. All three kinds ignore case."""
 
     kind: Literal["prefix", "exact", "regex"]
     text: str  # as written
     folded: str  # what a prefix (without a slash at its end, so "" is every path) or exact pattern is compared with
-    regex: Any = None  # a compiled re2 pattern, for regexes alone
+    regex: Any = None  # a compiled re2 pattern; only for regexes
 
     def matches(self, path: str) -> bool:
-        """Whether the match form of a path (`Target.match`) is one that this pattern means."""
+        """Whether the pattern matches the match form of a path (`Target.match`)."""
         if self.kind == "prefix":
             return path.startswith(self.folded) and path[len(self.folded) :][:1] in {"", "/"}
         if self.kind == "exact":
@@ -175,14 +177,16 @@ def _pattern_path(text: str, path: str) -> str:
         spelled = _NOT_ASCII.sub(_respell, path.encode("utf-8", "surrogatepass"))
         target = normalise(spelled)
     except UriRejected as error:
-        raise PatternError(f"no request has the path {text!r}: {error.cause}", "write it without that") from error
+        raise PatternError(f"no request has the path {text!r}: {error.cause}", "write the path without that") from error
     if target.query is not None or ";" in path or fold(unquote(target.path)) != target.match:
-        raise PatternError(f"{text!r} holds '?', '#' or ';'", "write the path alone; rules do not see what follows")
+        raise PatternError(
+            f"{text!r} contains '?', '#' or ';'", "write only the path: rules do not see what follows it"
+        )
     if target.path.encode("ascii") != spelled:
-        raise PatternError(f"no request keeps the spelling {text!r}", f"write {target.path}")
+        raise PatternError(f"rules never see the spelling {text!r}", f"write {target.path}")
     if target.readings:
         cause = f"some servers read {text!r} as {target.readings[0]!r}"
-        raise PatternError(cause, "name the folder above it")
+        raise PatternError(cause, "write the folder above it")
     return target.match
 
 
@@ -195,13 +199,13 @@ def _compile(pattern: str) -> Any:
     except UnicodeEncodeError as error:
         raise PatternError(f"{pattern!r} is not Unicode text", "write it in UTF-8") from error
     except re2.error as error:
-        told = error.args[0]  # re2 gives bytes here, and text elsewhere
+        told = error.args[0]  # bytes here, but text in other places of re2
         cause = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
         raise PatternError(f"{pattern!r} is not a regular expression: {cause}", "write it in RE2 syntax") from error
     if not _can_match_a_path(regex):
         raise PatternError(
-            f"the regular expression {pattern!r} can match no path",
-            "begin it with / or .*: it must match the whole path",
+            f"the regular expression {pattern!r} can't match any path",
+            "begin it with / or .*, because it must match the whole path",
         )
     return regex
 

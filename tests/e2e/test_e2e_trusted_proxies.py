@@ -111,7 +111,10 @@ def test_the_log_says_that_no_client_was_named(gateway):
     answer = ask(gateway.port, "/webmail", source=PROXY)
     record = gateway.log.of(answer.get("X-Request-Id"))
     assert (record["client_ip"], record["rule"]) == (PROXY, "Everything else")
-    why = f"the trusted proxy {PROXY} named no client, so only a rule whose from lists its own address lets it in"
+    why = (
+        f"the trusted proxy {PROXY} named no client, so only a rule whose "
+        "from lists its own address lets the request in"
+    )
     assert record["detail"] == f"denied by the rule; {why}"
 
 

@@ -49,10 +49,10 @@ DETAILS = {
     "responder": "http://ocsp.example/ did not answer within 5 s",
     "condition_ca": "the certificate was issued by a CA that this rule does not name",
     "condition_subject": "the certificate's subject has no O like 'Example {Ltd}'",
-    "condition_email": "none of the certificate's e-mail addresses is one that this rule lets in",
+    "condition_email": "the certificate has no e-mail address that this rule lets in",
     "condition_fingerprint": "the certificate's fingerprint is not in this rule's list",
     "condition_device": "the device 'PHONE1' is not in this rule's list",
-    "condition_no_device": "an ActiveSync request without a device id, under a rule that lists devices",
+    "condition_no_device": "the ActiveSync request has no device id, and this rule lists devices",
     "login_differs": "the login 'bob', of this connection, does not belong to the certificate (email)",
     "login_unreadable": "the login cannot be read: Bearer hides its user name",
     "login_hidden": "an earlier login on this connection hides its user name, and the mail server may take this",
@@ -106,8 +106,11 @@ def test_a_detail_of_a_destination(language):
     "more",
     [
         "; some servers read the path as /admin",
-        "; the trusted proxy 10.0.0.1 named no client, so only a rule whose from lists its own address lets it in",
-        "; 10.0.0.1 is a trusted proxy, so only a rule whose from lists it lets it in without a certificate",
+        (
+            "; the trusted proxy 10.0.0.1 named no client, so only a rule whose from lists its own address lets the "
+            "request in"
+        ),
+        "; 10.0.0.1 is a trusted proxy, so only a rule whose from lists it lets the request in without a certificate",
     ],
 )
 def test_what_the_rules_add_for_administrators_is_left_out(more):

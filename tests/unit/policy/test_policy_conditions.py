@@ -239,7 +239,7 @@ def test_the_refusal_says_which_names_count_of_such_a_ca(identity, request_of, b
     names = identity(common_name="bob", is_constrained=True)
     ready = Conditions(CertificateConditions(bind_user=bind))
     failure = ready.check(names, request_of(login=Login(("bob",), None, None)))
-    assert ("only names that they bind count" in failure.detail) is (bind == "cn")
+    assert ("only names that they limit count" in failure.detail) is (bind == "cn")
 
 
 def test_only_addresses_that_the_rule_lets_in_lend_their_name(check):

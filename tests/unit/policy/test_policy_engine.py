@@ -294,7 +294,7 @@ def test_a_client_that_nobody_named_is_let_in_only_by_a_rule_for_its_proxy(rule,
     steps = engine.trace(request)
     assert steps[-1].is_match == (decision.rule is not None)
     if rules[0] == {"networks": ("internal",)}:
-        assert steps[0].why == "10.0.0.9 is a trusted proxy and no client: from must list this address"
+        assert steps[0].why == "10.0.0.9 is a trusted proxy, not a client, so from must list this address"
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_a_trace_says_why(main_rules, request_of, trusted, rule):
     engine = Engine([*main_rules[:2], rule("deny", name="nothing", uris=()), rule("deny")], NETWORKS)
     first, second = engine.trace(request_of("/webmail", address=OUTSIDE))
     assert (first.rule, first.is_match, first.why) == ("inside", False, f"{OUTSIDE} is not in from [internal]")
-    assert (second.line, second.is_match, second.why) == (6, True, "every condition holds")
+    assert (second.line, second.is_match, second.why) == (6, True, "all conditions hold")
     assert [(check.condition, check.is_met) for check in second.checks] == [
         ("from", True),
         ("hosts", True),
@@ -352,6 +352,6 @@ def test_a_trace_says_why(main_rules, request_of, trusted, rule):
     assert second.checks[-1].why == "the client sent no certificate"
     *_, third, last = engine.trace(request_of("/x", address=OUTSIDE, judgement=trusted()))
     assert third.why == "/x is not in uri [nothing]"
-    assert (last.is_match, last.checks, last.why) == (True, (), "it has no conditions")
+    assert (last.is_match, last.checks, last.why) == (True, (), "the rule has no conditions")
     assert last.action is Action.DENY
     assert Engine([], NETWORKS).trace(request_of("/")) == ()

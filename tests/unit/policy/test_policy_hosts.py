@@ -133,5 +133,5 @@ def test_without_a_fallback_an_unknown_host_has_no_site():
 
 
 def test_a_host_in_two_sites_is_an_error():
-    with pytest.raises(PatternError, match="stands twice"):
+    with pytest.raises(PatternError, match="is in two sites"):
         SiteIndex([("mail.example.com", 1), ("MAIL.example.com.", 2)])

@@ -118,7 +118,7 @@ def test_a_rule_names_no_path_that_is_read_in_several_ways(pattern):
     """Where it lets in, the other readings would be refused; where it denies, they would come in."""
     with pytest.raises(PatternError) as caught:
         parse_pattern(pattern)
-    assert caught.value.remedy == "name the folder above it"
+    assert caught.value.remedy == "write the folder above it"
 
 
 @pytest.fixture
