@@ -1,1 +1,1 @@
-"""The YAML file: read with positions, checked, and turned into frozen dataclasses."""
+"""Reads the YAML file with positions, checks it, and turns it into frozen dataclasses."""

@@ -1,6 +1,6 @@
-"""Addresses, networks, host names and server URLs as people write them, in their one spelling.
+"""Parses addresses, networks, host names and server URLs as people write them, into one spelling.
 
-Every function raises `Unreadable` with a cause and a remedy for what it doesn't take; nothing is guessed.
+Every function raises `Unreadable`, with a cause and a remedy, for a text that it doesn't accept. Nothing is guessed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ADDRESS_AND_MORE: Final = re.compile(
     r"(?P<address>[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]{1,5}|\s*/\s*(?P<bits>[0-9]{1,2})\.?)"
 )
 _OCTETS: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:(?:\.\*){1,3}|\.?)")
-_SHOWN_NETWORKS: Final = 16  # more don't fit a line
+_SHOWN_NETWORKS: Final = 16  # more don't fit into a line
 _BRACKETS_REMEDY: Final = "write an IPv6 address in brackets: https://[fd00::5]:443"
 _MAIL_SERVER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -39,7 +39,7 @@ _NAME_SERVER_REMEDY: Final = 'write an IP address, with a port or without: 10.0.
 
 
 class Unreadable(Exception):  # noqa: N818 - says what the text is
-    """A text that isn't what its key asks for: cause and remedy."""
+    """A text that is not valid for its key: cause and remedy."""
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(cause)
@@ -48,7 +48,7 @@ class Unreadable(Exception):  # noqa: N818 - says what the text is
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Host (an IP address, or empty for every one) and port of a listen address."""
+    """Host (an IP address; empty for every address) and port of a listen address."""
     host, separator, port = text.rpartition(":")
     if not separator or not _PORT.fullmatch(port):
         if _PORT.fullmatch(text):
@@ -73,7 +73,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def parse_network(text: str) -> Network:
-    """A CIDR, or a single address; IPv4-mapped IPv6 networks are IPv4's, as client addresses are."""
+    """A CIDR, or a single address; IPv4-mapped IPv6 networks are refused, because such clients count as IPv4."""
     try:
         network = ip_network(text, strict=False)
         address = ip_address(text.partition("/")[0])
@@ -126,12 +126,12 @@ def _write_networks(texts: Iterable[str]) -> str | None:
 
 
 def looks_like_network(text: str) -> bool:
-    """True where a text is meant as an address or CIDR rather than as a name."""
+    """True if a text seems to be an address or CIDR and not a name."""
     return "/" in text or ":" in text or text[:1].isdigit()
 
 
 def parse_host(text: str) -> str:
-    """A host pattern as requests are compared with it: lower case, A-labels (RFC 5890), no final dot, no port."""
+    """A host pattern as it is compared with requests: lower case, A-labels (RFC 5890), no final dot, no port."""
     try:
         return host_text(parse_host_pattern(text))
     except PatternError as error:
@@ -182,7 +182,7 @@ def parse_server(text: str) -> Server:
 
 
 def _nearest_server(text: str) -> str | None:
-    """The remedy for a host, with a port or without, and for a scheme with the wrong signs behind it."""
+    """The remedy for a host with or without a port, and for a scheme that is not followed by `://`."""
     scheme, bare = _SCHEME.match(text), _SCHEME.sub("", text)
     if "://" in text or (found := _SERVER.fullmatch(f"https://{bare}")) is None or found["user"] or found["rest"]:
         return None
@@ -231,7 +231,7 @@ def parse_server_host(host: str) -> str:
 
 
 def clash(first: tuple[str, int], second: tuple[str, int]) -> bool:
-    """True where two listen addresses can't be bound beside each other (IPv6 sockets take IPv6 only)."""
+    """True if two listen addresses can't be bound at the same time (IPv6 sockets accept only IPv6)."""
     if first[1] != second[1] or first[1] == 0:
         return False
     hosts = {first[0], second[0]}
@@ -242,7 +242,7 @@ def clash(first: tuple[str, int], second: tuple[str, int]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """True for an address that only this machine reaches."""
+    """True for an address that only this machine can reach."""
     address: IPv4Address | IPv6Address | None = ip_address(host) if host else None
     return address is not None and address.is_loopback
 

@@ -1,6 +1,6 @@
-"""Keys that are in the schema and whose feature is not there yet: refused, never silently ignored.
+"""Keys that are in the schema but whose feature does not exist yet. They are refused, never silently ignored.
 
-To make one available, remove its line here, and bring the reference in step with
+To make a key available, remove its line here and update the reference with
 `python -m gateway.config.reference > docs/configuration.md`.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Final
 
-# The key's path, every name as `*` and every list index as `[]`; with `=pattern` only such values are refused.
+# The key's path, with every name as `*` and every list index as `[]`. `=pattern`: only matching values are refused.
 NOT_YET: Final[dict[str, str]] = {}
 
 
 def unavailable(shape: str, text: str | None) -> str | None:
-    """What is missing for the key at `shape` with this value (None: a list or mapping); None where nothing is."""
+    """The feature that is missing for the key at `shape` with this value (None: a list or mapping), or None."""
     if feature := NOT_YET.get(shape):
         return feature
     if text is None:

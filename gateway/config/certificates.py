@@ -1,6 +1,6 @@
-"""Whether the certificates, keys and revocation lists a file names can do what they are named for.
+"""Checks that the certificates, keys and revocation lists that a file names can be used for their purpose.
 
-Expired and ill-fitting material is an error before it meets a client; what will bite soon is a warning.
+Expired and unsuitable files are errors, before a client meets them. Certificates that end soon are warnings.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Certificates = tuple[x509.Certificate, ...]
 
 
 class Material:
-    """Reads the files that a configuration names, relative to its folder, and judges them at `now`."""
+    """Reads the files that a configuration names, relative to its folder, and checks them at `now`."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class Material:
         *,
         reads_keys: bool = True,
     ) -> None:
-        """`reads_list`: whether the revocation list at a path is to be read; those that serve already are not.
+        """`reads_list`: whether the revocation list at a path is read. Lists that are already in use are not.
 
-        Without `reads_keys` no private key and no passphrase is read.
+        Without `reads_keys`, private keys and passphrases are not read.
         """
         self._reads_list = reads_list
         self.reads_keys = reads_keys
@@ -63,13 +63,13 @@ class Material:
         self.permissions = Permissions(problems)
 
     def path(self, value: Value) -> Path:
-        """The absolute path of a file name; a warning where others can write there."""
+        """The absolute path of a file name. Warns if every user of this machine can write there."""
         path = self.folder / str(value.data)
         self.permissions.check(path, value.place)
         return path
 
     def certificates(self, value: Value, wanted: Wanted = "certificate") -> CertificateFile | None:
-        """Every certificate of a PEM file; None (and reported) where there is none to be had."""
+        """Every certificate of a PEM file; None (and an error) if the file can't be used."""
         try:
             return self._reader.certificates(self.path(value), wanted)
         except ConfigError as error:
@@ -77,7 +77,7 @@ class Material:
             return None
 
     def authorities(self, value: Value) -> CertificateFile | None:
-        """The CA certificates of a file that are trust anchors."""
+        """The certificates of a file of trust anchors; each one that is not a valid CA is reported."""
         found = self.certificates(value, "authorities")
         for certificate in () if found is None else found.certificates:
             if not is_ca(certificate):
@@ -109,9 +109,9 @@ class Material:
         may_be_encrypted: bool = True,
         is_password_faulty: bool = False,
     ) -> tuple[CertificateFile | None, KeyFile | None]:
-        """A certificate with its key, as shown in a TLS handshake; nothing (and reported) where they don't fit.
+        """A certificate with its key, as shown in a TLS handshake; None (and an error) if they don't fit.
 
-        `is_password_faulty`: there is one in the file, which is reported already.
+        `is_password_faulty`: the file has a password whose error is already reported.
         """
         shown = self.certificates(certificate)
         secret = None
@@ -132,7 +132,7 @@ class Material:
         return None, None
 
     def revocation_lists(self, value: Value) -> tuple[RevocationList, ...]:
-        """The lists of a file, without their entries; none (and reported) where one can't be used."""
+        """The lists of a file, without their entries; empty (and an error) if one can't be used."""
         path = self.path(value)
         if not self._reads_list(str(path)):
             return ()
@@ -205,7 +205,7 @@ class Material:
 
 
 def _name_remedy(value: Value, error: ConfigError) -> str:
-    """The remedy, or what to write for a name that only a shell would have understood."""
+    """The remedy; for a missing file with `~` or `*` in its name, that these are not expanded here."""
     text = str(value.data)
     if not error.cause.endswith("does not exist"):
         return error.remedy
@@ -215,7 +215,7 @@ def _name_remedy(value: Value, error: ConfigError) -> str:
 
 
 def name_of(certificate: x509.Certificate) -> str:
-    """A certificate for a message: its subject."""
+    """The subject of a certificate, quoted for a message."""
     return quote(subject_of(certificate).rfc4514_string() or "(no subject)")
 
 

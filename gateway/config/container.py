@@ -1,10 +1,10 @@
-"""Whether the gateway runs in a container, and from which addresses clients arrive there that come from elsewhere.
+"""Finds out whether the gateway runs in a container, and from which shared addresses clients may arrive there.
 
-A container's engine may pass connections on from an address of its own: Docker's proxy and rootless engines use the
-container's default gateway, and rootless Podman with slirp4netns uses the container's own address. Clients from the
-Internet then look as if they came from inside.
+A container's engine may pass on connections from its own address: Docker's proxy and rootless engines use the
+container's default gateway, and rootless Podman with slirp4netns uses the container's own address. Then clients from
+the Internet look as if they came from inside.
 
-Keeps true: in a container none of these addresses is in `internal`, unless the file lists exactly that address.
+This module guarantees: in a container, these addresses are not in `internal` unless the file lists exactly them.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from gateway.config.problems import START, Place, Problem, Problems, listing, qu
 from gateway.config.reading import Value
 from gateway.facts import Action, Address
 
-# Docker, Podman and systemd-nspawn leave these.
+# Docker, Podman and systemd-nspawn create these.
 _MARKERS: Final = (".dockerenv", "run/.containerenv", "run/systemd/container")
 # systemd-nspawn, LXC and Podman set the first, Kubernetes the second.
 _VARIABLES: Final = ("container", "KUBERNETES_SERVICE_HOST")
-# A control group of Docker, Podman, containerd, CRI-O, Kubernetes or LXC.
+# Matches a control group of Docker, Podman, containerd, CRI-O, Kubernetes or LXC.
 _CONTROL_GROUP: Final = re.compile(
     r"^[0-9]+:[^:\n]*:(?:.*/)?(?:(?:docker|libpod|cri-containerd|crio)[-/]|kubepods[-./]|lxc(?:/|\.payload))",
     re.MULTILINE,
 )
-# Windows' Subsystem for Linux, whose NAT and `netsh interface portproxy` do the same as a container's engine.
+# Windows Subsystem for Linux. Its NAT and `netsh interface portproxy` do the same as a container's engine.
 _WSL: Final = "microsoft"
 _ROUTE_FLAGS: Final = 0x3  # RTF_UP and RTF_GATEWAY, linux/route.h
 _NO_ADDRESS_V4: Final = "00000000"
 _NO_ADDRESS_V6: Final = "0" * 32
-# Of documentation (RFC 5737, RFC 3849): nothing is sent there, the kernel only chooses an address of ours.
+# Addresses for documentation (RFC 5737, RFC 3849). Nothing is sent there; the kernel only chooses our own address.
 _SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """The addresses from which clients may arrive that the container's engine passes on."""
+    """The addresses from which clients may arrive whose connections the container's engine passes on."""
 
     gateways: tuple[Address, ...] = ()
     own: tuple[Address, ...] = ()
@@ -59,7 +59,7 @@ class Arrivals:
 
 
 def arrivals(root: Path = Path("/"), environ: Mapping[str, str] | None = None) -> Arrivals:
-    """What is true of this process; nothing outside a container. `root` and `environ` stand for others in tests."""
+    """The shared addresses of this process; empty outside a container. Tests pass `root` and `environ`."""
     if not (_is_here() if environ is None else is_container(root, environ)):
         return Arrivals()
     return Arrivals(tuple(_gateways(root)), tuple(_own_addresses()))
@@ -67,12 +67,12 @@ def arrivals(root: Path = Path("/"), environ: Mapping[str, str] | None = None) -
 
 @cache
 def _is_here() -> bool:
-    # Asked once, by the master: its workers are forked from it, and have only a part of its environment.
+    # Computed once, in the master: its workers are forked from it, and have only a part of its environment.
     return is_container(Path("/"), os.environ)
 
 
 def is_container(root: Path, environ: Mapping[str, str]) -> bool:
-    """Whether this looks like a container, or like WSL. One that hides it all can't be told from a machine."""
+    """Whether this looks like a container or like WSL. A container without any of these signs is not recognised."""
     if any(os.path.lexists(root / marker) for marker in _MARKERS) or any(map(environ.get, _VARIABLES)):
         return True
     if _WSL in _text(root / "proc/sys/kernel/osrelease").lower():
@@ -85,7 +85,7 @@ def without(
 ) -> tuple[tuple[Network, ...], tuple[Address, ...]]:
     """The networks without these addresses, and the addresses that were taken out.
 
-    An address that stands among the networks by itself stays.
+    An address that is listed by itself stays.
     """
     left = tuple(networks)
     taken: list[Address] = []
@@ -98,12 +98,12 @@ def without(
 
 
 def is_listed(address: Address, networks: Iterable[Network]) -> bool:
-    """Whether the address stands there by itself, and not only as part of a network."""
+    """Whether the address is listed by itself, and not only as part of a network."""
     return any(network.prefixlen == network.max_prefixlen and address in network for network in networks)
 
 
 def note_of(config: Config) -> Problem | None:
-    """The line for `gateway check` and the log about addresses that don't count as inside."""
+    """The line for `gateway check` and the log about addresses that don't count as inside; None if there are none."""
     if not config.not_inside:
         return None
     place = Place(START, "networks.internal")
@@ -122,9 +122,9 @@ def note_of(config: Config) -> Problem | None:
 def warn_of_trust(
     root: Value, resolved: Mapping[str, tuple[Network, ...]], known: Arrivals, problems: Problems
 ) -> None:
-    """Warn where such an address is let in without a certificate, or believed when it names a client.
+    """Warn if such an address is let in without a certificate, or may name a client.
 
-    Only `internal` is read without them; other networks count as they are written.
+    They are removed only from `internal`. Other networks count as they are written.
     """
     for rule in root.items("rules"):
         if rule.plain("action", None) == Action.ALLOW.value:
@@ -141,7 +141,7 @@ def _warn(
     item: Value, networks: tuple[Network, ...], known: Arrivals, problems: Problems, effect: str, remedy: str
 ) -> None:
     for address in known.addresses:
-        # 0.0.0.0/0 is meant for everyone.
+        # 0.0.0.0/0 means everyone on purpose.
         holders = [network for network in networks if network.prefixlen and address in network]
         if holders and not is_listed(address, holders):
             cause = f"in this container clients from outside may arrive from {address}, and {quote(str(item.data))}"
@@ -165,7 +165,7 @@ def _without_one(network: Network, address: Address) -> Iterator[Network]:
 
 
 def _gateways(root: Path) -> Iterator[Address]:
-    """Of the default routes: /proc/net/route and /proc/net/ipv6_route, whose numbers are hexadecimal."""
+    """The gateways of the default routes, from /proc/net/route and /proc/net/ipv6_route (hexadecimal numbers)."""
     for line in _text(root / "proc/net/route").splitlines()[1:]:
         _, target, gateway, flags, *_, mask = line.split()[:8]
         if (target, mask) == (_NO_ADDRESS_V4, _NO_ADDRESS_V4) and _is_by_gateway(flags):
@@ -181,7 +181,7 @@ def _is_by_gateway(flags: str) -> bool:
 
 
 def _own_addresses() -> Iterator[Address]:
-    """The address from which this container would speak to the rest of the world."""
+    """The addresses that this container uses for connections to other networks."""
     for family, target in _SOMEWHERE:
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asked:
             asked.connect((target, 9))

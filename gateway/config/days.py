@@ -7,10 +7,10 @@ from calendar import monthrange
 from datetime import date
 from typing import Final
 
-# Of the years that people plan for; 2027 can't be misspelt into an earlier or later age.
+# Only years from 2000 to 2099, so that a misspelt year is not a day in another century.
 DAY_PATTERN: Final = r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 
-# With a time behind it, which doesn't belong there, or in another order. 3/1/2027 is left out: it may be two days.
+# A day with a time behind it, or in another order. 3/1/2027 is left out: it may mean two days.
 _YEAR_FIRST: Final = re.compile(r"(20[0-9]{2})[-./ ]([0-9]{1,2})[-./ ]([0-9]{1,2})(?:[Tt ].{1,40})?", re.ASCII)
 _DAY_FIRST: Final = re.compile(r"([0-9]{1,2})\. ?([0-9]{1,2})\. ?(20[0-9]{2})", re.ASCII)
 _MONTHS: Final = (
@@ -20,7 +20,7 @@ _MONTHS: Final = (
 
 
 def parse_day(text: str) -> date | None:
-    """A day of the calendar, or None where `text` is none."""
+    """The day that `text` is; None if it is not a day of the calendar."""
     if not re.fullmatch(DAY_PATTERN, text):
         return None
     try:
@@ -30,7 +30,7 @@ def parse_day(text: str) -> date | None:
 
 
 def meant_day(text: str) -> date | None:
-    """The day that `text`, which `parse_day` doesn't take, is a clear spelling of; beyond a month's end, its last."""
+    """The day that a text in another spelling clearly means; for a day after a month's end, the month's last day."""
     if (found := _YEAR_FIRST.fullmatch(text)) is not None:
         year, month, day = map(int, found.groups())
     elif (found := _DAY_FIRST.fullmatch(text)) is not None:

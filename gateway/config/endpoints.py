@@ -1,7 +1,7 @@
-"""Where a gateway with this file listens, read from a file that may be wrong elsewhere.
+"""The addresses where a gateway with this file listens, even if the rest of the file has errors.
 
-`gateway status` is asked most when the file on disk is broken: it needs no more than the addresses, no certificate and
-no key, and runs as a user who may not read those.
+`gateway status` is needed most when the file on disk is broken. It needs only the addresses, and may run as a user who
+can't read certificates and keys.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from gateway.config.service import build_admin, build_listeners
 from gateway.errors import ConfigError
 from gateway.x509.loading import read_file
 
-# The section in a text that is no YAML (any more), as people write it: on one line, or the address on the next.
+# The section in a text that is not valid YAML: on one line, or with the address on the next line.
 _ADMIN: Final = re.compile(r"""(?m)^admin:[ \t]*(?:\{[ \t]*|\r?\n[ \t]+)address:[ \t]*["']?([^"'\s}#]{1,100})""")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where to ask."""
+    """The address of status and metrics, and the listeners."""
 
     admin: Admin | None
     listeners: tuple[Listener, ...]
 
 
 def read_endpoints(path: Path, environ: Mapping[str, str] | None = None) -> Endpoints:
-    """The addresses in the file. Raises `ConfigErrors` where they can't be told."""
+    """The addresses in the file. Raises `ConfigErrors` if they can't be found."""
     problems = Problems(str(path))
     try:
         data = read_file(path)
@@ -58,11 +58,11 @@ def read_endpoints(path: Path, environ: Mapping[str, str] | None = None) -> Endp
 
 
 def _guessed(text: str, error: YamlError, problems: Problems) -> Endpoints:
-    """What a text says that can't be parsed."""
+    """The address in a text that is not valid YAML, found by a pattern. Raises `ConfigErrors` if there is none."""
     if (found := _ADMIN.search(text)) is not None:
         try:
             return Endpoints(Admin(found[1], *parse_listen(found[1])), ())
         except Unreadable:
-            pass  # then it is the file's own problem that counts
+            pass  # the error of the YAML is reported below
     problems.error(Place(error.mark), error.cause, error.remedy)
     raise ConfigErrors(problems.errors) from error

@@ -1,7 +1,7 @@
 """`${NAME}` and `${NAME:-default}` in values: environment variables, mostly for secrets.
 
-`$$` stands for a `$`; a `$` before anything but `{` or `$` is itself. What a variable holds is taken as it is and never
-looked into again. As in a shell, `:-` also counts for a variable that is set and empty.
+`$$` stands for a `$`; any other `$` without `{` is an ordinary character. A variable's value is never substituted
+again. As in a shell, the default of `:-` is also used for a variable that is set but empty.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SUBSTITUTION: Final = re.compile(r"\$\$|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^
 
 
 class Lookups(Mapping[str, str]):
-    """An environment that notes which of its variables were asked for."""
+    """An environment that records which of its variables were read."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -41,9 +41,9 @@ class SubstitutionError(Exception):
 
 
 def substitute(text: str, environ: Mapping[str, str], unset: str | None = None) -> str:
-    """`text` with every variable replaced. Raises `SubstitutionError` for one that is misspelt, or unset.
+    """`text` with every variable replaced. Raises `SubstitutionError` for a variable that is malformed or not set.
 
-    `unset` stands for variables that are not set, where the text is not needed.
+    `unset` is used for variables that are not set, if the value is not needed.
     """
 
     def replace(found: re.Match[str]) -> str:
@@ -68,12 +68,12 @@ def substitute(text: str, environ: Mapping[str, str], unset: str | None = None) 
 
 
 def is_substituted(text: str) -> bool:
-    """True where `text` holds something that `substitute` replaces by a variable."""
+    """True if `text` contains a variable that `substitute` replaces."""
     return "${" in text.replace("$$", "")
 
 
 def is_unicode(value: str) -> bool:
-    """False where the system's bytes are not UTF-8; Python has put surrogates in their place."""
+    """False if the bytes of the variable are not UTF-8. Python replaces such bytes with surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

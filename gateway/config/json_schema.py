@@ -29,7 +29,7 @@ _FROM_ENVIRONMENT: Final = {"$ref": "#/$defs/from_environment"}
 
 
 def json_schema() -> dict[str, Any]:
-    """A fresh JSON Schema document of the whole file."""
+    """The JSON Schema of the whole file, as a new document."""
     return {
         "$schema": _DIALECT,
         "title": "gateway configuration",
@@ -100,7 +100,7 @@ def _text(kind: Text) -> dict[str, Any]:
         plain["minLength"] = 1
     if kind.pattern is None:
         return plain
-    # `$$` in the file stands for `$`, so that a text with it is checked by the loader alone.
+    # `$$` in the file stands for `$`, so only the loader checks a text with it.
     return {
         "anyOf": [
             {**plain, "pattern": f"^(?:{kind.pattern})$"},

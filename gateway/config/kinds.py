@@ -1,6 +1,6 @@
-"""The words in which the schema is written, as plain data.
+"""The kinds of values from which the schema is built, as plain data.
 
-Each says what a value must look like; `reading` checks it, `json_schema` and `reference` describe it.
+Each kind defines which values are valid. `reading` checks them; `json_schema` and `reference` describe them.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-TEXT_CHARACTERS: Final = 4096  # the longest text any key takes; a long regular expression is some hundred
+TEXT_CHARACTERS: Final = 4096  # the longest text of any key; a long regular expression has some hundred characters
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text. `pattern` must match all of it."""
+    """A text. `pattern` must match the whole text."""
 
     what: str = "a text"  # completes "… is not …"
     pattern: str | None = None
     example: str = ""  # completes "write …"
     is_secret: bool = False  # never quoted in a message
     can_be_empty: bool = False
-    number_remedy: str = ""  # where a number was written, with {} for it; otherwise it belongs into quotes
-    has_spaces: bool = True  # may hold white space and commas; where not, they divide what should be a list
+    number_remedy: str = ""  # if a number was written, which replaces {}; by default: put it in quotes
+    has_spaces: bool = True  # may contain white space and commas; otherwise these separate entries of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,14 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list. Where the items are texts, one alone may stand without brackets."""
+    """A list. If the items are texts, a single item may be written without brackets."""
 
     item: Kind
     minimum: int = 0
 
     @property
     def can_be_single(self) -> bool:
-        """True where a lone item counts as a list of one."""
+        """True if a single item counts as a list with one item."""
         return isinstance(self.item, Text | Choice)
 
 
@@ -92,7 +92,7 @@ class TableOf:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys. With `short`, what is no mapping stands for the value of that key, the only one."""
+    """A mapping with known keys. With `short`, a value that is not a mapping is the value of that key."""
 
     fields: tuple[Field, ...]
     short: str | None = None
@@ -110,9 +110,9 @@ class Field:
     kind: Kind
     description: str
     is_required: bool = False
-    is_nullable: bool = False  # `null` says: not set
-    default: object = None  # as it would stand in the file; None: not set
-    default_note: str = ""  # the default in words, where it isn't a value
+    is_nullable: bool = False  # `null` means: not set
+    default: object = None  # as it would be written in the file; None: not set
+    default_note: str = ""  # the default in words, if it is not a fixed value
 
 
 ScalarKind = Text | Choice | Flag | FlagOrDay | Whole | Duration | Size

@@ -1,4 +1,4 @@
-"""The revocation lists that a site names as files: whose they are, whether they count now, and for what."""
+"""Checks the revocation lists that a site names as files: their issuers, their dates, and what they cover."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gateway.x509.scoped_lists import by_scope
 
 
 class ListCheck:
-    """Collects the lists of one site; `anchors` are its CAs."""
+    """Collects the lists of one site. `anchors`: the CAs in its `client_ca`."""
 
     def __init__(self, anchors: Iterable[x509.Certificate], now: datetime, problems: Problems) -> None:
         self._now = now
         self._problems = problems
         self._names = {anchor: folded(subject_of(anchor)) for anchor in anchors}
         self._found: list[tuple[Place, RevocationList, x509.Certificate | None]] = []
-        self._forged: set[x509.Certificate] = set()  # the CAs whose list is reported already
+        self._forged: set[x509.Certificate] = set()  # CAs with a list whose wrong signature is reported
 
     def add(self, place: Place, lists: Iterable[RevocationList]) -> None:
-        """Lists of one file. A list that names one of the CAs has to be signed by its key, or is reported."""
+        """Add the lists of one file. A list whose issuer is one of the CAs is an error unless that CA signed it."""
         for entry in lists:
             named = [anchor for anchor, name in self._names.items() if name == folded(entry.issuer)]
             signer = next((anchor for anchor in named if entry.is_signed_by(anchor)), None)
@@ -37,7 +37,7 @@ class ListCheck:
             self._found.append((place, entry, signer))
 
     def check_dates(self) -> None:
-        """Report the lists that don't count now: as a warning where others cover what they are about."""
+        """Report the lists that are not valid now: as a warning if another list covers the same certificates."""
         for place, entry, signer in self._found:
             kind = "list" if entry.base_number is None else "delta list"
             what = f"the {kind} of {quote(entry.issuer.rfc4514_string())}"
@@ -57,13 +57,13 @@ class ListCheck:
                 self._problems.outdated(place, cause, remedy)
 
     def _warn_of_end(self, place: Place, entry: RevocationList, signer: x509.Certificate | None, what: str) -> None:
-        """Warn of a list that nothing renews, late in its life; the log does so too while it is served."""
+        """Warn of a list that ends soon and has not been renewed. The log does so too while the gateway runs."""
         if entry.warning(self._now) is None or self._end_beside(entry, signer) > entry.next_update:
             return
         self._problems.warning(place, f"{what} ends {_date(entry.next_update)}", "fetch or issue a new one")
 
     def check_coverage(self, place: Place) -> None:
-        """Report CAs whose users are refused because no list covers them."""
+        """Report the CAs whose users are refused because no list covers their certificates."""
         if self._names and self._found and all(signer is None for _, _, signer in self._found) and not self._forged:
             cause = "no list here is from a CA in client_ca, so every certificate is refused"
             remedy = f"add the list of {listing(map(name_of, self._names), 'and')}, or write crl_policy: if_present"
@@ -80,11 +80,11 @@ class ListCheck:
                 self._problems.warning(place, cause, remedy)
 
     def _is_covered(self, entry: RevocationList, signer: x509.Certificate | None) -> bool:
-        """True where lists of the same CA and scope count now."""
+        """True if another list of the same CA and scope is valid now."""
         return self._end_beside(entry, signer) > self._now
 
     def _end_beside(self, entry: RevocationList, signer: x509.Certificate | None) -> datetime:
-        """When the last of the lists of the same CA and scope that count now ends; `now` where none does."""
+        """The latest end of the lists of the same CA and scope that are valid now; `now` if there is none."""
         of_ca = [
             other
             for _, other, by in self._found

@@ -1,6 +1,6 @@
-"""From the file to a `Config`, or to all that is wrong with it.
+"""Loads the file as a `Config`, or reports all its errors.
 
-Nothing is let through half-read: a `Config` comes out only where no error was found.
+This module guarantees: it returns a `Config` only if it found no error.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ from gateway.config.users import build_user
 from gateway.errors import ConfigError
 from gateway.x509.loading import read_file
 
-# A thousand sites take half of it. At a reload the master sends the file to each worker. Their channel keeps 16 MiB for
-# one that doesn't read, and a byte may take six there.
+# A thousand sites take half of it. At a reload the master sends the file to each worker. The channel buffers 16 MiB for
+# a worker that doesn't read, and a byte may take six there.
 MAX_SOURCE_BYTES: Final = 2 * 1024 * 1024
 _SECRETS: Final = frozenset({"sites[].key", "sites[].key_password", "upstreams.*.tls.key"})
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A usable file and what is doubtful about it, in file order."""
+    """A usable configuration and its warnings, in file order."""
 
     config: Config
     warnings: tuple[Problem, ...]
-    variables: Mapping[str, str]  # of the environment, as far as the file names them
-    root: Value | None = field(default=None, repr=False)  # the file's tree, to find the places of entries
+    variables: Mapping[str, str]  # of the environment, those that the file names
+    root: Value | None = field(default=None, repr=False)  # the file as a tree, to find the places of entries
 
 
 def load(
     path: Path, *, now: datetime | None = None, environ: Mapping[str, str] | None = None, reads_keys: bool = True
 ) -> Config:
-    """The file's configuration. Raises `ConfigErrors` with everything that is wrong.
+    """The file's configuration. Raises `ConfigErrors` with all errors.
 
-    Certificates are judged at `now` (default: the clock), variables come from `environ` (default: the process's).
+    Certificates are checked at `now` (default: the clock), variables come from `environ` (default: the process's).
     `reads_keys` as for `load_with_warnings`.
     """
     return load_with_warnings(path, now=now, environ=environ, reads_keys=reads_keys).config
@@ -79,12 +79,12 @@ def load_with_warnings(  # noqa: PLR0913 - what the callers differ in
     reads_list: Callable[[str], bool] = lambda _: True,
     reads_keys: bool = True,
 ) -> Loaded:
-    """As `load`, with the warnings beside it.
+    """Like `load`, and returns the warnings too.
 
-    `source` stands for the file's content where it was read before. `is_serving`: what has only expired is a warning.
-    `reads_list` says of a revocation list's path whether that file is looked at. Without `reads_keys` no private key,
-    password and passphrase is read, so that people who may not read them can ask what the rules say; such a
-    configuration can't serve.
+    `source`: the file's content, if it was read before. `is_serving`: a file that has only expired is a warning.
+    `reads_list`: whether the revocation list at a path is read. Without `reads_keys`, private keys, passwords and
+    passphrases are not read, so that people who may not read them can ask what the rules decide. Such a configuration
+    can't serve.
     """
     problems = Problems(str(path), is_serving)
     lookups = Lookups(os.environ if environ is None else environ)
@@ -108,12 +108,12 @@ def _is_needed(_: Place) -> bool:
 
 
 def _is_no_secret(place: Place) -> bool:
-    """False for keys, passwords, and all of the certificate registry, which decides about nobody."""
+    """False for keys, passwords, and the section of the certificate registry, which no rule needs."""
     return place.shape not in _SECRETS and not place.shape.startswith("pki.")
 
 
 def _is_of_registry(place: Place) -> bool:
-    """True for what the certificate desk needs."""
+    """True for the keys that the commands for certificates need."""
     return place.shape in ("pki.store", "pki.folder")
 
 
@@ -194,7 +194,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
 
 
 def _warn_of_unused(root: Value, problems: Problems) -> None:
-    """Upstreams and networks that nothing names; not said where a faulty section might have named them."""
+    """Warn of upstreams that no site uses, unless an error might hide the site that does."""
     if problems.errors:
         return
     used = {site.data["upstream"].data for site in root.items("sites")}
@@ -204,7 +204,7 @@ def _warn_of_unused(root: Value, problems: Problems) -> None:
 
 
 def read_user(path: Path, *, environ: Mapping[str, str] | None = None) -> User | None:
-    """The user that the file names; None also where that can't be told, which is for `load` to report."""
+    """The user that the file names; None if there is none, or if the file has errors, which `load` reports."""
     problems = Problems(str(path))
     try:
         root = _read(path, None, problems, os.environ if environ is None else environ)
@@ -214,9 +214,9 @@ def read_user(path: Path, *, environ: Mapping[str, str] | None = None) -> User |
 
 
 def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | None:
-    """The registry's section out of the file, without asking for the certificates it names: the desk makes those.
+    """The registry's section of the file. Certificates that the file names may be missing: the desk makes them.
 
-    Variables that only the service has, such as `CREDENTIALS_DIRECTORY`, may be unset.
+    Variables that only the service has, such as `CREDENTIALS_DIRECTORY`, need not be set.
     Raises `ConfigErrors`.
     """
     problems = Problems(str(path))
@@ -224,13 +224,16 @@ def read_pki(path: Path, *, environ: Mapping[str, str] | None = None) -> Pki | N
 
 
 def read_contact(path: Path, *, environ: Mapping[str, str] | None = None) -> str | None:
-    """Whom users are to ask, for the desk's letters; the files it names aren't read. Raises `ConfigErrors`."""
+    """The contact for users, for the desk's letters. Files that the configuration names are not read.
+
+    Raises `ConfigErrors`.
+    """
     contact = _read_alone(path, Problems(str(path)), environ).section("pages").plain("contact", None)
     return None if contact is None else str(contact)
 
 
 def _read_alone(path: Path, problems: Problems, environ: Mapping[str, str] | None) -> Value:
-    """The file without what it names. Raises `ConfigErrors`."""
+    """The file as a tree, without reading the files that it names. Raises `ConfigErrors`."""
     try:
         root = _read(path, None, problems, os.environ if environ is None else environ, _is_of_registry)
     except YamlError as error:

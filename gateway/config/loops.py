@@ -1,4 +1,4 @@
-"""Upstream servers that are the gateway itself: a request would come back to it until its limits end that."""
+"""Finds upstream servers that are the gateway itself: a request would come back again and again, up to its limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOCALHOST: Final = ("127.0.0.1", "::1")
 def check_loops(
     root: Value, listeners: Sequence[Listener], admin: Admin | None, sites: Sequence[SiteView], problems: Problems
 ) -> None:
-    """Report the servers at addresses where the gateway listens."""
+    """Report servers whose address is one where the gateway listens."""
     patterns = [parse_host_pattern(host) for view in sites for host in view.hosts if host != "*"]
     for upstream in root.section("upstreams").data.values():
         for item in upstream.items("servers"):
@@ -52,7 +52,7 @@ def _report(
 
 
 def _is_reached(host: str, port: int, server: Server) -> bool:
-    """True where a connection to the server ends at this listen address."""
+    """True if a connection to the server would end at this listen address."""
     if port != server.port:
         return False
     targets = _LOCALHOST if server.host == "localhost" else (server.host,)
@@ -71,7 +71,7 @@ def _is_at(host: str, target: str) -> bool:
 
 
 def _is_own(host: str, version: int) -> bool:
-    """True for an address of this machine; nothing is sent."""
+    """True for an address of this machine. Nothing is sent."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

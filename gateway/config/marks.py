@@ -1,8 +1,8 @@
-"""YAML text as a tree in which every key and value knows its line and column.
+"""YAML text as a tree in which every key and value has its line and column.
 
-The tree is made from PyYAML's events, so nothing is ever constructed from a tag, nothing recurses, and depth, size and
-the expansion of aliases are bounded. Scalars stay text: what a scalar means is decided by the schema, not by YAML's
-guess (`off` stays `off`, `010` stays `010`).
+This module guarantees: the tree is made from PyYAML's events, so no object is constructed from a tag, there is no
+recursion, and depth, size and the expansion of aliases are limited. Scalars stay text: the schema decides what a scalar
+means, not YAML (`off` stays `off`, `010` stays `010`).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Scalar:
 
     mark: Mark
     text: str
-    is_plain: bool = True  # without quotes; only such a value can be a number, a boolean or null
-    fault: tuple[str, str] | None = None  # cause and remedy of characters in it that only look like what was meant
+    is_plain: bool = True  # without quotes; only then it can be a number, a boolean or null
+    fault: tuple[str, str] | None = None  # cause and remedy, if it contains characters that look like others
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys and values in file order; duplicates are still in it."""
+    """Keys and values in file order, including duplicate keys."""
 
     mark: Mark
     entries: tuple[tuple[Scalar, Node], ...]
@@ -59,7 +59,7 @@ Node = Scalar | Sequence | Mapping
 
 
 class YamlError(Exception):
-    """The text is no usable YAML; caught by the loader, which turns it into a problem of the file."""
+    """The text is not usable YAML. The loader catches this error and reports it as a problem of the file."""
 
     def __init__(self, mark: Mark, cause: str, remedy: str) -> None:
         super().__init__(cause)
@@ -70,17 +70,17 @@ class YamlError(Exception):
 
 @dataclass(slots=True)
 class _Frame:
-    """A list or mapping whose end has not been seen."""
+    """A list or mapping that has not ended yet."""
 
     mark: Mark
     anchor: str | None
     is_mapping: bool
-    nodes: list[Node] = field(default_factory=list)  # a mapping's keys and values in turn
+    nodes: list[Node] = field(default_factory=list)  # of a mapping: keys and values alternately
     size: int = 1  # nodes in it, itself included, aliases expanded
 
 
 def decode(data: bytes) -> str:
-    """The file's text. Raises `YamlError` where it is too long, no UTF-8, or holds control characters."""
+    """The file's text. Raises `YamlError` if it is too long, not UTF-8, or contains control characters."""
     if len(data) > TEXT_BYTES:
         raise YamlError(
             START,
@@ -99,7 +99,7 @@ def decode(data: bytes) -> str:
 
 
 def parse(text: str, loader: Any = LOADERS[0]) -> Node | None:
-    """The tree of the only document in `text`, None where there is none. Raises `YamlError`."""
+    """The tree of the only document in `text`; None if it is empty. Raises `YamlError`."""
     try:
         return _Composer().compose(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
@@ -156,7 +156,7 @@ class _Composer:
         return bool(self._stack) and self._stack[-1].is_mapping and len(self._stack[-1].nodes) % 2 == 0
 
     def _key_mark(self, mark: Mark) -> Mark:
-        """The place of an empty value: its key's, for PyYAML's two parsers disagree on its own."""
+        """The place of an empty value: that of its key, because PyYAML's two parsers disagree on the value's place."""
         frame = self._stack[-1] if self._stack else None
         is_value = frame is not None and frame.is_mapping and len(frame.nodes) % 2 == 1
         return frame.nodes[-1].mark if frame is not None and is_value else mark

@@ -1,4 +1,4 @@
-"""The configuration as frozen dataclasses: what the file says, checked, with every default filled in.
+"""The configuration as frozen dataclasses: the content of the file, checked, with all defaults filled in.
 
 Durations are seconds, sizes are bytes, paths are absolute. Nothing here knows YAML.
 """
@@ -31,14 +31,14 @@ class Listener:
     redirect_to_https: bool = False
     proxy_protocol_from: tuple[Network, ...] = ()
     pki: bool = False
-    public_port: int | None = None  # in the clients' URLs, where it isn't the one that they reach
-    acme_webroot: Path | None = None  # the folder in which challenges lie
+    public_port: int | None = None  # in the clients' URLs, if it differs from the port that they reach
+    acme_webroot: Path | None = None  # the folder with the challenges
     redirect_status: int = 308  # or 302
 
 
 @dataclass(frozen=True, slots=True)
 class Ocsp:
-    """How certificate status is asked for online."""
+    """How a certificate's status is requested online."""
 
     mode: Literal["off", "soft", "hard"] = "off"
     responder: str = "from_certificate"  # or an http(s) URL
@@ -46,7 +46,7 @@ class Ocsp:
 
 @dataclass(frozen=True, slots=True)
 class Hsts:
-    """`Strict-Transport-Security`."""
+    """The values of the header `Strict-Transport-Security`."""
 
     max_age_seconds: float = 365 * DAY_SECONDS
     include_subdomains: bool = False
@@ -55,7 +55,7 @@ class Hsts:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One `sites` entry: what we show, whom we trust, where it goes."""
+    """One `sites` entry: its hosts and certificate, the CAs that it trusts, and its upstream."""
 
     hosts: tuple[str, ...]  # lower case; exact, "*.suffix" (exactly one label) or "*" (the fallback)
     certificate: CertificateFile  # the leaf first
@@ -65,12 +65,12 @@ class Site:
     crl: tuple[str, ...] = ()  # absolute file paths or http(s) URLs
     crl_policy: Literal["require", "if_present"] = "require"
     ocsp: Ocsp = Ocsp()
-    hsts: Hsts | None = None  # None: the upstream's own passes
+    hsts: Hsts | None = None  # None: the upstream's header is kept
     line: int = 0
 
     @property
     def name(self) -> str:
-        """What logs call the site: its first host."""
+        """The site's name in logs: its first host."""
         return self.hosts[0]
 
 
@@ -92,12 +92,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The server as logs name it, `https://10.0.0.5:443`."""
+        """The server's name in logs: `https://10.0.0.5:443`."""
         return f"{self.scheme}://{self._bracketed}:{self.port}"
 
     @property
     def authority(self) -> str:
-        """The server's own Host (RFC 9110 7.2): without the port where that is the scheme's."""
+        """The server's own Host (RFC 9110 7.2), without the port if it is the scheme's default."""
         is_usual = self.port == (443 if self.scheme == "https" else 80)
         return self._bracketed if is_usual else f"{self._bracketed}:{self.port}"
 
@@ -108,7 +108,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """TLS towards the upstream. Without `ca` the system's trust store counts."""
+    """TLS towards the upstream. Without `ca`, the system's trust store is used."""
 
     ca: CertificateFile | None = None
     server_name: str | None = None
@@ -149,14 +149,14 @@ class Upstream:
     timeouts: Timeouts = Timeouts()
     host: str = "preserve"  # or a literal Host
     connections: Literal["shared", "per_client"] = "shared"
-    rewrite_location: bool | None = None  # None: when `host` is not preserved; else our own name alone
+    rewrite_location: bool | None = None  # None: if `host` is not preserved; otherwise only our own name
     proxy_protocol: bool = False
     line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what a client may send and hold. One above each is refused with its own reason code."""
+    """Limits on what a client may send, and on its connections."""
 
     header_bytes: int = 32 * KIB
     headers: int = 100
@@ -175,7 +175,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class IdentityHeaders:
-    """Names of the headers that carry the certificate's holder to the upstream; None: not sent."""
+    """Names of the headers that tell the upstream who holds the certificate; None: not sent."""
 
     rfc9440: bool = True
     subject: str | None = "X-Client-Subject"
@@ -197,7 +197,7 @@ class Lockout:
 
 @dataclass(frozen=True, slots=True)
 class AccessLog:
-    """Where access records go. `path` None is standard output."""
+    """Where access records are written. `path` None: standard output."""
 
     path: Path | None = None
     format: Literal["json", "combined"] = "json"
@@ -205,7 +205,7 @@ class AccessLog:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The refusal pages."""
+    """The contact on refusal pages, and the folder with own templates."""
 
     contact: str | None = None
     directory: Path | None = None
@@ -213,7 +213,7 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The console's own listener."""
+    """The listener for status and metrics."""
 
     address: str
     host: str
@@ -222,7 +222,7 @@ class Admin:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """How mails are sent, and to whom."""
+    """How mails are sent, and their recipients."""
 
     host: str
     port: int
@@ -248,22 +248,22 @@ class KeptAuthority:
 class Pki:
     """The certificate registry and the authorities' files."""
 
-    store: str = field(repr=False)  # a URL that may hold a password; a SQLite file's path in it is absolute
+    store: str = field(repr=False)  # a URL that may contain a password; the path of a SQLite file in it is absolute
     folder: Path
     authorities: tuple[KeptAuthority, ...] = ()
     warn_before_seconds: tuple[float, ...] = (30 * DAY_SECONDS, 7 * DAY_SECONDS, DAY_SECONDS)  # the longest first
     mail: Mail | None = None
-    is_watched: bool = False  # the gateway looks after it while it runs
+    is_watched: bool = False  # the gateway renews and warns while it runs
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The user that the gateway becomes where it is started as root."""
+    """The user that the gateway switches to if it is started as root."""
 
     name: str
     uid: int
     gid: int
-    groups: tuple[int, ...]  # all that it is in
+    groups: tuple[int, ...]  # all groups of the user
     home: str | None = None
 
 
@@ -277,9 +277,9 @@ class Config:
     upstreams: tuple[Upstream, ...]
     rules: tuple[Rule, ...]
     networks: dict[str, tuple[Network, ...]]  # resolved, with the default `internal`, without `external`
-    not_inside: tuple[Address, ...] = ()  # taken out of `internal`: a container's own, see `config.container`
+    not_inside: tuple[Address, ...] = ()  # a container's addresses, removed from `internal`: `config.container`
     trusted_proxies: tuple[Network, ...] = ()
-    trusted_proxies_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # that names their clients
+    trusted_proxies_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # which names clients
     name_servers: tuple[NameServer, ...] = ()  # empty: the system's
     limits: Limits = Limits()
     identity_headers: IdentityHeaders = IdentityHeaders()
@@ -289,11 +289,11 @@ class Config:
     workers: int = 1  # `auto` is resolved by the loader
     admin: Admin | None = None
     pki: Pki | None = None
-    user: User | None = None  # None: the one that starts it
+    user: User | None = None  # None: the user that starts the gateway
 
     @property
     def publishes(self) -> bool:
-        """True where a listener serves what authorities publish."""
+        """True if a listener serves the authorities' lists and certificates."""
         return any(listener.pki for listener in self.listen)
 
     @property

@@ -1,4 +1,4 @@
-"""The `networks` section resolved: every name as a tuple of CIDRs, names within names followed, loops refused."""
+"""Resolves the `networks` section: every name becomes a tuple of CIDRs. Names may contain names; loops are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.policy.networks import NetworkSet
 
 EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
-_ALL_FRACTION: Final = 0.999  # in a container single addresses are never inside
+_ALL_FRACTION: Final = 0.999  # some single addresses are never inside in a container
 _EVERYBODY: Final = frozenset({"all", "any", "anyone", "anywhere", "everybody", "everyone", "everywhere", "*"})
 _NEGATED: Final = re.compile(r"(?:[!^~-]|not\b)\s*(\S+)", re.IGNORECASE)
 _PUBLIC_V6: Final = (0x2 << 124, 0x4 << 124)  # 2000::/3 (RFC 4291 section 2.4): every public IPv6 address
@@ -38,9 +38,9 @@ DEFAULT_INTERNAL: Final[tuple[Network, ...]] = tuple(
 
 
 class Networks:
-    """The named networks of a file. `resolved` lacks the names whose definition is faulty.
+    """The named networks of a file. Names with an error in their definition are not in `resolved`.
 
-    `arriving`: addresses of this container. They are in `internal` only where the file lists them one by one;
+    `arriving`: addresses of this container. They are in `internal` only if the file lists them one by one;
     `not_inside` has the others.
     """
 
@@ -66,11 +66,11 @@ class Networks:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that a rule may use, the faulty ones too: they have been reported."""
+        """Every name that a rule may use, including names with errors, which are already reported."""
         return tuple(dict.fromkeys((INTERNAL, EXTERNAL, *self._section.keys)))
 
     def parse(self, value: Value) -> str | Network | None:
-        """A rule's `from` entry: a known name, or a CIDR; None (and reported) for anything else."""
+        """A rule's `from` entry: a known name or a CIDR; None (and an error) for anything else."""
         text = str(value.data)
         if text in self.names:
             return text
@@ -95,7 +95,7 @@ class Networks:
         return None
 
     def _without(self, name: str) -> str:
-        """What to write for everybody who is not in a network."""
+        """The remedy for a negated network: what to write for all clients outside it."""
         if self._open:
             return "list the networks that it consists of"
         rest = {INTERNAL: EXTERNAL, EXTERNAL: INTERNAL}.get(name)
@@ -140,7 +140,7 @@ class Networks:
 
 
 def check_inside(root: Value, networks: Networks, problems: Problems) -> None:
-    """Report a network that has most addresses of the Internet: clients from everywhere would count as inside."""
+    """Report networks that contain most addresses of the Internet: clients from everywhere would count as inside."""
     if root.plain("allow_everyone_inside", False):
         return
     for name, place in root.section("networks").keys.items():
@@ -156,7 +156,7 @@ def check_inside(root: Value, networks: Networks, problems: Problems) -> None:
 
 
 def mostly(found: NetworkSet) -> str | None:
-    """Whom a network takes in where that is half of all clients or more."""
+    """Which clients a network contains, in words, if these are at least half of all; otherwise None."""
     v4 = sum(end - first for first, end in found.v4)
     first_public, end_public = _PUBLIC_V6
     v6 = sum(max(0, min(end, end_public) - max(first, first_public)) for first, end in found.v6)
@@ -169,7 +169,7 @@ def mostly(found: NetworkSet) -> str | None:
 
 
 def read_network(value: Value, problems: Problems) -> Network | None:
-    """A CIDR; None (and reported) where it is none."""
+    """The network of a CIDR; None (and an error) if it is not one."""
     try:
         return parse_network(str(value.data))
     except Unreadable as error:

@@ -1,4 +1,4 @@
-"""Rules in observation, in words: what becomes of the requests that such a rule would refuse, and from when on."""
+"""Describes rules in observation in words: what happens to requests that such a rule would refuse, and until when."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gateway.policy.rules import CertificateConditions, Rule
 
 
 def is_observed(rule: Rule, now: datetime) -> bool:
-    """Whether the rule lets in at `now` what it would refuse."""
+    """Whether the rule is in observation at `now`: it lets in requests that it would refuse."""
     return rule.action is Action.REQUIRE_CERTIFICATE and not rule.refuses_at(now.timestamp())
 
 
 def outlook(rule: Rule) -> str:
-    """What the future brings to a rule in observation."""
+    """What a rule in observation does with unsuitable requests, and what its day will change."""
     if isinstance(rule.enforce, bool):
         return f"requests {_unfit(rule)} are let in, with no end date"
     return f"from {format_day(rule.enforce)} on (00:00 UTC), requests {_unfit(rule)} are refused"
 
 
 def notes_of(rules: tuple[Rule, ...], now: datetime) -> Iterator[tuple[int, str, str]]:
-    """(a rule's index, cause, remedy) for each rule with a day: what that day will change, or has changed."""
+    """(a rule's index, cause, remedy) for each rule with a day: what the day will change, or has changed."""
     for index, rule in enumerate(rules):
         if isinstance(rule.enforce, bool):
             continue
@@ -35,7 +35,7 @@ def notes_of(rules: tuple[Rule, ...], now: datetime) -> Iterator[tuple[int, str,
 
 
 def _unfit(rule: Rule) -> str:
-    """The requests that the rule is to refuse."""
+    """The requests that the rule refuses once it is enforced."""
     if rule.certificate in {None, CertificateConditions()}:
         return "without a certificate"
     return "without a certificate that satisfies the rule"

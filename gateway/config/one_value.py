@@ -10,18 +10,18 @@ from gateway.config.marks import Scalar
 
 _ANY_DIVIDER: Final = re.compile(r"\s*[,;]\s*|\s+")
 _COMMA: Final = re.compile(r"\s*[,;]\s+|\s*;\s*|\s+,\s*")
-# What can't be part of a name: a comma before the next path, URL or pattern, or behind a file's ending.
+# A comma that can't be part of a name: before the next path, URL or pattern, or after a file's extension.
 _TIGHT_COMMA: Final = re.compile(r",(?=[/~=]|https?://)|(?<=\.[A-Za-z]{3}),(?=[^,]*\.[A-Za-z]{3}(?:,|$))")
 _HAS_NAME: Final = re.compile(r"[A-Za-z0-9*]")
 _DASH: Final = re.compile(r"-(?=[A-Za-z0-9/*:])")
-_SPACED_DURATION: Final = re.compile(r"\s*[0-9.]+\s+[A-Za-z]+\s*")  # "30 days", which has a remedy of its own
+_SPACED_DURATION: Final = re.compile(r"\s*[0-9.]+\s+[A-Za-z]+\s*")  # "30 days", which has another remedy
 _NOT: Final = re.compile(r"\s*not\s", re.IGNORECASE)  # "not internal" is one entry
 
 
 def list_in(kind: Kind, node: Scalar, *, is_all: bool = False) -> tuple[str, ...] | None:
-    """The entries that were meant where an entry of a list is several; None where it is one.
+    """The entries, if one entry of a list contains several; None if it is only one.
 
-    `is_all`: it stands in the place of the list.
+    `is_all`: the text is written in place of the whole list.
     """
     if "${" in node.text or len(node.text) > TEXT_CHARACTERS or _NOT.match(node.text):
         return None

@@ -1,7 +1,7 @@
-"""Whether others on the machine can replace a file that the configuration names.
+"""Checks whether other users of the machine can replace a file that the configuration names.
 
-Keeps true: a file counts as writable by everybody where its own mode allows it, or where a folder above it does, for
-there a file can be exchanged. In a folder with the sticky bit, as /tmp, only owners can do that.
+This module guarantees: a warning if every user can write the file, or a folder above it, because they could exchange
+the file there. In a folder with the sticky bit, such as /tmp, only owners can do that.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from gateway.config.problems import Place, Problems
 
 
 class Permissions:
-    """Warns once of each file and folder, at the first place that leads there."""
+    """Warns of each file and folder once, at the first place in the configuration that names it."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._seen: set[tuple[int, int]] = set()
 
     def check(self, path: Path, place: Place) -> None:
-        """Warn where everybody can write `path`, the file behind a symbolic link, or one of their folders."""
+        """Warn if every user can write `path`, the file behind a symbolic link, or one of their folders."""
         named = path.absolute()
         for each in (named.resolve(), named):
             for part in (each, *each.parents):
@@ -30,9 +30,9 @@ class Permissions:
     def _check_one(self, path: Path, place: Place) -> None:
         try:
             found = path.stat()
-        except OSError:  # reported where the file is read
+        except OSError:  # reported when the file is read
             return
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # /dev/zero is everybody's
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # every user can write to /dev/zero
             return
         if not found.st_mode & stat.S_IWOTH or (found.st_dev, found.st_ino) in self._seen:
             return

@@ -1,6 +1,6 @@
-"""The section about the certificate registry: where it is, and what the gateway does for it by itself.
+"""Reads the section of the certificate registry: where it is, and what the gateway does for it automatically.
 
-What stands there is read for the desk's commands too; the files it names are looked at only where it is served by.
+The commands for certificates read this section too. The files that it names are checked only for serving.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from gateway.x509.revocation_list import RevocationList
 ListFile = tuple[Place, Path, tuple[RevocationList, ...]]
 SQLITE: Final = "sqlite:///"
 DEFAULT_FOLDER: Final = "pki"
-_WATCHED: Final = ("authorities", "warn", "mail")  # whoever writes one of these wants the registry looked after
+_WATCHED: Final = ("authorities", "warn", "mail")  # with one of these the gateway watches the registry
 _PORTS: Final = MappingProxyType({"starttls": 587, "implicit": 465, "none": 25})
 
 
 def build_pki(root: Value, folder: Path, problems: Problems) -> Pki | None:
-    """The registry's settings, None where there is none; what is relative is in the configuration's folder."""
+    """The registry's settings, None without such a section. Relative paths are relative to `folder`."""
     section = root.get("pki")
     store = None if section is None else section.get("store")
     if section is None or store is None:  # a faulty one is reported
@@ -56,7 +56,7 @@ def build_pki(root: Value, folder: Path, problems: Problems) -> Pki | None:
 
 
 def check_pki(root: Value, material: Material, problems: Problems) -> None:
-    """Whether the files that the section names can be used."""
+    """Report the files of the section that can't be used."""
     section = root.section("pki")
     for value in section.section("authorities").data.values():
         if material.reads_keys and (file := value.get("passphrase_file")) is not None:
@@ -70,9 +70,9 @@ def check_pki(root: Value, material: Material, problems: Problems) -> None:
 
 
 def warn_of_lists(root: Value, files: Iterable[ListFile], folder: Path, problems: Problems) -> None:
-    """Warn of a list that ends, because the gateway is not told to renew it: its authority is not among those it keeps.
+    """Warn of lists that the gateway doesn't renew, because their authority is not in `pki.authorities`.
 
-    With some authorities kept, only lists in their folder are looked at; others come from elsewhere.
+    If `pki.authorities` has entries, only lists in the registry's folder are checked. Others come from elsewhere.
     """
     pki = build_pki(root, folder, Problems(problems.file))
     if pki is None:
@@ -90,7 +90,7 @@ def warn_of_lists(root: Value, files: Iterable[ListFile], folder: Path, problems
 
 
 def warn_of_unchecked(root: Value, folder: Path, problems: Problems) -> None:
-    """Warn of a site that trusts an authority of the registry and uses no list: what is revoked there is let in."""
+    """Warn of a site that trusts an authority of the registry without its list: revoked certificates are let in."""
     pki = build_pki(root, folder, Problems(problems.file))
     if pki is None:
         return
@@ -179,7 +179,7 @@ def absolute_store(store: str, folder: Path) -> str:
 
 
 def default_folder(store: str, folder: Path) -> Path:
-    """Where the authorities' files are unless told otherwise: beside a SQLite registry, else in `folder`'s pki."""
+    """The default folder of the authorities' files: that of a SQLite registry, otherwise `pki` in `folder`."""
     if store.startswith(SQLITE):
         return (folder / store.removeprefix(SQLITE)).parent
     return folder / DEFAULT_FOLDER

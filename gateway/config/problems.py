@@ -1,4 +1,4 @@
-"""What is wrong with a file, collected: every problem has a place, a cause and a remedy, and none hides another.
+"""Collects all problems of a file. Every problem has a place, a cause and a remedy, and none hides another.
 
 A problem is printed as `config.yaml:14:7: rules[2].action: 'permit' is not an action; write allow, …`.
 """
@@ -14,8 +14,8 @@ from typing import Final
 from gateway.errors import ConfigError
 from gateway.redaction import without_secrets
 
-SHOWN_CHARACTERS: Final = 60  # of a value that a message quotes: one line stays readable in a terminal
-SUGGESTION_SIMILARITY: Final = 0.6  # difflib's ratio from which a name is taken for a misspelling
+SHOWN_CHARACTERS: Final = 60  # of a value in a message, so that a line stays readable in a terminal
+SUGGESTION_SIMILARITY: Final = 0.6  # difflib's ratio from which a name counts as misspelt
 SUGGESTION_WORD_CHARACTERS: Final = 64  # longer words aren't compared: difflib's time grows with the square
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.-]+")
@@ -34,14 +34,14 @@ START: Final = Mark(1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands: in the text, and in the schema."""
+    """The place of a value in the text and in the schema."""
 
     mark: Mark = START
     path: str = ""  # "upstreams.mail.servers[0]"
-    shape: str = ""  # the same with every name and number left open: "upstreams.*.servers[]"
+    shape: str = ""  # the same without names and numbers: "upstreams.*.servers[]"
 
     def key(self, name: str, mark: Mark, *, is_free: bool = False) -> Place:
-        """The place of a mapping's value; `is_free` where the key is a name that the user chose."""
+        """The place of a mapping's value. `is_free`: the key is a name that the user chose."""
         shown = name if _PLAIN_KEY.fullmatch(name) else quote(name)
         return Place(mark, _join(self.path, shown), _join(self.shape, "*" if is_free else shown))
 
@@ -52,14 +52,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong (or, for a warning, doubtful) and what to write instead."""
+    """One error, warning or note, and what to write instead."""
 
     file: str
     place: Place
     cause: str
     remedy: str = ""
     is_warning: bool = False
-    is_note: bool = False  # nothing is wrong
+    is_note: bool = False  # for information; nothing is wrong
 
     def __str__(self) -> str:
         mark = self.place.mark
@@ -67,18 +67,18 @@ class Problem:
         parts += ["warning:"] if self.is_warning else ["note:"] if self.is_note else []
         parts += [f"{self.place.path}:"] if self.place.path else []
         line = " ".join([*parts, f"{self.cause}; {self.remedy}" if self.remedy else self.cause])
-        # File names are quoted as they are; none may move the cursor of a terminal or begin a line of its own.
+        # File names are not shortened or quoted. They must not move the cursor of a terminal or begin a new line.
         return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 class ConfigErrors(ConfigError):  # noqa: N818 - the plural says that it holds all of them
-    """The file can't be used; `problems` holds all that is wrong with it, `warnings` the rest, in file order."""
+    """The file can't be used. `problems` has all errors and `warnings` all warnings, in file order."""
 
     def __init__(
         self, problems: tuple[Problem, ...], warnings: tuple[Problem, ...] = (), partial: object = None
     ) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.partial = partial  # of the load: what could be read all the same, to be checked further
+        self.partial = partial  # the part that could be read, for further checks
         self.problems = problems
         self.warnings = warnings
 
@@ -88,21 +88,23 @@ class Problems:
     """Collects problems while a file is read."""
 
     file: str  # as the user named it
-    is_serving: bool = False  # not a check before serving, but serving itself
+    is_serving: bool = False  # the gateway serves with this file; otherwise it is only checked
     _found: list[Problem] = field(default_factory=list)
 
     def error(self, place: Place, cause: str, remedy: str = "") -> None:
-        """Note what makes the file unusable."""
+        """Add an error, which makes the file unusable."""
         self._found.append(Problem(self.file, place, cause, remedy))
 
     def outdated(self, place: Place, cause: str, remedy: str = "") -> None:
-        """Note what was good at another time. A gateway that serves goes on with it, and says so: what it guards stays
-        shut for those whom it concerns, and a new revocation list must not wait for a server certificate's renewal.
+        """Add an error about a file that is only outdated. For a gateway that already serves it is a warning.
+
+        The clients concerned are refused anyway, and a new revocation list must not wait until a server certificate is
+        renewed.
         """
         self._found.append(Problem(self.file, place, cause, remedy, is_warning=self.is_serving))
 
     def warning(self, place: Place, cause: str, remedy: str = "") -> None:
-        """Note what works and is probably not meant."""
+        """Add a warning: this works, but is probably not what the admin means."""
         self._found.append(Problem(self.file, place, cause, remedy, is_warning=True))
 
     @property
@@ -121,13 +123,13 @@ class Problems:
 
 
 def quote(text: str) -> str:
-    """`text` for a message: quoted, on one line, without control characters or a URL's secrets, shortened."""
+    """`text` for a message: in quotes, on one line, shortened, without control characters and secrets in URLs."""
     text = without_secrets(text)
     return repr(text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…")
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` is probably a misspelling of."""
+    """The known word that was probably meant; None if no known word is similar."""
     if len(word) > SUGGESTION_WORD_CHARACTERS:
         return None
     by_folded = {name.lower(): name for name in known}
@@ -136,7 +138,7 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The remedy for an unknown word: the nearest known one, or `otherwise` where none is near."""
+    """The remedy for an unknown word: the most similar known word, or `otherwise` if no word is similar."""
     nearest = suggest(word, known)
     return f"write {nearest}" if nearest else otherwise
 

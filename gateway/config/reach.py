@@ -1,7 +1,7 @@
-"""Which requests a rule matches, and whether an earlier rule takes all of them.
+"""The requests that a rule matches, and whether an earlier rule matches all of them.
 
-The answer is sound and not complete: what is called covered is; a rule that only several others together cover is
-not called so (a last `deny` after `internal` and `external` is no mistake).
+The answer is sound but not complete: a rule that is called covered is covered. A rule that only several earlier rules
+together cover is not found (a last `deny` after `internal` and `external` is not a mistake).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EVERY_HOST: Final = HostPattern("any", "")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """The requests that one rule matches; None stands for every."""
+    """The requests that one rule matches; None stands for "every"."""
 
     networks: NetworkSet | None
     hosts: tuple[HostPattern, ...] | None
@@ -27,7 +27,7 @@ class Reach:
     methods: frozenset[str] | None
 
     def covers(self, other: Reach) -> bool:
-        """True only where every request of `other` is one of this rule too."""
+        """True only if this rule matches every request of `other`."""
         return (
             _methods_cover(self.methods, other.methods)
             and _hosts_cover(self.hosts, other.hosts)
@@ -36,7 +36,7 @@ class Reach:
         )
 
     def on_site(self, hosts: tuple[HostPattern, ...]) -> Reach | None:
-        """The part of it that is on a site's hosts; None where there is none."""
+        """The part of these requests that is for a site's hosts; None if there are no such requests."""
         if self.hosts is None:
             return replace(self, hosts=hosts)
         shared = [narrower(own, host) for own in self.hosts for host in hosts if own.meets(host)]
@@ -44,7 +44,7 @@ class Reach:
 
 
 class Earlier:
-    """The rules so far, filed so that only those that could cover a later one are looked at."""
+    """The rules so far, indexed so that only rules that could cover a later rule are compared."""
 
     def __init__(self) -> None:
         self._reaches: list[Reach] = []
@@ -53,7 +53,7 @@ class Earlier:
         self._regexes: list[int] = []
 
     def add(self, reach: Reach) -> None:
-        """File the next rule."""
+        """Add the next rule."""
         index = len(self._reaches)
         self._reaches.append(reach)
         for host in set(reach.hosts or (_EVERY_HOST,)):
@@ -66,7 +66,7 @@ class Earlier:
             self._regexes.append(index)
 
     def covering(self, reach: Reach) -> int | None:
-        """The number of the first rule that takes every request of `reach`; None where none does."""
+        """The number of the first rule that matches every request of `reach`; None if no rule does."""
         by_host, by_path = self._with_host(reach), self._with_path(reach)
         candidates = by_host if len(by_host) < len(by_path) else by_path
         return min((index for index in candidates if self._reaches[index].covers(reach)), default=None)
@@ -86,7 +86,7 @@ class Earlier:
 
 
 def narrower(one: HostPattern, other: HostPattern) -> HostPattern:
-    """Of two patterns that meet, the one whose hosts are all the other's."""
+    """The narrower one of two patterns that share hosts."""
     return other if one.covers(other) else one
 
 

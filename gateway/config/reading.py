@@ -1,7 +1,7 @@
-"""A marked tree held against the schema: unknown and duplicate keys, missing keys, wrong types, bounds, choices.
+"""Checks a marked tree against the schema: unknown, duplicate and missing keys, wrong types, bounds, choices.
 
-What comes out is a tree of `Value`s in which everything has the type the schema names; what was wrong has been
-reported and is absent. Later checks look at what is there, so that one mistake hides no other.
+The result is a tree of `Value`s in which every value has the type of the schema. Wrong values are reported and left
+out. Later checks look at the values that are present, so that one mistake doesn't hide another.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ _ATTRIBUTES: Final = {
     "emailaddress": "emailAddress",
     "serialnumber": "serialNumber",
 }
-# Shells and other programs have $NAME and $(NAME). Where it is all of a value, or its first folder, it is meant.
+# $NAME and $(NAME) of shells and other programs. As a whole value or its first folder, it is meant as a variable.
 _OTHER_VARIABLE: Final = re.compile(
     r"\$(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\((?P<other>[A-Za-z_][A-Za-z0-9_]*)\))(?P<rest>/.*)?"
 )
 
-_UNSET: Final = "unset"  # stands for variables that are not set, in values that are not used
+_UNSET: Final = "unset"  # replaces variables that are not set, in values that are not used
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A checked value and where it stands."""
+    """A checked value and its place."""
 
     data: Any  # str, int, float (seconds), bool, date, None, tuple[Value, ...] or dict[str, Value]
     place: Place
-    written: str = ""  # a scalar as it stands in the file, before substitution: for messages
-    keys: MappingOf[str, Place] = field(default_factory=dict)  # of a mapping: every key in the file, the faulty too
+    written: str = ""  # a scalar as it is written in the file, before substitution: for messages
+    keys: MappingOf[str, Place] = field(default_factory=dict)  # of a mapping: every key, also with errors
 
     def get(self, name: str) -> Value | None:
-        """The value of a key; None where it is absent, null or faulty."""
+        """The value of a key; None if it is absent, null or wrong."""
         value: Value | None = self.data.get(name)
         return None if value is None or value.data is None else value
 
@@ -78,16 +78,16 @@ class Value:
         return default if value is None else value.data
 
     def items(self, name: str) -> tuple[Value, ...]:
-        """The items of a list key, none where it is absent."""
+        """The items of a list key; empty if it is absent."""
         value = self.get(name)
         return value.data if value is not None else ()
 
     def section(self, name: str) -> Value:
-        """The mapping at a key, an empty one where it is absent."""
+        """The mapping at a key; an empty one if it is absent."""
         return self.get(name) or Value({}, self.place)
 
     def at(self, name: str) -> Place:
-        """The place of a key, the mapping's own where it is absent."""
+        """The place of a key; that of the mapping if the key is absent."""
         return self.data[name].place if name in self.data else self.keys.get(name, self.place)
 
 
@@ -97,13 +97,13 @@ class Reader:
     def __init__(
         self, problems: Problems, environ: MappingOf[str, str], is_needed: Callable[[Place], bool] = lambda _: True
     ) -> None:
-        """`is_needed`: whether the value at a place has to be right; elsewhere variables may be unset."""
+        """`is_needed`: whether the value at a place is used. In values that are not used, variables need not be set."""
         self._problems = problems
         self._environ = environ
         self._is_needed = is_needed
 
     def read(self, kind: Kind, node: Node, place: Place) -> Value | None:
-        """The checked value, None where it is unusable (and reported)."""
+        """The checked value; None (and an error) if it is wrong."""
         match kind:
             case Record():
                 return self._record(kind, node, place)
@@ -128,7 +128,7 @@ class Reader:
             return None
         data: dict[str, Value] = {}
         keys: dict[str, Place] = {}
-        guessed: dict[str, Place] = {}  # misspelt keys count as there: what they say is not known
+        guessed: dict[str, Place] = {}  # misspelt keys count as present, with an unknown value
         for key, child in self._entries(node, place):
             entry = kind.by_name.get(key.text)
             at = place.key(key.text, child.mark)
@@ -227,7 +227,7 @@ class Reader:
         return Value(data, place, node.text)
 
     def _entries(self, node: Mapping, place: Place) -> Iterator[tuple[Scalar, Node]]:
-        """Every key once; a second one of the same name is reported and left out."""
+        """Every key once. A second key of the same name is reported and left out."""
         seen: dict[str, Scalar] = {}
         for key, child in self._readable(node, place):
             if key.text in seen:
@@ -239,7 +239,7 @@ class Reader:
             yield key, child
 
     def _readable(self, node: Mapping, place: Place) -> Iterator[tuple[Scalar, Node]]:
-        """The entries, with keys as they were meant; what is wrong with one is reported."""
+        """The entries, with corrected keys. Wrong characters in a key are reported."""
         for key, child in node.entries:
             if key.fault is None:
                 yield key, child

@@ -1,6 +1,6 @@
-"""The schema as a page of Markdown: docs/configuration.md is its output, and a test holds the two equal.
+"""The schema as a page of Markdown: docs/configuration.md. A test checks that the page is up to date.
 
-`python -m gateway.config.reference > docs/configuration.md` writes it anew.
+`python -m gateway.config.reference > docs/configuration.md` updates it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def markdown() -> str:
 
 
 def _records(kind: Kind, title: str, shape: str) -> Iterator[tuple[str, str, Record]]:
-    """Every mapping below `kind` in the order of the file, with its path for people and its shape."""
+    """Every mapping below `kind` in the order of the file, with its path for readers and its shape."""
     match kind:
         case Record():
             for entry in kind.fields:

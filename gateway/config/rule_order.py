@@ -1,4 +1,4 @@
-"""The order of the rules: none stands, as a whole or in part, where an earlier rule always matches before it."""
+"""Checks the order of the rules: reports rules, and entries of rules, before which an earlier rule always matches."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class RuleOrder:
         self._network_set = network_set
         self._problems = problems
         self._earlier = Earlier()
-        self._shown: list[str] = []  # the rules filed in `_earlier`, for messages, and as they are
+        self._shown: list[str] = []  # the rules in `_earlier`: for messages, and as data
         self._filed: list[Rule] = []
 
     def add(self, value: Value, rule: Rule, reach: Reach) -> None:
-        """Report a rule that never matches, or whose certificate nobody could have."""
+        """Add a rule. Report it if it never matches, or if no certificate can satisfy it."""
         covering = self._covering(rule, reach)
         if covering is not None:
             self._never(value, (covering,))
@@ -48,7 +48,7 @@ class RuleOrder:
         self._filed.append(rule)
 
     def _covering(self, rule: Rule, reach: Reach) -> int | None:
-        """The number of the earlier rule that always matches where this one, or this part of it, would."""
+        """The number of the earlier rule that always matches before this rule, or this part of it; None without one."""
         covering = self._earlier.covering(reach)
         if covering is not None and (self._filed[covering].action is Action.DENY or not self._is_for_a_proxy(rule)):
             return covering
@@ -61,7 +61,7 @@ class RuleOrder:
         self._problems.error(value.place, cause, "move it up, narrow the earlier one, or remove it")
 
     def _shadowed(self, value: Value, rule: Rule, reach: Reach) -> bool:
-        """Report the entries of the rule's lists that never match; True where that is all of a list."""
+        """Report the entries of the rule's lists that never match. True if no entry of a list ever matches."""
         for key, parts in self._parts(value, rule, reach).items():
             found = [self._covering(rule, part) for _, part in parts] if len(parts) > 1 else []
             covering = [each for each in found if each is not None]
@@ -76,7 +76,7 @@ class RuleOrder:
         return False
 
     def _parts(self, value: Value, rule: Rule, reach: Reach) -> dict[str, list[tuple[str, Reach]]]:
-        """For each list of the rule: its entries, with what the rule would match if it had only this one."""
+        """For each list of the rule: its entries, and what the rule would match with only this entry."""
         networks = [(name, self._network_set((name,))) for name in rule.networks or ()]
         methods = [str(item.data) for item in value.items("methods")]
         return {
@@ -87,7 +87,7 @@ class RuleOrder:
         }
 
     def _check_client_ca(self, value: Value, rule: Rule, reach: Reach) -> None:
-        """Report a rule that asks for a certificate where no site has a CA."""
+        """Report a rule that asks for a certificate on a site without a CA."""
         if rule.action is not Action.REQUIRE_CERTIFICATE:
             return
         for view, hosts in self._sites:
@@ -99,5 +99,5 @@ class RuleOrder:
                 )
 
     def _is_for_a_proxy(self, rule: Rule) -> bool:
-        """True for a rule that lists a trusted proxy: earlier ones leave it the requests without a client."""
+        """True for a rule that lists a trusted proxy. Earlier rules don't match its requests that name no client."""
         return any(map(self._proxies.contains, single_addresses(rule.networks or ())))

@@ -1,4 +1,4 @@
-"""The `rules` section: every condition can hold, every name is known, and no rule stands where it never matches."""
+"""Reads the `rules` section and checks that every condition can hold, names are known, and every rule can match."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from gateway.policy.uri import UriPattern
 from gateway.x509.authorities import descends, is_constrained
 from gateway.x509.names import fingerprint_of
 
-FAR_DAYS: Final = 366  # a day further off than a year is probably a misspelt one
+FAR_DAYS: Final = 366  # a day more than a year ahead is probably misspelt
 
 _REQUIRE: Final = Action.REQUIRE_CERTIFICATE.value
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A rule and its reach; None where a part of it is faulty."""
+    """A rule and the requests that it matches; None if a condition has an error."""
 
     rule: Rule
     reach: Reach | None
@@ -59,7 +59,7 @@ class Rules:
         self._order = RuleOrder(self._sites, trusted_proxies, self._network_set, problems)
 
     def read(self, section: Value | None) -> tuple[Rule, ...]:
-        """Every rule that is one; faults are reported."""
+        """Every rule that could be read; errors are reported."""
         found: list[Rule] = []
         for number, value in enumerate(section.data if section is not None else (), start=1):
             read = self._rule(number, value)
@@ -89,7 +89,7 @@ class Rules:
             certificate=conditions,
             enforce=self._enforce(value),
         )
-        # A part that is in the file and could not be read would look like "every".
+        # A condition that could not be read would otherwise look like one that is left out.
         parts = {"from": networks, "hosts": hosts, "uri": uris, "methods": methods}
         if any(key in value.keys and part is None for key, part in parts.items()):
             return _Read(rule, None)
@@ -121,7 +121,7 @@ class Rules:
             for item in networks:
                 try:
                     result = result.union(named(item, self._networks.resolved))
-                except PatternError:  # a name whose definition is faulty
+                except PatternError:  # a name with an error in its definition
                     return None
             self._sets[networks] = result
         return self._sets[networks]
@@ -200,7 +200,7 @@ class Rules:
         )
 
     def _enforce(self, value: Value) -> bool | date:
-        """Whether or from when on the rule refuses; True where that can't be told."""
+        """Whether, or from which day on, the rule refuses; True if the value can't be read."""
         enforce, action = value.get("enforce"), value.get("action")
         if enforce is None:
             return True
@@ -217,7 +217,7 @@ class Rules:
         return when
 
     def _warn_of_constraints(self, section: Value, hosts: tuple[HostPattern, ...] | None) -> None:
-        """What a CA's name constraints don't bind names no login, and may be anything in a subject."""
+        """Warn of conditions on names that a CA may issue without limit, because its name constraints ignore them."""
         views = [view for view, site_hosts in self._sites if _meet(hosts, site_hosts)]
         anchors = {fingerprint_of(anchor): anchor for view in views for anchor in view.anchors or ()}
         bound = [anchor for anchor in anchors.values() if is_constrained(anchor)]
@@ -253,7 +253,7 @@ class Rules:
 
 
 def _strangers(group: Certificates, anchors: Certificates) -> Certificates:
-    """Those of a file's certificates that don't descend from `anchors`, each other's help counted."""
+    """The certificates of a file that don't descend from `anchors`, directly or through others in the file."""
     known, left = anchors, group
     while reached := tuple(certificate for certificate in left if descends(certificate, known)):
         known += reached

@@ -1,6 +1,6 @@
-"""One scalar held against what the schema wants of it: a text, a word, a flag, a number, a duration or a size.
+"""Converts one scalar to the kind that the schema asks for: a text, a word, a flag, a number, a duration or a size.
 
-An unquoted value is a number or boolean where YAML says so; one that came from the environment is whatever is wanted.
+A value without quotes is a number or boolean if YAML reads it so. A value from the environment may be of any kind.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gateway.policy.hosts import HostRejected, normalise_host
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _FLAGS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
-# What YAML 1.2 (10.3.2) takes for a number; an editor that follows the JSON Schema then sees no text.
+# What YAML 1.2 (10.3.2) reads as a number; for an editor with the JSON Schema it is then not a text.
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 _SPECIAL_NUMBER: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 _NO_LETTER: Final = re.compile(r"[^a-z0-9]")
-_IN_BRACKETS: Final = re.compile(r"[^<>]*<([^<>\s]{3,320})>")  # an address behind its holder's name
+_IN_BRACKETS: Final = re.compile(r"[^<>]*<([^<>\s]{3,320})>")  # an address after its holder's name
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]{1,12})\s*([A-Za-z]{0,12})")
 _DURATION_UNITS: Final = {
     **dict.fromkeys(("ms", "msec", "milliseconds"), "ms"),
@@ -50,11 +50,11 @@ class Single:
     text: str
     written: str
     can_be_text: bool
-    can_be_other: bool  # a number, a boolean, null: without quotes, or substituted
+    can_be_other: bool  # a number, a boolean or null: without quotes, or substituted
 
 
 class UnfitError(Exception):
-    """A scalar that is not what the schema asks for: cause and remedy."""
+    """A scalar that is not valid for its key: cause and remedy."""
 
 
 def _text(kind: Text, single: Single) -> str:
@@ -79,7 +79,7 @@ def _text(kind: Text, single: Single) -> str:
 
 
 def _with_ascii_domain(text: str) -> str | None:
-    """The remedy for an address in a domain of another script."""
+    """The remedy for an address whose domain has other letters than ASCII; None for other texts."""
     local, at, domain = text.rpartition("@")
     wildcard = "*." if domain.startswith("*.") else ""
     if not at or not local.isascii() or domain.isascii():
@@ -147,7 +147,7 @@ def _duration(kind: Duration, single: Single) -> float:
 
 
 def _with_unit(text: str, units: dict[str, str], usual: str, is_good: Callable[[str], bool]) -> str | None:
-    """The remedy for a number whose unit is spelt in another way, or left out; None for anything else."""
+    """The remedy for a number whose unit is misspelt or left out; None for other texts."""
     found = _NUMBER_AND_UNIT.fullmatch(text)
     unit = None if found is None else units.get(found[2].lower()) if found[2] else usual
     if found is None or unit is None:
@@ -184,12 +184,12 @@ _CONVERTERS: Final[dict[type, Callable[[Any, Single], str | int | float | bool |
 
 
 def convert(kind: ScalarKind, single: Single) -> str | int | float | bool | date:
-    """The value as the schema wants it: durations as seconds, sizes as bytes. Raises `UnfitError`."""
+    """The converted value: durations in seconds, sizes in bytes. Raises `UnfitError`."""
     return _CONVERTERS[type(kind)](kind, single)
 
 
 def is_other(text: str) -> bool:
-    """True where YAML takes unquoted `text` for something other than a text."""
+    """True if YAML reads `text` without quotes as null, a boolean or a number."""
     if text in NULLS or text in _FLAGS:
         return True
     return bool(_NUMBER.fullmatch(text) or _SPECIAL_NUMBER.fullmatch(text))

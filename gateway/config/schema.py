@@ -1,4 +1,4 @@
-"""The configuration file's schema, described once. Validation, the JSON Schema and the reference all come from here."""
+"""The schema of the configuration file. Validation, the JSON Schema and the reference are made from it."""
 
 from __future__ import annotations
 

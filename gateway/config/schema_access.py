@@ -1,4 +1,4 @@
-"""The schema of sites and rules: what each key takes, means and is when left out."""
+"""The schema of sites and rules: values, meaning and default of each key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.config.schema_words import DAY, FILE, HOST, NETWORK, ONE_LINE, opti
 
 METHOD_PATTERN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"  # RFC 9110, 5.6.2
 FINGERPRINT_PATTERN: Final = r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}"
-# X.509 names have attributes; these are the short names people write (RFC 4514, 3, and OpenSSL's), or an OID.
+# The attributes of X.509 names: the usual short names (RFC 4514, 3, and OpenSSL's), or an OID.
 ATTRIBUTE_PATTERN: Final = (
     r"CN|O|OU|C|L|ST|S|STREET|DC|UID|SN|GN|title|initials|pseudonym|dnQualifier|generationQualifier|postalCode|"
     r"businessCategory|organizationIdentifier|serialNumber|emailAddress|E|[0-2](?:\.(?:0|[1-9][0-9]{0,15})){1,20}"

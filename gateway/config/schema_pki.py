@@ -1,4 +1,4 @@
-"""The schema of the certificate registry's section: where it is, and what the gateway does for it by itself."""
+"""The schema of the certificate registry's section: values, meaning and default of each key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema of listeners, limits and headers: what each key takes, means and is when left out."""
+"""The schema of listeners, limits and headers: values, meaning and default of each key."""
 
 from __future__ import annotations
 

@@ -32,5 +32,5 @@ HOST: Final = Text(what="a host name", example='mail.example.com, "*.example.com
 
 
 def optional(name: str, kind: Kind, default: object, description: str) -> Field:
-    """A key that has a value when it is left out."""
+    """A key with a default value."""
     return Field(name, kind, description, default=default)

@@ -1,4 +1,4 @@
-"""The sections about the service itself: listeners, limits, headers, logs, pages, workers, console."""
+"""Reads the sections about the service itself: listeners, limits, headers, logs, pages, workers, status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.config.yaml_text import as_yaml
 from gateway.policy.networks import NetworkSet
 
 PERMANENT_REDIRECT: Final = 308
-_CHALLENGES: Final = (".well-known", "acme-challenge")  # below the folder that ACME clients call the webroot
+_CHALLENGES: Final = (".well-known", "acme-challenge")  # below the folder that ACME clients call webroot
 _LIMITS: Final = {
     "header_bytes": "header_bytes",
     "headers": "headers",
@@ -36,7 +36,7 @@ _LIMITS: Final = {
 }
 _LOCKOUT: Final = {"failures": "failures", "window": "window_seconds", "ban": "ban_seconds"}
 _HEADERS: Final = ("subject", "email", "serial", "fingerprint", "verified")
-# Headers with a meaning of their own between client, gateway and upstream; an identity header must not be one.
+# Headers that already have a meaning between client, gateway and upstream. Identity headers must have other names.
 _TAKEN_HEADERS: Final = frozenset(
     {
         *("accept", "authorization", "client-cert", "client-cert-chain", "connection", "content-encoding"),
@@ -49,7 +49,7 @@ _TAKEN_HEADERS: Final = frozenset(
 
 
 def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[Listener, ...]:
-    """Every listener; two that want the same address are reported. Paths are relative to `folder`."""
+    """Every listener. Two listeners with the same address are an error. Paths are relative to `folder`."""
     found: list[Listener] = []
     for value in root.items("listen"):
         address = value.get("address")
@@ -88,7 +88,7 @@ def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[List
 
 
 def _webroot(listener: Value, folder: Path, problems: Problems, *, is_plain: bool) -> Path | None:
-    """The folder in which an ACME client puts its challenges."""
+    """The folder in which an ACME client puts its challenges; None if the listener has none."""
     value = listener.get("acme_webroot")
     if value is None:
         return None
@@ -111,7 +111,7 @@ def _webroot(listener: Value, folder: Path, problems: Problems, *, is_plain: boo
 
 
 def read_networks(value: Value, key: str, problems: Problems) -> tuple[Network, ...]:
-    """The CIDRs of a list key."""
+    """The networks of a list key; wrong entries are reported and left out."""
     found = (read_network(item, problems) for item in value.items(key))
     return tuple(network for network in found if network is not None)
 
@@ -127,7 +127,7 @@ def read_peers(value: Value, key: str, what: str, problems: Problems) -> tuple[N
 
 
 def build_limits(root: Value, problems: Problems) -> Limits:
-    """The limits, with the defaults for those that are left out."""
+    """The limits; those that are left out have their defaults."""
     section = root.section("limits")
     limits = Limits(**given(section, _LIMITS))
     if limits.connections_per_ip > limits.connections and "connections_per_ip" in section.data:
@@ -137,7 +137,7 @@ def build_limits(root: Value, problems: Problems) -> Limits:
 
 
 def build_identity_headers(root: Value, problems: Problems) -> IdentityHeaders:
-    """The header names; two uses of one name, or of one that HTTP needs, are reported."""
+    """The header names. A name that is used twice, or that HTTP uses, is an error."""
     section = root.section("identity_headers")
     headers = IdentityHeaders(**given(section, {name: name for name in ("rfc9440", *_HEADERS)}))
     seen: dict[str, str] = {}
@@ -154,7 +154,7 @@ def build_identity_headers(root: Value, problems: Problems) -> IdentityHeaders:
 
 
 def build_lockout(root: Value) -> Lockout | None:
-    """The lockout, None where it is off."""
+    """The settings of the lockout; None if it is off."""
     section = root.get("lockout")
     if section is None:
         return None
@@ -163,7 +163,7 @@ def build_lockout(root: Value) -> Lockout | None:
 
 
 def build_access_log(root: Value, folder: Path, problems: Problems) -> AccessLog:
-    """The access log. Its folder need not exist yet, but it must be possible to make it."""
+    """The access log. Its folder need not exist yet, but it must be possible to create it."""
     section = root.section("access_log")
     value = section.get("path")
     path = None if value is None or value.data == "-" else folder / str(value.data)
@@ -183,7 +183,7 @@ def build_pages(root: Value, folder: Path, problems: Problems) -> Pages:
 
 
 def build_admin(root: Value, listeners: tuple[Listener, ...], problems: Problems) -> Admin | None:
-    """The console's listener, None where there is none."""
+    """The listener for status and metrics; None if there is none."""
     address = root.section("admin").get("address")
     parsed = None if address is None else _listen(address, problems)
     if address is None or parsed is None:
@@ -205,7 +205,7 @@ def worker_count(root: Value) -> int:
 
 
 def _is_missing(root: Value, name: str) -> bool:
-    """True where a section is left out or null; a faulty one is there, and reported."""
+    """True if a section is left out or null. A section with errors counts as present."""
     section: Value | None = root.data.get(name)
     return name not in root.keys if section is None else section.data is None
 
@@ -219,7 +219,7 @@ def _listen(value: Value, problems: Problems) -> tuple[str, int] | None:
 
 
 def _unwritable(path: Path) -> tuple[str, str] | None:
-    """Why the file can't be written, and the remedy."""
+    """Why the file can't be written, and the remedy; None if it can."""
     elsewhere = "name a file in a folder that the gateway's user can write to"
     try:
         if path.is_dir():

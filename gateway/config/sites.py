@@ -1,4 +1,4 @@
-"""The `sites` section: hosts that belong to one site only, files that fit, trust anchors that are CAs."""
+"""Reads the `sites` section and checks that each host belongs to one site, files fit, and trust anchors are CAs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gateway.x509.host_names import uncovered_hosts
 from gateway.x509.revocation_list import RevocationList
 from gateway.x509.same_names import too_many_of_one_name
 
-# What hstspreload.org asks for.
+# Required by hstspreload.org.
 PRELOAD_SECONDS: Final = 365 * DAY_SECONDS
 _HSTS: Final = {"max_age": "max_age_seconds", "include_subdomains": "include_subdomains", "preload": "preload"}
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
@@ -32,27 +32,27 @@ _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 
 @dataclass(frozen=True, slots=True)
 class SiteView:
-    """What other sections need to know of a site, even where the site itself is faulty."""
+    """What other sections need to know about a site, even if the site has errors."""
 
     hosts: tuple[str, ...]
     has_client_ca: bool
-    anchors: Certificates | None  # None where a client_ca can't be read
-    site: Site | None  # None where the site is faulty
+    anchors: Certificates | None  # None if a client_ca can't be read
+    site: Site | None  # None if the site has errors
 
 
 class Sites:
-    """Reads the sites one after the other; `upstream_names` is None where there is no such section to look in."""
+    """Reads the sites one after the other. `upstream_names` is None if the section `upstreams` can't be read."""
 
     def __init__(self, material: Material, upstream_names: Iterable[str] | None, problems: Problems) -> None:
         self._material = material
         self._upstream_names = None if upstream_names is None else tuple(upstream_names)
         self._problems = problems
         self._owners: dict[str, Place] = {}
-        self._addresses: list[tuple[Place, str]] = []  # hosts that are addresses, of sites that are no fallback
-        self.list_files: list[tuple[Place, Path, tuple[RevocationList, ...]]] = []  # as far as they were read
+        self._addresses: list[tuple[Place, str]] = []  # hosts that are addresses, of sites without "*"
+        self.list_files: list[tuple[Place, Path, tuple[RevocationList, ...]]] = []  # those that were read
 
     def read(self, value: Value) -> SiteView:
-        """One site; faults are reported."""
+        """Read one site; errors are reported."""
         hosts = self._hosts(value)
         authorities = [self._material.authorities(item) for item in value.items("client_ca")]
         anchors = self._anchors(value, authorities)
@@ -76,7 +76,7 @@ class Sites:
         return SiteView(hosts, "client_ca" in value.keys, anchors, site)
 
     def check_addresses(self) -> None:
-        """Warn of hosts that no client can ask for; to be called when every site was read."""
+        """Warn of hosts that clients can't ask for. To be called after every site was read."""
         fallback = self._owners.get("*")
         for place, host in self._addresses:
             cause = f"clients send no server name for an address, so none can ask for {quote(host)}"
@@ -157,7 +157,7 @@ class Sites:
         return tuple(sources)
 
     def _url(self, item: Value) -> list[str]:
-        """The URL of a list; a user's name and password in it would end up in logs."""
+        """The URL of a list. A user name or password in it is refused, because URLs appear in logs."""
         url = str(item.data)
         if _URL.fullmatch(url) and _has_port_in_bounds(url):
             return [url]
@@ -204,7 +204,7 @@ def _has_port_in_bounds(url: str) -> bool:
 
 
 def read_host(item: Value, problems: Problems) -> str | None:
-    """A host pattern in its one spelling; None (and reported) where it is none."""
+    """A host pattern in its one spelling; None (and an error) if it is not a host pattern."""
     try:
         return parse_host(str(item.data))
     except Unreadable as error:

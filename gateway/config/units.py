@@ -27,21 +27,21 @@ _SIZE: Final = re.compile(r"([0-9]+)([A-Za-z]*)")
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds, or None where `text` is no duration."""
+    """Seconds; None if `text` is not a duration."""
     if not re.fullmatch(DURATION_PATTERN, text) or not (found := _DURATION.fullmatch(text)):
         return None
     return float(found[1]) * SECONDS_PER_UNIT[found[2]]
 
 
 def parse_size(text: str) -> int | None:
-    """Bytes, or None where `text` is no size."""
+    """Bytes; None if `text` is not a size."""
     if not re.fullmatch(SIZE_PATTERN, text) or not (found := _SIZE.fullmatch(text)):
         return None
     return int(found[1]) * BYTES_PER_UNIT[found[2]]
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest exact spelling: `90m` is `90m`, 60.0 is `1m`."""
+    """The shortest exact spelling of some seconds: 60.0 is `1m`, 5400.0 is `90m`."""
     for unit in ("d", "h", "m", "s"):
         if seconds and seconds % SECONDS_PER_UNIT[unit] == 0:
             return f"{int(seconds / SECONDS_PER_UNIT[unit])}{unit}"
@@ -49,7 +49,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size_bytes: int) -> str:
-    """The shortest exact spelling in binary units: 2147483648 is `2GiB`."""
+    """The shortest exact spelling of some bytes in binary units: 2147483648 is `2GiB`."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if size_bytes and size_bytes % BYTES_PER_UNIT[unit] == 0:
             return f"{size_bytes // BYTES_PER_UNIT[unit]}{unit}"

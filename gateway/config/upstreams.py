@@ -1,4 +1,4 @@
-"""The `upstreams` section as frozen `Upstream`s."""
+"""Reads the `upstreams` section as frozen `Upstream`s."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _TIMEOUTS = {"connect": "connect_seconds", "response": "response_seconds", "idle
 
 
 def given(section: Value, names: dict[str, str]) -> dict[str, Any]:
-    """The section's keys that are there, under the model's names; what isn't there keeps the model's default."""
+    """The section's values under the model's names. Keys that are left out get the model's defaults."""
     return {field: section.data[key].data for key, field in names.items() if key in section.data}
 
 
 def build_upstreams(section: Value, material: Material, problems: Problems) -> tuple[Upstream, ...]:
-    """Every upstream whose servers can be read."""
+    """Every upstream with at least one valid server; errors are reported."""
     built = (_upstream(name, value, material, problems) for name, value in section.data.items())
     return tuple(upstream for upstream in built if upstream is not None)
 
 
 def build_name_servers(section: Value, problems: Problems) -> tuple[NameServer, ...]:
-    """The DNS servers of the `resolver` section; none: the system's."""
+    """The DNS servers of the `resolver` section; empty: those of the system."""
     found: list[NameServer] = []
     for item in section.items("servers"):
         try:

@@ -1,7 +1,7 @@
-"""A rule's `uri` as admins write it: what is a pattern of another program is refused with the spelling to write.
+"""Reads a rule's `uri`. Patterns in the syntax of other programs are refused, with the spelling to write here.
 
-A prefix in which `*` stands, or a regular expression without its `~`, is a path that no request has: a `deny` rule with
-it protects nothing. The same goes for a regular expression that asks for what rules never see.
+A prefix with a `*`, or a regular expression without `~`, is a path that no request has, so a `deny` rule with it
+protects nothing. The same is true of a regular expression for text that rules never see.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gateway.policy.rules import PatternError
 from gateway.policy.uri import UriPattern, parse_pattern
 
 _NGINX: Final = re.compile(r"(\^~|=|~\*|~)\s+(?=[/^\\.(])|~\*(?=[/^\\.(])")  # the modifiers of nginx's `location`
-# The path, and a wildcard at its end, with a slash before it or without one.
+# The path, and a wildcard at its end, with or without a slash before it.
 _LAST_STAR: Final = re.compile(r"(?P<base>/?[^*]*?)(?P<slash>/)?(?:\.?\*+)")
 _EXPRESSION: Final = re.compile(r"[|\\^\[\]{}]|\.[*+]|\(\?|\)[?+*]|\$$")
 _BRACES: Final = re.compile(r"\{([^{}]*[^{}0-9,][^{}]*)\}")  # {owa,ecp}, {id}; {1,3} repeats
@@ -29,14 +29,14 @@ _LOOKAROUND: Final = re.compile(r"\(\?(?:[=!]|<[=!])")
 
 @dataclass(frozen=True, slots=True)
 class ReadPattern:
-    """A pattern, and what is doubtful about it: cause and remedy."""
+    """A pattern, and a warning about it: cause and remedy."""
 
     pattern: UriPattern
     warning: tuple[str, str] | None = None
 
 
 def read_pattern(text: str) -> ReadPattern:
-    """The pattern that `text` is. Raises `PatternError` with the remedy."""
+    """The pattern in `text`. Raises `PatternError` with the remedy."""
     if (found := _NGINX.match(text)) is not None:
         _refuse_nginx(text, found[0].strip(), text[found.end() :])
     if text.startswith("~"):
@@ -97,7 +97,7 @@ def _refuse_wildcard(text: str) -> None:
 
 
 def _expression_of(path: str) -> str:
-    """The regular expression that a path with wildcards seems to mean."""
+    """The regular expression that a path with wildcards probably means."""
     path = f"/{path.lstrip('/')}"
     head = path.rstrip("*").removesuffix(".")
     parts = [re.escape(unquote(part)) for part in re.split(r"\*+", head)]
@@ -112,7 +112,7 @@ def _refuse_expression(text: str) -> None:
         return
     path = _BRACES.sub(_meant_by_braces, path)
     inner = path.removeprefix("^").removesuffix("$")
-    if inner.startswith("/") and _LITERAL.fullmatch(inner):  # anchors alone
+    if inner.startswith("/") and _LITERAL.fullmatch(inner):  # only anchors
         meant = f"={inner}" if is_exact or path.endswith("$") else inner
     elif is_exact:
         meant = f"~{_grouped(path.removesuffix('$'))}$"
@@ -126,7 +126,7 @@ def _refuse_expression(text: str) -> None:
 
 
 def _meant_by_braces(found: re.Match[str]) -> str:
-    """The names in braces, of which each is meant, or one segment that may be anything."""
+    """An alternation of the names in braces; for a single name, any segment."""
     names = [name.strip() for name in found[1].split(",")]
     return f"({'|'.join(names)})" if len(names) > 1 else "[^/]+"
 
@@ -136,14 +136,14 @@ def _with_all_below(expression: str) -> str:
 
 
 def _grouped(expression: str) -> str:
-    """The expression with an alternation in parentheses, so that what is added goes for each part of it."""
+    """The expression, in parentheses if it is an alternation, so that an addition applies to every part."""
     if "|" not in re.sub(r"\([^()]*\)", "", expression):
         return expression
     return f"~({expression.removeprefix('~')})" if expression.startswith("~") else f"({expression})"
 
 
 def _nearest_path(text: str) -> str | None:
-    """The spelling that was probably meant; None where there is none that a request could have."""
+    """The path that was probably meant; None if no request could have it."""
     is_exact = text.startswith("=")
     path = re.split(r"[?#;]", text.removeprefix("=").strip())[0].replace(" ", "%20")
     path = re.sub(r"^https?://[^/]*", "", path, flags=re.IGNORECASE) or "/"

@@ -1,4 +1,4 @@
-"""The user that the gateway becomes, from the system's lists of users and groups."""
+"""Finds the user that the gateway switches to, in the system's lists of users and groups."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gateway.config.model import User
 from gateway.config.problems import Problems, quote
 from gateway.config.reading import Value
 
-# Linux keeps the highest number for "no change"; setresuid(2).
+# Linux uses the highest number for "no change", see setresuid(2).
 _MAX_NUMBER: Final = 2**32 - 2
 
 
 def build_user(root: Value, problems: Problems) -> User | None:
-    """The user that is named; None where there is none, or a problem was noted."""
+    """The user of the key `user`; None if the key is left out, or (with an error) if there is no such user."""
     value = root.get("user")
     if value is None:
         return None

@@ -1,6 +1,6 @@
-"""What is wrong with a text that YAML can't read, in words, with what to write instead.
+"""Explains why a text is not valid YAML, and what to write instead.
 
-The parser names what it expected; an admin wants to know which character it is and what to do about it.
+The parser reports what it expected. An admin wants to know which character is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ODD: Final = re.compile(f"[{_SPACES}{_INVISIBLE}{_CURLY}]")
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 _BLANKS: Final = f"[{_SPACES}{_INVISIBLE}]"
 _ODD_BLANK: Final = re.compile(f"^{_BLANKS}|{_BLANKS}$|^-{_BLANKS}|^[A-Za-z_]+:{_BLANKS}")
-# Where a space or quote means something to YAML; elsewhere it may be part of a name.
+# Where spaces and quotes have a meaning in YAML; in other places they may be part of a name.
 _ODD_PLACED: Final = re.compile(f"(?:^|(?<=[ \\[{{,:-]))[{_SPACES}{_INVISIBLE}{_CURLY}]|{_BLANKS}(?=[A-Za-z_]+:|$)")
 _IN_CURLY: Final = re.compile(f"[{_CURLY}](.*)[{_CURLY}]", re.DOTALL)
 _LINE_START: Final = re.compile(r"[ \t]*(?:- +)*")
@@ -28,7 +28,7 @@ _NO_SPACE: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+):([^\s/:][^\s]*)")
 _NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?: +([^\s:]+))?")
 _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
 _VALUE_START: Final = re.compile(r".*(?:[:,]\s+|[{\[])")
-# A value in brackets with a '#' in it, and the closing bracket behind that.
+# A value in brackets that contains a '#', followed by the closing bracket.
 _IN_COMMENT: Final = re.compile(r"""[\[{](?:[^"'#]*[,:\[{])?\s*([^"'#,:\[{]*\s\#[^,\]}]*)[,\]}].*""")
 _LONG_DASH: Final = re.compile(r"\s*([\u2010-\u2015\u2212])\s")
 _IPV6_AND_PORT: Final = re.compile(r"""(?<!["'\w])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:[0-9]+""")
@@ -45,37 +45,37 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where the parser stopped, and what it said."""
+    """Where the parser stopped, and its message."""
 
     lines: list[str]
     at: Mark
     problem: str
-    begun: Mark | None  # where that began which it was reading
+    begun: Mark | None  # where the list, mapping or value that it was reading began
 
     @property
     def line(self) -> str:
-        """The line where it stopped, empty behind the last."""
+        """The line where it stopped; empty after the last line."""
         return self.lines[self.at.line - 1] if self.at.line <= len(self.lines) else ""
 
     @property
     def above(self) -> int:
-        """The number of the last line above that holds something, 0 where there is none."""
+        """The number of the last line above that is not empty; 0 if there is none."""
         numbers = range(min(self.at.line - 1, len(self.lines)), 0, -1)
         return next((number for number in numbers if _content(self.lines[number - 1]).strip()), 0)
 
     @property
     def rest(self) -> str:
-        """The line from there on."""
+        """The line from the place on where it stopped."""
         return self.line[self.at.column - 1 :]
 
 
 def explain(stop: Stop) -> Hint | None:
-    """What was meant, as far as it can be told; None where it can't."""
+    """The first explanation that fits; None if no explanation fits."""
     return next((hint for look in _LOOKS if (hint := look(stop)) is not None), None)
 
 
 def odd_scalar(text: str, *, is_key: bool) -> tuple[str, str] | None:
-    """Cause and remedy for an unquoted value that holds what only looks like a quote or a space."""
+    """Cause and remedy for an unquoted value with characters that only look like quotes or spaces; otherwise None."""
     if (found := _IN_CURLY.fullmatch(text)) is not None:
         return "curly quotes are ordinary characters to YAML", f"write {as_quoted(found[1])}"
     odd = _ODD.search(text) if is_key else _ODD_BLANK.search(text)
@@ -86,7 +86,7 @@ def odd_scalar(text: str, *, is_key: bool) -> tuple[str, str] | None:
 
 
 def clean(text: str) -> str:
-    """The text with ordinary spaces, and without what can't be seen."""
+    """The text with ordinary spaces, and without invisible characters and curly quotes."""
     text = re.sub(f"[{_SPACES}]", " ", text)
     return re.sub(f"[{_INVISIBLE}{_CURLY}]", "", text).strip()
 
@@ -129,7 +129,7 @@ def _character(stop: Stop) -> Hint | None:
 
 
 def _escape(stop: Stop) -> Hint | None:
-    """A backslash in double quotes that begins no escape."""
+    """A backslash in double quotes that doesn't begin an escape."""
     if "escape" not in stop.problem and "hexdecimal" not in stop.problem:
         return None
     for found in re.finditer(r'"([^"]*)"', stop.line):
@@ -144,7 +144,7 @@ def _escape(stop: Stop) -> Hint | None:
 
 
 def _unquoted(stop: Stop) -> Hint | None:
-    """A value that needs quotes for its first character, or for one that has a meaning in brackets."""
+    """A value that needs quotes because of its first character, or of one with a special meaning in brackets."""
     if (address := _IPV6_AND_PORT.search(stop.line)) is not None:
         return _needs_quotes(stop, address.start(), address[0], "'[' begins a list in YAML")
     before = stop.line[: stop.at.column - 1]
@@ -167,7 +167,7 @@ def _start_of_token(before: str) -> str:
 
 
 def _token(stop: Stop, start: int, cause: str) -> Hint:
-    """The word that begins there; brackets that close what began before it are not part of it."""
+    """A hint for the word that begins at `start`, without brackets that close earlier ones."""
     word = re.split(r"[\s,]", stop.line[start:])[0]
     while word[-1:] in {"]", "}"} and word.count(word[-1]) > word.count("[" if word[-1] == "]" else "{"):
         word = word[:-1]
@@ -206,7 +206,7 @@ def _colon(stop: Stop) -> Hint | None:
 
 
 def _indentation(stop: Stop) -> Hint | None:
-    """A line that begins in another column than its neighbours."""
+    """A line that begins in another column than the lines above."""
     if stop.above == 0 or (stop.line[: stop.at.column - 1].strip(" -") and "mapping values" not in stop.problem):
         return None
     is_item = stop.line.lstrip().startswith("- ")
@@ -232,7 +232,7 @@ def _first_column(line: str) -> int:
 
 
 def _value_in_brackets(stop: Stop) -> Hint | None:
-    """A value that needs quotes for a comment or a second colon in it."""
+    """A value in brackets that needs quotes because of a `#` or a second colon."""
     if stop.begun is None or "',' or" not in stop.problem:
         return None
     if stop.begun.line < stop.at.line:
@@ -251,7 +251,7 @@ def _value_in_brackets(stop: Stop) -> Hint | None:
 
 
 def _brackets(stop: Stop) -> Hint | None:
-    """A bracket or quote that is not closed, or one too many."""
+    """A bracket or quote that is not closed, or one that is too many, and similar mistakes."""
     begun = stop.begun
     if begun is not None and "end of stream" in stop.problem and begun.line <= len(stop.lines):
         sign = stop.lines[begun.line - 1][begun.column - 1 : begun.column]
