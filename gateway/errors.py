@@ -28,11 +28,11 @@ class UsageError(GatewayError):
 
 
 class OperationError(GatewayError):
-    """What was asked for was understood and could not be done. Exit code 1."""
+    """The task was understood but could not be done. Exit code 1."""
 
 
 class RequestError(GatewayError):
-    """A client's request cannot be carried; `reason` says what it is answered with."""
+    """A client's request cannot be served; `reason` goes into the answer and the log."""
 
     def __init__(self, reason: Reason, cause: str) -> None:
         super().__init__(cause)
@@ -40,7 +40,7 @@ class RequestError(GatewayError):
 
     @property
     def status(self) -> int:
-        """The HTTP status that belongs to the reason (contract, "On the wire")."""
+        """The HTTP status of the reason."""
         return STATUS_OF_REASON[self.reason]
 
 
@@ -49,7 +49,7 @@ class UpstreamError(RequestError):
 
 
 class HandshakeError(GatewayError):
-    """A TLS handshake ended before it was finished; the cause goes into the access log."""
+    """A TLS handshake failed; the cause goes into the access log."""
 
 
 def as_clause(remedy: str) -> str:
@@ -68,9 +68,21 @@ def in_one_line(error: GatewayError) -> str:
 
 
 def exit_code(error: GatewayError) -> int:
-    """The process exit code for an error: 2 unusable input, 1 everything else."""
+    """The process exit code for an error: 2 for unusable input, 1 for everything else."""
     match error:
         case ConfigError() | UsageError():
             return 2
         case _:
             return 1
+
+
+def sentence(remedy: str) -> str:
+    """A remedy as a sentence, for a line of its own. Nothing is added to a command or address at its end."""
+    last = remedy.rpartition(" ")[2].strip("`'\"()")
+    ends_in_word = last.replace("-", "").isalnum() and not remedy.endswith(".") and ": " not in remedy
+    return remedy[:1].upper() + remedy[1:] + ("." if ends_in_word else "")
+
+
+def clause(remedy: str) -> str:
+    """A remedy as a part of a line, after the cause and a semicolon."""
+    return remedy[:1].lower() + remedy[1:].removesuffix(".")

@@ -1,11 +1,11 @@
-"""The command `gateway`: arguments, exit codes, and nothing that a user shouldn't see.
+"""The command `gateway`: its arguments, exit codes and error messages, without tracebacks.
 
 A command is a module of this package with a `register(app: typer.Typer) -> None` that adds it; to add one, write the
-module and put its name into `COMMANDS`. Modules are imported for `--help` too, so what is heavy (cryptography,
-asyncio, the configuration loader) is imported inside the command's function.
+module and put its name into `COMMANDS`. Modules are imported for `--help` too, so heavy ones (cryptography, asyncio,
+the configuration loader) are imported inside the command's function.
 
-Failures are `GatewayError`s: one line of cause and one of remedy on stderr, exit code 2 for unusable input and 1 for
-everything else. Ctrl-C exits with 130, and a reader that closes the pipe ends the command quietly.
+Failures are `GatewayError`s: one line with the cause and one with the remedy on stderr, exit code 2 for unusable input
+and 1 for everything else. Ctrl-C exits with 130. If the reader closes the pipe, the command ends without a message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import typer
 
 from gateway import __version__, garbage
 from gateway.config.problems import ConfigErrors
-from gateway.errors import GatewayError, exit_code
+from gateway.errors import GatewayError, exit_code, sentence
 
 # One name a line, in the order of `gateway --help`.
 COMMANDS: Final = (
@@ -55,12 +55,12 @@ def build_app() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; `arguments` default to those of the process, which is then the command's own."""
+    """Run the command line and exit. Without `arguments` it is the process's own, and sets up the whole process."""
     if arguments is not None:
         sys.exit(run(arguments))
     garbage.look_rarely()
     if not sys.warnoptions:
-        # What cryptography has to say of strangers' certificates: it names our code, and we say what is wrong.
+        # cryptography's warnings about clients' certificates name our code; the gateway reports these faults itself.
         warnings.filterwarnings("ignore", category=UserWarning)
     code = run(sys.argv[1:])
     garbage.look_no_more()
@@ -78,20 +78,20 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; nobody reads it any more.
+        # The interpreter flushes stdout once more at exit, when the reader has gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
 
 
 def report(error: GatewayError) -> None:
-    """A failure on stderr: its cause, and its remedy on a line of its own; a file's problems a line each."""
+    """Print a failure on stderr: its cause, and its remedy on a second line; or one line for each problem of a file."""
     if isinstance(error, ConfigErrors):
         sys.stderr.write("".join(f"{problem}\n" for problem in (*error.problems, *error.warnings)))
         return
     sys.stderr.write(f"gateway: {error.cause}\n")
     if error.remedy:
-        sys.stderr.write(f"  {error.remedy}\n")
+        sys.stderr.write(f"  {sentence(error.remedy)}\n")
 
 
 def _call(arguments: Sequence[str]) -> int:

@@ -32,16 +32,16 @@ def check(
     config: ConfigOption = DEFAULT_CONFIG,
     *,
     who: Annotated[
-        bool, typer.Option("--who", help="Say who gets in where, without a certificate and with one.")
+        bool, typer.Option("--who", help="Show what is open from where, without and with a certificate.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     skips_keys: Annotated[
-        bool, typer.Option("--no-keys", help="Read no private key and no passphrase: for users who may not.")
+        bool, typer.Option("--no-keys", help="Don't read private keys and passphrases: for users who may not.")
     ] = False,
 ) -> None:
     """Check the configuration and every file it names.
 
-    Prints a line for each problem and exits with 2 where there is an error.
+    Prints a line for each problem and exits with 2 if there is an error.
     """
     from gateway.config.load import Loaded, load_with_warnings, read_user  # noqa: PLC0415 - heavy, see app
     from gateway.config.problems import START, ConfigErrors, Place, Problem  # noqa: PLC0415 - the same
@@ -49,12 +49,12 @@ def check(
     from gateway.supervisor.privileges import ROOT, Privileges  # noqa: PLC0415 - the same
 
     loaded: Loaded | None = None
-    readable: Loaded | None = None  # also where something is wrong with it
+    readable: Loaded | None = None  # also if there are errors in it
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
     try:
-        if os.geteuid() == ROOT:  # what the gateway's user may not read is found out here
+        if os.geteuid() == ROOT:  # as the gateway's user, so that files which it may not read are found
             Privileges(read_user(config))
         loaded = readable = load_with_warnings(config, reads_keys=not skips_keys)
         warnings = loaded.warnings
@@ -128,7 +128,7 @@ def _in_order(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Errors and warnings of what shall be kept there."""
+    """Errors and warnings about the authorities whose lists the gateway renews."""
     if loaded.config.pki is None or not loaded.config.pki.authorities:
         return (), ()
     from gateway.cli.check_registry import registry_problems  # noqa: PLC0415 - SQLAlchemy, where there is a registry
@@ -138,7 +138,7 @@ def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tup
 
 
 def summary(loaded: Loaded) -> str:
-    """What a usable file holds, in one line."""
+    """A summary of a usable file, in one line."""
     config = loaded.config
     counts = {"site": config.sites, "rule": config.rules, "listener": config.listen, "warning": loaded.warnings}
     parts = [f"{len(items)} {name}{'' if len(items) == 1 else 's'}" for name, items in counts.items() if items]
@@ -146,14 +146,14 @@ def summary(loaded: Loaded) -> str:
 
 
 def _notes(loaded: Loaded, config: Path) -> tuple[Problem, ...]:
-    """What is good, and easily overlooked."""
+    """Notes: not wrong, but easily overlooked."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.config.container import note_of  # noqa: PLC0415 - the same
     from gateway.config.observation import notes_of  # noqa: PLC0415 - the same
     from gateway.config.problems import Mark, Place, Problem  # noqa: PLC0415 - the same
     from gateway.x509.same_names import cas_of_one_name  # noqa: PLC0415 - the same
 
-    remedy = "each counts for the certificates that its own key signed; keep both until the older one has ended"
+    remedy = "each is used for the certificates that its own key signed; keep both until the older one has ended"
     own = note_of(replace(loaded.config, path=config))
     twins = [
         Problem(str(config), Place(Mark(site.line, 1), f"sites[{index}].client_ca"), cause, remedy, is_note=True)

@@ -1,4 +1,4 @@
-"""What `gateway check` finds by preparing all that serving needs, each fault at its entry in the file."""
+"""For `gateway check`: prepares everything that serving needs, and reports each fault at its entry in the file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def trial_problems(loaded: Loaded, path: Path, reported: tuple[Problem, ...], *, has_keys: bool) -> tuple[Problem, ...]:
-    """Every problem at an entry of which nothing is `reported` yet. Without any, all of it is prepared together.
+    """Every problem at an entry without a `reported` one. If there are none at all, everything is prepared together.
 
-    `has_keys`: the private keys were read; without them, only the rest is tried.
+    `has_keys`: the private keys were read; without them, only the rest is prepared.
     """
     known = {problem.place.path for problem in reported}
     found = []

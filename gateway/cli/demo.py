@@ -16,13 +16,13 @@ def register(app: typer.Typer) -> None:
 def demo(
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="Show the six answers and end; 0 if all came out right.")
+        bool, typer.Option("--once", help="Show the six answers and exit, with 0 if all are right.")
     ] = False,
-    keep: Annotated[Path | None, typer.Option(help="A new or empty folder to work in, and to keep.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="A new or empty folder for all files; it is kept.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The six answers as JSON; implies --once.")] = False,
 ) -> None:
-    """Try it out on loopback: a throw-away CA, a user's certificate, a sample mail server, and the gateway."""
-    from gateway.cli import demo_run  # noqa: PLC0415 - brings cryptography and the sample server, for this alone
+    """Try the gateway on loopback, with a throw-away CA, a user's certificate and a sample mail server."""
+    from gateway.cli import demo_run  # noqa: PLC0415 - heavy: cryptography and the sample server
 
     if not demo_run.run(is_once=once or as_json, keep=keep, as_json=as_json):
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """Throw-away certificates on P-256: an authority, and what it signs. For trying things out, never for real users.
 
-Keeps true: every certificate ends within `VALID_DAYS`, and a key leaves the process only into a file that its owner
-alone can read.
+Keeps true: every certificate ends within `VALID_DAYS`, and a key leaves the process only into a file that only its
+owner can read.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Authority:
 
 
 def write_private(file: Path, data: bytes) -> None:
-    """Write a file that nobody but its owner can read, not for a moment."""
+    """Write a file that only its owner can read, from its first byte on."""
     file.touch(mode=0o600)
     file.write_bytes(data)
 

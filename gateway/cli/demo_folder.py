@@ -1,6 +1,6 @@
 """The demo's folder: certificates, users' files and the gateway's configuration.
 
-Keeps true: nothing is written anywhere else, and a folder that holds something already is left alone.
+Keeps true: nothing is written outside the folder, and a folder that isn't empty isn't changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LISTEN_IPV6: Final = "::1"
 PASSWORD_BYTES: Final = 12  # 96 random bits: nothing else protects a .p12 file
 
 _CONFIG: Final = """\
-# Written by `gateway demo`. 127.0.0.1 plays the office, every other address the Internet.
+# Written by `gateway demo`. 127.0.0.1 stands for the office, every other address for the Internet.
 listen:
 {listeners}
 
@@ -59,7 +59,7 @@ workers: 1
 
 @contextlib.contextmanager
 def folder_for(keep: Path | None) -> Iterator[Path]:
-    """The folder to keep, new or empty, or one that goes when the block ends. Raises `UsageError`."""
+    """The folder to keep, new or empty, or one that is deleted when the block ends. Raises `UsageError`."""
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="gateway-demo-") as made:
             yield Path(made)
@@ -68,9 +68,9 @@ def folder_for(keep: Path | None) -> Iterator[Path]:
         keep.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_empty = not any(keep.iterdir())
     except OSError as error:
-        raise UsageError(f"--keep {keep}: {error.strerror}", "name a new or an empty folder") from error
+        raise UsageError(f"--keep {keep}: {error.strerror}", "Name a new or an empty folder.") from error
     if not is_empty:
-        raise UsageError(f"--keep {keep}: the folder is not empty", "name a new or an empty folder")
+        raise UsageError(f"--keep {keep}: the folder is not empty", "Name a new or an empty folder.")
     yield keep.resolve()
 
 
@@ -78,7 +78,7 @@ def prepare(folder: Path, mail_port: int) -> Place:
     """Make the certificates, choose a port and write the configuration. Raises `OperationError`."""
     addresses = free_addresses()
     place = Place(folder, port=addresses[0][1], password=secrets.token_urlsafe(PASSWORD_BYTES))
-    authority, other = Authority.create("Demo CA"), Authority.create("Somebody else's CA")
+    authority, other = Authority.create("Demo CA"), Authority.create("Another company's CA")
     authority.write(place.ca)
     names = [x509.DNSName(HOST), x509.DNSName("localhost"), *(x509.IPAddress(ip_address(a)) for a, _ in addresses)]
     authority.issue_server(HOST, names).write(folder / "server.pem", folder / "server-key.pem")
@@ -92,17 +92,17 @@ def prepare(folder: Path, mail_port: int) -> Place:
 
 
 def free_addresses(outside: str = OUTSIDE) -> list[tuple[str, int]]:
-    """A free port of 127.0.0.1 and, where there is IPv6, the same of ::1, from where browsers are outside.
+    """A free port of 127.0.0.1 and, if there is IPv6, the same port of ::1, where browsers count as outside.
 
-    Raises `OperationError` where nobody can come from `outside`.
+    Raises `OperationError` if this machine can't connect from `outside`.
     """
     with socket.socket() as probe_outside, socket.socket() as probe:
         try:
             probe_outside.bind((outside, 0))
         except OSError as error:
             raise OperationError(
-                f"{outside} is no address of this machine, and the demo plays the Internet from it",
-                f"add it to the loopback interface; on macOS: sudo ifconfig lo0 alias {outside}",
+                f"{outside} is not an address of this machine; the demo needs it for requests from outside",
+                f"Add it to the loopback interface. On macOS: sudo ifconfig lo0 alias {outside}",
             ) from error
         probe.bind((LISTEN, 0))
         port = int(probe.getsockname()[1])

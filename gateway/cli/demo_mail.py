@@ -1,6 +1,6 @@
 """A sample mail server for the demo: a webmail page, and an ActiveSync endpoint that answers OPTIONS and Ping.
 
-It listens on loopback, in a thread of its own, and believes the gateway's headers, as a mail server behind it would.
+It listens on loopback, in a separate thread, and trusts the gateway's headers, as a mail server behind it would.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 ACTIVESYNC_PATH: Final = "/microsoft-server-activesync"
 WBXML_TYPE: Final = "application/vnd.ms-sync.wbxml"
-# What a phone may ask of the sample: bounded, so that a wrong request can't fill the memory.
+# The largest body that is read, so that a wrong request can't fill the memory.
 MAX_BODY_BYTES: Final = 64 * 1024
 # <Ping><Status>1</Status></Ping> (MS-ASWBXML, code page 13): the heartbeat is over and nothing has changed.
 PING_ANSWER: Final = bytes.fromhex("03016a00000d45470331000101")
@@ -73,12 +73,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(length))
         command = parse_qs(urlsplit(self.path).query).get("Cmd")
         if not self._is_activesync() or command != ["Ping"]:
-            self._answer(HTTPStatus.NOT_IMPLEMENTED, "text/plain", b"the sample knows Ping alone\n")
+            self._answer(HTTPStatus.NOT_IMPLEMENTED, "text/plain", b"the sample knows only Ping\n")
             return
         self._answer(HTTPStatus.OK, WBXML_TYPE, PING_ANSWER, ACTIVESYNC_HEADERS)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
-        """Say nothing: the gateway's access log has it all."""
+        """Log nothing: the gateway's access log has every request."""
 
     def _is_activesync(self) -> bool:
         return urlsplit(self.path).path.lower() == ACTIVESYNC_PATH

@@ -1,4 +1,4 @@
-"""What the demo shows: the six answers as a table or JSON, and how to go on from there."""
+"""The demo's output: the six answers as a table or JSON, and how to go on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Result:
 
     @property
     def is_right(self) -> bool:
-        """Whether status and reason are the ones expected."""
+        """Whether status and reason are as expected."""
         return self.actual == self.attempt.expected
 
 
@@ -83,7 +83,7 @@ def print_how_to_go_on(place: Place, *, has_ipv6: bool) -> None:
         "  Firefox       Settings, Privacy & Security, View Certificates, Your Certificates, Import",
         "  Chromium      chrome://certificate-manager, Your certificates, Import",
         "  Windows, Mac  open the file",
-        f"  The browser's warning is due: {place.ca} is known to nobody but this demo.",
+        f"  The browser warns, because it does not know the demo's CA, {place.ca}.",
         "",
         f"Configuration: {place.config}",
         f"Access log:    {place.folder / 'access.jsonl'}",

@@ -1,4 +1,4 @@
-"""The six requests that show what the gateway is for: what each should be answered, how to ask, and as curl.
+"""The six requests of the demo: the expected answer of each, how it is sent, and its curl command.
 
 They are real: Python's own TLS and HTTP clients, from 127.0.0.1 (inside) or 127.0.0.2 (outside).
 """
@@ -21,13 +21,13 @@ HOST: Final = "mail.example.com"
 INSIDE: Final = "127.0.0.1"
 OUTSIDE: Final = "127.0.0.2"
 LISTEN: Final = "127.0.0.1"
-# Loopback answers within milliseconds; this is for a machine that is busy.
+# Loopback answers within milliseconds; busy machines need longer.
 ANSWER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, or should."""
+    """An answer, received or expected."""
 
     status: int
     reason: str | None = None
@@ -39,14 +39,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A request, and the answer it has to get."""
+    """A request and its expected answer."""
 
     title: str
     source: str
     path: str
     expected: Answer
     method: str = "GET"
-    holder: str | None = None  # whose certificate is shown
+    holder: str | None = None  # whose certificate is sent
 
 
 ALICE: Final = "alice"
@@ -83,7 +83,7 @@ ATTEMPTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the gateway is asked, and with what."""
+    """The demo's folder, the gateway's port and the password of the .p12 files."""
 
     folder: Path
     port: int
@@ -101,7 +101,7 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """What the gateway says on its standard output and error."""
+        """The gateway's standard output and error."""
         return self.folder / "gateway.log"
 
     def p12(self, holder: str) -> Path:
@@ -114,7 +114,7 @@ class Place:
 
 
 def ask(attempt: Attempt, place: Place) -> Answer:
-    """Send one request on a connection of its own. Raises `OperationError` where no answer comes."""
+    """Send one request on a new connection. Raises `OperationError` if no answer comes."""
     context = client_context(load_certificates(place.ca))
     if attempt.holder:
         certificate, key = place.pem(attempt.holder)
@@ -131,7 +131,7 @@ def ask(attempt: Attempt, place: Place) -> Answer:
     except (OSError, http.client.HTTPException) as error:
         raise OperationError(
             f"{attempt.title}: no answer from the gateway on {LISTEN}:{place.port}: {error}",
-            f"see {place.log}",
+            f"Read the gateway's log: {place.log}",
         ) from error
 
 

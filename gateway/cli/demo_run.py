@@ -1,6 +1,6 @@
-"""Runs the demo: the sample mail server, the real gateway as a process of its own, the six requests.
+"""Runs the demo: the sample mail server, the real gateway as a separate process, the six requests.
 
-Keeps true: nothing but loopback is listened on, and whatever the demo started has ended when it ends.
+Keeps true: the demo listens only on loopback, and every process that it started has ended when it ends.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from gateway.cli.demo_report import Result, print_how_to_go_on, print_json, prin
 from gateway.cli.demo_requests import ATTEMPTS, Place, ask
 from gateway.errors import OperationError
 
-# The gateway is up within a second; this is for a machine that is busy.
+# The gateway is up within a second; busy machines need longer.
 READY_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
 STOP_SECONDS: Final = 10.0
-# As much of the gateway's own words as an error message bears.
+# Lines of the gateway's log that an error message quotes.
 _LINES_QUOTED: Final = 3
 
 
@@ -39,7 +39,7 @@ def run(*, is_once: bool, keep: Path | None, as_json: bool) -> bool:
             else:
                 print_table(results)
             if not is_once:
-                with contextlib.suppress(KeyboardInterrupt):  # how it should end
+                with contextlib.suppress(KeyboardInterrupt):  # the usual end
                     print_how_to_go_on(place, has_ipv6=LISTEN_IPV6 in place.config.read_text(encoding="utf-8"))
                     _serve_on(gateway, place)
     return all(result.is_right for result in results)
@@ -49,12 +49,12 @@ def run(*, is_once: bool, keep: Path | None, as_json: bool) -> bool:
 def gateway_running(
     command: Sequence[str], place: Place, *, ready_seconds: float = READY_SECONDS
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the gateway in the place's folder: from when it answers until the block ends.
+    """Run the gateway in the place's folder; the block begins when it answers.
 
-    Raises `OperationError` where it doesn't come up, with the end of what it said.
+    Raises `OperationError`, with the end of the log, if it doesn't start.
     """
     with place.log.open("wb") as log:
-        # A session of its own: Ctrl-C is for the demo, which then lets the gateway drain.
+        # In a new session: Ctrl-C reaches only the demo, which then lets the gateway finish open requests.
         gateway = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, cwd=place.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
@@ -90,12 +90,12 @@ def _serve_on(gateway: subprocess.Popen[bytes], place: Place) -> NoReturn:
 def _fail(gateway: subprocess.Popen[bytes], place: Place) -> NoReturn:
     said = place.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     state = "does not answer" if gateway.poll() is None else f"ended with exit code {gateway.returncode}"
-    raise OperationError(f"the gateway {state}: {' / '.join(said[-_LINES_QUOTED:]) or 'it said nothing'}")
+    raise OperationError(f"the gateway {state}: {' / '.join(said[-_LINES_QUOTED:]) or 'its log is empty'}")
 
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does, and not without stopping the gateway."""
+    """SIGTERM ends the demo as Ctrl-C does, and stops the gateway too."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt

@@ -1,7 +1,7 @@
-"""`gateway explain`: which rule decides about a request and why, and what the client is asked for.
+"""`gateway explain`: which rule decides about a request and why, and whether the client is asked for a certificate.
 
-A tree on a terminal, the same as indented lines otherwise, one JSON object with `--json`. The exit code says whether
-the question could be answered, not what the answer is: that is `outcome`.
+Prints a tree on a terminal, the same as indented lines otherwise, one JSON object with `--json`. The exit code says
+whether the question could be answered; the answer is in `outcome`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class HiddenLogin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the answer, with the lines that belong below it."""
+    """A line of the answer, with the lines below it."""
 
     text: str
     style: str = ""
@@ -63,19 +63,19 @@ def explain(  # noqa: PLR0913 - a parameter for each option
         Path | None, typer.Option("--cert", help="The client's certificate, PEM (leaf first) or DER.", metavar="FILE")
     ] = None,
     forwarded_for: Annotated[
-        str | None, typer.Option("--forwarded-for", help="The X-Forwarded-For header it brings.", metavar="LIST")
+        str | None, typer.Option("--forwarded-for", help="The request's X-Forwarded-For header.", metavar="LIST")
     ] = None,
     forwarded: Annotated[
-        str | None, typer.Option("--forwarded", help="The Forwarded header it brings (RFC 7239).", metavar="LIST")
+        str | None, typer.Option("--forwarded", help="The request's Forwarded header (RFC 7239).", metavar="LIST")
     ] = None,
-    user: Annotated[str | None, typer.Option("--user", help="The mail login it brings (HTTP Basic).")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="The request's mail login (HTTP Basic).")] = None,
     login: Annotated[
         HiddenLogin | None,
-        typer.Option("--login", help="A login without a name: a token, or NTLM or Negotiate before on the connection."),
+        typer.Option("--login", help="A login without a name: a token, or NTLM or Negotiate on the connection."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Explain what would become of a request: who decides, why, and what the client is asked for. Nothing is sent."""
+    """Explain which rule would decide about a request, and why. Nothing is sent."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.cli import explanation  # noqa: PLC0415 - the same
     from gateway.config.load import load  # noqa: PLC0415 - the same
@@ -172,7 +172,7 @@ def _host_lines(told: Explanation) -> tuple[Line, ...]:
 
 
 def _readings_lines(readings: tuple[str, ...]) -> list[Line]:
-    """What else servers may read: the rules must let in each of these too."""
+    """Other readings of the path by servers; the rules must let in each of them too."""
     lines = [Line(f"and at {reading}, as some servers read it") for reading in readings[:SHOWN_READINGS]]
     more = len(readings) - len(lines)
     return [*lines, Line(f"and at {more} more readings of it")] if more else lines
@@ -193,7 +193,7 @@ def _certificate_lines(told: Explanation) -> tuple[Line, ...]:
 
 
 def _unused(told: Explanation) -> tuple[Line, ...]:
-    return (Line("so the one given with --cert is never shown"),) if told.question.certificates else ()
+    return (Line("so the client never sends the one given with --cert"),) if told.question.certificates else ()
 
 
 def _rules_lines(told: Explanation) -> tuple[Line, ...]:
@@ -245,11 +245,11 @@ def _address(text: str) -> Address:
     try:
         return parse_address(text)
     except ValueError as error:
-        raise UsageError(f"--ip: {text!r} is not an IP address", "write 203.0.113.9 or 2001:db8::9") from error
+        raise UsageError(f"--ip: {text!r} is not an IP address", "Write it like 203.0.113.9 or 2001:db8::9.") from error
 
 
 def _shown(text: str) -> str:
-    """A line for a terminal: what would move the cursor or turn the text around is escaped."""
+    """A line for a terminal: characters that move the cursor or reverse the text are escaped."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 

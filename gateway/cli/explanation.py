@@ -1,6 +1,6 @@
-"""What would become of a request, found out with the very engine, judge and tables that serve; nothing is sent.
+"""Finds out what would happen to a request, with the engine, judge and tables that serve. Nothing is sent.
 
-Kept true here: a certificate counts only where the client would be asked for it, as on the wire.
+Keeps true: a certificate counts only if the client would be asked for it, as in a real handshake.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _SCHEME: Final = re.compile(r"(?i)([a-z][a-z0-9+.-]*)://")
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _FORWARDED_FOR: Final = "X-Forwarded-For"
 _FORWARDED: Final = "Forwarded"
-# A handshake for a name that no site answers to ends with this alert (RFC 6066, 3).
+# A handshake for a name that no site has ends with this alert (RFC 6066, 3).
 UNRECOGNISED_NAME: Final = "unrecognized_name"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request that is asked about."""
+    """The request to explain."""
 
     peer: Address
     url: str
@@ -55,24 +55,24 @@ class Question:
     certificates: tuple[x509.Certificate, ...] = ()  # the client's, leaf first
     forwarded_for: str | None = None
     forwarded: str | None = None
-    user: str | None = None  # the mail login it brings as HTTP Basic
-    hidden_login: Literal["bearer", "connection"] | None = None  # its own token, or its connection's NTLM or Negotiate
+    user: str | None = None  # the mail login, as HTTP Basic
+    hidden_login: Literal["bearer", "connection"] | None = None  # a token, or the connection's NTLM or Negotiate
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the client gets."""
+    """What happens to the request."""
 
     passes: bool
     status: int | None  # None: the upstream's own, or a handshake that fails
     reason: str | None
     detail: str
-    observed: str | None = None  # why the rule would refuse the request, which it lets in
+    observed: str | None = None  # why the rule would refuse the request if it were enforced
 
 
 @dataclass(slots=True)
 class Explanation:
-    """The whole way, filled in as far as the request gets; what it does not reach stays None or empty."""
+    """Every step of the request, as far as it gets; the fields of later steps stay None or empty."""
 
     question: Question
     outcome: Outcome
@@ -83,20 +83,20 @@ class Explanation:
     host: str | None = None
     site: Site | None = None
     is_asked: bool | None = None
-    judgement: Judgement | None = None  # None: no certificate was at hand, or nobody asked for it
+    judgement: Judgement | None = None  # None: no certificate was given, or the client isn't asked for it
     target: Target | None = None
     steps: tuple[Step, ...] = ()
     decision: Decision | None = None
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256 of the certificate that the client shows, readable or not, as the access log has it."""
+        """SHA-256 of the certificate that the client sends, readable or not, as in the access log."""
         shown = self.question.certificates if self.judgement is not None else ()
         return shown[0].fingerprint(hashes.SHA256()).hex() if shown else None
 
 
 def explain(config: Config, question: Question, now: datetime) -> Explanation:
-    """Follow the request through. Raises `UsageError` for what is no URL, `ConfigError` for a site's CA files."""
+    """Explain the request. Raises `UsageError` for an unusable URL, `ConfigError` for a site's unusable CA files."""
     authority, target = split_url(question.url)
     told = Explanation(question, Outcome(passes=False, status=None, reason=None, detail=""))
     engine = Engine(config.rules, config.networks, now.timestamp())
@@ -125,15 +125,15 @@ def explain(config: Config, question: Question, now: datetime) -> Explanation:
 
 
 def split_url(url: str) -> tuple[str, bytes]:
-    """(host with port, request target) of an https URL whose path keeps its spelling. Raises `UsageError`."""
+    """(host with port, request target) of an https URL; the path's spelling is kept. Raises `UsageError`."""
     scheme = _SCHEME.match(url)
     if scheme is not None and scheme[1].lower() != "https":
-        raise UsageError(f"{url!r} is not an https URL", "write https://…; plain HTTP is at most redirected")
+        raise UsageError(f"{url!r} is not an https URL", "Write https://…; plain HTTP is at most redirected.")
     rest = url[scheme.end() :] if scheme is not None else url
     end = _AUTHORITY_END.search(rest)
     authority, target = (rest[: end.start()], rest[end.start() :]) if end is not None else (rest, "")
     if not authority:
-        raise UsageError(f"{url!r} names no host", "write the whole URL: https://mail.example.com/webmail")
+        raise UsageError(f"{url!r} names no host", "Write the whole URL, like https://mail.example.com/webmail.")
     if not target.startswith("/"):
         target = "/" + target
     return authority, target.encode("utf-8", "surrogateescape")
@@ -148,7 +148,7 @@ def _find_client(config: Config, told: Explanation, trusted: NetworkSet) -> None
         told.client, told.client_found = peer, "the TCP peer"
         ignored = " and ".join(name for name, value in brought.items() if value is not None)
         if ignored:
-            told.client_found += f"; it is not in trusted_proxies, so its {ignored} names no client"
+            told.client_found += f"; it is not in trusted_proxies, so its {ignored} is ignored"
     else:
         told.client, told.origin = client_of(peer, brought[_FORWARDED_FOR], brought[_FORWARDED], trusted, counts)
         if told.origin is not Origin.UNNAMED:
@@ -187,7 +187,7 @@ def _decide(engine: Engine, told: Explanation, host: str, target: Target) -> Non
 
 
 def _authorization(question: Question) -> bytes | None:
-    """The Authorization field that the request brings."""
+    """The request's Authorization field."""
     if question.user is not None:
         return b"Basic " + b64encode(f"{question.user}:".encode("utf-8", "replace"))
     return b"Bearer token" if question.hidden_login == "bearer" else None

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def schema(
     *,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference of every key instead.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference of all keys instead.")] = False,
 ) -> None:
     """Print the JSON Schema of the configuration file, for editors."""
     from gateway.config import json_schema, reference  # noqa: PLC0415 - heavy, see app

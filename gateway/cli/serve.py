@@ -1,4 +1,4 @@
-"""`gateway run`: serve until told to stop."""
+"""`gateway run`: serves until SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("config.yaml"),
 ) -> None:
-    """Serve until SIGTERM, which lets what is under way finish. SIGHUP reloads, SIGUSR1 opens the access log anew."""
+    """Serve until SIGTERM, then finish open requests. SIGHUP reloads, SIGUSR1 reopens the access log."""
     from gateway.config.container import note_of  # noqa: PLC0415
     from gateway.config.load import read_user  # noqa: PLC0415 - heavy: for this command only
     from gateway.errors import ConfigError  # noqa: PLC0415
@@ -34,7 +34,7 @@ def run(
     privileges = Privileges(user)
     revision = read_revision(config)
     if revision.config.user != user:
-        raise ConfigError(f"{config}: `user` changed while the gateway started", "start it again")
+        raise ConfigError(f"{config}: `user` changed while the gateway started", "Start the gateway again.")
     for warning in revision.warnings:
         logging.getLogger("gateway.config").warning("%s", warning)
     if (note := note_of(revision.config)) is not None:

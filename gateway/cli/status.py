@@ -1,8 +1,8 @@
-"""`gateway status`: what the running gateway says of itself.
+"""`gateway status`: shows the state of the running gateway.
 
-Exit code 0: all is as it should be. 1: nobody answers, no worker serves, one is missing or hangs, clients are refused
+Exit code 0: no problem. 1: no gateway answers, no worker serves, a worker is missing or hangs, clients are refused
 because a CA, list or site certificate has ended, or the newest change on disk was refused. Warnings and upstream
-servers that are down are shown, and leave the exit code alone: a restart would mend neither.
+servers that are down are shown, but don't change the exit code: a restart would not help.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ def status(
     config: ConfigOption = DEFAULT_CONFIG,
     *,
     address: Annotated[
-        str | None, typer.Option("--address", help="Ask there, not where the file says.", metavar="HOST:PORT")
+        str | None, typer.Option("--address", help="Ask there, not at admin.address.", metavar="HOST:PORT")
     ] = None,
     health: Annotated[bool, typer.Option("--health", help="Ask only whether it serves, as a health check.")] = False,
     unban: Annotated[
         str | None,
         typer.Option(
             "--unban",
-            help="Let this address in again before its lockout ends, or a certificate (by e-mail or fingerprint).",
+            help="End the lockout of this address or certificate (e-mail address or fingerprint).",
             metavar="WHO",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the state as JSON.")] = False,
 ) -> None:
-    """Show the running gateway: workers, the last reload, certificates and lists with their ends, upstream servers."""
+    """Show the running gateway: workers, last reload, when certificates and lists end, upstream servers."""
     from gateway.cli import status_client, status_report  # noqa: PLC0415 - heavy, see app
 
     if unban is not None and health:
-        raise UsageError("--unban and --health are two commands", "give one of them")
+        raise UsageError("--unban and --health can't be combined", "Remove one of them.")
     if unban is not None:
         _unban(config, address, unban, as_json=as_json)
         return
@@ -74,10 +74,10 @@ def _unban(config: Path, address: str | None, text: str, *, as_json: bool) -> No
         key = certificate_name(text)
     if key is None:
         raise UsageError(
-            f"--unban: {text!r} is not an IP address",
-            "write one such as 203.0.113.9, or a certificate's e-mail address or fingerprint, as 'gateway status' does",
+            f"--unban: {text!r} is not an IP address, e-mail address or fingerprint",
+            "Copy the address or the certificate's fingerprint from 'gateway status', \"locked out\".",
         )
     if "/" in text and key != text:
-        raise UsageError(f"--unban: {text!r} is not what is locked out together", f"write {key}")
+        raise UsageError(f"--unban: {text!r} is not a network that is locked out as a whole", f"Write {key}.")
     lifted = status_client.lift(status_client.admin_address(config, address), key)
     typer.echo(json.dumps({"address": lifted, "outcome": "lifted"}) if as_json else f"{lifted} may log in again")

@@ -1,6 +1,6 @@
-"""How `gateway status` asks: one request over plain HTTP on this machine, with a time limit.
+"""The requests of `gateway status`: plain HTTP, on this machine, with a time limit.
 
-Keeps true: no proxy from the environment is used, no redirect followed, and no endless answer read.
+Keeps true: no proxy from the environment is used, no redirect is followed, and answers are limited in size.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from gateway.errors import ConfigError, OperationError, UsageError
 if TYPE_CHECKING:
     from gateway.admin.state import State
 
-# The gateway answers within three seconds, if only to say that its master doesn't.
+# The gateway answers within three seconds, even if only that its master doesn't answer.
 ANSWER_SECONDS: Final = 5.0
-# As much as the master may tell the admin process.
+# As much as the master may send to the admin process.
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 _OK: Final = 200
-_CHECK_ADDRESS: Final = "check admin.address in the file"
-_LOOK: Final = "look at the gateway's log; restart it if it hangs"
-_START_IT: Final = "start it with 'gateway run'; if it ran, its log says why it ended"
+_CHECK_ADDRESS: Final = "Correct admin.address in the configuration, or give --address HOST:PORT."
+_LOOK: Final = "Read the gateway's log; restart the gateway if it hangs."
+_START_IT: Final = "Start it with 'gateway run'; if it has ended, its log says why."
 
 
 def admin_address(config: Path, address: str | None) -> Admin:
-    """Whom to ask: `address` as on the command line, or what the file says. Raises `ConfigError` or `UsageError`."""
+    """The address to ask: `address` from the command line, else the file's. Raises `ConfigError` or `UsageError`."""
     if address is not None:
         try:
             return Admin(address, *parse_listen(address))
@@ -44,17 +44,20 @@ def admin_address(config: Path, address: str | None) -> Admin:
     if admin is None:
         raise ConfigError(
             f"{config}: there is no `admin` section, so the gateway opens no port for status",
-            'add `admin: {address: "127.0.0.1:9444"}` and restart it',
+            'Add `admin: {address: "127.0.0.1:9444"}` to the file and restart the gateway.',
         )
     if admin.port == 0:
-        raise ConfigError(f"{config}: admin.address: the system chose the port", "name it with --address HOST:PORT")
+        raise ConfigError(
+            f"{config}: admin.address: port 0 lets the system choose one",
+            "Give --address HOST:PORT, or write a fixed port and restart the gateway.",
+        )
     return admin
 
 
 def check_health(config: Path, address: str | None) -> str:
-    """What the gateway says of its health, when it serves. Raises `OperationError` where it doesn't.
+    """The gateway's health, if it serves. Raises `OperationError` if it doesn't.
 
-    Without an `admin` section: when its first listener takes connections.
+    Without an `admin` section, a first listener that takes connections counts as healthy.
     """
     if address is None and (found := read_endpoints(config)).admin is None and found.listeners:
         first = found.listeners[0]
@@ -72,12 +75,12 @@ def fetch(admin: Admin) -> State:
     except ValueError:
         state = None
     if not isinstance(state, dict) or "workers_wanted" not in state:
-        raise OperationError(f"what answers on {admin.address} is no gateway", _CHECK_ADDRESS)
+        raise OperationError(f"another program answers on {admin.address}", _CHECK_ADDRESS)
     return cast("State", state)
 
 
 def lift(admin: Admin, address: str) -> str:
-    """Let an address in again; returns it as the gateway counts it. Raises `UsageError` or `OperationError`."""
+    """End the lockout of an address; returns it as the gateway counts it. Raises `OperationError`."""
     body = json.dumps({"address": address, "by": _user()})
     headers = {"Content-Type": MEDIA_TYPE, COMMAND_HEADER: COMMAND}
     status, data = _exchange(admin, "POST", "/unban", body, headers)
@@ -90,13 +93,15 @@ def lift(admin: Admin, address: str) -> str:
         case "lifted":
             return known_as
         case "off":
-            raise OperationError("lockout is off: nobody is kept out", "add `lockout` to the file where it is wanted")
+            raise OperationError(
+                "lockout is off, so no client is locked out", "To turn it on, add `lockout` to the configuration."
+            )
         case _:
-            raise OperationError(f"{known_as} is not locked out", "'gateway status' lists who is")
+            raise OperationError(f"{known_as} is not locked out", "Run 'gateway status': it lists the lockouts.")
 
 
 def _user() -> str:
-    """Who asks, for the gateway's log; nobody checks it."""
+    """The user who asks, for the gateway's log; it is not verified."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -129,7 +134,7 @@ def _exchange(
     except OSError as error:
         raise OperationError(f"{admin.address}: {error.strerror or error}", _LOOK) from error
     except http.client.HTTPException as error:
-        raise OperationError(f"what answers on {admin.address} does not speak HTTP", _CHECK_ADDRESS) from error
+        raise OperationError(f"the program on {admin.address} does not speak HTTP", _CHECK_ADDRESS) from error
     finally:
         connection.close()
     if len(data) > MAX_ANSWER_BYTES:
@@ -145,5 +150,5 @@ def _connect(address: str, host: str, port: int) -> socket.socket:
 
 
 def _host(host: str) -> str:
-    """Where this machine reaches what listens on `host`."""
+    """The address by which this machine reaches a listener on `host`."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -1,4 +1,4 @@
-"""The state as lines for people, and what in it calls for somebody."""
+"""The state as lines of text, and the problems in it that need an admin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.admin.state import RESTART
+from gateway.errors import clause
 
 if TYPE_CHECKING:
     from gateway.admin.state import (
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
         WorkerState,
     )
 
-# As early as the warnings of the gateway itself begin.
+# The gateway's own warnings begin as early.
 SOON_DAYS: Final = 30
 SHOWN_REASONS: Final = 5
 SHOWN_LOCKOUTS: Final = 20
-# Of the files that a worker may open; without any left nobody gets in, and nothing is fetched from upstreams.
+# Share of a worker's limit of open files; at the limit it takes no connection and opens none to upstream servers.
 NEARLY_ALL_FILES: Final = 0.9
-# Lists are taken up within a second, the longest ones within a few.
+# Workers load new lists within a second, the longest ones within a few.
 LISTS_LATE_SECONDS: Final = 5.0
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -42,21 +43,21 @@ class Line:
 
 
 def problems_of(state: State) -> list[str]:
-    """What calls for somebody now: the cause and the remedy, a line each."""
+    """The problems that need an admin now: cause and remedy, one line each."""
     found: list[str] = []
     if state["is_stopping"]:
-        found.append("the gateway is stopping; it serves what is under way and takes nothing new")
+        found.append("the gateway is stopping; it finishes open requests and takes no new connections")
     elif not state["is_serving"]:
-        found.append("no worker serves; the gateway's log says why they end, or restart it")
+        found.append("no worker serves; read in the gateway's log why, or restart the gateway")
     found += _missing(state)
     found += state.get("outages", ())  # a gateway before this program has none
     for worker in state["workers"]:
         found += _worker_problems(worker)
     for problem in state.get("list_problems", ()):
-        found.append(f"{problem}; correct the file: until then the last good list counts, without newer revocations")
+        found.append(f"{problem}; correct the file: until then the last good list is used, without newer revocations")
     if (error := state["reload"]["error"]) is not None:
-        what = "a restart is needed for this" if RESTART in error else "correct this and send SIGHUP"
-        found.append(f"the newest reload was refused; {what}, the old configuration serves on:")
+        what = "restart the gateway for this" if RESTART in error else "correct this and send SIGHUP"
+        found.append(f"the newest reload was refused, and the old configuration stays in use; {what}:")
         found += [f"  {line}" for line in error.splitlines()]
     if (registry := state.get("registry")) is not None:  # a gateway before this program has none
         found += _registry_problems(registry)
@@ -68,34 +69,34 @@ def _worker_problems(worker: WorkerState) -> Iterator[str]:
         yield f"worker {worker['pid']} does not answer ({_age(worker)}); it is replaced after ten seconds"
     used, most = worker["open_files"], worker["open_files_limit"]
     if used > most * NEARLY_ALL_FILES:
-        yield f"worker {worker['pid']} has {used:,} files open of {most:,}; raise LimitNOFILE and restart"
+        yield f"worker {worker['pid']} has {used:,} of {most:,} files open; raise LimitNOFILE and restart the gateway"
     if (seconds := worker.get("lists_behind_seconds", 0.0)) > LISTS_LATE_SECONDS:
-        late = f"worker {worker['pid']} has not taken up the newest revocation lists for {_duration(seconds)}"
-        cause = worker["lists_error"] or "it has not said why"
+        late = f"worker {worker['pid']} has been without the newest revocation lists for {_duration(seconds)}"
+        cause = worker["lists_error"] or "it has given no reason"
         yield f"{late}: {cause}; it is told again, and replaced after a minute"
     if (error := worker["reload_error"]) is not None:
-        yield f"worker {worker['pid']} serves by an older configuration: {error}; reload once more"
+        yield f"worker {worker['pid']} uses an older configuration: {error}; send SIGHUP again"
 
 
 def _missing(state: State) -> Iterator[str]:
     missing = state["workers_wanted"] - len(state["workers"])
     if missing > 0:
-        yield f"{_count(missing, 'worker')} missing; new ones are started, the log says why the others ended"
+        yield f"{_count(missing, 'worker')} missing; new ones are being started, the log says why the others ended"
     for helper in state["helpers"]:
         if helper["pid"] is None:
-            yield f"the {helper['name']} is not running; a new one is started, the log says why it ended"
+            yield f"the {helper['name']} is not running; a new one is being started, the log says why it ended"
         elif not helper["is_answering"]:
             yield f"the {helper['name']} (process {helper['pid']}) does not answer; it is replaced after twenty seconds"
 
 
 def _registry_problems(registry: RegistryState) -> Iterator[str]:
     if registry["is_silent"]:
-        yield "the keeper is not reporting, so no list is renewed; the gateway's log says why, or restart it"
-    yield from registry.get("problems", ())  # a gateway before this program tells of none
+        yield "the keeper is not reporting, so no list is renewed; read the gateway's log, or restart the gateway"
+    yield from registry.get("problems", ())  # a gateway before this program doesn't send them
     for trouble in registry["troubles"]:
         since, again = _when(trouble["since"]), _when(trouble["retry_at"])
-        yield f"{trouble['what']}: {trouble['cause']}; {trouble['remedy']}"
-        yield f"  since {since}; tried again {again}, or at once when a reload (SIGHUP) is asked for"
+        yield f"{trouble['what']}: {trouble['cause']}; {clause(trouble['remedy'])}"
+        yield f"  since {since}; the next attempt is {again}, or at once after a reload (SIGHUP)"
 
 
 def lines_of(state: State, problems: list[str]) -> Iterator[Line]:
@@ -178,11 +179,11 @@ def _traffic(state: State) -> Iterator[Line]:
         f"  handshakes: {handshakes['full']:,} full, {handshakes['resumed']:,} resumed, {handshakes['failed']:,} failed"
     )
     if dropped := state["dropped_log_lines"]:
-        yield Line(f"  {dropped:,} lines of the access log were lost; free its disk, or move it", "red")
+        yield Line(f"  {dropped:,} lines of the access log were lost; free space on its disk, or move the log", "red")
 
 
 def _observation(state: State) -> Iterator[Line]:
-    rules = state.get("observation", [])  # an older gateway tells of none
+    rules = state.get("observation", [])  # an older gateway doesn't send them
     if rules:
         yield Line("rules in observation", is_heading=True)
     for rule in rules:
@@ -213,7 +214,7 @@ def _ending(kind: str, ending: EndingState) -> Line:
 def _registry(registry: RegistryState) -> Iterator[Line]:
     looked = registry["looked"]
     yield Line("certificate registry", is_heading=True)
-    yield Line("  not looked at yet" if looked is None else f"  looked at {_when(looked)}")
+    yield Line("  not read yet" if looked is None else f"  read {_when(looked)}")
     for authority in registry["authorities"]:
         yield from _authority(authority)
     if registry["ending"]:
@@ -234,9 +235,9 @@ def _registry(registry: RegistryState) -> Iterator[Line]:
 def _notifications(notifications: NotificationsState) -> Line:
     since = _when(notifications["since"])
     if notifications["is_up"]:
-        return Line(f"  other machines' revocations are told at once, since {since}")
+        return Line(f"  other machines' revocations arrive at once, since {since}")
     cause = _printable(notifications["cause"] or "not connected yet")
-    return Line(f"  other machines' revocations come seconds later, since {since}: {cause}", "yellow")
+    return Line(f"  other machines' revocations arrive seconds later, since {since}: {cause}", "yellow")
 
 
 def _authority(authority: AuthorityState) -> Iterator[Line]:
@@ -255,20 +256,20 @@ def _authority(authority: AuthorityState) -> Iterator[Line]:
 def _server(upstream: str, server: ServerState) -> Line:
     known, up = server["workers"], server["up_in"]
     if not known:
-        condition, colour = "not heard of yet", None
+        condition, colour = "no report yet", None
     elif up == known:
         condition, colour = "up", None
     else:
         why = f": {_printable(server['cause'])}" if server["cause"] else ""
         condition, colour = f"down for {known - up} of {_count(known, 'worker')}{why}", "red"
-    addresses = server.get("addresses", [])  # an older gateway tells of none
+    addresses = server.get("addresses", [])  # an older gateway doesn't send them
     at = f" ({', '.join(map(_printable, addresses))})" if addresses else ""
     text = f"  {_printable(upstream)}  {_printable(server['server'])}{at}  {server['busy']} busy, {server['idle']} idle"
     return Line(f"{text}, {condition}", colour)
 
 
 def _lockouts(state: State) -> Iterator[Line]:
-    lockouts = state.get("lockouts", [])  # an older gateway tells of none
+    lockouts = state.get("lockouts", [])  # an older gateway doesn't send them
     if lockouts:
         yield Line("locked out", is_heading=True)
     for lockout in lockouts[:SHOWN_LOCKOUTS]:
@@ -276,11 +277,11 @@ def _lockouts(state: State) -> Iterator[Line]:
         whose = _printable(lockout["address"]) + _certificate(lockout)
         yield Line(f"  {whose}  until {_when(lockout['ends'])}, {left} left")
     if len(lockouts) > SHOWN_LOCKOUTS:
-        yield Line(f"  and {len(lockouts) - SHOWN_LOCKOUTS:,} more, which --json lists")
+        yield Line(f"  and {len(lockouts) - SHOWN_LOCKOUTS:,} more; --json lists all")
 
 
 def _certificate(lockout: LockoutState) -> str:
-    fingerprint, holder = lockout.get("certificate"), lockout.get("holder")  # an older gateway tells of neither
+    fingerprint, holder = lockout.get("certificate"), lockout.get("holder")  # an older gateway sends neither
     if fingerprint is None:
         return ""
     return f"  with the certificate {_printable(fingerprint[:16])}" + (f" of {_printable(holder)}" if holder else "")
@@ -288,7 +289,7 @@ def _certificate(lockout: LockoutState) -> str:
 
 def _age(worker: WorkerState) -> str:
     age = worker["report_age_seconds"]
-    return "it has said nothing yet" if age is None else f"its last word is {_duration(age)} old"
+    return "it has not reported yet" if age is None else f"its last report is {_duration(age)} old"
 
 
 def _when(time: str) -> str:
@@ -312,5 +313,5 @@ def _count(number: int, name: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Nothing in names and causes moves a terminal's cursor."""
+    """The text with everything escaped that could move a terminal's cursor."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

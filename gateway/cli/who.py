@@ -1,7 +1,7 @@
-"""`gateway check --who`: who gets in where, in words, from the rules as the gateway itself applies them.
+"""`gateway check --who`: what is open from where, in words, from the rules as the gateway itself applies them.
 
-What this module keeps true: nothing here decides. Each line is an entry of the engine's overview, which groups only
-requests that the rules don't tell apart.
+Keeps true: this module decides nothing. Each line is an entry of the engine's overview, which groups only requests
+that the rules treat alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ACCESS: Final = {
     Action.DENY: "never",
 }
 _SHOWN_NETWORKS: Final = 4
-_V6_SUBNET_BITS: Final = 64  # what one household has
+_V6_SUBNET_BITS: Final = 64  # what one subscriber has
 _EXACT_BELOW: Final = 10**12
 
 
@@ -44,7 +44,7 @@ class Row:
     path: str  # as the rule writes it, or words
     methods: str  # "" for all
     outcome: Outcome
-    is_observed: bool  # the rule lets in what it would refuse
+    is_observed: bool  # the rule is in observation: it refuses nothing
     is_exception: bool = False  # a regular expression that is asked before the rule of the last row without this mark
 
     @property
@@ -59,12 +59,12 @@ class Row:
 
     @property
     def observation(self) -> str:
-        """What the future brings to a rule in observation."""
+        """What will change for a rule in observation."""
         return outlook(self.outcome.rule) if self.outcome.rule is not None and self.is_observed else ""
 
     @property
     def rule(self) -> str:
-        """Which rule says so."""
+        """The rule that decides, with its line."""
         if self.outcome.rule is None:
             return "no rule matches"
         return f"{self.outcome.rule.name} (line {self.outcome.rule.line})"
@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Addresses for which the same holds."""
+    """Addresses that have the same access."""
 
     name: str  # "outside", "inside", "office", "203.0.113.0/28"
     is_inside: bool
@@ -89,7 +89,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class SiteAccess:
-    """A site's hosts for which the same holds."""
+    """Hosts of a site that have the same access."""
 
     hosts: tuple[str, ...]
     has_client_ca: bool
@@ -119,7 +119,7 @@ def _host(kind: str, name: str) -> str:
 
 
 def _origins(config: Config, entries: Sequence[AddressEntry], now: datetime) -> Iterator[Origin]:
-    """Outside first: that is what is asked about."""
+    """Outside first: that matters most."""
     seen: set[bool] = set()
     for entry in sorted(entries, key=lambda entry: entry.is_inside):  # keeps the larger one first
         is_rest = entry.is_inside not in seen
@@ -156,7 +156,7 @@ def _methods(by_method: ByMethod, all_of_path: Sequence[ByMethod]) -> str:
 
 
 def _exceptions(by_method: ByMethod) -> list[tuple[str, Outcome]]:
-    """Without those at the end that say the same as the path's own rule."""
+    """Without those at the end that decide as the path's own rule does."""
     found = list(by_method.regexes)
     while found and found[-1][1] == by_method.outcome:
         found.pop()

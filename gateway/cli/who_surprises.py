@@ -1,4 +1,4 @@
-"""What an admin may not expect of the rules, a line each, for `gateway check --who`."""
+"""The warnings of `gateway check --who`: effects of the rules that an admin may not expect."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gateway.policy.networks import NetworkSet
 if TYPE_CHECKING:
     from gateway.config.model import Config
 
-MANY_ADDRESSES: Final = 65_536  # outside, of a network with a rule of its own: more than an office has
-# What only networks of one's own have (RFC 1918, 4193, 6598, 3927, 4291; loopback).
+MANY_ADDRESSES: Final = 65_536  # of a network outside that has its own rule: more than an office has
+# Addresses of private networks only (RFC 1918, 4193, 6598, 3927, 4291; loopback).
 _PRIVATE: Final = NetworkSet(
     map(
         ip_network,
@@ -39,14 +39,14 @@ def surprises(config: Config, found: Sequence[SiteAccess]) -> Iterator[str]:
     public = inside(config).minus(_PRIVATE)
     if any(public.counts):
         yield (
-            f"inside are {count_in_words(public)} of the Internet ({networks_in_words(public)}); clients there count as"
-            " the office does"
+            f"{count_in_words(public)} of the Internet count as inside ({networks_in_words(public)}); clients there are"
+            " treated like the office"
         )
     if config.trusted_proxies:
         proxies = networks_in_words(NetworkSet(config.trusted_proxies))
         yield (
-            f"requests of the trusted proxies {proxies} count by the address in {config.trusted_proxies_header};"
-            " without one only a rule that names the proxy's own address lets them in"
+            f"requests of the trusted proxies {proxies} are judged by the address in {config.trusted_proxies_header};"
+            " without it, only a rule that names the proxy's own address lets them in"
         )
     hosts: dict[str, list[str]] = {}
     for site in found:
@@ -69,7 +69,7 @@ def _of_site(site: SiteAccess) -> Iterator[str]:
             yield f"no request from {origin.name} is let in"
     rows = [row for origin in site.origins for row in origin.rows]
     if not site.has_client_ca and any(row.action is Action.REQUIRE_CERTIFICATE for row in rows):
-        yield "rules ask for a certificate, and the site has no client_ca, so that no certificate is trusted"
+        yield "rules ask for a certificate, but the site has no client_ca, so no certificate is trusted"
 
 
 def _open_paths(rows: Sequence[Row], who: str) -> Iterator[str]:

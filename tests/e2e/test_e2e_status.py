@@ -144,7 +144,7 @@ def test_a_revocation_list_that_broke_on_disk_is_told_and_the_last_good_one_stay
     told = gateway.ask_status()
     assert told.returncode == 1
     assert f"{crl}: " in told.stdout
-    assert "until then the last good list counts" in told.stdout
+    assert "until then the last good list is used" in told.stdout
     assert gateway.state()["is_serving"]
     root.publish(crl)
     until(lambda: not warnings(), "the new one counts")
@@ -175,7 +175,7 @@ def test_a_worker_that_hangs_is_shown_with_the_age_of_its_last_word(gateway):
         until(lambda: gateway.metric("gateway_workers", state="answering") == 1, "one doesn't answer")
         told = gateway.ask_status()
         assert told.returncode == 1
-        assert f"worker {hung} does not answer (its last word is " in told.stdout
+        assert f"worker {hung} does not answer (its last report is " in told.stdout
         assert gateway.get("/healthz")[0] == 200
     finally:
         os.kill(hung, signal.SIGCONT)
@@ -256,4 +256,4 @@ def test_while_it_drains_it_says_so_and_then_it_is_not_reached(launch, credentia
         told = gateway.ask_status(*options)
         assert (told.returncode, told.stdout) == (1, "")
         assert told.stderr.startswith(f"gateway: no gateway answers on {INSIDE}:{gateway.admin_port}: ")
-        assert "start it with 'gateway run'" in told.stderr
+        assert "Start it with 'gateway run'" in told.stderr

@@ -42,7 +42,7 @@ def run_failing(monkeypatch):
 @pytest.mark.parametrize(("error", "code"), [(UsageError, 2), (ConfigError, 2), (OperationError, 1)])
 def test_a_failure_is_a_cause_and_a_remedy_on_stderr(run_failing, capsys, error, code):
     assert run_failing(error("the disk is full", "delete something")) == code
-    assert capsys.readouterr() == ("", "gateway: the disk is full\n  delete something\n")
+    assert capsys.readouterr() == ("", "gateway: the disk is full\n  Delete something.\n")
 
 
 def test_a_failure_without_a_remedy_is_one_line(run_failing, capsys):

@@ -226,7 +226,7 @@ def test_authorities_that_could_not_be_kept_are_errors(kept, capsys):
     assert len(lines) == 2
     first = len(BASE.splitlines()) + 5
     expected = f"config.yaml:{first + 1}:1: pki.authorities.nobody: the registry has no authority 'nobody'"
-    assert lines[0] == f"{expected}; there are corp, other"
+    assert lines[0] == f"{expected}; name one of these: corp, other"
     assert lines[1].startswith(f"config.yaml:{first + 2}:1: pki.authorities.other: ")
     assert lines[1].endswith(f"does not open the key; write the passphrase of 'other' into {kept / 'wrong.txt'}")
     assert "not this one" not in err
@@ -260,7 +260,7 @@ def test_an_empty_registry_has_no_authority(tmp_path, kept, capsys):
     open_desk(tmp_path / "empty").registry.close()
     (kept / "config.yaml").write_text(f"{BASE}{KEPT}".replace("pki/registry.db", "empty/pki/registry.db"))
     assert run(["check"]) == 2
-    assert "has no authority 'corp'; make it with 'gateway ca init'" in capsys.readouterr().err
+    assert "has no authority 'corp'; run gateway ca -c config.yaml init corp" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("reason", ["revoked", "held"])
@@ -279,5 +279,7 @@ def test_an_authority_that_was_revoked_and_is_trusted_is_a_warning(tmp_path, kep
     (kept / "config.yaml").write_text("".join(line for line in text.splitlines(True) if "nobody" not in line))
     (kept / "wrong.txt").write_text(f"{PASSPHRASE}\n")
     assert run(["check"]) == 0
-    told = "config.yaml:4:1: warning: sites[0].client_ca: the authority 'below' was revoked, and this site lets in whom"
+    told = (
+        "config.yaml:4:1: warning: sites[0].client_ca: the authority 'below' was revoked, but this site still accepts"
+    )
     assert (told in capsys.readouterr().err) == (reason == "revoked")

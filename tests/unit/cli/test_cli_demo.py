@@ -150,7 +150,7 @@ def test_each_demo_has_a_password_of_its_own(tmp_path: Path):
 
 
 def test_an_outside_address_that_this_machine_lacks_is_explained():
-    with pytest.raises(OperationError, match=r"192\.0\.2\.1 is no address of this machine") as failed:
+    with pytest.raises(OperationError, match=r"192\.0\.2\.1 is not an address of this machine") as failed:
         demo_folder.free_addresses("192.0.2.1")
     assert "alias 192.0.2.1" in failed.value.remedy
 
@@ -208,7 +208,7 @@ def test_a_gateway_that_ends_at_once_is_an_error_with_its_own_words(place: Place
 def test_a_gateway_that_never_answers_is_an_error_and_is_stopped(place: Place):
     command = [sys.executable, "-c", "import signal; signal.pause()"]
     with (
-        pytest.raises(OperationError, match="does not answer: it said nothing"),
+        pytest.raises(OperationError, match="does not answer: its log is empty"),
         demo_run.gateway_running(command, place, ready_seconds=0.2),
     ):
         pass

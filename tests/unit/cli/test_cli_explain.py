@@ -162,7 +162,7 @@ def test_another_cas_certificate_is_refused(ask_json, folder):
 def test_a_certificate_that_nobody_asks_for_is_never_shown(ask, ask_json, folder):
     arguments = ("--ip", "10.1.2.3", "--cert", folder / "alice.crt", "https://mail.example.com/")
     assert ask_json(*arguments)["certificate"]["shown"] is False
-    assert "so the one given with --cert is never shown" in ask(*arguments).out
+    assert "so the client never sends the one given with --cert" in ask(*arguments).out
 
 
 @pytest.mark.parametrize(

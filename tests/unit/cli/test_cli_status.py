@@ -120,21 +120,21 @@ def refused(error):
         (
             {"reload": refused(f"config.yaml: listen cannot change; restart the gateway ({RESTART})")},
             [
-                "the newest reload was refused; a restart is needed for this, the old configuration serves on:",
+                "the newest reload was refused, and the old configuration stays in use; restart the gateway for this:",
                 "  config.yaml: listen cannot change; restart the gateway (systemctl restart gateway)",
             ],
         ),
         (
             {"reload": refused("config.yaml:3:1: a: wrong; mend it\nconfig.yaml:9:1: b: wrong; mend it")},
             [
-                "the newest reload was refused; correct this and send SIGHUP, the old configuration serves on:",
+                "the newest reload was refused, and the old configuration stays in use; correct this and send SIGHUP:",
                 "  config.yaml:3:1: a: wrong; mend it",
                 "  config.yaml:9:1: b: wrong; mend it",
             ],
         ),
         (
             {"helpers": [helper(pid=None, started=None)]},
-            ["the publisher is not running; a new one is started, the log says why it ended"],
+            ["the publisher is not running; a new one is being started, the log says why it ended"],
         ),
         (
             {"helpers": [helper()]},
@@ -142,25 +142,25 @@ def refused(error):
         ),
         (
             {"workers": [worker(101)]},
-            ["1 worker missing; new ones are started, the log says why the others ended"],
+            ["1 worker missing; new ones are being started, the log says why the others ended"],
         ),
         (
             {"workers": [worker(101), worker(102, is_answering=False, report_age_seconds=75.2)]},
-            ["worker 102 does not answer (its last word is 1 min 15 s old); it is replaced after ten seconds"],
+            ["worker 102 does not answer (its last report is 1 min 15 s old); it is replaced after ten seconds"],
         ),
         (
             {"workers": [worker(101), worker(102, is_answering=False, report_age_seconds=None)]},
-            ["worker 102 does not answer (it has said nothing yet); it is replaced after ten seconds"],
+            ["worker 102 does not answer (it has not reported yet); it is replaced after ten seconds"],
         ),
         (
             {"workers": [worker(101), worker(102, reload_error="no memory")]},
-            ["worker 102 serves by an older configuration: no memory; reload once more"],
+            ["worker 102 uses an older configuration: no memory; send SIGHUP again"],
         ),
         (
             {"workers": [worker(101, lists_behind_seconds=5.0), worker(102, lists_behind_seconds=5.5)]},
             [
                 (
-                    "worker 102 has not taken up the newest revocation lists for 5 s: it has not said why; "
+                    "worker 102 has been without the newest revocation lists for 5 s: it has given no reason; "
                     "it is told again, and replaced after a minute"
                 ),
             ],
@@ -169,31 +169,31 @@ def refused(error):
             {"workers": [worker(101), worker(102, lists_behind_seconds=9.0, lists_error="no memory")]},
             [
                 (
-                    "worker 102 has not taken up the newest revocation lists for 9 s: no memory; "
+                    "worker 102 has been without the newest revocation lists for 9 s: no memory; "
                     "it is told again, and replaced after a minute"
                 ),
             ],
         ),
         (
             {"workers": [worker(101, open_files=921), worker(102, open_files=922)]},
-            ["worker 102 has 922 files open of 1,024; raise LimitNOFILE and restart"],
+            ["worker 102 has 922 of 1,024 files open; raise LimitNOFILE and restart the gateway"],
         ),
         (
             {"list_problems": ["/etc/corp.crl: no revocation list is in it"]},
             [
                 (
                     "/etc/corp.crl: no revocation list is in it; correct the file: until then the last good list "
-                    "counts, without newer revocations"
+                    "is used, without newer revocations"
                 ),
             ],
         ),
         (
             {"registry": registry(troubles=[trouble()])},
             [
-                "authority 'corp': the passphrase is wrong; Correct it.",
+                "authority 'corp': the passphrase is wrong; correct it",
                 (
-                    "  since 2026-11-24 10:58:00 UTC; tried again 2026-11-24 11:01:00 UTC, "
-                    "or at once when a reload (SIGHUP) is asked for"
+                    "  since 2026-11-24 10:58:00 UTC; the next attempt is 2026-11-24 11:01:00 UTC, "
+                    "or at once after a reload (SIGHUP)"
                 ),
             ],
         ),
@@ -203,15 +203,15 @@ def refused(error):
         ),
         (
             {"registry": registry(is_silent=True)},
-            ["the keeper is not reporting, so no list is renewed; the gateway's log says why, or restart it"],
+            ["the keeper is not reporting, so no list is renewed; read the gateway's log, or restart the gateway"],
         ),
         (
             {"is_serving": False},
-            ["no worker serves; the gateway's log says why they end, or restart it"],
+            ["no worker serves; read in the gateway's log why, or restart the gateway"],
         ),
         (
             {"is_serving": False, "is_stopping": True},
-            ["the gateway is stopping; it serves what is under way and takes nothing new"],
+            ["the gateway is stopping; it finishes open requests and takes no new connections"],
         ),
     ],
 )
@@ -233,12 +233,12 @@ def test_what_a_restart_would_not_mend_is_shown_and_does_not_fail(status):
     state["sites"][0]["client_cas"] = [ending("CN=b", seconds_left=86400.0)]
     code, out, _ = status(state)
     assert code == 0
-    assert "1,234 lines of the access log were lost; free its disk, or move it" in out
+    assert "1,234 lines of the access log were lost; free space on its disk, or move the log" in out
     assert "CN=a: ends 2027-11-24 11:00:00 UTC, ended 1 min 0 s ago" in out
     assert "CN=b: ends 2027-11-24 11:00:00 UTC, 1 d 0 h left" in out
     assert "1 busy, 2 idle, down for 2 of 2 workers: refused" in out
     assert "1 busy, 2 idle, down for 1 of 2 workers\n" in out
-    assert "1 busy, 2 idle, not heard of yet" in out
+    assert "1 busy, 2 idle, no report yet" in out
     assert "warnings\n  CN=Root ends soon; renew it\n" in out
 
 
@@ -273,7 +273,7 @@ def test_a_registry_that_is_kept_is_shown(status):
     assert code == 0
     assert lines[lines.index("certificate registry") :] == [
         "certificate registry",
-        "  looked at 2026-11-24 10:59:30 UTC",
+        "  read 2026-11-24 10:59:30 UTC",
         "  corp: 3 expired, 1,234 live",
         "    list 7: ends 2026-12-24 11:00:00 UTC, 30 d 0 h left; renewed by the gateway",
         "  old: no certificates",
@@ -284,15 +284,15 @@ def test_a_registry_that_is_kept_is_shown(status):
         "    0AB1  alice@example.com: ends 2026-11-25 11:00:00 UTC, 1 d 0 h left",
         "    0AB1  Alice: ends 2026-11-25 11:00:00 UTC, 1 d 0 h left",
         "  mails since the keeper's start: 1,200 sent, 1 refused",
-        "  other machines' revocations are told at once, since 2026-11-24 10:59:30 UTC",
+        "  other machines' revocations arrive at once, since 2026-11-24 10:59:30 UTC",
     ]
     for cause, shown in (("the server is \x1baway", "the server is \\x1baway"), (None, "not connected yet")):
         lost = {"is_up": False, "since": "2026-11-24T10:59:30.000Z", "cause": cause}
         code, out, _ = status(a_state(registry=registry(notifications=lost)))
         assert code == 0
-        assert f"  other machines' revocations come seconds later, since 2026-11-24 10:59:30 UTC: {shown}\n" in out
+        assert f"  other machines' revocations arrive seconds later, since 2026-11-24 10:59:30 UTC: {shown}\n" in out
     code, out, _ = status(a_state(registry=registry(looked=None, authorities=[], ending=[])))
-    assert (code, "  not looked at yet\n" in out) == (0, True)
+    assert (code, "  not read yet\n" in out) == (0, True)
 
 
 def test_an_older_gateway_tells_of_no_problems_of_the_registry(status):
@@ -346,24 +346,27 @@ def test_health_is_ok_or_not(status, admin):
     assert status(None, "--health", answer=unwell) == (
         1,
         "",
-        "gateway: ADDRESS answers 503: 'no worker answers'\n  look at the gateway's log; restart it if it hangs\n",
+        (
+            "gateway: ADDRESS answers 503: 'no worker answers'\n"
+            "  Read the gateway's log; restart the gateway if it hangs.\n"
+        ),
     )
 
 
 @pytest.mark.parametrize(
     ("answer", "cause"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "what answers on ADDRESS is no gateway"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "what answers on ADDRESS is no gateway"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<html", "what answers on ADDRESS is no gateway"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{", "what answers on ADDRESS is no gateway"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "another program answers on ADDRESS"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "another program answers on ADDRESS"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<html", "another program answers on ADDRESS"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{", "another program answers on ADDRESS"),
         (
             b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
             "ADDRESS answers 302: ''",
         ),
         (b"", "ADDRESS: Remote end closed connection without response"),
-        (b"220 smtp.example.com ESMTP\r\n", "what answers on ADDRESS does not speak HTTP"),
-        (b"\n", "what answers on ADDRESS does not speak HTTP"),
+        (b"220 smtp.example.com ESMTP\r\n", "the program on ADDRESS does not speak HTTP"),
+        (b"\n", "the program on ADDRESS does not speak HTTP"),
         (b"HTTP/1.1 500 \x1b[2J\r\nContent-Length: 4\r\n\r\n\x1b[2J", "ADDRESS answers 500: '\\x1b[2J'"),
     ],
 )
@@ -376,7 +379,7 @@ def test_what_is_no_gateway_is_told(status, answer, cause):
 
 def test_an_endless_answer_is_not_read_to_its_end(status, monkeypatch):
     monkeypatch.setattr(status_client, "MAX_ANSWER_BYTES", 100)
-    for size, said in ((100, "is no gateway"), (101, "is too long")):
+    for size, said in ((100, "another program answers"), (101, "is too long")):
         answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * size
         code, _, err = status(None, answer=answer)
         assert code == 1
@@ -389,7 +392,7 @@ def test_a_gateway_that_says_nothing_is_not_waited_for_forever(monkeypatch, caps
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         assert run(["status", "--address", address]) == 1
     assert capsys.readouterr().err == (
-        f"gateway: {address}: no answer within 0.05 s\n  look at the gateway's log; restart it if it hangs\n"
+        f"gateway: {address}: no answer within 0.05 s\n  Read the gateway's log; restart the gateway if it hangs.\n"
     )
 
 
@@ -408,7 +411,7 @@ def test_a_gateway_that_listens_everywhere_is_asked_on_loopback(host):
     ("text", "options", "expected"),
     [
         ("workers: 2\n", (), (2, "there is no `admin` section")),
-        ('admin: {address: "127.0.0.1:0"}\n', (), (2, "name it with --address HOST:PORT")),
+        ('admin: {address: "127.0.0.1:0"}\n', (), (2, "Give --address HOST:PORT, or")),
         ("rules: [}\n", (), (2, "not valid YAML")),
         ("workers: 2\n", ("--address", "nowhere"), (2, "--address: 'nowhere' has no port")),
         ("workers: 2\n", ("--health",), (2, "there is no `admin` section")),
@@ -466,7 +469,7 @@ def test_who_is_locked_out_is_listed_with_the_time_that_is_left(status):
 def test_a_long_list_is_cut_short_for_people_alone(status):
     many = [lockout(f"192.0.2.{number}") for number in range(SHOWN_LOCKOUTS + 2)]
     _, out, _ = status(a_state(lockouts=many))
-    assert out.splitlines()[-1] == "  and 2 more, which --json lists"
+    assert out.splitlines()[-1] == "  and 2 more; --json lists all"
     assert sum("192.0.2." in line for line in out.splitlines()) == SHOWN_LOCKOUTS
     assert json.loads(status(a_state(lockouts=many), "--json")[1])["lockouts"] == many
 
@@ -518,8 +521,11 @@ def test_who_asks_may_have_no_name(status, admin, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (answered(404, "not_locked_out"), "gateway: 203.0.113.9 is not locked out\n  'gateway status' lists who is\n"),
-        (answered(404, "off"), "gateway: lockout is off: nobody is kept out\n"),
+        (
+            answered(404, "not_locked_out"),
+            "gateway: 203.0.113.9 is not locked out\n  Run 'gateway status': it lists the lockouts.\n",
+        ),
+        (answered(404, "off"), "gateway: lockout is off, so no client is locked out\n"),
         (b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\nno", "gateway: ADDRESS answers 503: 'no'\n"),
         (b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n[]", "gateway: ADDRESS answers 200: '[]'\n"),
     ],
@@ -533,12 +539,18 @@ def test_what_could_not_be_lifted_fails_and_says_why(status, answer, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--unban", "mail.example.com"], "gateway: --unban: 'mail.example.com' is not an IP address\n  write one"),
+        (
+            ["--unban", "mail.example.com"],
+            "gateway: --unban: 'mail.example.com' is not an IP address, e-mail address or fingerprint\n  Copy",
+        ),
         (
             ["--unban", "203.0.113.0/24"],
-            "gateway: --unban: '203.0.113.0/24' is not what is locked out together\n  write 203",
+            "gateway: --unban: '203.0.113.0/24' is not a network that is locked out as a whole\n  Write 203",
         ),
-        (["--unban", "203.0.113.9", "--health"], "gateway: --unban and --health are two commands\n  give one of them"),
+        (
+            ["--unban", "203.0.113.9", "--health"],
+            "gateway: --unban and --health can't be combined\n  Remove one of them.",
+        ),
     ],
 )
 def test_what_is_no_address_is_unusable(status, admin, options, message):
