@@ -1,6 +1,6 @@
-"""`gateway init`: from a few questions to a configuration that `gateway check` calls good, with all that it names.
+"""`gateway init`: asks a few questions and writes a configuration that `gateway check` calls good, with all its files.
 
-Nothing is written before every question is answered, nothing is overwritten, and everything is there or nothing is.
+Nothing is written before every question is answered, no file is overwritten, and either all files are written or none.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def init(  # noqa: PLR0913 - a command's options
         typer.Option("--host", help="The host name that people open; may be repeated.", metavar="NAME"),
     ] = None,
     mail_server: Annotated[
-        str | None, typer.Option("--mail-server", help="Where the mail server is: https://10.0.0.5", metavar="URL")
+        str | None, typer.Option("--mail-server", help="The mail server, such as https://10.0.0.5", metavar="URL")
     ] = None,
     kind: Annotated[
         ServerKind | None,
-        typer.Option("--server-kind", help="What it is. [default: other]", case_sensitive=False),
+        typer.Option("--server-kind", help="Kind of mail server. [default: other]", case_sensitive=False),
     ] = None,
     paths: Annotated[
         list[str] | None,
         typer.Option(
             "--path",
-            help="Open from outside with a certificate; may be repeated. [default: those of the kind of server]",
+            help="A path open from outside with a certificate; may be repeated. [default: from --server-kind]",
             metavar="PATH",
         ),
     ] = None,
@@ -69,7 +69,7 @@ def init(  # noqa: PLR0913 - a command's options
         Path | None,
         typer.Option("--certificate", help="The host's certificate. [default: a test certificate]", metavar="FILE"),
     ] = None,
-    key: Annotated[Path | None, typer.Option("--key", help="Its private key.", metavar="FILE")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="The private key of --certificate.", metavar="FILE")] = None,
     ca: Annotated[
         Path | None,
         typer.Option(
@@ -77,21 +77,23 @@ def init(  # noqa: PLR0913 - a command's options
         ),
     ] = None,
     ca_key: Annotated[
-        Path | None, typer.Option("--ca-key", help="Its key: the authority is imported, to issue here.", metavar="FILE")
+        Path | None, typer.Option("--ca-key", help="The key of --ca: import it, to issue here.", metavar="FILE")
     ] = None,
     ca_key_passphrase: Annotated[
         Path | None,
-        typer.Option("--ca-key-passphrase-file", help="The passphrase of that key.", metavar="FILE"),
+        typer.Option("--ca-key-passphrase-file", help="File with the passphrase of --ca-key.", metavar="FILE"),
     ] = None,
     ca_list: Annotated[
-        Path | None, typer.Option("--ca-crl", help="Its newest revocation list.", metavar="FILE")
+        Path | None, typer.Option("--ca-crl", help="The newest revocation list of --ca.", metavar="FILE")
     ] = None,
-    ca_name: Annotated[str, typer.Option("--ca-name", help="What commands call the authority.")] = "corp",
+    ca_name: Annotated[str, typer.Option("--ca-name", help="The authority's name in commands.")] = "corp",
     passphrase: Annotated[
         Path | None,
-        typer.Option("--passphrase-file", help="The authority's passphrase. [default: a new one]", metavar="FILE"),
+        typer.Option(
+            "--passphrase-file", help="File with the authority's passphrase. [default: a new one]", metavar="FILE"
+        ),
     ] = None,
-    organization: Annotated[str | None, typer.Option("--organization", help="O in certificates.")] = None,
+    organization: Annotated[str | None, typer.Option("--organization", help="Organization in certificates.")] = None,
     key_kind: Annotated[
         KeyKind, typer.Option("--key-kind", help="Kind of the authority's key.", case_sensitive=False)
     ] = KeyKind.RSA_4096,
@@ -99,29 +101,29 @@ def init(  # noqa: PLR0913 - a command's options
         list[str] | None,
         typer.Option(
             "--inside",
-            help="A network whose people need no certificate; may be repeated. [default: loopback and private ones]",
+            help="A network whose clients need no certificate; may be repeated. [default: loopback and private ones]",
             metavar="NET",
         ),
     ] = None,
     listen: Annotated[
-        str | None, typer.Option("--listen", help="[default: :443, or :8443 without the right to open it]")
+        str | None, typer.Option("--listen", help="Address for HTTPS. [default: :443, or :8443 if the user may not]")
     ] = None,
     redirect: Annotated[
         str | None,
-        typer.Option("--redirect", help="Where plain HTTP is redirected from. [default: :80 beside :443]"),
+        typer.Option("--redirect", help="Address for HTTP, redirected to HTTPS. [default: :80 with :443]"),
     ] = None,
-    admin: Annotated[str, typer.Option("--admin", help="Where `gateway status` asks.")] = _ADMIN,
+    admin: Annotated[str, typer.Option("--admin", help="Address for `gateway status`.")] = _ADMIN,
     user: Annotated[
         str | None,
-        typer.Option("--user", help="Where root starts it, the user that it becomes. [default: gateway]"),
+        typer.Option("--user", help="The user that the gateway becomes if root starts it. [default: gateway]"),
     ] = None,
     assumes_yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: options, and defaults for the rest.")
+        bool, typer.Option("--yes", help="Ask nothing; use the options, and defaults for the rest.")
     ] = False,
 ) -> None:
     """Write a first configuration, an authority for client certificates and a systemd unit.
 
-    Asks for what no option says. Nothing that exists is overwritten.
+    Asks for what no option gives. Existing files are not overwritten.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.cli.init import making, placing  # noqa: PLC0415 - the same
@@ -130,10 +132,10 @@ def init(  # noqa: PLR0913 - a command's options
     from gateway.cli.init.probe import doubt_about  # noqa: PLC0415 - the same
     from gateway.pki.names import check_authority_name  # noqa: PLC0415 - the same
 
-    config = Path(os.path.abspath(config))  # noqa: PTH100 - "..", which commands and messages would repeat
+    config = Path(os.path.abspath(config))  # noqa: PTH100 - without "..", which commands and messages would repeat
     check_authority_name(ca_name)
     _check_authority_options(ca, ca_key, ca_key_passphrase, ca_list, passphrase)
-    placing.check_free(config.parent, [config.name])  # before anybody answers questions
+    placing.check_free(config.parent, [config.name])  # before any question is asked
     settings = Settings(
         config=config,
         user=making.known_user(user),
@@ -163,7 +165,7 @@ def init(  # noqa: PLR0913 - a command's options
     )
     are_asked = _are_asked(assumes_yes)
     if are_asked:
-        typer.echo(f"This writes to {config.parent}, after the last answer. Return takes what is in brackets.\n")
+        typer.echo(f"This writes to {config.parent} after the last answer. Return accepts the answer in brackets.\n")
     answers = ask(given, settings, are_asked=are_asked)
     made = making.all_names(answers)
     placing.check_free(config.parent, made.placed)
@@ -183,8 +185,8 @@ def _are_asked(assumes_yes: bool) -> bool:
         return False
     if not sys.stdin.isatty():
         raise UsageError(
-            "gateway init asks questions, and standard input is no terminal",
-            "Give --yes, --host and --mail-server; 'gateway init --help' has the other answers.",
+            "gateway init asks questions, but standard input is not a terminal",
+            "Give --yes, --host and --mail-server; 'gateway init --help' lists the other options.",
         )
     return True
 
@@ -196,20 +198,22 @@ def _check_authority_options(
     ca_list: Path | None,
     passphrase: Path | None,
 ) -> None:
-    """Refuse options that would count for nothing. Raises `UsageError`."""
+    """Refuse options that would have no effect. Raises `UsageError`."""
     for option, value, needed, other in (
         ("--ca-key", ca_key, "--ca", ca),
         ("--ca-crl", ca_list, "--ca", ca),
         ("--ca-key-passphrase-file", ca_key_passphrase, "--ca-key", ca_key),
     ):
         if value is not None and other is None:
-            raise UsageError(f"{option} needs {needed}", f"Give {needed} too, or leave {option} out.")
+            raise UsageError(f"{option} needs {needed}", f"Add {needed}, or remove {option}.")
     if passphrase is not None and ca is not None and ca_key is None:
-        raise UsageError("--passphrase-file needs --ca-key", "An authority whose key is elsewhere has none here.")
+        raise UsageError(
+            "--passphrase-file needs --ca-key, whose key it protects", "Add --ca-key, or remove --passphrase-file."
+        )
 
 
 def _default_listen() -> str:
-    """The port of HTTPS where this user may open it."""
+    """Port 443 if this user may open it, else 8443."""
     try:
         lowest = int(_LOWEST_OPEN_PORT.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""The answers that `gateway init` works by, and the questions: asked on a terminal, else options and defaults.
+"""The questions and answers of `gateway init`. Answers come from options, from a terminal or from defaults.
 
-Every answer is checked where it is given, so that a mistake is asked for again and nothing is made from it.
+Every answer is checked at once. On a terminal, a wrong one is asked for again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 from gateway.access import is_file
 from gateway.cli.init.servers import PATHS, ServerKind
 from gateway.config.addresses import Unreadable, parse_host, parse_server
-from gateway.errors import GatewayError, UsageError
+from gateway.errors import GatewayError, UsageError, sentence
 from gateway.pki.names import check_domain
 from gateway.pki.words import KeyKind
 
@@ -27,7 +27,7 @@ _FEWEST_LABELS_WITH_A_HOST: Final = 3  # mail.example.com is a host in example.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the command line says; None, or nothing, where it says nothing."""
+    """The options on the command line; None or empty if an option is missing."""
 
     hosts: tuple[str, ...]
     mail_server: str | None
@@ -42,7 +42,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is never asked for: it has a default that fits, or comes from an option."""
+    """Values that are never asked for: they come from options or defaults."""
 
     config: Path
     user: str | None  # the user that the gateway becomes; None: the one that starts it
@@ -62,7 +62,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """All that is written down, checked."""
+    """All answers, checked."""
 
     hosts: tuple[str, ...]
     mail_server: str
@@ -77,7 +77,7 @@ class Answers:
 
     @property
     def keeps_authority(self) -> bool:
-        """True where there is a registry, with an authority that was made or imported."""
+        """True if there is a registry, with an authority that was made or imported."""
         return self.ca is None or self.settings.ca_key is not None
 
 
@@ -98,11 +98,11 @@ class Questions:
             return parsed
         text = given if given is not None else default
         if text is None:
-            raise UsageError(f"{option} is missing", "Give it; there is no default for it.")
+            raise UsageError(f"{option} is missing", f"Give {option}; it has no default.")
         try:
             return parse(text)
         except (UsageError, Unreadable) as error:
-            raise UsageError(f"{option}: {error.cause}", _sentence(error.remedy)) from error
+            raise UsageError(f"{option}: {error.cause}", sentence(error.remedy)) from error
 
 
 def ask(given: Given, settings: Settings, *, are_asked: bool) -> Answers:
@@ -124,12 +124,12 @@ def ask(given: Given, settings: Settings, *, are_asked: bool) -> Answers:
         "--mail-domain", given.domain, "Mail domain, the part behind the @", check_domain, _domain_of(host)
     )
     contact = questions.answer(
-        "--contact", given.contact, "Contact that refused people are told", _line, f"postmaster@{domain}"
+        "--contact", given.contact, "Contact for people who are refused", _line, f"postmaster@{domain}"
     )
     certificate, key = _certificate(questions, given, are_asked=are_asked)
     ca = given.ca
     if ca is None and are_asked:
-        text = "Certificate of the people's authority, PEM (empty: make a new one)"
+        text = "Certificate of the authority for client certificates, PEM (empty: make a new one)"
         ca = questions.answer("--ca", None, text, _file_or_none, "")
     return Answers(
         hosts=(host, *(_option("--host", each, _host) for each in given.hosts[1:])),
@@ -150,7 +150,7 @@ def _check_complete(required: Mapping[str, object]) -> None:
     if missing:
         raise UsageError(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
-            "Give each; it has no default. On a terminal, without --yes, you are asked.",
+            f"Give {' and '.join(missing)}, or run it on a terminal without --yes, to be asked.",
         )
 
 
@@ -188,14 +188,9 @@ def _asking_again(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
         try:
             return parse(text.strip())
         except (GatewayError, Unreadable) as error:
-            raise typer.BadParameter(f"{error.cause}. {_sentence(error.remedy)}") from error
+            raise typer.BadParameter(f"{error.cause}. {sentence(error.remedy)}") from error
 
     return parsed
-
-
-def _sentence(remedy: str) -> str:
-    """A remedy of the configuration's, which is part of a line there."""
-    return remedy[:1].upper() + remedy[1:]
 
 
 def _host(text: str) -> str:
@@ -205,7 +200,7 @@ def _host(text: str) -> str:
         remedy = "write a name such as mail.example.com" if "*" in error.remedy else error.remedy
         raise Unreadable(error.cause, remedy) from error
     if "*" in host:
-        raise UsageError(f"'{text}' is not one host", "Write its name without '*'.")
+        raise UsageError(f"'{text}' is not a single host", "Write one name, without '*'.")
     try:
         ip_address(host.strip("[]"))
     except ValueError:
@@ -231,7 +226,7 @@ def _domain_of(host: str) -> str:
 
 def _line(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise UsageError("the contact is not a line of text", "Write an address or a telephone number.")
+        raise UsageError("the contact is not one line of text", "Write an address or a telephone number.")
     return text
 
 

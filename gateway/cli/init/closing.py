@@ -1,4 +1,4 @@
-"""The last words of `gateway init`: what was written, and the three commands that come next."""
+"""The last output of `gateway init`: what was written, and the next three commands."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gateway.cli.init.making import DEFAULT_USER, Made, root_of
 from gateway.cli.init.test_certificate import VALID_DAYS
 from gateway.pki import intake
 
-_SYSTEMD: Final = Path("/run/systemd/system")  # is there where systemd runs; sd_booted(3)
-_OUTSIDE: Final = "203.0.113.9"  # an address of nobody (RFC 5737)
+_SYSTEMD: Final = Path("/run/systemd/system")  # exists if systemd runs; sd_booted(3)
+_OUTSIDE: Final = "203.0.113.9"  # an address for documentation (RFC 5737)
 
 
 def told(answers: Answers, made: Made, program: Sequence[str], doubt: str | None = None) -> str:
-    """All of it; `doubt` is what is wrong with the mail server now."""
+    """The whole output; `doubt` says what is wrong with the mail server now."""
     settings = answers.settings
     owner = "" if settings.user is None else f", for the user {settings.user}"
     described = {name: text for name, text in _described(answers).items() if name in (*made.placed, *made.folders)}
@@ -32,12 +32,12 @@ def told(answers: Answers, made: Made, program: Sequence[str], doubt: str | None
     lines += ["", "Next:"]
     lines += [f"  {command}" for command in next_commands(answers, program)]
     if settings.user is None:
-        lines += ["", f"As a service it runs as the user {DEFAULT_USER}: {names.UNIT} begins with the commands."]
+        lines += ["", f"To run it as a service, as the user {DEFAULT_USER}, use the commands in {names.UNIT}."]
     return "\n".join(lines)
 
 
 def next_commands(answers: Answers, program: Sequence[str]) -> tuple[str, str, str]:
-    """Check it, look at it from a client's side, start it."""
+    """The commands that check the configuration, make the first certificate or explain a request, and start it."""
     settings = answers.settings
     config = str(settings.config)
     check = join((*program, "check", "--who", "-c", config))
@@ -64,16 +64,16 @@ def _described(answers: Answers) -> dict[str, str]:
     return {
         settings.config.name: "the configuration",
         names.PKI: f"the authority '{name}', {origin}, and the registry; back it up",
-        names.passphrase_file(name): f"opens '{name}'; the gateway renews its revocation list with it",
-        names.passphrase_file(root): f"opens '{root}'; move it and {names.PKI}/{root}/{root}.key to a safe place",
+        names.passphrase_file(name): f"the passphrase of '{name}'; the gateway needs it to renew the revocation list",
+        names.passphrase_file(root): f"that of '{root}'; move it and {names.PKI}/{root}/{root}.key to a safe place",
         names.TEST_CERTIFICATE: f"a TEST certificate for {host}, good for {VALID_DAYS} days: browsers warn of it",
-        names.TEST_KEY: f"its key; put a public CA's files into {settings.config.name} instead",
+        names.TEST_KEY: f"its key; replace both by a public CA's files in {settings.config.name}",
         names.ISSUED: "for p12 files and their passwords, until they are handed out",
-        names.LOGS: "the access log, unless systemd says where",
+        names.LOGS: "the access log, if systemd sets no other folder",
         names.UNIT: "the systemd unit",
     }
 
 
 def _shown(path: str) -> str:
-    """A path of a rule as one that can be asked for."""
+    """A rule's path as a path for a URL."""
     return "/" if path.startswith("~") else path.removeprefix("=")

@@ -30,8 +30,8 @@ upstreams:
 """
 
 _HINT: Final = """\
-    # The server's certificate must be for this name and of a CA that the system trusts. Else name its CA, and the
-    # name in the certificate:
+    # The server's certificate must be for this name and of a CA that the system trusts. If not, name its CA, and
+    # the name in the certificate:
     # tls: {ca: mail-server-ca.pem, server_name: mail.internal}
 """
 
@@ -65,9 +65,7 @@ def configuration(answers: Answers) -> str:
 
 
 def _user(user: str | None) -> str:
-    return (
-        "" if user is None else f"user: {_quoted(user)}    # the user that the gateway becomes where root starts it\n"
-    )
+    return "" if user is None else f"user: {_quoted(user)}    # the user that the gateway becomes if root starts it\n"
 
 
 def _listeners(answers: Answers) -> str:
@@ -79,13 +77,13 @@ def _listeners(answers: Answers) -> str:
 
 
 def _inside(answers: Answers) -> str:
-    """The networks whose people need no certificate."""
-    why = "# People in these networks need no certificate; everybody else is `external`.\n"
+    """The networks whose clients need no certificate."""
+    why = "# Clients in these networks need no certificate; all others are `external`.\n"
     networks = answers.settings.inside
     if networks:
         return f"\n{why}networks:\n  internal: {_listed(networks)}\n"
     default = f"# networks:\n#   internal: {_listed(DEFAULT_INTERNAL)}"
-    return f"\n{why}# The default; write your own where it does not fit:\n{default}\n"
+    return f"\n{why}# This is the default; write your own if it does not fit:\n{default}\n"
 
 
 def _site(answers: Answers) -> str:
@@ -102,7 +100,7 @@ def _site(answers: Answers) -> str:
         if answers.settings.ca_list is not None:
             trusted += f"    crl: [{_quoted(answers.settings.ca_list)}]\n"
         else:
-            trusted += "    # Without its revocation list nobody counts as revoked:\n    # crl: [http://…]\n"
+            trusted += "    # Name its revocation list, or revoked certificates are accepted:\n    # crl: [http://…]\n"
     return f"\nsites:\n  - hosts: {_listed(answers.hosts)}\n{shown}{trusted}    upstream: mail\n"
 
 
@@ -117,7 +115,7 @@ def _upstream(answers: Answers) -> str:
 
 def _rules(answers: Answers) -> str:
     known = PATHS[answers.kind]
-    rules = ["\nrules:    # the first that matches decides; where none matches, the request is refused\n"]
+    rules = ["\nrules:    # the first rule that matches decides; if no rule matches, the request is refused\n"]
     if known.never:
         rules.append(f"  - {{name: Never, uri: {_listed(known.never)}, action: deny}}\n")
     rules.append("  - {name: Inside without a certificate, from: internal, action: allow}\n")
@@ -138,5 +136,5 @@ def _listed(texts: Iterable[object]) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A text as YAML and the substitution of variables read it back: JSON's strings are YAML's."""
+    """A text quoted for YAML, with `$` escaped: JSON's strings are valid YAML."""
     return json.dumps(str(value).replace("$", "$$"), ensure_ascii=False)

@@ -1,7 +1,7 @@
 """Everything that `gateway init` makes, in one folder: configuration, authority, test certificate, unit.
 
-Keeps true: what is secret is 0600 from its first byte, or 0640 for the group of the gateway's user. The root's key and
-its passphrase are never that user's: whoever breaks into the gateway can't make an authority of their own.
+Keeps true: secret files are 0600 from their first byte, or 0640 for the group of the gateway's user. That user never
+owns the root's key and passphrase: an attacker who takes over the gateway can't make an authority.
 """
 
 from __future__ import annotations
@@ -31,28 +31,30 @@ from gateway.pki.registry.engine import Registry
 from gateway.pki.words import Signs
 
 DEFAULT_USER: Final = "gateway"
-_PASSPHRASE_BYTES: Final = 24  # 192 random bits: the passphrase is read by programs and typed by nobody
+_PASSPHRASE_BYTES: Final = 24  # 192 random bits: programs read the passphrase, and people never type it
 _GROUP_READS: Final = 0o640
 _OWNER_ONLY: Final = 0o700
-_CHECK_SECONDS: Final = 120  # a check takes a second or two; a machine that is busy is no reason to give up
+_CHECK_SECONDS: Final = 120  # a check takes a second or two, much longer on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What lies in the folder, in the order in which it is put in place: the configuration comes last."""
+    """Names of what was made, in the order in which it is put in place: the configuration comes last."""
 
     placed: tuple[str, ...]
     folders: tuple[str, ...]  # that may exist already
 
 
 def known_user(given: str | None) -> str | None:
-    """The user that the gateway becomes; None where it stays the one that starts it. Raises `UsageError`.
+    """The user that the gateway becomes; None if it stays the user that starts it. Raises `UsageError`.
 
-    Without an option: `gateway`, where root runs this and there is such a user.
+    Without an option: `gateway`, if root runs this and that user exists.
     """
     if os.geteuid() != 0:
         if given is not None:
-            raise UsageError("--user: only root can make the gateway another user", "Run it as root, or leave it out.")
+            raise UsageError(
+                "--user: only root can start the gateway as another user", "Run gateway init as root, or remove --user."
+            )
         return None
     name = given or DEFAULT_USER
     try:
@@ -60,11 +62,11 @@ def known_user(given: str | None) -> str | None:
     except KeyError:
         if given is None:
             return None
-        raise UsageError(f"--user: there is no user '{given}'", f"Make it: {make_user(given)}") from None
+        raise UsageError(f"--user: there is no user '{given}'", f"Make the user: {make_user(given)}") from None
 
 
 def all_names(answers: Answers) -> Made:
-    """The names of all that will be made."""
+    """The names of everything that will be made."""
     placed = [names.UNIT]
     if answers.certificate is None:
         placed += [names.TEST_CERTIFICATE, names.TEST_KEY]
@@ -74,7 +76,7 @@ def all_names(answers: Answers) -> Made:
 
 
 def make(answers: Answers, folder: Path, program: Sequence[str], now: datetime) -> None:
-    """Make it all in `folder`. Raises `GatewayError`."""
+    """Make everything in `folder`. Raises `GatewayError`."""
     settings = answers.settings
     if answers.certificate is None:
         certificate, key = test_certificate.make(answers.hosts, now)
@@ -91,9 +93,9 @@ def make(answers: Answers, folder: Path, program: Sequence[str], now: datetime) 
 
 
 def check(folder: Path, settings: Settings) -> None:
-    """What `gateway check` says of it, with the eyes of the gateway's user. Raises `UsageError`, `OperationError`."""
+    """Run `gateway check` on it, as the gateway's user. Raises `UsageError`, `OperationError`."""
     config = settings.config
-    # "-P": no program of the folder in which somebody stands is taken for the gateway's.
+    # "-P": no module of the current folder is imported in place of the gateway's.
     command = [sys.executable, "-P", "-m", "gateway", "check", "-c", str(folder / config.name)]
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False)  # noqa: S603 - our own
@@ -102,7 +104,7 @@ def check(folder: Path, settings: Settings) -> None:
         raise OperationError(cause, "Install Python and the gateway where this user can run them.") from error
     if told.returncode:
         lines = told.stderr.replace(str(folder / config.name), str(config)).replace(str(folder), str(config.parent))
-        trial = "" if settings.user is None else f" To try it as root and not as {settings.user}: --user root."
+        trial = "" if settings.user is None else f" To try it as root instead of {settings.user}, add --user root."
         raise UsageError(
             f"with these answers the configuration would be refused, so nothing was written:\n{lines.strip()}",
             f"Correct this and run gateway init again.{trial}",
@@ -110,7 +112,7 @@ def check(folder: Path, settings: Settings) -> None:
 
 
 def installing(answers: Answers) -> list[str]:
-    """The commands that install the service; those for the user first, where the files are not its own yet."""
+    """The commands that install the service; the first ones give the files to its user, if it doesn't own them yet."""
     settings, folder = answers.settings, answers.settings.config.parent
     steps = []
     if settings.user is None:
@@ -134,7 +136,7 @@ def make_user(name: str) -> str:
 
 
 def _passphrases(answers: Answers) -> list[str]:
-    """Files with passphrases: the authority's, and its root's where there is a new one."""
+    """Files with passphrases: the authority's, and the root's if it is new."""
     own = names.passphrase_file(answers.settings.ca_name)
     return [own, names.passphrase_file(root_of(answers))] if answers.ca is None else [own]
 
@@ -220,7 +222,7 @@ def _unit(answers: Answers, program: Sequence[str]) -> str:
 
 
 def _hand_over(answers: Answers, folder: Path, user: str) -> None:
-    """Give the gateway's user what it reads and writes, and nothing else."""
+    """Give the gateway's user the files that it reads and writes, and no others."""
     known = pwd.getpwnam(user)
     made = all_names(answers)
     try:
@@ -232,13 +234,14 @@ def _hand_over(answers: Answers, folder: Path, user: str) -> None:
                 os.chown(folder / name, -1, known.pw_gid)
                 (folder / name).chmod(_GROUP_READS)
     except OSError as error:
-        raise OperationError(f"{folder}: cannot be given to {user}: {error.strerror}", "Run it as root.") from error
+        cause = f"{folder}: cannot be given to {user}: {error.strerror}"
+        raise OperationError(cause, "Run gateway init as root.") from error
 
 
 def _chown(path: Path, uid: int, gid: int, *, kept: Path) -> None:
-    """Change the owner of what is in a folder, `kept` apart, and then of the folder.
+    """Change the owner of everything in a folder except `kept`, then of the folder.
 
-    In this order, and without following links: the new owner can change nothing that is still to be done.
+    In this order, and without following links, the new owner can't interfere with the rest of the work.
     """
     for folder, _, found in os.walk(path, topdown=False):
         for each in (Path(folder) / name for name in found):

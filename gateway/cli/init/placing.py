@@ -1,7 +1,7 @@
-"""From a folder in which everything was made to where it belongs: all of it, or nothing.
+"""Moves the new files from the folder where they were made to their place: all of them, or none.
 
-Keeps true: no file that exists is overwritten or changed, and what was put in place is taken away again where the
-next one can't be. Until the last step the folder that people look at has nothing of it but a hidden folder.
+Keeps true: no existing file is overwritten or changed, and if one file can't be put in place, those before it are
+removed again. Until the last step, the target folder contains only a hidden folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was clo
 
 @contextmanager
 def workshop(folder: Path) -> Iterator[Path]:
-    """A hidden folder in `folder`, which is made where it is missing. Afterwards nothing is left that is empty.
+    """A hidden folder in `folder`, which is made if it is missing. Afterwards, folders that stayed empty are removed.
 
     Raises `OperationError`.
     """
@@ -35,11 +35,11 @@ def workshop(folder: Path) -> Iterator[Path]:
     except OSError as error:
         _remove_empty(made)
         raise OperationError(
-            f"{folder}: nothing can be written there: {error.strerror}", "Name another folder with -c."
+            f"{folder}: nothing can be written there: {error.strerror}", "Give -c FILE with a file in another folder."
         ) from error
     before = {number: signal.signal(number, _end) for number in _ENDING}
     try:
-        work.chmod(FOLDER_MODE)  # the gateway's user looks at the files before they are in place
+        work.chmod(FOLDER_MODE)  # the check, as the gateway's user, reads the files here
         yield work
     finally:
         for number, handler in before.items():
@@ -49,22 +49,22 @@ def workshop(folder: Path) -> Iterator[Path]:
 
 
 def _end(number: int, _: object) -> NoReturn:
-    """Leave by an exception, so that everything is taken back; shells know a signal by this code."""
+    """Leave by an exception, so that everything is removed again; the exit code is a shell's for a signal."""
     raise SystemExit(128 + number)
 
 
 def check_free(folder: Path, names: Sequence[str]) -> None:
-    """Refuse to write over anything, with all that is in the way. Raises `UsageError`."""
+    """Refuse to overwrite files; the error names all that exist. Raises `UsageError`."""
     taken = [str(folder / name) for name in names if os.path.lexists(folder / name)]
     if taken:
         raise UsageError(
-            f"gateway init overwrites nothing, and {', '.join(taken)} {'exists' if len(taken) == 1 else 'exist'}",
+            f"gateway init overwrites nothing, but {', '.join(taken)} {'exists' if len(taken) == 1 else 'exist'}",
             "Name a new folder, such as -c /etc/gateway-new/config.yaml, or move the old files away.",
         )
 
 
 def place(work: Path, folder: Path, names: Sequence[str], shared: Sequence[str] = ()) -> None:
-    """Move these files and folders from one to the other; the `shared` ones, first, only where there is nothing yet.
+    """Move these files and folders from `work` to `folder`: first the `shared` ones, if they don't exist there yet.
 
     Raises `OperationError`, and then nothing has moved.
     """
@@ -77,14 +77,14 @@ def place(work: Path, folder: Path, names: Sequence[str], shared: Sequence[str] 
         left = [str(path) for path in placed if not _is_removed(path)]
         if isinstance(error, OSError):
             cause = f"{folder / name}: cannot be written: {error.strerror}"
-            remedy = f"Remove what was written: {' '.join(left)}" if left else "Nothing was written."
+            remedy = f"Remove what was written: {' '.join(left)}" if left else "Correct this; nothing was written."
             raise OperationError(cause, remedy) from error
         raise
 
 
 def _move(source: Path, target: Path, placed: list[Path]) -> None:
     if source.is_dir():
-        target.mkdir()  # fails where there is anything, a dangling link too
+        target.mkdir()  # fails if anything exists there, even a dangling link
         placed.append(target)
     else:
         with target.open("x"):
@@ -100,5 +100,5 @@ def _is_removed(path: Path) -> bool:
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # something is in it: what was asked for
+        with suppress(OSError):  # it contains the new files
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""What `gateway init` knows of mail servers: the paths that people need from outside. docs/servers.md has the rest."""
+"""The paths of known mail servers that people need from outside, for `gateway init`. docs/servers.md has the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A self-made certificate for a host, until there is one of a public CA: marked as a test, and good for 90 days."""
+"""A self-signed certificate for a host, until there is one of a public CA: marked as a test, and valid for 90 days."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BACKDATED: Final = timedelta(hours=1)
 
 
 def make(hosts: Sequence[str], now: datetime) -> tuple[bytes, bytes]:
-    """(certificate, key) as PEM; the key is not encrypted, since the gateway starts alone."""
+    """(certificate, key) as PEM; the key is not encrypted, since the gateway starts unattended."""
     key = ec.generate_private_key(ec.SECP256R1())
     # The names that count are in the subjectAltName; a common name would be limited to 64 characters.
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, MARK)])

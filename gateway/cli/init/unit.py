@@ -24,14 +24,14 @@ Wants=network-online.target
 Type=exec
 User={user}
 ExecStart={program} run -c {config}
-# Where the check finds an error, the reload ends here: systemctl shows it, and the old configuration serves on.
+# If the check finds an error, the reload ends here: systemctl shows it, and the old configuration stays in use.
 ExecReload={program} check -c {config}
 ExecReload=/bin/kill -HUP $MAINPID
-# systemd stops the master alone, and the master ends the others.
+# systemd stops only the master, and the master ends the other processes.
 KillMode=mixed
 TimeoutStopSec=45
 Restart=on-failure
-# A connection of a client takes a file, and so does the one to the mail server.
+# Each connection of a client takes a file descriptor, and so does each connection to the mail server.
 LimitNOFILE=65536
 
 # Written by the service: revocation lists and the registry, /var/log/gateway, /var/lib/gateway.
@@ -93,12 +93,12 @@ def unit(about: Unit) -> str:
 
 
 def _word(text: str) -> str:
-    """One argument of a command, where variables have a `$` (systemd.service(5)); the program itself has none."""
+    """One argument of a command, with `$` escaped (systemd.service(5)); the program's own name needs no escape."""
     return _quoted(text.replace("$", "$$"))
 
 
 def _quoted(text: str) -> str:
-    """One word of a setting: specifiers have a `%`, and quotes are those of systemd.syntax(7)."""
+    """One word of a setting, with `%` escaped, and quoted as systemd.syntax(7) says."""
     plain = text.replace("%", "%%")
     if plain.isascii() and all(letter.isalnum() or letter in "/._-+:@%$" for letter in plain):
         return plain
