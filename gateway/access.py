@@ -1,6 +1,6 @@
-"""What there is for this process's user, and what to run so that it may read a file or write to one.
+"""Which files this process's user can reach, and the commands that let it read or write them.
 
-The commands give rights to the user's own group, and to nobody else.
+The commands give rights only to the user's own group.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shlex import quote
 
 
 def user_name() -> str:
-    """The effective user's name, or its number where it has none."""
+    """The effective user's name, or its number if it has no name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -21,23 +21,23 @@ def user_name() -> str:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything. Unlike `Path.exists` it raises nothing where a folder on the way is closed."""
+    """Whether the path exists. Unlike `Path.exists`, this is False if a folder above may not be entered."""
     return os.path.exists(path)  # noqa: PTH110 - see above
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file; the same."""
+    """Whether the path is a regular file; also False if a folder above may not be entered."""
     return os.path.isfile(path)  # noqa: PTH113 - see above
 
 
 def to_read(path: Path) -> str:
-    """The remedy for a file that can't be read: the first folder on the way that is closed, or the file itself."""
+    """The remedy for a file that can't be read: opens the first folder above that is closed, or else the file."""
     return f"let the user {user_name()} read it: {_opened(path, 'r')}"
 
 
 def to_write(path: Path) -> str:
-    """The remedy for a file or folder that can't be written to; the same for what is on the way there."""
-    is_folder = os.path.isdir(path)  # noqa: PTH112 - False, and no error, where a folder on the way is closed
+    """The remedy for a file or folder that can't be written to: opens the first closed folder above, or else itself."""
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - False, and no error, if a folder above may not be entered
     return f"let the user {user_name()} write to it: {_opened(path, 'rwx' if is_folder else 'rw')}"
 
 

@@ -1,4 +1,4 @@
-"""What is known about a client, its certificate and its request, as frozen values.
+"""Frozen values: what is known about a client, its certificate and its request.
 
 These are the values that the packages pass to each other: `tls/` makes a `Judgement`, `policy/` reads
 it and makes a `Decision`, `proxy/` acts on it and `logs/` writes both down. Nothing here does I/O.
@@ -25,7 +25,7 @@ class Action(StrEnum):
 
 
 class Origin(Enum):
-    """What the address of a request stands for. The value: rules with these actions match only if they list it."""
+    """What a request's address stands for. The value: rules with these actions match only if they list the address."""
 
     CLIENT = frozenset[Action]()
     # A trusted proxy's address that another trusted proxy named. It passed on an unnamed client, or is the client.
@@ -98,8 +98,8 @@ STATUS_OF_REASON: Final = MappingProxyType(
     }
 )
 
-# With another certificate, or one at all, the same request could pass: the connection is closed, so
-# that the client makes a new handshake and may choose again.
+# With another certificate, or with one at all, the same request could pass. The connection is closed, so
+# that the client makes a new handshake and can choose again.
 ANOTHER_CERTIFICATE_COULD_HELP: Final = frozenset(
     {
         Reason.CERTIFICATE_MISSING,
@@ -126,18 +126,18 @@ def parse_address(text: str) -> Address:
     return address
 
 
-_IPV6_CLIENT_BITS: Final = 64  # a subscriber has at least this much to choose addresses from (RFC 6177)
+_IPV6_CLIENT_BITS: Final = 64  # a subscriber has at least a /64 (RFC 6177)
 
 
 def counted(address: Address) -> Address:
-    """What stands for a client wherever clients are counted by address: for IPv6 the first address of its /64."""
+    """The address under which a client is counted: for IPv6 the first address of its /64."""
     if isinstance(address, IPv4Address):
         return address
     return IPv6Address(int(address) >> _IPV6_CLIENT_BITS << _IPV6_CLIENT_BITS)
 
 
 def counted_text(address: Address) -> str:
-    """`counted` in words: `192.0.2.1`, `2001:db8::/64`."""
+    """`counted` as text: `192.0.2.1`, `2001:db8::/64`."""
     return str(address) if isinstance(address, IPv4Address) else f"{counted(address)}/{_IPV6_CLIENT_BITS}"
 
 
@@ -150,9 +150,9 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of an accepted connection."""
+    """The other end of an accepted connection."""
 
-    address: Address  # the client's, IPv4-mapped IPv6 already turned into IPv4
+    address: Address  # the client's; IPv4-mapped IPv6 is already converted to IPv4
     port: int
     listener: str  # the listener's configured address, "0.0.0.0:443"
     reached: Endpoint | None = None  # where the client connected to, if a balancer in front says so
@@ -160,7 +160,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a client certificate says of its holder. Names are typed: an e-mail in a DNS name is no e-mail."""
+    """What a client certificate says about its holder. Names are typed: an address in a DNS name is not an e-mail."""
 
     fingerprint: str  # SHA-256 over the DER, lower-case hex
     serial: str  # upper-case hex, an even number of digits
@@ -175,23 +175,23 @@ class Identity:
     not_before: datetime  # aware, UTC
     not_after: datetime  # aware, UTC
     der: bytes
-    chain_der: tuple[bytes, ...]  # leaf's issuer first; the verified path where there is one, without the leaf
-    path_fingerprints: frozenset[str]  # SHA-256 of every CA on a verified path, the anchors' too; else empty
+    chain_der: tuple[bytes, ...]  # leaf's issuer first, without the leaf; the verified path if there is one
+    path_fingerprints: frozenset[str]  # SHA-256 of every CA on a verified path, including the anchors; else empty
     is_constrained: bool = False  # all verified paths have a CA with name constraints: only addresses are bound
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether a client certificate counts. `reason` None is the only state that opens a door."""
+    """Whether a client certificate is accepted: only if `reason` is None and `identity` is not."""
 
-    identity: Identity | None  # None where no certificate was shown
+    identity: Identity | None  # None if no certificate was sent
     reason: Reason | None
     detail: str  # one line for log and page: "expired 2026-01-31 12:00:00 UTC"
     is_on_hold: bool = False  # revoked, and the authority may release it again (certificateHold)
 
     @property
     def is_trusted(self) -> bool:
-        """True when a certificate was shown and nothing spoke against it."""
+        """True if the client sent a certificate and it was accepted."""
         return self.identity is not None and self.reason is None
 
 
@@ -200,16 +200,16 @@ NO_CERTIFICATE: Final = Judgement(None, Reason.CERTIFICATE_MISSING, "the client 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The mail login and device a request names, as far as it names them."""
+    """The mail login and device that a request names."""
 
     users: tuple[str, ...]  # every user name found: HTTP Basic first, then ActiveSync's query
     device_id: str | None
-    problem: str | None  # why it can't be read unambiguously; None where it can
+    problem: str | None  # why it can't be read unambiguously; None if it can
     kind: LoginKind = "none"  # how it logs in, by its Authorization field
-    is_hidden: bool = False  # the Authorization field logs somebody in, and the name can't be read
+    is_hidden: bool = False  # the Authorization field logs a user in whose name can't be read
 
 
-# `connection`: NTLM, Negotiate and every scheme that is not known to hold for one request only.
+# `connection`: NTLM, Negotiate and every scheme that is not known to be valid for one request only.
 LoginKind = Literal["none", "basic", "digest", "bearer", "connection"]
 
 NO_LOGIN: Final = Login((), None, None)
@@ -222,8 +222,8 @@ class ConnectionLogin:
     A server may take any of them for the login of the requests that follow on that connection.
     """
 
-    users: tuple[str, ...] = ()  # whose names could be read
-    is_hidden: bool = False  # there was one whose name could not be read: NTLM and Negotiate, always
+    users: tuple[str, ...] = ()  # the names that could be read
+    is_hidden: bool = False  # a login's name could not be read; always so for NTLM and Negotiate
 
 
 NO_CONNECTION_LOGIN: Final = ConnectionLogin()
@@ -231,7 +231,7 @@ NO_CONNECTION_LOGIN: Final = ConnectionLogin()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """All that a rule may look at. `path` is the folded match form of the path that is forwarded."""
+    """Everything that a rule can check. `path` is the folded match form of the path that is forwarded."""
 
     address: Address
     host: str  # lower case, without port and trailing dot, IDN as A-labels
@@ -247,9 +247,9 @@ class Request:
 class Decision:
     """What the rules say. A request passes only with `reason` None."""
 
-    action: Action  # the deciding rule's, DENY where none matched
+    action: Action  # the deciding rule's; DENY if no rule matched
     reason: Reason | None
-    rule: str | None  # the rule's name, None where no rule matched
+    rule: str | None  # the rule's name; None if no rule matched
     line: int | None  # the rule's line in the YAML file
     detail: str  # one line saying why
-    observed: Reason | None = None  # why the rule would have refused, were it not in observation
+    observed: Reason | None = None  # why the rule would have refused if it were not in observation

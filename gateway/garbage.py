@@ -1,7 +1,7 @@
-"""When Python looks for garbage: objects that only refer to each other, which counting references leaves behind.
+"""When Python's garbage collector runs, which finds objects that only refer to each other.
 
-What a start makes is code and there to stay, and at the end of a process everything goes at once. To look through all
-of it again and again takes a third of the time of a short command, and of that of a server's start and stop.
+A start creates mostly code, which stays, and at the end of a process everything is freed at once. Searching all of it
+repeatedly takes a third of the time of a short command, and of a server's start and stop.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import gc
 from typing import Final
 
 _USUAL: Final = gc.get_threshold()
-# As many objects more than before: a start makes several times as many, of which next to none is garbage.
+# So many new objects start a search: a start makes several times as many, and hardly any of them is garbage.
 _RARELY: Final = (50_000, 10, 10)
 
 
 def look_rarely() -> None:
-    """From here on, for a process that starts."""
+    """Search rarely from here on: for a process that starts."""
     gc.set_threshold(*_RARELY)
 
 
 def look_as_usual() -> None:
-    """From here on, for a process that serves; what is there now is kept, also in processes forked from it."""
+    """Search as usual from here on: for a process that serves. Older objects are kept, also in forked processes."""
     gc.freeze()
     gc.set_threshold(*_USUAL)
 
 
 def look_no_more() -> None:
-    """For a process that ends."""
+    """Search no existing object again: for a process that ends."""
     gc.freeze()

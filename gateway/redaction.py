@@ -1,7 +1,7 @@
 """URLs as messages show them: without what may be a password or a token.
 
-Keeps true: of a URL only scheme, host, port and path are shown. User names, passwords, queries and fragments are not,
-wherever in a text the URL stands. Of a URL whose host can't be told from a password, only the scheme is shown.
+Keeps true: only a URL's scheme, host, port and path are shown. User names, passwords, queries and fragments are not,
+wherever in a text the URL is. If the host can't be told from a password, only the scheme is shown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HOST: Final = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """`text`, which is or holds URLs, for a log, a page or a terminal."""
+    """`text` without the secrets of the URLs in it, for a log, a page or a terminal."""
     return _URL.sub(_shown, text)
 
 

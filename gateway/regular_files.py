@@ -1,8 +1,8 @@
-"""Files that are read whole: regular ones, of a bounded size.
+"""Reads whole files: regular ones, of a bounded size.
 
-Keeps true: reading ends. A FIFO would wait for a writer, a device may have no end, and a folder has no bytes: none of
-these is read. A symbolic link to a regular file is, and so is a pipe that the process was started with: `<(command)` in
-a shell, or `/dev/stdin`.
+Keeps true: reading ends. FIFOs (which would wait for a writer), devices (which may have no end) and folders are
+refused. A symbolic link to a regular file is read, and so is a pipe that the process was started with: `<(command)`
+in a shell, or `/dev/stdin`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class NotRegularError(OSError):
 
 
 class TooLargeError(OSError):
-    """More bytes than are read."""
+    """A file with more bytes than the limit."""
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """The file's bytes. Raises `OSError`, also for one that isn't regular or has more than `max_bytes`."""
+    """The file's bytes. Raises `OSError`, also if the file isn't regular or has more than `max_bytes`."""
     is_given = _GIVEN.fullmatch(os.fspath(path)) is not None
     # Without O_NONBLOCK, opening a FIFO would wait for a writer. A pipe that was given has one.
     flags = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC | (0 if is_given else os.O_NONBLOCK)
     try:
         descriptor = os.open(path, flags)
     except ValueError as error:
-        raise OSError(errno.EINVAL, "no file name") from error
+        raise OSError(errno.EINVAL, "not a file name") from error
     try:
         _check_regular(os.fstat(descriptor).st_mode, may_be_pipe=is_given)
         with os.fdopen(descriptor, "rb", closefd=False) as file:

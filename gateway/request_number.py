@@ -1,7 +1,7 @@
 """The short form of a request id, which a person can read out over the phone: `K7MP-3XWA`.
 
-The same id always has the same short form, so that a page and a reader of logs find the same one. It tells nothing of
-the id and is no secret.
+The same id always has the same short form, so the number on a page finds the request in the log. The number reveals
+nothing about the id, and is not a secret.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-# Without what looks like another character in some font or handwriting: 0 O D Q, 1 I L, 2 Z, 5 S, 8 B, U V, G 6.
+# Without characters that look alike in some font or handwriting: 0 O D Q, 1 I L, 2 Z, 5 S, 8 B, U V, G 6.
 ALPHABET: Final = "34679ACEFHJKMNPRTWXY"
 # 20⁸ numbers: among a million requests of a day another one has the same number once in 25,000 searches.
 CHARACTERS: Final = 8

@@ -1,16 +1,16 @@
-"""What can be seen of a file from outside, to notice that it has changed."""
+"""A file's inode, size and times, to notice that it has changed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# (inode, size, times of the last change of content and of status in nanoseconds), or None where there is no file. The
-# last of them can't be set: a file that is copied over another with its old date, as `cp -p` does, has changed.
+# (inode, size, times of the last change of content and of status in nanoseconds), or None if there is no file. Programs
+# can't set the last one, so it also shows that a file was replaced by one with an older date, as `cp -p` does.
 Stamp = tuple[int, int, int, int] | None
 
 
 def stamp_of(path: Path) -> Stamp:
-    """The file's stamp now; take it before reading, so that what changes meanwhile is seen as changed."""
+    """The file's stamp now. Take it before reading, so that a change during the reading is noticed."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Background tasks start here only, so that none dangles and none fails in silence."""
+"""Background tasks start only here, so that each is kept alive and each failure is logged."""
 
 from __future__ import annotations
 

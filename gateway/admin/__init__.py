@@ -1,1 +1,1 @@
-"""The console, metrics and health, in a process of its own."""
+"""State, metrics and health, served by a separate process."""

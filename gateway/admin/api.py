@@ -1,7 +1,7 @@
-"""What machines read: `/healthz`, `/status` and `/metrics`; and what they may change: `/unban` alone.
+"""Serves `/healthz`, `/status` and `/metrics`, and `/unban`, which is the only one that changes anything.
 
-Keeps true: reading changes nothing; every answer is what the master knows now, not older than `FRESH_SECONDS`; however
-many ask, the master is asked once at a time.
+Keeps true: reading changes nothing; no answer is older than `FRESH_SECONDS`; the master is asked only once at a time,
+however many clients ask.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gateway.admin.state import Lift, LiftAnswer, State, StateSource
 from gateway.admin.unban import unban
 from gateway.errors import OperationError
 
-# Who asks again within this time gets the same answer: a loop around curl must not keep the workers from their work.
+# Requests within this time get the same answer: a loop around curl must not keep the workers from their work.
 FRESH_SECONDS: Final = 0.2
-# An address and a name; nothing else that is asked for here has a body.
+# Enough for an address and a name; only `/unban` takes a body.
 MAX_BODY_BYTES: Final = 1024
-# With many sites one list that has ended makes many lines.
+# With many sites, one expired list makes many lines.
 PROBLEMS_SHOWN: Final = 20
 _NOT_SERVING: Final = 503
 
@@ -39,7 +39,7 @@ def make_app(bound_host: str, source: StateSource, lift: Lift) -> web.Applicatio
 
     async def lift_and_forget(address: str, asked_by: str) -> LiftAnswer:
         answer = await lift(address, asked_by)
-        desk.forget()  # who looks next sees what was done
+        desk.forget()  # the next request for the state shows the change
         return answer
 
     app.router.add_post("/unban", unban(lift_and_forget))
@@ -47,7 +47,7 @@ def make_app(bound_host: str, source: StateSource, lift: Lift) -> web.Applicatio
 
 
 class StateDesk:
-    """Hands out the state; one question at a time, and all who wait share its answer, a failure too."""
+    """Gets the state from the master, with one question at a time; all waiting requests share its answer or failure."""
 
     def __init__(self, source: StateSource, monotonic_seconds: Callable[[], float] = clock.monotonic_seconds) -> None:
         self._source = source
@@ -56,17 +56,17 @@ class StateDesk:
         self._until_seconds = 0.0
 
     async def state(self) -> State:
-        """The state. Raises `OperationError` where the master does not answer."""
+        """The state. Raises `OperationError` if the master does not answer."""
         question = self._question
         if question is None or (question.done() and self._monotonic_seconds() >= self._until_seconds):
             self._question = question = tasks.spawn(self._ask(), name="ask the master")
-        outcome = await asyncio.shield(question)  # whoever goes away takes it from nobody else
+        outcome = await asyncio.shield(question)  # a client that disconnects doesn't cancel it for the others
         if isinstance(outcome, OperationError):
             raise OperationError(outcome.cause, outcome.remedy) from outcome
         return outcome
 
     def forget(self) -> None:
-        """Something has changed: whoever asks from now on gets a new answer."""
+        """Drop the answer, because the state has changed; the next request gets a new one."""
         self._question = None
 
     async def _ask(self) -> State | OperationError:
@@ -95,8 +95,8 @@ def _with_state(
 def _health(state: State) -> web.Response:
     """200 while a worker serves: for load balancers and orchestrators.
 
-    What refuses clients is said, and changes no status: all nodes share it, so a balancer would take out every node,
-    and with them the clients that need no certificate.
+    Outages are listed, but don't change the status: they are the same on all nodes, so a balancer would remove every
+    node, and would cut off the clients that need no certificate too.
     """
     if state["is_serving"]:
         return web.Response(text="".join(f"{line}\n" for line in ("ok", *_problems(state["outages"]))))
@@ -105,11 +105,11 @@ def _health(state: State) -> web.Response:
 
 
 def _problems(outages: Sequence[str]) -> Iterator[str]:
-    """One line each, whatever is in a name."""
+    """One line each; characters that aren't printable are replaced."""
     for outage in outages[:PROBLEMS_SHOWN]:
         yield "problem: " + "".join(letter if letter.isprintable() else "?" for letter in outage)
     if (more := len(outages) - PROBLEMS_SHOWN) > 0:
-        yield f"problem: {more:,} more, which /status lists"
+        yield f"problem: {more:,} more; /status lists all"
 
 
 def _status(state: State) -> web.Response:

@@ -1,8 +1,9 @@
-"""Who may read the admin pages: whoever reaches the port, but no web page that such a person's browser has open.
+"""Lets every client read the admin pages that reaches the port, but no web page that is open in its browser.
 
-Keeps true: a request whose Host is a name of somebody else's choice is refused, so a web page that resolves its own
-name to our address learns nothing (DNS rebinding); what another origin's page asks for is refused too; no answer can
-be framed, cached, or read by another origin. There is no CORS. What changes something asks for more (see `unban`).
+Keeps true: a request whose Host is neither `localhost` nor an IP address of this machine is refused, so a web page that
+resolves its own name to our address learns nothing (DNS rebinding). Requests of another origin's page are refused too.
+No answer can be framed, cached, or read by another origin; there is no CORS. `unban`, which changes something, is
+stricter.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def is_our_host(header: str, bound_host: str) -> bool:
 
 
 def is_from_elsewhere(request: web.Request) -> bool:
-    """True for what another origin's page makes a browser ask for; following a link is not, sending a form is.
+    """True for a request that another origin's page makes a browser send, by a form too, but not for a followed link.
 
     Fetch Metadata (W3C), which every browser sends.
     """
@@ -65,9 +66,9 @@ def guard(bound_host: str) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         hosts = request.headers.getall("Host", [])
         if len(hosts) != 1 or not is_our_host(hosts[0], bound_host):
-            answer: web.StreamResponse = refusal("this name is not the gateway's", "ask by its IP address")
+            answer: web.StreamResponse = refusal("this name is not the gateway's", "use its IP address or localhost")
         elif is_from_elsewhere(request):
-            answer = refusal("another site's page asked", "open this address itself")
+            answer = refusal("another site's page sent this request", "open this address directly")
         else:
             answer = await _answer(request, handler)
         for name, value in _HEADERS.items():
@@ -89,5 +90,5 @@ def _allow(error: web.HTTPException) -> dict[str, str]:
 
 
 def refusal(cause: str, remedy: str) -> web.Response:
-    """What is not allowed, and what is."""
+    """An answer 403 with cause and remedy."""
     return web.Response(status=403, text=f"{cause}; {remedy}\n")

@@ -28,7 +28,7 @@ def _status_class(status: int | None) -> str:
     return "none" if status is None else _STATUS_CLASSES.get(status // 100, "other")
 
 
-# Every series is there from the start, at zero: Prometheus sees no increase in one that begins at 1.
+# Every series exists from the start, at zero: Prometheus sees no increase in a series that begins at 1.
 _EVERY_ANSWER: Final = MappingProxyType(
     dict.fromkeys(
         (
@@ -53,7 +53,7 @@ class _StateCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         state = self._state
-        yield InfoMetricFamily("gateway", "The program that runs.", {"version": state["version"]})
+        yield InfoMetricFamily("gateway", "The version of the gateway.", {"version": state["version"]})
         yield _gauge("gateway_start_time_seconds", "When the gateway was started, Unix time.", _unix(state["started"]))
         yield _gauge("gateway_serving", "1 while at least one worker takes connections.", state["is_serving"])
         yield from _processes(state)
@@ -64,11 +64,11 @@ class _StateCollector(Collector):
         yield _endings(state)
         yield _gauge(
             "gateway_lockouts",
-            "Addresses, and certificates at one, that are kept out after too many failed logins.",
+            "Addresses, and certificates at an address, that are locked out after too many failed logins.",
             len(state["lockouts"]),
         )
-        yield _gauge("gateway_warnings", "What `gateway status` warns of, in lines.", len(state["warnings"]))
-        text = "CAs, revocation lists and site certificates by whose date clients are refused now."
+        yield _gauge("gateway_warnings", "Warnings that `gateway status` shows.", len(state["warnings"]))
+        text = "CAs, revocation lists and site certificates whose dates make the gateway refuse clients now."
         yield _gauge("gateway_outages", text, len(state["outages"]))
         yield from _reloads(state)
         yield from _lists(state)
@@ -92,7 +92,7 @@ def _processes(state: State) -> Iterator[Metric]:
         family.add_metric([label], count)
     yield family
     restarts = state["worker_restarts"]
-    yield _counter("gateway_worker_restarts", "Worker processes that ended unasked and were replaced.", restarts)
+    yield _counter("gateway_worker_restarts", "Worker processes that ended unexpectedly and were replaced.", restarts)
     yield from _helpers(state)
 
 
@@ -104,17 +104,17 @@ def _resources(state: State) -> Iterator[Metric]:
     shares = (worker["open_files"] / worker["open_files_limit"] for worker in workers if worker["open_files_limit"])
     yield _gauge(
         "gateway_open_files_used_ratio",
-        "Open file descriptors of the worker that is nearest to its limit, by that limit.",
+        "Open file descriptors of the worker that is nearest to its limit, divided by that limit.",
         max(shares, default=0.0),
     )
 
 
 def _helpers(state: State) -> Iterator[Metric]:
     running = GaugeMetricFamily(
-        "gateway_helper_running", "1 while a process beside the workers answers.", labels=["name"]
+        "gateway_helper_running", "1 while a helper process (beside the workers) answers.", labels=["name"]
     )
     restarts = CounterMetricFamily(
-        "gateway_helper_restarts", "Processes beside the workers that ended unasked and were replaced.", labels=["name"]
+        "gateway_helper_restarts", "Helper processes that ended unexpectedly and were replaced.", labels=["name"]
     )
     for helper in state["helpers"]:
         running.add_metric([helper["name"]], helper["is_answering"])
@@ -130,7 +130,7 @@ def _traffic(state: State) -> Iterator[Metric]:
         answers[_status_class(answer["status"]), answer["reason"] or ""] += answer["count"]
     family = CounterMetricFamily(
         "gateway_requests",
-        "Requests by class of status (none: the client had gone) and by reason where the gateway refused.",
+        "Requests by class of status (none: the client had disconnected), and by reason if the gateway refused them.",
         labels=["status", "reason"],
     )
     for labels, count in sorted(answers.items()):
@@ -139,7 +139,7 @@ def _traffic(state: State) -> Iterator[Metric]:
     yield _observed(state)
     family = CounterMetricFamily(
         "gateway_handshakes",
-        "TLS handshakes; failed: connections that ended before theirs was finished.",
+        "TLS handshakes; failed: the connection ended before the handshake was finished.",
         labels=["result"],
     )
     handshakes = state["handshakes"]
@@ -161,7 +161,7 @@ def _traffic(state: State) -> Iterator[Metric]:
 def _observed(state: State) -> Metric:
     family = CounterMetricFamily(
         "gateway_observed_refusals",
-        "Requests that a rule in observation has let in and would have refused, by rule and reason.",
+        "Requests that a rule in observation let in and would otherwise have refused, by rule and reason.",
         labels=["rule", "reason"],
     )
     counts = Counter(
@@ -200,7 +200,7 @@ def _servers_up(state: State) -> Metric:
 
 
 def _endings(state: State) -> Metric:
-    """The earliest end for each set of labels: two CAs may have one name, and two lists be in one file."""
+    """The earliest end for each set of labels: two CAs can have the same name, and one file can hold two lists."""
     ends: dict[tuple[str, str, str], float] = {}
 
     def note(kind: str, site: str, ending: EndingState) -> None:
@@ -231,7 +231,8 @@ def _reloads(state: State) -> Iterator[Metric]:
     family.add_metric(["refused"], reload["refused"])
     yield family
     loaded = _unix(reload["loaded"])
-    yield _gauge("gateway_config_loaded_timestamp_seconds", "When what is served by was read, Unix time.", loaded)
+    text = "When the configuration in use was read, Unix time."
+    yield _gauge("gateway_config_loaded_timestamp_seconds", text, loaded)
     is_current = reload["error"] is None
     yield _gauge("gateway_config_current", "0 while the newest change on disk is refused.", is_current)
 
@@ -271,21 +272,21 @@ def _registry(registry: RegistryState) -> Iterator[Metric]:
             lists.add_metric([name], _unix(list_ends))
     yield from (family, ends, lists)
     family = GaugeMetricFamily(
-        "gateway_pki_expiring", "Certificates that end within so long and have no successor.", labels=["within"]
+        "gateway_pki_expiring", "Certificates that end within this time and are not renewed.", labels=["within"]
     )
     for ending in registry["ending"]:
         family.add_metric([format_duration(ending["within_seconds"])], ending["count"])
     yield family
     yield _gauge("gateway_pki_problems", "Revoked authorities that sites trust.", len(registry["problems"]))
-    yield _gauge("gateway_pki_troubles", "What the keeper cannot do now.", len(registry["troubles"]))
+    yield _gauge("gateway_pki_troubles", "Tasks that the keeper cannot do now.", len(registry["troubles"]))
     looked = 0.0 if registry["looked"] is None else _unix(registry["looked"])
-    yield _gauge("gateway_pki_looked_timestamp_seconds", "When the registry was looked at last, Unix time.", looked)
+    yield _gauge("gateway_pki_looked_timestamp_seconds", "When the registry was read last, Unix time.", looked)
     mails = CounterMetricFamily("gateway_pki_mails", "Mails since the keeper's start.", labels=["result"])
     mails.add_metric(["sent"], registry["mails"]["sent"])
     mails.add_metric(["refused"], registry["mails"]["refused"])
     yield mails
     if (notifications := registry["notifications"]) is not None:
-        text = "0 while other machines' revocations are not told to this one as they happen."
+        text = "0 while other machines' revocations do not arrive here at once."
         yield _gauge("gateway_pki_notifications_up", text, notifications["is_up"])
 
 

@@ -1,8 +1,8 @@
-"""`POST /unban`: the one thing that can be changed here. It lets an address in again before its lockout ends.
+"""`POST /unban`: ends the lockout of an address. It is the only request here that changes anything.
 
-Keeps true: only a program on this machine can do it. A web page can send neither the header nor the media type that
-are asked for without asking first whether it may (CORS), which nobody answers; what a browser sends for another origin
-is refused whatever it looks like; and whoever comes over the network only reads.
+Keeps true: only a program on this machine can do it. A web page can send neither the required header nor the media
+type without a preflight request (CORS), which is not answered. Every request that a browser sends for another origin
+is refused, and so is every request from another machine.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from gateway.facts import parse_address
 
 # The longest IPv6 address has 45.
 MAX_ADDRESS_CHARACTERS: Final = 64
-# Who asks says who that is, for the log.
+# The name of the user who asks, for the log.
 MAX_NAME_CHARACTERS: Final = 64
 
 _FAILED: Final = {"not_locked_out": 404, "off": 404, "no_address": 400}
 
 
 def unban(lift: Lift) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The handler. 200: let in again; 404: was not kept out; 400, 403, 415: asked wrongly; 503: nothing was heard."""
+    """The handler. 200: lockout ended; 404: not locked out; 400, 403, 415: wrong request; 503: the master is silent."""
 
     async def handle(request: web.Request) -> web.Response:
         if (refused := _refused(request)) is not None:
@@ -49,11 +49,11 @@ def unban(lift: Lift) -> Callable[[web.Request], Awaitable[web.Response]]:
 def _refused(request: web.Request) -> web.Response | None:
     origin = request.headers.get("Origin")
     if not _is_local(request):
-        return refusal("this can be changed from the gateway's own machine only", "run `gateway status --unban` there")
+        return refusal("only the gateway's own machine may change this", "run `gateway status --unban` there")
     if request.headers.get(COMMAND_HEADER) != COMMAND or (origin is not None and origin != f"http://{request.host}"):
-        return refusal("a web page asked, or a program that does not say what it wants", f"send {COMMAND_HEADER}")
+        return refusal("this may be a web page's request", f"send the header {COMMAND_HEADER}: {COMMAND}")
     if request.content_type != MEDIA_TYPE:
-        return web.Response(status=415, text=f"send {MEDIA_TYPE}\n")
+        return web.Response(status=415, text=f"send the header Content-Type: {MEDIA_TYPE}\n")
     return None
 
 
@@ -67,7 +67,7 @@ def _is_local(request: web.Request) -> bool:
 
 
 def _asked(data: bytes) -> tuple[str, str] | None:
-    """(address, name of who asks) in a request's body."""
+    """(address, name of the user who asks) in a request's body."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:

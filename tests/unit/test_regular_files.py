@@ -24,7 +24,7 @@ def test_what_would_not_end_is_not_read(tmp_path):
             read_regular(path, 10)
     with pytest.raises(IsADirectoryError):
         read_regular(tmp_path, 10)
-    with pytest.raises(OSError, match="no file name") as raised:
+    with pytest.raises(OSError, match="not a file name") as raised:
         read_regular(tmp_path / "a\0b", 10)
     assert raised.value.errno == errno.EINVAL
 

@@ -52,7 +52,7 @@ def test_health_names_only_so_many_problems():
     _, _, body = ask("/healthz", a_state(outages=[f"list {number}" for number in range(PROBLEMS_SHOWN + 1)]))
     lines = body.splitlines()
     assert len(lines) == 1 + PROBLEMS_SHOWN + 1
-    assert lines[-1] == "problem: 1 more, which /status lists"
+    assert lines[-1] == "problem: 1 more; /status lists all"
 
 
 def test_status_is_the_state_as_json():

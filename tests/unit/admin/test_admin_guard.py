@@ -82,7 +82,7 @@ def ask(method="GET", path="/status", host="127.0.0.1:9444", **headers):
 def test_a_name_that_somebody_pointed_at_us_gets_nothing(path):
     """DNS rebinding: the browser connects here and believes to be at evil.example."""
     status, _, body = ask(path=path, host="evil.example")
-    assert (status, body) == (403, "this name is not the gateway's; ask by its IP address\n")
+    assert (status, body) == (403, "this name is not the gateway's; use its IP address or localhost\n")
 
 
 def test_a_request_without_host_gets_nothing():

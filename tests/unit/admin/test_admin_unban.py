@@ -216,5 +216,5 @@ def test_from_elsewhere_it_can_only_be_read(monkeypatch):
     master = Master()
     status, body, _ = post(master)
     assert status == 403
-    assert body.startswith("this can be changed from the gateway's own machine only; ")
+    assert body.startswith("only the gateway's own machine may change this; ")
     assert master.lifted == []

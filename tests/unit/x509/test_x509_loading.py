@@ -84,7 +84,7 @@ def test_a_file_one_byte_above_the_bound_is_refused(tmp_path):
 
 
 def test_a_name_with_a_nul_and_a_file_without_permission_are_errors(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read: no file name"):
+    with pytest.raises(ConfigError, match="cannot be read: not a file name"):
         read_file(tmp_path / "a\0b")
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
