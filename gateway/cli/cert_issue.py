@@ -103,7 +103,10 @@ def server(  # noqa: PLR0913 - a command's options
     out: OutOption = HERE,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Issue a certificate to a server, for tests and internal names. Its key isn't encrypted, as servers need it."""
+    """Issue a certificate to a server, for tests and internal names.
+
+    Its key isn't encrypted, so that the server can start unattended.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import authority as desk_authority  # noqa: PLC0415 - the same
     from gateway.pki import hosts as host_names  # noqa: PLC0415 - the same

@@ -60,30 +60,32 @@ def profile(  # noqa: PLR0913 - a command's options
     sign_key: SignKeyOption = None,
 ) -> None:
     """Make a kit that installs a person's certificate on a device."""
-    from gateway.pki.kits import build  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.files import read  # noqa: PLC0415 - heavy, see app
+    from gateway.pki.kits import build  # noqa: PLC0415 - the same
 
+    data = read(p12)
     password = _password(p12, password_file)
     letter = letter_options(context, host, page, language, contact)
     with open_desk(context) as desk:
-        person = replace(_person(desk, email, letter.host, (p12, password), user_name), **letter.page)
+        person = replace(_person(desk, email, letter.host, (p12, data, password), user_name), **letter.page)
     files = build.build(build.with_password(person, password) if has_password else person, kind, has_root=has_root)
     for path in build.write(signed(files, sign_cert, sign_key), out):
         typer.echo(path)
 
 
-def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name: str | None) -> Person:
+def _person(desk: Desk, target: str, host: str, p12: tuple[Path, bytes, str], user_name: str | None) -> Person:
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki import files, pkcs12  # noqa: PLC0415 - the same
+    from gateway.pki import pkcs12  # noqa: PLC0415 - the same
     from gateway.pki.kits.kit import Person  # noqa: PLC0415 - the same
     from gateway.pki.names import check_text  # noqa: PLC0415 - the same
     from gateway.pki.registry import authorities, certificates  # noqa: PLC0415 - the same
     from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
 
     now = clock.now()
-    data = files.read(p12[0])
-    certificate = pkcs12.open_(data, p12[1], str(p12[0]))[1]
+    file, data, password = p12
+    certificate = pkcs12.open_(data, password, str(file))[1]
     with desk.registry.reading() as connection:
-        record = _in_file(certificates.matching(connection, target), certificate, p12[0], target)
+        record = _in_file(certificates.matching(connection, target), certificate, file, target)
         above = authorities.get(connection, record.authority)
     if not record.is_usable(now):
         raise UsageError(
@@ -96,7 +98,7 @@ def _person(desk: Desk, target: str, host: str, p12: tuple[Path, str], user_name
     if record.supersede_at is not None:
         end = min(record.supersede_at, record.not_after)
         note = f"certificate {record.serial} was renewed and is valid only until {end:%Y-%m-%d %H:%M} UTC"
-        typer.echo(f"note: {p12[0]}: {note}; make the kit from the p12 file of its renewal", err=True)
+        typer.echo(f"note: {file}: {note}; make the kit from the p12 file of its renewal", err=True)
     return Person(
         email=record.email,
         name=record.common_name,

@@ -576,6 +576,8 @@ def test_the_p12_file_says_which_certificate_goes_into_a_kit(corp):
     refused = corp.run(*profile, "out/carl@example.com.p12", code=2).stderr
     assert "which does not belong to 'alice@example.com'" in refused
     corp.run("cert", "profile", "carl@example.com", *profile[3:], "out/carl@example.com.p12")
+    refused = corp.run("cert", "profile", "carl@example.com", *profile[3:], "out/missing.p12", code=2).stderr
+    assert "out/missing.p12: cannot be read" in refused
     (corp.folder / "out/passwords.csv").unlink()
     refused = corp.run("cert", "profile", "carl@example.com", *profile[3:], "out/carl@example.com.p12", code=2).stderr
     assert "there is no password for out/carl@example.com.p12 beside it" in refused
