@@ -1,7 +1,7 @@
-"""Authorities: making one, taking in one that openssl made, and unlocking one to sign.
+"""Authorities: creating one, registering one, and unlocking one to sign.
 
-The key is written, encrypted, before the registry hears of the authority: one that is registered has its key. A name
-constraint of an authority, or of one above it, is kept by us too, before anything is signed.
+The encrypted key is written before the authority is registered, so every registered authority has its key. The name
+constraints of an authority and of those above it are checked before it signs anything.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from gateway.x509.keys import fits
 from gateway.x509.loading import certificate_in
 
 DEFAULT_DAYS: Final = 2048
-# Long enough for a weekend and holidays without the desk, short enough that a stolen old list ends.
+# Long enough for holidays without the desk, short enough that an old list, replayed by an attacker, soon expires.
 DEFAULT_CRL_LIFETIME: Final = timedelta(days=30)
 MIN_CRL_LIFETIME: Final = timedelta(hours=1)
 MAX_CRL_LIFETIME: Final = timedelta(days=3660)  # ten years, for a root that is kept in a safe
 ROOT_SUFFIX: Final = "-root"
 ROOT_DAYS: Final = MAX_CRL_LIFETIME.days
-MAX_DAYS: Final = 36_500  # a hundred years; what X.509 clients read without trouble
+MAX_DAYS: Final = 36_500  # a hundred years; X.509 clients read such dates without trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Authority:
 
     @property
     def name(self) -> str:
-        """What commands call it."""
+        """The name that commands use for it."""
         return self.record.name
 
     @property
@@ -66,7 +66,7 @@ class Authority:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a new authority shall be."""
+    """The properties of a new authority."""
 
     name: str
     common_name: str | None = None
@@ -76,7 +76,7 @@ class Plan:
     servers: tuple[str, ...] = ()  # domains and networks of servers beside `domain`, or `any`
     signs: Signs = Signs.ALL
     kind: KeyKind = KeyKind.RSA_4096
-    days: int | None = None  # None: 2048, or what the parent has left
+    days: int | None = None  # None: 2048, or the days until the parent expires
     crl_url: str | None = None
     ocsp_url: str | None = None
     issuer_url: str | None = None
@@ -93,7 +93,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where a new root's list and certificate are."""
+    """Where clients fetch a new root's list and certificate."""
 
     crl: str | None = None
     issuer: str | None = None
@@ -101,7 +101,7 @@ class Urls:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What a plan that was checked comes to."""
+    """What `check` finds out from a plan."""
 
     subject: x509.Name
     domain: str | None
@@ -111,7 +111,7 @@ class _Checked:
 
 
 def check(desk: Desk, plan: Plan, now: datetime, parent: AuthorityRecord | None = None) -> _Checked:
-    """All that `create` could refuse, before anybody types a passphrase. Raises `UsageError`, `OperationError`."""
+    """Refuse all that `create` would, before an admin types a passphrase. Raises `UsageError`, `OperationError`."""
     subject = _subject(plan)
     domain = _domain(plan.domain, parent)
     constraint = _constraint(plan, domain, parent)
@@ -123,7 +123,7 @@ def check(desk: Desk, plan: Plan, now: datetime, parent: AuthorityRecord | None 
 
 
 def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Authority | None = None) -> Authority:
-    """Make an authority: a root, or an intermediate under `parent`. Raises `UsageError`, `OperationError`."""
+    """Make a root, or an intermediate below `parent`. Raises `UsageError`, `OperationError`."""
     checked = check(desk, plan, now, None if parent is None else parent.record)
     new_key = keys.make(plan.kind)
     certificate = profiles.authority_certificate(
@@ -153,13 +153,13 @@ def create(desk: Desk, plan: Plan, passphrase: str, now: datetime, parent: Autho
 
 
 def check_with_root(desk: Desk, plan: Plan, now: datetime, root_urls: Urls) -> Plan:
-    """The same for `create_with_root`; returns the plan of the root. Raises `UsageError`, `OperationError`."""
+    """Refuse all that `create_with_root` would; returns the root's plan. Raises `UsageError`, `OperationError`."""
     check(desk, plan, now)
     root_name = check_authority_name(f"{plan.name}{ROOT_SUFFIX}")
     with desk.registry.reading() as connection:
         if authorities.find(connection, root_name) is not None:  # also after a run that was killed half-way
             remedy = f"Give --parent {root_name} to make '{plan.name}' below it, or choose another name."
-            raise OperationError(f"there is an authority '{root_name}' already", remedy)
+            raise OperationError(f"the authority '{root_name}' already exists", remedy)
     root_plan = replace(
         plan,
         name=root_name,
@@ -167,7 +167,7 @@ def check_with_root(desk: Desk, plan: Plan, now: datetime, root_urls: Urls) -> P
         signs=Signs.ALL,
         days=max(ROOT_DAYS, plan.days or 0),
         crl_url=root_urls.crl,
-        ocsp_url=None,  # its answers would need a signer, and for that its key, every month
+        ocsp_url=None,  # OCSP would need a new signer every month, and for that the root's key
         issuer_url=root_urls.issuer,
         crl_lifetime=MAX_CRL_LIFETIME,
     )
@@ -176,10 +176,10 @@ def check_with_root(desk: Desk, plan: Plan, now: datetime, root_urls: Urls) -> P
 
 
 def create_with_root(desk: Desk, plan: Plan, secrets: Secrets, now: datetime, root_urls: Urls) -> list[Authority]:
-    """Make a root, and below it the authority of the plan, which is the first. Raises `UsageError`, `OperationError`.
+    """Make a root, and the planned authority below it, which comes first in the result.
 
-    Devices trust the root, whose key is needed for further authorities only and can be kept in a safe. Its list is good
-    as long as it is itself, so that nobody has to fetch the key to renew it.
+    Devices trust the root. Its key is needed only for further authorities, so it can be kept in a safe. The root's list
+    is valid as long as the root, so the key is not needed to renew it. Raises `UsageError`, `OperationError`.
     """
     root_plan = check_with_root(desk, plan, now, root_urls)
     pkcs8.check_passphrase(secrets.own)
@@ -190,7 +190,7 @@ def create_with_root(desk: Desk, plan: Plan, secrets: Secrets, now: datetime, ro
 def register(
     desk: Desk, new: authorities.NewAuthority, now: datetime, action: str, revoked: Sequence[ListEntry] = ()
 ) -> AuthorityRecord:
-    """Put an authority whose key is written into the registry, and its certificates into files."""
+    """Put an authority into the registry, and its certificates into files. Its key file must be written before."""
     with desk.registry.writing() as connection:
         record = authorities.add(connection, new, now, desk.actor)
         for entry in revoked:
@@ -205,13 +205,13 @@ def register(
 
 
 def load(desk: Desk, name: str) -> AuthorityRecord:
-    """An authority as the registry knows it. Raises `UsageError`."""
+    """The authority's record in the registry. Raises `UsageError` if there is none."""
     with desk.registry.reading() as connection:
         return authorities.get(connection, name)
 
 
 def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
-    """The authority of that name, or the nearest above it that may sign for the purpose. Raises `UsageError`."""
+    """The name of that authority, or of the nearest above it, that may sign for the purpose. Raises `UsageError`."""
     above: str | None = name
     while above is not None:
         record = load(desk, above)
@@ -222,23 +222,25 @@ def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
 
 
 def locked(desk: Desk, name: str) -> AuthorityRecord:
-    """An authority that a passphrase may unlock. Raises `UsageError` for a missing key or one for RSA-PSS only."""
+    """An authority that a passphrase may unlock. Raises `UsageError` for a missing key or one only for RSA-PSS."""
     record = load(desk, name)
-    keys.check_signer(certificate_in(record.certificate_der), f"the authority '{name}'")  # import took such ones once
+    keys.check_signer(certificate_in(record.certificate_der), f"the authority '{name}'")  # old versions imported such
     key_file = desk.file(name, "key")
     if not exists(key_file):
-        raise UsageError(f"{key_file}: the key of authority '{name}' is not there", "Bring it from where it is kept.")
+        raise UsageError(
+            f"{key_file}: the key of authority '{name}' is missing", "Copy it there from where it is kept."
+        )
     return record
 
 
 def unlock(desk: Desk, name: str, passphrase: str, remedy: str = pkcs8.TRY_AGAIN) -> Authority:
-    """An authority that can sign. Raises `UsageError` as `locked`, and for a wrong passphrase, with `remedy`."""
+    """An authority that can sign. Raises `UsageError` as `locked` does, and with `remedy` for a wrong passphrase."""
     record = locked(desk, name)
     certificate, *chain = path_of(record)
     key_file = desk.file(name, "key")
     key = pkcs8.load(read(key_file), passphrase, str(key_file), remedy=remedy)
     if not fits(key, certificate):
-        raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Put its own key there.")
+        raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Copy the authority's own key there.")
     return Authority(record, certificate, tuple(chain), key)
 
 
@@ -248,12 +250,12 @@ def path_of(record: AuthorityRecord) -> tuple[x509.Certificate, ...]:
 
 
 def check_not_revoked(desk: Desk, path: Sequence[x509.Certificate]) -> None:
-    """Refuse an authority that one above it took back or holds: nobody would get in. Raises `UsageError`."""
+    """Refuse an authority if it, or one above it, is revoked or on hold. Raises `UsageError`."""
     with desk.registry.reading() as connection:
         found = taken_back(connection, path)
     if found is not None:
         raise UsageError(
-            f"the authority {found.subject} is on the list of {found.issuer}: it was revoked or is held",
+            f"the authority {found.subject} is revoked or on hold: it is on the list of {found.issuer}",
             "Use another authority, or make a new one with 'gateway ca init'.",
         )
 
@@ -261,16 +263,18 @@ def check_not_revoked(desk: Desk, path: Sequence[x509.Certificate]) -> None:
 def check_settings(
     *, crl_url: str | None, ocsp_url: str | None, issuer_url: str | None, crl_lifetime: timedelta
 ) -> None:
-    """Refuse URLs that no client would fetch and lists that end before they are read. Raises `UsageError`."""
+    """Refuse URLs that clients would not fetch, and lists valid for too short or too long. Raises `UsageError`."""
     for url, what in ((crl_url, "CRL URL"), (ocsp_url, "OCSP URL"), (issuer_url, "issuer URL")):
         if url is not None:
             check_http_url(url, what)
     if crl_lifetime < MIN_CRL_LIFETIME:
-        raise UsageError("a revocation list must last an hour at least", "Give a longer --crl-lifetime, such as 30d.")
+        raise UsageError(
+            "a revocation list must be valid for at least an hour", "Give a longer --crl-lifetime, such as 30d."
+        )
     if crl_lifetime > MAX_CRL_LIFETIME:
         raise UsageError(
-            f"a revocation list must not last more than {MAX_CRL_LIFETIME.days} days",
-            "Give a shorter --crl-lifetime, such as 30d: whoever has an old list lets in whom a newer one names.",
+            f"a revocation list must not be valid for more than {MAX_CRL_LIFETIME.days} days",
+            "Give a shorter --crl-lifetime, such as 30d: an old list lets in certificates that were revoked since.",
         )
 
 
@@ -279,7 +283,7 @@ def _subject(plan: Plan) -> x509.Name:
         crl_url=plan.crl_url, ocsp_url=plan.ocsp_url, issuer_url=plan.issuer_url, crl_lifetime=plan.crl_lifetime
     )
     if plan.country is not None and not (len(plan.country) == 2 and plan.country.isascii() and plan.country.isupper()):
-        raise UsageError(f"'{plan.country}' is no country code", "Write two capital letters, such as DE.")
+        raise UsageError(f"'{plan.country}' is not a country code", "Write two capital letters, such as DE.")
     return profiles.Names(
         common_name=check_text(plan.common_name or f"{check_authority_name(plan.name)} CA", "common name"),
         organization=None if plan.organization is None else check_text(plan.organization, "organization"),
@@ -292,16 +296,17 @@ def _domain(domain: str | None, parent: AuthorityRecord | None) -> str | None:
     inherited = None if parent is None else parent.domain
     if inherited is not None and wanted not in (None, inherited):
         raise UsageError(
-            f"'{wanted}' is outside of {inherited}, to which the parent is bound", "Choose another parent or domain."
+            f"the parent authority may sign only for {inherited}, not for '{wanted}'",
+            f"Give --domain {inherited}, or another --parent.",
         )
     return wanted or inherited
 
 
 def _constraint(plan: Plan, domain: str | None, parent: AuthorityRecord | None) -> x509.NameConstraints | None:
-    """What the authority's certificate binds it to: the domain and its servers, or what the parent is bound to."""
+    """The name constraint of the authority's certificate: its domain and servers, or the parent's constraint."""
     if domain is None:
         if plan.servers:
-            raise UsageError("--server adds to a domain, and there is none", "Give --domain too, or leave it out.")
+            raise UsageError("--server was given without --domain", "Give --domain too, or leave out --server.")
         return None
     if parent is not None and plan.domain is None and not plan.servers:
         return constraints.inherited(path_of(parent))
@@ -312,14 +317,18 @@ def _constraint(plan: Plan, domain: str | None, parent: AuthorityRecord | None) 
 
 
 def _check_depth(parent: AuthorityRecord) -> None:
-    """Refuse an authority whose certificates no verifier would accept (RFC 5280 section 6.1.4 m)."""
+    """Refuse an authority whose certificates every verifier would refuse (RFC 5280 section 6.1.4 m)."""
     for below, above in enumerate(path_of(parent), 1):
         allowed = _path_length(above)
         if allowed is not None and allowed < below:
             raise UsageError(
-                f"{subject_of(above).rfc4514_string()} may have {allowed or 'no'} authorities below it in a row",
-                "Give a --parent further up, such as the root.",
+                f"{subject_of(above).rfc4514_string()} may have {_levels(allowed)} authorities below it (path length)",
+                f"Give --parent {parent.parent}." if parent.parent else "Give the root as --parent.",
             )
+
+
+def _levels(allowed: int) -> str:
+    return f"at most {allowed} levels of" if allowed else "no"
 
 
 def _path_length(certificate: x509.Certificate) -> int | None:
@@ -333,22 +342,23 @@ def _validity(days: int | None, now: datetime, parent: AuthorityRecord | None) -
     left = MAX_DAYS if parent is None else (parent.not_after - now).days
     wanted = max(1, min(DEFAULT_DAYS, left)) if days is None else days
     if not 1 <= wanted <= MAX_DAYS:
-        raise UsageError(f"{wanted} days cannot be", f"Give 1 to {MAX_DAYS}.")
+        raise UsageError(f"an authority cannot be valid for {wanted} days", f"Give --days 1 to {MAX_DAYS}.")
     validity = profiles.Validity.of_days(now, wanted)
     if parent is not None and validity.not_after > parent.not_after:
-        raise UsageError(f"the parent '{parent.name}' ends in {left} days", f"Give --days {max(left, 1)} or fewer.")
+        raise UsageError(f"the parent '{parent.name}' expires in {left} days", f"Give --days {max(left, 1)} or fewer.")
     return validity
 
 
 def free_place(desk: Desk, name: str) -> Path:
-    """Where a new authority's key goes. Raises `OperationError` where something is there."""
+    """The path for a new authority's key. Raises `OperationError` if the name is taken or the file exists."""
     with desk.registry.reading() as connection:
         if authorities.find(connection, check_authority_name(name)) is not None:
-            raise OperationError(f"there is an authority '{name}' already", "Choose another name.")
+            raise OperationError(f"the authority '{name}' already exists", "Choose another name.")
     key_file = desk.file(name, "key")
     if exists(key_file):
-        # From a run that was killed, or another registry's: a root key is never overwritten.
+        # It may be of a run that was killed, or of another registry: a key is never overwritten.
         raise OperationError(
-            f"{key_file}: there is a key already", "Move it away, or take it in with 'gateway ca import'."
+            f"{key_file}: this key file already exists",
+            "Choose another name, or move the key to another folder; 'gateway ca import' can import it from there.",
         )
     return key_file

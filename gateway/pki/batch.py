@@ -1,8 +1,9 @@
-"""Certificates for a CSV of users: all rows are checked first, a re-run makes only what is missing, and a crash in the
-middle leaves no certificate that counts without its file and password on the disk.
+"""Certificates for a list of users. All rows are checked before the first key is made; a second run makes only what is
+missing. After a crash, no certificate is valid whose file and password are not on the disk.
 
-For each user: key, certificate, pending in the registry, line in `passwords.csv`, p12 file, live. The folder is locked
-while an import runs in it, so that a pending certificate of the same folder is known to be left by a crash.
+The steps for each user: make the key, sign the certificate, register it as pending, append its line to `passwords.csv`,
+write the p12 file, make the certificate live. The folder is locked while an import runs in it. So a pending certificate
+of this folder was left by a crash.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ class Batch:
     kind: KeyKind = KeyKind.RSA_2048
     p12_format: P12Format = P12Format.COMPAT
     processes: int | None = None  # None: one for each core
-    reissues_revoked: bool = False  # to people whose latest certificates were revoked, too
-    code_page: CodePage | None = None  # None: the file tells
+    reissues_revoked: bool = False  # also for people whose latest certificates were revoked
+    code_page: CodePage | None = None  # None: it is detected
     kits: handout.Kits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many certificates were made, how many existed, and what the admin should know of the file."""
+    """How many certificates were made, how many already existed, and notes for the admin about the file."""
 
     issued: int
     present: int
@@ -70,7 +71,7 @@ Progress = Callable[[int, int], None]  # done, of how many
 
 
 def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], datetime], progress: Progress) -> Outcome:
-    """Import. Raises `CsvError` before anything is made, `OperationError` where it can't go on."""
+    """Import. Raises `CsvError` before anything is made, `OperationError` if it can't continue."""
     uses.check(authority.path, Purpose.CLIENT, authority.record.parent)
     make_folder(batch.out, OUT_FOLDER_MODE)
     with _locked(batch.out) as run_id, desk.registry.kept_open():
@@ -81,7 +82,7 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
         _clear_up(desk, authority, run_id, list_, began)
         earlier = () if batch.kits is None else handout.earlier(batch.out, authority.name, _lasting(desk, began))
         present = _holders(desk, authority, began)
-        # What is pending was left by a run elsewhere longer ago; issuing takes the name from it.
+        # A pending one was left by another run some time ago; issuing a new one takes the name from it.
         there = {name for name, record in present.items() if record.state is not State.PENDING}
         missing = [row for row in rows if name_key(row.common_name) not in there]
         written: dict[str, bytes] = {}
@@ -113,7 +114,7 @@ def _issue(
         record = issued.record
         password = passwords.make()
         path = free_path(batch.out, file_stem(row.email, row.device), "p12", record.serial)
-        # The password's line first: after a crash it names the file that is to be cleared away.
+        # The password's line comes first: after a crash it names the file that has to be removed.
         line = PasswordLine(row.email, record.common_name, path.name, password, record.serial)
         list_.add(line)
         data = pkcs12.build(
@@ -131,7 +132,7 @@ def _issue(
 
 
 def free_path(folder: Path, stem: str, suffix: str, serial: str) -> Path:
-    """A file that isn't there yet: a key that opens old mail is never overwritten."""
+    """A path that doesn't exist yet: an existing key may still be needed for old mail, and is never overwritten."""
     path = folder / f"{stem}.{suffix}"
     return folder / f"{stem}-{serial[:8]}.{suffix}" if exists(path) else path
 
@@ -143,9 +144,9 @@ def _order(row: UserRow) -> issue.Order:
 
 
 def _clear_up(desk: Desk, authority: Authority, run_id: str, list_: PasswordList, now: datetime) -> None:
-    """Take away what an import left that was killed or interrupted: certificates, their files and passwords.
+    """Remove what a killed or interrupted import left: certificates, their files and passwords.
 
-    Somebody's list may have been made since, with which such a certificate is revoked already.
+    Such a certificate may already be revoked: any new list of the authority does that.
     """
     issued = select(AUDIT.c.serial).where(AUDIT.c.action == "issued", AUDIT.c.authority == authority.name)
     with desk.registry.reading() as connection:
@@ -167,7 +168,8 @@ def _clear_up(desk: Desk, authority: Authority, run_id: str, list_: PasswordList
         for half in out.glob(".*.tmp"):
             half.unlink(missing_ok=True)
     except OSError as error:
-        raise OperationError(f"{out}: cannot be cleared up: {error.strerror}", "Check who owns the folder.") from error
+        cause = f"{out}: the files of an interrupted import cannot be removed: {error.strerror}"
+        raise OperationError(cause, "Run this as the user that owns the folder.") from error
     list_.begin(serials)
 
 
@@ -194,10 +196,12 @@ def _row_check(desk: Desk, authority: Authority, batch: Batch, run_id: str, now:
         holder = holders.get(name_key(row.common_name))
         if holder is not None and not _is_its_own(holder, row):
             cause = f"the name '{row.common_name}' is in use by {holder.email}, certificate {holder.serial}"
-            yield "name", UsageError(cause, "Tell the two apart, or revoke that one first.")
+            remedy = f"Write a different name, or run 'gateway cert revoke {holder.serial}' first."
+            yield "name", UsageError(cause, remedy)
         elif holder is not None and _is_being_made(holder, run_id, now):
-            cause = f"certificate {holder.serial} for '{row.common_name}' is being made elsewhere"
-            yield "name", UsageError(cause, "Wait a quarter of an hour, or revoke it where that import was killed.")
+            cause = f"certificate {holder.serial} for '{row.common_name}' is being made by another run"
+            remedy = f"Wait until that run has ended. If it was killed, run 'gateway cert revoke {holder.serial}'."
+            yield "name", UsageError(cause, remedy)
         elif holder is None and not batch.reissues_revoked:
             try:
                 revoked.check(row.email, row.device, Purpose.CLIENT)
@@ -216,7 +220,7 @@ def _is_being_made(holder: CertificateRecord, run_id: str, now: datetime) -> boo
 
 
 def _holders(desk: Desk, authority: Authority, now: datetime) -> dict[str, CertificateRecord]:
-    """Who holds which common name."""
+    """The certificates that hold a common name, by the name's key."""
     with desk.registry.reading() as connection:
         found = certificates.find(
             connection,
@@ -234,7 +238,7 @@ def _lasting(desk: Desk, now: datetime) -> dict[str, str]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[str]:
-    """Hold the folder against other imports, also those of other machines; yields the folder's own id."""
+    """Lock the folder against other imports, those on other machines too; yields the folder's id."""
     path = folder / _RUN_FILE
     try:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE), "r+")
@@ -244,7 +248,9 @@ def _locked(folder: Path) -> Iterator[str]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise OperationError(f"another import works in {folder}", "Wait for it, or name another folder.") from error
+            raise OperationError(
+                f"another import is running in {folder}", "Wait until it has ended, or name another --out folder."
+            ) from error
         run_id = file.read(_RUN_ID_CHARACTERS)
         if len(run_id) < _RUN_ID_CHARACTERS:
             run_id = uuid4().hex

@@ -1,9 +1,9 @@
-"""Name constraints, kept before anything is signed: a certificate that every verifier refuses is nobody's wish.
+"""Name constraints are checked before anything is signed, since verifiers would refuse the certificate.
 
-RFC 5280 section 4.2.1.10: an rfc822 constraint is a mailbox, a host, or with a leading dot a domain's hosts; a DNS
-constraint is a domain with everything below it. A UPN isn't covered by either on the wire, so its domain is held to
-the rfc822 constraint here. A common name that reads as a host name is held to the DNS constraint where the
-certificate has no DNS name: OpenSSL does so (`NAME_CONSTRAINTS_check_CN`), and the gateway with it.
+RFC 5280 section 4.2.1.10: an rfc822 constraint is a mailbox, a host, or, with a leading dot, the hosts of a domain. A
+DNS constraint is a domain with everything below it. Neither covers a UPN, so the desk applies the rfc822 constraint to
+the UPN's domain. If a certificate has no DNS name and its common name looks like a host name, the DNS constraint
+applies to the common name, as in OpenSSL (`NAME_CONSTRAINTS_check_CN`) and in the gateway.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _HOST_LIKE: Final = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})+")  # as Open
 def of_domain(domain: str, servers: Sequence[Host] | None) -> x509.NameConstraints:
     """The constraint to a mail domain, to servers in it, and to further domains and networks of servers.
 
-    Without the DNS and IP parts, the authority's key would make certificates for any web site. None for `servers`:
-    any server.
+    Without the DNS and IP parts, the authority's key could sign certificates for any web site. If `servers` is None,
+    any server is permitted.
     """
     mail: list[x509.GeneralName] = [x509.RFC822Name(domain)]
     if servers is None:
@@ -42,7 +42,7 @@ def of_domain(domain: str, servers: Sequence[Host] | None) -> x509.NameConstrain
 
 
 def inherited(path: Iterable[x509.Certificate]) -> x509.NameConstraints | None:
-    """The constraint of the nearest authority on the path that is bound to one mail domain."""
+    """The constraint of the nearest authority on the path that is constrained to one mail domain."""
     return next((found for found in map(_constraint, path) if found is not None and _mail_domain(found)), None)
 
 
@@ -68,14 +68,14 @@ def check(
             _hold(authority, host.value, type(host), is_within, "one that was made with --server for it")
         if is_host and not _is_held(authority, common_name, x509.DNSName, _is_host_within):
             raise UsageError(
-                f"the common name '{common_name}' reads as a host name, which is outside of what "
-                f"{subject_of(authority).rfc4514_string()} may sign: {_bounds(authority, x509.DNSName)}",
+                f"the common name '{common_name}' looks like a host name, and "
+                f"{subject_of(authority).rfc4514_string()} may sign only for {_bounds(authority, x509.DNSName)}",
                 "Give a host name of that domain too." if hosts else "Write a name with a space, or the mail address.",
             )
 
 
 def domain(path: Iterable[x509.Certificate]) -> str | None:
-    """The one mail domain that the nearest constrained authority on the path is bound to, for people to read."""
+    """The mail domain of `inherited`, for people to read; None if there is none."""
     found = inherited(path)
     return None if found is None else _mail_domain(found)
 
@@ -89,9 +89,8 @@ def _hold(
 ) -> None:
     if not _is_held(authority, name, kind, is_within):
         raise UsageError(
-            f"'{name}' is outside of what {subject_of(authority).rfc4514_string()} may sign:"
-            f" {_bounds(authority, kind)}",
-            f"Use the authority of that domain, or {instead}.",
+            f"{subject_of(authority).rfc4514_string()} may sign only for {_bounds(authority, kind)}, not for '{name}'",
+            f"Use an authority for that domain, or {instead}.",
         )
 
 
@@ -105,7 +104,7 @@ def _is_held(
 
 def _bounds(authority: x509.Certificate, kind: type[x509.GeneralName]) -> str:
     permitted, excluded = _subtrees(authority, kind)
-    return ", ".join(map(str, permitted)) or f"everything but {', '.join(map(str, excluded))}"
+    return ", ".join(map(str, permitted)) or f"names outside of {', '.join(map(str, excluded))}"
 
 
 def _is_mail_within(address: str, tree: str) -> bool:
@@ -131,7 +130,7 @@ def _is_address_within(
 
 
 def _subtrees(authority: x509.Certificate, kind: type[x509.GeneralName]) -> tuple[list[Any], list[Any]]:
-    """What it permits and excludes of a kind of name."""
+    """The names of a kind that the authority permits and excludes."""
     found = _constraint(authority)
     if found is None:
         return [], []

@@ -1,7 +1,7 @@
-"""The files of the revocation lists on one machine, kept as new as the registry: what another desk revokes counts here.
+"""The files of the revocation lists on one machine, kept as new as the registry, which has other desks' lists too.
 
-Keeps true: a file never goes back to an older list. Where the registry has an older one than the file, as after a
-backup was played back, the file stays, and that is told.
+A file is never replaced by an older list. If the registry's list is older than the file, as after a restore from a
+backup, the file stays, and that is reported.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from gateway.stamps import Stamp, stamp_of
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What came of it."""
+    """The result of a refresh."""
 
-    written: tuple[str, ...] = ()  # authorities
-    failure: OperationError | None = None  # of one file
+    written: tuple[str, ...] = ()  # the authorities whose files were written
+    failure: OperationError | None = None  # the last file's that could not be written
 
 
 class Copies:
@@ -33,12 +33,13 @@ class Copies:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[Path, tuple[Stamp, int]] = {}  # file → what it looked like, the number of its list
+        self._known: dict[Path, tuple[Stamp, int]] = {}  # file → its stamp when it was read, its list's number
 
     def refresh(self, always: Collection[str]) -> Refreshed:
-        """Write what is older than the registry's, for the authorities that have a folder here, and for `always`.
+        """Write the files that are older than the registry's lists.
 
-        Raises `OperationError` where the registry can't be read.
+        Only for the authorities that have a folder on this machine, and for those in `always`. Raises `OperationError`
+        if the registry can't be read.
         """
         written: list[str] = []
         failure: OperationError | None = None
@@ -48,7 +49,7 @@ class Copies:
                 if (name in always or file.parent.is_dir()) and self._bring_up(file, name, number):
                     written.append(name)
             except OperationError as error:
-                failure = error  # whatever is wrong with one stops no other
+                failure = error  # the other files are refreshed all the same
         return Refreshed(tuple(written), failure)
 
     def _newest(self) -> list[tuple[str, int]]:

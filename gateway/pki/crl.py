@@ -1,8 +1,8 @@
-"""Revocation lists (RFC 5280 section 5): numbers and thisUpdate strictly increase, and no list overtakes a newer one.
+"""Revocation lists (RFC 5280 section 5): an authority's numbers strictly increase, and a newer list is never replaced.
 
-A list is signed and kept in the registry in the transaction that changes what stands on it, under the authority's lock;
-the file is a copy of the registry's newest. Lists are dated a few minutes back: a gateway whose clock is slow would
-otherwise take a fresh one for one of the future and refuse everybody. Two lists within a second differ by one second.
+A list is signed and kept in the registry in the same transaction that changes its entries, under the authority's lock.
+The file is a copy of the registry's newest list. Lists are dated a few minutes back: otherwise a gateway whose clock is
+slow would read a fresh list as one that begins in the future, and refuse every client.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from gateway.x509.loading import certificate_in, parse_revocation_lists
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
-# The last quarter of a list's life is for renewing it: with 30 days, a desk that fails has a week to be noticed. The
-# gateway warns in the last fifth, so that a warning tells of a renewal that did not come.
+# A list is renewed in the last quarter of its life: with 30 days, there is a week to notice that renewal fails. The
+# gateway warns in the last fifth, so a warning means that the renewal is overdue.
 RENEW_IN_LAST: Final = 4
-# From signing to written files is less than a second; whoever is still pending after this has crashed.
+# Signing and writing the files take less than a second; a certificate that is pending for longer was left by a crash.
 PENDING_LEASE: Final = timedelta(minutes=15)
 
 
 def build(
     authority: Authority, entries: Iterable[ListEntry], *, number: int, this_update: datetime, lifetime: timedelta
 ) -> x509.CertificateRevocationList:
-    """Sign a list."""
+    """Sign a list with these entries. It is valid from `this_update` for `lifetime`."""
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(authority.certificate.subject)
@@ -69,7 +69,7 @@ def renew(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRe
 
 
 def renew_due(desk: Desk, authority: Authority, now: datetime) -> x509.CertificateRevocationList | None:
-    """As `renew`, if it is still due once the authority is locked: of several at once, one makes the list."""
+    """As `renew`, if it is still due once the authority is locked, so that only one of several processes renews it."""
     with desk.registry.writing() as connection:
         if not is_due(connection, authorities.lock(connection, authority.name), now):
             return None
@@ -79,9 +79,10 @@ def renew_due(desk: Desk, authority: Authority, now: datetime) -> x509.Certifica
 
 
 def issue(connection: Connection, authority: Authority, actor: str, now: datetime) -> x509.CertificateRevocationList:
-    """Make a new list within the caller's transaction; `actor` is written beside what comes onto it by its date.
+    """Make a new list within the caller's transaction. Raises `OperationError`.
 
-    Raises `OperationError`.
+    First it revokes what is due: certificates whose renewal has taken over, and pending ones that a crash left. The
+    audit trail names `actor` for these.
     """
     record = authorities.lock(connection, authority.name)
     _sweep(connection, record, actor, now)
@@ -98,10 +99,11 @@ def issue(connection: Connection, authority: Authority, actor: str, now: datetim
 
 
 def publish(desk: Desk, name: str) -> None:
-    """Write the registry's newest list to its file. Under the lock, or an older one could follow a newer.
+    """Write the registry's newest list to its file, under the lock, so that no older list overwrites a newer one.
 
-    Raises `OperationError`, and leaves the file, where that has a newer one or names what the registry doesn't know to
-    be revoked: the registry was restored from a backup, and who was revoked since would get in again.
+    Raises `OperationError` and keeps the file if its list is newer, or names a certificate that the registry doesn't
+    know to be revoked. The registry was then restored from a backup, and without that list the certificates that were
+    revoked since would be let in again.
     """
     file = desk.file(name, "crl")
     with desk.registry.writing() as connection:
@@ -114,7 +116,7 @@ def publish(desk: Desk, name: str) -> None:
 
 
 def number_in(file: Path) -> int:
-    """The number of the list in the file; -1 where there is none to be read."""
+    """The number of the list in the file; -1 if no list can be read from it."""
     try:
         found, *_ = parse_revocation_lists(read(file), str(file))
         return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
@@ -123,7 +125,7 @@ def number_in(file: Path) -> int:
 
 
 def check_not_newer(file: Path, number: int, newest: int) -> None:
-    """`number` is the file's list's, `newest` the registry's. Raises `OperationError`."""
+    """Raises `OperationError` if the file's list (`number`) is newer than the registry's (`newest`)."""
     if number > newest:
         raise _restored(file, f"the list has number {number}, the registry's newest is {newest}")
 
@@ -131,7 +133,10 @@ def check_not_newer(file: Path, number: int, newest: int) -> None:
 def _check_none_is_lost(
     connection: Connection, record: AuthorityRecord, file: Path, new: x509.CertificateRevocationList
 ) -> None:
-    """Refuse to replace a list that names more than the registry ever knew: its numbers went on from a backup's."""
+    """Refuse to replace a list that names certificates that the registry doesn't know to be revoked.
+
+    After a restore from a backup, the registry's numbers can have passed the list's, so the number doesn't tell.
+    """
     named = {entry.serial_number for entry in new}
     gone = {serial: at for serial, at in _named_in(file, certificate_in(record.certificate_der)) if serial not in named}
     if not gone:
@@ -140,13 +145,13 @@ def _check_none_is_lost(
     released = audit.last_releases(connection, record.name)
     for number, revoked_at in gone.items():
         serial = serial_text(number)
-        has_ended = states.get(serial) in (State.REVOKED, State.HELD)  # on the list until its expiry was on one
+        has_ended = states.get(serial) in (State.REVOKED, State.HELD)  # expired, and left out since (`entries_of`)
         if not has_ended and (serial not in released or released[serial] < revoked_at):
             raise _restored(file, f"the list names {serial}, and the registry doesn't know that it was revoked")
 
 
 def _named_in(file: Path, issuer: x509.Certificate) -> list[tuple[int, datetime]]:
-    """The serials on the list in the file, with their dates; none where it isn't the authority's."""
+    """The serials on the list in the file, with their dates; empty if the authority didn't sign it."""
     try:
         found, *_ = parse_revocation_lists(read(file), str(file))
         if not found.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]
@@ -159,14 +164,14 @@ def _named_in(file: Path, issuer: x509.Certificate) -> list[tuple[int, datetime]
 def _restored(file: Path, cause: str) -> OperationError:
     return OperationError(
         f"{file}: {cause}: the registry was restored from an older backup",
-        f"Take over what the list names: 'gateway ca crl {file.stem} --from {file}'.",
+        f"Run 'gateway ca crl {file.stem} --from {file}' to take over the revocations on that list.",
     )
 
 
 def entries_of(connection: Connection, authority: AuthorityRecord, now: datetime) -> list[ListEntry]:
-    """What belongs on the list: held and revoked certificates, until a list has shown them after their expiry.
+    """The entries of the next list: held and revoked certificates.
 
-    That last one is asked for by RFC 5280 section 3.3.
+    A revoked certificate stays on until one list after its expiry has named it (RFC 5280 section 3.3).
     """
     shown_until = authority.crl_this_update or now
     own = certificates.find(
@@ -181,17 +186,17 @@ def entries_of(connection: Connection, authority: AuthorityRecord, now: datetime
 
 
 def due(connection: Connection, now: datetime) -> list[str]:
-    """The authorities whose list must be made anew."""
+    """The names of the authorities whose list must be renewed."""
     return [record.name for record in authorities.all_of(connection) if is_due(connection, record, now)]
 
 
 def is_due(connection: Connection, record: AuthorityRecord, now: datetime) -> bool:
-    """Whether a list must be made anew: it is in its last quarter, or a renewal's overlap has ended."""
+    """Whether the list must be renewed: it is in its last quarter, or the overlap of a renewed certificate is over."""
     return record.not_after > now and (is_running_out(record, now) or bool(_superseded(connection, record, now)))
 
 
 def is_running_out(record: AuthorityRecord, now: datetime) -> bool:
-    """Whether its list is in its last quarter, or there is none."""
+    """Whether the authority's list is in the last quarter of its life, or does not exist."""
     if record.crl_next_update is None:
         return True
     return now >= record.crl_next_update - record.crl_lifetime / RENEW_IN_LAST
@@ -227,17 +232,17 @@ def _sweep(connection: Connection, authority: AuthorityRecord, actor: str, now: 
 
 
 def _next_moment(record: AuthorityRecord, now: datetime) -> datetime:
-    """ThisUpdate of the next list: later than that of the last one, unless that one is of this very second.
+    """ThisUpdate of the next list: later than the last list's, unless that one is dated in this second.
 
-    Then it is the same, and the number alone says which is newer: openssl dates its lists without setting them back.
+    Then both have the same date, and only the number says which is newer. openssl, for one, doesn't date lists back.
     """
     last, present = record.crl_this_update, now.replace(microsecond=0)
     if last is None:
         return present - BACKDATE
     if last > present:
         raise OperationError(
-            f"the newest list of '{record.name}' is dated {last:%Y-%m-%d %H:%M:%S} UTC, after now",
-            "Set the clock right, or try again in a minute.",
+            f"the newest list of '{record.name}' is dated {last:%Y-%m-%d %H:%M:%S} UTC, in the future",
+            "Set the clock of this machine right, or try again in a minute.",
         )
     return max(present - BACKDATE, min(last + timedelta(seconds=1), present))
 
@@ -250,6 +255,6 @@ def _entry(record: CertificateRecord) -> ListEntry:
 
 def _line(entry: ListEntry) -> x509.RevokedCertificate:
     builder = x509.RevokedCertificateBuilder().serial_number(int(entry.serial, 16)).revocation_date(entry.revoked_at)
-    if entry.reason is not RevocationReason.UNSPECIFIED:  # section 5.3.1: then the extension is left out
+    if entry.reason is not RevocationReason.UNSPECIFIED:  # for this reason, section 5.3.1 omits the extension
         builder = builder.add_extension(x509.CRLReason(FLAGS[entry.reason]), critical=False)
     return builder.build()

@@ -1,7 +1,7 @@
-"""The list of users: all of it is checked, and every mistake named by line and column, before a key is made.
+"""Lists of users: before a key is made, the whole list is checked and every mistake is reported with line and column.
 
-Columns are found by their names, as programs write them. Columns that are not needed are named and not used; a typo in
-one that narrows a certificate (`dayz`) is a mistake, since it would make certificates that last too long.
+Columns are found by the names that common programs write. Other columns are reported and ignored. A typo in the name of
+a column that limits a certificate (`dayz`) is an error: without that column, certificates would be valid for too long.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gateway.pki.user_files.records import Problem, Record, UnreadableError, sho
 from gateway.pki.words import CodePage, P12Format
 
 MAX_ROWS: Final = 50_000  # an hour of RSA keys on one core
-MAX_PROBLEMS: Final = 100  # a file in the wrong format has one on every line; a hundred show which
-MAX_FIELD_CHARACTERS: Final = 1_000  # every field that is used is a name, an address or a number
+MAX_PROBLEMS: Final = 100  # a file in the wrong format has one on every line; a hundred are enough to see that
+MAX_FIELD_CHARACTERS: Final = 1_000  # the fields that are used are names, addresses and numbers
 
 _FIELDS: Final = ("email", "name", "department", "upn", "days", "p12_format", "device")
-# What Active Directory and Google write of an account that nobody can log in with.
+# The words with which Active Directory and Google mark disabled accounts.
 _DISABLED: Final = frozenset(
     {
         "false",
@@ -39,11 +39,11 @@ _DISABLED: Final = frozenset(
         "inaktiv",
     }
 )
-_SAME: Final = ("email", "upn")  # of two columns with different ones neither counts
+_SAME: Final = ("email", "upn")  # two columns with different values of these are an error
 
 
 class CsvError(UsageError):
-    """Every mistake of a file, a line each: `users.csv:12:1: 'alice' is no e-mail address; …`."""
+    """Every mistake in a file, a line each: `users.csv:12:1: 'alice' is not a valid e-mail address; …`."""
 
     def __init__(self, file: str, problems: Sequence[Problem], notes: Sequence[str] = ()) -> None:
         lines = [f"{file}:{p.line}:{p.column}: {p.cause}; {_clause(p.remedy)}" for p in problems[:MAX_PROBLEMS]]
@@ -56,9 +56,9 @@ class CsvError(UsageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRow:
-    """A user, checked. `line` is where the row begins."""
+    """A user whose row was checked."""
 
-    line: int
+    line: int  # the line in the file on which the row begins
     email: str
     name: str
     department: str | None = None
@@ -69,25 +69,25 @@ class UserRow:
 
     @property
     def common_name(self) -> str:
-        """The name that the certificate will have."""
+        """The certificate's common name: the user's name, with the device in parentheses."""
         return f"{self.name} ({self.device})" if self.device else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """The users in a file, how it is written, and what the admin should know of how it was read."""
+    """The users in a file, its dialect, and notes for the admin about how it was read."""
 
     rows: list[UserRow]
     dialect: Dialect
     notes: tuple[str, ...] = ()
 
 
-# Says what else is wrong with a row, each with the column it is in.
+# Yields further mistakes in a row, each with the name of its column.
 RowCheck = Callable[[UserRow], Iterable[tuple[str, UsageError]]]
 
 
 def parse(data: bytes, file: str, check: RowCheck, code_page: CodePage | None = None) -> Users:
-    """The users in a CSV file or an Excel workbook. Raises `CsvError` with all that is wrong with it."""
+    """The users in a CSV file or an Excel workbook. Raises `CsvError` with all mistakes in the file."""
     reader = _Reader(check)
     dialect, notes = PLAIN, tuple[str, ...]()
     try:
@@ -103,7 +103,8 @@ def parse(data: bytes, file: str, check: RowCheck, code_page: CodePage | None = 
         problems += _duplicates(reader.rows, reader.columns)
         problems += _logins_of_others(reader.rows, reader.columns)
         if not (reader.rows or problems):
-            problems.append(Problem(reader.header_line + 1, 1, "there are no users", "write one on each line below"))
+            remedy = "write each user on a line below the names of the columns"
+            problems.append(Problem(reader.header_line + 1, 1, "there are no users", remedy))
         notes = (*notes, *filter(None, (reader.columns.note,)))
     if problems:
         raise CsvError(file, sorted(problems, key=lambda problem: (problem.line, problem.column)), table_notes)
@@ -121,7 +122,7 @@ class _Reader:
         self._check = check
 
     def read(self, records: Iterator[Record]) -> None:
-        """Raises `UnreadableError` where it can't be read on."""
+        """Read all records. Raises `UnreadableError` at the first one that can't be read."""
         first = next(records, None)
         if first is None or first.is_blank:
             line = 1 if first is None else first.line
@@ -134,11 +135,11 @@ class _Reader:
     def _read_row(self, record: Record, columns: Columns) -> None:
         fields = [field.strip() for field in record.fields]
         if any(fields[columns.count :]):
-            cause = f"{len(fields)} fields where the first line names {columns.count}"
-            remedy = "quote a field that holds the separator"
+            cause = f"the line has {len(fields)} fields, but the first line names {columns.count} columns"
+            remedy = "put a field that contains the separator into double quotes"
             self.problems.append(Problem(record.line, columns.count + 1, cause, remedy))
             return
-        # Excel leaves out separators at the end of a line.
+        # Excel omits separators at the end of a line.
         fields += [""] * (columns.count - len(fields))
         values: dict[str, object] = {}
         found = len(self.problems)
@@ -171,7 +172,7 @@ def _bounded(found: Iterable[Record]) -> Iterator[Record]:
 
 
 def _places(field: str, fields: list[str], columns: Columns) -> tuple[int, ...]:
-    """Where a field of a user is looked for: a name's parts only if no column has the whole name."""
+    """The columns with a field of a user. Those with parts of a name count only if no column has the full name."""
     whole = columns.places.get(field, ())
     if field != "name" or any(fields[place] for place in whole):
         return whole
@@ -179,7 +180,7 @@ def _places(field: str, fields: list[str], columns: Columns) -> tuple[int, ...]:
 
 
 def _cell(field: str, fields: list[str], columns: Columns) -> tuple[int, str]:
-    """A field of a user, with its column: of several columns the first that has something. Raises `UsageError`."""
+    """A field of a user and its column: the first one that is not empty, if there are several. Raises `UsageError`."""
     filled = [place for place in columns.places.get(field, ()) if fields[place]]
     if not filled and field == "name":
         parts = [fields[place] for part in (GIVEN, FAMILY) for place in columns.places.get(part, ())[:1]]
@@ -189,34 +190,35 @@ def _cell(field: str, fields: list[str], columns: Columns) -> tuple[int, str]:
     first, *others = filled
     for other in others:
         if field in _SAME and fields[other].casefold() != fields[first].casefold():
-            cause = f"two addresses, '{shown(fields[first])}' and '{shown(fields[other])}'"
-            raise UsageError(cause, f"Keep one of the columns {first + 1} and {other + 1}.")
+            cause = f"the row has two addresses, '{shown(fields[first])}' and '{shown(fields[other])}'"
+            raise UsageError(cause, f"Clear the wrong one, in column {first + 1} or {other + 1}.")
     return first + 1, _bounded_text(fields[first])
 
 
 def _disabled(record: Record, fields: list[str], columns: Columns) -> Iterator[Problem]:
-    """Accounts that are switched off: an export has them too, and a certificate would let their holder in."""
+    """Rows of disabled accounts. Exports contain them too, but a certificate would let the user in."""
     for place in columns.places.get("state", ()):
         if place in record.uncalculated:
             yield uncalculated(record, place)
         elif fields[place].startswith("#"):
-            cause = f"'{shown(fields[place])}' is an error of a spreadsheet"
+            cause = f"'{shown(fields[place])}' is an error message of a spreadsheet"
             yield Problem(record.line, place + 1, cause, "correct the cell")
         if fields[place].casefold() in _DISABLED:
-            cause = f"the account is switched off ('{shown(fields[place])}')"
-            yield Problem(record.line, place + 1, cause, "take the row out, or the column if the user shall get in")
+            cause = f"the account is disabled ('{shown(fields[place])}')"
+            yield Problem(record.line, place + 1, cause, "remove the row, or clear this field if the user may get in")
 
 
 def _bounded_text(text: str) -> str:
     if len(text) > MAX_FIELD_CHARACTERS:
-        raise UsageError(f"a field of more than {MAX_FIELD_CHARACTERS} characters", "Look for a quote that is open.")
+        cause = f"the field has more than {MAX_FIELD_CHARACTERS} characters"
+        raise UsageError(cause, "Close the double quote that was left open, or shorten the field.")
     return text
 
 
 def _value(column: str, text: str) -> object:
     match column:
         case "email" if not text:  # an export has service accounts and rooms too
-            raise UsageError("the mail address is missing", "Fill it in, or take the row out.")
+            raise UsageError("the mail address is missing", "Fill it in, or remove the row.")
         case "email":
             return check_email(text)
         case "name":
@@ -227,11 +229,11 @@ def _value(column: str, text: str) -> object:
             return check_email(text, "user principal name")
         case "days":
             if not (text.isascii() and text.isdigit() and 0 < len(text) <= 5):
-                raise UsageError(f"'{text[:60]}' is no number of days", "Write a whole number, such as 397.")
+                raise UsageError(f"'{text[:60]}' is not a number of days", "Write a whole number, such as 397.")
             return int(text)
         case "p12_format":
             if text.lower() not in list(P12Format):
-                raise UsageError(f"'{text[:60]}' is no p12 format", "Write compat or modern.")
+                raise UsageError(f"'{text[:60]}' is not a p12 format", "Write compat or modern.")
             return P12Format(text.lower())
         case _:
             return _whole_text(text, column)
@@ -243,7 +245,7 @@ def _whole_text(text: str, what: str) -> str:
 
 
 def _foreign(row: UserRow) -> Iterator[tuple[str, UsageError]]:
-    """Addresses and logins in a row that are not its user's own."""
+    """Names in a row that contain another person's address or login."""
     for column, text in (("name", row.name), ("device", row.device), ("department", row.department)):
         try:
             check_own(text or "", column, email=row.email, upn=row.upn)
@@ -252,7 +254,7 @@ def _foreign(row: UserRow) -> Iterator[tuple[str, UsageError]]:
 
 
 def _logins_of_others(rows: list[UserRow], columns: Columns) -> Iterator[Problem]:
-    """Names and principal names that are the login of another row's user."""
+    """Names and user principal names that are the login of the user in another row."""
     known = Logins((row.email, row.upn) for row in rows)
     for row in rows:
         try:
@@ -265,17 +267,17 @@ def _logins_of_others(rows: list[UserRow], columns: Columns) -> Iterator[Problem
 
 
 def _duplicates(rows: list[UserRow], columns: Columns) -> Iterator[Problem]:
-    """Rows that would make a second certificate for the same person, or for one with the same name."""
+    """Rows that would make a second certificate for the same person, or for another with the same name."""
     addresses: dict[tuple[str, str], int] = {}
     names: dict[str, int] = {}
     for row in rows:
         address = (row.email.lower(), name_key(row.device or ""))
         name = name_key(row.common_name)
         if (line := addresses.setdefault(address, row.line)) != row.line:
-            remedy = "keep one, or tell them apart in a column 'device'"
+            remedy = "remove one of the two, or name a different device for each in a column 'device'"
             yield Problem(row.line, columns.number("email"), f"'{row.email}' is on line {line} too", remedy)
         elif (line := names.setdefault(name, row.line)) != row.line:
-            remedy = "tell the two apart, for example by their department"
+            remedy = "make the two names different, for example with the department"
             yield Problem(row.line, columns.number("name"), f"the name '{row.name}' is on line {line} too", remedy)
 
 

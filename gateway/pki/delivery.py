@@ -1,4 +1,4 @@
-"""The files of one certificate: written all or none, never over others, secrets for their owner alone."""
+"""The files of one certificate: all or none are written, no existing file is replaced, secret files have mode 0600."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _SUFFIXES = ("crt", "key", "p12", "password")
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """What to write for a certificate; call it with what was issued. `paths` are the files, when they are written."""
+    """What to write for a certificate. Call it with the issued certificate; then `paths` has the written files."""
 
     folder: Path
     stem: str
-    key: PrivateKey | None = field(default=None, repr=False)  # None: made elsewhere
-    password: str | None = field(default=None, repr=False)  # of key and p12 file; None: the key is plain, no p12 file
+    key: PrivateKey | None = field(default=None, repr=False)  # None: it was made elsewhere
+    password: str | None = field(default=None, repr=False)  # of key and p12 file; None: a plain key and no p12 file
     p12_format: P12Format = P12Format.COMPAT
     has_password_file: bool = False
     paths: list[Path] = field(default_factory=list)
 
     def __call__(self, issued: Issued) -> None:
-        """Write the files. Raises `OperationError`, and then none of them is there."""
+        """Write the files. Raises `OperationError`, and then leaves none of them."""
         make_folder(self.folder)
         stem = self._free_stem(issued.record.serial)
         try:
@@ -72,6 +72,6 @@ class Delivery:
 
 
 def served(issued: Issued) -> bytes:
-    """What is sent in a handshake, PEM: the certificate and those between it and the root."""
+    """The certificates that are sent in a handshake, PEM: the certificate and those between it and the root."""
     between: list[x509.Certificate] = [issuer for issuer in issued.chain if subject_of(issuer) != issuer_of(issuer)]
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in (issued.certificate, *between))

@@ -1,4 +1,4 @@
-"""The desk itself: the registry, the folder with the authorities' files, and who is sitting there."""
+"""The certificate desk: the registry, the folder with the authorities' files, and the person or program at work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gateway.pki.registry.engine import Registry
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What every work at the desk needs. `actor` is written beside everything that is done."""
+    """The things that every operation of the desk needs."""
 
     registry: Registry
     folder: Path
-    actor: str
+    actor: str  # the name that the audit trail has for each operation
 
     def file(self, authority: str, suffix: str) -> Path:
         """A file of an authority: `corp/corp.key` (secret), `.crt`, `.chain.crt`, `.crl`, `.ocsp.key`, `.ocsp.crt`."""

@@ -1,4 +1,4 @@
-"""Certificates in the forms that others read, and as documents for people and programs."""
+"""Certificates in the formats that other programs read, and descriptions of certificates for people and programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gateway.x509.serials import serial_text
 
 
 def certificates(path_der: Sequence[bytes], format_: str) -> bytes:
-    """A certificate and those above it: `pem` and `der` the first alone, `chain` and `p7b` all of them."""
+    """A certificate and those above it: `pem` and `der` have only the first, `chain` and `p7b` all of them."""
     path = [certificate_in(der) for der in path_der]
     match format_:
         case "der":
@@ -36,7 +36,7 @@ def certificates(path_der: Sequence[bytes], format_: str) -> bytes:
 
 
 def describe_authority(desk: Desk, record: AuthorityRecord, now: datetime) -> dict[str, Any]:
-    """What there is to tell of an authority. `on_list_of`: whose list names it or one above it."""
+    """An authority's data for `ca show`. `on_list_of`: the authority whose list names it, or one above it."""
     certificate = certificate_in(record.certificate_der)
     path = (certificate, *map(certificate_in, record.chain_der))
     with desk.registry.reading() as connection:
@@ -74,7 +74,7 @@ def describe_authority(desk: Desk, record: AuthorityRecord, now: datetime) -> di
 
 
 def describe_certificate(record: CertificateRecord, now: datetime) -> dict[str, Any]:
-    """What there is to tell of a certificate."""
+    """A certificate's data for `cert show` and `cert list`."""
     certificate = certificate_in(record.der)
     return {
         "serial": record.serial,
@@ -102,7 +102,7 @@ def describe_certificate(record: CertificateRecord, now: datetime) -> dict[str, 
     }
 
 
-# What is not known of a certificate of which there is only the serial, on a revocation list.
+# Unknown for a certificate that is only on a revocation list, which has nothing but its serial, date and reason.
 _UNKNOWN: Final = (
     *("common_name", "email", "upn", "device", "purpose", "subject", "key", "fingerprint_sha256", "not_before"),
     *("not_after", "p12_format", "created_at", "created_by", "renews", "supersede_at"),
@@ -110,7 +110,7 @@ _UNKNOWN: Final = (
 
 
 def describe_entry(found: ListedOnly) -> dict[str, Any]:
-    """The same for a serial on the list that is not in the registry: an authority's below, or one made elsewhere."""
+    """The same for a serial that is on the list but not in the registry: of an authority, or made elsewhere."""
     document = dict.fromkeys(_UNKNOWN) | {
         "serial": found.entry.serial,
         "state": _state(found.entry),

@@ -1,8 +1,8 @@
-"""File names made of names: two names that the desk tells apart have two file names, on every file system.
+"""File names made from people's names: different people have different file names, on every file system.
 
-Ordinary names stand in them as they are: an address, with a device of plain words and a use, or a host. In all others
-what is unsafe is replaced, and a hash of the whole follows a `+`, which ordinary names have before their `@` only:
-`a!b@…` and `a#b@…` don't share a file. Upper and lower case don't tell people apart for the desk, nor do they here.
+An ordinary name is used unchanged: an address, with a device of plain words and a use, or a host. In any other name,
+unsafe characters are replaced, and `+` and a hash of the whole name follow: `a!b@…` and `a#b@…` have different files.
+An ordinary name has a `+` only before its `@`. As everywhere at the desk, names that differ only in case are the same.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final
 
 from gateway.pki.names import name_key
 
-# File names have 255 bytes at most; hash, serial, suffix and the mark of a file that is being written come on top.
+# File names have at most 255 bytes; hash, serial, suffix and the mark of a file that is being written need the rest.
 MAX_STEM_CHARACTERS: Final = 160
-HASH_CHARACTERS: Final = 16  # 64 bits: a second address for a file that is there already can't be found by trying
+HASH_CHARACTERS: Final = 16  # 64 bits: too many to find, by trying, an address that gets another person's file name
 USES: Final = ("auth", "smime", "signing", "encryption")
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9@._+-]+")
@@ -24,7 +24,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9@._+-]+")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*@(?:[a-z0-9-]+\.)*(?:xn--)?[a-z0-9]+")
 _DEVICE: Final = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
 _HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9][a-z0-9-]*(?:\.[a-z0-9-]+)*")
-# Windows opens a device for such a name, whatever follows its first dot.
+# Windows opens a device for such a name, with anything after its first dot.
 _RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
 
 
@@ -41,7 +41,7 @@ def file_stem(name: str, device: str | None = None, use: str | None = None) -> s
 
 
 def is_ordinary(name: str, device: str | None = None, use: str | None = None) -> bool:
-    """Whether no other name, device and use make the same file name, without a hash."""
+    """Whether the file name needs no hash: no other name, device and use can make the same one."""
     if device is None and use is None and _HOST.fullmatch(name) is not None:
         return True
     is_plain = device is None or (_DEVICE.fullmatch(device) is not None and device.lower() not in USES)

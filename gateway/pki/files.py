@@ -1,7 +1,7 @@
-"""Files of the certificate desk: what is secret is 0600 from its first byte, and no file is ever half there.
+"""Files of the certificate desk: a secret file has mode 0600 before its first byte, and no file is ever half written.
 
-A file is written under another name in its folder, with its mode set on the open descriptor (so that no umask counts
-in either direction), flushed to the disk and renamed. A reader sees the old file or the new one.
+A file is written under another name in its folder, flushed to the disk and renamed: a reader sees the old file or the
+new one. Its mode is set on the open descriptor, so it does not depend on the umask.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from gateway.regular_files import TooLargeError, read_regular
 PRIVATE_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
 FOLDER_MODE: Final = 0o755
-# Keys, certificates, CSV files of ten thousand users: nothing the desk reads is larger, and it reads whole files.
+# Larger than any key, certificate or list of ten thousand users; files are read into memory as a whole.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write or replace a file that only its owner may read. Raises `OperationError`."""
+    """Write or replace a file with mode 0600. Raises `OperationError`."""
     _replace(path, data, PRIVATE_MODE)
 
 
 def write_new_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read; of several at once, one does. Raises `OperationError`."""
+    """Write a new file with mode 0600; only one of several processes can. Raises `OperationError` if it exists."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
     except OSError as error:
@@ -40,12 +40,12 @@ def write_new_private(path: Path, data: bytes) -> None:
 
 
 def write_public(path: Path, data: bytes) -> None:
-    """Write or replace a file that everybody may read. Raises `OperationError`."""
+    """Write or replace a file with mode 0644. Raises `OperationError`."""
     _replace(path, data, PUBLIC_MODE)
 
 
 def append_private(path: Path, data: bytes) -> None:
-    """Append to a file that only its owner may read, and flush it to the disk. Raises `OperationError`."""
+    """Append to a file with mode 0600, and flush it to the disk. Raises `OperationError`."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
         _fill(descriptor, data, PRIVATE_MODE)
@@ -54,7 +54,7 @@ def append_private(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path, mode: int = FOLDER_MODE) -> None:
-    """Make a folder and those above it; one that is there is left as it is. Raises `OperationError`."""
+    """Make a folder and those above it; an existing folder keeps its mode. Raises `OperationError`."""
     try:
         if not path.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
@@ -72,7 +72,7 @@ def read(path: Path) -> bytes:
         raise UsageError(f"{path}: is {error.strerror}", "Split it into several files.") from error
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be read: {error.strerror}", "Name a file that is there and readable."
+            f"{path}: cannot be read: {error.strerror}", "Name a file that exists and that this user can read."
         ) from error
 
 
@@ -81,7 +81,7 @@ def read_secret(path: Path) -> str:
     try:
         text = read(path).decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Without its cause, whose text quotes the file's bytes.
+        # `from None`: the cause's text quotes bytes of the secret.
         raise UsageError(f"{path}: is not UTF-8 text", "Write the passphrase on its first line.") from None
     secret = text.split("\n", 1)[0].rstrip("\r")
     if not secret:
@@ -113,7 +113,7 @@ def _fill(descriptor: int, data: bytes, mode: int) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    # A rename is on the disk once its folder is.
+    # The rename is on the disk only after the folder is flushed.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -123,5 +123,6 @@ def _flush_folder(folder: Path) -> None:
 
 def _cannot(verb: str, path: Path, error: OSError) -> OperationError:
     return OperationError(
-        f"{path}: cannot be {verb}: {error.strerror}", "Check that the folder is there, writable, and not full."
+        f"{path}: cannot be {verb}: {error.strerror}",
+        "Check that the folder exists, that this user can write there, and that the disk is not full.",
     )

@@ -1,7 +1,7 @@
-"""Kits and letters for everybody in a list of users, and a list of them for a mail merge.
+"""Kits and letters for all users in a list, and a list of them for a mail merge.
 
-Each kit is one file: an Apple profile, or a ZIP archive of what the device needs. No password is in a kit, a letter or
-the list; those are in `passwords.csv`, and go another way.
+Each kit is one file: an Apple profile, or a ZIP archive of the files that the device needs. Kits, letters and the list
+contain no passwords. The passwords are in `passwords.csv`, and are handed out separately.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LONGEST_AGO: Final = (
     0,
     0,
     0,
-)  # the first date that a ZIP archive can have; the same kit has the same bytes
+)  # the first date that a ZIP archive can have, always the same, so that the same kit has the same bytes
 
 
 def _unsigned(files: list[KitFile]) -> list[KitFile]:
@@ -47,7 +47,7 @@ def _unsigned(files: list[KitFile]) -> list[KitFile]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kits:
-    """Which kits to make, and what is the same in all of them."""
+    """Which kits to make, and the settings that are the same in all of them."""
 
     kinds: tuple[KitKind, ...]
     host: str
@@ -60,7 +60,7 @@ class Kits:
 
 @dataclass(slots=True)
 class Made:
-    """How many kits were made, how many lines of earlier runs are on the list too, and who has no p12 file here."""
+    """How many kits were made, how many lines of earlier runs stay on the list, and the people without a p12 file."""
 
     kits: int = 0
     earlier: int = 0
@@ -68,9 +68,9 @@ class Made:
 
 
 def earlier(out: Path, authority: str, lasting: Mapping[str, str]) -> list[MergeLine]:
-    """The lines of earlier runs that stay on the list. `lasting`: the authority of each certificate that is good.
+    """The lines of earlier runs that stay on the list. `lasting`: the authority of each valid certificate.
 
-    Raises `UsageError` for a list of another program, `OperationError` where the folder has another authority's kits.
+    Raises `UsageError` for a list of another program, `OperationError` if the folder has another authority's kits.
     """
     path = out / LIST_FILE
     found = merge_list.lasting(merge_list.lines(path), out, lasting)
@@ -91,7 +91,7 @@ def make(
 
     `chain`: the authorities above the holders; `written`: digests of the p12 files of this run, by serial; `earlier`:
     the lines of earlier runs that stay on the list.
-    Raises `OperationError`, also where a file is not the holder's.
+    Raises `OperationError`, also if a p12 file has another certificate than the holder's.
     """
     out = list_.path.parent
     for folder in (KITS_FOLDER, LETTERS_FOLDER):
@@ -113,16 +113,16 @@ def make(
 
 
 def digest(data: bytes) -> bytes:
-    """What tells a p12 file from all others."""
+    """The SHA-256 of a p12 file, by which it is recognised."""
     return hashlib.sha256(data).digest()
 
 
 def _p12(out: Path, line: PasswordLine, record: CertificateRecord, written: bytes | None) -> bytes:
-    """The holder's p12 file. One of an earlier run is opened to see that it is; that takes 50 ms of a core."""
+    """The holder's p12 file. A file of an earlier run is opened to compare the certificate; that takes a core 50 ms."""
     path = out / Path(line.file).name
     data = read(path)
     if digest(data) != written and pkcs12.open_(data, line.password, str(path))[1] != certificate_in(record.der):
-        raise OperationError(f"{path}: has another certificate than {record.serial}", "Name another --out folder.")
+        raise OperationError(f"{path}: does not have the certificate {record.serial}", "Name another --out folder.")
     return data
 
 
@@ -145,7 +145,7 @@ def _person(kits: Kits, chain: tuple[x509.Certificate, ...], record: Certificate
 
 
 def _write(kits: Kits, person: Person, kind: KitKind, out: Path) -> tuple[str, str]:
-    """Write a kit and its letter; their paths below the folder."""
+    """Write a kit and its letter; returns their paths below the folder."""
     *files, letter = kits.sign(build.build(person, kind, has_root=kits.has_root))
     name, data = files[0].name, files[0].data
     if len(files) > 1:

@@ -1,4 +1,4 @@
-"""Names and addresses of servers, as they go into a server's certificate."""
+"""Names and addresses of servers for a server's certificate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(hosts: Sequence[str]) -> list[x509.DNSName | x509.IPAddress]:
         if name not in found:
             found.append(name)
     if not found:
-        raise UsageError("a server needs a name", "Give one like mail.example.com.")
+        raise UsageError("no name of a server was given", "Give one like mail.example.com.")
     return found
 
 
@@ -30,7 +30,10 @@ def check_bounds(servers: Sequence[str]) -> list[x509.DNSName | x509.IPAddress] 
     """Domains and networks of servers that an authority may sign for; None for `any`. Raises `UsageError`."""
     if ANY in servers:
         if len(servers) > 1:
-            raise UsageError(f"--server {ANY} leaves nothing to add", f"Give {ANY} or the domains and networks.")
+            raise UsageError(
+                f"--server {ANY} was given together with others",
+                f"Give only --server {ANY}, or only the domains and networks.",
+            )
         return None
     return [_bound(server) for server in servers]
 
@@ -41,7 +44,7 @@ def _bound(server: str) -> x509.DNSName | x509.IPAddress:
     except ValueError:
         if "/" in server:
             raise UsageError(
-                f"'{server[:60]}' is no network", "Write it like 10.0.0.0/24, without host bits."
+                f"'{server[:60]}' is not a network", "Write it like 10.0.0.0/24, without host bits."
             ) from None
         return x509.DNSName(check_domain(server))
 

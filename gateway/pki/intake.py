@@ -1,7 +1,7 @@
-"""Taking in an authority that was made elsewhere, with the revocation list it has published so far.
+"""Importing an authority that was made elsewhere, together with the revocation list that it last published.
 
-Nobody who was refused may get in again because the list is written by another program now: what the old list says
-is taken over, and numbers go on where it stopped.
+A certificate that the old list refuses stays refused: the import takes over the list's entries, and the new lists'
+numbers continue from the old one's.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from gateway.x509.loading import parse_certificates, parse_revocation_lists
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
-MAX_CRL_NUMBER: Final = 2**62  # the registry's numbers have 63 bits, and it goes on from here
-# Extensions with which a list is a whole one all the same, critical or not (RFC 5280 section 5.2).
+MAX_CRL_NUMBER: Final = 2**62  # the registry's numbers have 63 bits, and the next list's number is higher
+# Extensions that a full list may have, critical or not (RFC 5280 section 5.2).
 _HARMLESS: Final = (
     *(x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName, x509.FreshestCRL),
     *(x509.CRLReason, x509.InvalidityDate),
 )
-# Extensions that make a list cover only a part, or other authorities too.
+# Extensions with which a list covers only a part, or other authorities too.
 _PARTIAL: Final = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint, x509.CertificateIssuer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """The files of an authority and what the desk shall do with it."""
+    """The files of an authority, and its settings at the desk."""
 
     name: str
     certificate_pem: bytes  # the authority's, and after it those above, in any order
     key_pem: bytes
     key_passphrase: str | None
-    opening_option: str = "--key-passphrase-file"  # of the command that asks for `key_passphrase`
+    opening_option: str = "--key-passphrase-file"  # the command's option for `key_passphrase`
     crl: bytes | None = None  # PEM or DER
     crl_url: str | None = None
     ocsp_url: str | None = None
@@ -58,7 +58,7 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What the files hold, all but the key."""
+    """The contents of the files, without the key."""
 
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
@@ -69,7 +69,10 @@ class _Checked:
 
 
 def check(desk: Desk, intake: Intake, now: datetime) -> _Checked:
-    """All that can be refused before anybody types a passphrase. Raises `UsageError`, `OperationError`."""
+    """Refuse all that is wrong except the key, before an admin types a passphrase.
+
+    Raises `UsageError`, `OperationError`.
+    """
     authority.check_settings(
         crl_url=intake.crl_url,
         ocsp_url=intake.ocsp_url,
@@ -91,25 +94,25 @@ def check(desk: Desk, intake: Intake, now: datetime) -> _Checked:
 
 
 def without_list(name: str) -> str:
-    """What an admin must know where an authority was imported without its newest list."""
+    """The warning about an authority that was imported without its newest list."""
     return (
-        f"The list of '{name}' is empty, since no newest list of its own was given. Certificates that it revoked before"
-        f" are let in until they are revoked here: gateway cert revoke SERIAL --ca {name}"
+        f"The revocation list of '{name}' is empty, because no earlier list was given. Certificates that the authority"
+        f" revoked before are let in until you revoke them here: gateway cert revoke SERIAL --ca {name}"
     )
 
 
 def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> authority.Authority:
-    """Take in an authority; its key is encrypted anew under `passphrase`. Raises `UsageError`, `OperationError`.
+    """Import an authority; its key is encrypted again under `passphrase`. Raises `UsageError`, `OperationError`.
 
-    `passphrase` opens the key where `intake` has none of its own.
+    `passphrase` also opens the key if `intake` has no passphrase.
     """
     checked = check(desk, intake, now)
     certificate = checked.certificate
-    remedy = f"Give the one that it has now with {intake.opening_option}."
+    remedy = f"Give the key's present passphrase with {intake.opening_option}."
     secret = passphrase if intake.key_passphrase is None else intake.key_passphrase
     key = pkcs8.load(intake.key_pem, secret, "the key file", remedy=remedy)
     if not fits(key, certificate):
-        raise UsageError("the key does not belong to the certificate", "Give the two files of the same authority.")
+        raise UsageError("the key does not belong to the certificate", "Give the key file of this authority.")
     make_folder(checked.key_file.parent)
     write_new_private(checked.key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
     new = authorities.NewAuthority(
@@ -133,12 +136,12 @@ def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     try:
         found = parse_certificates(data, "the certificate file")
         for certificate in found:
-            _ = extensions_of(certificate)  # what can't be read shows when it is asked for: here, and not at signing
+            _ = extensions_of(certificate)  # raises for an unreadable extension now, and not later at signing
         _ = found[0].public_key()
     except ConfigError as error:
         raise UsageError(error.cause, error.remedy) from error
     except UNREADABLE as error:
-        raise UsageError("the certificate file holds a broken certificate", "Give it in PEM.") from error
+        raise UsageError("the certificate file holds a broken certificate", "Export it again in PEM.") from error
     return found
 
 
@@ -146,30 +149,33 @@ def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
     name = subject_of(certificate).rfc4514_string()
     if not _can_be_written(certificate):
         raise UsageError(
-            f"the name of {name} has an old encoding (TeletexString), which cannot be written into what it signs",
-            "Make a new authority with 'gateway ca init'. 'client_ca' takes the old one.",
+            f"the name of {name} has an old encoding (TeletexString), which cannot be written into certificates",
+            "Make a new authority with 'gateway ca init'. 'client_ca' accepts the old one.",
         )
     if certificate.not_valid_after_utc <= now:
         raise UsageError(
-            f"the authority {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", "Make a new one."
+            f"the authority {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}",
+            "Make a new one with 'gateway ca init'.",
         )
     keys.check_signer(certificate, f"the authority {name}")
     keys.check(certificate.public_key(), f"the authority {name}")
     if not is_marked_as_ca(certificate):
-        raise UsageError(f"{name} is not an authority's certificate", "Give one with basicConstraints CA:TRUE.")
+        raise UsageError(
+            f"the certificate of {name} is not an authority's", "Give one that has basicConstraints CA:TRUE."
+        )
     try:
         usage = extensions_of(certificate).get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return
     if not (usage.key_cert_sign and usage.crl_sign):
         raise UsageError(
-            f"the authority {name} may not sign certificates and revocation lists both (keyUsage)",
+            f"the keyUsage of the authority {name} does not allow both certificates and revocation lists",
             "Make a new one with 'gateway ca init'.",
         )
 
 
 def _can_be_written(certificate: x509.Certificate) -> bool:
-    """Whether `cryptography` writes the subject as it is; issuers are compared byte by byte."""
+    """Whether `cryptography` writes the subject with the same bytes; verifiers compare issuers byte by byte."""
     try:
         return certificate.subject.public_bytes() == subject_bytes(certificate)
     except UNREADABLE:
@@ -177,14 +183,14 @@ def _can_be_written(certificate: x509.Certificate) -> bool:
 
 
 def _chain(certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """The issuers from the nearest to the root, out of certificates in any order."""
+    """The issuers, nearest first, up to the root; `others` may be in any order."""
     chain: list[x509.Certificate] = []
     while subject_of(certificate) != issuer_of(certificate):
         issuer = next((other for other in others if has_issued(other, certificate)), None)
         if issuer is None or issuer in chain:
             raise UsageError(
                 f"the issuer of {subject_of(certificate).rfc4514_string()} is missing",
-                "Put the certificates of all authorities above it into the certificate file, after its own.",
+                "Append the certificates of all authorities above it to the certificate file.",
             )
         chain.append(issuer)
         certificate = issuer
@@ -192,7 +198,7 @@ def _chain(certificate: x509.Certificate, others: Sequence[x509.Certificate]) ->
 
 
 def whole_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:
-    """The one list in a file, if it is a whole one that this authority signed. Raises `UsageError`."""
+    """The only list in a file, if it is a full list that this authority signed. Raises `UsageError`."""
     try:
         crl, *others = parse_revocation_lists(data, "the file of the revocation list")
         is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
@@ -203,20 +209,20 @@ def whole_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocat
         raise UsageError("the revocation list cannot be read", "Give it in PEM or DER.") from error
     if others:
         cause = f"the file of the revocation list holds {1 + len(others)} lists"
-        raise UsageError(cause, "Give the authority's newest full list in a file of its own.")
+        raise UsageError(cause, "Give a file that has only the authority's newest full list.")
     if not is_ours:
-        raise UsageError("the revocation list is not this authority's", "Give the list that it has signed.")
+        raise UsageError("the revocation list was not signed by this authority", "Give the authority's own list.")
     for extension in extensions:
         if isinstance(extension.value, _PARTIAL) or (extension.critical and not isinstance(extension.value, _HARMLESS)):
             raise UsageError(
-                f"the revocation list has the extension {extension.oid.dotted_string}, so it is not a whole one",
-                "Give the full list: whoever is missing on it would get in again.",
+                f"the revocation list has the extension {extension.oid.dotted_string}, so it is not a full list",
+                "Give the full list. Certificates that are missing from the list would be let in again.",
             )
     return crl
 
 
 def number_of(crl: x509.CertificateRevocationList) -> int:
-    """The list's number; 0 where it has none. Raises `UsageError` for one that no list of ours could follow."""
+    """The list's number; 0 if it has none. Raises `UsageError` for one that the desk's lists can't continue from."""
     try:
         number = extensions_of(crl).get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
@@ -224,17 +230,17 @@ def number_of(crl: x509.CertificateRevocationList) -> int:
     if not 0 <= number <= MAX_CRL_NUMBER:
         raise UsageError(
             f"the revocation list has the number {number}, which is negative or above {MAX_CRL_NUMBER}",
-            "No list of ours could follow it: make a new one with 'gateway ca init'.",
+            "Make a new authority with 'gateway ca init'.",
         )
     return number
 
 
 def entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
-    """What the list says, each serial once. Raises `UsageError` for a serial that no list of ours could name."""
+    """The list's entries, each serial once. Raises `UsageError` for a serial that the desk's lists can't name."""
     if wrong := [entry.serial_number for entry in crl if not can_be_listed(entry.serial_number)]:
         raise UsageError(
             f"the revocation list names the serial {wrong[0]:X}, which is longer than 20 bytes or not positive",
-            "No list of ours could name it, and its holder would get in: make a new one with 'gateway ca init'.",
+            "Make a new authority with 'gateway ca init': a list of the gateway could not refuse this certificate.",
         )
     found: dict[str, ListEntry] = {}
     for entry in crl:

@@ -1,7 +1,7 @@
-"""Issuing: checked, signed, registered as pending, written to files, and only then live.
+"""Issuing a certificate: it is checked, signed, registered as pending, written to files, and only then made live.
 
-A desk that is killed in between leaves a pending certificate that nobody counts on; whoever works on the same name
-next puts it on the revocation list.
+A desk that is killed in between leaves a pending certificate, which was not handed out. The next command for the same
+name puts it on the revocation list.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEFAULT_DAYS: Final = 397
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is asked for. `checked` makes it one that can be signed."""
+    """A certificate to issue. `checked` makes an order that can be signed."""
 
     email: str | None
     common_name: str
@@ -37,11 +37,11 @@ class Order:
     upn: str | None = None
     department: str | None = None
     device: str | None = None
-    days: int | None = None  # None: 397, or what the authority has left
+    days: int | None = None  # None: 397, or the days until the authority expires
     hosts: tuple[constraints.Host, ...] = ()
     p12_format: str | None = None
     run: str | None = None
-    escrow: str | None = None  # the passphrase to keep the private key under
+    escrow: str | None = None  # the passphrase under which the registry keeps the private key
 
     @classmethod
     def of_person(cls, email: str, name: str | None = None, **options: object) -> Order:
@@ -63,17 +63,17 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A certificate that a renewal takes the place of, and when that is over."""
+    """A certificate that a renewal replaces."""
 
     record: CertificateRecord
-    at: datetime
+    at: datetime  # from then on it is refused
 
 
 Deliver = Callable[[Issued], None]
 
 
 def checked(authority: Authority, order: Order, now: datetime) -> Order:
-    """The order with its names in their one spelling. Raises `UsageError` for what the authority can't sign."""
+    """The order with its names normalised. Raises `UsageError` for what the authority can't sign."""
     clean = replace(
         order,
         email=None if order.email is None else check_email(order.email),
@@ -91,7 +91,7 @@ def checked(authority: Authority, order: Order, now: datetime) -> Order:
 
 
 def check_logins(desk: Desk, order: Order, now: datetime) -> None:
-    """Refuse names that are the login of somebody else who has a certificate. Raises `UsageError`."""
+    """Refuse names that are the login of another person with a certificate. Raises `UsageError`."""
     if order.email is None:
         return
     with desk.registry.reading() as connection:
@@ -101,15 +101,18 @@ def check_logins(desk: Desk, order: Order, now: datetime) -> None:
 
 
 def validity(authority: Authority, days: int | None, now: datetime) -> profiles.Validity:
-    """From when to when a certificate is good. Raises `UsageError` for more days than the authority has left."""
+    """The dates of a certificate. Raises `UsageError` if the authority expires before `days` have passed."""
     left = (authority.record.not_after - now).days
     if left < 1:
         raise UsageError(
-            f"the authority '{authority.name}' ends today or has ended", "Make a new one: 'gateway ca init'."
+            f"the authority '{authority.name}' expires today or has expired", "Make a new one with 'gateway ca init'."
         )
     wanted = min(DEFAULT_DAYS, left) if days is None else days
     if not 1 <= wanted <= left:
-        raise UsageError(f"{wanted} days cannot be: '{authority.name}' has {left} left", f"Give 1 to {left} days.")
+        cause = (
+            f"a certificate cannot be valid for {wanted} days: the authority '{authority.name}' expires in {left} days"
+        )
+        raise UsageError(cause, f"Give 1 to {left} days.")
     found = profiles.Validity.of_days(now, wanted)
     return replace(found, not_before=max(found.not_before, authority.certificate.not_valid_before_utc))
 
@@ -117,12 +120,12 @@ def validity(authority: Authority, days: int | None, now: datetime) -> profiles.
 def issue(
     desk: Desk, authority: Authority, order: Order, key: PrivateKey | PublicKey, now: datetime, deliver: Deliver
 ) -> Issued:
-    """Sign, register, deliver. `deliver` writes the files and raises where it can't: then nothing goes live.
+    """Sign, register and deliver. If `deliver` can't write the files, it raises, and no certificate becomes live.
 
     Raises `UsageError`, `NameTakenError`, `OperationError`.
     """
     clean = checked(authority, order, now)
-    if clean.purpose is not Purpose.OCSP:  # who asks about certificates from before gets an answer
+    if clean.purpose is not Purpose.OCSP:  # a revoked authority still answers for the certificates that it signed
         check_not_revoked(desk, authority.path)
     reclaim(desk, authority, clean, now)
     with desk.registry.reading() as connection:
@@ -152,7 +155,7 @@ def issue(
 def finish(
     desk: Desk, authority: Authority, issued: Issued, now: datetime, deliver: Deliver, old: Replaced | None = None
 ) -> Issued:
-    """Deliver a pending certificate and make it live; where that fails, revoke it and raise what happened."""
+    """Deliver a pending certificate and make it live. If that fails, revoke it and raise the error again."""
     try:
         deliver(issued)
         with desk.registry.writing() as connection:
@@ -163,16 +166,17 @@ def finish(
     except BaseException:
         with desk.registry.reading() as connection:
             left = certificates.get(connection, authority.name, issued.record.serial)
-        if left.state is State.PENDING:  # Ctrl-C may come when it is live already: its files are there, and it stays
+        if left.state is State.PENDING:  # if Ctrl-C came after it was made live, its files are complete, and it stays
             abandon(desk, authority, [left], now)
         raise
     return replace(issued, record=replace(issued.record, state=State.LIVE))
 
 
 def reclaim(desk: Desk, authority: Authority, order: Order, now: datetime) -> list[CertificateRecord]:
-    """Put pending certificates that a killed desk left on this order's name on the list; returns them.
+    """Revoke the pending certificates that a killed desk left for this order's name; returns them.
 
-    Those of the same import count as left at once, since its folder is locked by whoever runs it; others after a while.
+    Those of the same import count as left at once, because its folder is locked while it runs; others after
+    `crl.PENDING_LEASE`.
     """
     with desk.registry.reading() as connection:
         pending = certificates.find(
@@ -193,7 +197,7 @@ def reclaim(desk: Desk, authority: Authority, order: Order, now: datetime) -> li
 
 
 def abandon(desk: Desk, authority: Authority, pending: list[CertificateRecord], now: datetime) -> None:
-    """Revoke certificates that were signed and never handed out, and publish the list."""
+    """Revoke certificates that were signed but never handed out, and publish the list."""
     with desk.registry.writing() as connection:
         for record in pending:
             reason = RevocationReason.CESSATION_OF_OPERATION
@@ -204,12 +208,12 @@ def abandon(desk: Desk, authority: Authority, pending: list[CertificateRecord], 
 
 
 def event(desk: Desk, record: CertificateRecord, action: str, now: datetime) -> audit.Event:
-    """A line of the audit trail about a certificate."""
+    """An entry of the audit trail about a certificate, by this desk's actor."""
     return audit.about(record, action, desk.actor, now)
 
 
 def sign(authority: Authority, order: Order, key: PrivateKey | PublicKey, now: datetime) -> x509.Certificate:
-    """The certificate for a checked order."""
+    """Sign the certificate for a checked order."""
     names = profiles.Names(
         common_name=order.common_name,
         organization=_organization(authority.certificate),
@@ -238,9 +242,11 @@ def _organization(certificate: x509.Certificate) -> str | None:
 
 
 def escrowed(passphrase: str | None, key: PrivateKey | PublicKey) -> bytes | None:
-    """The private key as the registry keeps it for recovery, where that was asked for. Raises `UsageError`."""
+    """The encrypted private key, for the registry to keep; None without a passphrase. Raises `UsageError`."""
     if passphrase is None:
         return None
     if not isinstance(key, PrivateKey):
-        raise UsageError("a key that was made elsewhere cannot be kept", "Don't combine --escrow with --csr.")
+        raise UsageError(
+            "a key that was made elsewhere cannot be kept for recovery", "Don't combine --escrow with --csr."
+        )
     return pkcs8.encrypt(key, passphrase)

@@ -1,7 +1,7 @@
-"""Keys from every core: RSA keys are made in processes of their own, a few ahead of who takes them.
+"""New keys, made on all cores: RSA keys are made in separate processes, a few in advance.
 
-A process ends with the one that started it, however that one ends: a killed import leaves nobody working. Keys come
-back through a pipe as DER and are on no disk.
+Each process ends when the process that started it ends, even if that was killed. Keys come back through a pipe as DER,
+and are never written to a disk.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gateway.errors import OperationError
 from gateway.pki.keys import PrivateKey, make
 from gateway.pki.words import KeyKind
 
-AHEAD_PER_PROCESS: Final = 3  # so that no core waits while one file is written, and few keys are in memory
+AHEAD_PER_PROCESS: Final = 3  # enough that no core waits while a file is written, and few keys are in memory
 
 
 @contextmanager
 def keys(kind: KeyKind, count: int, processes: int | None = None) -> Iterator[Iterator[PrivateKey]]:
-    """`count` new keys, one after another. EC keys are made as they are asked for: a process would cost more."""
+    """`count` new keys, one after another. EC keys are made here, when they are needed: a process would cost more."""
     if not kind.startswith("rsa-"):
         yield (make(kind) for _ in range(count))
         return
@@ -52,10 +52,10 @@ def _drain(pool: ProcessPoolExecutor, kind: KeyKind, count: int, workers: int) -
 
 def _key(future: Future[bytes]) -> PrivateKey:
     try:
-        # Made by ourselves a moment ago: to look for its primes again takes longer than signing with it.
+        # This program made the key a moment ago. Checking its primes again would take longer than signing with it.
         key = load_der_private_key(future.result(), None, unsafe_skip_rsa_key_validation=True)
     except BrokenProcessPool as error:
-        raise OperationError("a process that makes keys was ended", "Run it again for the rest.") from error
+        raise OperationError("a process that makes keys was killed", "Run the command again for the rest.") from error
     return cast("PrivateKey", key)
 
 
@@ -65,7 +65,7 @@ def make_der(kind: KeyKind) -> bytes:
 
 
 def _prepare() -> None:  # pragma: no cover - runs in processes of its own
-    # Ctrl-C is the parent's to handle; it ends the pool in good order.
+    # The parent handles Ctrl-C and shuts the pool down.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

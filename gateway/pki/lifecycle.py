@@ -1,4 +1,4 @@
-"""Renewing, revoking, holding and releasing. Whatever changes who gets in has a new revocation list at once."""
+"""Renewing, revoking, holding and releasing certificates. A revocation, hold or release makes a new list at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_OVERLAP: Final = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewal:
-    """How a certificate is renewed."""
+    """The properties of a renewal."""
 
     key: PrivateKey | PublicKey
     days: int | None = None
@@ -36,9 +36,9 @@ class Renewal:
 def renew(
     desk: Desk, authority: Authority, old: CertificateRecord, renewal: Renewal, now: datetime, deliver: issue.Deliver
 ) -> issue.Issued:
-    """A certificate with the old one's names and use; the old one goes on the list when `overlap` has passed.
+    """A certificate with the old one's names and use; the old one goes on the list after `overlap`.
 
-    Raises `UsageError` where the old one can't be renewed, `OperationError` where somebody was faster.
+    Raises `UsageError` if the old one can't be renewed, `OperationError` if it was renewed or revoked meanwhile.
     """
     if old.state is not State.LIVE or old.supersede_at is not None:
         raise _not_renewable(old)
@@ -70,20 +70,20 @@ def renew(
 
 
 def _not_renewable(old: CertificateRecord) -> UsageError:
-    status, remedy = str(old.state), "Issue a new one."
+    status, remedy = str(old.state), "Issue a new one with 'gateway cert issue'."
     if old.supersede_at is not None:
-        status, remedy = "renewed already", "Renew the one that took its place: see 'gateway cert list'."
+        status, remedy = "already renewed", "Renew the newer one; 'gateway cert list' shows its serial."
     elif old.state is State.HELD:
-        remedy = f"Release it first: 'gateway cert unhold {old.serial}'."
+        remedy = f"Run 'gateway cert unhold {old.serial}' first."
     return UsageError(f"certificate {old.serial} of '{old.common_name}' is {status}", remedy)
 
 
 def check_reason(reason: RevocationReason) -> None:
-    """Refuse a reason with which nothing is revoked for good. Raises `UsageError`."""
+    """Refuse `certificate-hold`, which is not a revocation for good. Raises `UsageError`."""
     if reason is RevocationReason.CERTIFICATE_HOLD:
         raise UsageError(
             "certificate-hold is not a valid revocation reason",
-            "Use 'gateway cert hold', or give the reason for which it is revoked for good.",
+            "Use 'gateway cert hold', or give another --reason.",
         )
 
 
@@ -97,8 +97,8 @@ def revoke(
 ) -> None:
     """Put certificates of one authority on its list for good. Raises `UsageError`, `OperationError`.
 
-    `serials` are of certificates that the registry doesn't have: those made before the authority was taken in, and
-    those of authorities below it.
+    `serials` are of certificates that are not in the registry: those made before the authority was imported, and those
+    of authorities below it.
     """
     check_reason(reason)
     _put(desk, authority, (records, serials), (State.REVOKED, reason, "revoked"), now)
@@ -110,21 +110,23 @@ def hold(
     """Put certificates of one authority on its list until they are released. Raises `UsageError`, `OperationError`."""
     for record in records:
         if record.state is not State.LIVE:
-            raise UsageError(f"certificate {record.serial} is {record.state}", "Only a live one can be held.")
+            raise UsageError(
+                f"certificate {record.serial} is {record.state}", "Leave it out: only a live certificate can be held."
+            )
     _put(desk, authority, (records, serials), (State.HELD, RevocationReason.CERTIFICATE_HOLD, "held"), now)
 
 
 def release(
     desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime, serials: Sequence[str] = ()
 ) -> None:
-    """Take held certificates of one authority off its list. Raises `OperationError` where one isn't held."""
+    """Take held certificates of one authority off its list. Raises `OperationError` if one isn't held."""
     with desk.registry.writing() as connection:
         for record in records:
             certificates.take_off_list(connection, record)
             audit.add(connection, issue.event(desk, record, "released", now))
         for serial in serials:
             if not authorities.take_off_hold(connection, authority.record, serial):
-                raise OperationError(f"{serial} is not held", "Only a held certificate can be released.")
+                raise OperationError(f"{serial} is not held", "Leave it out: only a held certificate can be released.")
             detail = "not in the registry"
             audit.add(connection, audit.Event(now, desk.actor, "released", authority.name, serial, detail))
         crl.issue(connection, authority, desk.actor, now)
@@ -150,7 +152,7 @@ def _put(
             detail = f"not in the registry; {reason}"
             audit.add(connection, audit.Event(now, desk.actor, action, authority.name, serial, detail))
         crl.issue(connection, authority, desk.actor, now)
-    # The registry has it: where the file can't be written, OCSP and `gateway ca crl` still know.
+    # The registry already has the list: if the file can't be written, OCSP and `gateway ca crl` still use it.
     crl.publish(desk, authority.name)
 
 

@@ -1,8 +1,8 @@
-"""Names that are somebody else's login: `bind_user: cn` and `upn` would let their holder in with it.
+"""Names in a certificate that are another person's login, which `bind_user: cn` or `upn` would let the holder use.
 
-Kept true here: an address in a certificate's names is its holder's own, and a name of one word is not the login of
-somebody else who has a certificate. A user principal name often differs from the mail address, so it is compared with
-other people's names only.
+An address in a certificate's names must be the holder's own. A name of one word must not be the login of another person
+with a certificate. A user principal name often differs from the mail address, so it is compared only with other
+people's names.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from gateway.pki.names import name_key
 from gateway.pki.registry.records import State
 from gateway.pki.registry.tables import CERTIFICATES
 
-# What may stand around an address or login in a line of text.
+# The characters around an address or login in a line of text.
 _SEPARATORS: Final = re.compile(r"[\s()<>\[\]{}\"',;:|/]+")
 _ADDRESS: Final = re.compile(r".+@.+")
 _REMEDY: Final = "Write the holder's name, or the holder's own address or login."
 
 
 def check_own(text: str, what: str, *, email: str | None, upn: str | None) -> None:
-    """Refuse a line with an address or a Windows login that is not the holder's. Raises `UsageError`.
+    """Refuse a text with an address or a Windows login that is not the holder's. Raises `UsageError`.
 
-    Compared in Unicode's compatibility form: a full-width `@` is an `@` to some readers.
+    They are compared in Unicode's compatibility form: some programs read a full-width `@` as `@`.
     """
     own = _own_keys(email, upn)
     for word in _SEPARATORS.split(unicodedata.normalize("NFKC", text)):
@@ -37,14 +37,14 @@ def check_own(text: str, what: str, *, email: str | None, upn: str | None) -> No
         is_login = _ADDRESS.fullmatch(word) is not None or account != word
         if is_login and name_key(account) not in own:
             whose = f"the certificate is for {email}" if email else "the certificate has no mail address"
-            raise UsageError(f"the {what} '{text}' names '{word}', and {whose}", _REMEDY)
+            raise UsageError(f"the {what} '{text}' names '{word}', but {whose}", _REMEDY)
 
 
 class Logins:
-    """The mail addresses and principal names of those who have certificates."""
+    """The mail addresses and user principal names of the people who have certificates."""
 
     def __init__(self, holders: Iterable[tuple[str, str | None]]) -> None:
-        """`holders`: mail address and user principal name of each."""
+        """`holders`: the mail address and user principal name of each person."""
         self._by_address: dict[str, set[str]] = {}
         self._by_account: dict[str, set[str]] = {}
         for email, upn in holders:
@@ -53,7 +53,7 @@ class Logins:
                 self._by_account.setdefault(address.rpartition("@")[0], set()).add(name_key(email))
 
     def check_name(self, name: str, *, email: str, upn: str | None) -> None:
-        """Refuse a name of one word that is another holder's login. Raises `UsageError`."""
+        """Refuse a name that is another holder's login. Raises `UsageError`."""
         key = name_key(name)
         others = self._by_account.get(key, set()) - {name_key(email)}
         if others and key not in _own_keys(email, upn):
@@ -67,7 +67,7 @@ class Logins:
 
 
 def registered(connection: Connection, now: datetime) -> Logins:
-    """Those whose certificates are good now, or held or being made, under every authority."""
+    """The logins of all certificates that are valid now, on hold or being made, of every authority."""
     query = (
         select(CERTIFICATES.c.email, CERTIFICATES.c.upn)
         .distinct()

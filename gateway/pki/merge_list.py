@@ -1,6 +1,6 @@
-"""`mail-merge.csv`: a line for each person's kit of each kind in the folder, with its letter. No password is in it.
+"""`mail-merge.csv`: a line for each kit in the folder, with its letter. It contains no passwords.
 
-A run for other people or kinds adds to the list. A line stays while its files are there and its certificate is good.
+A run for other people or kinds adds to the list. A line stays while its files exist and its certificate is valid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MergeLine:
 
 
 def lines(path: Path) -> list[MergeLine]:
-    """What earlier runs wrote. Raises `UsageError` for another file."""
+    """The lines of earlier runs. Raises `UsageError` if the file is not a list of the desk."""
     return [MergeLine(*row) for row in own_lists.rows(path, COLUMNS, "list for a mail merge")]
 
 
@@ -44,7 +44,10 @@ def lasting(found: Iterable[MergeLine], folder: Path, serials: Collection[str]) 
 
 
 def write(path: Path, dialect: Dialect, earlier: Iterable[MergeLine], new: Iterable[MergeLine]) -> int:
-    """Write the list anew: earlier lines, then new ones; a kit's newest line counts. How many earlier ones are left."""
+    """Write the earlier lines, then the new ones. A new line replaces the earlier one of its kit.
+
+    Returns how many earlier lines stayed.
+    """
     latest = {line.kit: line for line in new}
     kept = [line for line in earlier if line.kit not in latest]
     cells = (tuple(map(disarmed, astuple(line))) for line in (*kept, *latest.values()))

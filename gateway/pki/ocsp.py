@@ -1,7 +1,8 @@
-"""An OCSP responder as a function (RFC 6960): request bytes and the registry in, response bytes out; no socket.
+"""An OCSP responder as a function (RFC 6960), without sockets: it takes a request's bytes and the registry, and returns
+the response's bytes.
 
-Answers are signed by a delegated certificate, so that the authority's own key stays locked. Only a serial that was
-issued and handed out is good; one that the authority never issued is unknown, never good.
+Answers are signed by a delegated certificate, so the authority's own key stays locked. Only a serial that was issued
+and handed out is good; a serial that the authority never issued is unknown.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from gateway.x509.unreadable import UNREADABLE
 # A request for one certificate is about 120 bytes, with a nonce and a signature below 4 KiB.
 MAX_REQUEST_BYTES: Final = 8 * 1024
 MAX_NONCE_BYTES: Final = 128  # RFC 9654 section 2.1
-# How long an answer may be kept: a revocation reaches whoever keeps answers within the hour.
+# How long clients may keep an answer: within an hour, they all learn of a revocation.
 LIFETIME: Final = timedelta(hours=1)
 
 
@@ -48,12 +49,12 @@ class Signer:
     key: PrivateKey = field(repr=False)
 
 
-Signers = Callable[[str], Signer | None]  # by the authority's name; None where it has none
+Signers = Callable[[str], Signer | None]  # by the authority's name; None if it has no signer
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response, and whether it is worth keeping: it is where it answers everybody who asks the same."""
+    """A response, and until when a cache may keep it for other clients that ask the same."""
 
     der: bytes = field(repr=False)
     this_update: datetime | None = None
@@ -61,7 +62,7 @@ class Response:
 
 
 def respond(request_der: bytes, registry: Registry, signers: Signers, now: datetime) -> Response:
-    """The response to a DER request. Never raises for what a client sent."""
+    """The response to a DER request. It never raises for a client's bytes."""
     if len(request_der) > MAX_REQUEST_BYTES:
         return _failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
     try:
@@ -90,7 +91,7 @@ class _Status:
     status: ocsp.OCSPCertStatus
     at: datetime | None = None
     reason: x509.ReasonFlags | None = None
-    until: datetime | None = None  # when it is known to change
+    until: datetime | None = None  # when it will change, if that is known
 
 
 def _status(connection: Connection, authority: authorities.Listed, serial: int, now: datetime) -> _Status:
@@ -141,7 +142,7 @@ def _answer(
     if nonce is not None:
         builder = builder.add_extension(nonce, critical=False)
     der = builder.sign(signer.key, signature_hash(signer.key)).public_bytes(Encoding.DER)
-    # A serial that is unknown now may be handed out in a moment; a nonce is one client's.
+    # A serial that is unknown now may be issued in a moment; a nonce is only for one client.
     is_for_all = nonce is None and status.status is not ocsp.OCSPCertStatus.UNKNOWN
     return Response(der, this_update, next_update if is_for_all else None)
 
@@ -151,7 +152,7 @@ def _failure(status: ocsp.OCSPResponseStatus) -> Response:
 
 
 def try_later() -> Response:
-    """The response for whoever is too many (RFC 6960 section 2.3)."""
+    """The response to clients beyond the limit of requests (RFC 6960 section 2.3)."""
     return _failure(ocsp.OCSPResponseStatus.TRY_LATER)
 
 
@@ -177,7 +178,7 @@ def _issuer(
     return None
 
 
-@lru_cache(maxsize=256)  # two for each authority; they are asked for with every request
+@lru_cache(maxsize=256)  # two for each authority; every request needs them
 def _digests(certificate_der: bytes, algorithm: type[hashes.HashAlgorithm]) -> tuple[bytes, bytes]:
     certificate = certificate_in(certificate_der)
     name = _digest(certificate.subject.public_bytes(), algorithm)

@@ -1,7 +1,7 @@
-"""The delegated OCSP signer of an authority: a certificate for a month whose key works without a passphrase.
+"""The delegated OCSP signer of an authority: a certificate for 30 days, whose key is used without a passphrase.
 
-It stands on no revocation list and is asked for by nobody (ocsp-nocheck), so it is short-lived; whoever steals it can
-lie about this authority's certificates until it ends.
+Clients don't check whether the signer is revoked (ocsp-nocheck), so it is valid only briefly. A thief of its key can
+give false answers about the authority's certificates until it expires.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def make_signer(desk: Desk, authority: Authority, now: datetime) -> Signer:
 
 
 def load_signer(desk: Desk, name: str) -> Signer | None:
-    """The authority's signer from its files; None where it has none. Raises `UsageError` for files that don't fit."""
+    """The authority's signer from its files; None if it has none. Raises `UsageError` if the files don't match."""
     certificate_file, key_file = desk.file(name, "ocsp.crt"), desk.file(name, "ocsp.key")
     if not exists(certificate_file):
         return None
     try:
         certificate, *_ = parse_certificates(read(certificate_file), str(certificate_file))
     except ConfigError as error:
-        raise UsageError(f"{certificate_file}: is no certificate", f"Run 'gateway ca ocsp {name}'.") from error
+        raise UsageError(f"{certificate_file}: is not a certificate", f"Run 'gateway ca ocsp {name}'.") from error
     key = pkcs8.load(read(key_file), None, str(key_file))
     if not fits(key, certificate):
         raise UsageError(f"{key_file}: is not the key of {certificate_file}", f"Run 'gateway ca ocsp {name}'.")
@@ -65,16 +65,16 @@ def load_signer(desk: Desk, name: str) -> Signer | None:
 
 
 class SignerFiles:
-    """The signers of a desk, read again when their files have changed. What does not fit leaves the former one."""
+    """The signers of a desk, read again when their files have changed. The old one stays if new files don't match."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._known: dict[str, tuple[_Stamps, Signer | None]] = {}
-        self._told: dict[str, _Stamps] = {}  # files that did not fit: with each question they are read, but told once
+        self._told: dict[str, _Stamps] = {}  # files that don't match: each request reads them, but logs it only once
 
     def __call__(self, name: str) -> Signer | None:
-        """The authority's signer; None where it has none. Raises `UsageError` where none ever fitted."""
-        # Looked at before they are read: what changes meanwhile is seen as changed the next time.
+        """The authority's signer; None if it has none. Raises `UsageError` if its files have never matched."""
+        # The stamps are taken before the files are read, so that a change in between is noticed the next time.
         stamps = tuple(stamp_of(self._desk.file(name, suffix)) for suffix in ("ocsp.crt", "ocsp.key"))
         before = self._known.get(name)
         if before is not None and before[0] == stamps:
@@ -82,12 +82,12 @@ class SignerFiles:
         try:
             signer = load_signer(self._desk, name)
         except UsageError as error:
-            # Its two files are replaced one after the other, so this is normal for a moment.
+            # The two files are replaced one after the other, so this is normal for a moment.
             if before is None or before[1] is None:
                 raise
             if self._told.get(name) != stamps:
                 self._told[name] = stamps
-                _log.warning("%s; %s The former signer of '%s' goes on", error.cause, error.remedy, name)
+                _log.warning("%s; %s The former signer of '%s' stays in use", error.cause, error.remedy, name)
             return before[1]
         self._known[name] = stamps, signer
         return signer
@@ -97,5 +97,5 @@ _Stamps = tuple[Stamp, ...]
 
 
 def is_due(signer: Signer | None, now: datetime) -> bool:
-    """Whether it is time for a new one."""
+    """Whether a new signer must be made: there is none, or it expires within `RENEW_BEFORE`."""
     return signer is None or now >= signer.certificate.not_valid_after_utc - RENEW_BEFORE

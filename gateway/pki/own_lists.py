@@ -1,6 +1,6 @@
-"""Lists that the desk wrote earlier, read back: in any of the dialects that it writes, without a line that was cut off.
+"""Reading the lists that the desk wrote earlier, in any of its dialects, without a line that a crash cut off.
 
-An import adds to the lists of its folder. Each run may have had a list of users in another dialect.
+An import adds to the lists in its folder. An earlier run's list of users may have had another dialect.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gateway.pki.user_files.dialect import DELIMITERS, text_of
 
 
 def rows(path: Path, columns: tuple[str, ...], what: str) -> list[tuple[str, ...]]:
-    """The lines below the names of the columns; nothing where there is no file. Raises `UsageError` for another file.
+    """The lines below the names of the columns, without a last line that a crash cut off; empty if there is no file.
 
-    A last line that a crash cut off is left out.
+    Raises `UsageError` if the file is not the desk's.
     """
     if not exists(path):
         return []
@@ -29,7 +29,7 @@ def rows(path: Path, columns: tuple[str, ...], what: str) -> list[tuple[str, ...
         whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
         found = list(csv.reader(whole, delimiter=delimiter))
     except (ValueError, csv.Error) as error:
-        raise UsageError(f"{path}: is no {what}", "Name another --out folder.") from error
+        raise UsageError(f"{path}: is not a {what}", "Name another --out folder.") from error
     if found[:1] not in ([], [list(columns)]):
         raise UsageError(f"{path}: is not a list that this program wrote", "Name another --out folder.")
     return [tuple(map(armed, row)) for row in found[1:] if len(row) == len(columns)]

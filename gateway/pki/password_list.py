@@ -1,6 +1,7 @@
-"""`passwords.csv`: which file opens with what. Mode 0600; a line is on the disk before its certificate is live.
+"""`passwords.csv`: the password of each p12 file. Its mode is 0600, and a line is on the disk before its certificate is
+live.
 
-No cell can begin a formula, whichever separator a spreadsheet splits the lines at.
+No cell can begin a formula, at whichever separator a spreadsheet splits the lines.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ COLUMNS: Final = ("email", "name", "file", "password", "serial")
 
 @dataclass(frozen=True, slots=True)
 class PasswordLine:
-    """One certificate's file and password."""
+    """The p12 file and password of one certificate."""
 
     email: str
     name: str
@@ -31,17 +32,17 @@ class PasswordLine:
 
 @dataclass(frozen=True, slots=True)
 class PasswordList:
-    """The file. One import at a time writes it, in the dialect of its list of users."""
+    """The file. Only one import at a time writes it, in the dialect of the import's list of users."""
 
     path: Path
     dialect: Dialect = PLAIN
 
     def lines(self) -> list[PasswordLine]:
-        """What is in it; a last line that a crash cut off is left out. Raises `UsageError`."""
+        """Its lines, without a last line that a crash cut off. Raises `UsageError`."""
         return [PasswordLine(*row) for row in own_lists.rows(self.path, COLUMNS, "list of passwords")]
 
     def begin(self, forget: Collection[str]) -> None:
-        """Write the list anew without the certificates of these serials."""
+        """Write the list again, without the certificates that have these serials."""
         kept = [line for line in self.lines() if line.serial not in forget]
         lines = map(self.dialect.line, (COLUMNS, *map(_row, kept)))
         write_private(self.path, b"".join((self.dialect.encoding.mark, *lines)))

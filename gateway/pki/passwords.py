@@ -1,6 +1,6 @@
-"""Passwords that people type on phones: lower-case letters only, none that looks like another, in groups of five.
+"""Passwords that people type on phones: groups of five lower-case letters, without letters that look alike.
 
-PKCS#12's own key stretching is weak (2,048 rounds), so a password must be strong by itself.
+PKCS#12's own key stretching is weak (2,048 rounds), so the password itself must be strong.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def make() -> str:
 
 
 def check(password: str) -> str:
-    """A password of the user's own. Raises `UsageError`."""
+    """A password that an admin or user chose, if it is long enough. Raises `UsageError`."""
     if len(password) < MIN_OWN_CHARACTERS:
         raise UsageError(
             f"a password of fewer than {MIN_OWN_CHARACTERS} characters does not protect a p12 file",
-            "Choose a longer one, or leave it out: a strong one is made.",
+            "Choose a longer one, or leave out --password-file: then a strong one is made.",
         )
     return password

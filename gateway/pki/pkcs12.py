@@ -1,7 +1,7 @@
-"""PKCS#12 files in the two spellings that devices import.
+"""PKCS#12 files in the two formats that devices import.
 
 `compat` is 3DES with SHA-1, which older Apple, Android and Windows versions need; `modern` is AES-256 with SHA-256,
-which newer ones ask for. Either way a file is as strong as its password, since the MAC has 2,048 rounds.
+which newer versions prefer. In both, the protection depends on the password, since the MAC has only 2,048 rounds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from gateway.errors import UsageError
 from gateway.pki.keys import PrivateKey, check
 from gateway.pki.words import P12Format
 
-# Those of the MAC, which can't be chosen: whoever guesses passwords tries the cheaper of the two, and more rounds here
-# would only cost us 45 ms a file. The strength is in the password.
+# As many as the MAC has; its rounds can't be chosen. An attacker guesses passwords with the cheaper of the two, so more
+# rounds here would cost 45 ms a file and protect nothing. The password has to be strong.
 ROUNDS: Final = 2_048
 
 
@@ -54,9 +54,11 @@ def open_(data: bytes, password: str, place: str) -> tuple[PrivateKey, x509.Cert
         found = load_pkcs12(data, password.encode())
     except ValueError as error:
         raise UsageError(
-            f"{place}: the password does not open the p12 file", "Give the one it was made with."
+            f"{place}: the password does not open the p12 file", "Give the password with which the file was made."
         ) from error
     if not isinstance(found.key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or found.cert is None:
-        raise UsageError(f"{place}: holds no key with its certificate", "Give the p12 file as it was made.")
+        raise UsageError(
+            f"{place}: holds no key with its certificate", "Give a p12 file that has a key and its certificate."
+        )
     check(found.key.public_key(), place)
     return found.key, found.cert.certificate

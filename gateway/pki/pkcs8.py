@@ -1,7 +1,7 @@
 """Private keys at rest: PKCS#8, AES-256-CBC, scrypt (RFC 5958, RFC 8018, RFC 7914).
 
-`cryptography` encrypts PKCS#8 with 2,048 rounds of PBKDF2, which is too few for a key that signs for years; so the
-envelope is made here, and opened by `cryptography` and by `openssl pkey`.
+`cryptography` encrypts PKCS#8 with 2,048 rounds of PBKDF2, which is too few for a key that signs for years. So the
+envelope is made here. `cryptography` and `openssl pkey` can open it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from gateway.pki.keys import PrivateKey, check
 from gateway.x509.key_encryption import unsupported_encryption
 from gateway.x509.unreadable import UNREADABLE
 
-# One of the settings that OWASP holds equal to 128 MiB in one go; OpenSSL refuses scrypt above 32 MiB.
+# OWASP lists these settings as equal to one pass with 128 MiB; OpenSSL refuses scrypt above 32 MiB.
 SCRYPT_COST: Final = 2**14  # 16 MiB with 8 blocks
 SCRYPT_BLOCKS: Final = 8
 SCRYPT_PASSES: Final = 5
-MIN_PASSPHRASE_CHARACTERS: Final = 8  # NIST SP 800-63B 5.1.1.2: what a person chooses has eight at least
+MIN_PASSPHRASE_CHARACTERS: Final = 8  # NIST SP 800-63B 5.1.1.2: at least eight if a person chooses it
 TRY_AGAIN: Final = "Try again."
 _SALT_BYTES: Final = 16
 _KEY_BYTES: Final = 32
@@ -87,18 +87,18 @@ def check_passphrase(passphrase: str) -> str:
     if len(passphrase) < MIN_PASSPHRASE_CHARACTERS:
         raise UsageError(
             f"a passphrase of fewer than {MIN_PASSPHRASE_CHARACTERS} characters does not protect a key",
-            "Choose a longer one; four random words do.",
+            "Choose a longer one, such as four random words.",
         )
     return passphrase
 
 
 def plain_pem(key: PrivateKey) -> bytes:
-    """The key unencrypted, PEM: for servers that start without a person."""
+    """The unencrypted key, PEM, for servers that start without a passphrase."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def encrypt(key: PrivateKey, passphrase: str) -> bytes:
-    """The key under a passphrase, PEM."""
+    """The key, encrypted under a passphrase, PEM."""
     plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     salt, iv = os.urandom(_SALT_BYTES), os.urandom(_IV_BYTES)
     derivation = Scrypt(salt=salt, length=_KEY_BYTES, n=SCRYPT_COST, r=SCRYPT_BLOCKS, p=SCRYPT_PASSES)
@@ -109,12 +109,12 @@ def encrypt(key: PrivateKey, passphrase: str) -> bytes:
 
 
 def load(data: bytes, passphrase: str | None, place: str, *, remedy: str = TRY_AGAIN) -> PrivateKey:
-    """The key in a PEM file, also as openssl encrypts it. Raises `UsageError` that names `place`.
+    """The key in a PEM file, also one that openssl encrypted. Raises `UsageError` that names `place`.
 
-    `remedy` is for a passphrase that does not fit.
+    The error for a wrong passphrase has `remedy`.
     """
     is_encrypted = b"ENCRYPTED" in data
-    # A passphrase for a key that has none is no mistake: the environment may hold one for the others.
+    # A passphrase is ignored if the key is not encrypted: one in the environment is for all keys.
     secret = passphrase.encode() if passphrase is not None and is_encrypted else None
     try:
         key = load_pem_private_key(data, secret)

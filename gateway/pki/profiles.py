@@ -1,4 +1,4 @@
-"""What stands in a certificate of each kind. Nothing of a request counts here: names and uses come from the desk.
+"""The contents of each kind of certificate. Names and uses come from the desk, never from a signing request.
 
 People's certificates follow the CA/Browser Forum's S/MIME requirements (version 1.0.16, section 7.1.2.3), servers'
 and OCSP signers' RFC 5280 and RFC 6960. Serials are 159 random bits.
@@ -21,7 +21,7 @@ from gateway.pki.registry.records import AuthorityRecord, Purpose
 from gateway.x509.fields import extensions_of
 
 UPN_OID: Final = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
-# A clock of a phone or server that is a little slow must not take a fresh certificate or list for one of the future.
+# A phone or server whose clock is a little slow must not read a new certificate or list as one that begins later.
 BACKDATE: Final = timedelta(minutes=5)
 
 Extensions = list[tuple[x509.ExtensionType, bool]]
@@ -29,14 +29,14 @@ Extensions = list[tuple[x509.ExtensionType, bool]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """From when to when, aware UTC."""
+    """The two dates of a certificate, aware UTC."""
 
     not_before: datetime
     not_after: datetime
 
     @classmethod
     def of_days(cls, now: datetime, days: int) -> Validity:
-        """From a little before now, for so many days."""
+        """From `BACKDATE` before `now` until `days` after it."""
         start = now.replace(microsecond=0)
         return cls(not_before=start - BACKDATE, not_after=start + timedelta(days=days))
 
@@ -84,7 +84,7 @@ def authority_certificate(
     limit: x509.ExtendedKeyUsage | None,
     issuer: tuple[x509.Certificate, PrivateKey, AuthorityRecord] | None,
 ) -> x509.Certificate:
-    """A root's certificate, signed by itself, or an intermediate's, which may sign no further authority."""
+    """A self-signed root's certificate; or an intermediate's, which may not sign further authorities."""
     public = key.public_key()
     extensions: Extensions = [
         (x509.BasicConstraints(ca=True, path_length=None if issuer is None else 0), True),
@@ -123,7 +123,7 @@ def leaf_certificate(
     ]
     if names.alternatives:
         extensions.append((x509.SubjectAlternativeName(names.alternatives), False))
-    # An OCSP signer's own status is never asked for (RFC 6960 section 4.2.2.2.1); it lives for days.
+    # Clients never ask for an OCSP signer's own status (RFC 6960 section 4.2.2.2.1), so it is valid only for weeks.
     extensions += [(x509.OCSPNoCheck(), False)] if purpose is Purpose.OCSP else _pointers(record)
     return _sign(names.subject, public_key, certificate.subject, signer, validity, extensions)
 
@@ -135,12 +135,12 @@ def key_usage(purpose: Purpose, key: PublicKey) -> x509.KeyUsage:
         return _key_usage(digital_signature=True)
     if purpose is Purpose.SMIME_ENCRYPTION:
         return _key_usage(key_encipherment=is_rsa, key_agreement=not is_rsa)
-    is_server_ec = purpose is Purpose.SERVER and not is_rsa  # TLS servers sign their key shares, no more
+    is_server_ec = purpose is Purpose.SERVER and not is_rsa  # a TLS server's EC key only signs key shares
     return _key_usage(digital_signature=True, key_encipherment=is_rsa, key_agreement=not is_rsa and not is_server_ec)
 
 
 def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """The issuer's own key identifier; derived from its key where its certificate has none."""
+    """The key identifier in the issuer's certificate; if it has none, one that is derived from its key."""
     try:
         own = extensions_of(issuer).get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
@@ -149,7 +149,7 @@ def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdent
 
 
 def _pointers(issuer: AuthorityRecord) -> Extensions:
-    """Where to find the issuer's revocation list, certificate and OCSP responder, as far as there are any."""
+    """The extensions with the URLs of the issuer's revocation list, certificate and OCSP responder."""
     found: Extensions = []
     if issuer.crl_url is not None:
         point = x509.DistributionPoint(

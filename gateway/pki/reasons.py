@@ -24,7 +24,7 @@ _REASONS: Final = MappingProxyType({flag: reason for reason, flag in FLAGS.items
 
 
 def reason_of(entry: x509.RevokedCertificate) -> RevocationReason:
-    """The reason of a list's entry; one that the desk has no word for counts as unspecified: revoked all the same."""
+    """The reason of a list's entry; a reason that the desk does not know counts as unspecified."""
     try:
         flag = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
     except x509.ExtensionNotFound:

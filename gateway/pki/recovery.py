@@ -1,4 +1,4 @@
-"""Giving out a private key that was kept for recovery, so that old mail can be read again. It is written down."""
+"""Handing out a private key that was kept for recovery, for reading old mail. The audit trail records it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from gateway.pki.registry.records import CertificateRecord
 def recover(desk: Desk, record: CertificateRecord, passphrase: str, now: datetime) -> bytes:
     """The kept key, still encrypted under the authority's passphrase, PEM. Raises `UsageError`."""
     if record.escrow is None:
-        raise UsageError(f"no key is kept for certificate {record.serial}", "Only 'cert issue --escrow' keeps one.")
-    # Whoever can't open it doesn't get it either.
+        raise UsageError(
+            f"no key is kept for certificate {record.serial}", "Give --escrow when you issue or renew a certificate."
+        )
+    # Only for an admin whose passphrase opens it.
     pkcs8.load(record.escrow, passphrase, f"the key kept for {record.serial}")
     with desk.registry.writing() as connection:
         audit.add(connection, event(desk, record, "key recovered", now))

@@ -1,7 +1,7 @@
-"""Signing requests made elsewhere (PKCS#10, RFC 2986): the key counts, and nothing else that they ask for.
+"""Signing requests made elsewhere (PKCS#10, RFC 2986): only their key is used.
 
-Names, uses and dates come from the desk's own order. What the request wanted beyond it is told to the person at the
-desk, so that a request for an authority's certificate or a foreign name doesn't pass unnoticed.
+Names, uses and dates come from the desk's own order. Everything else in the request is reported to the admin as
+ignored, so that a request for an authority's certificate or for another person's name is noticed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _ASKED_BY_ANYBODY: Final = (x509.SubjectKeyIdentifier,)
 
 @dataclass(frozen=True, slots=True)
 class SigningRequest:
-    """The key to be signed, and what was asked for in vain."""
+    """The key to be signed, and the parts of the request that are ignored."""
 
     key: PublicKey
     ignored: tuple[str, ...]  # a line each
 
 
 def read(data: bytes, *, email: str | None, place: str) -> SigningRequest:
-    """Read a request, PEM or DER, whose sender has the private key. Raises `UsageError` that names `place`."""
+    """Read a request, PEM or DER, that is signed by its own key. Raises `UsageError` that names `place`."""
     load = x509.load_pem_x509_csr if b"-----BEGIN" in data else x509.load_der_x509_csr
     try:
         request = load(data)
@@ -40,7 +40,7 @@ def read(data: bytes, *, email: str | None, place: str) -> SigningRequest:
     except UNREADABLE as error:
         raise UsageError(f"{place}: holds no signing request that can be read", "Give a PKCS#10 file.") from error
     if not has_key:
-        raise UsageError(f"{place}: the request is not signed by its own key", "Make it again.")
+        raise UsageError(f"{place}: the request is not signed by its own key", "Make it again with its key.")
     return SigningRequest(check(key, place), ignored)
 
 
@@ -65,7 +65,7 @@ def _ignored_extension(value: x509.ExtensionType, email: str | None) -> Iterator
         case x509.ExtendedKeyUsage():
             yield f"extendedKeyUsage {', '.join(oid._name for oid in value)}"
         case x509.SubjectKeyIdentifier():
-            pass  # every request may; it is computed anew
+            pass  # harmless; the desk computes it again
         case _:
             yield f"extension {value.oid.dotted_string}"
 

@@ -1,7 +1,7 @@
-"""Catching up after an older registry was restored: what was revoked since is on a list that was published since.
+"""Catching up after the registry was restored from a backup: the last published list has the newer revocations.
 
-Kept true here: whatever the newer list refuses, the next list refuses too, with its date and reason, and its number is
-higher. Nothing is released: a certificate that was released since the backup stays on hold until it is released again.
+The next list has every entry of that list, with its date and reason, and a higher number. Nothing is released: a
+certificate that was released since the backup stays on hold until it is released again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.pki.registry.records import AuthorityRecord, ListEntry, RevocationR
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """What a list had that the registry had not."""
+    """The entries that were on a list but not in the registry."""
 
     number: int  # of the list
     entries: tuple[ListEntry, ...]  # revoked or put on hold now
@@ -28,9 +28,9 @@ class TakenOver:
 
 
 def take_over(desk: Desk, authority: Authority, data: bytes, now: datetime) -> TakenOver:
-    """Revoke and hold what the authority's list in `data` names, and publish the next list.
+    """Revoke and hold the certificates that the authority's list in `data` names, and publish the next list.
 
-    Raises `UsageError` for a list that is not a whole one of this authority, `OperationError`.
+    Raises `UsageError` if the list is not a full list of this authority, `OperationError`.
     """
     listed = intake.whole_list(data, authority.certificate)
     number, entries = intake.number_of(listed), intake.entries(listed)
@@ -49,7 +49,7 @@ def take_over(desk: Desk, authority: Authority, data: bytes, now: datetime) -> T
 
 
 def _is_new(entry: ListEntry, state: State | None, foreign: ListEntry | None) -> bool:
-    """Whether the registry does not refuse the certificate, or has it on hold and the list revokes it."""
+    """Whether the list refuses more than the registry: a certificate that is live, or one on hold that it revokes."""
     is_held = state is State.HELD or (foreign is not None and _is_hold(foreign))
     if is_held:
         return not _is_hold(entry)

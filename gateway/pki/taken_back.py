@@ -1,4 +1,4 @@
-"""Authorities that one above them has on its revocation list: nothing that they signed is accepted any more."""
+"""Authorities that are on the revocation list of one above them: the certificates that they signed are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway.x509.serials import serial_text
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """An entry of a list that names an authority."""
+    """A list's entry for an authority."""
 
     subject: str  # of the authority that is on the list, RFC 4514
     issuer: str  # of the authority whose list it is
@@ -27,13 +27,13 @@ class TakenBack:
 
 
 def is_revoked(connection: Connection, path: Sequence[x509.Certificate]) -> bool:
-    """Whether an authority of `path`, as in `taken_back`, is revoked for good: one that is on hold is not."""
+    """Whether an authority in `path`, as in `taken_back`, is revoked for good, not only on hold."""
     found = taken_back(connection, path)
     return found is not None and found.entry.reason is not RevocationReason.CERTIFICATE_HOLD
 
 
 def taken_back(connection: Connection, path: Sequence[x509.Certificate]) -> TakenBack | None:
-    """The first entry for a certificate of `path`, which is an authority's and those above it, nearest first."""
+    """The first entry for a certificate in `path`: an authority's certificate and those above it, nearest first."""
     for below, above in pairwise(path):
         der = above.public_bytes(Encoding.DER)
         serial = serial_text(below.serial_number)

@@ -1,7 +1,8 @@
-"""What certificates are for, and which an authority may sign: the extendedKeyUsage of an authority limits all below it.
+"""The uses of certificates. The extendedKeyUsage of an authority limits the certificates below it.
 
-RFC 5280 gives the extension no such meaning, but OpenSSL, browsers, Windows and Apple do: a stolen key of an authority
-for people makes no web site's certificate. OCSP signers are exempt: verifiers look at the signer's own extension.
+RFC 5280 gives the extension no such meaning, but OpenSSL, browsers, Windows and Apple do. So a stolen key of an
+authority for people can't make a web site's certificate. OCSP signers are exempt: verifiers look at the signer's own
+extension.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _OF_AUTHORITY: Final = MappingProxyType(
 
 
 def limit(signs: Signs) -> x509.ExtendedKeyUsage | None:
-    """The extension of an authority's certificate; None: no limit."""
+    """The extension for an authority's certificate; None if it may sign for every use."""
     return None if signs is Signs.ALL else x509.ExtendedKeyUsage(_OF_AUTHORITY[signs])
 
 
 def described(authority: x509.Certificate) -> str:
-    """Whom it may sign for, in a word; the extension's own names where it says something else."""
+    """What an authority may sign for: `people`, `servers` or `all`; in other cases, the names of the uses."""
     found = _limit_of(authority)
     if found is None:
         return Signs.ALL.value
@@ -55,7 +56,7 @@ def allows(authority: x509.Certificate, purpose: Purpose) -> bool:
 
 
 def check(path: Iterable[x509.Certificate], purpose: Purpose, parent: str | None) -> None:
-    """Refuse a use that an authority on the path is not for. Raises `UsageError`."""
+    """Refuse a use that an authority on the path may not sign. Raises `UsageError`."""
     for authority in path:
         if not allows(authority, purpose):
             word = Signs.SERVERS if purpose is Purpose.SERVER else Signs.PEOPLE

@@ -1,4 +1,4 @@
-"""The desk's words: kinds of keys, files and kits, as commands and columns spell them. Light to import."""
+"""Kinds of keys, files and kits, as commands and columns spell them. This module is cheap to import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class KeyKind(StrEnum):
 
 
 class Signs(StrEnum):
-    """Whom an authority's certificate lets it sign for."""
+    """The certificates that an authority may sign."""
 
     PEOPLE = "people"  # clientAuth and emailProtection
     SERVERS = "servers"  # serverAuth
@@ -31,19 +31,19 @@ class P12Format(StrEnum):
 
 
 class CodePage(StrEnum):
-    """A code page of Windows, in which older programs write lists."""
+    """A Windows code page, in which older programs write lists."""
 
     WESTERN = "windows-1252"
     CENTRAL = "windows-1250"
 
     @property
     def codec(self) -> str:
-        """What Python calls it."""
+        """Python's name for it."""
         return f"cp{self.value.partition('-')[2]}"
 
 
 class Language(StrEnum):
-    """A language that letters are in (RFC 5646)."""
+    """A language of letters (RFC 5646)."""
 
     ENGLISH = "en"
     GERMAN = "de"
@@ -51,7 +51,7 @@ class Language(StrEnum):
 
 
 class KitKind(StrEnum):
-    """What a device kit is for."""
+    """The device or program that a kit is for."""
 
     IOS = "ios"
     MACOS = "macos"

@@ -1,7 +1,7 @@
 """Configuration profiles for iOS and macOS.
 
 Identifiers and UUIDs stay the same through renewals: installing the new profile replaces the old one, and no second
-account appears. Without a password in it the device asks for one. Keys are those of Apple's own schema of profiles
+account appears. If a profile has no password, the device asks for it. The keys are from Apple's own schema of profiles
 (github.com/apple/device-management, `mdm/profiles`).
 """
 
@@ -26,7 +26,7 @@ from gateway.x509.keys import fits
 from gateway.x509.loading import parse_certificates
 
 _SUFFIX: Final = ".mobileconfig"
-# TargetDeviceType: without it an iPhone asks whether the profile is for itself or for the watch.
+# TargetDeviceType. Without it, an iPhone asks whether the profile is for the phone or for the watch.
 _IPHONE_OR_IPAD: Final = 1
 _MAC: Final = 5
 
@@ -47,19 +47,21 @@ def profile(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
 
 
 def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: bytes, place: str) -> list[KitFile]:
-    """The files with each profile in a CMS signature (RFC 5652), so that the device shows who it is from.
+    """The files, with each profile in a CMS signature (RFC 5652), so that the device shows who signed it.
 
-    Raises `UsageError` where certificate (with its chain after it) and key can't be used.
+    `certificates_pem`: the signing certificate, then its chain. Raises `UsageError` if certificate or key is unusable.
     """
     try:
         certificate, *chain = parse_certificates(certificates_pem, "the file of the signing certificate")
     except ConfigError as error:
-        raise UsageError(error.cause, "Give it in PEM, its chain after it.") from error
+        raise UsageError(error.cause, "Give a PEM file with the certificate, and its chain after it.") from error
     if b"ENCRYPTED" in key_pem:
-        raise UsageError(f"{place}: the signing key is encrypted", "Give it as 'openssl pkey -in FILE' writes it.")
+        raise UsageError(
+            f"{place}: the signing key is encrypted", "Decrypt it with 'openssl pkey -in FILE -out NEW' and give NEW."
+        )
     key = pkcs8.load(key_pem, None, place)
     if not fits(key, certificate):
-        raise UsageError(f"{place}: is not the signing certificate's key", "Give the two files of one certificate.")
+        raise UsageError(f"{place}: is not the signing certificate's key", "Give the key of that certificate.")
     return [_signed(file, certificate, key, chain) if file.name.endswith(_SUFFIX) else file for file in files]
 
 
@@ -107,12 +109,12 @@ def _identity(person: Person) -> dict[str, Any]:
 
 def _accounts(person: Person, kind: KitKind) -> Iterator[dict[str, Any]]:
     if not person.is_for_login:
-        return  # the account came with the certificate that opens it
+        return  # the profile of the certificate for logging in has the account
     identity = str(person.uuid("identity")).upper()
     account = {
         "EmailAddress": person.email,
         "Host": person.host,
-        "SSL": True,  # false where it isn't said
+        "SSL": True,  # the default is false
         "UserName": person.user_name,
         "PayloadCertificateUUID": identity,
     }
@@ -127,7 +129,7 @@ def _accounts(person: Person, kind: KitKind) -> Iterator[dict[str, Any]]:
 
 
 def _mail(person: Person, identity: str) -> dict[str, Any]:
-    """S/MIME as far as the certificate is for it: messages are signed, and each can be encrypted."""
+    """The account's settings for S/MIME: sign messages, offer to encrypt each, as far as the certificate is for it."""
     found: dict[str, Any] = {}
     if "signing" in person.uses:
         found |= {"SMIMESigningEnabled": True, "SMIMESigningCertificateUUID": identity}

@@ -20,9 +20,9 @@ _FOR_LOGIN: Final = (KitKind.ANDROID, KitKind.CHROME, KitKind.FIREFOX)
 
 
 def build(person: Person, kind: KitKind, *, has_root: bool = True) -> list[KitFile]:
-    """The kit's files, the letter last. `has_root`: an Apple device shall trust the root.
+    """The kit's files, the letter last. `has_root`: an Apple profile contains the root, so that the device trusts it.
 
-    Raises `UsageError` where the certificate is of no use to the device.
+    Raises `UsageError` if the certificate's use doesn't suit the device.
     """
     _check_use(person, kind)
     return [*_files(person, kind, has_root=has_root), letter(person, kind, has_root=has_root)]
@@ -31,18 +31,20 @@ def build(person: Person, kind: KitKind, *, has_root: bool = True) -> list[KitFi
 def _check_use(person: Person, kind: KitKind) -> None:
     serial = f"certificate {serial_text(person.certificate.serial_number)}"
     if kind in _FOR_LOGIN and not person.is_for_login:
-        raise UsageError(f"{serial} is for mail alone, a kit for {kind} for logging in", "Give the one for logging in.")
+        cause = f"{serial} is only for mail, but a kit for {kind} needs one for logging in"
+        raise UsageError(cause, "Give the serial of the certificate for logging in.")
     if kind is KitKind.THUNDERBIRD and person.uses == ("login",):
-        raise UsageError(f"{serial} is for logging in alone, a kit for {kind} for mail", "Give the one for mail.")
+        cause = f"{serial} is only for logging in, but a kit for {kind} needs one for mail"
+        raise UsageError(cause, "Give the serial of the certificate for mail.")
 
 
 def with_password(person: Person, password: str) -> Person:
-    """The same with the password in the kit, which then is as good as the certificate itself."""
+    """The same person with the password in the kit, which must then be kept as secret as the key."""
     return replace(person, password=password)
 
 
 def write(files: list[KitFile], folder: Path) -> list[Path]:
-    """Write a kit; its paths. Raises `OperationError`, also where another authority's kit or host's policy is there."""
+    """Write a kit; returns its paths. Raises `OperationError`, also if a kit for another root or host is there."""
     make_folder(folder, FOLDER_MODE)
     for file in files:
         path = folder / file.name

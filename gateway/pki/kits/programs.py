@@ -1,4 +1,4 @@
-"""Policies for browsers and mail programs, so that nobody is asked which certificate to show; settings for Android."""
+"""Policies with which browsers and mail programs choose the certificate without asking; settings for Android."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.pki.kits.kit import KitFile, Person, p12_file, root_file
 
 
 def chrome(person: Person) -> list[KitFile]:
-    """`AutoSelectCertificateForUrls` for Chrome, Chromium and Edge: this host gets a certificate of this authority."""
+    """`AutoSelectCertificateForUrls` for Chrome, Chromium and Edge: they show this authority's certificate there."""
     issuer = person.chain[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     chosen = {"ISSUER": {"CN": str(issuer[0].value)}} if issuer else {}
     choice = json.dumps({"pattern": f"https://{person.host}", "filter": chosen}, ensure_ascii=False)
@@ -24,7 +24,7 @@ def chrome(person: Person) -> list[KitFile]:
 
 
 def mozilla(person: Person) -> list[KitFile]:
-    """`policies.json` for Firefox and Thunderbird: the root is trusted, and the fitting certificate is shown."""
+    """`policies.json` for Firefox and Thunderbird: they trust the root and choose the matching certificate."""
     root = root_file(person)
     policies = {
         "policies": {
@@ -36,7 +36,7 @@ def mozilla(person: Person) -> list[KitFile]:
 
 
 def android(person: Person) -> list[KitFile]:
-    """The certificate and root for installing by hand, and the managed settings of Gmail for a device manager."""
+    """The certificate and root for manual installation, and Gmail's managed settings for a device manager."""
     managed = {
         "email_address": person.email,
         "exchange_host": person.host,

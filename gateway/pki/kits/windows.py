@@ -1,6 +1,6 @@
-"""A PowerShell script that puts the certificate into the user's store and the root among the trusted ones.
+"""A PowerShell script that imports the certificate into the user's store, and the root as a trusted one.
 
-Authorities between them go among the intermediate ones.
+It imports the authorities between them as intermediate ones.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives import hashes
 
 from gateway.pki.kits.kit import KitFile, Person, authority_files, p12_file, root_file
 
-# PowerShell takes typographic quotes for the straight one (language specification, section 2.3.5.2).
+# PowerShell treats typographic quotes like the straight one (language specification, section 2.3.5.2).
 _QUOTES: Final = re.compile("['‘’‚‛]")
 
 _SCRIPT: Final = """\
-# Run this as {person}: right-click, 'Run with PowerShell'. No administrator is needed.
+# Run this as {person}: right-click, 'Run with PowerShell'. You don't need to be an administrator.
 $ErrorActionPreference = 'Stop'
-# The window that Windows opens for this closes with it: whatever happened must be read first.
+# The window closes when the script ends, so an error has to wait until it was read.
 trap {{
     Write-Host $_ -ForegroundColor Red
     Read-Host 'It did not work. Press Enter to close' | Out-Null
@@ -26,7 +26,7 @@ trap {{
 }}
 Set-Location -LiteralPath $PSScriptRoot
 
-# Windows asks whether the root may be trusted. Compare the thumbprint: {thumbprint}
+# Windows asks whether to trust the root certificate. Compare the thumbprint: {thumbprint}
 Import-Certificate -FilePath {root} -CertStoreLocation Cert:\\CurrentUser\\Root | Out-Null
 {between}
 $password = {password}
@@ -35,7 +35,7 @@ Write-Host 'Imported:' ($found | Where-Object HasPrivateKey).Subject
 Write-Host {ready}
 Read-Host 'Press Enter to close' | Out-Null
 """
-# Not trusted by itself, but sent along: programs find the way from certificate to root.
+# Intermediates are not trusted by themselves. Programs send them, to complete the path to the root.
 _BETWEEN: Final = "Import-Certificate -FilePath {file} -CertStoreLocation Cert:\\CurrentUser\\CA | Out-Null\n"
 _READY: Final = "Open {url} in Edge or Chrome and choose this certificate."
 _READY_FOR_MAIL: Final = "In Outlook: File, Options, Trust Center, Email Security, and choose this certificate."
@@ -56,7 +56,7 @@ def kit(person: Person) -> list[KitFile]:
         password=asked,
         ready=_quoted((_READY if person.is_for_login else _READY_FOR_MAIL).format(url=person.url)),
     )
-    # With the mark, without which Windows PowerShell 5 takes the text for the local code page.
+    # With a byte order mark: without it, Windows PowerShell 5 reads the script in the local code page.
     script = KitFile(
         f"{person.stem}.ps1", ("\ufeff" + text.replace("\n", "\r\n")).encode(), person.password is not None
     )

@@ -1,4 +1,6 @@
-"""The audit trail: who did what to which certificate, and when. Lines are added; the database refuses anything else."""
+"""The audit trail: who did what to which certificate, and when. Entries can only be added; the database refuses to
+change or delete them.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,23 @@ from gateway.pki.registry.tables import AUDIT
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is written down."""
+    """A new entry."""
 
     at: datetime
     actor: str
-    action: str  # the command's words: "cert revoke"
+    action: str  # such as "issued", "revoked" or "ca init"
     authority: str | None = None
     serial: str | None = None
     detail: str = ""
 
 
 def about(record: CertificateRecord, action: str, actor: str, now: datetime) -> Event:
-    """What is written down about a certificate."""
+    """A new entry about a certificate."""
     return Event(now, actor, action, record.authority, record.serial, record.subject)
 
 
 def add(connection: Connection, event: Event) -> None:
-    """Write one line, in the transaction of what it tells about."""
+    """Write one entry, in the same transaction as the change that it records."""
     connection.execute(insert(AUDIT).values(asdict(event)))
 
 
@@ -44,7 +46,7 @@ def last_releases(connection: Connection, authority: str) -> dict[str, datetime]
 
 
 def entries(connection: Connection, *, serial: str | None = None) -> list[AuditEntry]:
-    """The trail, oldest first; of one certificate, or all."""
+    """The entries, oldest first; only those about one certificate if `serial` is given."""
     query = select(AUDIT).order_by(AUDIT.c.id)
     if serial is not None:
         query = query.where(AUDIT.c.serial == serial)

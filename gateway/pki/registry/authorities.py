@@ -1,4 +1,4 @@
-"""Authorities in the registry. A row is locked while a revocation list is made from it: no list overtakes another."""
+"""Authorities in the registry. A row is locked while a revocation list is made, so lists are published in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gateway.x509.loading import certificate_in, parse_certificates
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAuthority:
-    """What there is to know of an authority before the registry has it."""
+    """An authority before it is in the registry."""
 
     name: str
     parent: str | None
@@ -36,7 +36,7 @@ class NewAuthority:
 
 
 def add(connection: Connection, new: NewAuthority, now: datetime, actor: str) -> AuthorityRecord:
-    """Register an authority. Raises `OperationError` where its name is taken."""
+    """Register an authority. Raises `OperationError` if its name is taken."""
     values = {
         "name": new.name,
         "parent": new.parent,
@@ -56,12 +56,12 @@ def add(connection: Connection, new: NewAuthority, now: datetime, actor: str) ->
     try:
         connection.execute(insert(AUTHORITIES).values(values))
     except IntegrityError as error:
-        raise OperationError(f"there is an authority '{new.name}' already", "Choose another name.") from error
+        raise OperationError(f"the authority '{new.name}' already exists", "Choose another name.") from error
     return get(connection, new.name)
 
 
 def find(connection: Connection, name: str) -> AuthorityRecord | None:
-    """The authority of that name, if there is one."""
+    """The authority of that name; None if there is none."""
     return _one(connection, select(AUTHORITIES).where(AUTHORITIES.c.name == name))
 
 
@@ -71,8 +71,8 @@ def get(connection: Connection, name: str) -> AuthorityRecord:
 
 
 def lock(connection: Connection, name: str) -> AuthorityRecord:
-    """The authority, which nobody else changes before this transaction ends. Raises `UsageError`."""
-    # SQLite has locked the whole file when the transaction began.
+    """The authority, locked until this transaction ends. Raises `UsageError`."""
+    # In SQLite, the transaction has locked the whole file at its start.
     query = select(AUTHORITIES).where(AUTHORITIES.c.name == name).with_for_update()
     return _known(connection, _one(connection, query), name)
 
@@ -85,12 +85,12 @@ def all_of(connection: Connection) -> list[AuthorityRecord]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What is asked for with every request: little, while a record may hold a list of megabytes."""
+    """The parts of a record that every OCSP request needs. They are small, while a list may have megabytes."""
 
     id: int
     name: str
     certificate_der: bytes = field(repr=False)
-    crl_number: int  # this one and the next are others whenever a certificate's state has changed
+    crl_number: int  # this and the next field change whenever a certificate's state changes
     crl_this_update: datetime | None
 
 
@@ -109,7 +109,7 @@ def has_below(connection: Connection, name: str, serial: int) -> bool:
 
 
 def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:
-    """Remember a new revocation list as the newest, and tell other machines of it. The caller holds the lock."""
+    """Store a new revocation list as the newest, and notify other machines. The caller holds the lock."""
     connection.execute(
         update(AUTHORITIES)
         .where(AUTHORITIES.c.name == name)
@@ -124,7 +124,7 @@ def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationL
 
 
 def continue_from(connection: Connection, authority: AuthorityRecord, number: int, this_update: datetime) -> None:
-    """Let the next list follow one with this number and date, unless it does already. The caller holds the lock."""
+    """Make the next list's number and date higher than these, if they are not already. The caller holds the lock."""
     last = authority.crl_this_update
     connection.execute(
         update(AUTHORITIES)
@@ -137,9 +137,9 @@ def continue_from(connection: Connection, authority: AuthorityRecord, number: in
 
 
 def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListEntry) -> None:
-    """Put a serial on the list that the registry has no certificate for; one on hold can be revoked.
+    """Put a serial that is not in the registry on the list. A serial on hold can be revoked.
 
-    Raises `OperationError` where it is on the list already.
+    Raises `OperationError` if it is already on the list.
     """
     values = {"serial": entry.serial, "revoked_at": entry.revoked_at, "reason": entry.reason.value}
     try:
@@ -147,11 +147,11 @@ def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListE
             take_off_hold(connection, authority, entry.serial)
         connection.execute(insert(FOREIGN_REVOCATIONS).values(authority_id=authority.id, **values))
     except IntegrityError as error:
-        raise OperationError(f"{entry.serial} is on the list already", "Leave it out.") from error
+        raise OperationError(f"{entry.serial} is already on the list", "Leave it out.") from error
 
 
 def take_off_hold(connection: Connection, authority: AuthorityRecord, serial: str) -> bool:
-    """Take a serial off the list that the registry has no certificate for; whether it was on hold."""
+    """Take a serial that is not in the registry off the list; False if it wasn't on hold."""
     table = FOREIGN_REVOCATIONS
     conditions = (
         table.c.authority_id == authority.id,
@@ -162,14 +162,14 @@ def take_off_hold(connection: Connection, authority: AuthorityRecord, serial: st
 
 
 def foreign(connection: Connection, authority: AuthorityRecord) -> list[ListEntry]:
-    """The revoked serials that the registry has no certificates for, oldest first."""
+    """The entries for revoked or held serials that are not in the registry, oldest first."""
     table = FOREIGN_REVOCATIONS
     query = select(table).where(table.c.authority_id == authority.id).order_by(table.c.revoked_at, table.c.serial)
     return [_entry(row) for row in connection.execute(query).mappings()]
 
 
 def foreign_entry(connection: Connection, authority_id: int, serial: str) -> ListEntry | None:
-    """The same for one serial; None where it is not revoked."""
+    """The same for one serial; None if it is not on the list."""
     table = FOREIGN_REVOCATIONS
     query = select(table).where(table.c.authority_id == authority_id, table.c.serial == serial)
     row = connection.execute(query).mappings().one_or_none()
@@ -183,7 +183,7 @@ def _entry(row: RowMapping) -> ListEntry:
 def _known(connection: Connection, record: AuthorityRecord | None, name: str) -> AuthorityRecord:
     if record is None:
         names = ", ".join(other.name for other in all_of(connection))
-        remedy = f"There are: {names}." if names else "Make one with 'gateway ca init NAME'."
+        remedy = f"Give one of: {names}." if names else "Make one with 'gateway ca init NAME'."
         raise UsageError(f"there is no authority '{name}'", remedy)
     return record
 

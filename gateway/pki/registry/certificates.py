@@ -20,12 +20,12 @@ from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
 from gateway.x509.serials import serial_text
 
 _SERIAL: Final = re.compile(r"(?:serial=)?(?:0x)?([0-9A-Fa-f:]{1,60})")
-MAX_SERIAL_BITS: Final = 159  # 20 bytes of a signed number, RFC 5280 section 4.1.2.2; a list can name no other
+MAX_SERIAL_BITS: Final = 159  # 20 bytes of a signed number, RFC 5280 section 4.1.2.2; lists can't name longer ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCertificate:
-    """What there is to know of a certificate before the registry has it."""
+    """A certificate before it is in the registry."""
 
     certificate: x509.Certificate
     common_name: str
@@ -40,7 +40,7 @@ class NewCertificate:
 
 
 def parse_serial(text: str) -> str | None:
-    """A serial as people and programs write it: `0A1B`, `0x0a1b`, `0a:1b`, openssl's `serial=0A1B`. None for others."""
+    """A serial as people and programs write it: `0A1B`, `0x0a1b`, `0a:1b`, openssl's `serial=0A1B`; else None."""
     if (found := _SERIAL.fullmatch(text)) is None:
         return None
     digits = found[1].replace(":", "")
@@ -56,7 +56,7 @@ def can_be_listed(number: int) -> bool:
 def add_pending(
     connection: Connection, authority: AuthorityRecord, new: NewCertificate, now: datetime, actor: str
 ) -> CertificateRecord:
-    """Register a signed certificate that nobody has yet; a renewal gets its names when it goes live.
+    """Register a signed certificate that is not handed out yet; a renewal gets its names when it becomes live.
 
     Raises `NameTakenError`.
     """
@@ -92,15 +92,15 @@ def add_pending(
 
 
 def make_live(connection: Connection, record: CertificateRecord) -> None:
-    """Turn a pending certificate live. Raises `OperationError` where it isn't pending any more."""
+    """Make a pending certificate live. Raises `OperationError` if it is no longer pending."""
     _change(connection, record, State.PENDING, state=State.LIVE.value)
 
 
 def supersede(connection: Connection, old: CertificateRecord, new: CertificateRecord, at: datetime) -> None:
-    """Let a renewal take over the names, and put the old one on the list from a moment on. Raises `OperationError`."""
+    """Let a renewal take over the names; the old one is on the list from `at` on. Raises `OperationError`."""
     if not claims.hand_over(connection, old.id, new.id):
         raise OperationError(
-            f"certificate {old.serial} was renewed or revoked meanwhile", "Look at it with 'gateway cert show'."
+            f"certificate {old.serial} was renewed or revoked meanwhile", f"Run 'gateway cert show {old.serial}'."
         )
     _change(connection, old, State.LIVE, supersede_at=at)
 
@@ -108,14 +108,14 @@ def supersede(connection: Connection, old: CertificateRecord, new: CertificateRe
 def put_on_list(
     connection: Connection, record: CertificateRecord, state: State, reason: RevocationReason, now: datetime
 ) -> None:
-    """Revoke or hold. Raises `OperationError` where its state changed meanwhile."""
+    """Revoke or hold. Raises `OperationError` if the certificate's state changed meanwhile."""
     _change(connection, record, record.state, state=state.value, reason=reason.value, revoked_at=now)
     if state is State.REVOKED:
         claims.release(connection, record.id)
 
 
 def take_off_list(connection: Connection, record: CertificateRecord) -> None:
-    """Release a held certificate. Raises `OperationError` where it isn't held."""
+    """Release a held certificate. Raises `OperationError` if it isn't held."""
     _change(connection, record, State.HELD, state=State.LIVE.value, reason=None, revoked_at=None)
 
 
@@ -124,7 +124,7 @@ def find(
 ) -> list[CertificateRecord]:
     """The certificates that meet every condition (on `CERTIFICATES` and `AUTHORITIES`), oldest first.
 
-    `is_soonest_first`: in the order in which they end.
+    `is_soonest_first`: in the order in which they expire.
     """
     order = (CERTIFICATES.c.not_after, CERTIFICATES.c.id) if is_soonest_first else (CERTIFICATES.c.id,)
     query = (
@@ -141,18 +141,20 @@ def get(connection: Connection, authority: str, serial: str) -> CertificateRecor
     """The certificate with this serial under this authority. Raises `UsageError`."""
     found = find(connection, AUTHORITIES.c.name == authority, CERTIFICATES.c.serial == serial)
     if not found:
-        raise UsageError(f"authority '{authority}' has no certificate {serial}", "See 'gateway cert list'.")
+        raise UsageError(
+            f"authority '{authority}' has no certificate {serial}", "Give a serial that 'gateway cert list' shows."
+        )
     return found[0]
 
 
 def states(connection: Connection, authority: AuthorityRecord) -> dict[str, State]:
-    """The serials of all certificates that the authority has in the registry, with their states."""
+    """The serials of all certificates of the authority in the registry, with their states."""
     query = select(CERTIFICATES.c.serial, CERTIFICATES.c.state).where(CERTIFICATES.c.authority_id == authority.id)
     return {serial: State(state) for serial, state in connection.execute(query)}
 
 
 def lasting(connection: Connection, now: datetime) -> dict[str, str]:
-    """The serials of all live certificates that have not ended or been renewed, with their authorities."""
+    """The serials of all live certificates that are not expired or renewed, with the names of their authorities."""
     query = (
         select(CERTIFICATES.c.serial, AUTHORITIES.c.name)
         .join(AUTHORITIES, AUTHORITIES.c.id == CERTIFICATES.c.authority_id)
@@ -166,7 +168,7 @@ def lasting(connection: Connection, now: datetime) -> dict[str, str]:
 
 
 def matching(connection: Connection, text: str, *, authority: str | None = None) -> list[CertificateRecord]:
-    """The certificates that a person means by a serial, an e-mail address or a common name. Raises `UsageError`."""
+    """The certificates with this serial, e-mail address or common name. Raises `UsageError` if there are none."""
     meant = [func.lower(CERTIFICATES.c.email) == text.lower(), CERTIFICATES.c.common_name == text]
     if (serial := parse_serial(text)) is not None:
         meant.append(CERTIFICATES.c.serial == serial)
@@ -175,12 +177,15 @@ def matching(connection: Connection, text: str, *, authority: str | None = None)
         conditions.append(AUTHORITIES.c.name == authority)
     found = find(connection, *conditions)
     if not found:
-        raise UsageError(f"no certificate has the serial, e-mail address or name '{text}'", "See 'gateway cert list'.")
+        raise UsageError(
+            f"no certificate has the serial, e-mail address or name '{text}'",
+            "Give a serial, address or name that 'gateway cert list' shows.",
+        )
     return found
 
 
 def serials(records: Iterable[CertificateRecord]) -> str:
-    """Serials for a message."""
+    """The serials, separated by commas, for a message."""
     return ", ".join(record.serial for record in records)
 
 
@@ -192,7 +197,7 @@ def _change(connection: Connection, record: CertificateRecord, expected: State, 
     )
     if connection.execute(statement).rowcount != 1:
         raise OperationError(
-            f"certificate {record.serial} is not {expected} any more", "Look at it with 'gateway cert show'."
+            f"certificate {record.serial} is not {expected} any more", f"Run 'gateway cert show {record.serial}'."
         )
 
 

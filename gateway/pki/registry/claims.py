@@ -1,7 +1,8 @@
-"""Who holds a common name. The database's primary key decides, so that of two issuers at once one is told no.
+"""Claims to common names. The database's primary key enforces them, so only one of two simultaneous issuers succeeds.
 
-A certificate claims its name for each use it has under its authority: one for logging in and one for signing may
-stand side by side, two for logging in may not. A claim ends with revocation, expiry, or its renewal's taking over.
+A certificate claims its name for each of its uses, under its authority. One certificate for logging in and one for
+signing may have the same name; two for logging in may not. A claim ends when the certificate is revoked, expires or is
+replaced by its renewal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SLOTS: Final = MappingProxyType(
         Purpose.SMIME_SIGNING: ("signing",),
         Purpose.SMIME_ENCRYPTION: ("encryption",),
         Purpose.SERVER: ("server",),
-        Purpose.OCSP: (),  # its name never tells anybody apart
+        Purpose.OCSP: (),  # its name identifies no person or server
     }
 )
 
@@ -36,7 +37,7 @@ class NameTakenError(OperationError):
 
 
 def holders(connection: Connection, authority_id: int, common_name: str, purpose: Purpose, now: datetime) -> list[str]:
-    """The serials of unexpired certificates that stand in the way of another with this name and purpose."""
+    """The serials of the unexpired certificates that already hold this name for the purpose."""
     query = (
         select(CERTIFICATES.c.serial)
         .distinct()
@@ -74,22 +75,22 @@ def take(
 
 
 def hand_over(connection: Connection, old_id: int, new_id: int) -> bool:
-    """Give a certificate's claims to its renewal; False where it has none any more."""
+    """Give a certificate's claims to its renewal; False if it no longer has any."""
     statement = update(NAME_CLAIMS).where(NAME_CLAIMS.c.certificate_id == old_id).values(certificate_id=new_id)
     return connection.execute(statement).rowcount > 0
 
 
 def release(connection: Connection, certificate_id: int) -> None:
-    """Let go of the names a certificate holds."""
+    """Delete a certificate's claims."""
     connection.execute(delete(NAME_CLAIMS).where(NAME_CLAIMS.c.certificate_id == certificate_id))
 
 
 def taken(common_name: str, serials: list[str] | None = None) -> NameTakenError:
-    """The error that tells which certificate is in the way, and the ways out."""
+    """The error that names the certificates that hold the name, with the commands that help."""
     which = f" by certificate {', '.join(serials)}" if serials else ""
     it = f" {serials[0]}" if serials else ""
     return NameTakenError(
         f"the common name '{common_name}' is in use{which}",
-        f"Renew it with 'gateway cert renew{it}', or revoke it with 'gateway cert revoke{it}' first; "
-        "a second device is told apart with --device.",
+        f"Renew it with 'gateway cert renew{it}', or revoke it first with 'gateway cert revoke{it}'; "
+        "for a second device, give --device.",
     )

@@ -1,7 +1,7 @@
-"""The registry's door: opens the database, brings its schema up to date, and hands out transactions.
+"""Opening the registry: this module opens the database, updates its schema, and provides transactions.
 
-A writing transaction takes SQLite's write lock at its start, so that it never fails halfway for having read before
-another wrote. What leaves here is `OperationError` or `UsageError`; statements and their values are never in a message.
+A writing transaction takes SQLite's write lock at its start, so it can't fail halfway because another one wrote after
+its first read. All errors are `OperationError` or `UsageError`; no message contains statements or their values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from gateway.pki.files import PRIVATE_MODE, make_folder
 from gateway.pki.registry.migrations import migrate
 
 DEFAULT_URL: Final = "sqlite:///pki/registry.db"
-# How long one writer waits for another: a transaction is a few milliseconds, so this is a hundred of them in a row.
+# How long one writer waits for others. A transaction takes a few milliseconds, so this is enough for hundreds in a row.
 LOCK_WAIT_SECONDS: Final = 20
 RETRY_SECONDS: Final = 0.01
-# Whoever only reads waits for no lock; a database server that is silent for so long is away.
+# Readers don't wait for locks. A database server that is silent for so long is not available.
 CONNECT_SECONDS: Final = 5
 _WRITES: Final = "gateway_writes"
 
@@ -45,8 +45,8 @@ class Registry:
     def open(cls, url: str, folder: Path | None = None, *, may_make: bool = True) -> Self:
         """Open or make the registry at an SQLAlchemy URL; SQLite paths are relative to `folder`.
 
-        Without `may_make` no file is made where there is none. Raises `UsageError` for that and for a URL that can't
-        be used, `OperationError` where the database doesn't answer.
+        Without `may_make`, no new file is made. Raises `UsageError` if the file is missing then, or if the URL can't be
+        used, and `OperationError` if the database doesn't answer.
         """
         located = locate(url, folder)
         if not may_make:
@@ -62,14 +62,14 @@ class Registry:
 
     @classmethod
     def open_for_reading(cls, url: str, folder: Path | None = None) -> Self:
-        """The same for who only reads: nothing is made, migrated or locked, and no statement can change anything.
+        """Open it only for reading: nothing is made, migrated or locked, and statements can't change anything.
 
-        A database that isn't there yet, or doesn't answer, shows when it is asked. Raises `UsageError`.
+        Raises `UsageError`. A database that is missing or doesn't answer raises an error only at the first query.
         """
         return cls(_reading_engine(locate(url, folder)))
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections to the database."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -80,12 +80,12 @@ class Registry:
 
     @property
     def place(self) -> str:
-        """The registry's URL without its password, for messages; a query may hold one too (`?password=`)."""
+        """The registry's URL for messages, without its password and query, which may have one too (`?password=`)."""
         return self._engine.url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """For many transactions in a row: SQLite writes its log into the database whenever nobody has it open."""
+        """Keep a connection open during many transactions: each time the last one closes, SQLite merges its log."""
         with self._mapped(), self._engine.connect():
             yield
 
@@ -97,7 +97,7 @@ class Registry:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is kept as a whole or, after any exception, not at all. Raises `OperationError`."""
+        """A transaction that is committed at the end, or rolled back after any exception. Raises `OperationError`."""
         with self._transaction(is_writing=True) as connection:
             yield connection
 
@@ -118,14 +118,14 @@ class Registry:
             cause = str(getattr(error, "orig", None) or type(error).__name__).strip().split("\n", 1)[0]
             raise OperationError(
                 f"the registry {self.place} cannot be used: {cause}",
-                "Check that the database runs, is not full, and may be written by this user.",
+                "Check that the database is running and not full, and that this user may write to it.",
             ) from error
-        except UnicodeEncodeError as error:  # what a shell hands on as bytes is no name of anybody
+        except UnicodeEncodeError as error:  # an argument of the command that the shell passed as other bytes
             raise UsageError("the registry accepts only UTF-8 text", "Type the name or address in UTF-8.") from error
 
 
 def has_password(url: str) -> bool:
-    """Whether a password stands in a registry's URL. One that can't be read may hold anything."""
+    """Whether a registry's URL contains a password. In a URL that can't be parsed, the word `password` counts."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -134,7 +134,7 @@ def has_password(url: str) -> bool:
 
 
 def locate(url: str, folder: Path | None = None) -> URL:
-    """The parsed URL, a SQLite path made absolute. Raises `UsageError`."""
+    """The parsed URL, with an absolute path for SQLite. Raises `UsageError`."""
     remedy = "Write sqlite:///pki/registry.db or postgresql+psycopg://user:password@host/database."
     try:
         parsed = make_url(url)
@@ -143,21 +143,20 @@ def locate(url: str, folder: Path | None = None) -> URL:
     match parsed.drivername:
         case "sqlite":
             if not parsed.database or parsed.database == ":memory:":
-                raise UsageError("a registry in memory would forget every certificate", remedy)
+                raise UsageError("a registry in memory would lose every certificate when the program ends", remedy)
             path = (folder or Path.cwd()) / parsed.database
             return parsed.set(database=str(path.absolute()))
         case "postgresql" | "postgresql+psycopg":
             return parsed.set(drivername="postgresql+psycopg")
         case driver:
-            raise UsageError(f"a registry cannot be kept in '{driver}'", remedy)
+            raise UsageError(f"the registry does not support the database '{driver}'", remedy)
 
 
 def _check_made(url: URL) -> None:
     if url.drivername == "sqlite" and not exists(Path(str(url.database))):
         raise UsageError(
             f"{url.database}: there is no registry",
-            "Work in the folder that has it, name it with --store or the configuration with -c; "
-            "'gateway ca init' makes one.",
+            "Give it with --store or the configuration with -c, or change to its folder. 'gateway ca init' makes one.",
         )
 
 
@@ -185,7 +184,7 @@ def _reading_engine(url: URL) -> Engine:
             execution_options={"postgresql_readonly": True},
             connect_args=patience(url),
         )
-    place = f"file:{quote(str(url.database))}?mode=rw"  # not `ro`: a reader of a write-ahead log writes beside it
+    place = f"file:{quote(str(url.database))}?mode=rw"  # not `ro`: with a write-ahead log, readers write its index
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(place, uri=True, timeout=CONNECT_SECONDS, isolation_level=None)
@@ -196,13 +195,13 @@ def _reading_engine(url: URL) -> Engine:
 
 
 def patience(url: URL) -> dict[str, int]:
-    """How long libpq waits for a server that is away, as far as the URL doesn't say; it would be minutes."""
+    """Options of libpq for how long to wait for the server, unless the URL has them; the defaults are minutes."""
     limits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000}
     return {name: limit for name, limit in limits.items() if name not in url.query}
 
 
 def _make_private(path: Path) -> None:
-    # Whoever works here and with what is nobody else's business; SQLite gives its side files the mode of the main one.
+    # Other users must not read the registry. SQLite gives its other files the mode of this one.
     make_folder(path.parent)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE))
@@ -213,14 +212,14 @@ def _make_private(path: Path) -> None:
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    # FULL: a certificate that was handed out is on the disk, whatever happens to the power.
+    # FULL: a certificate that was handed out is on the disk even after a power failure.
     _write_ahead(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch a database to its write-ahead log. SQLite does not wait for others while it does that, so we do."""
+    """Switch a database to its write-ahead log. SQLite doesn't wait for other programs here, so this waits."""
     until = clock.monotonic_seconds() + LOCK_WAIT_SECONDS
     while True:
         try:

@@ -1,7 +1,7 @@
-"""How a registry gets from any older schema to the present one: numbered steps of plain SQL, each run once.
+"""Updates of the registry's schema from any older version: numbered steps of plain SQL, each run once.
 
-Steps are only ever added. All of them run in one transaction under a lock, so that two programs that open a fresh
-registry at once make it once.
+Never change a step, only add new ones. All steps run in one transaction under a lock, so if two programs open a new
+registry at the same time, only one of them creates the tables.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _TYPES: Final = {
 
 
 def steps(dialect: str) -> tuple[tuple[str, ...], ...]:
-    """The statements of every step, the first step's first; step number n brings the schema to version n."""
+    """The statements of all steps in order; step number n brings the schema to version n."""
     types = _TYPES[dialect]
     return (
         tuple(statement.format(**types) for statement in _TABLES),
@@ -84,9 +84,9 @@ def steps(dialect: str) -> tuple[tuple[str, ...], ...]:
 
 
 def migrate(connection: Connection) -> int:
-    """Bring the schema to the present version inside the caller's transaction; returns that version.
+    """Bring the schema to the present version in the caller's transaction; returns that version.
 
-    Raises `OperationError` for a registry that a newer program made.
+    Raises `OperationError` if a newer version of the gateway made the registry.
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":
@@ -95,8 +95,8 @@ def migrate(connection: Connection) -> int:
     todo = steps(dialect)
     if present > len(todo):
         raise OperationError(
-            f"the registry has schema version {present}, this program knows {len(todo)}",
-            "Use the newer gateway that made it.",
+            f"the registry has schema version {present}, but this gateway supports only versions up to {len(todo)}",
+            "Use the version of the gateway that made the registry.",
         )
     for statements in todo[present:]:
         for statement in statements:

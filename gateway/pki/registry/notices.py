@@ -1,7 +1,7 @@
-"""What was mailed about certificates that end, so that nobody is told twice: not after a restart, not by another node.
+"""The notices that were mailed about expiring certificates: each is sent only once, despite restarts and other nodes.
 
-A notice is claimed before it is sent, by one of all programs that see it, for a few minutes; it counts as sent only
-once the mail server has taken it. Who dies in between leaves a claim that ends; then whoever looks next sends it.
+A keeper claims a notice for a few minutes before it sends it; only one keeper can. The notice counts as sent once the
+mail server has accepted it. If the keeper dies in between, its claim runs out, and the next keeper sends the notice.
 """
 
 from __future__ import annotations
@@ -19,30 +19,29 @@ from gateway.pki.registry import certificates
 from gateway.pki.registry.records import CertificateRecord, Purpose, State
 from gateway.pki.registry.tables import CERTIFICATES, NOTICES
 
-# Longer than the sending of a mail may take.
+# Longer than sending a mail may take.
 CLAIM_SECONDS: Final = 300
-# A mail that its recipient's server refuses is tried again ever more slowly.
+# If the recipient's server refuses a mail, it is tried again after waits that double each time.
 FIRST_RETRY_SECONDS: Final = 60
 MAX_RETRY_SECONDS: Final = 6 * 3600
 _MAX_DOUBLINGS: Final = 16
-# As much of a mail server's answer as helps.
-FAILURE_CHARACTERS: Final = 200
+FAILURE_CHARACTERS: Final = 200  # enough of a mail server's answer to see the cause
 
 _Insert = Callable[[Table], sqlite.Insert | postgresql.Insert]
 _INSERTS: Final[dict[str, _Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Kind(StrEnum):
-    """What a notice is."""
+    """The kind of a notice."""
 
-    HOLDER = "holder"  # to the person whose certificate ends; the topic is the certificate's fingerprint
+    HOLDER = "holder"  # to the person whose certificate expires; the topic is the certificate's fingerprint
     SUMMARY = "summary"  # to the administrators; the topic is the day
-    OUTAGE = "outage"  # to the administrators; the topic is the day and a digest of what refuses clients
+    OUTAGE = "outage"  # to the administrators; the topic is the day and a digest of the causes that refuse clients
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One mail, told apart by what it is about."""
+    """One mail. Kind, topic and threshold identify it."""
 
     kind: Kind
     topic: str
@@ -52,14 +51,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A mail that could not be delivered so far."""
+    """A mail that has not been delivered so far, with the mail server's answer."""
 
     recipient: str
     failure: str
 
 
 def claim(connection: Connection, notice: Notice, now: datetime) -> bool:
-    """Take a notice that is due for oneself; False where it was sent, or somebody else is at it, or it must wait."""
+    """Claim a notice that is due; False if it was sent, another keeper has claimed it, or it must wait."""
     seconds = int(notice.threshold.total_seconds())
     new = {"recipient": notice.recipient, "attempts": 0, "try_after": now}
     connection.execute(
@@ -81,12 +80,12 @@ def claim(connection: Connection, notice: Notice, now: datetime) -> bool:
 
 
 def sent(connection: Connection, notice: Notice, now: datetime) -> None:
-    """The mail server has taken it."""
+    """Record that the mail server has accepted it."""
     connection.execute(update(NOTICES).where(*_is(notice)).values(sent_at=now, failure=None))
 
 
 def refused(connection: Connection, notice: Notice, failure: str, now: datetime) -> None:
-    """The mail server does not take it for its recipient: try again ever more slowly."""
+    """Record that the mail server refused it for its recipient. It is due again after a wait that doubles each time."""
     attempts = connection.execute(select(NOTICES.c.attempts).where(*_is(notice))).scalar_one()
     delay = min(FIRST_RETRY_SECONDS * 2 ** min(attempts - 1, _MAX_DOUBLINGS), MAX_RETRY_SECONDS)
     values = {"failure": failure[:FAILURE_CHARACTERS], "try_after": now + timedelta(seconds=delay)}
@@ -94,7 +93,7 @@ def refused(connection: Connection, notice: Notice, failure: str, now: datetime)
 
 
 def put_back(connection: Connection, notice: Notice, now: datetime) -> None:
-    """It could not be tried at all: whoever reaches a mail server first may."""
+    """Give up the claim, because the mail server could not be reached. Any keeper may claim it at once."""
     values = {"try_after": now, "attempts": NOTICES.c.attempts - 1}
     connection.execute(update(NOTICES).where(*_is(notice), NOTICES.c.sent_at.is_(None)).values(values))
 
@@ -106,7 +105,7 @@ def is_due(connection: Connection, notice: Notice, now: datetime) -> bool:
 
 
 def undelivered(connection: Connection, since: datetime, limit: int) -> list[Refused]:
-    """The mails that were tried since then and refused, newest first."""
+    """The mails that were last tried after `since` and refused, newest first."""
     query = (
         select(NOTICES.c.recipient, NOTICES.c.failure)
         .where(NOTICES.c.failure.is_not(None), NOTICES.c.sent_at.is_(None), NOTICES.c.tried_at >= since)
@@ -119,10 +118,10 @@ def undelivered(connection: Connection, since: datetime, limit: int) -> list[Ref
 def holders_due(
     connection: Connection, before: Sequence[timedelta], now: datetime, limit: int
 ) -> list[tuple[CertificateRecord, Notice]]:
-    """The certificates whose holders are to be told now, each with its mail; the most urgent first.
+    """The certificates whose holders have to be told now, each with its notice, the most urgent first.
 
-    `before`: how long before the end, in any order. Of several that are reached the last one counts; one that was
-    reached when the certificate was made tells nobody anything.
+    `before`: the thresholds, as times before the expiry, in any order. If several have passed, only the shortest one
+    counts. A threshold that is not shorter than the certificate's whole life is ignored.
     """
     found: list[tuple[CertificateRecord, Notice]] = []
     inner = timedelta(0)

@@ -1,7 +1,7 @@
-"""Word of a new revocation list, from whoever made it to every gateway on the same PostgreSQL (its LISTEN and NOTIFY).
+"""Notifications of a new revocation list to every gateway on the same PostgreSQL database (its LISTEN and NOTIFY).
 
-Keeps true: a word is a hint and nothing more. It holds no fact, so that one that is lost, repeated or made up by
-somebody else changes no more than when the registry is asked.
+A notification carries no data: a gateway only asks the registry earlier than it would have. So a notification that is
+lost, repeated or forged does no harm.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from sqlalchemy import Connection, func, select
 
 from gateway.pki.registry.engine import locate, patience
 
-# One name for every registry of a database: it is an identifier, of 63 bytes at most.
+# All registries in a database share this name; an identifier has at most 63 bytes.
 CHANNEL: Final = "gateway_revocation_lists"
 NEW_LIST: Final = ""
 _POSTGRESQL: Final = "postgresql"
-# A server that went away without a word is noticed by the kernel after this; between two words nothing is sent.
+# With these, the kernel notices a server that disappeared: nothing else is sent between two notifications.
 _KEEPALIVES: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def tell(connection: Connection) -> None:
-    """Tell of a new list when the transaction commits, and not at all if it doesn't. SQLite has nobody to tell."""
+    """Send a notification when the transaction commits; if it is rolled back, or with SQLite, none is sent."""
     if connection.dialect.name == _POSTGRESQL:
         connection.execute(select(func.pg_notify(CHANNEL, NEW_LIST)))
 
 
 def connection_arguments(store: str, folder: Path) -> dict[str, Any] | None:
-    """What libpq is to be given for a connection of its own; None where the registry is no PostgreSQL.
+    """Arguments of libpq for a separate connection; None if the registry is not in PostgreSQL.
 
     Raises `UsageError` for a URL that can't be read.
     """

@@ -1,4 +1,4 @@
-"""What the registry knows, as frozen values, and the words for it."""
+"""The registry's records, as frozen values, and the names of states, purposes and reasons."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a certificate is in its life. Expired and superseded follow from the dates."""
+    """The state of a certificate. Whether it is expired or superseded follows from its dates."""
 
-    PENDING = "pending"  # signed, its files not all written yet: nobody has it
+    PENDING = "pending"  # signed, but its files are not all written, so it is not handed out
     LIVE = "live"
     HELD = "held"  # on the revocation list until it is released
     REVOKED = "revoked"
 
 
 class Purpose(StrEnum):
-    """What a certificate is for; the profile follows from it."""
+    """The purpose of a certificate, which determines its extensions."""
 
     CLIENT = "client"  # logging in and S/MIME with one certificate
     AUTH = "auth"
@@ -42,7 +42,7 @@ class RevocationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorityRecord:
-    """A certificate authority as the registry knows it; its key is a file of its own."""
+    """A certificate authority in the registry. Its key is not there, but in a file."""
 
     id: int
     name: str
@@ -55,7 +55,7 @@ class AuthorityRecord:
     ocsp_url: str | None
     issuer_url: str | None
     crl_lifetime: timedelta
-    crl_number: int  # of the newest list; 0: none yet
+    crl_number: int  # of the newest list; 0: there is no list yet
     crl_this_update: datetime | None
     crl_next_update: datetime | None
     crl_der: bytes | None = field(repr=False)
@@ -65,7 +65,7 @@ class AuthorityRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateRecord:
-    """A certificate as the registry knows it."""
+    """A certificate in the registry."""
 
     id: int
     authority: str
@@ -89,10 +89,10 @@ class CertificateRecord:
     supersede_at: datetime | None  # when its replacement takes over
     revoked_at: datetime | None
     reason: RevocationReason | None
-    escrow: bytes | None = field(repr=False)  # the encrypted private key, only where that was asked for
+    escrow: bytes | None = field(repr=False)  # the encrypted private key, only if it was issued with --escrow
 
     def status(self, now: datetime) -> str:
-        """The state in a word, with what follows from the dates: `expired`, `superseded`."""
+        """The state in a word; `expired` and `superseded` follow from the dates."""
         if self.state in (State.LIVE, State.HELD) and self.not_after < now:
             return "expired"
         if self.state is State.LIVE and self.supersede_at is not None and self.supersede_at <= now:
@@ -100,13 +100,13 @@ class CertificateRecord:
         return self.state.value
 
     def is_usable(self, now: datetime) -> bool:
-        """Whether its holder gets in with it now."""
+        """Whether the certificate is accepted now."""
         return self.status(now) == State.LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListEntry:
-    """One line of a revocation list."""
+    """One entry of a revocation list."""
 
     serial: str
     revoked_at: datetime
@@ -115,7 +115,7 @@ class ListEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One line of the audit trail."""
+    """One entry of the audit trail."""
 
     id: int
     at: datetime

@@ -1,11 +1,9 @@
-"""People whose latest certificates were revoked: a certificate for one of them is made only where that is meant.
+"""People whose latest certificates were revoked: an import makes new ones for them only with --reissue-revoked.
 
-Kept true here:
-- The latest certificate of a person for a device and a use decides. One that was replaced (`superseded`), renewed or
-  has expired is no revocation, and neither is one that was never handed out.
-- A device of a revoked person that has no certificate yet counts as revoked too, unless the person has a certificate
-  that is good.
-- All authorities count: a revoked person doesn't get in again with a certificate of another one.
+- The person's latest certificate for a device and a use decides. It doesn't count as revoked if it was replaced
+  (`superseded`) or renewed, has expired, or was never handed out.
+- A device without a certificate counts as revoked if the person was revoked and has no other valid certificate.
+- All authorities count together: a revoked person doesn't get in again with a certificate of another authority.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from gateway.pki.registry.tables import AUDIT, CERTIFICATES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonCertificate:
-    """What is known of a certificate that was handed out to a person."""
+    """A certificate that was handed out to a person."""
 
     serial: str
     email: str
@@ -39,7 +37,7 @@ class PersonCertificate:
 
     @property
     def is_revoked(self) -> bool:
-        """Whether it was taken from its holder, not only replaced by another."""
+        """Whether it was revoked, and not only replaced by another."""
         return self.state is State.REVOKED and self.reason is not RevocationReason.SUPERSEDED
 
 
@@ -61,7 +59,7 @@ class RevokedPeople:
                 self._trusted.add(person)
 
     def find(self, email: str, device: str | None, purpose: Purpose) -> PersonCertificate | None:
-        """The revoked certificate that speaks against another one for this person, device and use."""
+        """The revoked certificate because of which this person, device and use count as revoked; None if they don't."""
         person, device_key = name_key(email), name_key(device or "")
         latest = [self._latest.get((person, device_key, use)) for use in SLOTS[purpose]]
         if found := [each for each in latest if each is not None]:
@@ -69,15 +67,13 @@ class RevokedPeople:
         return None if person in self._trusted else self._last_revoked.get(person)
 
     def check(self, email: str, device: str | None, purpose: Purpose) -> None:
-        """Refuse a certificate for somebody who was revoked. Raises `UsageError`."""
+        """Refuse a certificate for a person who was revoked. Raises `UsageError`."""
         if (found := self.find(email, device, purpose)) is not None:
-            raise UsageError(
-                told(found), "Take the row out, or give --reissue-revoked if this person shall get in again."
-            )
+            raise UsageError(told(found), "Remove the row, or give --reissue-revoked if this person may get in again.")
 
 
 def told(found: PersonCertificate) -> str:
-    """Who was revoked, when and why."""
+    """A sentence about who was revoked, when and why."""
     whose = found.email if found.device is None else f"{found.email} on '{found.device}'"
     return f"{whose} was revoked on {found.revoked_at:%Y-%m-%d} ({found.reason}), certificate {found.serial}"
 

@@ -1,4 +1,4 @@
-"""Looking for certificates: what `gateway cert list` asks."""
+"""Searching for certificates, for `gateway cert list`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from gateway.x509.serials import serial_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which certificates; what isn't given doesn't narrow."""
+    """The certificates to find. None in a field means any."""
 
     user: str | None = None  # a part of the address, the name or the UPN
     authority: str | None = None
-    expiring_within: timedelta | None = None  # usable ones that end this soon
+    expiring_within: timedelta | None = None  # only usable ones that expire within this time
     is_revoked: bool = False  # held ones too
 
 
 def search(connection: Connection, wanted: Wanted, now: datetime) -> list[CertificateRecord]:
-    """The certificates, oldest first. Raises `UsageError` where there is no such authority."""
+    """The certificates, oldest first. Raises `UsageError` if the authority doesn't exist."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.authority is not None:
         conditions.append(AUTHORITIES.c.id == authorities.get(connection, wanted.authority).id)
@@ -44,17 +44,17 @@ def search(connection: Connection, wanted: Wanted, now: datetime) -> list[Certif
 
 @dataclass(frozen=True, slots=True)
 class ListedOnly:
-    """A serial on an authority's list that is of no certificate in the registry."""
+    """A serial on an authority's list whose certificate is not among those in the registry."""
 
     authority: str
     entry: ListEntry
-    below_der: bytes | None = field(repr=False)  # the certificate, where it is that of an authority in the registry
+    below_der: bytes | None = field(repr=False)  # the certificate, if it is of an authority in the registry
 
 
 def listed_only(connection: Connection, wanted: Wanted) -> list[ListedOnly]:
-    """Serials revoked or held that are not in the registry. Raises `UsageError` where there is no such authority."""
+    """Revoked or held serials that are not in the registry. Raises `UsageError` if the authority doesn't exist."""
     if not wanted.is_revoked or wanted.user is not None or wanted.expiring_within is not None:
-        return []  # nothing but the serial is known of them
+        return []  # their names and dates are not known
     everyone = authorities.all_of(connection)
     chosen = everyone if wanted.authority is None else [authorities.get(connection, wanted.authority)]
     found: list[ListedOnly] = []
@@ -73,19 +73,19 @@ def listed_only(connection: Connection, wanted: Wanted) -> list[ListedOnly]:
 
 
 def one(found: list[CertificateRecord], now: datetime, text: str) -> CertificateRecord:
-    """The one that is meant: the only one, or the only usable one that isn't renewed. Raises `UsageError`."""
+    """The only certificate found, or the only one that is usable and not renewed. Raises `UsageError`."""
     usable = [record for record in found if record.is_usable(now) and record.supersede_at is None]
     meant = usable if len(found) > 1 else found
     if len(meant) != 1:
-        raise UsageError(f"'{text}' may mean {certificates.serials(found)}", "Give the serial of one.")
+        raise UsageError(f"'{text}' matches several certificates: {certificates.serials(found)}", "Give one serial.")
     return meant[0]
 
 
 def _is_named(record: CertificateRecord, part: str) -> bool:
-    # Not in SQL: of letters beyond ASCII, SQLite knows no case and PostgreSQL what its locale says.
+    # Not in SQL: SQLite ignores case only for ASCII letters, and PostgreSQL compares by its locale.
     return any(part in name_key(name) for name in (record.email, record.common_name, record.upn) if name is not None)
 
 
 def _is_ending(record: CertificateRecord, within: timedelta, now: datetime) -> bool:
-    # What has a successor needs no attention.
+    # A renewed certificate needs no attention.
     return record.is_usable(now) and record.supersede_at is None and record.not_after <= now + within

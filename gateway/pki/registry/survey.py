@@ -1,7 +1,7 @@
-"""How many certificates there are, and which of them end soon: numbers for status and metrics, names for people.
+"""How many certificates there are and which of them expire soon, for status, metrics and mails.
 
-What ends needs somebody only while it lets its holder in and has no successor: renewed certificates are left out, and
-so are the responders' own, which have a month at most and are renewed with their authority.
+Only certificates that need attention count as expiring: those that are live and not renewed. OCSP signers don't count:
+they are valid for at most a month, and are renewed regularly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES
 
 
 def counts(connection: Connection, now: datetime) -> Counter[tuple[str, str]]:
-    """(authority, status) → how many certificates; the status as `CertificateRecord.status` has it."""
+    """The number of certificates by authority and status; the status is that of `CertificateRecord.status`."""
     column = CERTIFICATES.c
     status = case(
         (and_(column.state.in_((State.LIVE.value, State.HELD.value)), column.not_after < now), "expired"),
@@ -33,13 +33,13 @@ def counts(connection: Connection, now: datetime) -> Counter[tuple[str, str]]:
 
 
 def count_ending(connection: Connection, until: datetime, now: datetime) -> int:
-    """How many certificates end between now and then."""
+    """How many certificates expire between `now` and `until`."""
     query = select(func.count()).select_from(CERTIFICATES).where(*_ends(until, now))
     return int(connection.execute(query).scalar_one())
 
 
 def ending(connection: Connection, until: datetime, now: datetime, limit: int) -> list[CertificateRecord]:
-    """The next `limit` certificates that end between now and then, soonest first."""
+    """The next `limit` certificates that expire between `now` and `until`, soonest first."""
     return certificates.find(connection, *_ends(until, now), limit=limit, is_soonest_first=True)
 
 

@@ -1,4 +1,4 @@
-"""The registry's tables, as queries name them. What makes them is in `migrations`; the two change together."""
+"""The registry's tables, for queries. `migrations` creates them; change both together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 METADATA: Final = MetaData()
-_ID: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what is called INTEGER
+_ID: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in an INTEGER column
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware UTC time, kept as whole seconds since 1970: the same in every database, and what X.509 can say."""
+    """An aware UTC time, stored as whole seconds since 1970: the same in every database, and as exact as X.509."""
 
     impl = BigInteger
     cache_ok = True
@@ -80,7 +80,7 @@ CERTIFICATES: Final = Table(
     Column("escrow", LargeBinary),
 )
 
-# Who holds a common name: one line for each use (login, signing, encryption) that a certificate has.
+# The certificates that hold a common name: one row for each use (login, signing, encryption) of a certificate.
 NAME_CLAIMS: Final = Table(
     "name_claims",
     METADATA,
@@ -90,7 +90,8 @@ NAME_CLAIMS: Final = Table(
     Column("certificate_id", BigInteger, ForeignKey("certificates.id"), nullable=False),
 )
 
-# Revoked serials of certificates that the registry never saw: made elsewhere under an authority that was taken in.
+# Revoked serials that are not in the registry: of certificates that an imported authority signed elsewhere, and of
+# authorities.
 FOREIGN_REVOCATIONS: Final = Table(
     "foreign_revocations",
     METADATA,
@@ -112,7 +113,7 @@ AUDIT: Final = Table(
     Column("detail", Text, nullable=False),
 )
 
-# Mails about what ends: one line for each certificate and threshold, and for each day's summary.
+# Mails about expiring certificates and outages: one row for each certificate and threshold, and for each day's mails.
 NOTICES: Final = Table(
     "notices",
     METADATA,

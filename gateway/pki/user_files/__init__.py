@@ -1,1 +1,1 @@
-"""Lists of users as Excel, Outlook, Active Directory and Google write them: from bytes to records with their lines."""
+"""Lists of users as Excel, Outlook, Active Directory and Google write them: bytes are read into records with lines."""

@@ -1,7 +1,7 @@
-"""Cells of lists that the desk writes: none begins a formula, whichever separator a spreadsheet splits the lines at.
+"""Cells of lists that the desk writes: no cell is a formula, at whichever separator a spreadsheet splits the lines.
 
-"Ann;=HYPERLINK(…)" is a name, and a cell of its own where lists are separated by semicolons. An apostrophe stands
-before what would be a formula there.
+A spreadsheet that splits at semicolons reads the name "Ann;=HYPERLINK(…)" as two cells, the second one a formula. So an
+apostrophe is put before each such place.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ def disarmed(cell: str) -> str:
 
 
 def armed(cell: str) -> str:
-    """What `disarmed` was given: it adds one apostrophe to however many there are."""
+    """The cell that `disarmed` was given. It added one apostrophe in each place, also to existing ones."""
     return _DISARMED.sub(r"\1", cell)

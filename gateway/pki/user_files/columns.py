@@ -1,8 +1,8 @@
 """The names of columns in lists of users, as programs write them in English, German and Czech.
 
-Sources, besides names of our own:
+Sources, besides the gateway's own names:
 
-- Excel has no names; what people write there is in each of the lists below.
+- Excel has no fixed names; people write those of the lists below.
 - Outlook, File > Open & Export > Import/Export > CSV. English: `First Name`, `Last Name`, `E-mail Address`,
   `Department`. German: `Vorname`, `Nachname`, `E-Mail-Adresse`, `Abteilung`, and Thunderbird's `Anzeigename` and
   `Primäre E-Mail-Adresse` (github.com/roundcube/roundcubemail, program/localization/de_DE/csv2vcard.inc). Czech:
@@ -29,10 +29,10 @@ from typing import Final
 from gateway.pki.user_files.records import Problem, Record, UnreadableError, shown, uncalculated
 
 MAX_SHOWN_COLUMNS: Final = 12  # Outlook has ninety
-MAX_TITLE_LINES: Final = 10  # a title, the day and a blank line or two
+MAX_TITLE_LINES: Final = 10  # a title, the date and some blank lines
 GIVEN, FAMILY = "given", "family"
 
-# The best name first: where a file has several, a cell of the first counts, and if that is empty the next.
+# The best name first: if a file has several of these columns, the first one whose cell is not empty counts.
 _SYNONYMS: Final = MappingProxyType(
     {
         "email": (
@@ -64,17 +64,17 @@ _SYNONYMS: Final = MappingProxyType(
 )
 _FIELD_OF: Final = MappingProxyType({name: field for field, names in _SYNONYMS.items() for name in names})
 _RANK: Final = MappingProxyType({name: rank for names in _SYNONYMS.values() for rank, name in enumerate(names)})
-# What narrows a certificate: a typo in such a name must not make one that lasts too long.
+# These columns limit a certificate. A typo in such a name must not make certificates that are valid for too long.
 _NARROWING: Final = ("days", "validity", "validitydays", "p12format", "device")
 _ONCE: Final = ("days", "p12_format", "device")
-# Beside these a column `Name` has the family name.
+# If there is a column with one of these names, a column `Name` has the family name.
 _GIVEN_BESIDE_FAMILY: Final = ("vorname", "rufname", "krestnijmeno")
-_CZECH_NAME: Final = "jmeno"  # the first name beside a family name, else the whole
+_CZECH_NAME: Final = "jmeno"  # the first name if there is a column with the family name, else the full name
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where each field of a user is, the best place first, and the columns that are not used."""
+    """The columns of each field of a user, the best one first, and the names of the columns that are not used."""
 
     places: MappingProxyType[str, tuple[int, ...]]
     count: int
@@ -88,7 +88,7 @@ class Columns:
 
     @property
     def note(self) -> str | None:
-        """Which columns are not used, None where all are."""
+        """A note that names the columns that are not used; None if all are used."""
         if not self.unused:
             return None
         names = ", ".join(self.unused[:MAX_SHOWN_COLUMNS])
@@ -97,12 +97,12 @@ class Columns:
 
 
 def known_names(names: Iterable[str]) -> int:
-    """How many of the names are those of columns."""
+    """How many of the names are known names of columns."""
     return sum(_key(name) in _FIELD_OF or _key(name) == _CZECH_NAME for name in names)
 
 
 def after_title(records: Iterator[Record]) -> tuple[Iterator[Record], str | None]:
-    """The records from the names of the columns on, and a note where a title or blank lines stand above them."""
+    """The records from the names of the columns on, and a note if a title or blank lines precede them."""
     first = list(islice(records, MAX_TITLE_LINES + 1))
     number = next((number for number, record in enumerate(first) if names_columns(record)), 0)
     rest = chain(first[number:], records)
@@ -110,12 +110,12 @@ def after_title(records: Iterator[Record]) -> tuple[Iterator[Record], str | None
 
 
 def names_columns(record: Record) -> bool:
-    """Whether a record has the name of a column with mail addresses, and so is none of a user or a title."""
+    """Whether a record names a column with mail addresses, and so is not a user or a title."""
     return any(_FIELD_OF.get(_key(name)) == "email" for name in record.fields)
 
 
 def resolve(header: Record) -> Columns:
-    """The columns that the first record names. Raises `UnreadableError` with all that is wrong with it."""
+    """The columns that the first record names. Raises `UnreadableError` with all mistakes in it."""
     if header.uncalculated:
         raise UnreadableError(*(uncalculated(header, place) for place in header.uncalculated))
     keys = [_key(name) for name in header.fields]
@@ -135,13 +135,13 @@ def resolve(header: Record) -> Columns:
 
 
 def _key(name: str) -> str:
-    """What makes two names of columns the same: no accents, case, signs, nor Google's `[Required]`."""
+    """A key for comparing names of columns, without accents, case, punctuation and Google's `[Required]`."""
     plain = unicodedata.normalize("NFKD", re.sub(r"\[[^\]]*\]\s*$", "", name)).casefold()
     return re.sub(r"[^a-z0-9]", "", plain)
 
 
 def _fields(keys: list[str], header: Record) -> Iterator[str | None]:
-    """The field of each column. `Name` and `Jméno` are whole names or parts, which the columns beside them tell."""
+    """The field of each column. Whether `Name` and `Jméno` are full names or parts depends on the other columns."""
     known = {_FIELD_OF.get(key) for key in keys}
     given = next((key for key in keys if _FIELD_OF.get(key) == GIVEN), None)
     for number, key in enumerate(keys, 1):
@@ -150,8 +150,8 @@ def _fields(keys: list[str], header: Record) -> Iterator[str | None]:
         elif key == "name" and FAMILY not in known and given in _GIVEN_BESIDE_FAMILY:
             yield FAMILY
         elif key == "name" and FAMILY not in known and given == "firstname":
-            cause = f"'{shown(header.fields[number - 1])}' beside a first name is the last name or the whole one"
-            raise UnreadableError(Problem(header.line, number, cause, "call it 'Last name' or 'Full name'"))
+            cause = f"'{shown(header.fields[number - 1])}' next to a first name may mean the last or the full name"
+            raise UnreadableError(Problem(header.line, number, cause, "rename it to 'Last name' or 'Full name'"))
         else:
             yield _FIELD_OF.get(key)
 
@@ -160,12 +160,12 @@ def _mistyped(header: Record, keys: list[str]) -> Iterator[Problem]:
     for number, (name, key) in enumerate(zip(header.fields, keys, strict=True), 1):
         near = next((known for known in _NARROWING if key not in _FIELD_OF and _is_one_letter_off(key, known)), None)
         if near is not None:
-            remedy = f"call it '{near}', or take it out"
+            remedy = f"rename it to '{near}', or remove the column"
             yield Problem(header.line, number, f"'{shown(name)}' looks like a mistyped '{near}'", remedy)
 
 
 def _is_one_letter_off(name: str, known: str) -> bool:
-    """Whether a letter was left out, put in or changed."""
+    """Whether the two differ by at most one letter that was left out, added or changed."""
     longer = max(len(name), len(known))
     same = 0
     while same < min(len(name), len(known)) and name[same] == known[same]:
@@ -175,7 +175,7 @@ def _is_one_letter_off(name: str, known: str) -> bool:
 
 
 def _tail(one: str, other: str) -> int:
-    """How many letters two words end in alike."""
+    """How many letters at the end of both words are the same."""
     same = 0
     while same < min(len(one), len(other)) and one[-1 - same] == other[-1 - same]:
         same += 1
@@ -186,15 +186,15 @@ def _twice(header: Record, found: dict[str, list[int]]) -> Iterator[Problem]:
     for field in _ONCE:
         for place in found.get(field, [])[1:]:
             cause = f"'{shown(header.fields[place])}' is a second column for {field}"
-            yield Problem(header.line, place + 1, cause, "keep one")
+            yield Problem(header.line, place + 1, cause, "remove one of the two")
 
 
 def _missing(header: Record, found: dict[str, list[int]]) -> Iterator[Problem]:
     last = max(len(header.fields), 1)
     if "email" not in found:
-        remedy = "call the column with the mail addresses 'E-Mail'"
+        remedy = "name the column with the mail addresses 'E-Mail'"
         if "upn" in found:
-            remedy = "if the user principal names are the mail addresses, copy that column and call it 'E-Mail'"
+            remedy = "if the user principal names are the mail addresses, copy that column and name the copy 'E-Mail'"
         yield Problem(header.line, last, "there is no column email", remedy)
     if not {"name", GIVEN, FAMILY} & set(found):
-        yield Problem(header.line, last, "there is no column name", "call the column with the names 'Name'")
+        yield Problem(header.line, last, "there is no column name", "name the column with the names 'Name'")

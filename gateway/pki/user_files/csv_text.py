@@ -1,7 +1,8 @@
-"""CSV from bytes to records with their lines: comma, semicolon or tab, as the first line says, and RFC 4180 quotes.
+"""CSV files: bytes are read into records with their lines. The separator (comma, semicolon or tab) is detected from the
+first line; fields may have quotes as in RFC 4180.
 
-Excel's `sep=;` and the `#TYPE …` of PowerShell's Export-Csv may stand before the names of the columns. What can't be
-read is a `Problem` with its line, never an exception of the `csv` module.
+Excel's `sep=;` and the `#TYPE …` of PowerShell's Export-Csv may precede the names of the columns. An unreadable line is
+a `Problem` with its number, never an exception of the `csv` module.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from gateway.pki.user_files.encoding import decode
 from gateway.pki.user_files.records import Problem, Record, Table, UnreadableError, shown
 from gateway.pki.words import CodePage
 
-# Columns that are not used may be long: the groups of a person, notes. The csv module's own limit, said in our words.
+# Columns that are not used may be long: a person's groups, notes. This is the csv module's own limit, for the message.
 MAX_ANY_FIELD_CHARACTERS: Final = 131_072
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _TYPE_LINE: Final = re.compile(r'"?#TYPE\b.*', re.IGNORECASE)
 
 
 def table(data: bytes, code_page: CodePage | None) -> Table:
-    """The file. Raises `UnreadableError`, here and at each record."""
+    """The file's records, dialect and notes. Raises `UnreadableError`, here and while the records are read."""
     text, encoding, guessed = decode(data, code_page, _known_columns)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     skipped, separator = _preamble(text)
@@ -34,18 +35,18 @@ def table(data: bytes, code_page: CodePage | None) -> Table:
     dialect = Dialect(delimiter, encoding)
     if separator is not None or encoding is Encoding.UTF_16:
         dialect = ANY_LANGUAGE
-    notes = () if guessed is None else (f"it is not UTF-8 and was read as {guessed}: look whether the names are right",)
+    notes = () if guessed is None else (f"not UTF-8, so it was read as {guessed}; check that the names are right",)
     return Table(_records(body, delimiter, skipped + 1), dialect, notes)
 
 
 def _preamble(text: str) -> tuple[int, str | None]:
-    """How many lines stand before the names of the columns, and the separator if one of them names it."""
+    """The number of lines before the names of the columns, and the separator if one of them names it."""
     separator = None
     for number, line in enumerate(text.split("\n", 2)[:2]):
         if (found := _SEPARATOR_LINE.fullmatch(line.rstrip())) is not None and separator is None:
             separator = found[1]
             if separator not in f"{DELIMITERS}|":
-                cause = f"'{shown(separator)}' is not a separator that is read"
+                cause = f"the separator '{shown(separator)}' is not supported"
                 raise UnreadableError(Problem(number + 1, 1, cause, "separate the fields by ; and write sep=;"))
         elif _TYPE_LINE.fullmatch(line) is None:
             return number, separator
@@ -61,7 +62,7 @@ def _records(text: str, delimiter: str, begins: int) -> Iterator[Record]:
         except csv.Error as error:
             cause = f"the line cannot be read ({error})"
             if "field limit" in str(error):
-                cause = f"a field of more than {MAX_ANY_FIELD_CHARACTERS} characters"
+                cause = f"a field has more than {MAX_ANY_FIELD_CHARACTERS} characters"
             remedy = "close every quote, and double a quote inside a quoted field"
             raise UnreadableError(Problem(begins, 1, cause, remedy)) from error
         if fields is None:

@@ -1,6 +1,6 @@
-"""Text that lost its letters on the way: what programs put into a list instead of what stood in the cell.
+"""Damaged text: letters that a program replaced when it wrote a list, and errors of spreadsheets.
 
-A certificate for `J?rgen` is valid for a year, so such a row is refused.
+Such a row is refused, because a certificate for `J?rgen` would be valid for a year.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _EXPORT_AGAIN: Final = "Export it again in UTF-8 (Export-Csv -Encoding UTF8, csv
 
 
 def check(text: str, what: str) -> None:
-    """Raises `UsageError` where letters were lost."""
+    """Refuse damaged text. `what` names the field in the message. Raises `UsageError`."""
     if "\ufffd" in text or (what == "name" and "?" in text):
         raise UsageError(f"the {what} '{text[:60]}' has lost a letter", _EXPORT_AGAIN)
     if _HEXADECIMAL.fullmatch(text):
         raise UsageError(f"the {what} is written in hexadecimal", _EXPORT_AGAIN)
     if text.startswith("#"):  # #N/A, #REF!, #NV
-        raise UsageError(f"the {what} '{text[:60]}' is an error of a spreadsheet", "Correct the cell.")
+        raise UsageError(f"the {what} '{text[:60]}' is an error message of a spreadsheet", "Correct the cell.")
     if not text.isascii() and _was_read_wrongly(text):
-        raise UsageError(f"the {what} '{text[:60]}' is UTF-8 that was read as something else", _EXPORT_AGAIN)
+        raise UsageError(f"the {what} '{text[:60]}' is UTF-8 that was read in another encoding", _EXPORT_AGAIN)
 
 
 def _was_read_wrongly(text: str) -> bool:
-    """Whether it is UTF-8 that a program took for Windows-1252: `JÃ¼rgen`."""
+    """Whether it is UTF-8 that a program read as Windows-1252: `JÃ¼rgen`."""
     try:
         text.encode("cp1252").decode("utf-8")
     except UnicodeError:

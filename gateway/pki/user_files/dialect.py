@@ -1,8 +1,9 @@
-"""How a list is written, so that what the desk writes opens in the program that the list of users came from.
+"""The dialect of a list: its separator and encoding. The desk writes its lists in the dialect of the list of users, so
+that they open in the same program.
 
-Excel opens a CSV file on a double click in the code page of its computer, unless a byte order mark says otherwise, and
-splits it at its language's own separator: commas in English, semicolons in German and Czech. UTF-16 with tabs opens
-right in all of them.
+When a CSV file without a byte order mark is opened by a double click, Excel reads it in the code page of the computer.
+It splits lines at the separator of its language: commas in English, semicolons in German and Czech. UTF-16 with tabs
+opens correctly in all languages.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _QUOTED: Final = re.compile(r'"[^"]*"')
 
 
 class Encoding(StrEnum):
-    """How the characters of a list are written."""
+    """The encoding of a list."""
 
     UTF_8 = "utf-8"
     UTF_8_MARKED = "utf-8-sig"  # with a byte order mark
@@ -29,7 +30,7 @@ class Encoding(StrEnum):
 
     @property
     def mark(self) -> bytes:
-        """The byte order mark, with which the file begins."""
+        """The byte order mark at the beginning of the file; empty for plain UTF-8."""
         return {Encoding.UTF_8_MARKED: codecs.BOM_UTF8, Encoding.UTF_16: codecs.BOM_UTF16_LE}.get(self, b"")
 
 
@@ -48,17 +49,17 @@ class Dialect:
 
 
 PLAIN: Final = Dialect()
-# Opens right on a double click whatever the language: for lists that don't say which separator their program has.
+# Opens correctly in every language; for input that doesn't show the separator of its program's language.
 ANY_LANGUAGE: Final = Dialect("\t", Encoding.UTF_16)
 
 
 def delimiter_of(text: str) -> str:
-    """The sign that the first line has most of, outside quotes; commas stand in names too."""
+    """The separator that is most frequent in the first line, outside quotes; on a tie, not the comma."""
     header = _QUOTED.sub("", text.split("\n", 1)[0])
     return max("\t;,", key=header.count) if any(sign in header for sign in DELIMITERS) else ","
 
 
 def text_of(data: bytes) -> str:
-    """A list that the desk wrote, as text; a character that is cut off at the end is left out. Raises `ValueError`."""
+    """A list that the desk wrote, as text, without a character that is cut off at the end. Raises `ValueError`."""
     encoding = Encoding.UTF_16 if data.startswith(codecs.BOM_UTF16_LE) else Encoding.UTF_8_MARKED
     return codecs.getincrementaldecoder(encoding)().decode(data)

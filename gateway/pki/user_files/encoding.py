@@ -1,8 +1,9 @@
-"""The characters of a list of users: UTF-8 and UTF-16 by their marks, Windows' code pages where there is one reading.
+"""The encoding of a list of users: UTF-8, UTF-16 with a byte order mark, or a Windows code page that is the only one.
 
-Excel's "CSV (delimited)", Outlook's export and `Export-Csv -Encoding Default` write the code page of the computer and
-say nowhere which. German text is the same in those of Western, Central European, Turkish and Baltic Windows, so it is
-read. Czech text is told by the names of its columns. All else is refused: `Kovář` would become `Kováø`.
+Excel's "CSV (delimited)", Outlook's export and `Export-Csv -Encoding Default` write in the code page of the computer,
+and the file doesn't say which. German text is the same in the code pages of Western, Central European, Turkish and
+Baltic Windows, so it can be read. Czech text is recognised by the names of its columns. Other text is refused: `Kovář`
+could become `Kováø`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from gateway.pki.words import CodePage
 
 _MARKS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CANDIDATES: Final = ("cp1252", "cp1250", "cp1254", "cp1257")
-# Cyrillic and Greek words are made of nothing but high bytes; German ones have two in a row at most.
+# Cyrillic and Greek words consist only of high bytes; German ones have at most two in a row.
 _FOREIGN_RUN: Final = re.compile(rb"[\x80-\xff]{3}")
 _REMEDY: Final = (
-    "in Excel, save it as 'CSV UTF-8' or as .xlsx; Export-Csv has -Encoding UTF8; "
-    "or name the code page with --encoding windows-1252 or windows-1250"
+    "save it in Excel as 'CSV UTF-8' or as .xlsx; export it with Export-Csv -Encoding UTF8; "
+    "or name its code page with --encoding windows-1252 or windows-1250"
 )
 _NAMES: Final = {"cp1252": "Windows-1252", "cp1250": "Windows-1250"}
 
@@ -30,9 +31,9 @@ _NAMES: Final = {"cp1252": "Windows-1252", "cp1250": "Windows-1250"}
 def decode(
     data: bytes, code_page: CodePage | None, known_columns: Callable[[str], int]
 ) -> tuple[str, Encoding, str | None]:
-    """The text, how the desk's own lists are to be written, and which code page was taken if the file names none.
+    """The text, the encoding for the desk's own lists, and the code page if it had to be guessed, else None.
 
-    `known_columns` counts the known names in a file's first lines. Raises `UnreadableError`.
+    `known_columns` counts the known names of columns in a text's first line. Raises `UnreadableError`.
     """
     for mark, codec in _MARKS:
         if data.startswith(mark):
@@ -41,7 +42,7 @@ def decode(
         return _strict(data[len(codecs.BOM_UTF8) :], "utf-8", "UTF-8"), Encoding.UTF_8_MARKED, None
     if code_page is not None:
         return _strict(data, code_page.codec, code_page.value), Encoding.UTF_8_MARKED, None
-    if b"\0" in data[:2]:  # before UTF-8, of which UTF-16 without accents is a part
+    if b"\0" in data[:2]:  # checked before UTF-8, because UTF-16 without accents is valid UTF-8 too
         raise UnreadableError(_problem("", "the file is UTF-16 without a byte order mark"))
     try:
         return data.decode("utf-8"), Encoding.UTF_8, None
@@ -50,17 +51,17 @@ def decode(
         if guessed is None:
             before = data[: error.start].decode("utf-8", "replace")
             raise UnreadableError(_problem(before, "the file is not UTF-8")) from error
-    # The program that wrote it reads UTF-8 where a mark says so.
+    # The program that wrote it reads UTF-8 if there is a byte order mark.
     return data.decode(guessed), Encoding.UTF_8_MARKED, _NAMES[guessed]
 
 
 def _guess(data: bytes, known_columns: Callable[[str], int]) -> str | None:
-    """The only code page that the bytes can be in, or one of several that read them alike."""
+    """The code page of the bytes: the only possible one, or one of several that give the same text; else None."""
     central, western = (known_columns(data.decode(codec, "replace")) for codec in ("cp1250", "cp1252"))
     if central > western:
         return "cp1250" if _is_readable(data, "cp1250") else None
     high = bytes(sorted({byte for byte in data if byte >= 0x80}))
-    # Below 0xA0 the code pages of DOS and of the Mac have letters, Windows' mostly punctuation.
+    # Below 0xA0, the code pages of DOS and the Mac have letters; those of Windows have mostly punctuation.
     if high[0] < 0xA0 or _FOREIGN_RUN.search(data) or len({high.decode(codec, "replace") for codec in _CANDIDATES}) > 1:
         return None
     return "cp1252" if high.decode("cp1252").isalpha() else None
@@ -79,10 +80,10 @@ def _strict(data: bytes, codec: str, name: str) -> str:
         return data.decode(codec)
     except UnicodeDecodeError as error:
         before = data[: error.start].decode(codec, "replace")
-        raise UnreadableError(_problem(before, f"the file is not {name} throughout")) from error
+        raise UnreadableError(_problem(before, f"the file is not valid {name}")) from error
 
 
 def _problem(before: str, cause: str) -> Problem:
-    """A problem that stands after some text."""
+    """A problem at the place that follows the text `before`."""
     lines = before.split("\n")
     return Problem(len(lines), lines[-1].count(delimiter_of(before)) + 1, cause, _REMEDY)

@@ -1,4 +1,4 @@
-"""What a list of users is read into: records with their lines, and mistakes with line and column."""
+"""The parts of a list of users: records with their lines, and mistakes with line and column."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record; inside quotes it may go over several lines."""
+    """One record. Its quoted fields may have line breaks."""
 
-    line: int  # where it begins
+    line: int  # its first line
     fields: list[str]
-    uncalculated: Mapping[int, str] = field(
-        default_factory=dict
-    )  # index of a field → its cell: a formula without a result
+    # The index of each field that is a formula without a result, with the name of its cell.
+    uncalculated: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def is_blank(self) -> bool:
-        """Whether there is nothing in any field."""
+        """Whether all fields are empty, and none is a formula without a result."""
         return not self.uncalculated and not any(field.strip() for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file: its records, blank ones too, how it is written, and what the admin should know of how it was read."""
+    """A file: its records, also blank ones, its dialect, and notes for the admin about how it was read."""
 
     records: Iterator[Record]
     dialect: Dialect
@@ -46,7 +45,7 @@ class Table:
 
 
 class UnreadableError(Exception):
-    """The file can't be read on from here. Never leaves the modules that read lists of users."""
+    """The rest of the file can't be read. Only the modules that read lists of users see this error."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(problems)
@@ -54,11 +53,11 @@ class UnreadableError(Exception):
 
 
 def uncalculated(record: Record, place: int) -> Problem:
-    """That the result of a formula is missing; it is shown as an empty cell, but is not one."""
+    """The problem that a formula has no result. Its cell looks empty, but must not count as empty."""
     cause = f"the formula in cell {record.uncalculated[place]} has no result"
     return Problem(record.line, place + 1, cause, "open the workbook in Excel and save it, or import a CSV file")
 
 
 def shown(text: str) -> str:
-    """Foreign text for a message: short, and without what a terminal would obey."""
+    """Text of a file for a message: shortened, and without control characters, which a terminal would obey."""
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in text[:_SHOWN_CHARACTERS])

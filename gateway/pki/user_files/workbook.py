@@ -1,12 +1,11 @@
-"""Workbooks of Excel (.xlsx), as text: the first sheet that is shown and names a column with mail addresses.
+"""Excel workbooks (.xlsx), as text: the first visible sheet that has a column with mail addresses.
 
-Formulas are not evaluated: the result that Excel saved counts. Programs that write workbooks without Excel save none.
-Such a cell is named, or it would be read as an empty one: an account that is not switched off, a lifetime that is
-not limited.
+Formulas are not evaluated: the result that Excel saved counts. Other programs may save no results. A cell without a
+result is reported: as an empty cell, it could mean that an account is not disabled, or that a lifetime has no limit.
 
-A workbook is a ZIP archive of XML, and hostile ones unpack to gigabytes, name entities that grow, or rows and columns
-that don't exist. What is unpacked, how many rows and how wide they are is bounded before and while it is read; entities
-are refused by defusedxml, which openpyxl takes where it is installed.
+A workbook is a ZIP archive of XML. A hostile one unpacks to gigabytes, has XML entities that grow, or claims to have
+millions of rows and columns. The unpacked size is checked before the workbook is read, the number and length of its
+rows while it is read. defusedxml refuses entities; openpyxl uses it if it is installed.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from gateway.pki.user_files.columns import MAX_TITLE_LINES, names_columns
 from gateway.pki.user_files.dialect import ANY_LANGUAGE
 from gateway.pki.user_files.records import Problem, Record, Table, UnreadableError, shown
 
-# Five thousand users with all that Active Directory knows of them; it takes ten times as much memory for a moment.
+# Five thousand users with all attributes in Active Directory. Reading it takes ten times as much memory for a moment.
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
-MAX_PARTS: Final = 1_000  # a workbook has some ten, and a few for each sheet
-MAX_LINES: Final = 100_000  # blank ones too, and those that only a number says are there
+MAX_PARTS: Final = 1_000  # a workbook has about ten, and a few for each sheet
+MAX_LINES: Final = 100_000  # blank ones too, also those that the file skips by their number
 MAX_COLUMNS: Final = 1_000  # Outlook has ninety, Active Directory some hundred
-MAX_SHEETS: Final = 20  # that are looked at for the one with the users
+MAX_SHEETS: Final = 20  # in which the users are searched
 _REMEDY: Final = "save the sheet in Excel as 'CSV UTF-8' and import that"
 
 
@@ -40,11 +39,11 @@ def table(data: bytes) -> Table:
     _check_size(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of styles and extensions, which don't count here
+            warnings.simplefilter("ignore")  # about styles and extensions, which are not read
             return _table(data)
     except UnreadableError:
         raise
-    # openpyxl meets hostile XML with whatever its code runs into: KeyError, TypeError, zlib.error, …
+    # For hostile XML, openpyxl raises exceptions of any kind: KeyError, TypeError, zlib.error, …
     except Exception as error:
         raise UnreadableError(Problem(1, 1, "the workbook cannot be read", _REMEDY)) from error
 
@@ -56,29 +55,30 @@ def _check_size(data: bytes) -> None:
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError) as error:
         raise UnreadableError(Problem(1, 1, "the workbook is broken", "save it in Excel again")) from error
     if "xl/workbook.xml" not in {part.filename for part in parts}:
-        cause = "the file is a ZIP archive and not a workbook of Excel"
+        cause = "the file is a ZIP archive, but not an Excel workbook"
         raise UnreadableError(Problem(1, 1, cause, "save it as .xlsx or as 'CSV UTF-8'"))
-    # No part gives more bytes than its entry says.
+    # Unpacking a part never gives more bytes than its entry says.
     if sum(part.file_size for part in parts) > MAX_UNPACKED_BYTES or len(parts) > MAX_PARTS:
         cause = f"the workbook unpacks to more than {MAX_UNPACKED_BYTES // 2**20} MiB or {MAX_PARTS} parts"
         raise UnreadableError(Problem(1, 1, cause, _REMEDY))
 
 
 def _table(data: bytes) -> Table:
-    if not openpyxl.DEFUSEDXML:  # switched off in the environment
-        raise UnreadableError(Problem(1, 1, "OPENPYXL_DEFUSEDXML is switched off", "unset it"))
+    if not openpyxl.DEFUSEDXML:
+        cause = "the environment variable OPENPYXL_DEFUSEDXML switches a protection off"
+        raise UnreadableError(Problem(1, 1, cause, "unset OPENPYXL_DEFUSEDXML"))
     with _opened(data, has_results=True) as book:
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
         if not visible:
             raise UnreadableError(Problem(1, 1, "the workbook has no sheet with rows", _REMEDY))
         for sheet in visible:
-            sheet.reset_dimensions()  # what the file says of its size may be anything
+            sheet.reset_dimensions()  # don't trust the size that the file claims
         sheet = next(filter(_has_users, visible[:MAX_SHEETS]), visible[0])
         records = _without_blank_start(_records(data, sheet, book.worksheets.index(sheet)))
     notes: tuple[str, ...] = ()
     if others := [shown(other.title) for other in visible if other is not sheet]:
         names = ", ".join(f"'{name}'" for name in others[:5])
-        notes = (f"only its sheet '{shown(sheet.title)}' was read, not {names}",)
+        notes = (f"only the sheet '{shown(sheet.title)}' was read, not {names}",)
     return Table(iter(records), ANY_LANGUAGE, notes)
 
 
@@ -94,7 +94,7 @@ def _opened(data: bytes, *, has_results: bool) -> closing[Any]:
 
 
 def _without_blank_start(records: list[Record]) -> list[Record]:
-    """Above the names of the columns there may be blank lines."""
+    """The records without blank ones at the start; they may precede the names of the columns."""
     first = next((number for number, record in enumerate(records) if not record.is_blank), len(records))
     return records[first:]
 
@@ -104,7 +104,7 @@ def _records(data: bytes, sheet: Any, number: int) -> list[Record]:
     for line, row in enumerate(sheet.iter_rows(), 1):
         if line > MAX_LINES or len(row) > MAX_COLUMNS:
             cause = f"the sheet has more than {MAX_LINES} lines or {MAX_COLUMNS} columns"
-            raise UnreadableError(Problem(line, 1, cause, "delete what is not needed, or split it"))
+            raise UnreadableError(Problem(line, 1, cause, "delete unneeded lines and columns, or split the sheet"))
         valueless = {place: cell.coordinate for place, cell in enumerate(row) if _has_no_value(cell)}
         found.append(Record(line, [_text(cell.value) for cell in row], valueless))
     if not any(record.uncalculated for record in found):
@@ -117,7 +117,7 @@ def _records(data: bytes, sheet: Any, number: int) -> list[Record]:
 
 
 def _has_no_value(cell: Any) -> bool:
-    """Whether a cell in the file has neither a value nor, from a formula, the result "" (whose type is a text's)."""
+    """Whether the file has this cell without a value. A formula with the result "" has the type of a text."""
     return cell.value is None and cell.data_type == "n" and not isinstance(cell, EmptyCell)
 
 

@@ -294,7 +294,7 @@ def test_without_a_terminal_nothing_is_asked(tmp_path, capsys, monkeypatch):
         (["--host", "*.example.com"], "--host: '*.example.com' is not a single host"),
         (["--host", "10.0.0.2"], "--host: '10.0.0.2' is an address"),
         (["--mail-server", "https://10.0.0.5/owa"], "--mail-server: a server has no path"),
-        (["--mail-domain", "@example.com"], "--mail-domain: '@example.com' is no domain"),
+        (["--mail-domain", "@example.com"], "--mail-domain: '@example.com' is not a domain"),
         (["--contact", " "], "--contact: the contact is not one line of text"),
         (["--path", "webmail"], "--path: 'webmail' is not a path"),
         (["--certificate", "missing.crt", "--key", "missing.key"], "--key: there is no file"),
@@ -305,7 +305,7 @@ def test_without_a_terminal_nothing_is_asked(tmp_path, capsys, monkeypatch):
         (["--ca-crl", "ca.crl"], "--ca-crl needs --ca"),
         (["--ca-key-passphrase-file", "old.txt"], "--ca-key-passphrase-file needs --ca-key"),
         (["--ca", "ca.pem", "--passphrase-file", "p"], "--passphrase-file needs --ca-key"),
-        (["--ca-name", "Corp"], "'Corp' is no name for an authority"),
+        (["--ca-name", "Corp"], "'Corp' is not a valid name for an authority"),
         (["--passphrase-file", "missing"], "missing: cannot be read"),
     ],
 )
@@ -486,9 +486,9 @@ def test_what_an_imported_authority_revoked_before_is_not_forgotten_in_silence(t
     (tmp_path / "old.txt").write_text("old secret\n")
     importing = ("--ca", certificate, "--ca-key", tmp_path / "locked.key", "--ca-name", "old")
     assert init(tmp_path / "new", *importing) == 2
-    assert "Give the one that it has now with --ca-key-passphrase-file." in capsys.readouterr().err
+    assert "Give the key's present passphrase with --ca-key-passphrase-file." in capsys.readouterr().err
     assert init(tmp_path / "new", *importing, "--ca-key-passphrase-file", tmp_path / "old.txt") == 0
-    assert "are let in until they are revoked here: gateway cert revoke SERIAL --ca old\n" in capsys.readouterr().out
+    assert "are let in until you revoke them here: gateway cert revoke SERIAL --ca old\n" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_the_wrong_passphrase_opens_nothing(desk):
         authority.unlock(desk, "corp", "another one")
     with pytest.raises(UsageError, match="no authority 'nobody'") as refused:
         authority.unlock(desk, "nobody", PASSPHRASE)
-    assert refused.value.remedy == "There are: corp."
+    assert refused.value.remedy == "Give one of: corp."
 
 
 def test_without_any_authority_the_way_is_told(desk):
@@ -94,7 +94,7 @@ def test_an_intermediate_signs_within_its_parents_bounds(desk, tmp_path):
         *("-untrusted", str(desk.file("between", "crt")), "leaf.pem"),
         cwd=tmp_path,
     )
-    with pytest.raises(UsageError, match=r"'bob@example.org' is outside"):
+    with pytest.raises(UsageError, match=r"may sign only for example.com, not for 'bob@example.org'"):
         issue_to(desk, between, "bob@example.org")
     again = authority.unlock(desk, "between", PASSPHRASE)
     assert again.chain == (root.certificate,)
@@ -136,11 +136,11 @@ def test_people_are_signed_below_a_root(desk):
 @pytest.mark.parametrize(
     ("options", "secrets", "cause"),
     [
-        ({"days": 0}, SECRETS, "0 days cannot be"),
-        ({"domain": "exa mple"}, SECRETS, "is no domain"),
-        ({"servers": ("any", "x")}, SECRETS, "leaves nothing to add"),
-        ({"country": "de"}, SECRETS, "is no country code"),
-        ({"name": "a" * 60}, SECRETS, "is no name for an authority"),
+        ({"days": 0}, SECRETS, "an authority cannot be valid for 0 days"),
+        ({"domain": "exa mple"}, SECRETS, "is not a domain"),
+        ({"servers": ("any", "x")}, SECRETS, "was given together with others"),
+        ({"country": "de"}, SECRETS, "is not a country code"),
+        ({"name": "a" * 60}, SECRETS, "is not a valid name for an authority"),
         ({}, authority.Secrets("short", PASSPHRASE), "fewer than 8"),
         ({}, authority.Secrets(PASSPHRASE, "short"), "fewer than 8"),
     ],
@@ -155,14 +155,14 @@ def test_neither_root_nor_authority_is_made_of_a_plan_that_is_refused(desk, opti
 
 def test_a_name_that_is_taken_makes_no_root(desk):
     make_authority(desk)
-    with pytest.raises(OperationError, match="there is an authority 'corp' already"):
+    with pytest.raises(OperationError, match="the authority 'corp' already exists"):
         authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
     assert not desk.file("corp-root", "key").exists()
 
 
 def test_a_root_that_a_killed_run_left_is_used_as_the_remedy_says(desk):
     root = make_authority(desk, "corp-root", domain="example.com")
-    with pytest.raises(OperationError, match="there is an authority 'corp-root' already") as refused:
+    with pytest.raises(OperationError, match="the authority 'corp-root' already exists") as refused:
         authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
     assert "--parent corp-root" in refused.value.remedy
     assert authority.create(desk, PAIR, PASSPHRASE, NOW, root).record.parent == "corp-root"
@@ -202,7 +202,7 @@ def test_a_root_key_in_a_safe_is_asked_for(desk):
     authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
     desk.file("corp-root", "key").unlink()
     assert issue_to(desk, authority.unlock(desk, "corp", PASSPHRASE))
-    with pytest.raises(UsageError, match=r"corp-root.key: the key of authority 'corp-root' is not there") as refused:
+    with pytest.raises(UsageError, match=r"corp-root.key: the key of authority 'corp-root' is missing") as refused:
         authority.unlock(desk, "corp-root", SECRETS.root)
     assert "kept" in refused.value.remedy
 
@@ -210,18 +210,18 @@ def test_a_root_key_in_a_safe_is_asked_for(desk):
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"days": 0}, "0 days cannot be"),
-        ({"days": authority.MAX_DAYS + 1}, "36501 days cannot be"),
-        ({"domain": "exa mple"}, "is no domain"),
-        ({"servers": ("internal",)}, "there is none"),
-        ({"domain": "example.com", "servers": ("any", "internal")}, "leaves nothing to add"),
-        ({"country": "Germany"}, "is no country code"),
-        ({"country": "de"}, "is no country code"),
+        ({"days": 0}, "an authority cannot be valid for 0 days"),
+        ({"days": authority.MAX_DAYS + 1}, "an authority cannot be valid for 36501 days"),
+        ({"domain": "exa mple"}, "is not a domain"),
+        ({"servers": ("internal",)}, "--server was given without --domain"),
+        ({"domain": "example.com", "servers": ("any", "internal")}, "was given together with others"),
+        ({"country": "Germany"}, "is not a country code"),
+        ({"country": "de"}, "is not a country code"),
         ({"organization": " "}, "organization is empty"),
-        ({"name": "../up"}, "is no name for an authority"),
-        ({"crl_url": "https://x/y"}, "is no CRL URL"),
-        ({"crl_lifetime": timedelta(minutes=59)}, "must last an hour"),
-        ({"crl_lifetime": timedelta(days=3661)}, "must not last more than 3660 days"),
+        ({"name": "../up"}, "is not a valid name for an authority"),
+        ({"crl_url": "https://x/y"}, "is not a valid CRL URL"),
+        ({"crl_lifetime": timedelta(minutes=59)}, "must be valid for at least an hour"),
+        ({"crl_lifetime": timedelta(days=3661)}, "must not be valid for more than 3660 days"),
     ],
 )
 def test_plans_that_are_refused_leave_nothing(desk, options, cause):
@@ -238,9 +238,9 @@ def test_a_weak_passphrase_is_refused(desk):
 
 def test_parents_bound_their_children(desk):
     root = make_authority(desk, "root", domain="example.com", days=100)
-    with pytest.raises(UsageError, match=r"'example.org' is outside of example.com"):
+    with pytest.raises(UsageError, match=r"may sign only for example.com, not for 'example.org'"):
         make_authority(desk, parent=root, domain="example.org", days=10)
-    with pytest.raises(UsageError, match="ends in 100 days") as refused:
+    with pytest.raises(UsageError, match="expires in 100 days") as refused:
         make_authority(desk, parent=root, days=101)
     assert "--days 100" in refused.value.remedy
     assert make_authority(desk, parent=root, domain="example.com", days=100).record.domain == "example.com"
@@ -258,7 +258,7 @@ def test_a_child_is_bound_as_its_parent_is_or_more_closely(desk):
         below = make_authority(desk, name, domain="example.com", servers=servers, **options)
         assert _bounds(below).permitted_subtrees[2:] == wanted
     for servers in (("elsewhere",), ("192.0.2.0/24",), ("fd00::/8",), ("0.0.0.0/0",)):
-        with pytest.raises(UsageError, match="is outside of what CN=root CA may sign"):
+        with pytest.raises(UsageError, match="CN=root CA may sign only for"):
             make_authority(desk, "other", servers=servers, **options)
 
 
@@ -276,8 +276,9 @@ def test_a_child_ends_with_its_parent_unless_told_otherwise(desk):
 def test_below_an_intermediate_there_is_no_authority(desk, tmp_path):
     root = make_authority(desk, "root")
     between = make_authority(desk, "between", parent=root)
-    with pytest.raises(UsageError, match=r"CN=between CA may have no authorities below it"):
+    with pytest.raises(UsageError, match=r"CN=between CA may have no authorities below it") as refused:
         make_authority(desk, "below", parent=between)
+    assert refused.value.remedy == "Give --parent root."
     assert not desk.file("below", "key").exists()
     openssl_root(tmp_path)  # its certificate names no bound
     old = intake.Intake(
@@ -294,11 +295,11 @@ def test_below_an_intermediate_there_is_no_authority(desk, tmp_path):
 @pytest.mark.usefixtures("corp")
 def test_a_key_that_is_there_is_never_overwritten(desk):
     before = desk.file("corp", "key").read_bytes()
-    with pytest.raises(OperationError, match="there is an authority 'corp' already"):
+    with pytest.raises(OperationError, match="the authority 'corp' already exists"):
         make_authority(desk)
     files.make_folder(desk.file("lost", "key").parent)
     files.write_private(desk.file("lost", "key"), b"from a run that was killed")
-    with pytest.raises(OperationError, match="there is a key already"):
+    with pytest.raises(OperationError, match="this key file already exists"):
         make_authority(desk, "lost")
     assert desk.file("corp", "key").read_bytes() == before
 
@@ -422,7 +423,7 @@ def test_a_certificate_from_before_is_revoked_by_its_serial(desk, old):
     lifecycle.revoke(desk, taken, [], RevocationReason.KEY_COMPROMISE, now, [serial])
     published = x509.load_pem_x509_crl(desk.file("old", "crl").read_bytes())
     assert published.get_revoked_certificate_by_serial_number(leaf.serial_number) is not None
-    with pytest.raises(OperationError, match="is on the list already"):
+    with pytest.raises(OperationError, match="is already on the list"):
         lifecycle.revoke(desk, taken, [], RevocationReason.KEY_COMPROMISE, now, [serial])
     with pytest.raises(OperationError, match="is not held"):
         lifecycle.release(desk, taken, [], now, [serial])
@@ -447,7 +448,7 @@ def test_a_certificate_from_before_that_was_on_hold_is_released_or_revoked(desk,
 
     crl.renew(desk, taken, now)
     assert listed() == {0x1F: x509.ReasonFlags.certificate_hold, 0x2F: x509.ReasonFlags.certificate_hold}
-    with pytest.raises(OperationError, match="is on the list already"):
+    with pytest.raises(OperationError, match="is already on the list"):
         lifecycle.hold(desk, taken, [], now, ["1F"])
     lifecycle.release(desk, taken, [], now, ["1F"])
     lifecycle.revoke(desk, taken, [], RevocationReason.KEY_COMPROMISE, now, ["2F"])
@@ -506,13 +507,13 @@ def test_what_is_not_taken_in(desk):
     cases = [
         (b"", good, "holds no PEM certificate"),
         (_pem(Ca.make(not_after=NOW - DAY)), good, "expired on 2026-11-23"),
-        (_pem(Ca.make(extensions=())), good, "is not an authority's certificate"),
+        (_pem(Ca.make(extensions=())), good, "is not an authority's"),
         (
             _pem(Ca.make(extensions=[(x509.BasicConstraints(ca=False, path_length=None), True)])),
             good,
-            "is not an authority's certificate",
+            "is not an authority's",
         ),
-        (_pem(no_lists), no_lists, "revocation lists both"),
+        (_pem(no_lists), no_lists, "does not allow both certificates and revocation lists"),
         (_pem(good), Ca.make(), "the key does not belong"),
     ]
     for pem, ca, cause in cases:
@@ -529,8 +530,8 @@ def test_lists_that_are_not_the_authoritys_own(desk):
         (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "holds no readable revocation list"),
         (ca.crl([1]) + ca.crl()[:-30], "line [0-9]+: the X509 CRL block that begins here has no END"),
         (ca.crl([1]) + ca.crl([2]), "holds 2 lists"),
-        (stranger.crl(), "is not this authority's"),
-        (Ca.make("CN=Other").crl(), "is not this authority's"),
+        (stranger.crl(), "was not signed by this authority"),
+        (Ca.make("CN=Other").crl(), "was not signed by this authority"),
     ):
         with pytest.raises(UsageError, match=cause):
             _take(desk, _pem(ca), ca, crl=list_)
@@ -586,9 +587,9 @@ def test_the_old_keys_passphrase_has_an_option_of_its_own(desk, old):
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"extensions": [(x509.DeltaCRLIndicator(1), True)]}, "not a whole one"),
-        ({"extensions": [(x509.DeltaCRLIndicator(1), False)]}, "not a whole one"),
-        ({"extensions": [_raw("1.2.3", b"\x05\x00", critical=True)]}, "not a whole one"),
+        ({"extensions": [(x509.DeltaCRLIndicator(1), True)]}, "not a full list"),
+        ({"extensions": [(x509.DeltaCRLIndicator(1), False)]}, "not a full list"),
+        ({"extensions": [_raw("1.2.3", b"\x05\x00", critical=True)]}, "not a full list"),
         ({"number": None, "extensions": [_raw("2.5.29.20", b"\x05\x00")]}, "cannot be read"),
         ({"number": intake.MAX_CRL_NUMBER + 1}, "negative or above"),
     ],
@@ -626,7 +627,7 @@ def test_of_two_entries_for_one_serial_the_one_for_good_counts(desk):
 @pytest.mark.parametrize("bound", [(), ("-pkeyopt", "rsa_pss_keygen_md:sha256")], ids=["any-hash", "one-hash"])
 def test_an_authority_for_rsa_pss_only_is_not_taken(desk, tmp_path, bound):
     folder = _pss_root(tmp_path, *bound)
-    with pytest.raises(UsageError, match=r"the authority CN=pss has a key for RSA-PSS only") as refused:
+    with pytest.raises(UsageError, match=r"the authority CN=pss has a key that can sign only with RSA-PSS") as refused:
         _take_in(desk, folder, key_passphrase=None, now=_after(folder))
     assert "gateway ca init" in refused.value.remedy
     assert "client_ca" in refused.value.remedy
@@ -639,7 +640,7 @@ def test_an_authority_for_rsa_pss_only_that_was_taken_once_signs_no_more(desk, t
         earlier.setattr(keys, "check_signer", lambda *_: None)
         _take_in(desk, folder, key_passphrase=None, now=_after(folder))
         authority.unlock(desk, "old", PASSPHRASE)
-    with pytest.raises(UsageError, match=r"the authority 'old' has a key for RSA-PSS only") as refused:
+    with pytest.raises(UsageError, match=r"the authority 'old' has a key that can sign only with RSA-PSS") as refused:
         authority.unlock(desk, "old", PASSPHRASE)
     assert "gateway ca init" in refused.value.remedy
 

@@ -282,7 +282,7 @@ def test_an_interrupted_run_leaves_no_password_of_what_it_took_back(desk, corp, 
 
 def test_what_is_being_made_elsewhere_is_waited_for(desk, corp, run):
     _leave_pending(desk, corp, "another")
-    with pytest.raises(CsvError, match="is being made elsewhere"):
+    with pytest.raises(CsvError, match="is being made by another run"):
         run(corp, TWO)
     assert run(corp, TWO, now=NOW + timedelta(minutes=16)) == batch.Outcome(2, 0)
     assert _states(desk)[0] == ("a@example.com", State.REVOKED)
@@ -292,7 +292,7 @@ def test_one_import_at_a_time_works_in_a_folder(corp, run, tmp_path):
     run(corp, TWO)
     with (tmp_path / "out/.import").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(OperationError, match="another import works in"):
+        with pytest.raises(OperationError, match="another import is running in"):
             run(corp, TWO)
     assert run(corp, TWO, out="other") == batch.Outcome(0, 2)
 
@@ -304,7 +304,7 @@ def test_folders_that_cannot_be_used(desk, corp, run, tmp_path):
         run(corp, TWO)
     (tmp_path / "third").mkdir()
     (tmp_path / "third/.x.tmp").mkdir()
-    with pytest.raises(OperationError, match="cannot be cleared up"):
+    with pytest.raises(OperationError, match="of an interrupted import cannot be removed"):
         run(corp, TWO, out="third")
     assert _states(desk) == []
 

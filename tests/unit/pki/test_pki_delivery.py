@@ -209,5 +209,5 @@ def test_the_one_that_is_meant(desk, corp):
     old = reload(desk, old)
     assert one([old, new], NOW, "x") is new
     device = issue_to(desk, corp, purpose=Purpose.CLIENT, device="Phone").record
-    with pytest.raises(UsageError, match=f"may mean {old.serial}, {new.serial}, {device.serial}"):
+    with pytest.raises(UsageError, match=f"matches several certificates: {old.serial}, {new.serial}, {device.serial}"):
         one([old, new, device], NOW, "alice@example.com")

@@ -178,7 +178,7 @@ def test_a_p12_file_of_another_certificate_is_in_no_kit(run, tmp_path):
     (out / line.file).write_bytes((tmp_path / "other" / other.file).read_bytes())
     text = (out / batch.PASSWORDS_FILE).read_text()
     (out / batch.PASSWORDS_FILE).write_text(text.replace(line.password, other.password))
-    with pytest.raises(OperationError, match="has another certificate than"):
+    with pytest.raises(OperationError, match="does not have the certificate"):
         run(users)
 
 

@@ -114,9 +114,11 @@ def test_days(desk):
     assert issue_to(desk, signer).certificate.not_valid_after_utc == NOW + 200 * DAY
     assert issue_to(desk, signer, "bob@example.com", days=200).record.state is State.LIVE
     for days in (201, 0, -1):
-        with pytest.raises(UsageError, match=f"{days} days cannot be: 'corp' has 200 left"):
+        with pytest.raises(
+            UsageError, match=f"cannot be valid for {days} days: the authority 'corp' expires in 200 days"
+        ):
             issue_to(desk, signer, "carol@example.com", days=days)
-    with pytest.raises(UsageError, match="ends today or has ended"):
+    with pytest.raises(UsageError, match="expires today or has expired"):
         issue_to(desk, signer, "carol@example.com", now=NOW + 200 * DAY)
 
 
@@ -129,9 +131,9 @@ def test_nobody_is_older_than_the_authority(desk):
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"email": "nobody"}, "is no e-mail address"),
+        ({"email": "nobody"}, "is not a valid e-mail address"),
         ({"name": " x"}, "begins or ends with a space"),
-        ({"upn": "nobody"}, "is no user principal name"),
+        ({"upn": "nobody"}, "is not a valid user principal name"),
         ({"department": "x" * 65}, "department .* longer than 64"),
         ({"device": "\x00"}, "device .* control character"),
     ],

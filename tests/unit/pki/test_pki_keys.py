@@ -186,7 +186,7 @@ def test_no_process_is_started_for_elliptic_curves_or_for_nothing():
 
 def test_a_key_process_that_is_killed_is_told(monkeypatch):
     monkeypatch.setattr(key_pool, "make_der", _die)
-    with key_pool.keys(KeyKind.RSA_2048, 2, 1) as made, pytest.raises(Exception, match="was ended") as failed:
+    with key_pool.keys(KeyKind.RSA_2048, 2, 1) as made, pytest.raises(Exception, match="was killed") as failed:
         next(made)
     assert failed.value.remedy
 

@@ -104,10 +104,10 @@ def test_a_certificate_for_mail_comes_beside_the_account(person):
 @pytest.mark.parametrize(
     ("kind", "purpose", "cause"),
     [
-        (KitKind.FIREFOX, Purpose.SMIME, "is for mail alone, a kit for firefox for logging in"),
-        (KitKind.CHROME, Purpose.SMIME_SIGNING, "is for mail alone, a kit for chrome"),
-        (KitKind.ANDROID, Purpose.SMIME_ENCRYPTION, "is for mail alone, a kit for android"),
-        (KitKind.THUNDERBIRD, Purpose.AUTH, "is for logging in alone, a kit for thunderbird for mail"),
+        (KitKind.FIREFOX, Purpose.SMIME, "is only for mail, but a kit for firefox needs one for logging in"),
+        (KitKind.CHROME, Purpose.SMIME_SIGNING, "is only for mail, but a kit for chrome"),
+        (KitKind.ANDROID, Purpose.SMIME_ENCRYPTION, "is only for mail, but a kit for android"),
+        (KitKind.THUNDERBIRD, Purpose.AUTH, "is only for logging in, but a kit for thunderbird needs one for mail"),
     ],
 )
 def test_a_certificate_that_is_of_no_use_there_makes_no_kit(person, kind, purpose, cause):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_domain_in_another_script_has_its_ascii_form_in_the_remedy():
 def test_a_domain_has_253_characters():
     longest = "abc." * 63 + "a"
     assert names.check_domain(longest + ".") == longest
-    with pytest.raises(UsageError, match="is no domain"):
+    with pytest.raises(UsageError, match="is not a domain"):
         names.check_domain(longest + "b")
 
 
@@ -110,7 +111,7 @@ def test_names_of_authorities(name):
 
 @pytest.mark.parametrize("name", ["", "Corp", "../corp", ".corp", "-corp", "a/b", "a b", "a" * 64, "corp\n"])
 def test_names_that_would_leave_the_folder(name):
-    with pytest.raises(UsageError, match="is no name for an authority"):
+    with pytest.raises(UsageError, match="is not a valid name for an authority"):
         names.check_authority_name(name)
 
 
@@ -121,7 +122,7 @@ def test_urls_for_certificates(url):
 
 @pytest.mark.parametrize("url", ["https://pki.example.com/a", "ldap://x/", "http://", "http://a b/", "http://ä/", "x"])
 def test_urls_that_no_client_would_fetch(url):
-    with pytest.raises(UsageError, match="is no CRL URL"):
+    with pytest.raises(UsageError, match="is not a valid CRL URL"):
         names.check_http_url(url, "CRL URL")
 
 
@@ -134,9 +135,9 @@ def test_hosts():
         ip_address("::1"),
     ]
     for wrong in ("mail_x.example.com", "*.*.example.com", "a b", ""):
-        with pytest.raises(UsageError, match="is no domain"):
+        with pytest.raises(UsageError, match="is not a domain"):
             hosts.check([wrong])
-    with pytest.raises(UsageError, match="needs a name"):
+    with pytest.raises(UsageError, match="no name of a server was given"):
         hosts.check([])
 
 
@@ -161,10 +162,10 @@ def test_rfc822_constraints(tree, within, outside):
         ({"email": outside}, "correct the address"),
         ({"upn": outside}, "leave the user principal name out"),
     ):
-        with pytest.raises(UsageError, match="is outside of what CN=Bound may sign") as refused:
+        with pytest.raises(UsageError, match="CN=Bound may sign only for") as refused:
             constraints.check(path, **names_)
         assert remedy in refused.value.remedy
-    with pytest.raises(UsageError, match="everything but"):
+    with pytest.raises(UsageError, match="only for names outside of"):
         constraints.check([_constrained(None, [x509.RFC822Name(tree)])], email=within)
 
 
@@ -173,7 +174,7 @@ def test_dns_constraints():
     within = [x509.DNSName(host) for host in ("example.com", "mail.example.com", "*.example.com")]
     constraints.check(path, email="anybody@elsewhere.org", hosts=[*within, x509.IPAddress(ip_address("10.0.0.5"))])
     for host in ("example.org", "notexample.com", "x.secret.example.com", "*.example.org"):
-        with pytest.raises(UsageError, match="is outside"):
+        with pytest.raises(UsageError, match=f"CN=Bound may sign only for .*, not for '{re.escape(host)}'"):
             constraints.check(path, hosts=[x509.DNSName(host)])
 
 
@@ -183,7 +184,7 @@ def test_ip_constraints():
     constraints.check([bound], hosts=hosts.check(["10.0.0.5", "mail.example.com"]))
     constraints.check([barred], hosts=hosts.check(["10.0.1.5", "::1"]))
     for path, host in ((bound, "10.0.1.5"), (bound, "::1"), (barred, "10.0.0.5")):
-        with pytest.raises(UsageError, match=f"'{host}' is outside of what CN=Bound may sign"):
+        with pytest.raises(UsageError, match=f"CN=Bound may sign only for .*, not for '{host}'"):
             constraints.check([path], hosts=hosts.check([host]))
 
 
@@ -191,10 +192,10 @@ def test_ip_constraints():
 def test_common_names_that_read_as_hosts(name):
     """OpenSSL holds them to the DNS constraint where there is no DNS name, and the gateway refuses what it refuses."""
     path = [_constrained([x509.DNSName("example.com")])]
-    with pytest.raises(UsageError, match=f"the common name '{name}' reads as a host name") as refused:
+    with pytest.raises(UsageError, match=f"the common name '{name}' looks like a host name") as refused:
         constraints.check(path, common_name=name)
     assert "with a space" in refused.value.remedy
-    with pytest.raises(UsageError, match="reads as a host name") as refused:
+    with pytest.raises(UsageError, match="looks like a host name") as refused:
         constraints.check(path, common_name=name, hosts=hosts.check(["10.0.0.5"]))
     assert "host name of that domain" in refused.value.remedy
     constraints.check(path, common_name=name, hosts=hosts.check(["10.0.0.5", "mail.example.com"]))
@@ -224,9 +225,9 @@ def test_what_an_authority_of_a_domain_is_bound_to():
 @pytest.mark.parametrize(
     ("servers", "cause"),
     [
-        (["any", "internal"], "leaves nothing to add"),
-        (["10.0.0.5/8"], "'10.0.0.5/8' is no network"),
-        (["exa mple"], "is no domain"),
+        (["any", "internal"], "was given together with others"),
+        (["10.0.0.5/8"], "'10.0.0.5/8' is not a network"),
+        (["exa mple"], "is not a domain"),
     ],
 )
 def test_bounds_that_are_none(servers, cause):

@@ -234,7 +234,7 @@ def test_signer_files_that_do_not_fit(desk, corp):
     whole = desk.file("corp", "ocsp.crt").read_bytes()
     for data in (b"nothing", whole[:-40], whole + whole[:40]):
         files.write_public(desk.file("corp", "ocsp.crt"), data)
-        with pytest.raises(UsageError, match="is no certificate"):
+        with pytest.raises(UsageError, match="is not a certificate"):
             ocsp_signer.load_signer(desk, "corp")
 
 
@@ -261,10 +261,10 @@ def test_signers_are_read_again_when_their_files_change(desk, corp, monkeypatch,
     files.write_private(desk.file("corp", "ocsp.key"), pkcs8.plain_pem(make(KeyKind.ECDSA_P256)))
     for _ in range(3):  # with every question
         assert signers("corp").certificate == again.certificate
-    assert caplog.text.count("The former signer of 'corp' goes on") == 1
+    assert caplog.text.count("The former signer of 'corp' stays in use") == 1
     files.write_private(desk.file("corp", "ocsp.key"), b"nothing")
     assert signers("corp").certificate == again.certificate
-    assert caplog.text.count("The former signer of 'corp' goes on") == 2
+    assert caplog.text.count("The former signer of 'corp' stays in use") == 2
     desk.file("corp", "ocsp.crt").unlink()
     assert signers("corp") is None
 
@@ -273,7 +273,7 @@ def test_signer_files_that_never_fitted_are_no_signer(desk, corp):
     ocsp_signer.make_signer(desk, corp, NOW)
     files.write_public(desk.file("corp", "ocsp.crt"), b"nothing")
     signers = ocsp_signer.SignerFiles(desk)
-    with pytest.raises(UsageError, match="is no certificate"):
+    with pytest.raises(UsageError, match="is not a certificate"):
         signers("corp")
 
 

@@ -126,6 +126,6 @@ def test_what_a_request_asks_for_moves_no_cursor():
 
 
 def test_a_key_we_do_not_sign():
-    with pytest.raises(UsageError, match=r"a.csr: this kind of key is not used"):
+    with pytest.raises(UsageError, match=r"a.csr: this kind of key is not supported"):
         _read(_request(key=ed25519.Ed25519PrivateKey.generate()))
     assert keys.check(rsa_key().public_key(), "x") is not None

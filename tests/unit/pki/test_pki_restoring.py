@@ -106,7 +106,7 @@ def test_a_restored_registry_never_publishes_a_list_that_frees_somebody(desk, co
     told = f"the list names {ann.serial}, and the registry doesn't know that it was revoked"
     with pytest.raises(OperationError, match=told) as refused:
         lifecycle.revoke(desk, corp, [bob], GONE, LATER)
-    assert refused.value.remedy.startswith("Take over what the list names: 'gateway ca crl corp --from ")
+    assert refused.value.remedy.startswith("Run 'gateway ca crl corp --from ")
     assert desk.file("corp", "crl").read_bytes() == newest
     restoring.take_over(desk, corp, newest, LATER)
     assert set(_listed(desk)) == {ann.serial, bob.serial}
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_the_authoritys_list_is_replaced(desk, corp):
 def test_only_a_whole_list_of_the_authority_is_taken_over(desk, corp):
     make_authority(desk, "other")
     for data, cause in (
-        (desk.file("other", "crl").read_bytes(), "is not this authority's"),
+        (desk.file("other", "crl").read_bytes(), "was not signed by this authority"),
         (b"no list", "revocation list"),
     ):
         with pytest.raises(UsageError, match=cause):

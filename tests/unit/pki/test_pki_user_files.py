@@ -99,7 +99,7 @@ def test_names_are_put_together_and_the_best_column_counts():
 
 def test_code_pages_are_guessed_where_there_is_one_reading():
     notes = _parse(EXPORTS["Excel, CSV, German"].data).notes
-    assert notes == ("it is not UTF-8 and was read as Windows-1252: look whether the names are right",)
+    assert notes == ("not UTF-8, so it was read as Windows-1252; check that the names are right",)
     assert "Windows-1250" in _parse(EXPORTS["Outlook, Czech"].data).notes[0]
     czech = f"email;name\na@b.c;{CZECH[0]}\n".encode("cp1250")
     places, cause = _refused(czech)
@@ -119,7 +119,7 @@ def test_a_file_that_is_utf_16_of_the_other_order_is_read():
 
 
 def test_a_code_page_that_does_not_fit_is_told():
-    with pytest.raises(csv_users.CsvError, match="is not windows-1252 throughout"):
+    with pytest.raises(csv_users.CsvError, match="is not valid windows-1252"):
         _parse(b"email,name\na@b.c,\x81\n", CodePage.WESTERN)
 
 
@@ -147,7 +147,7 @@ def test_a_workbooks_first_sheet_that_is_shown_is_read():
     book.save(written)
     users = _parse(written.getvalue())
     assert [row.email for row in users.rows] == [ALICE[0]]
-    assert users.notes == ("only its sheet 'Neu' was read, not 'Alt'",)
+    assert users.notes == ("only the sheet 'Neu' was read, not 'Alt'",)
 
 
 TITLE = [["Staff list 2026"], [], [None, "30 November"]]
@@ -179,12 +179,12 @@ def test_of_several_sheets_the_one_that_names_mail_addresses_is_read():
     book.save(saved := io.BytesIO())
     users = _parse(saved.getvalue())
     assert [row.email for row in users.rows] == ["new@example.com"]
-    assert users.notes[0] == "only its sheet 'Staff' was read, not 'Mitarbeiter', 'Old'"
+    assert users.notes[0] == "only the sheet 'Staff' was read, not 'Mitarbeiter', 'Old'"
 
 
 def test_a_refusal_names_the_sheet_that_was_read():
     _, cause = _refused(workbook([["Overview"]], others=("Staff",)))
-    assert "users: only its sheet 'Mitarbeiter' was read, not 'Staff'" in cause
+    assert "users: only the sheet 'Mitarbeiter' was read, not 'Staff'" in cause
 
 
 def test_cells_of_a_workbook_are_text():
@@ -235,7 +235,7 @@ def test_formulas_that_do_not_count_stop_nothing():
 def test_an_error_of_a_spreadsheet_is_no_account_that_is_in_use():
     places, cause = _refused(b"email,name,Enabled\na@b.c,A,#N/A\n")
     assert places == [(2, 3)]
-    assert "'#N/A' is an error of a spreadsheet" in cause
+    assert "'#N/A' is an error message of a spreadsheet" in cause
 
 
 def _patched(data, name, change):

@@ -303,7 +303,7 @@ def test_a_signer_that_cannot_be_read_is_told(world, caplog):
     made = issue_to(world.desk, world.corp).certificate
     world.desk.file("corp", "ocsp.crt").write_text("nothing")
     assert world.status(made).response_status is codec.OCSPResponseStatus.TRY_LATER
-    assert "ocsp.crt: is no certificate" in caplog.text
+    assert "ocsp.crt: is not a certificate" in caplog.text
 
 
 # too much, and nothing

@@ -1,4 +1,4 @@
-"""A page for the person: what to do with the files, step by step, and the address as a QR code. Prints on one sheet."""
+"""A page for the person, with the steps to install the files and the address as a QR code. It prints on one sheet."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ dt {{ font-weight: 600; }}
 
 
 def letter(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
-    """The page. With a password in it, it is a secret. `has_root`: an Apple profile brings the root along."""
+    """The page. It is secret if it has the password. `has_root`: an Apple profile contains the root."""
     wording = WORDINGS[person.language]
     words = _words(person, kind, wording, has_root=has_root)
     page = _PAGE.format(
@@ -70,7 +70,7 @@ def letter(person: Person, kind: KitKind, *, has_root: bool = True) -> KitFile:
 
 
 def _words(person: Person, kind: KitKind, wording: Wording, *, has_root: bool) -> dict[str, str]:
-    """What stands in the templates, as HTML."""
+    """The values for the templates, as HTML."""
     words = {
         "name": escape(person.name),
         "stem": escape(person.stem),
@@ -89,7 +89,7 @@ def _words(person: Person, kind: KitKind, wording: Wording, *, has_root: bool) -
 
 
 def _steps(wording: Wording, kind: KitKind, words: dict[str, str]) -> list[str]:
-    """What to do, as HTML; steps that are empty for this person are left out."""
+    """The steps, as HTML, without those that are empty for this person."""
     return [step for step in (template.format(**words) for template in wording.steps[kind]) if step]
 
 
@@ -105,7 +105,7 @@ def _facts(person: Person, wording: Wording) -> list[tuple[str, str]]:
     return facts
 
 
-@lru_cache(maxsize=16)  # the same page for everybody in a list
+@lru_cache(maxsize=16)  # it is the same for all people in a list
 def _qr(url: str) -> str:
     buffer = io.BytesIO()
     segno.make(url, error="m", micro=False).save(buffer, kind="svg", scale=4, xmldecl=False, title=url)

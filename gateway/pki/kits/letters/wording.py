@@ -1,7 +1,7 @@
-"""What a letter says, a module a language. Every language has every kind of kit; a test holds that.
+"""The texts of a letter. Each language is a module, and each has every kind of kit; a test checks that.
 
-In the templates `{host}`, `{url}`, `{email}`, `{name}`, `{p12}`, `{stem}` and `{stem_for_kind}` are the person's;
-`{password}`, `{trust}`, `{ready}` and `{open}` are sentences of the same language, which may be empty.
+In the templates, `{host}`, `{url}`, `{email}`, `{name}`, `{p12}`, `{stem}` and `{stem_for_kind}` stand for the person's
+data. `{password}`, `{trust}`, `{ready}` and `{open}` stand for sentences of the same language, and may be empty.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from gateway.pki.words import KitKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """One language, as HTML. Menus are called as the programs call them in that language."""
+    """The texts of one language, as HTML. Menus have the names that the programs use in that language."""
 
     title: str
     heading: str
     purpose: str
-    purpose_mail: str  # of a certificate for mail alone
-    by_hand: str
-    password: str  # where it is in the kit
+    purpose_mail: str  # for a certificate only for mail
+    by_hand: str  # the person has to type the password
+    password: str  # the password is in the letter
     trust: str
     open_page: str
     keep: str
@@ -31,6 +31,6 @@ class Wording:
     serial: str
     help: str
     steps: Mapping[KitKind, tuple[str, ...]]
-    # The last step, where it depends on what the certificate is for.
+    # The last step, which depends on the use of the certificate.
     logged_in: Mapping[KitKind, str]
     mail_only: Mapping[KitKind, str]
