@@ -94,7 +94,10 @@ def export(
     ] = "pem",
     out: Annotated[Path | None, typer.Option("--out", help="The file to write. [default: standard output]")] = None,
 ) -> None:
-    """Write the authority's certificate, for devices and servers that are to trust it."""
+    """Write an authority's certificate.
+
+    For devices and servers that are to trust the authority.
+    """
     from gateway.pki import authority, exports  # noqa: PLC0415 - heavy, see app
     from gateway.pki.files import write_public  # noqa: PLC0415 - the same
 
@@ -163,7 +166,10 @@ def _take_over(context: typer.Context, names: list[str], file: Path, passphrase_
 
 
 def ocsp(context: typer.Context, name: NameArgument, *, passphrase_file: PassphraseOption = None) -> None:
-    """Make the key and certificate that sign OCSP answers; the certificate is valid for a month."""
+    """Make the certificate that signs OCSP answers.
+
+    It is valid for a month, and has its own key.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki.ocsp_signer import make_signer  # noqa: PLC0415 - the same
 

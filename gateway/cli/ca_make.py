@@ -41,8 +41,10 @@ def init(  # noqa: PLR0913 - a command's options
     name: NameArgument,
     *,
     common_name: Annotated[str | None, typer.Option("--cn", help="Common name. [default: 'NAME CA']")] = None,
-    organization: Annotated[str | None, typer.Option("--organization", help="O, also in its certificates.")] = None,
-    country: Annotated[str | None, typer.Option("--country", help="C, two letters.")] = None,
+    organization: Annotated[
+        str | None, typer.Option("--organization", help="Organization (O), also in its certificates.")
+    ] = None,
+    country: Annotated[str | None, typer.Option("--country", help="Country (C), two letters.")] = None,
     domain: Annotated[
         str | None, typer.Option("--domain", help="Sign only for this mail domain and the servers in it.")
     ] = None,
@@ -82,7 +84,10 @@ def init(  # noqa: PLR0913 - a command's options
     publish_at: PublishAtOption = None,
     crl_lifetime: CrlLifetimeOption = _DEFAULT_CRL_LIFETIME,
 ) -> None:
-    """Make an authority, below a new root if there is no --parent, and write their first, empty revocation lists."""
+    """Make an authority and its first revocation list.
+
+    Without --parent or --single, a new root is made too, and signs the authority.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import authority  # noqa: PLC0415 - the same
     from gateway.pki import crl as lists  # noqa: PLC0415 - the same

@@ -121,7 +121,10 @@ def export(
     out: Annotated[Path | None, typer.Option("--out", help="The file to write. [default: standard output]")] = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Write a certificate, or the private key kept with --escrow, encrypted with the authority's passphrase."""
+    """Write a certificate or a private key kept with --escrow.
+
+    The private key is encrypted with the authority's passphrase.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import exports  # noqa: PLC0415 - the same
     from gateway.pki.files import write_private, write_public  # noqa: PLC0415 - the same

@@ -53,7 +53,7 @@ _LABELS: Final = {
 
 def issue(  # noqa: PLR0913 - a command's options
     context: typer.Context,
-    email: Annotated[str, typer.Argument(help="The person's address.", metavar="EMAIL")],
+    email: Annotated[str, typer.Argument(help="The person's e-mail address.", metavar="EMAIL")],
     *,
     authority: CaOption,
     name: Annotated[str | None, typer.Option("--name", help="Common name. [default: the address]")] = None,
@@ -62,8 +62,8 @@ def issue(  # noqa: PLR0913 - a command's options
     device: Annotated[str | None, typer.Option("--device", help="Device name, if the person has several.")] = None,
     days: DaysOption = None,
     key: KeyOption = KeyKind.RSA_2048,
-    is_auth_only: Annotated[bool, typer.Option("--auth-only", help="For logging in, not for S/MIME.")] = False,
-    is_smime_only: Annotated[bool, typer.Option("--smime-only", help="For S/MIME, not for logging in.")] = False,
+    is_auth_only: Annotated[bool, typer.Option("--auth-only", help="Only for logging in, not for S/MIME.")] = False,
+    is_smime_only: Annotated[bool, typer.Option("--smime-only", help="Only for S/MIME, not for logging in.")] = False,
     is_separate: Annotated[bool, typer.Option("--separate", help="A separate certificate for each use.")] = False,
     csr: Annotated[Path | None, typer.Option("--csr", help="Certify the key of this request.", metavar="FILE")] = None,
     p12_format: P12Option = P12Format.COMPAT,
@@ -144,7 +144,8 @@ def import_(  # noqa: PLR0913 - a command's options
         typer.Option("--reissue-revoked", help="Also issue to people who were revoked. [default: refuse their rows]"),
     ] = False,
     code_page: Annotated[
-        CodePage | None, typer.Option("--encoding", help="Of a CSV file, if it is not UTF-8.", case_sensitive=False)
+        CodePage | None,
+        typer.Option("--encoding", help="The code page of a CSV file that is not UTF-8.", case_sensitive=False),
     ] = None,
     kinds: Annotated[
         str | None,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def profile(  # noqa: PLR0913 - a command's options
     context: typer.Context,
-    email: Annotated[str, typer.Argument(help="The person's address, or the serial.", metavar="EMAIL|SERIAL")],
+    email: Annotated[str, typer.Argument(help="The person's e-mail address, or a serial.", metavar="EMAIL|SERIAL")],
     *,
     kind: Annotated[KitKind, typer.Option("--kind", help="Device or program.", case_sensitive=False)],
     host: Annotated[str, typer.Option("--host", help="The gateway's host name.")],
@@ -43,7 +43,7 @@ def profile(  # noqa: PLR0913 - a command's options
         Path | None,
         typer.Option(
             "--password-file",
-            help="File with its password, not put into the kit. [default: .password or passwords.csv beside it]",
+            help="File with the p12 file's password. [default: the .password file or passwords.csv beside it]",
             metavar="FILE",
         ),
     ] = None,

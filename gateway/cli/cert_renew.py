@@ -53,7 +53,10 @@ def renew(  # noqa: PLR0913 - a command's options
     has_escrow: EscrowOption = False,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Issue a certificate with the same names; the old one is revoked at the end of the overlap."""
+    """Issue a new certificate with the same names.
+
+    The old one is revoked at the end of the overlap.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
     from gateway.pki.registry import certificates, search  # noqa: PLC0415 - the same

@@ -64,7 +64,10 @@ def hold(
     authority: AuthorityOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Refuse certificates until they are released, for example while a device is missing."""
+    """Refuse certificates until they are released.
+
+    For example while a device is missing.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 

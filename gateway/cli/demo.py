@@ -21,7 +21,10 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="A new or empty folder for all files; it is kept.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The six answers as JSON; implies --once.")] = False,
 ) -> None:
-    """Try the gateway on loopback, with a throw-away CA, a user's certificate and a sample mail server."""
+    """Try the gateway on loopback.
+
+    With a throw-away CA, a user's certificate and a sample mail server.
+    """
     from gateway.cli import demo_run  # noqa: PLC0415 - heavy: cryptography and the sample server
 
     if not demo_run.run(is_once=once or as_json, keep=keep, as_json=as_json):

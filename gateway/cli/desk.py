@@ -34,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PassphraseOption = Annotated[
     Path | None,
     typer.Option(
-        "--passphrase-file", help=f"The authority's passphrase, in a file; else ${PASSPHRASE_VARIABLE}, else asked for."
+        "--passphrase-file", help=f"File with the authority's passphrase; else ${PASSPHRASE_VARIABLE}, else asked for."
     ),
 ]
 

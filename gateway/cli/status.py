@@ -41,7 +41,10 @@ def status(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the state as JSON.")] = False,
 ) -> None:
-    """Show the running gateway: workers, last reload, when certificates and lists end, upstream servers."""
+    """Show the state of the running gateway.
+
+    Workers, the last reload, when certificates and lists end, upstream servers, warnings and problems.
+    """
     from gateway.cli import status_client, status_report  # noqa: PLC0415 - heavy, see app
 
     if unban is not None and health:

@@ -41,7 +41,10 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Judge a client certificate as the gateway would: trusted, or refused with a reason."""
+    """Judge a client certificate as the gateway would.
+
+    Prints `trusted`, or the reason for which the gateway would refuse it.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.tls.client_cert import judge  # noqa: PLC0415 - the same
     from gateway.tls.revocation import Revocation  # noqa: PLC0415 - the same

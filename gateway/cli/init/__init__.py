@@ -121,9 +121,10 @@ def init(  # noqa: PLR0913 - a command's options
         bool, typer.Option("--yes", help="Ask nothing; use the options, and defaults for the rest.")
     ] = False,
 ) -> None:
-    """Write a first configuration, an authority for client certificates and a systemd unit.
+    """Write a first configuration and its files.
 
-    Asks for what no option gives. Existing files are not overwritten.
+    They include an authority for client certificates and a systemd unit. Asks for what no option gives. Existing files
+    are not overwritten.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.cli.init import making, placing  # noqa: PLC0415 - the same

@@ -66,7 +66,7 @@ def _described(answers: Answers) -> dict[str, str]:
         names.PKI: f"the authority '{name}', {origin}, and the registry; back it up",
         names.passphrase_file(name): f"the passphrase of '{name}'; the gateway needs it to renew the revocation list",
         names.passphrase_file(root): f"that of '{root}'; move it and {names.PKI}/{root}/{root}.key to a safe place",
-        names.TEST_CERTIFICATE: f"a TEST certificate for {host}, good for {VALID_DAYS} days: browsers warn of it",
+        names.TEST_CERTIFICATE: f"a TEST certificate for {host}, valid for {VALID_DAYS} days: browsers warn of it",
         names.TEST_KEY: f"its key; replace both by a public CA's files in {settings.config.name}",
         names.ISSUED: "for p12 files and their passwords, until they are handed out",
         names.LOGS: "the access log, if systemd sets no other folder",
