@@ -53,13 +53,17 @@ def load_signer(desk: Desk, name: str) -> Signer | None:
     certificate_file, key_file = desk.file(name, "ocsp.crt"), desk.file(name, "ocsp.key")
     if not exists(certificate_file):
         return None
+    remedy = f"Run 'gateway ca ocsp {name}' as the gateway's user."
     try:
         certificate, *_ = parse_certificates(read(certificate_file), str(certificate_file))
     except ConfigError as error:
-        raise UsageError(f"{certificate_file}: is not a certificate", f"Run 'gateway ca ocsp {name}'.") from error
-    key = pkcs8.load(read(key_file), None, str(key_file))
+        raise UsageError(f"{certificate_file}: is not a certificate", remedy) from error
+    try:
+        key = pkcs8.load(read(key_file), None, str(key_file))
+    except UsageError as error:  # missing, unreadable or encrypted: a new signer mends each of these
+        raise UsageError(error.cause, remedy) from error
     if not fits(key, certificate):
-        raise UsageError(f"{key_file}: is not the key of {certificate_file}", f"Run 'gateway ca ocsp {name}'.")
+        raise UsageError(f"{key_file}: is not the key of {certificate_file}", remedy)
     issuer = certificate_in(load(desk, name).certificate_der)
     return Signer(name, issuer, certificate, key)
 
@@ -87,7 +91,7 @@ class SignerFiles:
                 raise
             if self._told.get(name) != stamps:
                 self._told[name] = stamps
-                _log.warning("%s; %s The former signer of '%s' stays in use", error.cause, error.remedy, name)
+                _log.warning("%s. The former signer of '%s' stays in use. %s", error.cause, name, error.remedy)
             return before[1]
         self._known[name] = stamps, signer
         return signer

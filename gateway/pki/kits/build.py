@@ -32,10 +32,10 @@ def _check_use(person: Person, kind: KitKind) -> None:
     serial = f"certificate {serial_text(person.certificate.serial_number)}"
     if kind in _FOR_LOGIN and not person.is_for_login:
         cause = f"{serial} is only for mail, but a kit for {kind} needs one for logging in"
-        raise UsageError(cause, "Give the serial of the certificate for logging in.")
+        raise UsageError(cause, "Give the p12 file of the certificate for logging in.")
     if kind is KitKind.THUNDERBIRD and person.uses == ("login",):
         cause = f"{serial} is only for logging in, but a kit for {kind} needs one for mail"
-        raise UsageError(cause, "Give the serial of the certificate for mail.")
+        raise UsageError(cause, "Give the p12 file of the certificate for mail.")
 
 
 def with_password(person: Person, password: str) -> Person:

@@ -1,4 +1,4 @@
-"""The encoding of a list of users: UTF-8, UTF-16 with a byte order mark, or a Windows code page that is the only one.
+"""The encoding of a list of users: UTF-8, UTF-16 with a mark, or a Windows code page if no other one is possible.
 
 Excel's "CSV (delimited)", Outlook's export and `Export-Csv -Encoding Default` write in the code page of the computer,
 and the file doesn't say which. German text is the same in the code pages of Western, Central European, Turkish and

@@ -231,6 +231,10 @@ def test_signer_files_that_do_not_fit(desk, corp):
     files.write_private(desk.file("corp", "ocsp.key"), pkcs8.plain_pem(make(KeyKind.ECDSA_P256)))
     with pytest.raises(UsageError, match="is not the key of"):
         ocsp_signer.load_signer(desk, "corp")
+    desk.file("corp", "ocsp.key").unlink()
+    with pytest.raises(UsageError, match=r"ocsp\.key: cannot be read") as refused:
+        ocsp_signer.load_signer(desk, "corp")
+    assert refused.value.remedy == "Run 'gateway ca ocsp corp' as the gateway's user."
     whole = desk.file("corp", "ocsp.crt").read_bytes()
     for data in (b"nothing", whole[:-40], whole + whole[:40]):
         files.write_public(desk.file("corp", "ocsp.crt"), data)
