@@ -144,7 +144,7 @@ class Statuses:
             return
 
         async def ask() -> None:
-            failure: str | None = "the question was broken off"
+            failure: str | None = "the request to the OCSP responder was cancelled"
             try:
                 answer = ocsp.verify_response(
                     await (self._ask or self._http())(url, request), leaf, issuer, clock.now()

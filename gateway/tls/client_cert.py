@@ -129,7 +129,7 @@ def _problem_without_path(leaf_der: bytes, trust: Trust) -> _RefusedError | None
     if not trust.anchors:
         return _RefusedError(Reason.CERTIFICATE_UNTRUSTED, "this site has no client_ca")
     if fingerprint(leaf_der) in trust.anchor_fingerprints:
-        return _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the CA's own certificate is no client certificate")
+        return _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the CA's own certificate is not a client certificate")
     return None
 
 
@@ -137,7 +137,8 @@ def _stranger(leaf_der: bytes, error: _RefusedError | PathError) -> Examination:
     """The verdict on one that no CA of the site vouches for: named, for the log, unless reading it would be work."""
     reason = error.reason if isinstance(error, _RefusedError) else Reason.CERTIFICATE_UNTRUSTED
     if not is_quickly_read(leaf_der):
-        return _refusal(None, reason, f"{error.cause} (its names are not read: {len(leaf_der)} bytes)")
+        why = f"its names are not logged: it has too many, or is too large with {len(leaf_der)} bytes"
+        return _refusal(None, reason, f"{error.cause} ({why})")
     leaf = load_certificate(leaf_der)
     identity, cause = identity_of(leaf), error.cause
     if isinstance(error, ForgedError) and (problem := weakness_of_signature(leaf)):
@@ -243,10 +244,10 @@ def _check_dates(identity: Identity, path: Path, now: datetime) -> None:
     for ca in path:
         start, end = ca.not_valid_before_utc, ca.not_valid_after_utc
         if instant > end:
-            cause = f"the CA {_name(ca)} was valid until {end:%Y-%m-%d %H:%M:%S} UTC"
+            cause = f"the CA {_name(ca)} expired {end:%Y-%m-%d %H:%M:%S} UTC"
             raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, cause)
         if instant < start:
-            cause = f"the CA {_name(ca)} is valid only from {start:%Y-%m-%d %H:%M:%S} UTC on"
+            cause = f"the CA {_name(ca)} is not valid before {start:%Y-%m-%d %H:%M:%S} UTC"
             raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, cause)
 
 
@@ -254,16 +255,17 @@ def _check_authorities(path: Path) -> None:
     """Whoever issued on this path was a CA, and one for client certificates. X.509v1 can't say so: anchors only."""
     for ca in path:
         if ca is not path[-1] and not has_ca_flag(ca):
-            raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{_name(ca)} issued this certificate and is no CA")
+            raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{_name(ca)} issued this certificate but is not a CA")
         usages = _extended_usages(ca)
         if usages is not None and not usages & _CLIENT_AUTH:
-            raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, f"the CA {_name(ca)} is not for client certificates")
+            why = "may not issue client certificates (no clientAuth in its extended key usage)"
+            raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, f"the CA {_name(ca)} {why}")
 
 
 def _check_usage(leaf: x509.Certificate) -> None:
     """A client certificate is no CA's, may sign, and its extended usage, if any, has clientAuth (or any)."""
     if has_ca_flag(leaf):
-        raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "a CA certificate is no client certificate")
+        raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "a CA certificate is not a client certificate")
     usages = _extended_usages(leaf)
     if usages is not None and not usages & _CLIENT_AUTH:
         raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "the extended key usage does not include clientAuth")

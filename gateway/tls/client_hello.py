@@ -59,6 +59,7 @@ _EXTENSION: Final = Struct("!HH")  # type, length
 
 _HOST_NAME: Final = re.compile(rb"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _CARRIAGE_RETURN: Final = 13
+_FROM_A_BALANCER: Final = "if a balancer sent it, name the balancer in this listener's proxy_protocol_from"
 _UPPER_CASE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -139,12 +140,12 @@ def _may_become_http(received: bytearray) -> bool:
     if not rest and length <= MAX_METHOD_BYTES:
         return True
     if received[:length] == b"PROXY":
-        raise ClientHelloError("a PROXY header where none is expected")
+        raise ClientHelloError(f"an unexpected PROXY header; {_FROM_A_BALANCER}")
     if received[0] == _CARRIAGE_RETURN:
-        raise ClientHelloError("not TLS: perhaps a PROXY header of version 2, where none is expected")
+        raise ClientHelloError(f"not TLS, perhaps an unexpected PROXY header; {_FROM_A_BALANCER}")
     if length and rest.startswith(b" "):
         raise ClientHelloError("plain HTTP on a TLS port", description=UNEXPECTED_MESSAGE, is_plain_http=True)
-    raise ClientHelloError("not TLS: the first byte is no handshake record", description=UNEXPECTED_MESSAGE)
+    raise ClientHelloError("not TLS: the first byte does not begin a handshake record", description=UNEXPECTED_MESSAGE)
 
 
 def _record_length(received: bytearray, position: int) -> int:
@@ -163,7 +164,7 @@ def _record_length(received: bytearray, position: int) -> int:
 def _complete(message: bytearray) -> ClientHello | None:
     """The hello, once its handshake message is complete."""
     if message[0] != _CLIENT_HELLO:
-        raise ClientHelloError("the first handshake message is no ClientHello", description=UNEXPECTED_MESSAGE)
+        raise ClientHelloError("the first handshake message is not a ClientHello", description=UNEXPECTED_MESSAGE)
     if len(message) < _MESSAGE_HEADER_BYTES:
         return None
     end = _MESSAGE_HEADER_BYTES + int.from_bytes(message[1:_MESSAGE_HEADER_BYTES])
@@ -175,7 +176,7 @@ def _complete(message: bytearray) -> ClientHello | None:
     if len(message) < end:
         return None
     if len(message) > end:  # nothing may follow before the server has answered
-        raise ClientHelloError("data behind the ClientHello in its record", description=UNEXPECTED_MESSAGE)
+        raise ClientHelloError("data after the ClientHello in its record", description=UNEXPECTED_MESSAGE)
     return _parse(bytes(message))
 
 

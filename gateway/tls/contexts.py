@@ -140,14 +140,14 @@ def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey) 
     if not fits(key, chain[0]):
         raise ConfigError(
             f"{site.key.path}: the key does not belong to the first certificate in {site.certificate.path}",
-            "put the server's own certificate first, and name its key",
+            "put the server's own certificate first in that file, and name its key",
         )
     for certificate, issuer in pairwise(chain):
         if issuer_of(certificate) != subject_of(issuer):
             raise ConfigError(
                 f"{site.certificate.path}: the certificates are not in order: {subject_of(issuer).rfc4514_string()!r}"
                 f" did not issue {subject_of(certificate).rfc4514_string()!r}",
-                "put the server's certificate first, then each one's issuer",
+                "put the server's certificate first, then its issuer, then that one's issuer",
             )
 
 
@@ -190,8 +190,8 @@ def _context(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey, pro
         context.check_privatekey()
     except SSL.Error as error:
         raise ConfigError(
-            f"{site.certificate.path}: OpenSSL does not take this certificate and key ({_text(error)})",
-            "use RSA of 2048 bits or more, or EC P-256, signed with SHA-256",
+            f"{site.certificate.path}: OpenSSL refuses this certificate and key ({_text(error)})",
+            "use an RSA key of 2048 bits or more, or an EC P-256 key, and a certificate signed with SHA-256",
         ) from error
     select_from(context, protocols)
     return context

@@ -26,7 +26,7 @@ from gateway.x509.unreadable import UNREADABLE
 # A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
 DAYS_BEFORE_END: Final = (1, 7, 30)
 
-_CLOCK: Final = "check this machine's clock, or wait"
+_CLOCK: Final = "correct this machine's clock if it is wrong, or wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def find(anchors: Sequence[x509.Certificate], revocation: Revocation | None, now
     valid = [anchor for anchor in anchors if _is_valid(anchor, now)]
     if anchors and not valid:
         cause = "no CA in client_ca is valid now: every client certificate is refused"
-        yield Finding(cause, "renew the CA, or correct this machine's clock", is_outage=True)
+        yield Finding(cause, "renew a CA, or correct this machine's clock", is_outage=True)
     for anchor in anchors:
         yield from _of_dates(anchor, valid, now)
     if revocation is None:
@@ -65,11 +65,11 @@ def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
 def _of_dates(anchor: x509.Certificate, valid: Sequence[x509.Certificate], now: datetime) -> Iterator[Finding]:
     begin, end = anchor.not_valid_before_utc, anchor.not_valid_after_utc
     if now < begin:  # a CA that was added ahead of time has issued nothing yet
-        cause = f"the CA {_name(anchor)} begins {_text(begin)}: its certificates are refused until then"
+        cause = f"the CA {_name(anchor)} is not valid before {_text(begin)}: its certificates are refused"
         yield Finding(cause, _CLOCK, is_outage=not valid)
     elif anchor not in valid and _is_needed(anchor, valid):
-        cause = f"the CA {_name(anchor)} ended {_text(end)}: all its certificates are refused"
-        yield Finding(cause, "put its successor into client_ca in its place", is_outage=True)
+        cause = f"the CA {_name(anchor)} expired {_text(end)}: all its certificates are refused"
+        yield Finding(cause, "name the CA's new certificate in client_ca instead", is_outage=True)
     elif line := expiry_line("the CA", anchor, now):
         yield _of_line(line)
 
@@ -100,11 +100,11 @@ def _of_lists(
         if is_required:
             is_root = any(other is not anchor and has_issued(anchor, other) for other in anchors)
             cause = f"no revocation list of {_name(anchor)}: all its certificates are refused"
-            yield Finding(cause, "name its list in crl", is_outage=counts and not is_root)
+            yield Finding(cause, "name the CA's list in crl", is_outage=counts and not is_root)
         return
     if is_required and counts and not may_sign_lists(anchor):
         cause = f"{_name(anchor)} may not sign revocation lists (no cRLSign in its key usage)"
-        remedy = "use a CA that may, or write crl_policy: if_present"
+        remedy = "issue the CA's certificate anew with cRLSign, or write crl_policy: if_present"
         yield Finding(f"{cause}: all its certificates are refused", remedy, is_outage=True)
     further = [group for key in revocation.list_keys(anchor, anchors, now) for group in revocation.of_ca(key)]
     yield from _of_groups(groups, further, _name(anchor), now, is_required=is_required and counts)
@@ -163,10 +163,10 @@ def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str 
     end = certificate.not_valid_after_utc
     name = f"{what} {_name(certificate)}"
     if now > end:
-        return f"{name} ended {_text(end)}; renew it"
+        return f"{name} expired {_text(end)}; renew it"
     for days in DAYS_BEFORE_END:
         if end - now < timedelta(days=days):
-            return f"{name} ends {_text(end)}, within {days} day{'s' if days > 1 else ''}; renew it"
+            return f"{name} expires {_text(end)}, within {days} day{'s' if days > 1 else ''}; renew it"
     return None
 
 
@@ -175,10 +175,10 @@ def of_site_certificate(source: str, certificate: x509.Certificate, hosts: str, 
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     what = f"{source}: the certificate {_name(certificate)}"
     if now.replace(microsecond=0) > end:
-        cause = f"{what} ended {_text(end)}: browsers and mail programs refuse {hosts}"
+        cause = f"{what} expired {_text(end)}: browsers and mail programs refuse {hosts}"
         return Finding(cause, "renew it", is_outage=True)
     if now < begin:
-        cause = f"{what} begins {_text(begin)}: browsers and mail programs refuse {hosts} until then"
+        cause = f"{what} is not valid before {_text(begin)}: browsers and mail programs refuse {hosts}"
         return Finding(cause, _CLOCK, is_outage=True)
     line = expiry_line(f"{source}: the certificate", certificate, now)
     return None if line is None else _of_line(line)

@@ -78,7 +78,9 @@ def parse(buffer: bytes | bytearray) -> tuple[Header, int] | None:
         return _parse_v1(bytes(buffer[:MAX_V1_BYTES]))
     if SIGNATURE.startswith(start) or _V1_PREFIX.startswith(start):
         return None
-    raise ProxyProtocolError("no PROXY header from a balancer that must send one; switch it on there (send-proxy-v2)")
+    raise ProxyProtocolError(
+        "no PROXY header from a peer in proxy_protocol_from; switch it on there (HAProxy: send-proxy-v2)"
+    )
 
 
 def encode_v2(client: Endpoint, local: Endpoint) -> bytes:
@@ -118,7 +120,7 @@ def _parse_v1(line: bytes) -> tuple[Header, int] | None:
     if end == b"\r\n":
         return _header_of_line(text), len(text) + 2
     if end not in (b"", b"\r"):
-        raise ProxyProtocolError("a PROXY line that ends in a lone CR or LF")
+        raise ProxyProtocolError("a PROXY line that ends in a single CR or LF")
     if len(line) < MAX_V1_BYTES:
         return None
     raise ProxyProtocolError(f"a PROXY line without its CRLF in the first {MAX_V1_BYTES} bytes")
@@ -163,7 +165,7 @@ def _parse_v2(buffer: bytes | bytearray) -> tuple[Header, int] | None:
     version, command = divmod(version_and_command, 16)
     total = _HEAD.size + length
     if version != _VERSION:
-        raise ProxyProtocolError(f"version {version} of the PROXY header")
+        raise ProxyProtocolError(f"unknown version {version} of the PROXY header")
     if command not in (_LOCAL, _PROXY):
         raise ProxyProtocolError(f"the unknown command {command} in the PROXY header")
     if total > MAX_V2_BYTES:

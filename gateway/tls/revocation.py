@@ -213,12 +213,12 @@ def _why_not_covered(
     if is_current:
         return f"{_name(issuer)} may not sign revocation lists (no cRLSign in its key usage)"
     if ends := [standing.end for standing in covering if standing.end is not None]:
-        return f"the revocation list of {_name(issuer)} is outdated since {max(ends):%Y-%m-%d %H:%M} UTC"
+        return f"the revocation list of {_name(issuer)} expired {max(ends):%Y-%m-%d %H:%M} UTC"
     if waiting := [entry for standing in covering for entry in standing.waiting]:
         missing = f"the complete list with number {waiting[0].base_number} or above, which it changes, is missing"
         return f"{waiting[0].source} is a delta list of {_name(issuer)}; {missing}"
     begin = min(change for standing in covering for change in standing.changes)
-    return f"the revocation list of {_name(issuer)} begins only {begin:%Y-%m-%d %H:%M} UTC"
+    return f"the revocation list of {_name(issuer)} is not valid before {begin:%Y-%m-%d %H:%M} UTC"
 
 
 def may_sign_lists(ca: x509.Certificate) -> bool:

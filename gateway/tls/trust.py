@@ -148,8 +148,8 @@ def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> 
     named = [anchor for anchor in anchors if folded(subject_of(anchor)) == folded(entry.issuer)]
     if named and not any(entry.is_signed_by(anchor) for anchor in named):
         raise ConfigError(
-            f"{entry.source}: the list says it is from {_name(named[0])}, whose key did not sign it",
-            "use the list that this CA made; after a CA's key has changed, make a new list",
+            f"{entry.source}: the list names {_name(named[0])} as its issuer, but that CA's key did not sign it",
+            "use the list that this CA signed; if the CA has a new key, publish a new list",
         )
 
 
@@ -170,7 +170,7 @@ def anchors_in(files: Sequence[CertificateFile]) -> tuple[x509.Certificate, ...]
         for certificate in file.certificates:
             if not is_ca(certificate):
                 raise ConfigError(
-                    f"{file.path}: {_name(certificate)} is no CA certificate",
+                    f"{file.path}: {_name(certificate)} is not a CA certificate",
                     "name the certificate of the CA that issues client certificates",
                 )
             anchors.setdefault(fingerprint_of(certificate), certificate)

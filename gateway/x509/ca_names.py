@@ -32,8 +32,9 @@ def why_none_is_named(anchors: Sequence[x509.Certificate]) -> str | None:
     if (size := _size(distinct)) <= MAX_CA_NAMES_BYTES:
         return None
     return (
-        f"the names of {len(distinct):,} CAs in client_ca have {size:,} bytes, more than the {MAX_CA_NAMES_BYTES:,}"
-        " that every client reads, so clients are told none of them and offer every certificate they have"
+        f"the names of {len(distinct):,} CAs in client_ca have {size:,} bytes. Some clients can't read more than"
+        f" {MAX_CA_NAMES_BYTES:,}, so the gateway sends no names, and clients offer every certificate that they have; "
+        "remove CAs that are no longer used from client_ca"
     )
 
 

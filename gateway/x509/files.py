@@ -40,5 +40,5 @@ class KeyFile:
     def private(self) -> PrivateKey:
         """The key, for a handshake. Raises `ConfigError` where it was not read."""
         if self.key is None:
-            raise ConfigError(f"{self.path}: the key was not read", "read the configuration with its keys")
+            raise ConfigError(f"{self.path}: the key was not read", "load the configuration with its keys")
         return self.key

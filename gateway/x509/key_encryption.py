@@ -28,7 +28,7 @@ def unsupported_encryption(error: Exception, data: bytes, name: str) -> tuple[st
     providers = "" if kind.startswith(_MODERN) else "-provider legacy -provider default "
     command = f"openssl pkey {providers}-aes256 -in {for_shell(name)} -out {for_shell(f'{name}.pem')}"
     cause = f"is encrypted with {kind or 'a cipher'}, which isn't supported"
-    return cause, f"encrypt it anew: {command}"
+    return cause, f"encrypt it with AES: {command}"
 
 
 def _kind(error: Exception, data: bytes) -> str:

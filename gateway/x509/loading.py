@@ -129,7 +129,8 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
         out = for_shell(f"{path}.pem")
         raise ConfigError(f"{path} is encrypted", f"decrypt it: openssl pkey -in {name} -out {out}")
     if is_encrypted and not password:
-        raise NoPasswordError(f"{path} is encrypted", 'give its password with key_password: "${NAME}"')
+        remedy = 'write key_password: "${NAME}", and set the environment variable NAME to the password'
+        raise NoPasswordError(f"{path} is encrypted", remedy)
     try:
         secret = password.encode() if is_encrypted and password else None
         key = serialization.load_pem_private_key(data, secret)
@@ -140,7 +141,9 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
             raise ConfigError(f"{path} cannot be decrypted", "correct key_password") from error
         raise ConfigError(f"{path} holds a broken private key", "export it again as PEM") from error
     if not isinstance(key, PrivateKey):
-        raise ConfigError(f"{path} holds a key that is neither RSA, EC nor Ed25519", "make a key that TLS servers use")
+        raise ConfigError(
+            f"{path} holds a key that is neither RSA, EC nor Ed25519", "make an RSA key of 2048 bits or an EC P-256 key"
+        )
     return key
 
 
@@ -151,7 +154,7 @@ def certificate_in(der: bytes) -> x509.Certificate:
             found = x509.load_der_x509_certificate(der)
             _read_lazy_parts(found)
     except UNREADABLE as error:
-        raise ConfigError("a stored certificate is broken", "restore what holds it from a backup") from error
+        raise ConfigError("a stored certificate is broken", "restore the registry from a backup") from error
     return found
 
 
@@ -192,4 +195,4 @@ def _mapped(place: str, what: str) -> Iterator[None]:
     except pem.PemError as error:
         raise ConfigError(f"{place}: {error.cause}", error.remedy) from error
     except UNREADABLE as error:
-        raise ConfigError(f"{place} holds {what}", "put the right file there, whole and in PEM") from error
+        raise ConfigError(f"{place} holds {what}", "replace it with the complete file in PEM") from error

@@ -175,7 +175,7 @@ def _alternative_names(readable: x509.Certificate) -> list[x509.GeneralName]:
 def _utf8_string(der: bytes) -> str:
     """The text of a DER UTF8String; that its length is right was seen to by whoever parsed the otherName around it."""
     if der[0] != _UTF8_STRING:
-        raise IdentityError("the certificate's user principal name is no UTF8String")
+        raise IdentityError("the certificate's user principal name is not a UTF8String")
     length_bytes = 1 if der[1] < 0x80 else 1 + (der[1] & 0x7F)  # X.690 section 8.1.3
     return _checked(der[1 + length_bytes :].decode("utf-8"))
 

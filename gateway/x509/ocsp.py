@@ -95,7 +95,7 @@ def responder_url(leaf: x509.Certificate) -> str:
                 return str(location.value)
     except UNREADABLE:
         pass
-    raise OcspError("the certificate names no OCSP responder", "name one: ocsp: {responder: http://…}")
+    raise OcspError("the certificate names no OCSP responder", "write ocsp: {responder: http://…}")
 
 
 def _is_usable(location: x509.GeneralName) -> bool:
@@ -127,7 +127,7 @@ def _verify(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: d
         raise OcspError(f"the responder answered {response.response_status.name.lower()}")
     _check_signature(response, issuer, now)
     if any(extension.critical for extension in response.extensions):
-        raise OcspError("the answer has a critical extension that is not known here")
+        raise OcspError("the answer has a critical extension that is not supported")
     return _worst(response.responses, leaf, issuer, now)
 
 
@@ -150,7 +150,7 @@ def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now:
         if _is_named(response, signer):
             _check_key(response, signer)
             return
-    raise OcspError("the answer was not made by the CA, nor by a responder that the CA certified")
+    raise OcspError("the answer was signed neither by the CA nor by a responder that the CA certified")
 
 
 def _signers(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> Iterator[x509.Certificate]:
@@ -184,9 +184,9 @@ def _check_key(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
     key, digest = signer.public_key(), response.signature_hash_algorithm
     signature, signed = response.signature, response.tbs_response_bytes
     if weakness_of_digest(digest) is not None:
-        raise OcspError("the answer is signed with a digest that can be forged", "let the responder use SHA-256")
+        raise OcspError("the answer is signed with a digest that is too weak", "let the responder use SHA-256")
     if weakness := weakness_of(key):
-        raise OcspError(f"the responder has {weakness}", "give it a key of RSA-2048, P-256 or better")
+        raise OcspError(f"the responder has {weakness}", "give the responder an RSA key of 2048 bits or a P-256 key")
     match key:
         case rsa.RSAPublicKey() if (
             digest is not None and response.signature_algorithm_oid != SignatureAlgorithmOID.RSASSA_PSS
@@ -197,7 +197,7 @@ def _check_key(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
         case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             key.verify(signature, signed)
         case _:
-            raise OcspError("the responder's key or its signature is of a kind that is not taken here")
+            raise OcspError("the responder's key or its signature is of a kind that is not supported")
 
 
 def _is_about(single: ocsp.OCSPSingleResponse, leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -213,13 +213,13 @@ def _answer(single: ocsp.OCSPSingleResponse, now: datetime) -> OcspAnswer:
     skew = timedelta(seconds=CLOCK_SKEW_SECONDS)
     since, end = single.this_update_utc, single.next_update_utc
     if since > now + skew:
-        raise OcspError(f"the answer is of the future, {since:%Y-%m-%d %H:%M:%S} UTC")
+        raise OcspError(f"the answer is not valid before {since:%Y-%m-%d %H:%M:%S} UTC")
     if end is None:
         last, remembered = since + timedelta(seconds=MAX_AGE_SECONDS), UNDATED_REMEMBERED_SECONDS
     else:
         last, remembered = end, MAX_REMEMBERED_SECONDS
     if now > last + skew:
-        raise OcspError(f"the answer is outdated since {last:%Y-%m-%d %H:%M:%S} UTC")
+        raise OcspError(f"the answer expired {last:%Y-%m-%d %H:%M:%S} UTC")
     until = now + timedelta(seconds=remembered)
     if end is not None:
         # An answer within the skew after its end is remembered too, or every request would ask anew.
@@ -241,8 +241,8 @@ def _words(status: Status, single: ocsp.OCSPSingleResponse, *, is_on_hold: bool)
     match status:
         case Status.REVOKED if single.revocation_time_utc is not None:
             what = "put on hold" if is_on_hold else "revoked"
-            return f"{what} {single.revocation_time_utc:%Y-%m-%d %H:%M:%S} UTC, says the OCSP responder"
+            return f"{what} {single.revocation_time_utc:%Y-%m-%d %H:%M:%S} UTC, according to the OCSP responder"
         case Status.UNKNOWN:
             return "the OCSP responder does not know the certificate"
         case _:
-            return "good, says the OCSP responder"
+            return "good, according to the OCSP responder"

@@ -44,7 +44,7 @@ MAX_UNSIGNED_BYTES: Final = 2 * 1024
 MAX_EXTENSIONS: Final = 64
 
 FORGED: Final = "no valid path to a trusted CA: certificate signature failure"
-TOO_MANY_FAILED: Final = "at most 42 signatures that don't verify are checked for one certificate (6 with P-384 keys)"
+TOO_MANY_FAILED: Final = "at most 42 wrong signatures are checked for one certificate (6 with P-384 keys)"
 NOT_ISSUED: Final = "not issued by a CA that this site trusts, or the intermediate certificate was not sent"
 
 
@@ -173,7 +173,7 @@ def ways_to_anchors(leaf: Node, anchors: BySubject, sent: BySubject) -> list[Way
             else:
                 open_ways.append((*way, issuer))
         if len(found) + len(open_ways) > MAX_WAYS:
-            raise PathError(f"more than {MAX_WAYS} ways to the CAs of this site")
+            raise PathError(f"more than {MAX_WAYS} paths to the CAs of this site")
     if not found:
         if any(issuer.is_no_ca() for issuer in signers if issuer in named[leaf]):
             raise PathError("no valid path to a trusted CA: the certificate's issuer is not a CA")
@@ -229,7 +229,7 @@ def _signers(named: Mapping[Node, list[Node]], tops: Mapping[Node, None]) -> dic
             continue
         checks += len(below.get(issuer, ()))
         if checks > MAX_SIGNATURE_CHECKS:
-            raise PathError(f"more than {MAX_SIGNATURE_CHECKS} signatures to check of CAs of one name")
+            raise PathError(f"more than {MAX_SIGNATURE_CHECKS} signatures to check, by CAs with the same name")
         for node in below.get(issuer, ()):
             if issuer.has_issued(node):
                 if node not in signers:

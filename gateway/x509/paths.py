@@ -75,7 +75,7 @@ class Paths:
             try:
                 nodes[der] = Node(der, anchor)
             except ValueError as error:
-                raise ConfigError(f"a CA certificate in client_ca has {error}", "leave it out") from error
+                raise ConfigError(f"a CA certificate in client_ca has {error}", "remove it from client_ca") from error
         self._ders = frozenset(nodes)
         self._anchors = by_subject(nodes.values())
         self._stores: dict[Node, crypto.X509Store] = {}

@@ -20,7 +20,7 @@ _PART_OF_MARKER: Final = re.compile(rb"-----(?:BEGIN|END)|^-----(?:B|BE|BEG|BEGI
 _UTF8_MARK: Final = b"\xef\xbb\xbf"  # Windows editors begin files with it
 # Requests and attribute certificates are no certificates that anybody could miss.
 _OTHERS: Final = (b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST", b"ATTRIBUTE CERTIFICATE")
-_WHOLE: Final = "put the whole file there, each header and footer on a line of its own"
+_WHOLE: Final = "use the complete file, with each header and footer on a separate line"
 
 
 class PemError(ValueError):
@@ -39,7 +39,7 @@ def certificate_blocks(data: bytes, name: str = "FILE") -> int:
         if label in CERTIFICATE_LABELS:
             count += 1
         elif remedy := _remedy(label, name):
-            raise PemError(line, f"a {_text(label)} block, which is not read", remedy)
+            raise PemError(line, f"a {_text(label)} block, which is not supported", remedy)
     return count
 
 
@@ -50,7 +50,7 @@ def list_blocks(data: bytes) -> int:
         if label in LIST_LABELS:
             count += 1
         elif b"CRL" in label.upper():
-            raise PemError(line, f"a {_text(label)} block, which is not read", "put it there as X509 CRL")
+            raise PemError(line, f"a {_text(label)} block, which is not supported", "change its label to X509 CRL")
     return count
 
 
@@ -64,11 +64,11 @@ def list_texts(data: bytes) -> list[bytes]:
 def _remedy(label: bytes, name: str) -> str:
     kind, out = label.upper(), for_shell(f"{name}.pem")
     if kind.strip() == b"TRUSTED CERTIFICATE":
-        return f"convert it, alone in its file: openssl x509 -in {for_shell(name)} -out {out}"
+        return f"keep only this block in the file, then convert it: openssl x509 -in {for_shell(name)} -out {out}"
     if kind.startswith((b"PKCS7", b"PKCS #7", b"CMS")):
         return f"take the certificates out: openssl pkcs7 -in {for_shell(name)} -print_certs -out {out}"
     if b"CERTIFICATE" in kind and kind not in _OTHERS:
-        return "put it there as CERTIFICATE, or take it out"
+        return "change its label to CERTIFICATE, or remove the block"
     return ""
 
 
@@ -84,7 +84,7 @@ def _blocks(data: bytes) -> list[tuple[int, bytes]]:
         marker = _MARKER.fullmatch(line)
         if marker is None:
             if _PART_OF_MARKER.search(line) or (is_open and line.startswith(b"-")):
-                raise PemError(number, "a header or footer that is cut, or not alone on its line")
+                raise PemError(number, "a header or footer that is cut off, or has other text on its line")
         elif marker[1] == b"BEGIN":
             if is_open:
                 raise _unfinished(*found[-1])
@@ -105,7 +105,7 @@ def _blocks(data: bytes) -> list[tuple[int, bytes]]:
 def _check_last_line(data: bytes, lines: list[bytes]) -> None:
     # A line of dashes may divide the text; without its end of line it is the beginning of a header.
     if data.endswith(b"-") and b"-----BEGIN".startswith(lines[-1].strip()):
-        raise PemError(len(lines), "a header that is cut")
+        raise PemError(len(lines), "a header that is cut off")
 
 
 def _unfinished(line: int, label: bytes) -> PemError:

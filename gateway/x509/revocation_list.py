@@ -82,10 +82,10 @@ class RevocationList:
         """One line when the list is outdated or soon will be."""
         end = f"{self.next_update:%Y-%m-%d %H:%M} UTC"
         if now > self.next_update:
-            return f"{self.source}: the {self.kind} is outdated since {end}; publish a new one"
+            return f"{self.source}: the {self.kind} expired {end}; publish a new one"
         life = self.next_update - self.this_update
         if now > self.this_update + life * WARN_AFTER_LIFE_FRACTION:
-            return f"{self.source}: the {self.kind} ends {end}; publish a new one"
+            return f"{self.source}: the {self.kind} expires {end}; publish a new one"
         return None
 
 
@@ -98,7 +98,7 @@ def parse_lists(data: bytes, source: str) -> tuple[RevocationList, ...]:
         raise ConfigError(f"{source}: {error.cause}", error.remedy) from error
     except UNREADABLE as error:
         raise ConfigError(
-            f"{source}: not a readable revocation list ({in_words(error)})", "use PEM or DER CRLs"
+            f"{source}: not a readable revocation list ({in_words(error)})", "name a revocation list in PEM or DER"
         ) from error
 
 
@@ -127,15 +127,17 @@ def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
             scope = scope_of(value, issuer_of(crl), source)
         elif extension.critical and not isinstance(value, _HARMLESS):
             raise ConfigError(
-                f"{source}: the list has the critical extension {extension.oid.dotted_string}, which is not known",
-                "publish a list without it",
+                f"{source}: the list has the critical extension {extension.oid.dotted_string}, which is not supported",
+                "let the CA publish a list without it",
             )
     if weakness_of_digest(crl.signature_hash_algorithm) is not None:
-        raise ConfigError(f"{source}: the list is signed with a digest that can be forged", "sign it with SHA-256")
+        raise ConfigError(
+            f"{source}: the list is signed with a digest that is too weak", "let the CA sign its lists with SHA-256"
+        )
     if crl.next_update_utc is None:
-        raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays)")
+        raise ConfigError(f"{source}: the list has no nextUpdate", "let the CA set it (openssl ca -crldays 7)")
     if base_number is not None and number < 0:
-        raise ConfigError(f"{source}: the delta list has no CRL number", "let the CA number its lists")
+        raise ConfigError(f"{source}: the delta list has no CRL number", "let the CA number its lists (cRLNumber)")
     return RevocationList(
         source,
         crl,

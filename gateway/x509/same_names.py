@@ -29,7 +29,8 @@ def too_many_of_one_name(anchors: Iterable[x509.Certificate]) -> Iterator[str]:
     for cas in _by_name(anchors):
         units = list(map(_units, cas))
         if len(cas) > MAX_SIGNATURE_CHECKS or sum(units) - min(units) > MAX_FAILED_UNITS:
-            yield f"{len(cas)} CAs are named {_name(cas[0])}; certificates of some are refused, for {TOO_MANY_FAILED}"
+            cause = f"{len(cas)} CAs are named {_name(cas[0])}, and {TOO_MANY_FAILED}: certificates of some are refused"
+            yield f"{cause}; remove CAs that are no longer used from client_ca"
 
 
 def _by_name(anchors: Iterable[x509.Certificate]) -> Iterator[list[x509.Certificate]]:

@@ -59,7 +59,7 @@ class Standing:
         if self.waiting:
             newest = self.waiting[0]
             cause = f"{newest.source}: the delta list changes a complete list with number {newest.base_number} or above"
-            found.append(f"{cause}, which is missing; publish that one, and name it in crl")
+            found.append(f"{cause}, which is missing; name that complete list in crl as well")
         # A delta list renews the complete one, which needs no successor before the delta list does.
         is_renewed = self.complete and self.delta and self.delta.next_update > self.complete.next_update
         due = (None if is_renewed else self.complete, self.delta)
@@ -99,7 +99,7 @@ class ScopedLists:
             return standing.warnings()
         newest = self.newest
         begin = f"{newest.this_update:%Y-%m-%d %H:%M} UTC"
-        return [f"{newest.source}: the {newest.kind} begins {begin} and counts only from then on"]
+        return [f"{newest.source}: the {newest.kind} is not valid before {begin}"]
 
 
 def _changes(delta: RevocationList, number: int) -> bool:

@@ -108,11 +108,11 @@ WHOLE: Final = Scope()
 def scope_of(point: x509.IssuingDistributionPoint, issuer: x509.Name, source: str) -> Scope:
     """The scope of a list of `issuer`. Raises `ConfigError` for an indirect list and one of some reasons."""
     for is_so, what in (
-        (point.indirect_crl, "speaks for other CAs than its own (indirectCRL)"),
-        (point.only_some_reasons is not None, "names only what was revoked for some reasons (onlySomeReasons)"),
+        (point.indirect_crl, "covers certificates of other CAs too (indirectCRL)"),
+        (point.only_some_reasons is not None, "includes only some revocation reasons (onlySomeReasons)"),
     ):
         if is_so:
-            raise ConfigError(f"{source}: the list {what}", "let the CA make a list of all that it revoked")
+            raise ConfigError(f"{source}: the list {what}", "let the CA publish a list of all that it revoked")
     holders = Holders.ALL
     for is_so, which in (
         (point.only_contains_user_certs, Holders.USERS),

@@ -189,4 +189,4 @@ def test_what_is_under_way_ends_with_a_list_that_has_to_be_there(gateway, world,
     ended = [each for each in records_of(gateway, slow_mail, "listed") if each["reason"]]
     assert len(ended) == len(victim.clients)
     assert {(record["site"], record["reason"]) for record in ended} == {("strict.example.com", "revocation_unknown")}
-    assert all("is outdated since" in record["detail"] for record in ended)
+    assert all(" expired " in record["detail"] for record in ended)

@@ -266,7 +266,7 @@ def test_a_stranger_of_many_names_is_told_by_fingerprint(gateway, mail, credenti
     record = gateway.log.of(answer.get("X-Request-Id"))
     assert record["cert_fingerprint"] == sha256(leaf.der).hexdigest()
     assert (record["cert_subject"], record["cert_email"]) == (None, None)
-    assert "(its names are not read" in record["detail"]
+    assert "(its names are not logged" in record["detail"]
 
 
 @pytest.mark.parametrize("ca", ["bitstring", "nc-ip4"])

@@ -76,7 +76,7 @@ def folder(tmp_path_factory):
         (GOOD_CA, "empty", WHERE + r"crl\[0\]: .*empty is empty"),
         (GOOD_CA, "half.crl", WHERE + r"crl\[0\]: .*half\.crl: line 1: the X509 CRL block that begins here has no END"),
         (GOOD_CA, "forged.crl", WHERE + r"crl\[0\]: the list is not signed by the key of 'CN=Good CA'"),
-        (GOOD_CA, "indirect.crl", r"indirect\.crl: the list speaks for other CAs than its own \(indirectCRL\)"),
+        (GOOD_CA, "indirect.crl", r"indirect\.crl: the list covers certificates of other CAs too \(indirectCRL\)"),
     ],
 )
 def test_a_file_that_decides_who_gets_in_must_be_whole(folder, credentials, tmp_path, ca, crl, words):

@@ -182,7 +182,7 @@ def test_signing_files_that_cannot_be_used():
         apple.sign_profiles([], b"", leaf.key_pem(), "sign.key")
     with pytest.raises(UsageError, match="the file of the signing certificate holds a broken certificate"):
         apple.sign_profiles([], of_version_six(leaf.certificate), leaf.key_pem(), "sign.key")
-    with pytest.raises(UsageError, match="a header or footer that is cut"):
+    with pytest.raises(UsageError, match="a header or footer that is cut off"):
         apple.sign_profiles([], leaf.pem + b"-----BEGIN CERTIF", leaf.key_pem(), "sign.key")
     with pytest.raises(UsageError, match=r"sign.key: the signing key is encrypted"):
         apple.sign_profiles([], leaf.pem, leaf.key_pem("hunter2"), "sign.key")

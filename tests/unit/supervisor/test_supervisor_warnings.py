@@ -123,7 +123,7 @@ def test_a_list_in_its_last_fifth_is_noticed_within_a_minute(time, caplog, certi
     time.passes(1)
     bulletin.tick()
     assert lines(caplog) == [
-        f"site{number}: a.crl: the revocation list ends 2026-11-25 12:00 UTC; publish a new one" for number in (0, 1)
+        f"site{number}: a.crl: the revocation list expires 2026-11-25 12:00 UTC; publish a new one" for number in (0, 1)
     ]
 
 
@@ -142,7 +142,7 @@ def test_an_outage_is_an_error_repeated_every_hour_and_its_end_is_told(time, cap
     bulletin.tick()
     (record,) = caplog.records
     line = (
-        "site0: a.crl: the revocation list is outdated since 2026-11-24 13:00 UTC: all certificates of 'CN=Test Root' "
+        "site0: a.crl: the revocation list expired 2026-11-24 13:00 UTC: all certificates of 'CN=Test Root' "
         "are refused; publish a new one"
     )
     assert (record.levelno, record.getMessage()) == (logging.ERROR, line)
@@ -242,7 +242,7 @@ def test_a_missing_list_has_no_file_to_name(time, certificate, tmp_path):
     trust = make_trust([ROOT.certificate], (), "require")
     bulletin.follow(snapshot(trust, certificate=certificate, pki=Pki("sqlite:///registry.db", tmp_path)))
     (line,) = bulletin.outages(time.now)
-    assert line.endswith("; name its list in crl")
+    assert line.endswith("; name the CA's list in crl")
 
 
 def test_a_server_certificate_that_has_ended_names_its_sites(time, tmp_path):
@@ -253,8 +253,8 @@ def test_a_server_certificate_that_has_ended_names_its_sites(time, tmp_path):
     time.passes(2 * DAY.total_seconds())
     (line,) = bulletin.outages(time.now)
     assert line == (
-        f"{path}: the certificate 'CN=mail' ended 2026-11-25 12:00 UTC: browsers and mail programs refuse site0 and 1 "
-        "more; renew it"
+        f"{path}: the certificate 'CN=mail' expired 2026-11-25 12:00 UTC: browsers and mail programs refuse site0 and "
+        "1 more; renew it"
     )
     assert bulletin.lines(time.now) == ()
     assert Bulletin().outages(time.now) == ()
@@ -266,7 +266,7 @@ def test_an_intermediate_in_the_file_that_has_ended_is_a_warning(time, tmp_path)
     bulletin = Bulletin()
     bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate_file(path)))
     time.passes(2 * DAY.total_seconds())
-    assert bulletin.lines(time.now) == (f"{path}: the certificate 'CN=Middle' ended 2026-11-25 12:00 UTC; renew it",)
+    assert bulletin.lines(time.now) == (f"{path}: the certificate 'CN=Middle' expired 2026-11-25 12:00 UTC; renew it",)
     assert bulletin.outages(time.now) == ()
 
 
@@ -276,4 +276,4 @@ def test_a_server_certificate_is_told_once_for_all_its_sites(caplog, tmp_path):
     path = ending.write(tmp_path, "mail")[0]
     trust = Trust((ROOT.certificate,))
     Bulletin().follow(snapshot(trust, trust, certificate=certificate_file(path)))
-    assert lines(caplog) == [f"{path}: the certificate 'CN=mail' ends 2026-11-30 12:00 UTC, within 7 days; renew it"]
+    assert lines(caplog) == [f"{path}: the certificate 'CN=mail' expires 2026-11-30 12:00 UTC, within 7 days; renew it"]

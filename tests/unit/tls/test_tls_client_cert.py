@@ -258,7 +258,7 @@ def test_an_expired_intermediate_makes_untrusted_and_the_leafs_own_expiry_comes_
     middle = ROOT.issue_ca(not_before=NOW - 9 * DAY, not_after=NOW - DAY)
 
     assert verdict(middle.issue()).reason is Reason.CERTIFICATE_UNTRUSTED
-    assert verdict(middle.issue()).detail == "the CA 'CN=Test Issuing CA' was valid until 2026-11-23 12:00:00 UTC"
+    assert verdict(middle.issue()).detail == "the CA 'CN=Test Issuing CA' expired 2026-11-23 12:00:00 UTC"
     both = middle.issue(not_before=NOW - 8 * DAY, not_after=NOW - 2 * DAY)
     assert verdict(both).reason is Reason.CERTIFICATE_EXPIRED
 
@@ -341,7 +341,7 @@ def test_key_usage_alone_makes_no_ca():
     judgement = verdict(middle.issue())
     assert judgement.reason is Reason.CERTIFICATE_UNTRUSTED
     with pytest.raises(
-        GatewayError, match="'CN=No CA' issued this certificate and is no CA"
+        GatewayError, match="'CN=No CA' issued this certificate but is not a CA"
     ):  # had OpenSSL let it pass
         _check_authorities((middle.certificate, ROOT.certificate))
 

@@ -204,7 +204,8 @@ def test_the_names_of_a_stranger_are_told_as_long_as_that_is_no_work():
     for leaf in (many, large):
         judgement = examine(leaf.der, (), trust, NOW).judgement
         assert judgement.identity is None
-        assert judgement.detail.endswith(f"(its names are not read: {len(leaf.der)} bytes)")
+        why = f"its names are not logged: it has too many, or is too large with {len(leaf.der)} bytes"
+        assert judgement.detail.endswith(f"({why})")
 
 
 def test_an_anchor_with_a_name_that_no_real_one_has_is_a_configuration_error():

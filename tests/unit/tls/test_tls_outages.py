@@ -54,7 +54,7 @@ def test_a_list_that_has_ended_refuses_everybody_of_its_ca():
     later = NOW + DAY + HOUR
     (line,) = told(known, later)
     assert line == (
-        "0.crl: the revocation list is outdated since 2026-11-25 12:00 UTC: all certificates of 'CN=Test Root' are "
+        "0.crl: the revocation list expired 2026-11-25 12:00 UTC: all certificates of 'CN=Test Root' are "
         "refused; publish a new one"
     )
     assert reason(known, now=later) is Reason.REVOCATION_UNKNOWN
@@ -71,8 +71,8 @@ def test_a_list_that_has_not_begun():
     known = trust(ROOT.crl(last_update=NOW + HOUR))
     (line,) = told(known)
     assert line == (
-        "0.crl: the revocation list begins 2026-11-24 13:00 UTC and counts only from then on: all certificates of "
-        "'CN=Test Root' are refused; check this machine's clock, or wait"
+        "0.crl: the revocation list is not valid before 2026-11-24 13:00 UTC: all certificates of "
+        "'CN=Test Root' are refused; correct this machine's clock if it is wrong, or wait"
     )
     assert reason(known) is Reason.REVOCATION_UNKNOWN
     assert told(known, NOW + HOUR) == ()
@@ -81,7 +81,7 @@ def test_a_list_that_has_not_begun():
 def test_a_missing_list_is_an_outage_of_its_ca_alone():
     known = trust(OTHER.crl(), anchors=(ROOT, OTHER))
     assert told(known) == (
-        "no revocation list of 'CN=Test Root': all its certificates are refused; name its list in crl",
+        "no revocation list of 'CN=Test Root': all its certificates are refused; name the CA's list in crl",
     )
     assert reason(known) is Reason.REVOCATION_UNKNOWN
     assert reason(known, OTHER.issue()) is None
@@ -145,7 +145,7 @@ def test_a_ca_that_may_not_sign_lists():
     (line,) = told(known)
     assert line == (
         "'CN=No lists' may not sign revocation lists (no cRLSign in its key usage): all its certificates are refused; "
-        "use a CA that may, or write crl_policy: if_present"
+        "issue the CA's certificate anew with cRLSign, or write crl_policy: if_present"
     )
     assert reason(known, ca.issue()) is Reason.REVOCATION_UNKNOWN
 
@@ -169,20 +169,20 @@ def test_a_ca_that_has_ended_and_the_only_one():
     assert told(known) == ()
     (line,) = told(known, later)
     assert line == (
-        "the CA 'CN=Ending' ended 2026-11-25 12:00 UTC: all its certificates are refused; "
-        "put its successor into client_ca in its place"
+        "the CA 'CN=Ending' expired 2026-11-25 12:00 UTC: all its certificates are refused; "
+        "name the CA's new certificate in client_ca instead"
     )
     assert reason(known, ending.issue(), later) is Reason.CERTIFICATE_UNTRUSTED
     assert told(trust(anchors=(ending,), policy=None), later)[0] == (
         "no CA in client_ca is valid now: every client certificate is refused; "
-        "renew the CA, or correct this machine's clock"
+        "renew a CA, or correct this machine's clock"
     )
 
 
 def test_a_ca_that_has_ended_needs_no_list():
     ending = Ca.make("CN=Ending", not_after=NOW + DAY)
     known = trust(OTHER.crl(), anchors=(ending, OTHER))
-    assert ["ended" in line for line in told(known, NOW + DAY + HOUR)] == [True]
+    assert ["expired" in line for line in told(known, NOW + DAY + HOUR)] == [True]
 
 
 def test_a_ca_whose_certificate_was_renewed():
@@ -191,7 +191,7 @@ def test_a_ca_whose_certificate_was_renewed():
     known = trust(anchors=(old, new), policy=None)
     later = NOW + DAY + HOUR
     assert (told(known, later), reason(known, old.issue(), later)) == ((), None)
-    assert known.warnings(later) == ("the CA 'CN=Renewed' ended 2026-11-25 12:00 UTC; renew it",)
+    assert known.warnings(later) == ("the CA 'CN=Renewed' expired 2026-11-25 12:00 UTC; renew it",)
 
 
 def test_a_successor_of_the_same_name_with_another_key_is_another_ca():
@@ -224,12 +224,12 @@ def test_a_clock_before_every_ca_is_told_and_a_ca_of_tomorrow_is_none():
     early = NOW - 4000 * DAY
     lines = told(trust(anchors=(ROOT, OTHER), policy=None), early)
     assert len(lines) == 3
-    assert lines[0].endswith("; renew the CA, or correct this machine's clock")
-    assert lines[1].endswith("are refused until then; check this machine's clock, or wait")
+    assert lines[0].endswith("; renew a CA, or correct this machine's clock")
+    assert lines[1].endswith("are refused; correct this machine's clock if it is wrong, or wait")
     tomorrow = Ca.make("CN=Tomorrow", not_before=NOW + DAY)
     known = trust(anchors=(ROOT, tomorrow), policy=None)
     assert told(known) == ()
-    assert known.warnings(NOW)[0].startswith("the CA 'CN=Tomorrow' begins 2026-11-25 12:00 UTC: ")
+    assert known.warnings(NOW)[0].startswith("the CA 'CN=Tomorrow' is not valid before 2026-11-25 12:00 UTC: ")
 
 
 def test_a_site_without_cas_has_none():
@@ -249,10 +249,10 @@ def test_the_certificate_of_a_site(tmp_path):
     assert ended.is_outage
     assert early.is_outage
     assert str(ended) == (
-        f"mail.crt: the certificate 'CN=mail.example.com' ended {end:%Y-%m-%d %H:%M} UTC: browsers and mail programs "
+        f"mail.crt: the certificate 'CN=mail.example.com' expired {end:%Y-%m-%d %H:%M} UTC: browsers and mail programs "
         "refuse mail.example.com; renew it"
     )
     assert str(early) == (
-        f"mail.crt: the certificate 'CN=mail.example.com' begins {begin:%Y-%m-%d %H:%M} UTC: browsers and mail "
-        "programs refuse mail.example.com until then; check this machine's clock, or wait"
+        f"mail.crt: the certificate 'CN=mail.example.com' is not valid before {begin:%Y-%m-%d %H:%M} UTC: browsers and "
+        "mail programs refuse mail.example.com; correct this machine's clock if it is wrong, or wait"
     )

@@ -134,7 +134,7 @@ def test_a_current_delta_list_renews_an_outdated_complete_one():
     assert reason(ALICE, old, fresh) is REVOKED
     assert reason(BOB, old, delta(ROOT, 6, 7)) is UNKNOWN
     assert reason(BOB, old, fresh, now=NOW + 2 * DAY) is UNKNOWN
-    assert "outdated since 2026-11-25 12:00 UTC" in verdict(BOB, old, fresh, now=NOW + 2 * DAY).detail
+    assert "expired 2026-11-25 12:00 UTC" in verdict(BOB, old, fresh, now=NOW + 2 * DAY).detail
 
 
 def test_a_delta_list_of_tomorrow_counts_tomorrow():
@@ -173,12 +173,12 @@ def test_the_lists_that_cover_are_the_complete_one_and_the_delta_that_changes_it
 def test_warnings_name_the_list_that_is_missing_or_ends():
     missing = "1.crl: the delta list changes a complete list with number 6 or above, which is missing; "
     for crls in ((complete(5), delta(ROOT, 6, 7)), (complete(5, scope=CAS), delta(ROOT, 6, 7))):
-        assert trust(*crls, policy="if_present").warnings(NOW) == (missing + "publish that one, and name it in crl",)
+        assert trust(*crls, policy="if_present").warnings(NOW) == (missing + "name that complete list in crl as well",)
     outdated = delta(ROOT, 5, 6, next_update=NOW - HOUR)
     (line,) = trust(complete(5), outdated).warnings(NOW)
-    assert line == "1.crl: the delta list is outdated since 2026-11-24 11:00 UTC; publish a new one"
+    assert line == "1.crl: the delta list expired 2026-11-24 11:00 UTC; publish a new one"
     ending = {"last_update": NOW - 9 * DAY, "next_update": NOW + HOUR}
     assert len(trust(complete(5, **ending)).warnings(NOW)) == 1
     assert trust(complete(5, **ending), delta(ROOT, 5, 6)).warnings(NOW) == ()
     (line,) = trust(delta(ROOT, 5, 6, last_update=NOW + HOUR), policy="if_present").warnings(NOW)
-    assert line == "0.crl: the delta list begins 2026-11-24 13:00 UTC and counts only from then on"
+    assert line == "0.crl: the delta list is not valid before 2026-11-24 13:00 UTC"

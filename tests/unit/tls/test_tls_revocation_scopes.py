@@ -99,7 +99,7 @@ def test_one_current_list_is_enough_where_two_include_the_certificate():
     assert reason(ALICE, outdated, crl(USERS)) is None
     judgement = verdict(ALICE, outdated, crl(USERS, last_update=NOW - 9 * DAY, next_update=NOW - HOUR))
     assert judgement.reason is Reason.REVOCATION_UNKNOWN
-    assert "outdated since 2026-11-24 11:00 UTC" in judgement.detail
+    assert "expired 2026-11-24 11:00 UTC" in judgement.detail
 
 
 def test_a_list_of_another_scope_that_begins_ends_what_is_remembered():
@@ -122,7 +122,7 @@ def test_a_list_that_begins_in_the_future_does_not_replace_the_valid_one(scope, 
 
 def test_a_list_that_has_not_begun_is_named_with_its_begin():
     judgement = verdict(ALICE, crl(USERS, last_update=NOW + HOUR), crl(CAS))
-    assert judgement.detail == "the revocation list of 'CN=Test Root' begins only 2026-11-24 13:00 UTC"
+    assert judgement.detail == "the revocation list of 'CN=Test Root' is not valid before 2026-11-24 13:00 UTC"
     assert reason(ALICE, crl(USERS, last_update=NOW + HOUR), policy="if_present") is None
 
 
@@ -141,9 +141,9 @@ def test_a_list_of_tomorrow_hides_no_warning_of_the_one_that_counts():
     ending = crl(None, number=1, last_update=NOW - 9 * DAY, next_update=NOW + HOUR)
     tomorrow = crl(None, number=2, last_update=NOW + DAY)
     (line,) = trust(ending, tomorrow).warnings(NOW)
-    assert line.startswith("0.crl: the revocation list ends 2026-11-24 13:00 UTC")
+    assert line.startswith("0.crl: the revocation list expires 2026-11-24 13:00 UTC")
     (line,) = trust(tomorrow, policy="if_present").warnings(NOW)
-    assert line == "0.crl: the revocation list begins 2026-11-25 12:00 UTC and counts only from then on"
+    assert line == "0.crl: the revocation list is not valid before 2026-11-25 12:00 UTC"
 
 
 def test_an_intermediate_with_a_point_of_its_own():

@@ -64,7 +64,7 @@ def test_only_ca_certificates_are_anchors(tmp_path):
     (tmp_path / "both.pem").write_bytes(root.read_bytes() + leaf.read_bytes())
     assert is_ca(load_certificates(root)[0])
     for name in ("alice.crt", "v3.crt", "both.pem"):
-        with pytest.raises(ConfigError, match="is no CA certificate"):
+        with pytest.raises(ConfigError, match="is not a CA certificate"):
             load_anchors([tmp_path / name])
 
 

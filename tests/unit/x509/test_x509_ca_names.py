@@ -19,8 +19,9 @@ def test_the_longest_names_that_fit_and_one_byte_more():
     more = certificates(crowd(MAX_CA_NAMES_BYTES + 1))
     assert named_in_request(more) == ()
     assert why_none_is_named(more) == (
-        "the names of 705 CAs in client_ca have 31,745 bytes, more than the 31,744 that every client reads, so clients"
-        " are told none of them and offer every certificate they have"
+        "the names of 705 CAs in client_ca have 31,745 bytes. Some clients can't read more than 31,744, so the gateway"
+        " sends no names, and clients offer every certificate that they have; "
+        "remove CAs that are no longer used from client_ca"
     )
 
 

@@ -80,7 +80,7 @@ def test_good_revoked_and_unknown():
     revoked = verify(response(ALICE, ROOT, REVOKED))
     assert (revoked.status, revoked.detail) == (
         Status.REVOKED,
-        "revoked 2026-11-24 11:59:00 UTC, says the OCSP responder",
+        "revoked 2026-11-24 11:59:00 UTC, according to the OCSP responder",
     )
     unknown = verify(response(ALICE, ROOT, UNKNOWN))
     assert (unknown.status, unknown.detail) == (Status.UNKNOWN, "the OCSP responder does not know the certificate")
@@ -104,7 +104,7 @@ def test_keys_of_responders(key):
     assert verify(response(alice, root, signed_with=digest), alice, root).status is Status.GOOD
 
 
-NOT_OURS = "not made by the CA, nor by a responder that the CA certified"
+NOT_OURS = "signed neither by the CA nor by a responder that the CA certified"
 
 
 def delegate(signer):
@@ -201,7 +201,7 @@ def test_keys_and_digests_that_can_be_forged_are_refused():
     with pytest.raises(OcspError, match="neither RSA, EC nor Ed25519"):
         module._check_key(Response(), Dsa())
     Response.signature_hash_algorithm = None
-    with pytest.raises(OcspError, match="of a kind that is not taken here"):
+    with pytest.raises(OcspError, match="of a kind that is not supported"):
         module._check_key(Response(), odd.certificate)
 
 
@@ -258,7 +258,7 @@ def test_an_answer_counts_between_its_dates_with_some_skew():
     for now in (NOW - SKEW, NOW, NOW + DAY, NOW + DAY + SKEW):
         assert verify(der, now=now).status is Status.GOOD
     refused(der, "of the future, 2026-11-24 12:00:00 UTC", now=NOW - SKEW - timedelta(seconds=1))
-    refused(der, "outdated since 2026-11-25 12:00:00 UTC", now=NOW + DAY + SKEW + timedelta(seconds=1))
+    refused(der, "expired 2026-11-25 12:00:00 UTC", now=NOW + DAY + SKEW + timedelta(seconds=1))
 
 
 def test_how_long_an_answer_is_remembered():

@@ -59,7 +59,7 @@ def test_a_trusted_certificate_is_named_with_its_line_and_remedy(tmp_path):
     with pytest.raises(ConfigError) as raised:
         loading.load_certificates(path)
     line = ONE.count(b"\n") + 1
-    assert raised.value.cause == f"{path}: line {line}: a TRUSTED CERTIFICATE block, which is not read"
+    assert raised.value.cause == f"{path}: line {line}: a TRUSTED CERTIFICATE block, which is not supported"
     assert raised.value.remedy.endswith(f"openssl x509 -in {path} -out {path}.pem")
 
 
@@ -82,6 +82,9 @@ def test_what_may_stand_beside_certificates_still_may(tmp_path):
         assert loading.load_certificates(path) == (A.certificate, B.certificate)
 
 
+CUT = "a header or footer that is cut off, or has other text on its line"
+
+
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
@@ -91,13 +94,16 @@ def test_what_may_stand_beside_certificates_still_may(tmp_path):
         ),
         (b"-----BEGIN A-----\n-----END B-----\n", "line 1: the A block that begins here has no END A"),
         (b"x\n-----END A-----\n", "line 2: an END A without its BEGIN"),
-        (b"-----BEGIN A-----\n-----END A----\n", "line 2: a header or footer that is cut, or not alone on its line"),
-        (b"-----BEGIN A-----\n--\n-----END A-----", "line 2: a header or footer that is cut, or not alone on its line"),
-        (b"-----BEG\n", "line 1: a header or footer that is cut, or not alone on its line"),
-        (b"x-----BEGIN A-----", "line 1: a header or footer that is cut, or not alone on its line"),
-        (b"text\n---", "line 2: a header that is cut"),
-        (b"-----BEGIN PKCS7-----\n-----END PKCS7-----", "line 1: a PKCS7 block, which is not read"),
-        (b"-----BEGIN certificate-----\n-----END certificate-----", "line 1: a certificate block, which is not read"),
+        (b"-----BEGIN A-----\n-----END A----\n", f"line 2: {CUT}"),
+        (b"-----BEGIN A-----\n--\n-----END A-----", f"line 2: {CUT}"),
+        (b"-----BEG\n", f"line 1: {CUT}"),
+        (b"x-----BEGIN A-----", f"line 1: {CUT}"),
+        (b"text\n---", "line 2: a header that is cut off"),
+        (b"-----BEGIN PKCS7-----\n-----END PKCS7-----", "line 1: a PKCS7 block, which is not supported"),
+        (
+            b"-----BEGIN certificate-----\n-----END certificate-----",
+            "line 1: a certificate block, which is not supported",
+        ),
     ],
 )
 def test_each_fault_has_its_line_and_cause(text, cause):
@@ -108,6 +114,6 @@ def test_each_fault_has_its_line_and_cause(text, cause):
 
 
 def test_lists_of_another_label_are_not_passed():
-    with pytest.raises(ConfigError, match="line 1: a CRL block, which is not read"):
+    with pytest.raises(ConfigError, match="line 1: a CRL block, which is not supported"):
         parse_lists(A.crl().replace(b"X509 CRL", b"CRL") + B.crl(), "x.crl")
     assert len(parse_lists(ONE + B.crl(), "x.crl")) == 1

@@ -55,8 +55,8 @@ def test_as_many_cas_of_one_name_as_can_all_issue_and_one_more(curve, most):
     assert list(too_many_of_one_name([*cas[:most], *others])) == []
     (line,) = too_many_of_one_name([*cas, *others])
     assert line == (
-        f"{most + 1} CAs are named 'CN=One'; certificates of some are refused, for at most 42 signatures that don't"
-        " verify are checked for one certificate (6 with P-384 keys)"
+        f"{most + 1} CAs are named 'CN=One', and at most 42 wrong signatures are checked for one certificate (6 with"
+        " P-384 keys): certificates of some are refused; remove CAs that are no longer used from client_ca"
     )
 
 
