@@ -34,4 +34,4 @@ def read_token(method: bytes, target: bytes) -> str | None:
 
 def no_challenge() -> RequestError:
     """The refusal of a token that does not exist."""
-    return RequestError(Reason.NOT_FOUND, "there is no such challenge")
+    return RequestError(Reason.NOT_FOUND, "this challenge does not exist")

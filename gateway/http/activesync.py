@@ -84,7 +84,7 @@ def parse_query(query: str) -> EasQuery:
 
 def _parse_plain(query: str) -> EasQuery:
     if ";" in query:
-        raise EasQueryError("';' in the ActiveSync query separates parameters for some servers and not for others")
+        raise EasQueryError("';' in the ActiveSync query separates parameters for some servers only")
     parameters = query.split("&", MAX_PARAMETERS)
     if len(parameters) > MAX_PARAMETERS:
         raise EasQueryError(f"more than {MAX_PARAMETERS} parameters in the ActiveSync query")
@@ -95,9 +95,9 @@ def _parse_plain(query: str) -> EasQuery:
         if name not in _PLAIN_NAMES:
             continue
         if name in found:
-            raise EasQueryError(f"{_PLAIN_NAMES[name]} stands twice in the ActiveSync query")
+            raise EasQueryError(f"{_PLAIN_NAMES[name]} appears twice in the ActiveSync query")
         if "+" in raw_value:
-            raise EasQueryError(f"'+' in {_PLAIN_NAMES[name]} is a space to some servers; %2B and %20 are clear")
+            raise EasQueryError(f"'+' in {_PLAIN_NAMES[name]} is a space to some servers only; write %20 or %2B")
         found[name] = _text(_unquoted(raw_value), _PLAIN_NAMES[name])
     if not found:
         raise EasQueryError("the ActiveSync query has neither form of MS-ASHTTP")
@@ -145,7 +145,7 @@ def _parse_base64(text: str) -> EasQuery:
     except binascii.Error as error:
         raise EasQueryError("the ActiveSync query is broken base64") from error
     if base64.b64encode(data).decode("ascii") != standard:
-        raise EasQueryError("the ActiveSync query is not in base64's one spelling")
+        raise EasQueryError("the ActiveSync query is not canonical base64")
     return _parse_fields(data)
 
 
@@ -173,7 +173,7 @@ def _tagged(data: bytes, position: int) -> dict[int, bytes]:
     while position < len(data):
         tag = data[position]
         if tag not in _TAGS or tag in found:
-            raise EasQueryError(f"tag {tag} in the ActiveSync query is unknown or stands twice")
+            raise EasQueryError(f"tag {tag} in the ActiveSync query is unknown or appears twice")
         found[tag], position = _counted(data, position + 1, f"value of tag {tag}")
     return found
 

@@ -56,9 +56,9 @@ _SOURCES: Final[Mapping[str, str]] = {
     "list_key": rf"the key that signs the lists of {_CA}: .*",
     "responder_knows_not": r"the OCSP responder does not know the certificate",
     "responder": (
-        r"(?:no answer on the certificate .*|the OCSP responder is being asked|the answer(?:'s)? .*|"
+        r"(?:no answer about the certificate .*|the OCSP responder is being asked|the answer(?:'s)? .*|"
         r"the responder(?:'s)? .*|no request can be made .*|the certificate names no OCSP responder|"
-        r".* (?:did not answer within|cannot be asked|answered with status|answered more than) .*)"
+        r".* (?:did not answer within|cannot be reached|answered with status|answered more than) .*)"
     ),
     # conditions of the rule
     "condition_ca": r"the certificate was issued by a CA that this rule does not name",
@@ -81,10 +81,10 @@ _SOURCES: Final[Mapping[str, str]] = {
     "locked_out": r"too many failed attempts from this address",
     "connections": r"too many connections",
     "other_host": (
-        r"(?:the host is not of the site that the TLS handshake was for|there is no site .*|"
+        r"(?:the host belongs to another site than the TLS handshake|there is no site .*|"
         r"the site is no longer served)"
     ),
-    "not_published": r"nothing of this name is published here",
+    "not_published": r"nothing with this name is published here",
     "expectation": r"an Expect other than 100-continue",
 }
 FORMS: Final[Mapping[str, re.Pattern[str]]] = {key: re.compile(text) for key, text in _SOURCES.items()}

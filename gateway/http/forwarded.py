@@ -59,7 +59,7 @@ def _element(value: bytes, at: int) -> tuple[Address | None, int]:
             at = pair.end()
             name = pair["name"].lower()
             if name in names:
-                raise _refused("a parameter stands twice in an element of Forwarded")
+                raise _refused("a parameter appears twice in an element of Forwarded")
             names.add(name)
             if name == b"for":
                 node = _node(pair)
@@ -75,14 +75,14 @@ def _node(pair: re.Match[bytes]) -> Address | None:
     raw = pair["token"]
     text = (_QUOTED_PAIR.sub(rb"\1", pair["quoted"]) if raw is None else raw).decode("latin-1")
     if (found := _NODE.fullmatch(text)) is None:
-        raise _refused("a node in Forwarded is no IP address")
+        raise _refused("a node in Forwarded is not an IP address")
     address = found["v4"] or found["v6"]
     if address is None:
         return None
     try:
         parsed = parse_address(address)
     except ValueError as error:
-        raise _refused("a node in Forwarded is no IP address") from error
+        raise _refused("a node in Forwarded is not an IP address") from error
     return parsed
 
 
@@ -102,7 +102,7 @@ def forwarded_for_node(entry: bytes) -> Address:
     try:
         return parse_address(text)
     except ValueError as error:
-        raise _refused("an X-Forwarded-For entry is no IP address") from error
+        raise _refused("an X-Forwarded-For entry is not an IP address") from error
 
 
 def _refused(cause: str) -> RequestError:

@@ -233,7 +233,7 @@ def _headers_too_large(header_bytes: int) -> RequestError:
 def _bad_request_line(data: bytes, uri_bytes: int) -> RequestError:
     if data.find(b"\r\n") > uri_bytes + _LINE_OVERHEAD_BYTES:
         return _uri_too_long(uri_bytes)
-    return bad_request("the request line is not HTTP/1.1 or HTTP/1.0, or its method is none that is served")
+    return bad_request("the request line is not HTTP/1.1 or HTTP/1.0, or its method is not supported")
 
 
 def _other_form(head: RequestHead, target: bytes) -> None:
@@ -245,7 +245,7 @@ def _other_form(head: RequestHead, target: bytes) -> None:
         return
     authority, path, query = absolute.groups()
     if head.host is not None and head.host.lower() != authority.lower():
-        raise bad_request("the host of the request target is not the one in Host")
+        raise bad_request("the host in the request target differs from the Host field")
     head.host = _host(authority)
     head.target = (path or b"/") + (query or b"")
 
@@ -297,7 +297,7 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
     if host is not None:
         head.host = _host(host)
     elif head.minor:
-        raise bad_request("no Host")
+        raise bad_request("the request has no Host field")
     else:
         head.host = None
     if coding is not None:
@@ -331,7 +331,7 @@ def _members(value: bytes) -> list[bytes]:
 def _host(value: bytes) -> bytes:
     """RFC 3986 3.2.2: other letters stand in it as A-labels, for their bytes are read in as many ways as there are."""
     if not value.isascii():
-        raise bad_request("a Host that is not ASCII")
+        raise bad_request("the Host field is not ASCII")
     return value.rstrip(b" \t")
 
 

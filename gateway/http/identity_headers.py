@@ -44,7 +44,8 @@ class IdentityHeaderWriter:
         names = [*RFC9440_NAMES, *(name for name in configured if name is not None)]
         for name in names:
             if _TOKEN.fullmatch(name) is None:
-                raise ConfigError(f"identity_headers: {name!r} is no header name", "write one like X-Client-Email")
+                cause = f"identity_headers: {name!r} is not a header name"
+                raise ConfigError(cause, "write a name of letters, digits and '-', such as X-Client-Email")
         # Folded names that must not pass from a client. RFC 9440's own even where they aren't sent: an upstream may
         # read them.
         self.names: frozenset[bytes] = frozenset(fold(name.encode("ascii")) for name in names)

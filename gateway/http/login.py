@@ -91,7 +91,7 @@ def _user_of(authorization: bytes) -> tuple[LoginKind, tuple[str, ...], str | No
     if kind != "basic":
         name = scheme.decode("latin-1")
         known = name if name.isascii() and name.isalpha() and len(name) <= _MAX_SCHEME_CHARACTERS else "this scheme"
-        return kind, (), f"the Authorization scheme hides the user name ({known}); only Basic can be compared"
+        return kind, (), f"the Authorization scheme hides the user name ({known}); only names in Basic can be compared"
     users, problem = _basic_user(credentials)
     return kind, users, problem
 

@@ -218,14 +218,13 @@ def _load(directory: Path) -> dict[str, Template]:
     try:
         paths = sorted(path for path in directory.iterdir() if path.suffix == ".html")
     except OSError as error:
-        raise ConfigError(
-            f"pages.directory: {directory}: {error.strerror}", "name a readable folder, or leave it out"
-        ) from error
+        remedy = "name a folder that the gateway's user can read, or remove the key"
+        raise ConfigError(f"pages.directory: {directory}: {error.strerror}", remedy) from error
     for path in paths:
         if path.stem not in known:
             raise ConfigError(
                 f"pages.directory: {path}: no page has this name",
-                "name it by a reason, certificate_expired.html, or by a status, 403.html",
+                "name the file after a reason (certificate_expired.html) or a status (403.html)",
             )
     return {path.stem: _template(path) for path in paths}
 
@@ -234,18 +233,21 @@ def _template(path: Path) -> Template:
     try:
         text = read_regular(path, MAX_TEMPLATE_BYTES).decode("utf-8")
     except TooLargeError as error:
-        raise ConfigError(f"pages.directory: {path}: {error.strerror}", "make the pictures smaller") from error
+        remedy = "make the file smaller, for example its pictures"
+        raise ConfigError(f"pages.directory: {path}: {error.strerror}", remedy) from error
     except OSError as error:
-        raise ConfigError(f"pages.directory: {path}: {error.strerror}", "make the file readable") from error
+        remedy = "let the gateway's user read the file"
+        raise ConfigError(f"pages.directory: {path}: {error.strerror}", remedy) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"pages.directory: {path}: not UTF-8", "save the file as UTF-8") from error
     template = Template(text)
     if not template.is_valid():
-        raise ConfigError(f"pages.directory: {path}: a '$' that begins no placeholder", "write $$ for a dollar sign")
+        cause = f"pages.directory: {path}: a '$' that does not begin a placeholder"
+        raise ConfigError(cause, "write $$ for a dollar sign")
     unknown = sorted(set(template.get_identifiers()) - PLACEHOLDERS)
     if unknown:
         raise ConfigError(
-            f"pages.directory: {path}: ${unknown[0]} is no placeholder",
+            f"pages.directory: {path}: ${unknown[0]} is not a placeholder",
             "write one of " + ", ".join(f"${name}" for name in sorted(PLACEHOLDERS)),
         )
     return template

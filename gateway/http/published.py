@@ -53,7 +53,7 @@ class MethodNotAllowed(RequestError):  # noqa: N818 - named for what happened
     """There is such a thing, but it is asked for in another way."""
 
     def __init__(self, allow: bytes) -> None:
-        super().__init__(Reason.METHOD_NOT_ALLOWED, f"only {allow.decode('ascii')} is possible here")
+        super().__init__(Reason.METHOD_NOT_ALLOWED, f"the method is not allowed here; allowed: {allow.decode('ascii')}")
         self.allow = allow
 
 
@@ -67,7 +67,7 @@ def read_target(method: bytes, target: bytes) -> Wanted | None:
         return Wanted(Kind(found[1].decode("ascii")), found[2].decode("ascii"))
     word, slash, encoded = rest.partition(b"/")
     if word != _OCSP:
-        raise RequestError(Reason.NOT_FOUND, "nothing of this name is published here")
+        raise RequestError(Reason.NOT_FOUND, "nothing with this name is published here")
     if not encoded:
         _check(method, b"POST")
         return Wanted(Kind.OCSP)
@@ -79,7 +79,7 @@ def read_target(method: bytes, target: bytes) -> Wanted | None:
 def check_body_type(value: bytes | None) -> None:
     """Refuse a POST that says it holds something else than a question. Raises `RequestError`."""
     if value is not None and value.split(b";", 1)[0].strip(b" \t").lower() != OCSP_REQUEST_TYPE:
-        raise RequestError(Reason.BAD_REQUEST, "the body of an OCSP request is application/ocsp-request")
+        raise RequestError(Reason.BAD_REQUEST, "the body of an OCSP request must be application/ocsp-request")
 
 
 def is_unchanged(
@@ -116,7 +116,7 @@ def _moment(value: bytes | None) -> datetime | None:
 def _decoded(encoded: bytes) -> bytes:
     text = _ESCAPE.sub(lambda escape: bytes((int(escape[1], 16),)), encoded)
     if _BASE64.fullmatch(text) is None:
-        raise RequestError(Reason.BAD_REQUEST, "what stands behind /ocsp/ is not an OCSP request in base64")
+        raise RequestError(Reason.BAD_REQUEST, "the text after /ocsp/ is not an OCSP request in base64")
     request = base64.b64decode(text)
     if len(request) > MAX_OCSP_REQUEST_BYTES:
         raise RequestError(Reason.URI_TOO_LONG, f"an OCSP request is longer than {MAX_OCSP_REQUEST_BYTES} bytes")

@@ -80,10 +80,10 @@ def read_question(line: bytes) -> Question:
                 der = None if request is None else base64.b64decode(request, validate=True)
                 wanted = Wanted(Kind(kind), name, der)
             except (ValueError, binascii.Error) as error:
-                raise RelayError("a worker asked nonsense") from error
+                raise RelayError("a worker sent a malformed request") from error
             return Question(wanted, is_head, is_cacheable, _bytes(if_none_match), _bytes(if_modified_since))
         case _:
-            raise RelayError("a worker asked nonsense")
+            raise RelayError("a worker sent a malformed request")
 
 
 def reply_line(reply: Reply) -> bytes:
@@ -104,7 +104,7 @@ def read_reply(line: bytes) -> Reply:
         case {"status": int(status), "fields": list(fields), "length": int(length)} if status in _STATUSES:
             if length >= 0 and all(map(_is_field, fields)):
                 return Reply(status, tuple((name, value) for name, value in fields), length)
-    raise RelayError("the publisher answered nonsense")
+    raise RelayError("the publisher sent a malformed answer")
 
 
 def _is_field(field: Any) -> bool:
@@ -122,7 +122,7 @@ def _read(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise RelayError("a line is no JSON") from error
+        raise RelayError("a line is not JSON") from error
 
 
 def _condition(value: bytes | None) -> str | None:

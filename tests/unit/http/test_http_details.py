@@ -66,7 +66,7 @@ DETAILS = {
     "locked_out": "too many failed attempts from this address",
     "connections": "too many connections",
     "other_host": "there is no site elsewhere.example",
-    "not_published": "nothing of this name is published here",
+    "not_published": "nothing with this name is published here",
     "expectation": "an Expect other than 100-continue",
 }
 

@@ -63,7 +63,7 @@ def test_a_query_that_cannot_be_read_is_a_problem_and_keeps_the_basic_user() -> 
     login = login_of(EAS, "User=a&User=b", basic("alice:x"))
     assert login.users == ("alice",)
     assert login.problem is not None
-    assert "User stands twice" in login.problem
+    assert "User appears twice" in login.problem
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,8 @@ def test_the_expired_certificate_is_named_with_its_dates() -> None:
     ("language", "line"),
     [
         ("en", "Detail: expired 2026-01-31 12:00:00 UTC"),
-        ("de", "Einzelheit: abgelaufen 2026-01-31 12:00:00 UTC"),
-        ("cs", "Podrobnost: platnost skončila 2026-01-31 12:00:00 UTC"),
+        ("de", "Details: Abgelaufen am 2026-01-31 12:00:00 UTC"),
+        ("cs", "Podrobnosti: Platnost skončila 2026-01-31 12:00:00 UTC"),
     ],
 )
 def test_the_detail_is_in_the_readers_language(accept: bytes, language: str, line: str) -> None:
@@ -244,8 +244,8 @@ def test_own_templates_stand_in_by_reason_then_by_status(tmp_path: Path) -> None
     ("name", "content", "error"),
     [
         ("certificate_expird.html", b"", "no page has this name"),
-        ("403.html", b"$titel", r"\$titel is no placeholder"),
-        ("403.html", b"costs $ 5", "begins no placeholder"),
+        ("403.html", b"$titel", r"\$titel is not a placeholder"),
+        ("403.html", b"costs $ 5", "does not begin a placeholder"),
         ("403.html", b"\xff", "not UTF-8"),
         ("403.html", b"a" * (MAX_TEMPLATE_BYTES + 1), "larger than"),
     ],
