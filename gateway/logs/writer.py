@@ -96,7 +96,7 @@ class AccessLogWriter:
                 return
             except OSError as error:
                 self._is_stuck = True
-                self._report(f"{error.strerror}; lines are kept and tried again")
+                self._report(f"{error.strerror}; lines are kept, and writing is retried")
                 return
             self._is_stuck = not written
             if self._is_stuck:
@@ -125,7 +125,7 @@ class AccessLogWriter:
         try:
             descriptor = _open(self._path)
         except ConfigError as error:
-            _log.error("%s; writing on to the old file; %s", error.cause, error.remedy)
+            _log.error("%s; the old file is still used; %s", error.cause, error.remedy)
             return
         os.close(self._descriptor)
         self._descriptor = descriptor
@@ -155,7 +155,7 @@ class AccessLogWriter:
     def _drop(self, lines: int) -> None:
         self.dropped_lines += lines
         self._unreported += lines
-        self._report(f"{self._pending_bytes} bytes are pending, lines are dropped")
+        self._report(f"{self._pending_bytes} bytes could not be written, so lines are dropped")
 
     def _report(self, text: str) -> None:
         now = self._now()
@@ -163,7 +163,7 @@ class AccessLogWriter:
             return
         self._reported_at = now
         _log.error(
-            "access log %s: %s; %d lines lost since the last report; free the disk or move the log",
+            "access log %s: %s; %d lines lost since the last report; free disk space, or change access_log.path",
             self._path or "stdout",
             text,
             self._unreported,
@@ -183,7 +183,7 @@ def _open(path: Path) -> int:
         raise ConfigError(f"access_log.path: {path}: {error.strerror}", access.to_write(target)) from error
     except OSError as error:
         raise ConfigError(
-            f"access_log.path: {path}: {error.strerror}", "name a file that the gateway's user may write"
+            f"access_log.path: {path}: {error.strerror}", "name a file that the gateway's user can write"
         ) from error
 
 

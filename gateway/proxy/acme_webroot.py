@@ -30,7 +30,7 @@ MAX_READS_AT_ONCE: Final = 16
 _FOLDER_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-_SERVED: Final = f"only a regular file without links, of at most {MAX_CHALLENGE_BYTES:,} bytes, is served"
+_SERVED: Final = f"only a regular file without links is served, of at most {MAX_CHALLENGE_BYTES:,} bytes"
 
 _log = logging.getLogger("gateway.proxy")
 
@@ -70,7 +70,7 @@ class ChallengeReader:
     def read(self, webroot: Path, token: str, asker: Asker) -> Reading:
         """Begin to read a challenge; `asker` hears of it later. Raises `RequestError` where too many are being read."""
         if self._count >= MAX_READS_AT_ONCE:
-            raise RequestError(Reason.NO_HEALTHY_UPSTREAM, f"{MAX_READS_AT_ONCE} challenges are being read already")
+            raise RequestError(Reason.NO_HEALTHY_UPSTREAM, f"{MAX_READS_AT_ONCE} challenges are already being read")
         reading = Reading(asker)
         # A daemon: the worker ends while a disk still does not answer.
         thread = threading.Thread(target=self._work, args=(webroot, token, reading), name="acme-challenge", daemon=True)
@@ -110,7 +110,7 @@ def read_challenge(webroot: Path, token: str) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         if found.st_nlink != 1:
-            raise OSError(errno.EMLINK, "the file has another name too")
+            raise OSError(errno.EMLINK, "the file has a second name (a hard link)")
         data = os.read(file, MAX_CHALLENGE_BYTES + 1)
     if len(data) > MAX_CHALLENGE_BYTES:
         raise OSError(errno.EFBIG, f"more than {MAX_CHALLENGE_BYTES:,} bytes")

@@ -305,11 +305,11 @@ class Admission:
     def _name_host(self, raw: bytes) -> None:
         """The request's host must be one of the site that the handshake was for (RFC 9110 15.5.20)."""
         if not raw:
-            raise RequestError(Reason.BAD_REQUEST, "no Host")
+            raise RequestError(Reason.BAD_REQUEST, "the request has no Host field")
         text = raw.decode("latin-1")
         host = normalise_host(text)
         if self.snapshot.sites.find(host) is not self.site:
-            raise RequestError(Reason.HOST_MISMATCH, "the host is not of the site that the TLS handshake was for")
+            raise RequestError(Reason.HOST_MISMATCH, "the host belongs to another site than the TLS handshake")
         self._host_raw = raw
         self._host = host
         authority = self._with_port(host, port_of(text))

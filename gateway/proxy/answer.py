@@ -168,7 +168,7 @@ class Answer:
     def _upgrade(self, response: ResponseHead, data: bytes) -> bytes:
         asked = () if self._request.upgrade is None else self._request.upgrade.lower().split(b", ")
         if response.upgrade is None or response.upgrade.strip(b" \t").lower() not in asked:
-            raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols unasked")
+            raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols without being asked")
         self.response = response
         self.is_upgraded = True
         self.closes_client = True

@@ -36,5 +36,5 @@ class BodyDrain:
         _, rest = self._body.feed(data) if data else (b"", b"")
         self._drained_bytes += len(data) - len(rest)
         if self._drained_bytes > MAX_DRAINED_BYTES and not self.is_complete:
-            raise BodyError(f"more than {MAX_DRAINED_BYTES} bytes that no one wants")
+            raise BodyError(f"more than {MAX_DRAINED_BYTES} bytes of a body that is not needed")
         return rest

@@ -28,7 +28,7 @@ def read_destination(value: bytes, host: bytes) -> tuple[bool, Target]:
         return False, normalise(value)
     absolute = _ABSOLUTE.fullmatch(value)
     if absolute is None or _authority(absolute[1]) != _authority(host):
-        raise RequestError(Reason.BAD_REQUEST, "Destination is not on the host that was asked")
+        raise RequestError(Reason.BAD_REQUEST, "Destination names another host than the request")
     return True, normalise(absolute[2] or b"/")
 
 

@@ -43,7 +43,8 @@ async def dial(addresses: Iterable[str], port: int, header: bytes) -> socket.soc
         connected = await start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1)
     except OSError as error:
         if error.errno in _EXHAUSTED:
-            raise ExhaustedError(f"no socket is left: {error}", "raise the limit of open files") from error
+            remedy = "raise the limit of open files (systemd: LimitNOFILE=)"
+            raise ExhaustedError(f"no socket is left: {error}", remedy) from error
         raise
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -89,7 +89,7 @@ class Exchange:
             pinned = None
             client.unpin()
         if pinned is None and client.carries_login:
-            self._close_unanswered("the connection on which the client had logged in can't be used any longer")
+            self._close_unanswered("the upstream connection on which the client had logged in can't be used any more")
             return
         try:
             # A login begins on a connection that nobody had: one from the pool may be about to close, and is no place
@@ -496,7 +496,7 @@ class Exchange:
         elif self._answer.awaits_continue:
             self._let_continue()
         elif self._awaits_body:
-            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no byte of the body came for {idle:g} s"))
+            self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no data of the body arrived for {idle:g} s"))
         elif upstream is not None and (next_look := upstream.next_look(now, seconds)) > now:
             client.deadline = next_look  # it reads slowly, and without a break
         elif client.is_read_paused:

@@ -139,7 +139,7 @@ async def watch(url: str, condition: Condition, health: Health, host: str, conne
         try:
             cause = await check(health, host, connect)
         except ExhaustedError as error:
-            _log.warning("%s is not checked: %s", url, error)
+            _log.warning("%s could not be checked: %s", url, error)
         else:
             if condition.checked(cause, health):
                 if cause is None:

@@ -105,7 +105,8 @@ class Front(asyncio.Protocol):
         site: SiteState | None = snapshot.sites.find(hello.server_name)
         if site is None:
             self._transport.write(alert(UNRECOGNIZED_NAME))
-            self._fail(f"no site is called {hello.server_name or '(no server name)'}")
+            name = hello.server_name
+            self._fail(f"no site has the host {name}" if name else "no server name, and no site has the host '*'")
             return
         if not service.handshakes.allows(peer.address, clock.monotonic_seconds()):
             self._fail("too many handshakes from this address")

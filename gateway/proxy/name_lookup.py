@@ -34,11 +34,11 @@ class ThreadPerNameResolver(AbstractResolver):
         key = host, port, family
         if key not in self._asking:
             if len(self._asking) >= MAX_NAMES_AT_ONCE:
-                raise OSError(f"{MAX_NAMES_AT_ONCE} names are being looked up already, and {host} is one too many")
+                raise OSError(f"{MAX_NAMES_AT_ONCE} names are already being looked up, so {host} is not")
             self._ask(key)
         found = await asyncio.shield(self._asking[key])
         if isinstance(found, Exception):
-            raise OSError(f"the address of {host} is not known: {found}") from found
+            raise OSError(f"{host} can't be resolved: {found}") from found
         return [
             ResolveResult(
                 hostname=host,

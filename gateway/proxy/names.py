@@ -107,7 +107,7 @@ class Name:
         if not self.addresses:
             await self._answered.wait()
         if not self.addresses:
-            raise ResolveError(f"{self.host}: {self.cause}", "correct the name, or look after the DNS servers")
+            raise ResolveError(f"{self.host}: {self.cause}", "correct the name, or check the DNS servers")
         return self.addresses
 
     def ask_now(self) -> None:
@@ -125,7 +125,7 @@ class Name:
             try:
                 found = await self._look_up(self.host)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next question may have an answer
-                _log.exception("asking for %s failed", self.host)
+                _log.exception("resolving %s failed", self.host)
                 found = (Records(cause=f"{type(error).__name__}: {error}", is_answer=False),) * 2
             seconds = self._take(found, clock.monotonic_seconds())
             self._answered.set()
@@ -157,13 +157,13 @@ class Name:
         if not is_failing:
             if self._told_seconds is not None:
                 self._told_seconds = None
-                _log.warning("%s is resolved again", self.host)
+                _log.warning("%s can be resolved again", self.host)
             if set(before) != set(after):
-                _log.info("%s is %s now", self.host, ", ".join(after))
+                _log.info("%s now has the addresses %s", self.host, ", ".join(after))
         elif self._told_seconds is None or now - self._told_seconds >= LOG_SECONDS or (before and not after):
             self._told_seconds = now
-            what = f"is not resolved, the last answer ({', '.join(after)}) still counts" if after else "leads nowhere"
-            _log.warning("%s %s: %s", self.host, what, self.cause)
+            used = f", the last answer ({', '.join(after)}) is still used" if after else ""
+            _log.warning("%s can't be resolved%s: %s", self.host, used, self.cause)
 
 
 class Names:

@@ -44,7 +44,7 @@ class OcspClient:
             raise OcspError(f"{shown} did not answer within {TIME_LIMIT_SECONDS:g} s") from error
         except (aiohttp.ClientError, ValueError, OSError) as error:
             cause = without_secrets(str(error)) or type(error).__name__
-            raise OcspError(f"{shown} cannot be asked ({cause})") from error
+            raise OcspError(f"{shown} cannot be reached ({cause})") from error
 
     async def close(self) -> None:
         """Ask no more."""

@@ -176,7 +176,7 @@ class Pool:
                 raise
             else:
                 if state.condition.connected():
-                    _log.warning("%s is reached again", state.url)
+                    _log.warning("%s can be reached again", state.url)
                 exchange.attach(connection)
                 return
         exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, "; ".join(causes)))

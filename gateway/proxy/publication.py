@@ -115,7 +115,7 @@ class PublicationConnection(ChallengeConnection):
 
     def _ask(self, wanted: Wanted) -> None:
         if (publisher := self._service.publisher) is None:
-            raise RequestError(Reason.NO_HEALTHY_UPSTREAM, "this gateway has no publisher")
+            raise RequestError(Reason.NO_HEALTHY_UPSTREAM, "this gateway runs no publisher")
         head = self._head
         question = Question(
             wanted,
@@ -223,7 +223,7 @@ class PublicationConnection(ChallengeConnection):
         elif self._is_replied:
             self._break_off(record, RequestError(Reason.REQUEST_TIMEOUT, "the client did not take the answer in time"))
         elif enquiry is None:
-            self.refuse(self._head, RequestError(Reason.REQUEST_TIMEOUT, "the question did not come in time"))
+            self.refuse(self._head, RequestError(Reason.REQUEST_TIMEOUT, "the OCSP request did not arrive in time"))
         else:
             self._note_publisher(record)
             cause = f"the publisher did not answer within {ANSWER_SECONDS:g} s"

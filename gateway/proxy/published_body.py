@@ -112,5 +112,5 @@ class SharedBodies:
 
     def _make_room(self) -> None:
         while sum(body.length_bytes for body in self._bodies.values()) > MAX_SHARED_BYTES:
-            cause = "the client did not take the answer before the memory was needed for newer ones"
+            cause = "the client took the answer too slowly, and its memory was needed for newer answers"
             self._bodies.pop(next(iter(self._bodies))).fail(RequestError(Reason.REQUEST_TIMEOUT, cause))

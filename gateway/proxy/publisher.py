@@ -113,7 +113,7 @@ class Enquiry(asyncio.Protocol):
 
     def _take(self, body: Body, data: bytes) -> None:
         if len(data) > body.left_bytes:
-            self.fail(RequestError(Reason.UPSTREAM_BAD_RESPONSE, "the publisher says more than it announced"))
+            self.fail(RequestError(Reason.UPSTREAM_BAD_RESPONSE, "the publisher's answer is longer than announced"))
             return
         if len(data) == body.left_bytes:
             self.drop()
@@ -121,7 +121,7 @@ class Enquiry(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The publisher is gone."""
-        cause = "the publisher ended before its answer was whole"
+        cause = "the publisher ended before its answer was complete"
         self.fail(RequestError(Reason.NO_HEALTHY_UPSTREAM, f"{cause}: {exc}" if exc else cause))
 
     def eof_received(self) -> None:

@@ -29,7 +29,7 @@ class RedirectConnection(PlainConnection):
     def on_request(self, head: RequestHead, rest: bytes) -> None:  # noqa: ARG002 - a body changes nothing
         """Redirect. Raises `RequestError`."""
         if not self._listener.redirect_to_https:
-            cause = "only what authorities publish is here, below /.well-known/gateway/"
+            cause = "this listener serves only addresses below /.well-known/gateway/"
             raise RequestError(Reason.NOT_FOUND, cause)
         location = location_of(self._service.snapshot, head)
         record = self.begin(head)

@@ -54,7 +54,7 @@ class RequestBody:
         if self.bytes_in > limits.body_bytes:
             raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
         if self._pace is not None and not is_held_up and self._pace.is_too_slow(len(payload), now):
-            cause = f"a body below {limits.body_bytes_per_second} bytes a second"
+            cause = f"the body came slower than {limits.body_bytes_per_second} bytes a second"
             raise RequestError(Reason.REQUEST_TIMEOUT, cause)
         if not self._is_chunked:
             return payload, rest

@@ -67,7 +67,7 @@ class Resolver:
         try:
             answer = await stub.resolve(name, kind, search=not self._servers, backend=_BACKEND)
         except dns.resolver.NXDOMAIN:
-            return Records(cause="there is no such name")
+            return Records(cause="the name does not exist")
         except dns.resolver.NoAnswer:
             return Records(cause="the name has no address")
         except (dns.exception.DNSException, OSError) as error:

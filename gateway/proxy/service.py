@@ -202,7 +202,7 @@ class Service:
             try:
                 judge(connection)
             except Exception:  # noqa: BLE001 - one broken connection must not keep the others from being judged
-                _log.exception("judging %r anew failed", connection)
+                _log.exception("judging %r again failed", connection)
                 connection.deadline = 0.0  # it was not judged, so it ends
 
     # connections

@@ -168,7 +168,8 @@ class Statuses:
         now = clock.monotonic_seconds()
         if now - self._told.get(responder, -LOG_SECONDS) >= LOG_SECONDS:
             self._told = {name: at for name, at in self._told.items() if now - at < LOG_SECONDS} | {responder: now}
-            _log.warning("the status of %s (%s) is not known: %s", identity.subject, identity.fingerprint, failure)
+            told = "the revocation status of %s (%s) is unknown: %s"
+            _log.warning(told, identity.subject, identity.fingerprint, failure)
 
     def _note_silence(self, state: SiteState, identity: Identity) -> None:
         now = clock.monotonic_seconds()

@@ -54,7 +54,7 @@ class Turns:
             try:
                 go_on()
             except Exception:  # noqa: BLE001 - the failure of one connection is not that of the next
-                _log.exception("going on with %r failed", go_on)
+                _log.exception("continuing with %r failed", go_on)
             if clock.monotonic_seconds() >= end:
                 break
         self._is_due = bool(waiting)

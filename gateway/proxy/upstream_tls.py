@@ -43,7 +43,7 @@ def upstream_tls(upstream: Upstream, known: UpstreamContext | None = None) -> Up
         return UpstreamContext(_context(upstream.tls), fingerprint)
     except (OSError, ssl.SSLError) as error:
         place = f"upstreams.{upstream.name}.tls"
-        raise ConfigError(f"{place}: {error}", "name a certificate and its key that TLS clients use") from error
+        raise ConfigError(f"{place}: {error}", "name a client certificate and its key") from error
 
 
 def _context(tls: UpstreamTls) -> ssl.SSLContext:

@@ -93,7 +93,7 @@ class StatusWait(Wait):
 
     def on_deadline(self) -> None:
         """The answer did not come."""
-        self.fail(RequestError(Reason.REVOCATION_UNKNOWN, f"no answer on the certificate within {WAIT_SECONDS:g} s"))
+        self.fail(RequestError(Reason.REVOCATION_UNKNOWN, f"no answer about the certificate within {WAIT_SECONDS:g} s"))
 
 
 class RateWait(Wait):

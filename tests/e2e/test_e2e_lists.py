@@ -193,7 +193,7 @@ def test_tokens_in_urls_are_in_no_output(launch, web, credentials, crl, tmp_path
         words = ("number 1", "not in client_ca", "is not followed", "answered 404", "400, message=")
         until(lambda: all(text in gateway.errors for text in words), "each URL has been asked")
     becomes(gateway, credentials, GOOD)
-    until(lambda: "cannot be asked" in gateway.errors, "the responder was asked")
+    until(lambda: "cannot be reached" in gateway.errors, "the responder was asked")
     told = gateway.ask_status().stdout + str(gateway.state())
     assert web.url("/ca.crl?…") in told
     assert web.url("/missing?…: the revocation list has not been fetched yet") in told

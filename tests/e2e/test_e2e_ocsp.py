@@ -126,7 +126,7 @@ def test_nobody_answers_soft_lets_in_and_says_so_and_hard_does_not(launch, crede
     assert gateway.stop() == 0
     gateway = launch("soft", nobody)
     assert verdict(gateway, credentials["alice"]) == PASSES
-    until(lambda: "is not known: " + nobody in gateway.errors, "a line in the log")
+    until(lambda: "is unknown: " + nobody in gateway.errors, "a line in the log")
 
 
 def test_without_a_responder_in_the_certificate_hard_keeps_out(launch, credentials):

@@ -108,7 +108,7 @@ def test_a_server_that_cannot_be_reached_is_told_of_once_and_comes_back_by_itsel
     late = MailServer(port=port)
     try:
         until(lambda: ask(gateway.port, "/webmail").status == 200 and late.received, "it is asked again")
-        until(lambda: f"{url} is reached again" in gateway.errors, "that is told")
+        until(lambda: f"{url} can be reached again" in gateway.errors, "that is told")
         assert gateway.errors.count(told) == 1
     finally:
         late.stop()

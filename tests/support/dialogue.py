@@ -150,7 +150,7 @@ class Dns:
     async def look_up(self, name: str) -> tuple[Records, Records]:
         self.asked.append(name)
         await self._is_heard.wait()
-        nothing = Records(cause="there is no such name")
+        nothing = Records(cause="the name does not exist")
         return self._found.get(name, (nothing, nothing))
 
 

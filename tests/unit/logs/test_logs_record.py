@@ -122,10 +122,10 @@ def test_the_keys_are_the_documented_ones() -> None:
 
 def test_what_a_client_said_is_bounded_and_harmless_in_a_refusal() -> None:
     record = filled()
-    record.refused("no site is called a\x9bb", "no site is called a\x9b\u202eb?password=x" + "c" * 5000)
+    record.refused("no site has the host a\x9bb", "no site has the host a\x9b\u202eb?password=x" + "c" * 5000)
     values = json.loads(record.to_json_line())
-    assert values["reason"] == "no site is called a\\x9bb"
-    assert values["detail"].startswith("no site is called a\\x9b\\u202eb?password=[redacted]")
+    assert values["reason"] == "no site has the host a\\x9bb"
+    assert values["detail"].startswith("no site has the host a\\x9b\\u202eb?password=[redacted]")
     assert len(values["detail"]) <= 1024
 
 

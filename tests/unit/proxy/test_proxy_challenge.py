@@ -167,7 +167,7 @@ def linked_parent(folder):
     [
         (link_of_a_file, "Too many levels of symbolic links"),
         (link_out_of_the_folder, "Too many levels of symbolic links"),
-        (second_name, "the file has another name too"),
+        (second_name, "the file has a second name (a hard link)"),
         (fifo, "not a regular file"),
         (lambda folder: (folder / TOKEN).mkdir(), "not a regular file"),
         (long, "more than 4,096 bytes"),
@@ -183,8 +183,8 @@ def test_only_a_regular_file_without_links_is_read(world, listener, folder, make
     assert b"secret" not in answer
     (message,) = caplog.messages
     assert message == (
-        f"the ACME challenge {folder / TOKEN} can't be read: {cause}; only a regular file without links, of at most "
-        "4,096 bytes, is served"
+        f"the ACME challenge {folder / TOKEN} can't be read: {cause}; only a regular file without links is served, "
+        "of at most 4,096 bytes"
     )
 
 

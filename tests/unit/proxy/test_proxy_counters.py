@@ -64,7 +64,7 @@ def test_bodies_are_counted_in_bytes_refused_ones_too():
 
 def test_what_a_failed_handshake_says_is_no_key():
     """Its reason holds the client's own words, such as the server name: each would be a counter of its own."""
-    told = counted(*(record(None, f"no site is called {number}.example", None) for number in range(100)))
+    told = counted(*(record(None, f"no site has the host {number}.example", None) for number in range(100)))
     assert (told["answers"], told["handshakes"]["failed"]) == ([], 100)
     told = counted(record(400, "plain HTTP on a TLS port"))  # its answer has a number
     assert (told["answers"], told["handshakes"]["failed"]) == ([], 1)

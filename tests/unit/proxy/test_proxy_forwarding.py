@@ -96,7 +96,7 @@ def test_the_same_of_forwarded_where_that_counts(value, expected):
     ],
 )
 def test_what_is_no_address_cannot_be_judged(value):
-    assert refusal(value) == "an X-Forwarded-For entry is no IP address"
+    assert refusal(value) == "an X-Forwarded-For entry is not an IP address"
 
 
 @pytest.mark.parametrize("value", [b"", b"for=", b"for=198.51.100", b"for=198.51.100.7,", b"198.51.100.7", b"for=\xff"])

@@ -189,8 +189,8 @@ def test_a_name_that_leads_nowhere_is_an_unreachable_server(named):
     client.says(get())
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
     cause = world.service._pools["mail"].servers[0].condition.cause
-    assert cause == f"{HOST}: there is no such name"
-    assert repr(name_of(world)) == f"<Name {HOST} there is no such name>"
+    assert cause == f"{HOST}: the name does not exist"
+    assert repr(name_of(world)) == f"<Name {HOST} the name does not exist>"
 
 
 def test_another_server_is_asked_where_a_name_leads_nowhere(make_world):
@@ -221,7 +221,7 @@ def test_a_check_of_a_name_that_leads_nowhere_fails(named):
     client = world.client()
     client.says(get())
     assert header(client.hears(), "X-Gateway-Reason") == "no_healthy_upstream"
-    assert world.service._pools["mail"].servers[0].condition.cause == f"{HOST}: there is no such name"
+    assert world.service._pools["mail"].servers[0].condition.cause == f"{HOST}: the name does not exist"
 
 
 # when nobody can tell, and when somebody says no
@@ -254,11 +254,11 @@ def test_whoever_could_not_tell_is_asked_again_soon(named):
 def test_a_failure_is_told_once_a_minute_and_its_end(named, caplog):
     caplog.set_level(logging.INFO, "gateway.names")
     world = named(OLD, ttl=60)
-    assert caplog.messages == [f"{HOST} is {OLD} now"]
+    assert caplog.messages == [f"{HOST} now has the addresses {OLD}"]
     caplog.clear()
     world.dns.fails(HOST, "SERVFAIL from 10.0.0.53")
     world.passes(60)
-    told = f"{HOST} is not resolved, the last answer ({OLD}) still counts: SERVFAIL from 10.0.0.53"
+    told = f"{HOST} can't be resolved, the last answer ({OLD}) is still used: SERVFAIL from 10.0.0.53"
     assert caplog.messages == [told]
     world.passes(LOG_SECONDS - RETRY_SECONDS)
     assert caplog.messages == [told]
@@ -266,12 +266,12 @@ def test_a_failure_is_told_once_a_minute_and_its_end(named, caplog):
     assert caplog.messages == [told] * 2
     world.dns.says(HOST, OLD)
     world.passes(RETRY_SECONDS)
-    assert caplog.messages[2:] == [f"{HOST} is resolved again"]
+    assert caplog.messages[2:] == [f"{HOST} can be resolved again"]
 
 
 def test_a_name_that_never_existed_is_told(named, caplog):
     world = named()
-    told = f"{HOST} leads nowhere: there is no such name"
+    told = f"{HOST} can't be resolved: the name does not exist"
     assert caplog.messages == [told]
     world.passes(LOG_SECONDS)
     assert caplog.messages == [told] * 2
@@ -281,7 +281,7 @@ def test_a_failure_without_any_answer_says_that_the_name_leads_nowhere(make_worl
     world = make_world(upstreams={"mail": {"servers": [f"http://{HOST}:8080"]}}, is_started=False)
     world.dns.fails(HOST)
     world.starts()
-    assert caplog.messages == [f"{HOST} leads nowhere: SERVFAIL"]
+    assert caplog.messages == [f"{HOST} can't be resolved: SERVFAIL"]
 
 
 def test_a_no_counts_at_once_and_is_asked_again_soon(named, caplog):
@@ -291,7 +291,7 @@ def test_a_no_counts_at_once_and_is_asked_again_soon(named, caplog):
     world.passes(60)
     assert name_of(world).addresses == ()
     assert server.is_lost
-    assert f"{HOST} leads nowhere: there is no such name" in caplog.messages
+    assert f"{HOST} can't be resolved: the name does not exist" in caplog.messages
     world.dns.says(HOST, OLD)
     world.passes(NEGATIVE_SECONDS)
     assert name_of(world).addresses == (OLD,)

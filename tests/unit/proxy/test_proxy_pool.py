@@ -212,7 +212,7 @@ def test_it_is_said_once_that_a_server_cannot_be_reached_and_once_that_it_can_ag
     told = [record.getMessage() for record in caplog.records if record.name == "gateway.health"]
     assert told == [
         "http://10.0.0.5:8080 can't be reached: Connection refused",
-        "http://10.0.0.5:8080 is reached again",
+        "http://10.0.0.5:8080 can be reached again",
     ]
 
 

@@ -169,7 +169,7 @@ def test_the_rest_is_redirected_or_refused_as_the_listener_says(world, publisher
     assert header(ask(world, get("/webmail", host="x.example.com")).hears(), "X-Gateway-Reason") == "host_mismatch"
     answer = ask(world, get("/webmail"), ALONE).hears()
     assert (status(answer), header(answer, "Location")) == (404, None)
-    assert b"only what authorities publish is here" in answer
+    assert b"this listener serves only addresses below /.well-known/gateway/" in answer
     assert not publisher.ends
 
 

@@ -66,7 +66,7 @@ def test_the_shortest_time_on_the_way_counts(server):
 
 def test_that_there_is_no_such_name_is_an_answer(server):
     for records in look_up(asking(server)):
-        assert records == ((), 0.0, "there is no such name", True)
+        assert records == ((), 0.0, "the name does not exist", True)
 
 
 def test_a_name_without_addresses_is_an_answer(server):
@@ -134,7 +134,7 @@ def test_the_systems_file_counts_with_its_search_list(server, tmp_path):
 
 def test_servers_of_our_own_know_no_search_list(server):
     server.says(HOST, "127.0.0.5")
-    assert look_up(asking(server), "mail")[1].cause == "there is no such name"
+    assert look_up(asking(server), "mail")[1].cause == "the name does not exist"
     assert {name for name, _ in server.asked} == {"mail"}
 
 
