@@ -1,1 +1,1 @@
-"""TLS: contexts, the record layer and the judging of certificates towards clients; contexts towards servers."""
+"""TLS towards clients (contexts, the record layer, judging certificates) and towards servers (contexts)."""

@@ -1,10 +1,10 @@
 """Which protocol is spoken inside TLS (ALPN, RFC 7301).
 
 What this module keeps true: a client that offers protocols gets one of ours or the alert `no_application_protocol`, so
-that what was meant for another protocol isn't read as HTTP (the ALPACA attack). One that offers none is served.
+that data for another protocol isn't read as HTTP (the ALPACA attack). A client that offers no protocols is served.
 
-The callback is the binding's, not pyOpenSSL's wrapper: that one copies the rest of the list for each name in it, which
-takes 10 ms for a ClientHello of 32 KiB.
+The callback uses the binding, not pyOpenSSL's wrapper: the wrapper copies the rest of the list for each name in it,
+which takes 10 ms for a ClientHello of 32 KiB.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def select_from(context: SSL.Context, protocols: Sequence[bytes]) -> None:
         return int(_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
 
     callback = _ffi.callback(_CALLBACK, select, error=_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
-    context._alpn_select_callback = callback  # for as long as the context: where pyOpenSSL keeps its own
+    context._alpn_select_callback = callback  # keeps it alive with the context, where pyOpenSSL keeps its own
     _lib.SSL_CTX_set_alpn_select_cb(context._context, callback, _ffi.NULL)
 
 
 def first_names(data: bytes) -> list[bytes]:
-    """The names of a ProtocolNameList without its own length, as OpenSSL has checked it, and no more than are allowed.
+    """The names in a ProtocolNameList whose form OpenSSL has checked, without its length; at most `MAX_PROTOCOLS`.
 
-    The second ClientHello after a HelloRetryRequest was not counted before it came here.
+    They are limited here too, because a second ClientHello (after a HelloRetryRequest) is not read by `client_hello`.
     """
     names: list[bytes] = []
     at = 0

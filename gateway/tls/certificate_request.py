@@ -1,11 +1,11 @@
 """How clients are asked for a certificate, and which keys they may prove.
 
-What this module keeps true: a handshake goes on whatever the certificate says, since `client_cert` is its only judge,
-and OpenSSL checks the proof that the client has its key, whatever is returned here. But that check costs what the
-client's key makes it cost, and anybody can send a certificate: keys that no client has and that would take several
-times as long as a whole handshake end it before. See docs/client-certificates.md.
+What this module keeps true: a handshake continues whatever the certificate says, because only `client_cert` judges it.
+OpenSSL always checks the proof that the client has the key. The client's key decides what that check costs, and any
+client can send a certificate. So a handshake ends early if the key is of a size that no real client has and checking it
+would take several times as long as a whole handshake. See docs/client-certificates.md.
 
-The callbacks are the binding's, not pyOpenSSL's wrappers: they are called several times in each handshake.
+The callbacks use the binding, not pyOpenSSL's wrappers: they are called several times in each handshake.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 
 # Checking a signature takes 0.26 ms with RSA of 8192 bits and 4 with 16384; a handshake takes 1 ms.
 MAX_RSA_BITS: Final = 8192
-# OpenSSL's own limit. There are such CAs, and clients that send them along.
+# OpenSSL's own limit. CAs with such keys exist, and clients send their certificates along.
 MAX_ISSUERS_RSA_BITS: Final = 16384
-# With an exponent as long as the modulus, which OpenSSL allows up to 3072 bits, it takes 6 ms. Everybody uses 65537.
+# With an exponent as long as the modulus, which OpenSSL allows up to 3072 bits, it takes 6 ms. Real keys use 65537.
 MAX_RSA_EXPONENT_BITS: Final = 64
 # 0.7 ms. DSA certificates are refused with a page.
 MAX_DSA_BITS: Final = 3072
 
-# CAs above the client's certificate that OpenSSL looks at besides its issuer. It would check the signature of each that
-# the client sends, with keys of the client's choice: ten of 3072 bits with such an exponent take 50 ms. That would be
-# for nothing, as OpenSSL's verdict doesn't count.
+# How many CAs above the issuer of the client's certificate OpenSSL looks at. It would check the signature of each one
+# that the client sends, with keys of the client's choice: ten of 3072 bits with such an exponent take 50 ms. That would
+# be wasted, because OpenSSL's verdict isn't used.
 MAX_ISSUERS: Final = 0
 
-# In TLS 1.2 the groups for the key exchange also say which curves a certificate may be on (RFC 8422 section 5.1.1). By
-# the time that the certificate comes the key exchange is decided.
+# In TLS 1.2 the groups for the key exchange also say which curves a certificate may be on (RFC 8422 section 5.1.1).
+# When the certificate arrives, the key exchange is already decided.
 _CURVES: Final = b"P-256:P-384:P-521"
 _RSA_PSS: Final = 912  # EVP_PKEY_RSA_PSS
 _INVALID_PURPOSE: Final = 26  # X509_V_ERR_INVALID_PURPOSE, which gives the alert unsupported_certificate
@@ -49,7 +49,7 @@ _BITS_PER_BYTE: Final = 8
 def ask(context: SSL.Context, anchors: Sequence[x509.Certificate], *, is_tls_1_2: bool) -> None:
     """Request a certificate, naming the CAs whose certificates count, so that browsers offer the right ones.
 
-    Too many names would make every handshake fail: then none is sent.
+    If the names are too long for clients to read, no name is sent; otherwise every handshake would fail.
     """
     for anchor in named_in_request(anchors):
         context.add_client_ca(anchor)
@@ -60,9 +60,9 @@ def ask(context: SSL.Context, anchors: Sequence[x509.Certificate], *, is_tls_1_2
 
 @_ffi.callback("int (*)(int, X509_STORE_CTX *)", error=0)  # type: ignore[untyped-decorator]
 def _on_certificate(_is_good: int, store: Any) -> int:
-    """Let the handshake go on: a bad certificate is answered with a page, by `client_cert`'s verdict."""
+    """Let the handshake continue: for a bad certificate, `client_cert` refuses the requests with a page."""
     is_leaf = _lib.X509_STORE_CTX_get_error_depth(store) == 0
-    # Its issuer comes first, before OpenSSL checks a signature with the issuer's key.
+    # The issuer is shown first, before OpenSSL checks a signature with the issuer's key.
     shown = _lib.X509_STORE_CTX_get0_cert(store) if is_leaf else _lib.X509_STORE_CTX_get_current_cert(store)
     if _is_expensive(shown, MAX_RSA_BITS if is_leaf else MAX_ISSUERS_RSA_BITS):
         _lib.X509_STORE_CTX_set_error(store, _INVALID_PURPOSE)
@@ -73,7 +73,7 @@ def _on_certificate(_is_good: int, store: Any) -> int:
 
 @_ffi.callback("int (*)(int, X509_STORE_CTX *)", error=0)  # type: ignore[untyped-decorator]
 def _on_certificate_in_tls_1_2(is_good: int, store: Any) -> int:
-    """As the other, and let the certificate's key be on a curve that is not for key exchange."""
+    """As `_on_certificate`; also accepts keys on curves that are not used for the key exchange."""
     ssl = _lib.X509_STORE_CTX_get_ex_data(store, _lib.SSL_get_ex_data_X509_STORE_CTX_idx())
     _lib.SSL_set1_curves_list(ssl, _CURVES)
     return int(_on_certificate(is_good, store))
@@ -88,7 +88,7 @@ def _is_expensive(certificate: Any, max_rsa_bits: int) -> bool:
         kind, bits = _lib.EVP_PKEY_id(key), _lib.EVP_PKEY_bits(key)
         if kind == _lib.EVP_PKEY_DSA:
             return bool(bits > MAX_DSA_BITS)
-        if kind not in (_lib.EVP_PKEY_RSA, _RSA_PSS):  # EC and Edwards curves have a length of their own
+        if kind not in (_lib.EVP_PKEY_RSA, _RSA_PSS):  # keys on EC and Edwards curves have a fixed length
             return False
         more_bytes = _PSS_PARAMETERS_BYTES if kind == _RSA_PSS else 0
         exponent_bytes = _encoded_bytes(key) - bits // _BITS_PER_BYTE - _SPKI_BYTES - more_bytes

@@ -1,12 +1,12 @@
 """The verdict on a client certificate: one function for full and resumed handshakes, and for `gateway cert verify`.
 
-What this module keeps true: a certificate is trusted only when nothing spoke against it, and every refusal has the
-reason that helps its holder most. Whose it is (path), when (dates), what for (usage), whether still (revocation) are
-asked in that order, so that an expired certificate of ours is "expired" and somebody else's is "untrusted".
-The identity is always that of the leaf whose key the handshake proved, never of another certificate the client
+What this module keeps true: a certificate is trusted only if every check passed, and every refusal has the reason that
+helps the holder most. The checks are made in this order: issuer (path), dates, usage, revocation. So an expired
+certificate of the site's CA is "expired", and one of another CA is "untrusted".
+The identity is always that of the leaf whose key the handshake proved, never of another certificate that the client
 sent along (CVE-2023-2422).
 
-X.509v1 leaves, as `openssl x509 -req` makes them, are accepted: they carry no usage to hold against them.
+X.509v1 leaves, as `openssl x509 -req` makes them, are accepted: they have no usage extensions to check.
 Sources: RFC 5280 sections 4.2.1 and 6, RFC 8446 section 4.4.2.4, NIST SP 800-131A on key sizes and digests.
 """
 
@@ -40,7 +40,7 @@ from gateway.x509.unreadable import UNREADABLE
 
 _CLIENT_AUTH: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
-# Where no path counts: which refusal is told. The leaf's own, about which its holder can do something, come first.
+# If no path is valid: which refusal is reported. Those about the leaf come first, because its holder can act on them.
 _BEST_FIRST: Final = (
     Reason.CERTIFICATE_REVOKED,
     Reason.CERTIFICATE_EXPIRED,
@@ -52,7 +52,7 @@ _BEST_FIRST: Final = (
 
 
 class _RefusedError(GatewayError):
-    """What speaks against the certificate."""
+    """The certificate is refused, with this reason and detail."""
 
     def __init__(self, reason: Reason, detail: str, *, is_on_hold: bool = False) -> None:
         super().__init__(detail)
@@ -61,29 +61,30 @@ class _RefusedError(GatewayError):
 
 
 class _Counting(NamedTuple):
-    """A path by which the certificate is trusted."""
+    """A valid path, by which the certificate is trusted."""
 
     path: tuple[bytes, ...]
-    authorities: frozenset[bytes]  # the path's, and those of its paths on to other anchors, where these count too
+    authorities: frozenset[bytes]  # on the path, and on its valid continuations to other anchors
     is_constrained: bool
     until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """A judgement, and how long and from what it holds."""
+    """A judgement, how long it is valid, and what it depends on."""
 
     judgement: Judgement
-    until: datetime | None  # the instant after which a trusted one has to be judged again; None where refused
-    # All its paths are of the leaf and the site's own CAs, without anything the client sent along. Only then may its
-    # handshake leave a session. A resumed one brings the leaf only, perhaps to another process, for the same verdict.
+    until: datetime | None  # after this instant a trusted certificate must be judged again; None if refused
+    # All its paths consist of the leaf and the site's CAs, without certificates that the client sent along. Only then
+    # may the handshake leave a session: a resumed session has only the leaf, perhaps in another process, and must get
+    # the same verdict.
     is_alone: bool
 
 
 def judge(
     leaf: x509.Certificate | bytes, chain: Sequence[x509.Certificate | bytes], trust: Trust, now: datetime
 ) -> Judgement:
-    """Whether `leaf` counts at `now`; `chain` is whatever else the client sent, in any order. Never raises."""
+    """Whether `leaf` is trusted at `now`; `chain`: the client's other certificates, in any order. Never raises."""
     return examine(_der(leaf), [_der(certificate) for certificate in chain], trust, now).judgement
 
 
@@ -97,17 +98,15 @@ def examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: date
 
 
 def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: datetime) -> Examination:
-    """All paths that count, or else what speaks best against the certificate. Raises `IdentityError`.
+    """Trusted with all its valid paths, or refused with the most useful reason. Raises `IdentityError`.
 
-    Its names are read only once a CA of the site has signed it, unless that is little work.
+    The certificate's names are read only after a CA of the site is known to have signed it, unless reading is cheap.
     """
     if problem := _problem_without_path(leaf_der, trust):
         return _stranger(leaf_der, problem)
     leaf: x509.Certificate | None = None
     counting: list[_Counting] = []
-    refusals: list[
-        tuple[Reason, bool, str]
-    ] = []  # no exceptions: they would keep all frames, and with them the connection
+    refusals: list[tuple[Reason, bool, str]] = []  # not exceptions, which would keep all frames and so the connection
     try:
         for found in trust.paths.find(leaf_der, chain_der):
             if leaf is None:
@@ -134,7 +133,7 @@ def _problem_without_path(leaf_der: bytes, trust: Trust) -> _RefusedError | None
 
 
 def _stranger(leaf_der: bytes, error: _RefusedError | PathError) -> Examination:
-    """The verdict on one that no CA of the site vouches for: named, for the log, unless reading it would be work."""
+    """The refusal of a certificate without a path, with its names for the log unless reading them is expensive."""
     reason = error.reason if isinstance(error, _RefusedError) else Reason.CERTIFICATE_UNTRUSTED
     if not is_quickly_read(leaf_der):
         why = f"its names are not logged: it has too many, or is too large with {len(leaf_der)} bytes"
@@ -153,9 +152,9 @@ def _refusal(identity: Identity | None, reason: Reason, detail: str, *, is_on_ho
 
 
 def _examination(identity: Identity, counting: Sequence[_Counting], trust: Trust) -> Examination:
-    """That the certificate counts. The CAs of all paths do; one path without name constraints is enough for any name.
+    """The certificate is trusted. Rules see the CAs of all paths; one path without name constraints allows any name.
 
-    What is told of all paths together holds as long as each of them.
+    The verdict is valid for as long as every path is.
     """
     identity = replace(
         identity,
@@ -176,11 +175,11 @@ def _counting(
     trust: Trust,
     now: datetime,
 ) -> _Counting:
-    """That the certificate counts by this path. Raises `_RefusedError`."""
+    """The certificate is trusted by this path. Raises `_RefusedError`."""
     constraints, until = _checked(leaf, identity, found, chain_der, trust, now)
     ders = tuple(map(_der, found.path))
     authorities = set(ders)
-    for path in found.further:  # it counts without them
+    for path in found.further:  # it is trusted without them
         with suppress(_RefusedError):
             _, end = _checked(leaf, identity, found._replace(path=path), chain_der, trust, now)
             authorities.update(map(_der, path))
@@ -196,7 +195,7 @@ def _checked(
     trust: Trust,
     now: datetime,
 ) -> tuple[Constraints, datetime]:
-    """The path's name constraints and its end. Raises `_RefusedError`."""
+    """The path's name constraints, and until when it is valid. Raises `_RefusedError`."""
     try:
         constraints = constraints_on(found.constraining)
         end = _end(leaf, identity, found.path, constraints, now)
@@ -207,7 +206,7 @@ def _checked(
 
 
 def _end(leaf: x509.Certificate, identity: Identity, path: Path, constraints: Constraints, now: datetime) -> datetime:
-    """When the path ends. Raises `_RefusedError` and `UNREADABLE`."""
+    """Until when the path is valid. Raises `_RefusedError` and `UNREADABLE`."""
     _check_strength(leaf, path)
     _check_dates(identity, path, now)
     _check_authorities(path)
@@ -222,7 +221,7 @@ def _der(certificate: x509.Certificate | bytes) -> bytes:
 
 
 def _check_strength(leaf: x509.Certificate, path: Path) -> None:
-    """Keys and digests that can be forged are no proof. An anchor's own signature proves nothing and isn't asked."""
+    """Refuse weak keys and digests, which can be forged. An anchor's own signature proves nothing and isn't checked."""
     anchor = path[-1]
     for certificate in (leaf, *path):
         who = "the certificate" if certificate is leaf else f"the CA {_name(certificate)}"
@@ -233,7 +232,7 @@ def _check_strength(leaf: x509.Certificate, path: Path) -> None:
 
 
 def _check_dates(identity: Identity, path: Path, now: datetime) -> None:
-    """The leaf's dates first: those its holder can do something about. Both ends belong to the validity (4.1.2.5)."""
+    """The leaf's dates first, because its holder can act on them. Both ends belong to the validity (4.1.2.5)."""
     instant = now.replace(microsecond=0)
     if instant > identity.not_after:
         raise _RefusedError(Reason.CERTIFICATE_EXPIRED, f"expired {identity.not_after:%Y-%m-%d %H:%M:%S} UTC")
@@ -252,7 +251,7 @@ def _check_dates(identity: Identity, path: Path, now: datetime) -> None:
 
 
 def _check_authorities(path: Path) -> None:
-    """Whoever issued on this path was a CA, and one for client certificates. X.509v1 can't say so: anchors only."""
+    """Each issuer on the path must be a CA for client certificates. X.509v1 can't say so: only anchors may be v1."""
     for ca in path:
         if ca is not path[-1] and not has_ca_flag(ca):
             raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, f"{_name(ca)} issued this certificate but is not a CA")
@@ -263,7 +262,7 @@ def _check_authorities(path: Path) -> None:
 
 
 def _check_usage(leaf: x509.Certificate) -> None:
-    """A client certificate is no CA's, may sign, and its extended usage, if any, has clientAuth (or any)."""
+    """A client certificate must not be a CA's, must be able to sign, and its extended usage must allow clientAuth."""
     if has_ca_flag(leaf):
         raise _RefusedError(Reason.CERTIFICATE_WRONG_USAGE, "a CA certificate is not a client certificate")
     usages = _extended_usages(leaf)
@@ -279,7 +278,7 @@ def _check_usage(leaf: x509.Certificate) -> None:
 
 
 def _extended_usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier] | None:
-    """The extended key usages; None where the certificate doesn't say, and is good for all."""
+    """The extended key usages; None if the certificate has none and so is valid for all."""
     try:
         return set(extensions_of(certificate).get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
@@ -289,9 +288,9 @@ def _extended_usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier
 def _revocation(
     leaf: x509.Certificate, path: Path, chain_der: Sequence[bytes], trust: Trust, now: datetime
 ) -> list[datetime]:
-    """When the answers of the lists end; every certificate below the anchor is asked for. Raises `_RefusedError`.
+    """When the answers of the lists expire; every certificate below the anchor is looked up. Raises `_RefusedError`.
 
-    What is known to be revoked is revoked, whatever else isn't known: a CA that was revoked publishes no lists.
+    A revoked certificate is refused even if others on the path are unknown: a revoked CA publishes no more lists.
     """
     if trust.revocation is None:
         return []
@@ -311,7 +310,7 @@ def _revocation(
 
 
 def _known(trust: Trust, chain_der: Sequence[bytes]) -> Iterator[x509.Certificate]:
-    """Where the certificate of a key that signs a CA's lists may be, apart from the path. Long ones aren't read."""
+    """Certificates not on the path whose key may sign a CA's revocation lists. Long ones are skipped."""
     yield from trust.anchors
     for der in filter(is_quickly_read, chain_der[:MAX_CHAIN_CERTIFICATES]):
         with suppress(IdentityError):

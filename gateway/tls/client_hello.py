@@ -1,9 +1,9 @@
-"""Reads the server name out of a client's first flight, before any TLS library sees a byte of it.
+"""Reads the server name from a client's first bytes, before the TLS library sees them.
 
-What this module keeps true: the answer depends on the bytes alone, never on how they were cut into records
-or segments (CVE-2026-32305 was a proxy that skipped client authentication for a fragmented hello), and what
-is not an unambiguous ClientHello is refused with `ClientHelloError`. No hello means no choice of a Context,
-so nothing here ever falls back to a default.
+What this module keeps true: the result depends only on the bytes, never on how they were split into records
+or segments (CVE-2026-32305 was a proxy that skipped client authentication for a fragmented hello). Everything
+that is not an unambiguous ClientHello is refused with `ClientHelloError`. Without a hello no TLS context is chosen:
+there is no default.
 
 Sources: RFC 8446 (4.1.2, 4.2, 5.1), RFC 5246 (7.4.1.2), RFC 6066 (3), RFC 7301 (3.1).
 """
@@ -18,17 +18,17 @@ from typing import Final, NamedTuple
 
 from gateway.errors import HandshakeError
 
-# A browser's hello with post-quantum key shares is near 2 KiB; OpenSSL itself would take up to 128 KiB, and
-# nobody sends that. The bound is on what one unauthenticated connection may make us keep.
+# A browser's hello with post-quantum key shares has about 2 KiB. OpenSSL would accept up to 128 KiB, which no client
+# sends. This limits the memory that an unauthenticated connection can use.
 MAX_CLIENT_HELLO_BYTES: Final = 32 * 1024
-# Record headers included: a hello in records of one byte each takes six bytes for one.
+# With record headers: in records of one byte, each byte of the hello takes six.
 MAX_FIRST_FLIGHT_BYTES: Final = 64 * 1024
 # 2^14 bytes of plaintext a record, RFC 8446 section 5.1.
 MAX_RECORD_BYTES: Final = 16 * 1024
 # A DNS name in text, without the trailing dot (RFC 1035 section 3.1).
 MAX_SERVER_NAME_BYTES: Final = 253
-# Reading these costs us much more than it costs a client to send them: 15,000 ALPN names in 32 KiB took 11 ms, as much
-# as ten handshakes. A browser sends 2 names, 20 extensions and 16 suites; scanners offer all suites, about 350.
+# Reading these costs the gateway much more than it costs a client to send them: 15,000 ALPN names in 32 KiB took 11 ms,
+# as much as ten handshakes. A browser sends 2 names, 20 extensions and 16 suites; scanners offer all suites, about 350.
 MAX_PROTOCOLS: Final = 64
 MAX_EXTENSIONS: Final = 128
 MAX_CIPHER_SUITES: Final = 1024
@@ -64,7 +64,7 @@ _UPPER_CASE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class ClientHelloError(HandshakeError):
-    """These bytes are no ClientHello that can be acted upon; `description` is the TLS alert that says so."""
+    """The bytes are not a usable ClientHello; `description` is the TLS alert to answer with."""
 
     def __init__(self, cause: str, *, description: int = DECODE_ERROR, is_plain_http: bool = False) -> None:
         super().__init__(cause)
@@ -74,22 +74,22 @@ class ClientHelloError(HandshakeError):
 
 @dataclass(frozen=True, slots=True)
 class ClientHello:
-    """What a ClientHello says that a Context is chosen by."""
+    """The parts of a ClientHello by which a TLS context is chosen."""
 
-    server_name: str | None  # lower case, no trailing dot; None where there is none or it is an IP address
-    alpn: tuple[bytes, ...]  # protocols in the client's order; empty: no such extension
-    versions: tuple[int, ...]  # supported_versions in the client's order, else the one legacy version, 1.2 at most
+    server_name: str | None  # lower case, no trailing dot; None if missing or an IP address
+    alpn: tuple[bytes, ...]  # protocols in the client's order; empty without the extension
+    versions: tuple[int, ...]  # supported_versions in the client's order, else the legacy version, at most 1.2
 
     @property
     def has_tls_1_3(self) -> bool:
-        """True when the client offers TLS 1.3, so that OpenSSL negotiates nothing else."""
+        """True if the client offers TLS 1.3; OpenSSL then negotiates 1.3."""
         return TLS_1_3 in self.versions
 
 
 class ClientHelloReader:
-    """Reads one ClientHello from a stream as it comes in; the work is linear in the bytes, however small the pieces.
+    """Reads one ClientHello from a stream as it arrives; the work is linear in the bytes, however small the pieces.
 
-    `received` holds every byte fed, for the TLS library that reads them again.
+    `received` holds all bytes, for the TLS library, which reads them again.
     """
 
     __slots__ = ("_message", "_position", "received")
@@ -100,7 +100,7 @@ class ClientHelloReader:
         self._message = bytearray()
 
     def feed(self, data: bytes | bytearray | memoryview) -> ClientHello | None:
-        """Take more bytes: the hello, or None while it is incomplete. Raises `ClientHelloError`."""
+        """Add bytes; returns the hello, or None while it is incomplete. Raises `ClientHelloError`."""
         received = self.received
         received += data
         if not received or (received[0] != _HANDSHAKE_RECORD and _may_become_http(received)):
@@ -123,7 +123,7 @@ class ClientHelloReader:
 def peek(buffer: bytes | bytearray | memoryview) -> ClientHello | None:
     """The ClientHello at the start of `buffer`, or None when more bytes are needed. Raises `ClientHelloError`.
 
-    For one look at a first flight; use `ClientHelloReader` where it comes in pieces.
+    For bytes that are already complete; use `ClientHelloReader` if they arrive in pieces.
     """
     return ClientHelloReader().feed(buffer)
 
@@ -134,7 +134,7 @@ def alert(description: int) -> bytes:
 
 
 def _may_become_http(received: bytearray) -> bool:
-    """True while bytes that are no TLS could still turn out as an HTTP method. Raises `ClientHelloError` when clear."""
+    """True while the bytes, which are not TLS, may still become an HTTP method. Raises `ClientHelloError` if not."""
     rest = received[: MAX_METHOD_BYTES + 1].lstrip(_UPPER_CASE)
     length = min(len(received), MAX_METHOD_BYTES + 1) - len(rest)
     if not rest and length <= MAX_METHOD_BYTES:
@@ -152,7 +152,7 @@ def _record_length(received: bytearray, position: int) -> int:
     content_type, major, length = _RECORD.unpack_from(received, position)
     if content_type != _HANDSHAKE_RECORD:
         raise ClientHelloError("another record in the middle of the ClientHello", description=UNEXPECTED_MESSAGE)
-    if major != 3:  # the minor version says nothing, RFC 8446 section 5.1
+    if major != 3:  # the minor version has no meaning, RFC 8446 section 5.1
         raise ClientHelloError(f"record version {major} is not TLS")
     if length == 0:
         raise ClientHelloError("an empty handshake record", description=UNEXPECTED_MESSAGE)
@@ -169,13 +169,14 @@ def _complete(message: bytearray) -> ClientHello | None:
         return None
     end = _MESSAGE_HEADER_BYTES + int.from_bytes(message[1:_MESSAGE_HEADER_BYTES])
     if end > MAX_CLIENT_HELLO_BYTES:
-        # As OpenSSL, and so nginx, answers a ClientHello above its own limit: no alert is meant for just that.
+        # The alert that OpenSSL, and so nginx, sends for a ClientHello above its limit; TLS has no special alert for
+        # this.
         raise ClientHelloError(
             f"a ClientHello of {end} bytes; the limit is {MAX_CLIENT_HELLO_BYTES}", description=ILLEGAL_PARAMETER
         )
     if len(message) < end:
         return None
-    if len(message) > end:  # nothing may follow before the server has answered
+    if len(message) > end:  # the client must wait for the server's answer
         raise ClientHelloError("data after the ClientHello in its record", description=UNEXPECTED_MESSAGE)
     return _parse(bytes(message))
 
@@ -209,7 +210,7 @@ def _from_extensions(extensions: dict[int, bytes], legacy_version: int) -> Clien
 
 
 def _legacy(version: int) -> tuple[int]:
-    """Without supported_versions a client means TLS 1.2, however new it says it is (RFC 8446 section 4.2.1)."""
+    """Without supported_versions the version is at most TLS 1.2, whatever the field says (RFC 8446 section 4.2.1)."""
     return (min(version, TLS_1_2),)
 
 
@@ -222,7 +223,7 @@ def _vector(message: bytes, start: int, *, size_bytes: int) -> _Vector:
     """Where a length-prefixed vector at `start` ends (RFC 8446 section 3.4)."""
     body = start + size_bytes
     length = int.from_bytes(message[start:body])
-    if body + length > len(message):  # covers a cut length too: the slice is short then, and body is beyond the end
+    if body + length > len(message):  # also if the length is cut off: the slice is short, and body beyond the end
         raise ClientHelloError("a length reaches beyond the ClientHello")
     return _Vector(body + length, length)
 
@@ -239,7 +240,7 @@ def _extensions(message: bytes, start: int) -> dict[int, bytes]:
         position += _EXTENSION.size
         if position + length > end:
             raise ClientHelloError("an extension reaches beyond the ClientHello")
-        if number in found:  # two readers could take two different ones, RFC 8446 section 4.2
+        if number in found:  # parsers differ in which one they use, RFC 8446 section 4.2
             raise ClientHelloError(f"extension {number} comes twice", description=ILLEGAL_PARAMETER)
         if len(found) >= MAX_EXTENSIONS:
             raise _too_many("extensions", MAX_EXTENSIONS)
@@ -268,7 +269,7 @@ def _host_name(body: bytes) -> str | None:
 
 
 def _is_ip_address(name: bytes) -> bool:
-    """An address is no server name (RFC 6066 section 3), yet some clients send one: it counts as none."""
+    """True for an IP address. RFC 6066 section 3 forbids it here, but some clients send one; it is ignored."""
     try:
         ip_address(name.decode("ascii").removeprefix("[").removesuffix("]").removesuffix("."))
     except ValueError:

@@ -1,14 +1,14 @@
-"""Prepared TLS contexts: for each site one that asks for a client certificate and one that doesn't.
+"""Prepares the TLS contexts of each site: those that ask for a client certificate, and one that doesn't.
 
 What this module keeps true:
-- A Context has its own ticket keys, session cache and session-id context, so that a session never resumes on
-  another site or under the other policy (CVE-2025-23419, CVE-2025-23048). It has to be chosen before the handshake.
-- A handshake fails for no client certificate but one with an absurdly large key (see `certificate_request`), and always
-  for a bad proof that the client has its key: OpenSSL checks CertificateVerify whatever the verify callback says. The
-  store is empty, so OpenSSL trusts nobody itself, and `client_cert` is the only judge.
-- A session is left behind only by a handshake whose certificate is trusted by itself, without intermediates that the
-  client sent: a resumed session brings the leaf alone, and has to get the same verdict in every worker. Who was
-  refused, or showed nothing, makes a full handshake next time and is asked again. See docs/adr/0004.
+- Each Context has its own ticket keys, session cache and session-id context. So a session never resumes on another site
+  or under the other policy (CVE-2025-23419, CVE-2025-23048). The Context is chosen before the handshake.
+- A client certificate makes the handshake fail only if its key is absurdly large (see `certificate_request`). A wrong
+  proof that the client has the key always does: OpenSSL checks CertificateVerify whatever the verify callback returns.
+  The store is empty, so OpenSSL itself trusts no certificate, and only `client_cert` judges.
+- A handshake leaves a session only if its certificate is trusted without intermediates that the client sent: a resumed
+  session has only the leaf and must get the same verdict in every worker. A client that was refused, or that showed no
+  certificate, makes a full handshake next time and is asked again. See docs/adr/0004.
 - TLS 1.2 and up, forward secrecy and AEAD only; no renegotiation, compression, early data or post-handshake
   authentication.
 - Every Context that serves TLS 1.2 supports TLS 1.3 too. OpenSSL then detects a handshake that an attacker turned down
@@ -16,7 +16,7 @@ What this module keeps true:
   8446 section 4.1.3), and TLS_FALLBACK_SCSV gets `inappropriate_fallback` (RFC 7507). A maximum version of 1.2 would
   switch both off.
 
-Contexts are made before the workers are forked, so that these share ticket keys.
+Contexts are made before the workers are forked, so that all workers share the ticket keys.
 """
 
 from __future__ import annotations
@@ -46,37 +46,37 @@ _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 
 # TLS 1.2 only; TLS 1.3's own suites are all fine.
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-# Key exchanges. A client chooses among them and needs no certificate for that, so the list has none that is expensive:
-# a hello with ffdhe3072 costs four times as much CPU time as one with P-256. P-384 costs three times as much, and is
-# for clients that may use nothing else. Groups behind a `/` are only used with clients that offer none in front of it.
-# If the hello has no key for the better group, a HelloRetryRequest asks for one.
+# Key exchanges. Any client can choose one without a certificate, so expensive ones are not offered: a hello with
+# ffdhe3072 costs four times as much CPU time as one with P-256. P-384 costs three times as much, and is for clients
+# that must not use anything else. A group after a `/` is used only if the client offers none of those before it. If the
+# hello has no key for the better group, a HelloRetryRequest asks for one.
 GROUPS: Final = b"X25519MLKEM768/X25519:P-256/P-384"
-# How long a client may resume without proving anew that it has its key, from its full handshake on; see `tickets`. Its
+# For how long after a full handshake a client may resume without proving again that it has the key; see `tickets`. Its
 # certificate is judged each time.
 SESSION_SECONDS: Final = 3600
-# HTTP/1.0 is served with the same code, and curl, for one, offers nothing else when it is told to use it.
+# HTTP/1.0 is served by the same code; `curl --http1.0` offers only that.
 PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
 _NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class SiteTls:
-    """A site with all that its handshakes need."""
+    """A site with everything that its handshakes need."""
 
     site: Site
     silent: SSL.Context  # sends no CertificateRequest
-    asking: SSL.Context  # TLS 1.3: asks for a certificate, takes any, and none
+    asking: SSL.Context  # TLS 1.3: asks for a certificate; accepts any, or none
     asking_tls_1_2: SSL.Context  # the same for clients that don't offer TLS 1.3; see `ClientHello.has_tls_1_3`
     trust: Trust  # what `client_cert` judges by
-    fingerprint: bytes  # SHA-256 over all that the contexts depend on: equal means they can be kept
+    fingerprint: bytes  # SHA-256 over everything that the contexts depend on; if equal, they can be kept
 
     def connection(
         self, hello: ClientHello, *, asks: bool, may_resume: MayResume, unix_seconds: float
     ) -> SSL.Connection:
-        """A server connection on memory BIOs for a client that said `hello` at `unix_seconds`.
+        """A server connection on memory BIOs for a client that sent `hello` at `unix_seconds`.
 
-        `may_resume` is asked at the end of a TLS 1.3 handshake that asked for a certificate. After a TLS 1.2 one it
-        is the caller who has to call `leave_no_session` when the answer is no.
+        `may_resume` is called at the end of a TLS 1.3 handshake that asked for a certificate. After a TLS 1.2
+        handshake, the caller must call `leave_no_session` if the session may not be resumed.
         """
         if not asks:
             context = self.silent
@@ -91,10 +91,10 @@ class SiteTls:
 
 
 def leave_no_session(connection: SSL.Connection) -> None:
-    """Let the session of a closed TLS 1.2 connection not be resumed; call it last, after `shutdown`.
+    """Prevent the session of a closed TLS 1.2 connection from being resumed; call it last, after `shutdown`.
 
-    OpenSSL drops a session from its cache when the connection is freed without a sent close_notify. It was sent;
-    this makes OpenSSL forget that it was.
+    OpenSSL drops a session from its cache if the connection is freed without having sent close_notify. It was sent;
+    this clears OpenSSL's note that it was.
     """
     connection.set_shutdown(0)
 
@@ -106,11 +106,11 @@ def build_site(
     protocols: Sequence[bytes] = PROTOCOLS,
     known: Mapping[str, KnownLists] = _NOTHING,
 ) -> SiteTls:
-    """Prepare a site's contexts from what was read with the configuration; lists come from `known`, see `trust_of`.
+    """Prepare a site's contexts from the files read with the configuration; lists come from `known`, see `trust_of`.
 
     Raises `ConfigError`.
 
-    `rules_digest` stands for whatever else a session's rights depend on; `protocols` are offered in ALPN, best first.
+    `rules_digest`: over the rules, on which a session's rights depend too; `protocols`: for ALPN, best first.
     """
     chain, key = site.certificate.certificates, site.key.private
     _check_pair(site, chain, key)
@@ -125,12 +125,12 @@ def build_site(
     silent = context(b"silent")
     asking = context(b"asking")
     asking.set_min_proto_version(SSL.TLS1_3_VERSION)
-    asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need none, and what is withheld must not be kept
+    asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets don't need it; a withheld session must not be cached
     withhold_tickets(asking)
     for each in (silent, asking):
         end_tickets(each)
     asking_tls_1_2 = context(b"asking TLS 1.2")
-    asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate is seen
+    asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate arrives
     ask(asking, trust.anchors, is_tls_1_2=False)
     ask(asking_tls_1_2, trust.anchors, is_tls_1_2=True)
     return SiteTls(site, silent, asking, asking_tls_1_2, trust, digest)
@@ -154,7 +154,7 @@ def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey) 
 def _digest(
     site: Site, chain: Sequence[x509.Certificate], trust: Trust, rules_digest: bytes, protocols: Sequence[bytes]
 ) -> bytes:
-    """SHA-256 over everything that what a session may do depends on, each part with its length."""
+    """SHA-256 over everything that a session's rights depend on, each part with its length."""
     parts = [
         *(host.encode() for host in site.hosts),
         *(certificate.public_bytes(Encoding.DER) for certificate in chain),
@@ -178,7 +178,7 @@ def _context(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey, pro
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)  # OpenSSL keeps 20,480 sessions a Context at most
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)  # at most 20,480 sessions per Context, OpenSSL's default
     context.set_timeout(SESSION_SECONDS)
     _set_groups(context)
     try:
@@ -202,7 +202,7 @@ def _text(error: SSL.Error) -> str:
 
 
 def _set_groups(context: SSL.Context) -> None:
-    if _lib.SSL_CTX_set1_curves_list(context._context, GROUPS) != 1:  # pyOpenSSL itself has no method for this
+    if _lib.SSL_CTX_set1_curves_list(context._context, GROUPS) != 1:  # pyOpenSSL has no method for this
         _lib.ERR_clear_error()
         raise ConfigError(
             f"OpenSSL ({SSL.OPENSSL_VERSION_NUMBER:#x}) lacks one of the groups {GROUPS.decode()}",

@@ -1,9 +1,9 @@
-"""Remembers whom it trusted, so that a client that comes back costs a look-up instead of a verification.
+"""Caches trusted certificates, so that a returning client costs a look-up instead of a verification.
 
 What this module keeps true: only trusted judgements are kept, each no longer than its path and revocation lists are
-valid, never beyond a step back of the clock, and never across a change of trust: a new `Trust` gets a new cache.
-Refusals are not kept here, so that a client that lacked an intermediate can send it, and no client can fill the
-cache with certificates that no CA issued. Each connection keeps its own.
+valid. They are dropped if the clock is set back, and a new `Trust` gets a new cache. Refusals are not kept: a client
+that did not send an intermediate can send it later, and no client can fill the cache with certificates of unknown CAs.
+Each connection remembers its own refusal.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from gateway.tls.client_cert import Examination, examine
 from gateway.tls.trust import Trust
 from gateway.x509.names import fingerprint
 
-# A certificate and its path have 3 to 8 KiB: about 32 MiB for a site at the most.
+# A certificate and its path have 3 to 8 KiB: at most about 32 MiB for a site.
 MAX_REMEMBERED_JUDGEMENTS: Final = 4096
 
 
 class _Entry(NamedTuple):
     examination: Examination
     since: datetime
-    sent: frozenset[str]  # fingerprints of what the client sent along; with other CAs there may be other paths
+    sent: frozenset[str]  # fingerprints of the client's other certificates: with others there may be other paths
 
 
 class JudgementCache:
-    """`client_cert.examine` for one Trust, with a memory; the least recently used is forgotten first."""
+    """`client_cert.examine` for one Trust, with a cache; the least recently used entry is dropped first."""
 
     __slots__ = ("_entries", "trust")
 
@@ -39,7 +39,7 @@ class JudgementCache:
         return f"<JudgementCache of generation {self.trust.generation}: {len(self._entries)} trusted>"
 
     def examine(self, leaf_der: bytes, chain_der: Sequence[bytes], now: datetime) -> Examination:
-        """Whether the certificate counts at `now`, and until when; `chain_der` is whatever else the client sent.
+        """Whether the certificate is trusted at `now`, and until when; `chain_der`: the client's other certificates.
 
         Never raises.
         """

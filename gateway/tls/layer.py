@@ -1,16 +1,15 @@
-"""TLS on a plain transport: a protocol towards the socket, a transport towards HTTP.
+"""TLS on a plain transport: a protocol for the socket, a transport for the HTTP side.
 
-Keeps true: plaintext reaches the application only after a finished handshake; what is handed to
-`write` leaves encrypted or not at all; no connection holds more than one record's worth of buffer each
-way (`MODE_RELEASE_BUFFERS`, and the memory BIOs never see more than `SLICE_BYTES` at once), and none
-after `release_buffers`. A read of more than `AT_ONCE_BYTES` is worked through in pieces of `SLICE_BYTES` and
-`MAX_RECORDS`, and other connections are served before each of them; meanwhile nothing more is read from the socket. An
-application that pauses reading gets nothing more, not even what was read already.
+Keeps true: plaintext reaches the application only after a finished handshake. Data given to `write` is sent
+encrypted or not at all. A connection buffers at most one record in each direction (`MODE_RELEASE_BUFFERS`, and at
+most `SLICE_BYTES` at once in the memory BIOs), and nothing after `release_buffers`. A read of more than `AT_ONCE_BYTES`
+is processed in pieces of `SLICE_BYTES` and `MAX_RECORDS`, and other connections are served before each piece; meanwhile
+nothing more is read from the socket. An application that pauses reading gets nothing more, not even data that was
+already read.
 
-The request's path calls OpenSSL through pyOpenSSL's own binding instead of `Connection.recv` and
-`bio_read`: one shared buffer instead of an allocation a call, and no exception for "nothing more to
-read", which is how every read ends (docs/adr/0002-tls-record-layer.md). Everything else, and every
-failure, goes through pyOpenSSL's public methods.
+Reading and writing call OpenSSL through pyOpenSSL's binding instead of `Connection.recv` and `bio_read`: with one
+shared buffer instead of an allocation per call, and without an exception at the end of each read
+(docs/adr/0002-tls-record-layer.md). Everything else, and every failure, uses pyOpenSSL's public methods.
 """
 
 from __future__ import annotations
@@ -37,28 +36,28 @@ _ssl_write: Final = _lib.SSL_write
 _ssl_get_error: Final = _lib.SSL_get_error
 _WANT_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
 
-# One TLS record's plaintext (RFC 8446 5.1). Feeding OpenSSL in such slices keeps its memory BIOs, which
-# never shrink, at about one record each.
+# The plaintext of one TLS record (RFC 8446 5.1). Memory BIOs never shrink; with slices of this size, each stays at
+# about one record.
 SLICE_BYTES: Final = 16 * 1024
-# What a read brought is worked through at once where it is no more than this, and waits for its turn otherwise. A
-# client may have hundreds of connections, and all of them something to read in one turn of the loop; a head of 8 KiB
-# can cost 6 ms, for its path. Most requests are shorter than this; for the others a turn costs some microseconds.
+# A read of at most this size is processed at once; a longer one waits for its turn. A client may have hundreds of
+# connections that are all readable in one turn of the loop, and a head of 8 KiB can cost 6 ms because of its path. Most
+# requests are shorter than this; for the others a turn costs some microseconds.
 AT_ONCE_BYTES: Final = 1024
-# So many records are handed on in one piece. 16 KiB hold 700 with a byte each, and each of them is a call of the
-# application; an honest client's records are large, or come one at a time.
+# Records that are handed to the application in one piece. 16 KiB can hold 700 records of one byte, each of which costs
+# a call of the application; an honest client's records are large, or arrive one at a time.
 MAX_RECORDS: Final = 32
 _PIECE: Final = range(MAX_RECORDS)
-# Answers to renegotiations and key updates that one client may call for. Each is about 30 bytes, and an honest
-# client changes keys once in a hundred GiB.
+# Limit for answers to a client's renegotiations and key updates. Each has about 30 bytes, and an honest client changes
+# keys once in a hundred GiB.
 MAX_UNASKED_BYTES: Final = 64 * 1024
 # A record's ciphertext is at most 256 bytes longer (RFC 8446 5.2); the rest is for a KeyUpdate that comes with it.
 _RECORD_OVERHEAD_BYTES: Final = 1024
-# So many records go to the socket at once: enough for one system call to pay, and few enough for their copy to be
-# memory that the allocator has at hand, and that is still in the processor's cache.
+# Records that are written to the socket at once: enough to save system calls, few enough for the copy to stay in the
+# allocator's free memory and in the processor's cache.
 _RECORDS_AT_ONCE: Final = 4
 _BUFFER_BYTES: Final = _RECORDS_AT_ONCE * (SLICE_BYTES + _RECORD_OVERHEAD_BYTES)
-_C_INT_BYTES: Final = 4  # what tcp(7)'s SIOCOUTQ fills in
-# Shared by all connections of the process: filled and copied out within one synchronous step.
+_C_INT_BYTES: Final = 4  # the result of SIOCOUTQ, see tcp(7)
+# Shared by all connections of the process: filled and emptied within one synchronous step.
 _buffer: Final[Any] = _ffi.new("char[]", _BUFFER_BYTES)
 _view: Final[Any] = _ffi.buffer(_buffer, _BUFFER_BYTES)
 
@@ -100,13 +99,13 @@ class TlsLayer(asyncio.Protocol):
         self._is_write_closed = False
         self._is_paused = False  # by the application
         self._is_read_closed = False  # by the client's close_notify
-        self._has_rest = False  # of a read: not all of it has been handed on, and nothing more is read
-        self._rest = b""  # ciphertext that OpenSSL has not had yet, from `_at` on
+        self._has_rest = False  # part of a read has not been handed on; nothing more is read meanwhile
+        self._rest = b""  # ciphertext that was not given to OpenSSL yet, from `_at` on
         self._at = 0
-        self._is_within_piece = False  # OpenSSL may have records that were not handed on
+        self._is_within_piece = False  # OpenSSL may hold records that were not handed on
         self._is_due = False  # waiting for a turn
-        self._unasked_bytes = 0  # sent so far without the application's doing
-        self.leaves_no_session = False  # set by the application where nobody may resume from here
+        self._unasked_bytes = 0  # sent so far by OpenSSL itself
+        self.leaves_no_session = False  # set by the application if the session must not be resumed
 
     def __repr__(self) -> str:
         state = "closing" if self._is_closing else "established" if self._is_established else "handshaking"
@@ -119,7 +118,7 @@ class TlsLayer(asyncio.Protocol):
 
     @property
     def local(self) -> Endpoint:
-        """Where the TCP connection came in."""
+        """The local address and port of the TCP connection."""
         name = self.transport.get_extra_info("sockname")
         return Endpoint(parse_address(name[0]), name[1])
 
@@ -130,13 +129,13 @@ class TlsLayer(asyncio.Protocol):
 
     @property
     def group_name(self) -> str | None:
-        """The key exchange's group; None where a resumed TLS 1.2 session had none."""
+        """The group of the key exchange; None for a resumed TLS 1.2 session, which has none."""
         return self.connection.get_group_name() if self._is_established else None
 
     # towards the socket
 
     def data_received(self, data: bytes) -> None:
-        """Ciphertext from the client."""
+        """Process ciphertext from the client."""
         if self._is_closing:
             self._application.discarded(len(data))
             return
@@ -151,7 +150,7 @@ class TlsLayer(asyncio.Protocol):
             self._wait_turn()
 
     def _receive(self, data: bytes) -> None:
-        """One piece, or with no data the rest of one."""
+        """Process one piece; empty `data` continues with the rest of the last one."""
         _bio_write(self._into_ssl, data, len(data))
         if not self._is_established and not self._handshake():
             return
@@ -168,14 +167,14 @@ class TlsLayer(asyncio.Protocol):
         else:
             self._hold_rest()
             return
-        # Since OpenSSL 4.0 this looks at the connection alone, not at what other calls left in the error queue.
+        # Since OpenSSL 4.0 this depends only on the connection, not on errors that other calls left in the queue.
         if _ssl_get_error(ssl, count) != _WANT_READ:
             self._read_ended(count)
         elif (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
             self._send_unasked(count)
 
     def _hold_rest(self) -> None:
-        """OpenSSL may have more, and the application must not have it yet."""
+        """Stop here: OpenSSL may hold more records, which the application must not get yet."""
         self._is_within_piece = True
         if not self._has_rest:
             self._has_rest = True
@@ -188,7 +187,7 @@ class TlsLayer(asyncio.Protocol):
             self._application.wait_turn(self._go_on)
 
     def _go_on(self) -> None:
-        """The next piece of a read."""
+        """Process the next piece of a read."""
         self._is_due = False
         if self.is_closing() or self._is_paused:
             return
@@ -205,10 +204,10 @@ class TlsLayer(asyncio.Protocol):
             self._rest = b""
             self._at = 0
             self._has_rest = False
-            self.transport.resume_reading()  # it was not paused, or there would be a rest
+            self.transport.resume_reading()  # reading was not paused by the application: then a rest would be left
 
     def _next_piece(self) -> bytes:
-        """Ciphertext for OpenSSL; none where that has not handed on the last one."""
+        """Ciphertext for OpenSSL; empty if it still has records of the last piece."""
         if self._is_within_piece:
             self._is_within_piece = False
             return b""
@@ -217,7 +216,7 @@ class TlsLayer(asyncio.Protocol):
         return self._rest[at:end]
 
     def _drop_rest(self) -> None:
-        """The connection has ended: what was read of it is not handed on."""
+        """The connection has ended: throw away what was read and not handed on."""
         count = len(self._rest) - self._at
         self._rest = b""
         self._at = 0
@@ -226,9 +225,9 @@ class TlsLayer(asyncio.Protocol):
             self._application.discarded(count)
 
     def _send_unasked(self, count: int) -> None:
-        """OpenSSL said something by itself: an alert against a renegotiation, or a KeyUpdate (RFC 8446 4.6.3).
+        """Send what OpenSSL produced by itself: an alert against a renegotiation, or a KeyUpdate (RFC 8446 4.6.3).
 
-        It must not pile up in the BIO, nor in the socket of a client that calls for it and reads nothing.
+        It must not pile up in the BIO, or in the socket of a client that provokes it and reads nothing.
         """
         self._unasked_bytes += count
         if self._unasked_bytes > MAX_UNASKED_BYTES:
@@ -237,7 +236,7 @@ class TlsLayer(asyncio.Protocol):
             self.transport.write(_view[:count])
 
     def _handshake(self) -> bool:
-        """One step of the handshake; True when it is finished."""
+        """Do one step of the handshake; True if it is finished."""
         try:
             self.connection.do_handshake()
         except SSL.WantReadError:
@@ -256,10 +255,10 @@ class TlsLayer(asyncio.Protocol):
         self._is_closing = True
         self._application.handshake_failed(cause)
         if self.transport.can_write_eof():
-            self.transport.write_eof()  # to close with unread bytes would be a reset, which can destroy the alert
+            self.transport.write_eof()  # closing with unread bytes would send a reset, which can destroy the alert
 
     def _read_ended(self, result: int) -> None:
-        """`SSL_read` returned no plaintext for another reason than an empty BIO: close_notify, or a broken record."""
+        """`SSL_read` returned no plaintext, and not because the BIO is empty: close_notify, or a broken record."""
         is_half_closed = False
         try:
             self.connection._raise_ssl_error(self._ssl, result)
@@ -267,14 +266,14 @@ class TlsLayer(asyncio.Protocol):
             is_half_closed = self._is_read_closed or self._application.eof_received()
             self._is_read_closed = True
             while _bio_read(self._into_ssl, _buffer, _BUFFER_BYTES) > 0:
-                pass  # RFC 8446 6.1: what comes behind a close_notify is ignored, and OpenSSL would keep it
+                pass  # RFC 8446 6.1: data after a close_notify is ignored; OpenSSL would keep it
         except SSL.Error:
-            self._flush()  # the alert that says what was wrong
+            self._flush()  # the alert
         if not is_half_closed:
             self.close()
 
     def eof_received(self) -> bool:
-        """The client closed its side of the socket; True to go on writing to it."""
+        """The client closed its side of the socket; return True to continue writing to it."""
         if self._is_closing:
             return False
         if self._is_established:
@@ -284,15 +283,15 @@ class TlsLayer(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
+        """The socket is closed."""
         if not self._is_established and not self._is_closing:
             self._application.handshake_failed("the client went away during the handshake")
         self._is_closing = True
         self._rest = b""
         self._at = 0
         self._application.connection_lost(exc)
-        # The two hold each other. Apart, OpenSSL's part is freed now and not at some garbage collection: until then
-        # its memory is held, and a TLS 1.2 session that must not be resumed is not forgotten yet.
+        # The two refer to each other. Breaking the cycle frees OpenSSL's memory now instead of at the next garbage
+        # collection, and drops a TLS 1.2 session that must not be resumed.
         del self._application
 
     def pause_writing(self) -> None:
@@ -308,19 +307,19 @@ class TlsLayer(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send plaintext; nothing is sent once the connection is closing."""
         size = len(data)
-        if self._is_closing or self._is_write_closed or not size:  # to OpenSSL, writing nothing is an error
+        if self._is_closing or self._is_write_closed or not size:  # OpenSSL treats an empty write as an error
             return
         if size <= SLICE_BYTES:
             if _ssl_write(self._ssl, data, size) <= 0:
                 self._write_failed()
                 return
             count = _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)
-            self.transport.write(_view[: max(count, 0)])  # the buffer's last bytes are another's: never a negative end
+            self.transport.write(_view[: max(count, 0)])  # never a negative end: others' bytes may be in the buffer
             return
         self._write_records(data, size)
 
     def _write_records(self, data: bytes, size: int) -> None:
-        """As `write`, for more than one record: no slice of the plaintext is made, and one copy of the ciphertext."""
+        """As `write`, for more than one record: copies no plaintext, and the ciphertext once."""
         ssl, from_ssl = self._ssl, self._from_ssl
         plaintext = _ffi.from_buffer(data)
         filled = 0
@@ -336,12 +335,12 @@ class TlsLayer(asyncio.Protocol):
             self.transport.write(_view[:filled])
 
     def _write_failed(self) -> None:
-        """OpenSSL can't encrypt any more: what it says of it is not for the next connection to find."""
+        """OpenSSL can't encrypt any more: clear its error queue, so that the next connection doesn't see this error."""
         _lib.ERR_clear_error()
         self.abort()
 
     def release_buffers(self) -> None:
-        """For a connection that rests after a large transfer: give back what the BIOs grew to, which never shrink."""
+        """Free the memory of the BIOs, which never shrink: for an idle connection after a large transfer."""
         start = _ffi.new("char **")
         is_empty = not any(_lib.BIO_get_mem_data(bio, start) for bio in (self._into_ssl, self._from_ssl))
         if self._is_established and not self._is_closing and is_empty:
@@ -352,11 +351,11 @@ class TlsLayer(asyncio.Protocol):
 
     def _flush(self) -> None:
         while (count := _bio_read(self._from_ssl, _buffer, _BUFFER_BYTES)) > 0:
-            if not self._is_write_closed:  # a broken record may still call for an alert then
+            if not self._is_write_closed:  # a broken record may cause an alert even then
                 self.transport.write(_view[:count])
 
     def close(self) -> None:
-        """Send close_notify and close when all is written."""
+        """Send close_notify and close after everything is written."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -373,7 +372,7 @@ class TlsLayer(asyncio.Protocol):
             leave_no_session(self.connection)
 
     def write_eof(self) -> None:
-        """Send close_notify and a FIN, and go on reading (RFC 8446 6.1: each side closes its own direction)."""
+        """Send close_notify and a FIN, and continue reading (RFC 8446 6.1: each side closes its own direction)."""
         if self._is_closing or self._is_write_closed:
             return
         self._say_goodbye()
@@ -382,7 +381,7 @@ class TlsLayer(asyncio.Protocol):
             self.transport.write_eof()
 
     def close_sending(self) -> None:
-        """Send close_notify and a FIN; what the client still sends is thrown away until it closes."""
+        """Send close_notify and a FIN; throw away what the client still sends until it closes."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -396,20 +395,20 @@ class TlsLayer(asyncio.Protocol):
         self.transport.abort()
 
     def is_closing(self) -> bool:
-        """True from the first close on."""
+        """True after the first call that closes."""
         return self._is_closing
 
     def untaken_bytes(self) -> int:
-        """The ciphertext that the client has not acknowledged yet: what waits here, and what the kernel has of it."""
+        """How many bytes of ciphertext the client has not acknowledged: buffered here and in the kernel."""
         return untaken_bytes(self.transport)
 
     def pause_reading(self) -> None:
-        """Stop taking ciphertext from the socket, and handing on what was taken."""
+        """Stop reading ciphertext from the socket, and handing on what was read."""
         self._is_paused = True
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on where it stopped."""
+        """Continue reading."""
         self._is_paused = False
         if self._is_closing:
             self._drop_rest()
@@ -420,9 +419,9 @@ class TlsLayer(asyncio.Protocol):
 
 
 def untaken_bytes(transport: asyncio.Transport) -> int:
-    """What the other side of a socket has not acknowledged yet: what waits here, and what the kernel has of it."""
+    """How many bytes the other side of a socket has not acknowledged: buffered here and in the kernel."""
     kernels = b""
-    with contextlib.suppress(OSError, ValueError):  # the socket is gone
+    with contextlib.suppress(OSError, ValueError):  # the socket is closed
         if (raw := transport.get_extra_info("socket")) is not None:
             kernels = fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(_C_INT_BYTES))
     return transport.get_write_buffer_size() + int.from_bytes(kernels, sys.byteorder)
@@ -433,5 +432,5 @@ def _words(error: SSL.Error) -> str:
     match error.args:
         case ([*_, (*_, str(reason))],) if reason:
             return reason
-        case _:  # a close_notify, which has no reason
+        case _:  # close_notify has no reason
             return "the client closed the connection during the handshake"

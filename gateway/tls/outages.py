@@ -1,8 +1,9 @@
-"""What of a site's CAs and revocation lists needs an administrator, and which of it refuses clients already.
+"""Finds the CAs and revocation lists of a site that need an admin, and tells which of them refuse clients now.
 
-What this module keeps true: what refuses every certificate of a CA, by its date or by that of a revocation list, is an
-outage, and only that. A CA whose certificate has ended is none while another one in `client_ca` vouches for the same
-certificates, and a list is none while another current list covers what it covered. Under `if_present` no list is.
+What this module keeps true: a finding is an outage if and only if every certificate of a CA is refused because of the
+CA's dates or those of a revocation list. An expired CA is no outage while another one in `client_ca` covers the same
+certificates, and an expired list is no outage while another current list covers the same scope. Under `if_present` a
+list never is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gateway.x509.scoped_lists import ScopedLists, by_scope
 from gateway.x509.scopes import WHOLE, Holders, Scope
 from gateway.x509.unreadable import UNREADABLE
 
-# A month to replace a certificate, a week in which somebody is back from holiday, a day to do it now.
+# A month to replace a certificate, a week as a reminder, a day to do it now.
 DAYS_BEFORE_END: Final = (1, 7, 30)
 
 _CLOCK: Final = "correct this machine's clock if it is wrong, or wait"
@@ -31,19 +32,19 @@ _CLOCK: Final = "correct this machine's clock if it is wrong, or wait"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to act on, in one line."""
+    """A finding for the admin, in one line."""
 
     cause: str
     remedy: str
     is_outage: bool = False  # clients are refused now
-    source: str | None = None  # the file or URL of the list that it is about, where it is an outage
+    source: str | None = None  # the file or URL of the list, if a list causes the outage
 
     def __str__(self) -> str:
         return f"{self.cause}; {self.remedy}" if self.remedy else self.cause
 
 
 def find(anchors: Sequence[x509.Certificate], revocation: Revocation | None, now: datetime) -> Iterator[Finding]:
-    """What there is to say of these CAs and their lists at `now`."""
+    """The findings about these CAs and their lists at `now`."""
     valid = [anchor for anchor in anchors if _is_valid(anchor, now)]
     if anchors and not valid:
         cause = "no CA in client_ca is valid now: every client certificate is refused"
@@ -64,7 +65,7 @@ def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
 
 def _of_dates(anchor: x509.Certificate, valid: Sequence[x509.Certificate], now: datetime) -> Iterator[Finding]:
     begin, end = anchor.not_valid_before_utc, anchor.not_valid_after_utc
-    if now < begin:  # a CA that was added ahead of time has issued nothing yet
+    if now < begin:  # a CA that was added in advance has issued no certificates yet
         cause = f"the CA {_name(anchor)} is not valid before {_text(begin)}: its certificates are refused"
         yield Finding(cause, _CLOCK, is_outage=not valid)
     elif anchor not in valid and _is_needed(anchor, valid):
@@ -75,7 +76,7 @@ def _of_dates(anchor: x509.Certificate, valid: Sequence[x509.Certificate], now: 
 
 
 def _is_needed(anchor: x509.Certificate, valid: Sequence[x509.Certificate]) -> bool:
-    """False where a CA of the same name and key is valid, or one that this one issued: clients come by those."""
+    """False if a CA of the same name and key, or one that this CA issued, is valid: clients use those."""
     return not any(_is_same_ca(anchor, other) or has_issued(anchor, other) for other in valid)
 
 
@@ -94,7 +95,7 @@ def _of_lists(
     *,
     counts: bool,
 ) -> Iterator[Finding]:
-    """`counts`: the CA is valid, so that a list could let its certificates in."""
+    """`counts`: the CA is valid, so a current list would let its certificates in."""
     groups, is_required = revocation.of_ca(anchor), revocation.policy == "require"
     if not groups:
         if is_required:
@@ -111,7 +112,7 @@ def _of_lists(
 
 
 def _of_others(anchors: Sequence[x509.Certificate], revocation: Revocation, now: datetime) -> Iterator[Finding]:
-    """The same of lists of CAs that are not anchors. What they say of their signer tells them apart."""
+    """The findings about lists of CAs that are not anchors, grouped by the signer that they name."""
     known = {folded(subject_of(anchor)) for anchor in anchors}
     by_signer: dict[tuple[FoldedName, bytes | None], list[RevocationList]] = {}
     for entry in revocation.lists:
@@ -132,14 +133,14 @@ def _of_groups(
         if not is_required or refused is None:
             yield from found
             continue
-        first = found[0]  # why it doesn't count
+        first = found[0]  # why this list isn't current
         which = "all certificates" if refused == WHOLE else "certificates"
         who = f"{which} of {ca} are refused{'' if refused == WHOLE else f' ({refused})'}"
         yield Finding(f"{first.cause}: {who}", first.remedy or _CLOCK, is_outage=True, source=group.newest.source)
 
 
 def _uncovered(scope: Scope, current: Sequence[Scope]) -> Scope | None:
-    """What of a list's scope no current list covers; None where nothing is left."""
+    """The part of a list's scope that no current list covers; None if all is covered."""
     kinds = [kind for kind in (Holders.USERS, Holders.CAS) if scope.holders in (Holders.ALL, kind)]
     parts = [Scope(kind, scope.points) for kind in kinds]
     left = [part for part in parts if not any(other.includes(part) for other in current)]
@@ -159,7 +160,7 @@ def _of_line(line: str) -> Finding:
 
 
 def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str | None:
-    """One line when `certificate` has ended or soon will; the same until the next of `DAYS_BEFORE_END` is reached."""
+    """One line if `certificate` has expired or soon will; it changes only when one of `DAYS_BEFORE_END` is reached."""
     end = certificate.not_valid_after_utc
     name = f"{what} {_name(certificate)}"
     if now > end:
@@ -171,7 +172,7 @@ def expiry_line(what: str, certificate: x509.Certificate, now: datetime) -> str 
 
 
 def of_site_certificate(source: str, certificate: x509.Certificate, hosts: str, now: datetime) -> Finding | None:
-    """What there is to say of the certificate that a site shows; `source` is its file."""
+    """The finding about the certificate that a site shows, or None; `source` is its file."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     what = f"{source}: the certificate {_name(certificate)}"
     if now.replace(microsecond=0) > end:

@@ -8,11 +8,11 @@ from gateway.x509.path_search import MAX_CHAIN_CERTIFICATES
 
 
 def peer_certificates(connection: SSL.Connection) -> tuple[bytes | None, list[bytes]]:
-    """The leaf whose key the handshake proved, and what else the client sent, as DER; None where it sent none.
+    """The leaf whose key the handshake proved (None if the client sent none), and the other certificates, as DER.
 
-    No more than the judge looks at: OpenSSL takes 100 KiB of certificates, which would be kept with the connection.
-    On the server's side OpenSSL's chain does not hold the leaf: its first entry is a stranger, whom the client need
-    not be (CVE-2023-2422 took it for the identity). After a resumption the chain is empty.
+    At most as many as `client_cert` looks at: OpenSSL accepts 100 KiB of certificates, which would be kept with the
+    connection. On the server's side OpenSSL's chain does not contain the leaf: its first entry can be anybody's
+    certificate (CVE-2023-2422 took it for the identity). After a resumption the chain is empty.
     """
     leaf = connection.get_peer_certificate()
     if leaf is None:

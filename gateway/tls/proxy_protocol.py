@@ -1,9 +1,8 @@
-"""The header in which a balancer names the client that it relays: the PROXY protocol, versions 1 and 2. Sans-IO.
+"""Reads and writes the PROXY protocol, versions 1 and 2, in which a balancer names its client. Does no I/O.
 
-Keeps true: a header is read whole or not at all, whatever segments it came in; not a byte behind it is
-looked at; what does not match the specification to the letter is refused with `ProxyProtocolError`, because
-whoever names the client decides which rules count. Nothing that a balancer says of TLS or of certificates is
-believed.
+Keeps true: a header is read completely or not at all, however it was segmented, and no byte after it is read.
+Anything that does not match the specification exactly is refused with `ProxyProtocolError`, because the header decides
+which rules apply. What a balancer says about TLS and certificates is ignored.
 
 Source: "The PROXY protocol", HAProxy's proxy-protocol.txt, sections 2.1 and 2.2; RFC 9260 appendix A (CRC32C).
 """
@@ -19,7 +18,7 @@ from typing import Final
 from gateway.errors import HandshakeError
 from gateway.facts import Address, Endpoint, parse_address
 
-# "PROXY UNKNOWN" with two IPv6 addresses and two ports, CRLF included: the longest line there is (section 2.1).
+# "PROXY UNKNOWN" with two IPv6 addresses and two ports, CRLF included: the longest possible line (section 2.1).
 MAX_V1_BYTES: Final = 107
 # Senders should stay below 536 bytes (section 2). A client's certificate in a TLV, as some can send it, takes a
 # few KiB more; the length field would allow 64 KiB.
@@ -46,12 +45,12 @@ _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+")  # no zone: %eth0 means nothing on 
 
 
 class ProxyProtocolError(HandshakeError):
-    """These bytes are no PROXY header that can be acted upon."""
+    """The bytes are not a usable PROXY header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Who connected to the balancer, and where; both None where it speaks for itself or can't tell.
+    """The client of the balancer, and the address it connected to; both None if the balancer names no client.
 
     IPv4-mapped IPv6 addresses have become IPv4.
     """
@@ -61,14 +60,14 @@ class Header:
 
 
 NOBODY: Final = Header(None, None)
-# What a connection says that is nobody else's: our own health checks of an upstream.
+# For connections without a client: the gateway's own health checks of an upstream.
 LOCAL_HEADER: Final = _HEAD.pack(SIGNATURE, _VERSION << 4 | _LOCAL, _UNSPEC, 0)
 
 
 def parse(buffer: bytes | bytearray) -> tuple[Header, int] | None:
     """The header at the start of `buffer` and its length in bytes; None when more bytes are needed.
 
-    A LOCAL, UNKNOWN or unspecified header is `NOBODY`: the connection counts as its TCP peer's own.
+    A LOCAL, UNKNOWN or unspecified header gives `NOBODY`: the TCP peer counts as the client.
     Raises `ProxyProtocolError`.
     """
     start = bytes(buffer[: len(SIGNATURE)])
@@ -84,7 +83,7 @@ def parse(buffer: bytes | bytearray) -> tuple[Header, int] | None:
 
 
 def encode_v2(client: Endpoint, local: Endpoint) -> bytes:
-    """A version 2 header for a TCP connection of `client` to `local`; where one is IPv6, both go as IPv6."""
+    """A version 2 header for a TCP connection from `client` to `local`; if either is IPv6, both are sent as IPv6."""
     if isinstance(client.address, IPv4Address) and isinstance(local.address, IPv4Address):
         family, addresses = _TCP4, (client.address.packed, local.address.packed)
     else:
@@ -114,7 +113,7 @@ _CRC_TABLE: Final = tuple(_crc_of(byte) for byte in range(256))
 
 
 def _parse_v1(line: bytes) -> tuple[Header, int] | None:
-    """`line` is cut at the longest length, so that a later CRLF is not found."""
+    """`line` is cut at the maximum length, so that a later CRLF is not found."""
     text = line.replace(b"\n", b"\r").partition(b"\r")[0]
     end = line[len(text) : len(text) + 2]
     if end == b"\r\n":

@@ -1,16 +1,16 @@
-"""Certificate revocation lists: which are believed, and what they say of one certificate.
+"""Certificate revocation lists: which are used, and what they say about a certificate.
 
 What this module keeps true:
-- A list speaks for a CA only when that CA's key signed it. Of several lists of one scope the newest that has begun
-  counts; lists of different scopes count side by side.
-- A delta list counts only with the complete list that it changes.
-- A list clears only the certificates that its scope includes. A certificate that any current list of its CA names is
-  refused, also by a list that doesn't include it.
-- A CA that changed its key and certified the new one itself is still one CA: either key's lists count. So do those of
-  a key that only signs lists, and that the CA itself or the CA above it certified.
-- A list of a CA whose key usage has no cRLSign clears no certificate; those that it names are refused.
-- Under `require` a certificate passes only when a list that is valid now covers it. Under `if_present` a missing or
-  outdated list refuses no certificate but those that an outdated list names, until a newer one says otherwise.
+- A list is used for a CA only if that CA's key signed it. Of several lists of one scope, the newest that is already
+  valid is used; lists of different scopes are used together.
+- A delta list is used only with the complete list that it changes.
+- A list can confirm only certificates in its scope. A certificate that any current list of its CA names is refused,
+  even if it is not in that list's scope.
+- A CA that changed its key and certified the new key itself is one CA: the lists of both keys are used. So are the
+  lists of a key that only signs lists, if the CA itself or the CA above it certified that key.
+- A list of a CA whose key usage lacks cRLSign confirms no certificate; those that it names are refused.
+- Under `require` a certificate passes only if a currently valid list covers it. Under `if_present` a missing or expired
+  list refuses only the certificates that the expired list names, until a newer one says otherwise.
 
 Sources: RFC 5280 sections 5 and 6.3.
 """
@@ -39,30 +39,30 @@ from gateway.x509.unreadable import UNREADABLE
 
 CrlPolicy = Literal["require", "if_present"]
 
-# Of the answers for several keys of a CA: one key revokes even where another one's lists don't name the certificate.
+# For a CA with several keys: revoked by one key's list means revoked, even if other keys' lists don't name it.
 _BEST_FIRST: Final = (Status.REVOKED, Status.GOOD, Status.UNKNOWN)
 
-# CAs whose list has been looked up; above it the memory is started anew. Only CAs under a site's anchors get here.
+# CAs whose lists were looked up; above this the cache is cleared. Only CAs under a site's anchors are looked up.
 MAX_REMEMBERED_CAS: Final = 256
-# Revoked certificates for which a list, of millions maybe, has been searched; above it the memory is started anew.
+# Revoked certificates that were searched in a list, perhaps of millions; above this the cache is cleared.
 MAX_REMEMBERED_HOLDS: Final = 1024
-# Lists that a refusal tells of; it becomes one field of the access log.
+# Lists named in a refusal, which becomes one field of the access log.
 MAX_LISTS_IN_MESSAGE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, why, and until when it may be remembered (None: without an end of its own)."""
+    """A status, its reason, and until when it may be remembered (None: no limit)."""
 
     status: Status
     detail: str = ""
     until: datetime | None = None
-    lists: tuple[RevocationList, ...] = ()  # those that cover the certificate and say that it is good
+    lists: tuple[RevocationList, ...] = ()  # those by which the certificate is good
     is_on_hold: bool = False  # revoked, and may be released again
 
 
 class Revocation:
-    """The lists of one site, asked by certificate. Which lists belong to a CA is found once and remembered."""
+    """The revocation lists of one site. Which lists belong to a CA is found once and remembered."""
 
     __slots__ = ("_by_ca", "_by_name", "_holds", "lists", "policy")
 
@@ -95,25 +95,25 @@ class Revocation:
     ) -> Answer:
         """As `status`; `above` is the verified path from the certificate's issuer to the anchor.
 
-        A CA with several keys is on it several times, next to each other (self-issued certificates, RFC 5280 section
-        3.2); further up the same name is another CA's. `known` may hold certificates of other keys that sign its lists.
+        A CA with several keys appears several times in a row (self-issued certificates, RFC 5280 section 3.2); the
+        same name further up belongs to another CA. `known` may hold certificates of other keys that sign its lists.
         """
         name = folded(subject_of(above[0]))
         keys = list(takewhile(lambda ca: folded(subject_of(ca)) == name, above))
         answers = [self.status(certificate, ca, now) for ca in keys]
         if self._has_lists_of_other_keys(name, keys):
-            # The keys that the CA certified itself, and those that the CA above it did.
+            # Keys that the CA itself or the CA above it certified.
             issuers = above[: len(keys) + 1]
             for signer, issuer in _list_signers(name, keys, issuers, known, now):
                 answers.append(self._status_by(signer, issuer, certificate, now))
         if len(answers) == 1:
             return answers[0]
         best = min(answers, key=lambda answer: (_BEST_FIRST.index(answer.status), answer.is_on_hold))
-        # A list of any of the keys may begin and name the certificate.
+        # A list of any of these keys may become valid and name the certificate.
         return replace(best, until=min((answer.until for answer in answers if answer.until is not None), default=None))
 
     def _is_on_hold(self, naming: RevocationList, serial: int) -> bool:
-        """Whether the list says `certificateHold`; remembered, since a revoked client may come back at once."""
+        """Whether the list says `certificateHold`; remembered, because a revoked client may come back at once."""
         key = id(naming), serial  # `lists` keeps it alive
         found = self._holds.get(key)
         if found is None:
@@ -125,7 +125,7 @@ class Revocation:
     def list_keys(
         self, ca: x509.Certificate, known: Iterable[x509.Certificate], now: datetime
     ) -> tuple[x509.Certificate, ...]:
-        """Those of `known` that `ca` certified to sign its lists, and whose lists count beside its own at `now`."""
+        """Those of `known` that `ca` certified to sign its lists, and whose lists are used like its own at `now`."""
         found = _list_signers(folded(subject_of(ca)), (ca,), (ca,), known, now)
         return tuple(signer for signer, _ in found if self.status(signer, ca, now).status is Status.GOOD)
 
@@ -137,7 +137,7 @@ class Revocation:
     def _status_by(
         self, signer: x509.Certificate, issuer: x509.Certificate, certificate: x509.Certificate, now: datetime
     ) -> Answer:
-        """What the lists of a key say that only signs lists, which counts for as long as that key's own does."""
+        """What the lists of `signer`, a key that only signs lists, say; unknown unless its own certificate is good."""
         own = self.status(signer, issuer, now)
         if own.status is not Status.GOOD:
             return Answer(Status.UNKNOWN, f"the key that signs the lists of {_name(issuer)}: {own.detail}")
@@ -146,7 +146,7 @@ class Revocation:
         return replace(answer, until=min(ends))
 
     def status(self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> Answer:
-        """What the lists of `issuer` that count at `now` say of `certificate`."""
+        """What the lists of `issuer` say about `certificate` at `now`."""
         groups = self.of_ca(issuer)
         standings = [(group, group.at(now)) for group in groups]
         with tolerated_serials():
@@ -179,7 +179,7 @@ def _list_signers(
     known: Iterable[x509.Certificate],
     now: datetime,
 ) -> Iterator[tuple[x509.Certificate, x509.Certificate]]:
-    """The certificates of this name that may sign lists, each with the one of `issuers` that signed it."""
+    """The certificates with this name that may sign lists, each with the one of `issuers` that signed it."""
     for certificate in known:
         try:
             if certificate in keys or folded(subject_of(certificate)) != name or not _is_for_lists(certificate, now):
@@ -193,7 +193,7 @@ def _list_signers(
 
 
 def _is_for_lists(certificate: x509.Certificate, now: datetime) -> bool:
-    """True for a key that signs lists: by its key usage, or without one as a CA's; any other might be a user's."""
+    """True for a key that may sign lists: by its key usage, or without one if it is a CA's; others may be users'."""
     try:
         may_sign = extensions_of(certificate).get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
@@ -222,7 +222,7 @@ def _why_not_covered(
 
 
 def may_sign_lists(ca: x509.Certificate) -> bool:
-    """False when there is a key usage without cRLSign (RFC 5280 section 6.3.3 (f))."""
+    """False if the key usage lacks cRLSign; True without a key usage (RFC 5280 section 6.3.3 (f))."""
     try:
         return extensions_of(ca).get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:

@@ -1,16 +1,16 @@
-"""Which handshakes get tickets for TLS 1.3, and how long a client may go on resuming from one of them.
+"""Decides which TLS 1.3 handshakes get tickets, and for how long a client can resume with them.
 
 What this module keeps true:
-- Where a certificate was asked for there is a ticket only if the certificate may be resumed with.
-- Every ticket of a chain of resumptions ends when the first one does. OpenSSL sends a new ticket at each resumption and
-  gives it the session's whole timeout again (openssl #19341), so a client that keeps coming back would never have to
-  prove again that it has its key.
+- If a certificate was asked for, a ticket is sent only if the session may stand for that certificate.
+- All tickets of a chain of resumptions expire when the first one does. OpenSSL sends a new ticket at each resumption
+  with the session's full timeout again (openssl #19341), so a client that returns often would never have to prove again
+  that it has the key.
 
 A ticket is an encrypted SSL_SESSION, with the time when it was made and its timeout in it. A resumed session's timeout
-is lowered to what is left of it before the next ticket is made from it. The binding has no SSL_SESSION_set_timeout, so
-this goes through OpenSSL's own serialisation, which is what tickets are made of anyway.
+is lowered to the time that is left before the next ticket is made from it. The binding has no SSL_SESSION_set_timeout,
+so this changes OpenSSL's serialised session, the format that tickets contain.
 
-The callbacks are the binding's, not pyOpenSSL's wrappers: one is called for each of a handshake's twenty states.
+The callbacks use the binding, not pyOpenSSL's wrappers: one is called for each of a handshake's twenty states.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ from gateway.x509.der import INTEGER, SEQUENCE, content_of, element, elements
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 
-# Called with what the client showed, the leaf and the rest: whether a session may stand for it. It must not refer to
-# the connection, which would outlive its end then. See `Examination.is_alone`.
+# Called with the client's leaf and its other certificates: whether a session may stand for them. It must not refer to
+# the connection, which would then outlive its end. See `Examination.is_alone`.
 MayResume = Callable[[bytes, list[bytes]], bool]
 
 _READ_FINISHED: Final = b"SSLv3/TLS read finished"  # the state before TLS 1.3 tickets are written
 # SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c: a SEQUENCE, of which these members are EXPLICIT and hold an INTEGER.
 _TIME: Final = 0xA1
 _TIMEOUT: Final = 0xA2
-_MEMBERS: Final = 7  # so many come first: five without a tag of their own, then these two
+_MEMBERS: Final = 7  # the first members: five untagged ones, then these two
 
 
 class Resumption(NamedTuple):
-    """What is asked of a connection, as its `app_data`."""
+    """What the callbacks need to know about a connection; stored as its `app_data`."""
 
     may_resume: MayResume
     unix_seconds: float  # when its ClientHello came
 
 
 def end_tickets(context: SSL.Context) -> None:
-    """Let the tickets of resumed handshakes end with the one that they came with."""
+    """Let the tickets of resumed handshakes expire with the ticket that was used."""
     _lib.SSL_CTX_set_tlsext_servername_callback(context._context, _on_client_hello)
 
 
 def withhold_tickets(context: SSL.Context) -> None:
-    """Give no ticket to clients whose certificate may not be resumed with."""
+    """Send no ticket to clients whose session must not stand for their certificate."""
     _lib.SSL_CTX_set_info_callback(context._context, _on_state)
 
 
 @_ffi.callback("int (*)(SSL *, int *, void *)", error=_lib.SSL_TLSEXT_ERR_ALERT_FATAL)  # type: ignore[untyped-decorator]
 def _on_client_hello(ssl: Any, _alert: Any, _argument: Any) -> int:
-    """Called with or without a server name, when it is known what is resumed. A failure ends the handshake."""
+    """Called with or without a server name, once the resumed session is known. A failure ends the handshake."""
     if _lib.SSL_session_reused(ssl) and _lib.SSL_version(ssl) == SSL.TLS1_3_VERSION:
         known = _known(ssl)
         _keep_end(_lib.SSL_get_session(ssl), sys.maxsize if known is None else int(known.unix_seconds))
@@ -67,9 +67,9 @@ def _on_client_hello(ssl: Any, _alert: Any, _argument: Any) -> int:
 
 @_ffi.callback("void (*)(const SSL *, int, int)")  # type: ignore[untyped-decorator]
 def _on_state(ssl: Any, where: int, _result: int) -> None:
-    """Before a TLS 1.3 ticket is written: spoil it unless the certificate may be resumed with.
+    """Before a TLS 1.3 ticket is written: make it useless unless the session may stand for the certificate.
 
-    With OP_NO_TICKET set OpenSSL writes a reference into its session cache instead, which is off: it leads nowhere.
+    With OP_NO_TICKET OpenSSL writes a reference to its session cache instead; the cache is off, so it finds nothing.
     """
     if where != SSL.SSL_CB_ACCEPT_LOOP or _ffi.string(_lib.SSL_state_string_long(ssl)) != _READ_FINISHED:
         return
@@ -91,7 +91,7 @@ def _known(ssl: Any) -> Resumption | None:
 
 
 def _keep_end(session: Any, unix_seconds: int) -> None:
-    """Change a session that is this connection's alone; one of TLS 1.2 may be shared, and gets no new ticket."""
+    """Shorten a TLS 1.3 session, which only this connection uses; TLS 1.2 sessions may be shared."""
     changed = shortened(encode(session), unix_seconds)
     source = _ffi.from_buffer("unsigned char[]", changed)
     into, data = _ffi.new("SSL_SESSION **", session), _ffi.new("const unsigned char **", source)
@@ -101,13 +101,13 @@ def _keep_end(session: Any, unix_seconds: int) -> None:
 
 
 def shortened(session: bytes, unix_seconds: int) -> bytes:
-    """A serialised session with what is left of its timeout. Raises `ValueError` for anything else."""
+    """A serialised session with its timeout lowered to what is left. Raises `ValueError` for other data."""
     body = content_of(session, SEQUENCE)
     first = list(islice(elements(body), _MEMBERS))
     if [tag for tag, _, _ in first[-2:]] != [_TIME, _TIMEOUT]:
         raise ValueError("a session without a time or timeout")
     time, timeout = (int.from_bytes(content_of(content, INTEGER)) for _, content, _ in first[-2:])
-    # Never more than it was, should the clock have been set back; and OpenSSL reads 0 as 3.
+    # Never more than before, even if the clock was set back. At least 1, because OpenSSL reads 0 as 3.
     left = max(1, min(timeout, time + timeout - unix_seconds))
     end = sum(len(whole) for _, _, whole in first)
     start = end - len(first[-1][2])
@@ -116,7 +116,7 @@ def shortened(session: bytes, unix_seconds: int) -> bytes:
 
 
 def encode(session: Any) -> bytes:
-    """As OpenSSL writes it."""
+    """The session as OpenSSL serialises it."""
     size = _lib.i2d_SSL_SESSION(session, _ffi.NULL)
     buffer = _ffi.new("unsigned char[]", size)
     _lib.i2d_SSL_SESSION(session, _ffi.new("unsigned char **", buffer))

@@ -1,7 +1,7 @@
-"""Whom a site trusts: its trust anchors, the revocation lists and how strictly these are asked for.
+"""What a site trusts: its trust anchors, its revocation lists, and whether lists are required.
 
-What this module keeps true: the certificates in `client_ca` are the only anchors, never the system's; a `Trust`
-never changes, a reload or a refreshed list makes a new one with the next generation.
+What this module keeps true: only the certificates in `client_ca` are anchors, never the system's. A `Trust` never
+changes: a reload or a new list makes a new `Trust` with the next generation.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _generations = count(1)
 
 @dataclass(frozen=True, slots=True)
 class KnownLists:
-    """What is known of one file or URL of revocation lists."""
+    """The lists of one file or URL, and what is wrong with it."""
 
     lists: tuple[RevocationList, ...] = ()
-    problem: str | None = None  # why there are none, or why these are not the newest
+    problem: str | None = None  # why there are no lists, or why they are not the newest
 
 
 _NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
@@ -48,12 +48,12 @@ _NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trust:
-    """What client certificates of one site are judged by."""
+    """What the client certificates of one site are judged by."""
 
     anchors: tuple[x509.Certificate, ...]
-    revocation: Revocation | None = None  # None: no list is configured, so nothing is asked
-    problems: tuple[str, ...] = ()  # what could not be used when this was made
-    generation: int = field(default_factory=lambda: next(_generations))  # unique in this process, ever rising
+    revocation: Revocation | None = None  # None: no list is configured, so revocation isn't checked
+    problems: tuple[str, ...] = ()  # lists that could not be used
+    generation: int = field(default_factory=lambda: next(_generations))  # unique and increasing in this process
     paths: Paths = field(init=False, repr=False)
     anchor_fingerprints: frozenset[str] = field(init=False, repr=False)  # SHA-256, lower-case hex
 
@@ -63,11 +63,11 @@ class Trust:
 
     @property
     def lists(self) -> tuple[RevocationList, ...]:
-        """All that were read, whether they count or not."""
+        """All lists that were read, whether they are used or not."""
         return () if self.revocation is None else self.revocation.lists
 
     def warnings(self, now: datetime) -> tuple[str, ...]:
-        """What an administrator should act on before clients are refused; a line each."""
+        """What the admin should act on before clients are refused, a line each."""
         found = [*self.problems]
         if line := why_none_is_named(self.anchors):
             found.append(line)
@@ -75,7 +75,7 @@ class Trust:
         return (*found, *(str(finding) for finding in self._find(now) if not finding.is_outage))
 
     def outages(self, now: datetime) -> tuple[Finding, ...]:
-        """What refuses clients now."""
+        """The findings that refuse clients now."""
         return tuple(finding for finding in self._find(now) if finding.is_outage)
 
     def _find(self, now: datetime) -> Iterator[Finding]:
@@ -83,16 +83,16 @@ class Trust:
 
 
 def load_trust(site: Site, known: Mapping[str, KnownLists] = _NOTHING) -> Trust:
-    """What a site trusts by its `client_ca`, and its `crl` as in `trust_of`. Raises `ConfigError`."""
+    """The trust of a site by its `client_ca` and `crl`; see `trust_of`. Raises `ConfigError`."""
     return trust_of(site, anchors_in(site.client_ca), known)
 
 
 def trust_of(site: Site, anchors: Sequence[x509.Certificate], known: Mapping[str, KnownLists] = _NOTHING) -> Trust:
-    """Whom a site trusts by these anchors and its lists: those in `known`, and the files that are not in there.
+    """The trust of a site by these anchors and its lists: those in `known`, and files that are not in `known`.
 
-    A fetched list that can't be used is left out and named in `problems`: what stands on a web server must not be
-    able to keep the gateway from starting. Under `require` its CA's certificates are refused then. Raises
-    `ConfigError` for a file.
+    A fetched list that can't be used is left out and named in `problems`, so that a web server's content can't prevent
+    the gateway from starting. Under `require` the certificates of its CA are then refused. Raises `ConfigError` for a
+    file that can't be used.
     """
     if not site.crl:
         return Trust(tuple(anchors))
@@ -103,16 +103,16 @@ def trust_of(site: Site, anchors: Sequence[x509.Certificate], known: Mapping[str
 def make_trust(
     anchors: Sequence[x509.Certificate], lists: Sequence[RevocationList] = (), policy: CrlPolicy | None = None
 ) -> Trust:
-    """A Trust from what is in memory; without a `policy` there is no revocation check."""
+    """A Trust from objects in memory; without a `policy` revocation isn't checked."""
     return Trust(tuple(anchors), None if policy is None else Revocation(lists, policy))
 
 
 def load_lists(
     sources: Sequence[str], known: Mapping[str, KnownLists], anchors: Sequence[x509.Certificate]
 ) -> tuple[tuple[RevocationList, ...], tuple[str, ...]]:
-    """The lists of these files and URLs, and a line for each that gave none or not its newest.
+    """The lists of these files and URLs, and a line for each that has no list or not its newest.
 
-    What is not in `known` is read where it is a file. Raises `ConfigError` for a file that can't be used.
+    A file that is not in `known` is read. Raises `ConfigError` for a file that can't be used.
     """
     lists: list[RevocationList] = []
     problems: list[str] = []
@@ -144,7 +144,7 @@ def check_signers(lists: Sequence[RevocationList], anchors: Sequence[x509.Certif
 
 
 def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> None:
-    """Refuse a list that names one of the anchors and was not signed by it; others may be an intermediate's."""
+    """Refuse a list that names an anchor as its issuer but isn't signed by it; others may be an intermediate's."""
     named = [anchor for anchor in anchors if folded(subject_of(anchor)) == folded(entry.issuer)]
     if named and not any(entry.is_signed_by(anchor) for anchor in named):
         raise ConfigError(
@@ -154,7 +154,7 @@ def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> 
 
 
 def is_url(source: str) -> bool:
-    """True for a list that is fetched, False for a file."""
+    """True for the URL of a list, False for a file."""
     return source.startswith(("http://", "https://"))
 
 
@@ -164,7 +164,7 @@ def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
 
 
 def anchors_in(files: Sequence[CertificateFile]) -> tuple[x509.Certificate, ...]:
-    """Every CA certificate of these files, each once. Raises `ConfigError` for one that is no CA's."""
+    """Every CA certificate of these files, each once. Raises `ConfigError` for one that isn't a CA's."""
     anchors: dict[str, x509.Certificate] = {}
     for file in files:
         for certificate in file.certificates:
