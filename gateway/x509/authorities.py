@@ -1,4 +1,4 @@
-"""What a certificate says of itself as a CA's: whether it is one, what it may issue, and what comes from it."""
+"""Whether a certificate is a CA's, what that CA may issue, and which certificates descend from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_ca(certificate: x509.Certificate) -> bool:
 
 
 def is_marked_as_ca(certificate: x509.Certificate) -> bool:
-    """True for a CA's certificate. X.509v1 has no mark for that: its self-issued ones count, as old roots are."""
+    """True for a CA's certificate. X.509v1 can't mark CAs: self-issued certificates count, as old roots are."""
     if certificate.version is x509.Version.v1:
         return issuer_of(certificate) == subject_of(certificate)
     return has_ca_flag(certificate)
@@ -37,7 +37,7 @@ def has_ca_flag(certificate: x509.Certificate) -> bool:
 
 
 def path_length(certificate: x509.Certificate) -> int | None:
-    """How many CAs may be below this one; None for any number. Raises one of `UNREADABLE`."""
+    """How many CAs may be below this one; None for no limit. Raises one of `UNREADABLE`."""
     try:
         return extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.path_length
     except x509.ExtensionNotFound:
@@ -45,7 +45,7 @@ def path_length(certificate: x509.Certificate) -> int | None:
 
 
 def is_constrained(certificate: x509.Certificate, *, if_unreadable: bool = False) -> bool:
-    """True for a CA with name constraints of any kind; `if_unreadable` where its extensions can't be read."""
+    """True for a CA with name constraints of any kind; `if_unreadable` if its extensions can't be read."""
     try:
         extensions_of(certificate).get_extension_for_class(x509.NameConstraints)
     except x509.ExtensionNotFound:
@@ -56,5 +56,5 @@ def is_constrained(certificate: x509.Certificate, *, if_unreadable: bool = False
 
 
 def descends(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> bool:
-    """True where `certificate` is one of `authorities`, or signed by one."""
+    """True if `certificate` is one of `authorities`, or signed by one."""
     return any(certificate == authority or has_issued(authority, certificate) for authority in authorities)

@@ -1,7 +1,7 @@
-"""The CAs that a request for a client certificate names, so that clients offer what these have issued.
+"""Which CAs a request for a client certificate names, so that clients offer certificates of these CAs.
 
-What this module keeps true: the request is one that every client reads. Where the names are too long for that it names
-no CA, and clients offer every certificate they have (RFC 5246 section 7.4.4, RFC 8446 section 4.2.4).
+What this module keeps true: every client can read the request. If the names are too long for that, the request names
+no CA, and clients offer every certificate that they have (RFC 5246 section 7.4.4, RFC 8446 section 4.2.4).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from cryptography import x509
 
 from gateway.x509.fields import subject_bytes
 
-# Windows and Java read a handshake message of up to 32 KiB, OpenSSL and BoringSSL one of 100 KiB, and the vector itself
-# holds 65,535 bytes. 1 KiB is left for the rest of the message, which has about 100 bytes.
+# Windows and Java read handshake messages of up to 32 KiB, OpenSSL and BoringSSL up to 100 KiB; the list of names
+# itself can have 65,535 bytes. 1 KiB is left for the rest of the message, which has about 100 bytes.
 MAX_CA_NAMES_BYTES: Final = 31 * 1024
 
 _LENGTH_BYTES: Final = 2  # in front of each name
 
 
 def named_in_request(anchors: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """One anchor for each subject; none at all where the subjects don't fit."""
+    """One anchor for each subject; empty if the subjects are too long together."""
     distinct = _by_subject(anchors)
     return tuple(distinct.values()) if _size(distinct) <= MAX_CA_NAMES_BYTES else ()
 
 
 def why_none_is_named(anchors: Sequence[x509.Certificate]) -> str | None:
-    """What an administrator should know where the subjects don't fit."""
+    """A warning for the admin if the subjects are too long together; else None."""
     distinct = _by_subject(anchors)
     if (size := _size(distinct)) <= MAX_CA_NAMES_BYTES:
         return None

@@ -1,8 +1,8 @@
-"""DER as far as it is read and written by hand here: one-byte tags and definite lengths (X.690 section 8.1).
+"""Reads and writes DER elements with one-byte tags and definite lengths (X.690 section 8.1).
 
-What this module keeps true: what is read was there; anything else is a `ValueError`. It is for OpenSSL's own sessions,
-for extensions' contents and for the bytes of a certificate's subject: certificates, lists and OCSP answers are read by
-`cryptography`.
+What this module keeps true: it never reads beyond the data; malformed data is a `ValueError`. It is used for OpenSSL's
+sessions, the contents of extensions, and the bytes of a certificate's subject. Certificates, lists and OCSP answers are
+read by `cryptography`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LONG_LENGTH: Final = 0x80
 
 
 def element(tag: int, content: bytes) -> bytes:
-    """One element."""
+    """Encode one element."""
     length = len(content)
     if length < _LONG_LENGTH:
         return bytes((tag, length)) + content
@@ -27,7 +27,7 @@ def element(tag: int, content: bytes) -> bytes:
 
 
 def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """(tag, content, the whole element) of each one in `data`. Raises `ValueError`."""
+    """(tag, content, whole element) of each element in `data`. Raises `ValueError`."""
     at, size = 0, len(data)
     while at < size:
         start = at + 2
@@ -44,7 +44,7 @@ def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def content_of(data: bytes, tag: int) -> bytes:
-    """The content of the one element that `data` is. Raises `ValueError`."""
+    """The content of `data`, which must be exactly one element with this tag. Raises `ValueError`."""
     found = list(islice(elements(data), 2))
     if len(found) != 1 or found[0][0] != tag:
         raise ValueError(f"not one element of tag {tag:#04x}")
@@ -52,5 +52,5 @@ def content_of(data: bytes, tag: int) -> bytes:
 
 
 def _long(data: bytes, at: int, size: int) -> tuple[int, int]:
-    """Where the content starts after a length of `size` bytes at `at`, and that length."""
+    """(start of the content, its length), from a length field of `size` bytes at `at`."""
     return at + size, int.from_bytes(data[at : at + size])

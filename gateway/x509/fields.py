@@ -1,10 +1,10 @@
 """Names and extensions of certificates, revocation lists and requests, with each TeletexString read as Latin-1.
 
-What this module keeps true: a name in a TeletexString is the one that OpenSSL, nginx and the tools that write it mean.
-The bytes, and with them fingerprint, signature and serial, stay the certificate's own.
+What this module keeps true: a name in a TeletexString is read as OpenSSL, nginx and the programs that write it read it.
+The certificate's bytes, and so its fingerprint, signature and serial, are not changed.
 
-`cryptography` takes a TeletexString for UTF-8 and raises `ValueError` where it is not. Then a copy is made, with
-a UTF8String in its place, and read instead. A copy of a revocation list has none of the entries.
+`cryptography` reads a TeletexString as UTF-8 and raises `ValueError` if it is not. Then a copy is made in which it is a
+UTF8String, and the copy is read instead. The copy of a revocation list has no entries.
 
 Sources: RFC 5280 appendix B on TeletexString; `ASN1_STRING_to_UTF8` of OpenSSL, which reads it byte by byte.
 """
@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.x509.der import SEQUENCE, content_of, element, elements
 from gateway.x509.unreadable import UNREADABLE
 
-# Elements that are visited for a copy. A certificate with twenty names has 200; visiting 2,000 takes 3 ms.
+# Elements visited for a copy. A certificate with twenty names has 200; visiting 2,000 takes 3 ms.
 MAX_ELEMENTS: Final = 2000
 # The deepest name that is read, in a distribution point, is 16 elements down.
 MAX_DEPTH: Final = 24
-# Copies that are remembered: those of a site's own CAs are asked for with each handshake.
+# Copies that are kept: those of a site's CAs are needed in each handshake.
 MAX_COPIES: Final = 64
 
 _OCTET_STRING: Final = 0x04
@@ -37,14 +37,14 @@ _TIMES: Final = (0x17, 0x18)
 _VERSION: Final = 0xA0  # left out in X.509v1
 _SUBJECT: Final = 4  # after serial, algorithm, issuer and dates
 _CONSTRUCTED: Final = 0x20
-# An object identifier of any length with a TeletexString after it; few certificates have such bytes by chance.
+# An object identifier of any length followed by a TeletexString; few certificates have such bytes by chance.
 _TELETEX: Final = re.compile(
     b"\\x06(?:" + b"|".join(b"\\x%02x.{%d}" % (length, length) for length in range(1, 0x80)) + b")\\x14", re.DOTALL
 )
 
 
 def subject_of(holder: x509.Certificate | x509.CertificateSigningRequest) -> x509.Name:
-    """The name of the holder. Raises one of `UNREADABLE`."""
+    """The subject's name. Raises one of `UNREADABLE`."""
     try:
         return holder.subject
     except UNREADABLE:
@@ -52,7 +52,7 @@ def subject_of(holder: x509.Certificate | x509.CertificateSigningRequest) -> x50
 
 
 def subject_bytes(certificate: x509.Certificate) -> bytes:
-    """The subject's own bytes, as OpenSSL sends them; `cryptography` would write them anew."""
+    """The bytes of the subject, as OpenSSL sends them; `cryptography` would re-encode them."""
     fields = list(elements(content_of(certificate.tbs_certificate_bytes, SEQUENCE)))
     if fields[0][0] == _VERSION:
         del fields[0]
@@ -60,7 +60,7 @@ def subject_bytes(certificate: x509.Certificate) -> bytes:
 
 
 def issuer_of(issued: x509.Certificate | x509.CertificateRevocationList) -> x509.Name:
-    """The name of the issuer. Raises one of `UNREADABLE`."""
+    """The issuer's name. Raises one of `UNREADABLE`."""
     try:
         return issued.issuer
     except UNREADABLE:
@@ -86,9 +86,9 @@ def latin1_copy(original: x509.CertificateSigningRequest) -> x509.CertificateSig
 def latin1_copy(
     original: x509.Certificate | x509.CertificateRevocationList | x509.CertificateSigningRequest,
 ) -> x509.Certificate | x509.CertificateRevocationList | x509.CertificateSigningRequest:
-    """A copy to read names and extensions from; the original where there is no TeletexString in it.
+    """A copy to read names and extensions from; the original if it contains no TeletexString.
 
-    It also differs from the original where a TeletexString happens to be UTF-8. Raises one of `UNREADABLE`.
+    The copy differs from the original even if the TeletexString is valid UTF-8. Raises one of `UNREADABLE`.
     """
     if isinstance(original, x509.Certificate):
         if not _TELETEX.search(original.tbs_certificate_bytes):
@@ -116,7 +116,7 @@ def _without_entries(crl: x509.CertificateRevocationList) -> bytes:
 
 
 def _rewritten(der: bytes) -> bytes:
-    """The same with UTF8Strings for TeletexStrings. Raises `ValueError` above `MAX_ELEMENTS`."""
+    """The data with TeletexStrings replaced by UTF8Strings. Raises `ValueError` above `MAX_ELEMENTS`."""
     left = MAX_ELEMENTS
 
     def rewritten(data: bytes, around: int, depth: int) -> bytes:

@@ -1,7 +1,7 @@
-"""What a file held when it was read: handed on with its path, so that nobody reads it a second time.
+"""The contents of certificate and key files, kept with their path, so that no file is read twice.
 
-What this module keeps true: what was checked is what is served. Keys show in no representation. The processes that
-need no certificate don't load `cryptography` for these types.
+What this module keeps true: the contents that were checked are served. `repr` shows no keys. Processes that need no
+certificates don't load `cryptography` for these types.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFile:
-    """A file of certificates, at least one. Two are equal where their paths are."""
+    """A file with at least one certificate. Compared by path only."""
 
     path: Path
     certificates: tuple[x509.Certificate, ...] = field(repr=False, compare=False)
@@ -30,7 +30,7 @@ class CertificateFile:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file with a private key. Two are equal where their paths are."""
+    """A file with a private key. Compared by path only."""
 
     path: Path
     key: PrivateKey | None = field(repr=False, compare=False)  # None: not read, by commands that need no key
@@ -38,7 +38,7 @@ class KeyFile:
 
     @property
     def private(self) -> PrivateKey:
-        """The key, for a handshake. Raises `ConfigError` where it was not read."""
+        """The key, for a handshake. Raises `ConfigError` if it was not read."""
         if self.key is None:
             raise ConfigError(f"{self.path}: the key was not read", "load the configuration with its keys")
         return self.key

@@ -1,4 +1,4 @@
-"""Files of certificates and keys in other formats than PEM, and the command that converts each."""
+"""Recognises certificate and key files in other formats than PEM, and says how to convert them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FROM_PKCS12: Final = {"certificate": "-clcerts -nokeys", "authorities": "-cacer
 
 
 def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | None:
-    """What the file of this name is, and how to convert it, for messages; None where it may be PEM or broken."""
+    """(format of the file, how to convert it), for messages; None if it may be PEM or broken."""
     file, out = for_shell(name), for_shell(f"{name}.pem")
     if data.startswith(_UTF_16):
         return "UTF-16 text", f"convert it: iconv -f UTF-16 -t ASCII -o {out} {file}"
@@ -41,5 +41,5 @@ def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | No
 
 
 def is_der(data: bytes) -> bool:
-    """True where the data may be DER, and is no PEM text."""
+    """True if the data may be DER and isn't PEM text."""
     return b"-----BEGIN" not in data and data.startswith(_DER_SEQUENCE)

@@ -1,4 +1,4 @@
-"""The hosts that a server's certificate is good for, as browsers decide it."""
+"""For which hosts a server's certificate is valid, as browsers decide it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.x509.unreadable import UNREADABLE
 
 
 def uncovered_hosts(certificate: x509.Certificate, hosts: Sequence[str]) -> tuple[str, ...]:
-    """Those of a site's hosts for which browsers would not accept the certificate (RFC 9525); never `*`."""
+    """The hosts of a site for which browsers would refuse the certificate (RFC 9525); never `*`."""
     try:
         san = extensions_of(certificate).get_extension_for_class(x509.SubjectAlternativeName).value
         names = {name.lower() for name in san.get_values_for_type(x509.DNSName)}

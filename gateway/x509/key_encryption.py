@@ -1,4 +1,4 @@
-"""Which encryption of a private key isn't supported, told apart from a wrong passphrase."""
+"""Tells an unsupported encryption of a private key from a wrong passphrase."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS: Final = ("unknown cipher", "Unknown key encryption")  # of `cryptography
 
 
 def unsupported_encryption(error: Exception, data: bytes, name: str) -> tuple[str, str] | None:
-    """Cause and remedy where `error` says of the key in the file `name` that its encryption isn't known."""
+    """(cause, remedy) if `error` means that the encryption of the key in file `name` isn't supported; else None."""
     if not isinstance(error, UnsupportedAlgorithm) and not any(word in str(error) for word in _WORDS):
         return None
     kind = _kind(error, data)

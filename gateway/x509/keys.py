@@ -1,4 +1,4 @@
-"""Keys that belong together: whether two are the same, and whether one made a certificate's signature."""
+"""Compares keys: whether two are the same, and whether one made a certificate's signature."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gateway.x509.unreadable import UNREADABLE
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
-# What it costs to check a signature, in checks with P-256, which take 70 µs (OpenSSL 4.0). P-384 takes 490 µs, Ed25519
-# 105 µs, Ed448 200 µs, RSA 2048 22 µs, and RSA 4096 68 µs, growing with the square of the size.
+# The cost of checking a signature; the unit is a check with P-256, which takes 70 µs (OpenSSL 4.0). P-384 takes 490 µs,
+# Ed25519 105 µs, Ed448 200 µs, RSA 2048 22 µs, and RSA 4096 68 µs, growing with the square of the size.
 _UNITS_OF_CURVE: Final = {"secp256r1": 1}
 _UNITS_OF_OTHER_CURVE: Final = 7
 _UNITS_OF_ED25519: Final = 2
@@ -22,7 +22,7 @@ _RSA_BITS_OF_A_UNIT: Final = 4096
 
 
 def units_of_check(key: Any) -> int:
-    """What it costs to check a signature with this public key, however it ends: 1 for P-256, 7 for P-384."""
+    """The cost of checking a signature with this key, valid or not: 1 for P-256, 7 for P-384."""
     match key:
         case rsa.RSAPublicKey():
             return max(1, round((key.key_size / _RSA_BITS_OF_A_UNIT) ** 2))
@@ -43,12 +43,12 @@ def spki(key: Any) -> bytes:
 
 
 def are_equal(one: Any, other: Any) -> bool:
-    """Whether two public keys are the same."""
+    """True if two public keys are the same."""
     return spki(one) == spki(other)
 
 
 def fits(key: Any, certificate: x509.Certificate) -> bool:
-    """True where the private key is the certificate's. A key that can't be read fits none."""
+    """True if the private key belongs to the certificate; False if the certificate's key can't be read."""
     try:
         return are_equal(key.public_key(), certificate.public_key())
     except UNREADABLE:
@@ -56,7 +56,7 @@ def fits(key: Any, certificate: x509.Certificate) -> bool:
 
 
 def has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    """True where the certificate names the issuer, and the issuer's key made its signature."""
+    """True if the certificate names the issuer and the issuer's key made its signature."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except UNREADABLE:
@@ -65,7 +65,7 @@ def has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
 
 
 def has_signed(key: Any, certificate: x509.Certificate) -> bool:
-    """True where this public key made the certificate's signature, whatever it names. DSA keys are not asked."""
+    """True if this public key made the certificate's signature; names aren't compared. False for DSA keys."""
     try:
         signature, signed = certificate.signature, certificate.tbs_certificate_bytes
         parameters: Any = certificate.signature_algorithm_parameters  # `verify` refuses those of another kind of key

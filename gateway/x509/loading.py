@@ -1,7 +1,7 @@
 """Certificates, keys and revocation lists from files; every failure is a `ConfigError` with a remedy.
 
-What this module keeps true: what leaves it was read whole, parsed whole and is not empty; a missing file is an
-error, never an empty list (CVE-2026-27586 was a missing CA file that meant the system's trust store).
+What this module keeps true: everything it returns was read and parsed completely and is not empty. A missing file is an
+error, never an empty list (CVE-2026-27586: a missing CA file made a server use the system's trust store).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class NoPasswordError(ConfigError):
 
 
 class tolerated_serials(warnings.catch_warnings):  # noqa: N801 - reads as a phrase
-    """Old CAs gave serials that are zero or negative; `cryptography` reads them and warns, which helps nobody here."""
+    """Suppresses `cryptography`'s warnings about serials that are zero or negative, which old CAs issued."""
 
     def __enter__(self) -> None:
         super().__enter__()
@@ -48,7 +48,7 @@ class tolerated_serials(warnings.catch_warnings):  # noqa: N801 - reads as a phr
 
 
 def read_file(path: Path) -> bytes:
-    """A regular file's bytes, at least one that isn't white space. Raises `ConfigError`."""
+    """The bytes of a regular file that isn't empty or only white space. Raises `ConfigError`."""
     try:
         data = read_regular(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
@@ -69,7 +69,7 @@ def read_file(path: Path) -> bytes:
 
 
 def is_readable_by_all(path: Path) -> bool:
-    """True where every user of the machine may read the file."""
+    """True if every user of the machine may read the file."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:
@@ -87,7 +87,7 @@ def load_certificates(path: Path, *, takes_der: bool = False) -> tuple[x509.Cert
 def parse_certificates(
     data: bytes, place: str, *, name: str = "FILE", takes_der: bool = False, wanted: Wanted = "certificate"
 ) -> tuple[x509.Certificate, ...]:
-    """As `load_certificates`, from what stands in `place`; `name` is the file's, for commands. Raises `ConfigError`."""
+    """As `load_certificates`, from bytes; `place` and `name` (of the file) are for messages. Raises `ConfigError`."""
     is_one = takes_der and is_der(data)
     other = other_format(data, name, wanted)
     if other is not None and not (is_one and other[0] == "not PEM"):
@@ -102,15 +102,15 @@ def parse_certificates(
             raise ConfigError(f"{place} holds {what}", remedy)
         with tolerated_serials():
             found = (x509.load_der_x509_certificate(data),) if is_one else tuple(x509.load_pem_x509_certificates(data))
-            for _, certificate in zip(range(count), found, strict=True):  # another number is a ValueError
+            for _, certificate in zip(range(count), found, strict=True):  # raises ValueError if the numbers differ
                 _read_lazy_parts(certificate)
     return found
 
 
 def load_private_key(path: Path, password: str | None = None, *, may_be_encrypted: bool = True) -> PrivateKey:
-    """The PEM file's private key; an empty password is none, and one that isn't needed is ignored.
+    """The private key in a PEM file. An empty password means no password; one that isn't needed is ignored.
 
-    `may_be_encrypted`: there is a setting for the password. Raises `ConfigError`.
+    `may_be_encrypted`: the configuration has a key for the password. Raises `ConfigError`.
     """
     return parse_private_key(read_file(path), path, password, may_be_encrypted=may_be_encrypted)
 
@@ -148,7 +148,7 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
 
 
 def certificate_in(der: bytes) -> x509.Certificate:
-    """A certificate that was made or checked before, and kept as DER. Raises `ConfigError`."""
+    """A certificate from DER that was checked before it was stored. Raises `ConfigError`."""
     try:
         with tolerated_serials():
             found = x509.load_der_x509_certificate(der)
@@ -164,7 +164,7 @@ def load_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, .
 
 
 def parse_revocation_lists(data: bytes, place: str) -> tuple[x509.CertificateRevocationList, ...]:
-    """As `load_revocation_lists`, from what stands in `place`. Raises `ConfigError`."""
+    """As `load_revocation_lists`, from bytes; `place` is for messages. Raises `ConfigError`."""
     with _mapped(place, "no readable revocation list"), tolerated_serials():
         if texts := pem.list_texts(data):
             return tuple(_parse_list(x509.load_pem_x509_crl, text) for text in texts)
@@ -172,13 +172,13 @@ def parse_revocation_lists(data: bytes, place: str) -> tuple[x509.CertificateRev
 
 
 def _read_lazy_parts(certificate: x509.Certificate) -> None:
-    # These parts are read when they are asked for; a broken one should show here.
+    # `cryptography` reads these parts lazily; a broken part must be found here.
     _ = certificate.version, certificate.serial_number
     _ = subject_of(certificate).rfc4514_string(), issuer_of(certificate).rfc4514_string()
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     try:
         crypto.X509.from_cryptography(certificate)
-    except crypto.Error as error:  # it finds paths, and serves
+    except crypto.Error as error:  # OpenSSL finds paths and serves the certificate
         raise ValueError("OpenSSL can't read the certificate") from error
 
 

@@ -1,9 +1,10 @@
-"""Name constraints on names that OpenSSL doesn't check: a CA for `example.com` must not vouch for logins elsewhere.
+"""Checks name constraints that OpenSSL doesn't: a CA for `example.com` must not certify logins of other domains.
 
-What this module keeps true: wherever a CA on the path is constrained to mail addresses, every name that is one obeys
-the constraint, whatever field it stands in. OpenSSL applies it to rfc822Name and emailAddress only (RFC 5280 section
-4.2.1.10); a user principal name is an otherName, and a common name or DNS name may hold an address as well. Names that
-no constraint can express (a common name `alice`) name no login there: `policy.binding` asks `Identity.is_constrained`.
+What this module keeps true: if a CA on the path has constraints on mail addresses, every name that is a mail address
+must satisfy them, in whatever field it is. OpenSSL applies them only to rfc822Name and emailAddress (RFC 5280 section
+4.2.1.10); but a user principal name is an otherName, and a common name or DNS name may be a mail address too. Names
+that constraints can't express (a common name `alice`) don't count as logins then: `policy.binding` uses
+`Identity.is_constrained`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 def constraints_on(path: Sequence[x509.Certificate]) -> Constraints:
-    """The CAs on the path that have name constraints, of whatever kind, each with its own."""
+    """The CAs on the path that have name constraints of any kind, with these constraints."""
     return tuple(_constrained(path))
 
 
 def check_names(identity: Identity, constraints: Constraints) -> str | None:
-    """Which user a CA may not vouch for, in one line; None where all is well."""
+    """One line about a user that a CA may not certify; None if all names are allowed."""
     for ca, constraint in constraints:
         permitted = _mail_trees(constraint.permitted_subtrees)
         excluded = _mail_trees(constraint.excluded_subtrees)
@@ -51,7 +52,7 @@ def _constrained(path: Sequence[x509.Certificate]) -> Iterator[tuple[x509.Certif
 
 
 def _users(identity: Identity) -> Iterator[str]:
-    """User principal names, with a domain or without, and all other names that are mail addresses."""
+    """User principal names, with or without a domain, and all other names that are mail addresses."""
     yield from identity.upns
     for name in (*(value for _, value in identity.rdns), *identity.dns_names):
         if _ADDRESS.fullmatch(name):
@@ -63,12 +64,12 @@ def _mail_trees(subtrees: Iterable[x509.GeneralName] | None) -> list[str]:
 
 
 def _are_in(user: str, trees: Sequence[str]) -> Iterator[bool]:
-    """For each way to read the name without regard to case: a login with `s` belongs to a name with U+017F as well."""
+    """For both ways to ignore case: with casefold a login with `s` also matches a name with U+017F."""
     return (_is_in(name, trees) for name in (user.lower(), user.casefold()))
 
 
 def _is_in(name: str, trees: Iterable[str]) -> bool:
-    """One mailbox, one host, or with a leading dot every host below it (RFC 5280 section 4.2.1.10)."""
+    """A tree is one mailbox, one host, or with a leading dot all hosts below it (RFC 5280 section 4.2.1.10)."""
     domain = name.rpartition("@")[2]
     return any(
         name == tree if "@" in tree else domain.endswith(tree) if tree.startswith(".") else domain == tree

@@ -1,4 +1,4 @@
-"""Distinguished names as RFC 5280 section 7.1 compares them: without regard to case, white space and string type."""
+"""Compares distinguished names by RFC 5280 section 7.1: ignoring case, white space and string type."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ FoldedName = tuple[frozenset[tuple[str, str | bytes]], ...]
 
 
 def folded(name: x509.Name) -> FoldedName:
-    """Equal for two spellings of one name."""
+    """A form that is equal for two spellings of one name."""
     return tuple(folded_part(part) for part in name.rdns)
 
 
 def folded_part(part: x509.RelativeDistinguishedName) -> frozenset[tuple[str, str | bytes]]:
-    """One part of a name; its attributes have no order."""
+    """The same for one part of a name, whose attributes have no order."""
     return frozenset((attribute.oid.dotted_string, _folded_value(attribute.value)) for attribute in part)
 
 

@@ -1,8 +1,9 @@
-"""What a client certificate says of its holder, as typed names.
+"""Reads the names of a client certificate's holder.
 
-What this module keeps true: a name that reaches a rule, a header or a log line holds no control character and was
-decoded the one way its DER allows. A certificate with anything else is refused as a whole with `IdentityError`:
-a name that two readers read differently is how identities get swapped (CVE-2009-2408 was a NUL in a CN).
+What this module keeps true: a name that reaches a rule, a header or a log line contains no control character and was
+decoded in the only way that its DER allows. A certificate with any other name is refused as a whole with
+`IdentityError`: if two programs read a name differently, a client can get another identity (CVE-2009-2408: a NUL in a
+CN).
 
 Sources: RFC 5280 (4.1.2, 4.2.1.6), RFC 4514, RFC 4985 and MS-WCCE for the user principal name.
 """
@@ -26,21 +27,21 @@ from gateway.x509.raw_names import count_names, count_parts
 from gateway.x509.serials import serial_text
 from gateway.x509.unreadable import UNREADABLE
 
-# A person's certificate has 1 to 3 KiB; a qualified one with policies and pictures' hashes may have 8.
+# A person's certificate has 1 to 3 KiB; a qualified one with policies and hashes of pictures may have 8.
 MAX_CERTIFICATE_BYTES: Final = 32 * 1024
-# Names in one certificate, subject and SAN together: each is matched against rules and may become a header. Of a
-# directoryName each attribute counts too.
+# Names in one certificate, subject and SAN together: each is matched against rules and may become a header. Each
+# attribute of a directoryName counts as a name.
 MAX_NAMES: Final = 256
-# In fewer bytes names are read before they are counted: that is quicker.
+# In smaller certificates, names are read before they are counted, which is quicker.
 _FEW_NAMES_BYTES: Final = 1024
-# What a certificate that no CA of ours signed may have to be named in the log: reading so much costs little.
+# Limits up to which a certificate of an unknown CA is read for the log, because that costs little.
 MAX_STRANGERS_BYTES: Final = 3 * 1024
-MAX_STRANGERS_PARTS: Final = 48  # names, attributes of the issuer's, and extensions
+MAX_STRANGERS_PARTS: Final = 48  # names, attributes of the issuer, and extensions
 
 _UPN: Final = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 _UTF8_STRING: Final = 0x0C
 _EMAIL_ADDRESS: Final = NameOID.EMAIL_ADDRESS
-# Short names as `openssl` prints them, beyond those of RFC 4514 that `cryptography` knows.
+# Short names as `openssl` prints them, in addition to those of RFC 4514 that `cryptography` knows.
 _SHORT_NAMES: Final = {
     NameOID.EMAIL_ADDRESS: "emailAddress",
     NameOID.SERIAL_NUMBER: "serialNumber",
@@ -55,13 +56,13 @@ _SHORT_NAMES: Final = {
     NameOID.BUSINESS_CATEGORY: "businessCategory",
     NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier",
 }
-# C0, DEL and C1 controls, line and paragraph separators, and the marks that turn the direction of text around.
+# C0, DEL and C1 controls, line and paragraph separators, and marks that change the direction of text.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _MAILBOX: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 class IdentityError(GatewayError):
-    """The certificate's names cannot be read safely; it counts as untrusted."""
+    """The certificate's names can't be read safely; the certificate is not trusted."""
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
@@ -80,7 +81,7 @@ def identity_of(
     chain_der: Sequence[bytes] = (),
     path_fingerprints: frozenset[str] = frozenset(),
 ) -> Identity:
-    """The holder that `certificate` names; the last two are taken over as they are. Raises `IdentityError`."""
+    """The holder that `certificate` names; the last two arguments are copied into it. Raises `IdentityError`."""
     try:
         with tolerated_serials():
             return _identity(certificate, chain_der, path_fingerprints)
@@ -89,16 +90,16 @@ def identity_of(
 
 
 def fingerprint_of(certificate: x509.Certificate) -> str:
-    """As `fingerprint`, of a certificate that was read."""
+    """As `fingerprint`, of a certificate object."""
     return fingerprint(certificate.public_bytes(Encoding.DER))
 
 
 def is_quickly_read(der: bytes) -> bool:
-    """True where reading a certificate's names is no work to speak of, whoever signed it."""
+    """True if reading the certificate's names is cheap, so that it may be done for an unknown CA's certificate."""
     try:
         return len(der) <= MAX_STRANGERS_BYTES and count_parts(der, MAX_STRANGERS_PARTS) <= MAX_STRANGERS_PARTS
     except ValueError:
-        return True  # reading it fails, and says why
+        return True  # reading it fails with the cause
 
 
 def fingerprint(der: bytes) -> str:
@@ -158,7 +159,7 @@ def _checked(text: str) -> str:
 
 
 def _alternative_names(readable: x509.Certificate) -> list[x509.GeneralName]:
-    """The SAN's names, those that are text checked (RFC 5280 section 4.2.1.6)."""
+    """The names in the SAN; those that are text are checked (RFC 5280 section 4.2.1.6)."""
     try:
         names = list(extensions_of(readable).get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
@@ -173,7 +174,7 @@ def _alternative_names(readable: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def _utf8_string(der: bytes) -> str:
-    """The text of a DER UTF8String; that its length is right was seen to by whoever parsed the otherName around it."""
+    """The text of a DER UTF8String; its length was checked when the otherName around it was parsed."""
     if der[0] != _UTF8_STRING:
         raise IdentityError("the certificate's user principal name is not a UTF8String")
     length_bytes = 1 if der[1] < 0x80 else 1 + (der[1] & 0x7F)  # X.690 section 8.1.3

@@ -1,11 +1,12 @@
-"""Certificate status by OCSP, as bytes: the request, and what an answer proves.
+"""Makes OCSP requests and verifies OCSP answers, as bytes.
 
-What this module keeps true: an answer counts only when the certificate's own issuer signed it, or a responder whom
-that issuer certified for this; when it is about this very certificate; and when it is of now. Anything else is an
-`OcspError`, never "good". A responder's own word that it doesn't know the certificate is an answer, and not a good one.
+What this module keeps true: an answer is accepted only if the certificate's issuer signed it, or a responder that this
+issuer certified for OCSP; if it is about exactly this certificate; and if it is current. Anything else is an
+`OcspError`, never "good". If the responder says that it doesn't know the certificate, that is an answer, but not
+"good".
 
-No nonce is sent: responders that make their answers in advance can't return it, and one that may be missing proves
-nothing. An old answer can be played back until its nextUpdate, as it can with a revocation list.
+No nonce is sent: responders that sign answers in advance can't return it, and a nonce that may be missing proves
+nothing. As with a revocation list, an attacker can replay an old answer until its nextUpdate.
 
 Sources: RFC 6960 sections 2.4, 3.2, 4.1 and 4.2; RFC 5019 section 2; RFC 5280 section 4.2.2.1.
 """
@@ -35,21 +36,21 @@ from gateway.x509.status import Status
 from gateway.x509.strength import weakness_of, weakness_of_digest, weakness_of_signature
 from gateway.x509.unreadable import UNREADABLE, in_words
 
-# A signed answer with the responder's certificate has 2 KiB, with a post-quantum one 20.
+# A signed answer with the responder's certificate has 2 KiB; with a post-quantum signature 20.
 MAX_RESPONSE_BYTES: Final = 64 * 1024
-# Certificates in an answer that are looked at: the responder's own is enough.
+# Certificates in an answer that are read; the responder's own is enough.
 MAX_RESPONDER_CERTIFICATES: Final = 4
 MAX_URL_CHARACTERS: Final = 2048
-# Clocks of responders are not always right; a mail client's user shall not pay for that.
+# Responders' clocks may be wrong; that must not lock out users.
 CLOCK_SKEW_SECONDS: Final = 300.0
-# How old an answer without nextUpdate may be: such a responder says that it always has newer information.
+# Maximum age of an answer without nextUpdate: such a responder says that newer information is always available.
 MAX_AGE_SECONDS: Final = 3600.0
-# However long an answer is good, a revocation shall be known within the hour.
+# A revocation must be noticed within an hour, even if answers are valid for longer.
 MAX_REMEMBERED_SECONDS: Final = 3600.0
-# Without nextUpdate an answer is of now; asking for each request would be too much all the same.
+# An answer without nextUpdate is valid only now, but asking for each request would be too much.
 UNDATED_REMEMBERED_SECONDS: Final = 60.0
 
-# In a CertID they name the issuer and prove nothing, so SHA-1 does as well.
+# In a CertID the digests only name the issuer, so SHA-1 is good enough.
 _ID_DIGESTS: Final = (hashes.SHA1, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _BY_NAME: Final = 0xA1  # the ResponderID that is a name
 _STATUSES: Final = {
@@ -60,16 +61,16 @@ _STATUSES: Final = {
 
 
 class OcspError(GatewayError):
-    """There is no answer that counts."""
+    """There is no valid answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """What a responder said of one certificate."""
+    """What a responder said about one certificate."""
 
     status: Status
     detail: str
-    this_update: datetime  # when it was so; of two answers the newer counts
+    this_update: datetime  # the time of the status; the newer of two answers is used
     until: datetime  # when to ask again
     is_on_hold: bool = False  # revoked, and may be released again
 
@@ -77,7 +78,7 @@ class OcspAnswer:
 def request_for(
     leaf: x509.Certificate, issuer: x509.Certificate, digest: hashes.SHA1 | hashes.SHA256 | None = None
 ) -> bytes:
-    """A request for one certificate, DER; SHA-1 in the CertID, which is all that some responders know (RFC 5019)."""
+    """A request for one certificate; by default with SHA-1 in the CertID, as some responders need (RFC 5019)."""
     try:
         with tolerated_serials():
             builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, digest or hashes.SHA1())  # noqa: S303
@@ -87,7 +88,7 @@ def request_for(
 
 
 def responder_url(leaf: x509.Certificate) -> str:
-    """The http(s) responder that the certificate names. Raises `OcspError` where it names none."""
+    """The http(s) responder that the certificate names. Raises `OcspError` if it names none."""
     try:
         for description in extensions_of(leaf).get_extension_for_class(x509.AuthorityInformationAccess).value:
             location = description.access_location
@@ -109,7 +110,7 @@ def _is_usable(location: x509.GeneralName) -> bool:
 
 
 def verify_response(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> OcspAnswer:
-    """What an answer proves of `leaf`, which `issuer` issued, at `now`. Raises `OcspError` where it doesn't count."""
+    """What an answer says about `leaf`, issued by `issuer`, at `now`. Raises `OcspError` if it isn't valid."""
     if len(der) > MAX_RESPONSE_BYTES:
         raise OcspError(f"the answer is longer than {MAX_RESPONSE_BYTES} bytes")
     try:
@@ -134,7 +135,7 @@ def _verify(der: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: d
 def _worst(
     singles: Iterable[ocsp.OCSPSingleResponse], leaf: x509.Certificate, issuer: x509.Certificate, now: datetime
 ) -> OcspAnswer:
-    """What is said of `leaf`; more than one answer is odd, and the worst of them counts."""
+    """The answer about `leaf`; if there are several, which is unusual, the worst one."""
     answers = [_answer(single, now) for single in singles if _is_about(single, leaf, issuer)]
     if not answers:
         raise OcspError("the answer is about another certificate")
@@ -154,7 +155,7 @@ def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now:
 
 
 def _signers(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> Iterator[x509.Certificate]:
-    """Who may speak for the issuer: itself, and whom it certified with id-kp-OCSPSigning (RFC 6960 4.2.2.2)."""
+    """Who may sign: the issuer itself, and responders it certified with id-kp-OCSPSigning (RFC 6960 4.2.2.2)."""
     yield issuer
     for certificate in response.certificates[:MAX_RESPONDER_CERTIFICATES]:
         if not has_issued(issuer, certificate):
@@ -169,7 +170,7 @@ def _signers(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetim
 
 
 def _is_named(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
-    """The ResponderID is the signer's subject, or the SHA-1 of its key (RFC 6960 section 4.2.1)."""
+    """True if the ResponderID is the signer's subject or the SHA-1 of its key (RFC 6960 section 4.2.1)."""
     if response.responder_key_hash is not None:
         return response.responder_key_hash == x509.SubjectKeyIdentifier.from_public_key(signer.public_key()).digest
     try:
@@ -180,7 +181,7 @@ def _is_named(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
 
 
 def _check_key(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
-    """Raises `OcspError` for a key or digest that can be forged, and `InvalidSignature`."""
+    """Raises `OcspError` for a weak key or digest, and `InvalidSignature`."""
     key, digest = signer.public_key(), response.signature_hash_algorithm
     signature, signed = response.signature, response.tbs_response_bytes
     if weakness_of_digest(digest) is not None:
@@ -201,7 +202,7 @@ def _check_key(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
 
 
 def _is_about(single: ocsp.OCSPSingleResponse, leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """The CertID is this certificate's (RFC 6960 section 4.1.1)."""
+    """True if the CertID is this certificate's (RFC 6960 section 4.1.1)."""
     digest = single.hash_algorithm
     if single.serial_number != leaf.serial_number or not isinstance(digest, _ID_DIGESTS):
         return False
@@ -222,7 +223,7 @@ def _answer(single: ocsp.OCSPSingleResponse, now: datetime) -> OcspAnswer:
         raise OcspError(f"the answer expired {last:%Y-%m-%d %H:%M:%S} UTC")
     until = now + timedelta(seconds=remembered)
     if end is not None:
-        # An answer within the skew after its end is remembered too, or every request would ask anew.
+        # An answer that ended less than the skew ago is remembered too, or every request would ask again.
         until = min(until, max(end, now + timedelta(seconds=UNDATED_REMEMBERED_SECONDS)))
     status = _STATUSES[single.certificate_status]
     is_on_hold = status is Status.REVOKED and _is_on_hold(single)
@@ -230,7 +231,7 @@ def _answer(single: ocsp.OCSPSingleResponse, now: datetime) -> OcspAnswer:
 
 
 def _is_on_hold(single: ocsp.OCSPSingleResponse) -> bool:
-    """A reason that can't be read changes nothing: the certificate is revoked."""
+    """False if the reason can't be read: then the certificate is revoked."""
     try:
         return single.revocation_reason is x509.ReasonFlags.certificate_hold
     except UNREADABLE:

@@ -1,9 +1,9 @@
-"""The search for certification paths: every way up from a certificate to one of the trust anchors.
+"""Searches certification paths: every way from a certificate up to one of the trust anchors.
 
-What this module keeps true: every way that exists is found, or too much is refused with `PathError`; the order of the
-certificates makes no difference. Names lead up to the anchors, and signatures are checked from there down: no key,
-extension or name of a certificate is read before a CA of the site has signed it. So a stranger's certificates cost
-about the same whatever they hold.
+What this module keeps true: every existing way is found, or the search fails with `PathError` because there are too
+many; the order of the certificates makes no difference. The search follows names up to the anchors, then checks
+signatures from the anchors down: no key, extension or name of a certificate is read before a CA of the site is known to
+have signed it. So the cost of a stranger's certificates hardly depends on their contents.
 
 Sources: RFC 5280 section 6.1, RFC 4158.
 """
@@ -23,22 +23,23 @@ from gateway.x509.names import MAX_CERTIFICATE_BYTES
 from gateway.x509.raw_names import Comparable, comparable, count_extensions, raw_names
 from gateway.x509.unreadable import UNREADABLE
 
-# Certificates of a client's own chain that are looked at. Real paths have one or two intermediates; the bound is
-# on the signatures that an unauthenticated client can make us check.
+# Certificates of a client's chain that are read. Real paths have one or two intermediates; this limits how many
+# signatures an unauthenticated client can make the gateway check.
 MAX_CHAIN_CERTIFICATES: Final = 10
-# Signatures that are checked in one search. Two roots of one name with two intermediates of one name below make six;
-# a client without any certificate of ours can ask for one of each that it sends, for each anchor of the name it gives.
+# Signatures that are checked in one search. Two roots of one name with two intermediates of one name below need six. A
+# client without a certificate of the site can cause one check for each certificate that it sends and each anchor whose
+# name it uses.
 MAX_SIGNATURE_CHECKS: Final = 64
-# What the checks that fail may cost, in checks with P-256: 42 with P-256 or RSA, 6 with P-384. All checks fail for a
-# client without a certificate of ours; this many take 3 ms, as long as a handshake. Three roots of one name with
+# The cost that failing checks may have, in checks with P-256: 42 with P-256 or RSA, 6 with P-384. For a client without
+# a certificate of the site all checks fail; this many take 3 ms, as long as a handshake. Three roots of one name with
 # two intermediates of one name below need five.
 MAX_FAILED_UNITS: Final = 42
-# Ways from a leaf to an anchor that OpenSSL is asked about, unfinished ones counted. Only the holder of a CA's key can
-# make many.
+# Ways from a leaf to an anchor that OpenSSL checks, unfinished ones included. Only the holder of a CA's key can create
+# many.
 MAX_WAYS: Final = 32
 
-# Where names lead one way only, OpenSSL is asked at once about certificates of so many bytes together: what they hold
-# costs little then, and their signatures are checked once. A person's certificate and that of its issuer fit in.
+# If names allow only one way and its certificates are no longer than this together, OpenSSL checks them at once: their
+# contents cost little then, and each signature is checked once. A person's certificate and its issuer's are shorter.
 MAX_UNSIGNED_BYTES: Final = 2 * 1024
 # Extensions of a certificate. Real ones have about ten.
 MAX_EXTENSIONS: Final = 64
@@ -53,16 +54,16 @@ class PathError(GatewayError):
 
 
 class ForgedError(PathError):
-    """There is a CA of the issuer's name, and it didn't sign; or not in a way that can be checked."""
+    """A CA has the issuer's name but didn't sign the certificate, or the signature can't be checked."""
 
 
 class Node:
-    """One certificate of a search. What is costly to read is read when it is asked for."""
+    """One certificate of a search. Expensive parts are read only when needed."""
 
     __slots__ = ("_authority", "_certificate", "_key", "_loaded", "der", "issuer", "subject")
 
     def __init__(self, der: bytes, certificate: x509.Certificate | None = None) -> None:
-        """Raises `ValueError` for names that no real certificate has."""
+        """Raises `ValueError` for names that are malformed or too long."""
         self.der = der
         names = raw_names(der)
         self.issuer, self.subject = comparable(names.issuer), comparable(names.subject)
@@ -73,7 +74,7 @@ class Node:
 
     @property
     def certificate(self) -> x509.Certificate:
-        """As `cryptography` reads it. Raises `UNREADABLE`."""
+        """The `cryptography` object. Raises `UNREADABLE`."""
         if self._certificate is None:
             if len(self.der) > MAX_UNSIGNED_BYTES and count_extensions(self.der, MAX_EXTENSIONS) > MAX_EXTENSIONS:
                 raise ValueError(f"more than {MAX_EXTENSIONS} extensions")
@@ -82,7 +83,7 @@ class Node:
 
     @property
     def loaded(self) -> crypto.X509:
-        """As OpenSSL reads it."""
+        """The pyOpenSSL object."""
         if self._loaded is None:
             self._loaded = crypto.load_certificate(crypto.FILETYPE_ASN1, self.der)
         return self._loaded
@@ -96,28 +97,28 @@ class Node:
 
     @property
     def authority(self) -> tuple[Comparable, bytes]:
-        """The CA that it is a certificate of, which may have several: its name and key. Raises `UNREADABLE`."""
+        """Name and key: equal for several certificates of one CA. Raises `UNREADABLE`."""
         if self._authority is None:
             self._authority = self.subject, spki(self.key)
         return self._authority
 
     @property
     def units_of_check(self) -> int:
-        """What it costs to check a signature with its key."""
+        """The cost of checking a signature with its key, see `keys.units_of_check`."""
         try:
             return units_of_check(self.key)
         except UNREADABLE:
             return 0
 
     def has_issued(self, other: Node) -> bool:
-        """True when this certificate's key made the other's signature."""
+        """True if this certificate's key made the other's signature."""
         try:
             return has_signed(self.key, other.certificate)
         except UNREADABLE:
             return False
 
     def is_no_ca(self) -> bool:
-        """True when it says so; one that can't be read, or that is of X.509v1, doesn't."""
+        """True if basicConstraints says CA:FALSE; False if it can't be read or is X.509v1."""
         try:
             return not extensions_of(self.certificate).get_extension_for_class(x509.BasicConstraints).value.ca
         except UNREADABLE:
@@ -129,7 +130,7 @@ BySubject = Mapping[Comparable, list[Node]]
 
 
 def by_subject(nodes: Iterable[Node]) -> dict[Comparable, list[Node]]:
-    """The certificates of each name, in an order that doesn't depend on theirs."""
+    """The certificates of each name, in an order that doesn't depend on the input's."""
     found: dict[Comparable, list[Node]] = {}
     for node in sorted(nodes, key=lambda node: node.der):
         found.setdefault(node.subject, []).append(node)
@@ -137,7 +138,7 @@ def by_subject(nodes: Iterable[Node]) -> dict[Comparable, list[Node]]:
 
 
 def sent_by_client(chain_der: Sequence[bytes], known: frozenset[bytes]) -> dict[Comparable, list[Node]]:
-    """The client's other certificates, each once; what isn't readable leads nowhere."""
+    """The client's other certificates by name, each once, without unreadable ones."""
     found: dict[bytes, Node] = {}
     for der in chain_der[:MAX_CHAIN_CERTIFICATES]:
         if len(der) <= MAX_CERTIFICATE_BYTES and der not in known:
@@ -149,10 +150,10 @@ def sent_by_client(chain_der: Sequence[bytes], known: frozenset[bytes]) -> dict[
 
 
 def ways_to_anchors(leaf: Node, anchors: BySubject, sent: BySubject) -> list[Way]:
-    """Every way up from the leaf to an anchor whose signatures hold, the shortest first. Raises `PathError`.
+    """Every way up from the leaf to an anchor with valid signatures, the shortest first. Raises `PathError`.
 
-    CAs that certified one another make loops: no way leads through a CA twice, whichever of its certificates it is
-    (RFC 4158 section 2.4.1). Where there is one way only, its signatures are for OpenSSL to check.
+    CAs that certified one another form loops: no way passes a CA twice, even with another certificate of that CA
+    (RFC 4158 section 2.4.1). If there is only one way, OpenSSL checks its signatures.
     """
     named, tops = _named(leaf, anchors, sent)
     if not tops:
@@ -163,7 +164,7 @@ def ways_to_anchors(leaf: Node, anchors: BySubject, sent: BySubject) -> list[Way
     signers = _signers(named, tops)
     found: list[Way] = []
     open_ways: list[Way] = [(leaf,)]
-    for way in open_ways:  # grows meanwhile
+    for way in open_ways:  # grows during the loop
         passed = {node.authority for node in way[1:]}
         for issuer in signers.get(way[-1], ()):
             if issuer.authority in passed:
@@ -182,16 +183,16 @@ def ways_to_anchors(leaf: Node, anchors: BySubject, sent: BySubject) -> list[Way
 
 
 def in_order(way: Way) -> tuple[int, list[bytes]]:
-    """By which ways are sorted: the shortest first."""
+    """Sort key for ways: the shortest first."""
     return len(way), [ca.der for ca in way]
 
 
 def _named(leaf: Node, anchors: BySubject, sent: BySubject) -> tuple[dict[Node, list[Node]], dict[Node, None]]:
-    """By certificate the CAs of its issuer's name, as far up from the leaf as names lead; and the anchors of these."""
+    """(for each certificate the CAs with its issuer's name, followed up from the leaf; the anchors among them)."""
     named: dict[Node, list[Node]] = {}
     tops: dict[Node, None] = {}
     waiting = [leaf]
-    for node in waiting:  # grows meanwhile
+    for node in waiting:  # grows during the loop
         if node not in named:
             ends = anchors.get(node.issuer, [])
             others = [issuer for issuer in sent.get(node.issuer, ()) if issuer is not node]
@@ -202,7 +203,7 @@ def _named(leaf: Node, anchors: BySubject, sent: BySubject) -> tuple[dict[Node, 
 
 
 def _only_way(leaf: Node, named: Mapping[Node, list[Node]], tops: Mapping[Node, None]) -> Way | None:
-    """Where names lead to a single CA each time, and the certificates are small."""
+    """The way, if at each step only one CA has the issuer's name and the certificates are small; else None."""
     way = [leaf]
     size = 0
     while way[-1] not in tops:
@@ -214,8 +215,8 @@ def _only_way(leaf: Node, named: Mapping[Node, list[Node]], tops: Mapping[Node, 
 
 
 def _signers(named: Mapping[Node, list[Node]], tops: Mapping[Node, None]) -> dict[Node, list[Node]]:
-    """By certificate the CAs that signed it. From the anchors down: so a client's own key, which may be one that
-    costs a second to compute with, checks nothing. Raises `PathError`.
+    """For each certificate the CAs that signed it. Checked from the anchors down, so that no key of the client's
+    choice is used, which could take a second to compute with. Raises `PathError`.
     """
     below: dict[Node, list[Node]] = {}
     for node, issuers in named.items():
@@ -224,7 +225,7 @@ def _signers(named: Mapping[Node, list[Node]], tops: Mapping[Node, None]) -> dic
     signers: dict[Node, list[Node]] = {}
     known = list(tops)
     checks = failed_units = 0
-    for issuer in known:  # grows meanwhile
+    for issuer in known:  # grows during the loop
         if issuer not in tops and issuer.is_no_ca():
             continue
         checks += len(below.get(issuer, ()))

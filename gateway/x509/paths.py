@@ -1,13 +1,12 @@
-"""Certification paths: from a client's certificate up to the trust anchors of a site, each checked by OpenSSL.
+"""Finds certification paths from a client's certificate to the trust anchors of a site, each checked by OpenSSL.
 
-What this module keeps true: a path ends at a configured anchor, every signature on it was checked, and name
-constraints, path lengths and unknown critical extensions were heeded. An intermediate that is an anchor ends the path,
-but not the name constraints of an anchor above it. Every path that exists is found, whatever CAs have one name, and in
-whatever order they are configured or sent; for each, the paths on to the anchors above its end are told as well.
-What OpenSSL's `X509Store` leaves open (dates, key sizes, digests, key usage, X.509v1 CAs, revocation) is not decided
-here.
+What this module keeps true: a path ends at a configured anchor; all signatures, name constraints, path lengths and
+critical extensions on it were checked. A path ends at an intermediate that is an anchor, but the name constraints of
+anchors above it still apply. All existing paths are found, even if several CAs have one name, in whatever order they
+are configured or sent; for each, the continuations to the anchors above its end are returned too. Dates, key sizes,
+digests, key usage, X.509v1 CAs and revocation, which OpenSSL's `X509Store` doesn't decide, are not checked here.
 
-OpenSSL takes one CA of a name and keeps to it, so the ways up are searched here and OpenSSL is given one at a time.
+OpenSSL tries only one CA of each name, so the ways are searched here and given to OpenSSL one at a time.
 Sources: RFC 5280 section 6, RFC 4158; verify(1) of OpenSSL for what a partial chain is.
 """
 
@@ -54,8 +53,8 @@ class FoundPath(NamedTuple):
     """The CAs above a leaf, its issuer first."""
 
     path: Path  # to the first anchor
-    constraining: Path  # those whose name constraints count: above the anchor those that are anchors as well
-    further: tuple[Path, ...]  # the paths on to the anchors above, the shortest first
+    constraining: Path  # the CAs whose name constraints apply: the path, and anchors above its end
+    further: tuple[Path, ...]  # the paths continued to the anchors above, the shortest first
 
 
 class _Failure(NamedTuple):
@@ -64,12 +63,12 @@ class _Failure(NamedTuple):
 
 
 class Paths:
-    """Finds paths to a fixed set of trust anchors; an intermediate that is configured is an anchor like a root."""
+    """Finds paths to a fixed set of trust anchors; a configured intermediate is an anchor like a root."""
 
     __slots__ = ("_above", "_anchors", "_ders", "_further", "_stores")
 
     def __init__(self, anchors: Sequence[x509.Certificate]) -> None:
-        nodes: dict[bytes, Node] = {}  # an anchor that is listed twice is one
+        nodes: dict[bytes, Node] = {}  # an anchor that is listed twice counts once
         for anchor in anchors:
             der = anchor.public_bytes(Encoding.DER)
             try:
@@ -81,21 +80,21 @@ class Paths:
         self._stores: dict[Node, crypto.X509Store] = {}
         above = _above(self._anchors)
         self._above = {anchor: ways for anchor, ways in above.items() if not ways or _are_constrained(ways)}
-        # The others are checked once, here: what depends on a leaf is the length of its path only.
+        # The others are checked once, here: only the path length depends on the leaf.
         self._further = {
             anchor: self._valid_on(anchor, ways) for anchor, ways in above.items() if anchor not in self._above
         }
 
     def find(self, leaf_der: bytes, chain_der: Sequence[bytes]) -> Iterator[FoundPath]:
-        """Each path to an anchor that is valid at some time, the shortest first. Raises `PathError` without any.
+        """Each path to an anchor that is valid at some time, the shortest first. Raises `PathError` if there is none.
 
-        They don't depend on the order of the chain or of the anchors.
+        The result doesn't depend on the order of the chain or of the anchors.
         """
         try:
             leaf = Node(leaf_der)
         except ValueError as error:
             raise PathError(f"the certificate's names are not readable: {error}") from error
-        failure: _Failure | None = None  # no exception: it would keep all frames, and with them the connection
+        failure: _Failure | None = None  # not an exception, which would keep all frames and so the connection
         has_any = False
         for way in ways_to_anchors(
             leaf, self._anchors, sent_by_client([der for der in chain_der if der != leaf_der], self._ders)
@@ -119,7 +118,7 @@ class Paths:
             raise failure.kind(failure.cause) if failure else PathError("no valid path to a trusted CA")
 
     def _valid_on(self, anchor: Node, ways: Sequence[Way]) -> tuple[Way, ...]:
-        """The ways on from an anchor to each one above that are valid at some time, the shortest first."""
+        """The ways from an anchor to each anchor above that are valid at some time, the shortest first."""
         starts = set(chain.from_iterable(map(_starts, ways)))
         return tuple(sorted((way for way in starts if self._is_valid_on(anchor, way)), key=in_order))
 
@@ -130,7 +129,7 @@ class Paths:
             return False
 
     def _is_valid(self, leaf: Node, way: Way) -> bool:
-        """Whether OpenSSL goes this way too; it raises `X509StoreContextError` where that isn't valid."""
+        """Whether OpenSSL verifies this way. Raises `X509StoreContextError` if it isn't valid."""
         if len({node.subject for node in (leaf, *way)}) == 1 + len(way):
             return self._is_valid_as_a_whole(leaf, way)
         try:
@@ -141,18 +140,18 @@ class Paths:
         return self._is_valid_in_pairs(leaf, way)
 
     def _is_valid_in_pairs(self, leaf: Node, way: Way) -> bool:
-        """For two CAs of one name on one way, where OpenSSL takes the anchor for the one that is further down.
+        """For a way with two CAs of one name, where OpenSSL mistakes the anchor for the CA further down.
 
-        OpenSSL is asked about each certificate and its issuer. Path lengths, which concern more than two, are checked
-        here; name constraints are not, so there may be none above the leaf's issuer.
+        OpenSSL checks each certificate with its issuer. Path lengths, which concern more than two certificates, are
+        checked here. Name constraints are not, so False if a CA above the leaf's issuer has any.
         """
         if any(map(_is_constrained, way[1:])) or not _keeps_path_lengths(way):
             return False
         return all(self._is_valid_pair(child, issuer, way) for child, issuer in pairwise((leaf, *way)))
 
     def _is_valid_pair(self, child: Node, issuer: Node, way: Way) -> bool:
-        """A CA's new key that its old one certified may name no other key. OpenSSL takes it for self-signed then, so
-        the signature is checked here, and OpenSSL is asked about each of the two by itself.
+        """A CA's new key that its old key certified may lack an authority key identifier. OpenSSL then takes the
+        certificate for self-signed, so the signature is checked here, and OpenSSL checks each of the two alone.
         """
         if child.issuer == child.subject and (child in way or child.der in self._ders):
             return issuer.has_issued(child) and all(self._is_valid_as_a_whole(ca, ()) for ca in (child, issuer))
@@ -162,15 +161,15 @@ class Paths:
         end = way[-1] if way else leaf
         if (store := self._stores.get(end)) is None:
             store = _store(end)
-            if end.der in self._ders:  # not the client's, of which there is no end
+            if end.der in self._ders:  # not for clients' certificates, which are unlimited
                 self._stores[end] = store
         between = [ca.loaded for ca in way[:-1]]
-        # Where it passes one over, the way without that one has been found as well.
+        # If OpenSSL skips a CA, the way without that CA was found too.
         return len(crypto.X509StoreContext(store, leaf.loaded, between).get_verified_chain()) == 1 + len(way)
 
 
 def _store(anchor: Node) -> crypto.X509Store:
-    """With this one trust anchor, whose own issuer need not be known."""
+    """A store with this trust anchor only; the anchor's issuer need not be known."""
     store = crypto.X509Store()
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME)
     store.add_cert(anchor.loaded)
@@ -178,8 +177,8 @@ def _store(anchor: Node) -> crypto.X509Store:
 
 
 def _failure(error: Exception) -> _Failure:
-    """What speaks against a way, in words."""
-    if isinstance(error, crypto.Error):  # a list of its own words
+    """Why a way isn't valid, in words."""
+    if isinstance(error, crypto.Error):  # its text is a list of OpenSSL's codes
         return _Failure(PathError, "OpenSSL can't read the certificate, or one above it")
     code = error.errors[0] if isinstance(error, crypto.X509StoreContextError) else None
     if code == _SIGNATURE_FAILURE:
@@ -188,12 +187,12 @@ def _failure(error: Exception) -> _Failure:
 
 
 def _above(anchors: BySubject) -> dict[Node, list[Way]]:
-    """Of anchors below others: every way on to the anchors that no other issued."""
+    """For each anchor that another one issued: every way to the topmost anchors."""
     issuers: dict[Node, list[Node]] = {}
     for anchor in chain.from_iterable(anchors.values()):
         others = [issuer for issuer in anchors.get(anchor.issuer, ()) if issuer is not anchor]
         if others and anchor.issuer == anchor.subject and anchor.has_issued(anchor):
-            continue  # a root is issued by itself only; a new key that the old one certified has a CA above it
+            continue  # a root; but a new key that the CA's old key certified has a CA above it
         if found := [issuer for issuer in others if issuer.has_issued(anchor)]:
             issuers[anchor] = found
     return {anchor: _ways_on(anchor, issuers) for anchor in issuers}
@@ -212,7 +211,7 @@ def _is_constrained(ca: Node) -> bool:
 
 
 def _keeps_path_lengths(way: Way) -> bool:
-    """True where no CA has more below it than it allows; self-issued ones don't count (RFC 5280 section 4.2.1.9)."""
+    """True if no CA has more CAs below it than it allows; self-issued ones don't count (RFC 5280 section 4.2.1.9)."""
     below = 0
     for ca in way:
         limit = path_length(ca.certificate)
@@ -230,7 +229,7 @@ def _may_go_on(way: Way, further: Way) -> bool:
 
 
 def _ways_on(anchor: Node, issuers: Mapping[Node, list[Node]]) -> list[Way]:
-    """None at all where there are more than `MAX_WAYS`: the anchor lets nobody in then."""
+    """The ways to the topmost anchors; empty if more than `MAX_WAYS`: the anchor is then not usable."""
     found: list[Way] = []
     open_ways: list[Way] = [(anchor,)]
     for way in open_ways:  # grows meanwhile

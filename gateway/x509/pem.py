@@ -1,7 +1,7 @@
-"""PEM text as it has to be before it is parsed: every block whole, and none of them one that the parser skips.
+"""Checks PEM text before it is parsed: every block must be complete, and of a type that the parser doesn't skip.
 
-What this module keeps true: half a file never counts as a whole one. `cryptography` stops at an unfinished block and
-passes labels that it doesn't know, both in silence. Source: RFC 7468 section 3.
+What this module keeps true: an incomplete file is never accepted as a complete one. `cryptography` silently stops at an
+unfinished block and silently skips unknown labels. Source: RFC 7468 section 3.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ LIST_LABELS: Final = (b"X509 CRL",)
 _LIST_BEGIN: Final = b"-----BEGIN X509 CRL-----"
 _LIST_END: Final = b"-----END X509 CRL-----"
 _MARKER: Final = re.compile(rb"-----(BEGIN|END) ([^-]+)-----")
-# Enough of a header or footer to know it by, wherever it stands in the line.
+# The part of a header or footer that is enough to recognise it, anywhere in the line.
 _PART_OF_MARKER: Final = re.compile(rb"-----(?:BEGIN|END)|^-----(?:B|BE|BEG|BEGI|E|EN)$|^-{0,4}[A-Z0-9 ]+-----$")
-_UTF8_MARK: Final = b"\xef\xbb\xbf"  # Windows editors begin files with it
-# Requests and attribute certificates are no certificates that anybody could miss.
+_UTF8_MARK: Final = b"\xef\xbb\xbf"  # Windows editors write it at the start of a file
+# Requests and attribute certificates: skipping them loses no certificate.
 _OTHERS: Final = (b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST", b"ATTRIBUTE CERTIFICATE")
 _WHOLE: Final = "use the complete file, with each header and footer on a separate line"
 
 
 class PemError(ValueError):
-    """Text that is not whole, or that holds a block which would be skipped; with the line, the cause and a remedy."""
+    """The text is incomplete, or has a block that would be skipped; with the line, the cause and a remedy."""
 
     def __init__(self, line: int, cause: str, remedy: str = _WHOLE) -> None:
         super().__init__(f"line {line}: {cause}")
@@ -55,9 +55,9 @@ def list_blocks(data: bytes) -> int:
 
 
 def list_texts(data: bytes) -> list[bytes]:
-    """The text of each revocation list; none where the data isn't PEM. Raises `PemError`, or another `ValueError`."""
+    """The text of each revocation list; empty if the data isn't PEM. Raises `PemError`, or another `ValueError`."""
     count = list_blocks(data) if b"-----BEGIN" in data else 0
-    parts = zip(range(count), data.split(_LIST_BEGIN)[1:], strict=True)  # another number is a ValueError
+    parts = zip(range(count), data.split(_LIST_BEGIN)[1:], strict=True)  # raises ValueError if the numbers differ
     return [_LIST_BEGIN + part.partition(_LIST_END)[0] + _LIST_END for _, part in parts]
 
 
@@ -103,7 +103,7 @@ def _blocks(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def _check_last_line(data: bytes, lines: list[bytes]) -> None:
-    # A line of dashes may divide the text; without its end of line it is the beginning of a header.
+    # A line of dashes is allowed as a separator, but without a line end it may be the start of a header.
     if data.endswith(b"-") and b"-----BEGIN".startswith(lines[-1].strip()):
         raise PemError(len(lines), "a header that is cut off")
 

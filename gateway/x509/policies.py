@@ -1,11 +1,12 @@
-"""Certificate policies on a path: a CA may say that what it issues counts under certain policies only.
+"""Checks certificate policies on a path: a CA may require that certificates below it have certain policies.
 
-What this module keeps true: where a CA requires an explicit policy, every certificate below it carries one that leads
-up to it, by RFC 5280 section 6.1 with any policy acceptable to us; where no CA asks, nothing is asked. OpenSSL passes
-over these extensions, critical or not, unless it is told which policies are acceptable: pyOpenSSL has no call for it.
+What this module keeps true: if a CA requires an explicit policy, every certificate below it has one that is valid by
+RFC 5280 section 6.1, with any policy acceptable to the gateway; if no CA requires one, nothing is checked. OpenSSL
+ignores these extensions, even critical ones, unless it is told which policies are acceptable, and pyOpenSSL has no call
+for that.
 
-A level of the RFC's tree is kept as the set of policies that the next certificate may carry. Its nodes' parents say
-nothing more as long as any policy is acceptable, and a set can't grow like a tree can (CVE-2023-0464).
+Of each level of the RFC's tree only the set of policies is kept that the next certificate may have. The nodes' parents
+don't matter as long as any policy is acceptable, and a set can't grow as a tree can (CVE-2023-0464).
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ class _Wrapped:
 
 
 class _Level:
-    """Which policies the next certificate may carry, and how many more certificates may do without."""
+    """Which policies the next certificate may have, and how many more certificates need none."""
 
     def __init__(self, length: int) -> None:
         self.expected: set[ObjectIdentifier] = {ANY}
-        self.explicit = self.mapping = self.any_policy = length + 1  # of certificates that aren't self-issued
+        self.explicit = self.mapping = self.any_policy = length + 1  # counted in certificates that aren't self-issued
 
     def is_valid(self, certificate: x509.Certificate, *, is_last: bool) -> bool:
-        """Take in the certificate's policies; False where one was required and none is left (6.1.3 d to f)."""
+        """Process the certificate's policies; False if a policy is required and none is left (6.1.3 d to f)."""
         policies = _policies(certificate)
         takes_any = ANY in policies and (self.any_policy > 0 or (not is_last and _is_self_issued(certificate)))
         if ANY in self.expected:
@@ -60,7 +61,7 @@ class _Level:
         return self.explicit > 0 or bool(self.expected)
 
     def prepare(self, ca: x509.Certificate) -> bool:
-        """Get ready for what this CA issued; False where its policyMappings are not allowed (6.1.4)."""
+        """Prepare for the certificate that this CA issued; False if its policyMappings are not allowed (6.1.4)."""
         mappings = _mappings(ca)
         if any(ANY in pair for pair in mappings):
             return False
@@ -88,9 +89,9 @@ class _Level:
 
 
 def check_policies(leaf: x509.Certificate, path: Sequence[x509.Certificate]) -> str | None:
-    """What is wrong with the policies on a verified path, in one line; None where nothing is.
+    """One line about the problem with the policies on a verified path; None if there is no problem.
 
-    `path`: from the leaf's issuer to the anchor, whose own extensions are not asked (section 6.1). Raises `ValueError`
+    `path`: from the leaf's issuer to the anchor, whose own extensions are ignored (section 6.1). Raises `ValueError`
     and `cryptography`'s own exceptions for an extension that can't be read.
     """
     level = _Level(len(path))
@@ -100,7 +101,7 @@ def check_policies(leaf: x509.Certificate, path: Sequence[x509.Certificate]) -> 
         if not level.prepare(ca):
             return f"the CA {subject_of(ca).rfc4514_string()!r} maps anyPolicy to another policy, or another to it"
     constraints = _extension(leaf, x509.PolicyConstraints)
-    level.explicit = max(0, level.explicit - 1)  # 6.1.5 (a), which can't matter before `is_valid` as 0 stays 0
+    level.explicit = max(0, level.explicit - 1)  # 6.1.5 (a); has no effect on `is_valid` below, because 0 stays 0
     if constraints is not None and constraints.require_explicit_policy == 0:
         level.explicit = 0
     if not level.is_valid(leaf, is_last=True):

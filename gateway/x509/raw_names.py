@@ -1,8 +1,8 @@
-"""Names as they stand in a certificate's DER: found, compared and counted before any object is built of them.
+"""Finds, compares and counts names in a certificate's DER, without building objects.
 
-What this module keeps true: what a stranger's certificate costs here depends on limits and not on what it holds. Two
-names are the same as RFC 5280 section 7.1 compares them: without regard to case, white space and the type of string.
-Anything that is not the DER of a certificate is a `ValueError`.
+What this module keeps true: the cost of a stranger's certificate is limited, whatever it contains. Names are compared
+by RFC 5280 section 7.1: ignoring case, white space and the type of string. Anything that is not the DER of a
+certificate is a `ValueError`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from gateway.x509.der import SEQUENCE, content_of, elements
 # A name in real certificates has up to ten attributes; 64 characters are the limit of most of them.
 MAX_NAME_ATTRIBUTES: Final = 64
 MAX_NAME_BYTES: Final = 8 * 1024
-# Names in their compared form, of CAs above all. A site has a few CAs, and each sent one brings its own at the most.
+# Cached names in comparable form, mostly of CAs. A site has few CAs, and each certificate sent adds at most its own.
 MAX_REMEMBERED_NAMES: Final = 256
 
 _VERSION: Final = 0xA0  # left out in X.509v1
 _EXTENSIONS: Final = 0xA3
 _ISSUER, _SUBJECT, _AFTER_KEY = 2, 4, 6  # after serial and algorithm; dates are between them
-_EVERY: Final = _AFTER_KEY + 3  # two unique identifiers, which no certificate has, and the extensions
+_EVERY: Final = _AFTER_KEY + 3  # two unique identifiers, which real certificates don't have, and the extensions
 _ALTERNATIVE_NAME: Final = bytes.fromhex("0603551d11")  # 2.5.29.17 of RFC 5280 section 4.2.1.6
 _DIRECTORY_NAME: Final = 0xA4
 _ENCODINGS: Final = {
     0x0C: "utf-8",
     0x12: "ascii",
-    0x13: "latin-1",  # PrintableString, which often holds more than it may
+    0x13: "latin-1",  # PrintableString, which often contains characters that it must not
     0x14: "latin-1",  # TeletexString, as OpenSSL reads it
     0x16: "latin-1",
     0x1A: "latin-1",
@@ -41,27 +41,27 @@ Comparable = tuple[frozenset[tuple[bytes, int, str | bytes]], ...]
 
 
 class RawNames(NamedTuple):
-    """Both names of a certificate, each a whole element."""
+    """Both names of a certificate, each as a whole DER element."""
 
     issuer: bytes
     subject: bytes
 
 
 def raw_names(der: bytes) -> RawNames:
-    """Where the names of a certificate stand. Raises `ValueError`."""
+    """The names of a certificate. Raises `ValueError`."""
     fields = _fields(der, _SUBJECT + 1)
     return RawNames(fields[_ISSUER][1], fields[_SUBJECT][1])
 
 
 def comparable(name: bytes) -> Comparable:
-    """What is equal for equal names. Raises `ValueError` for one of more attributes or bytes than a name has."""
+    """A form that is equal for equal names. Raises `ValueError` for a name with too many attributes or bytes."""
     if len(name) > MAX_NAME_BYTES:
         raise ValueError(f"a name of {len(name)} bytes; the limit is {MAX_NAME_BYTES}")
     return _comparable(name)
 
 
 def count_names(der: bytes, most: int) -> int:
-    """The attributes of a certificate's subject and its alternative names, of directoryNames each attribute as well.
+    """How many attributes the subject and alternative names have; each attribute of a directoryName counts too.
 
     Counting stops above `most`. Raises `ValueError`.
     """
@@ -69,17 +69,17 @@ def count_names(der: bytes, most: int) -> int:
 
 
 def count_extensions(der: bytes, most: int) -> int:
-    """The extensions. Counting stops above `most`. Raises `ValueError`."""
+    """How many extensions there are. Counting stops above `most`. Raises `ValueError`."""
     return sum(1 for _ in islice(_extensions(_fields(der, _EVERY)), most + 1))
 
 
 def count_parts(der: bytes, most: int) -> int:
-    """As `count_names`, and the issuer's attributes and the extensions count too."""
+    """As `count_names`, plus the issuer's attributes and the extensions."""
     return sum(1 for _ in islice(_parts(der), most + 1))
 
 
 def _parts(der: bytes) -> Iterator[bool]:
-    """True for each name of the holder, False for each of the issuer and for each extension."""
+    """Yields True for each name of the holder, False for each of the issuer and for each extension."""
     fields = _fields(der, _EVERY)
     for at in (_ISSUER, _SUBJECT):
         for _ in _attributes(fields[at][1]):
@@ -105,7 +105,7 @@ def _alternative_names(extension: bytes) -> Iterator[bytes]:
 
 
 def _fields(der: bytes, count: int) -> list[tuple[int, bytes]]:
-    """Tag and whole element of each of the first fields, from the serial on. Raises `ValueError`."""
+    """(tag, whole element) of the first `count` fields, from the serial on. Raises `ValueError`."""
     signed = next(elements(content_of(der, SEQUENCE)), None)
     fields = elements(content_of(signed[2], SEQUENCE)) if signed else iter(())
     found = [(tag, whole) for tag, _, whole in islice(fields, count + 1)]
@@ -117,7 +117,7 @@ def _fields(der: bytes, count: int) -> list[tuple[int, bytes]]:
 
 
 def _attributes(name: bytes) -> Iterator[bytes]:
-    """Every attribute of every RDN; an RDN without any, which counts as well, as nothing."""
+    """Every attribute of every RDN; an empty RDN yields one empty attribute, so that it is counted."""
     for _, rdn, _ in elements(content_of(name, SEQUENCE)):
         members = _members(rdn)
         yield next(members, b"")

@@ -1,4 +1,4 @@
-"""Reads the files of one configuration, each of them once, however often it is named."""
+"""Reads the files of one configuration, each file once, even if it is named several times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.x509.loading import parse_certificates, parse_private_key, read_fil
 
 
 class FileReader:
-    """Of one load: what is read stays as it was, whatever becomes of the file."""
+    """For one load of the configuration: later changes of a file have no effect."""
 
     def __init__(self) -> None:
         self._data: dict[Path, tuple[bytes, Stamp]] = {}
@@ -37,6 +37,6 @@ class FileReader:
 
     def _read(self, path: Path) -> tuple[bytes, Stamp]:
         if path not in self._data:
-            stamp = stamp_of(path)  # before the reading: what changes meanwhile is seen as changed
+            stamp = stamp_of(path)  # before reading: a change meanwhile is noticed as a change
             self._data[path] = read_file(path), stamp
         return self._data[path]

@@ -1,9 +1,9 @@
-"""Certificate revocation lists as they are read: whole, of a kind that is understood, with an end.
+"""Reads certificate revocation lists and refuses those that can't be used safely.
 
-What this module keeps true: a list that covers only some certificates has a scope that says which, and is never taken
-for a whole one. A delta list names the complete list that it changes. Indirect lists and lists for some reasons are
-refused. Every entry counts, whatever its reason: a certificate on hold is refused. `removeFromCRL` has a meaning in a
-delta list only; in a complete list such an entry revokes.
+What this module keeps true: a list that covers only some certificates has a scope that says which, and is never used as
+a list for all. A delta list names the complete list that it changes. Indirect lists and lists for some reasons only are
+refused. Every entry counts, whatever its reason: a certificate on hold is refused. `removeFromCRL` has a meaning only
+in a delta list; in a complete list such an entry revokes.
 
 Sources: RFC 5280 section 5.
 """
@@ -25,46 +25,46 @@ from gateway.x509.scopes import WHOLE, Scope, scope_of
 from gateway.x509.strength import weakness_of_digest
 from gateway.x509.unreadable import UNREADABLE, in_words
 
-# Fraction of a list's life after which a missing successor is worth a warning.
+# After this fraction of a list's lifetime, a missing successor causes a warning.
 WARN_AFTER_LIFE_FRACTION: Final = 0.8
-# Critical extensions whose meaning is "this is a complete list" anyway. RFC 5280 section 5.2.
+# Critical extensions that don't limit what the list covers. RFC 5280 section 5.2.
 _HARMLESS: Final = (x509.IssuerAlternativeName, x509.FreshestCRL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RevocationList:
-    """A list that is complete for its scope, or a delta of one; whose key signed it is not known yet."""
+    """A list that is complete for its scope, or a delta list. Its signature has not been checked yet."""
 
     source: str  # file, or URL without its secrets, for messages
     crl: x509.CertificateRevocationList
-    issuer: x509.Name  # of the list, read when it was loaded: `issuer_of(crl)` of a broken one raises only when asked
-    number: int  # -1 where there is none
+    issuer: x509.Name  # read when the list was loaded, because `issuer_of(crl)` may raise
+    number: int  # -1 if it has none
     this_update: datetime
     next_update: datetime
     serials: frozenset[int]
     scope: Scope = WHOLE
     base_number: int | None = None  # of a delta list: it has all changes since the complete list of this number
-    removed: frozenset[int] = frozenset()  # by a delta list: what is no longer on hold
-    key_identifier: bytes | None = None  # of the key that is said to have signed it
+    removed: frozenset[int] = frozenset()  # serials that a delta list releases from hold
+    key_identifier: bytes | None = None  # of the key that signed it, as the list says
 
     @property
     def claimed_signer(self) -> tuple[FoldedName, bytes | None]:
-        """Equal for lists of one CA and key, as far as they say so themselves."""
+        """Equal for lists that claim the same CA and key."""
         return folded(self.issuer), self.key_identifier
 
     @property
     def kind(self) -> str:
-        """For messages."""
+        """For messages: "revocation list" or "delta list"."""
         return "revocation list" if self.base_number is None else "delta list"
 
     @property
     def title(self) -> str:
-        """For messages: its file or URL, and its number where it has one."""
+        """Its file or URL, and its number if it has one, for messages."""
         what = "number" if self.base_number is None else "delta number"
         return self.source if self.number < 0 else f"{self.source} ({what} {self.number})"
 
     def is_signed_by(self, ca: x509.Certificate) -> bool:
-        """True when `ca`'s key made the signature."""
+        """True if `ca`'s key made the signature."""
         try:
             return self.crl.is_signature_valid(ca.public_key())  # type: ignore[arg-type]
         except UNREADABLE:
@@ -75,11 +75,11 @@ class RevocationList:
         try:
             entry = self.crl.get_revoked_certificate_by_serial_number(serial)
             return entry is not None and _reason(entry) is x509.ReasonFlags.certificate_hold
-        except UNREADABLE:  # a negative serial is not looked for
+        except UNREADABLE:  # negative serials can't be searched for
             return False
 
     def warning(self, now: datetime) -> str | None:
-        """One line when the list is outdated or soon will be."""
+        """One line if the list has expired or soon will; else None."""
         end = f"{self.next_update:%Y-%m-%d %H:%M} UTC"
         if now > self.next_update:
             return f"{self.source}: the {self.kind} expired {end}; publish a new one"
@@ -111,7 +111,7 @@ def _revocation_list(crl: x509.CertificateRevocationList, source: str) -> Revoca
 
 
 def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
-    """What a list says of itself, without its entries: enough to check it. Raises `ConfigError`, or of `UNREADABLE`."""
+    """A list without its entries, which is enough to check it. Raises `ConfigError`, or one of `UNREADABLE`."""
     number, scope = -1, WHOLE
     base_number: int | None = None
     key_identifier: bytes | None = None
@@ -153,7 +153,7 @@ def outline(crl: x509.CertificateRevocationList, source: str) -> RevocationList:
 
 
 def _named_by_a_delta(crl: x509.CertificateRevocationList) -> frozenset[int]:
-    """The serials of entries that don't take one off the list (RFC 5280 section 5.3.1)."""
+    """The serials of entries that are not removals (RFC 5280 section 5.3.1)."""
     return frozenset(entry.serial_number for entry in crl if not _is_removal(entry))
 
 

@@ -1,4 +1,4 @@
-"""CAs of one name among those of a site, in words: usual after a renewal, and worth knowing when one is taken away."""
+"""Describes CAs of a site that have the same name: usual after a renewal, and useful to know when one is removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.x509.unreadable import UNREADABLE
 
 
 def cas_of_one_name(anchors: Iterable[x509.Certificate]) -> Iterator[str]:
-    """A line for each name that several CAs have: their fingerprints, dates and whether their keys are the same."""
+    """A line for each name that several CAs have, with their fingerprints, dates and whether they have the same key."""
     for cas in _by_name(anchors):
         if len(cas) > 1:
             what = "the same key" if all(_have_one_key(cas[0], ca) for ca in cas[1:]) else "different keys"
@@ -25,7 +25,7 @@ def cas_of_one_name(anchors: Iterable[x509.Certificate]) -> Iterator[str]:
 
 
 def too_many_of_one_name(anchors: Iterable[x509.Certificate]) -> Iterator[str]:
-    """A line for each name of so many CAs that the certificates of some of them are refused."""
+    """A line for each name that so many CAs have that certificates of some of them are refused."""
     for cas in _by_name(anchors):
         units = list(map(_units, cas))
         if len(cas) > MAX_SIGNATURE_CHECKS or sum(units) - min(units) > MAX_FAILED_UNITS:
@@ -37,7 +37,7 @@ def _by_name(anchors: Iterable[x509.Certificate]) -> Iterator[list[x509.Certific
     by_name: dict[object, dict[bytes, x509.Certificate]] = {}
     for anchor in anchors:
         der = anchor.public_bytes(Encoding.DER)
-        by_name.setdefault(comparable(raw_names(der).subject), {})[der] = anchor  # one that is listed twice is one
+        by_name.setdefault(comparable(raw_names(der).subject), {})[der] = anchor  # listed twice, it counts once
     return (list(same.values()) for same in by_name.values())
 
 

@@ -1,12 +1,12 @@
-"""The revocation lists of one CA's key and one scope, and which of them counts when.
+"""The revocation lists of one CA key and one scope, and which of them is used at a given time.
 
 What this module keeps true:
-- Lists of different scopes never replace one another. Of several complete lists of one scope the newest that has begun
-  counts: CRL number, then thisUpdate.
-- A delta list counts with that complete list when its base number is not above the complete list's number, and its own
-  number is. Of several the newest counts. It renews the complete list: both together end when the later one ends.
-- A delta list that needs a newer complete list covers no certificate and takes none off, but what it names is refused.
-- A delta list that is outdated takes no certificate off any more; what it names stays refused.
+- Lists of different scopes never replace one another. Of several complete lists of one scope, the newest that is
+  already valid is used: by CRL number, then thisUpdate.
+- A delta list is used with that complete list if its base number is not above the complete list's number, and its own
+  number is. Of several, the newest is used. It renews the complete list: both are valid until the later one expires.
+- A delta list that needs a newer complete list covers and releases no certificate, but those that it names are refused.
+- A delta list that has expired releases no certificate any more; those that it names stay refused.
 
 Sources: RFC 5280 sections 5.2.3, 5.2.4, 5.2.5 and 6.3.3.
 """
@@ -25,24 +25,24 @@ from gateway.x509.scopes import Scope
 class Standing:
     """What the lists of one scope say at one time."""
 
-    complete: RevocationList | None  # None where none has begun
-    delta: RevocationList | None  # the one that counts with it
+    complete: RevocationList | None  # None if none is valid yet
+    delta: RevocationList | None  # the delta list used with it
     waiting: tuple[RevocationList, ...]  # deltas that need a newer complete list, newest first
     now: datetime
-    changes: tuple[datetime, ...]  # the times to come at which something else may count
+    changes: tuple[datetime, ...]  # future times at which this may change
 
     @property
     def lists(self) -> tuple[RevocationList, ...]:
-        """Those that cover certificates."""
+        """The lists that cover certificates now."""
         return tuple(entry for entry in (self.complete, self.delta) if entry is not None)
 
     @property
     def end(self) -> datetime | None:
-        """When no list covers a certificate any more; None where none does."""
+        """When the last of these lists expires; None if there is none."""
         return max((entry.next_update for entry in self.lists), default=None)
 
     def naming(self, serial: int) -> RevocationList | None:
-        """The list for which the certificate is to be refused; None where there is none."""
+        """The list because of which the certificate is refused; None if no list names it."""
         for entry in self.waiting:
             if serial in entry.serials:
                 return entry
@@ -54,13 +54,13 @@ class Standing:
         return self.complete if self.complete is not None and serial in self.complete.serials else None
 
     def warnings(self) -> list[str]:
-        """What should be done about these lists, a line each."""
+        """Warnings about these lists, a line each."""
         found = []
         if self.waiting:
             newest = self.waiting[0]
             cause = f"{newest.source}: the delta list changes a complete list with number {newest.base_number} or above"
             found.append(f"{cause}, which is missing; name that complete list in crl as well")
-        # A delta list renews the complete one, which needs no successor before the delta list does.
+        # A delta list renews the complete one, which then needs no successor before the delta list does.
         is_renewed = self.complete and self.delta and self.delta.next_update > self.complete.next_update
         due = (None if is_renewed else self.complete, self.delta)
         return found + [line for entry in due if entry is not None and (line := entry.warning(self.now))]
@@ -76,11 +76,11 @@ class ScopedLists:
 
     @property
     def newest(self) -> RevocationList:
-        """The list with the highest number, even if it has not begun; a delta list only where there is no other."""
+        """The list with the highest number, even if it isn't valid yet; a delta list only if there is no other."""
         return (*self.complete, *self.deltas)[0]
 
     def at(self, now: datetime) -> Standing:
-        """What counts at `now`, outdated or not."""
+        """The lists used at `now`, expired or not."""
         complete = next((entry for entry in self.complete if entry.this_update <= now), None)
         if complete is not None and not self.deltas and len(self.complete) == 1:  # nearly always
             return Standing(complete, None, (), now, (complete.next_update,) if complete.next_update >= now else ())
@@ -93,7 +93,7 @@ class ScopedLists:
         return Standing(complete, delta, tuple(newer[:index]), now, (*begins, *ends))
 
     def warnings(self, now: datetime) -> list[str]:
-        """What should be done about these lists, a line each."""
+        """Warnings about these lists, a line each."""
         standing = self.at(now)
         if standing.lists or standing.waiting:
             return standing.warnings()
@@ -103,12 +103,12 @@ class ScopedLists:
 
 
 def _changes(delta: RevocationList, number: int) -> bool:
-    """True when `delta` has all changes since the complete list of this number; -1 where there is none."""
+    """True if `delta` has all changes since the complete list with this number (-1: there is no complete list)."""
     return delta.base_number is not None and delta.base_number <= number and number >= 0
 
 
 def by_scope(lists: Iterable[RevocationList]) -> tuple[ScopedLists, ...]:
-    """These lists, all signed by one key, side by side by their scope."""
+    """Group lists, all signed by one key, by their scope."""
     groups: dict[Scope, list[RevocationList]] = {}
     for entry in sorted(lists, key=lambda entry: (entry.number, entry.this_update), reverse=True):
         groups.setdefault(entry.scope, []).append(entry)

@@ -1,9 +1,9 @@
-"""Which certificates of its CA a revocation list is about: its issuingDistributionPoint.
+"""Which certificates of its CA a revocation list covers: its issuingDistributionPoint.
 
-What this module keeps true: a list covers a certificate only when the list includes its kind (users, CAs) and, if the
-list is of a distribution point, when the certificate names that point. Two names of points are the same only when
-their type and value are; URIs are compared byte by byte. A certificate's point counts only when it is for all reasons
-and leaves the list to the certificate's own CA.
+What this module keeps true: a list covers a certificate only if the list includes its kind (users, CAs) and, if the
+list is for a distribution point, only if the certificate names that point. Names of points are equal only if type and
+value are; URIs are compared byte by byte. A certificate's point is used only if it is for all reasons and its lists are
+issued by the certificate's own CA.
 
 Sources: RFC 5280 sections 4.2.1.13, 5.2.5 and 6.3.3 (b)(2).
 """
@@ -25,7 +25,7 @@ from gateway.x509.name_matching import folded, folded_part
 
 Point = tuple[str, Hashable]
 
-# Points in a message; CAs write one or two.
+# Points shown in a message; CAs write one or two.
 MAX_SHOWN_POINTS: Final = 2
 
 _DIRECTORY: Final = "directory name"
@@ -41,7 +41,7 @@ class Holders(Enum):
 
 
 class Traits:
-    """What decides whether a list covers a certificate; read when it is asked for, and once."""
+    """The properties of a certificate that decide which lists cover it; each is read once, when needed."""
 
     def __init__(self, certificate: x509.Certificate) -> None:
         self._certificate = certificate
@@ -53,7 +53,7 @@ class Traits:
 
     @cached_property
     def points(self) -> frozenset[Point]:
-        """Its distribution points; its issuer's name is always one (RFC 5280 section 6.3.3, the end)."""
+        """Its distribution points; its issuer's name is always one of them (RFC 5280 section 6.3.3, at the end)."""
         issuer = issuer_of(self._certificate)
         found = set(_points([x509.DirectoryName(issuer)], None, issuer) or ())
         try:
@@ -68,13 +68,13 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The certificates that a list is complete for. Lists with equal scopes follow one another."""
+    """The certificates for which a list is complete. Lists with equal scopes replace one another."""
 
     holders: Holders = Holders.ALL
-    points: frozenset[Point] | None = None  # None: the list is not of a distribution point
+    points: frozenset[Point] | None = None  # None: the list is not for a distribution point
 
     def covers(self, certificate: Traits) -> bool:
-        """True when a list of this scope says whether a certificate of the same CA is revoked."""
+        """True if a list of this scope says whether this certificate, of the same CA, is revoked."""
         if self.holders is Holders.ATTRIBUTES:
             return False
         if self.holders is not Holders.ALL and certificate.is_ca is not (self.holders is Holders.CAS):
@@ -83,17 +83,17 @@ class Scope:
 
     @property
     def may_cover_users(self) -> bool:
-        """False when no certificate of a user is covered."""
+        """False if the scope covers no users' certificates."""
         return self.holders in (Holders.ALL, Holders.USERS)
 
     def includes(self, other: Scope) -> bool:
-        """True when a list of this scope covers every certificate that one of `other` covers."""
+        """True if a list of this scope covers every certificate that a list of scope `other` covers."""
         if self.holders is not Holders.ALL and self.holders is not other.holders:
             return False
         return self.points is None or (other.points is not None and self.points >= other.points)
 
     def __str__(self) -> str:
-        """As it follows "covers" in a message."""
+        """The words that follow "covers" in a message."""
         text = "all certificates" if self.holders is Holders.ALL else f"only {self.holders.value}"
         if self.points is None:
             return text
@@ -106,7 +106,7 @@ WHOLE: Final = Scope()
 
 
 def scope_of(point: x509.IssuingDistributionPoint, issuer: x509.Name, source: str) -> Scope:
-    """The scope of a list of `issuer`. Raises `ConfigError` for an indirect list and one of some reasons."""
+    """The scope of a list by `issuer`. Raises `ConfigError` for indirect lists and lists of some reasons only."""
     for is_so, what in (
         (point.indirect_crl, "covers certificates of other CAs too (indirectCRL)"),
         (point.only_some_reasons is not None, "includes only some revocation reasons (onlySomeReasons)"),

@@ -1,4 +1,4 @@
-"""What a revocation list or an OCSP answer says of one certificate."""
+"""The status that a revocation list or an OCSP answer gives a certificate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 
 class Status(Enum):
-    """What is known of one certificate."""
+    """Whether a certificate is revoked; UNKNOWN if lists or responders don't say."""
 
     GOOD = auto()
     REVOKED = auto()

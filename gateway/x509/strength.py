@@ -1,4 +1,4 @@
-"""Keys and digests that can be forged: the one check, for certificates of clients, servers and CAs, and for OCSP.
+"""Finds weak keys and digests, which can be forged: for certificates of clients, servers and CAs, and for OCSP.
 
 Sources: NIST SP 800-131A; OpenSSL's security level 2; CA/Browser Forum requirements 6.1.5.
 """
@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from gateway.x509.unreadable import UNREADABLE
 
-MIN_RSA_BITS: Final = 2048  # 112 bits of security, what OpenSSL takes at its default level
+MIN_RSA_BITS: Final = 2048  # 112 bits of security, the minimum at OpenSSL's default level
 CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _DIGESTS: Final = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
 
 
 def weakness_of_key(certificate: x509.Certificate) -> str | None:
-    """Why the certificate's key proves nothing; None where it does."""
+    """Why the certificate's key is too weak; None if it is strong enough."""
     try:
         key = certificate.public_key()
     except UNREADABLE:
@@ -28,7 +28,7 @@ def weakness_of_key(certificate: x509.Certificate) -> str | None:
 
 
 def weakness_of(key: object) -> str | None:
-    """Why a public key proves nothing; None where it does."""
+    """Why a public key is too weak; None if it is strong enough."""
     match key:
         case rsa.RSAPublicKey():
             return None if key.key_size >= MIN_RSA_BITS else f"an RSA key of {key.key_size} bits, below {MIN_RSA_BITS}"
@@ -41,7 +41,7 @@ def weakness_of(key: object) -> str | None:
 
 
 def weakness_of_signature(certificate: x509.Certificate) -> str | None:
-    """Why the signature on the certificate proves nothing; None where it does."""
+    """Why the signature on the certificate is too weak; None if it is strong enough."""
     try:
         return weakness_of_digest(certificate.signature_hash_algorithm)
     except UNREADABLE:
@@ -49,7 +49,7 @@ def weakness_of_signature(certificate: x509.Certificate) -> str | None:
 
 
 def weakness_of_digest(digest: hashes.HashAlgorithm | None) -> str | None:
-    """Why a signature over this digest proves nothing; None where it does, or the algorithm has its own digest."""
+    """Why the digest of a signature is too weak; None if it is strong enough, or the algorithm has its own digest."""
     if digest is None or digest.name in _DIGESTS:
         return None
     return f"{digest.name.upper()}, which is too weak"

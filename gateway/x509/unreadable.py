@@ -1,8 +1,7 @@
-"""The one guard against certificates, keys, lists and OCSP answers that can't be read.
+"""The exceptions of `cryptography` for certificates, keys, lists and OCSP answers that can't be read.
 
-`cryptography` reads many parts only when they are asked for, and then raises whatever its parser meets: a `TypeError`
-for a name that is typed as a BIT STRING, say. Most of these are no `ValueError`. Whoever reads foreign bytes catches
-`UNREADABLE`.
+`cryptography` reads many parts lazily, and then raises various exceptions, for example a `TypeError` for a name that is
+typed as a BIT STRING. Many of them are not a `ValueError`. Code that reads foreign bytes must catch `UNREADABLE`.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ UNREADABLE: Final = (
     x509.UnsupportedGeneralNameType,
 )
 
-# What `cryptography` says of broken DER and base64: its parser's own notation, which tells an operator nothing.
+# Marks of `cryptography`'s messages about broken DER and base64, which mean nothing to an admin.
 _NOT_WORDS: Final = ("ParseError", "InvalidData", "Unable to load PEM")
 
 
 def in_words(error: Exception) -> str:
-    """What can't be read, for messages: the error's own text where it is words."""
+    """What can't be read, for messages: the error's own text if it is readable."""
     text = str(error)
     if any(mark in text for mark in _NOT_WORDS):
         return "it can't be read as DER" if "ParseError" in text else "its PEM text is broken"
