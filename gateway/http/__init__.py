@@ -1,1 +1,1 @@
-"""HTTP as bytes in, events out and back. Knows no socket and no event loop."""
+"""HTTP: parses and writes messages as bytes, without sockets and event loop; refusal pages."""

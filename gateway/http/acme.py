@@ -1,7 +1,7 @@
-"""The address of an ACME http-01 challenge (RFC 8555, 8.3): `/.well-known/acme-challenge/TOKEN`.
+"""Reads the address of an ACME http-01 challenge (RFC 8555, 8.3): `/.well-known/acme-challenge/TOKEN`.
 
-Keeps true: the target is read byte for byte, before any normalisation. A token has no dot, no slash and no escape, so
-it names one file in one folder.
+Keeps true: the target is read byte by byte, before any normalisation. A token contains no dot, slash or escape, so it
+names a file in exactly one folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from gateway.facts import Reason
 from gateway.http.published import MethodNotAllowed
 
 PREFIX: Final = b"/.well-known/acme-challenge/"
-# RFC 8555 asks for at least 22 characters and sets no maximum; Let's Encrypt uses 43. File names end at 255 bytes.
+# RFC 8555 asks for at least 22 characters and sets no maximum; Let's Encrypt uses 43. File names have at most 255
+# bytes.
 MAX_TOKEN_CHARACTERS: Final = 128
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{1,%d}" % MAX_TOKEN_CHARACTERS)
 _METHODS: Final = b"GET, HEAD"

@@ -1,8 +1,9 @@
-"""What an ActiveSync request says of user and device in its query (MS-ASHTTP 2.2.1.1.1).
+"""Reads user and device from the query of an ActiveSync request (MS-ASHTTP 2.2.1.1.1).
 
-A query has one of two forms: `Cmd=…&User=…&DeviceId=…&DeviceType=…`, or one base64 field. Kept true here: a
-query that two servers could read in two ways is an error, never a guess, for what is read here is what rules
-bind to a certificate. The command is for logs: servers dispatch on the body as well.
+A query has one of two forms: `Cmd=…&User=…&DeviceId=…&DeviceType=…`, or one base64 field.
+
+Keeps true: a query that servers could read in two ways is an error, because rules bind the user and device read here to
+a certificate. The command is only for logs: servers look at the body too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.errors import GatewayError
 
-MAX_QUERY_CHARACTERS: Final = 4096  # the base64 form has 255-byte fields and stays below 2,700; real ones below 300
+MAX_QUERY_CHARACTERS: Final = 4096  # the base64 form has less than 2,700, real queries less than 300
 MAX_PARAMETERS: Final = 32  # clients send four to seven
 
 # MS-ASHTTP 2.2.1.1.1.2.3; 5 to 8 are of version 1.
@@ -58,12 +59,12 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+={0,2}")
 
 
 class EasQueryError(GatewayError):
-    """The query can't be read, or could be read in two ways."""
+    """The query can't be read, or servers could read it in two ways."""
 
 
 @dataclass(frozen=True, slots=True)
 class EasQuery:
-    """What the query names; None where it names nothing."""
+    """The values in the query; None if missing or empty."""
 
     command: str | None
     user: str | None
@@ -72,11 +73,11 @@ class EasQuery:
 
 
 def parse_query(query: str) -> EasQuery:
-    """Either form, without the "?". Raises `EasQueryError`."""
+    """Parse a query of either form, without the "?". Raises `EasQueryError`."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise EasQueryError(f"the ActiveSync query is longer than {MAX_QUERY_CHARACTERS} characters")
-    # Only padding may follow the base64 form's letters. Some servers unescape it first, others decode it as it is:
-    # an escape in it is read in two ways, and refused with everything else that is not base64.
+    # In the base64 form only padding may follow the letters. Some servers unescape it first, others don't, so escapes
+    # are refused like everything else that is not base64.
     if "=" in query.rstrip("=") or "&" in query or ";" in query:
         return _parse_plain(query)
     return _parse_base64(query)
@@ -106,7 +107,7 @@ def _parse_plain(query: str) -> EasQuery:
 
 
 def _name(raw: str, *, has_value: bool) -> str:
-    # PHP cuts a name at "[" and drops spaces before it, others decode twice or fold Unicode's case: only plain names.
+    # PHP cuts a name at "[" and drops leading spaces, others decode twice or fold Unicode's case: only plain names.
     text = _unquoted(raw).decode("ascii", "replace")
     if not has_value or _NAME.fullmatch(text) is None:
         raise EasQueryError("the ActiveSync query has a parameter without a plain name, or mixes its two forms")
@@ -132,7 +133,7 @@ def _text(value: bytes, name: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether a name holds control characters, C0 or C1."""
+    """True if a name contains control characters, C0 or C1."""
     return not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text)
 
 
@@ -168,7 +169,7 @@ def _parse_fields(data: bytes) -> EasQuery:
 
 
 def _tagged(data: bytes, position: int) -> dict[int, bytes]:
-    """The tag, length, value triples at the end (MS-ASHTTP 2.2.1.1.1.1.1)."""
+    """The values by tag, from the tag, length, value triples at the end (MS-ASHTTP 2.2.1.1.1.1.1)."""
     found: dict[int, bytes] = {}
     while position < len(data):
         tag = data[position]
@@ -179,14 +180,14 @@ def _tagged(data: bytes, position: int) -> dict[int, bytes]:
 
 
 def _counted(data: bytes, position: int, what: str) -> tuple[bytes, int]:
-    """A length byte and as many bytes after it; where the next begins."""
+    """(the bytes after a length byte, where the next field begins)."""
     if position >= len(data) or (end := position + 1 + data[position]) > len(data):
         raise EasQueryError(f"the ActiveSync query ends within the {what}")
     return data[position + 1 : end], end
 
 
 def _device_id(value: bytes) -> str:
-    """A device id as text; one of raw bytes, as some clients send a GUID, in hex as servers keep it."""
+    """A device id as text. Raw bytes, as some clients send a GUID, become hex, as servers store it."""
     if value.isascii() and value.decode("ascii").isprintable():
         return value.decode("ascii")
     return value.hex()

@@ -1,8 +1,8 @@
-"""Message bodies (RFC 9112 sections 6 and 7): how many of the bytes that come belong to this message.
+"""Reads message bodies (RFC 9112 sections 6 and 7): which of the received bytes belong to this message.
 
-Keeps true: a body ends where its framing says and nowhere else; bytes behind it are handed back
-untouched, since they are the next message; a chunk that is not written as RFC 9112 7.1 writes it ends
-the connection. Nothing is collected: every call hands on what it was given.
+Keeps true: a body ends exactly where its framing says. Bytes after it are returned unchanged, because they belong to
+the next message. A chunk that does not follow RFC 9112 7.1 ends the connection. Payload is never buffered: every call
+returns what it was given.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final, Protocol
 from gateway.errors import GatewayError
 from gateway.http.fields import Fields, FieldsError, parse_fields
 
-# A chunk of 2^60 bytes is no chunk; 15 hex digits keep the number below that.
+# No real chunk has 2^60 bytes; 15 hex digits keep the number below that.
 MAX_SIZE_DIGITS: Final = 15
-# So many chunks are read at once: each costs 2 to 5 µs, and 16 KiB hold 2,700 with a byte each.
+# Chunks that are read in one call: each costs 2 to 5 µs, and 16 KiB can hold 2,700 chunks of one byte.
 MAX_CHUNKS_AT_ONCE: Final = 128
-# A size line with its extensions; extensions are dropped, as RFC 9112 7.1.1 lets a recipient do.
+# A size line with its extensions, which are dropped, as RFC 9112 7.1.1 allows.
 MAX_SIZE_LINE_BYTES: Final = 256
-# Trailer fields in all; nobody is known to need more.
+# All trailer fields together; no known program needs more.
 MAX_TRAILER_BYTES: Final = 8 * 1024
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -34,19 +34,19 @@ _SIZE_LINE: Final = re.compile(
 
 
 class BodyError(GatewayError):
-    """The body is not framed as it says."""
+    """The body's framing is malformed."""
 
 
 class BodyReader(Protocol):
-    """Takes bytes as they come and tells which of them are payload."""
+    """Takes bytes as they arrive and returns those that are payload."""
 
     is_complete: bool
     trailers: Fields
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """(payload, what stands behind the end of the body). Raises `BodyError`.
+        """(payload, bytes after the end of the body). Raises `BodyError`.
 
-        While the body isn't complete, the second is what must be fed again, when others have been served.
+        While the body isn't complete, the second value must be fed again, after other clients have been served.
         """
 
 
@@ -87,15 +87,15 @@ class CloseReader:
 
 
 class ChunkedReader:
-    """A chunked body (RFC 9112 7.1). After an error every further byte is the same error."""
+    """A chunked body (RFC 9112 7.1). After an error, every further call raises the same error."""
 
     __slots__ = ("_broken", "_buffer", "_in_trailers", "_left_bytes", "is_complete", "trailers")
 
     def __init__(self) -> None:
         self._buffer = b""  # an unfinished size line or trailer section
-        self._left_bytes = 0  # of the current chunk, its CRLF counted
+        self._left_bytes = 0  # of the current chunk, including its CRLF
         self._in_trailers = False
-        self._broken = ""  # the cause of the error, once there was one
+        self._broken = ""  # the cause of the error, if there was one
         self.is_complete = False
         self.trailers: Fields = []
 
@@ -138,14 +138,14 @@ class ChunkedReader:
         return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), data[at:]
 
     def _chunk(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Take what is there of the current chunk and the CRLF behind it; returns how many bytes that was."""
+        """Take the available bytes of the current chunk and its CRLF; returns how many bytes were taken."""
         left = self._left_bytes
         available = len(data) - at
         payload = min(available, left - 2) if left > 2 else 0
         if payload:
             pieces.append(data[at : at + payload] if at or payload < len(data) else data)
         taken = min(available, left)
-        # What stands behind the payload must be CRLF, or as much of it as is there and was not seen before.
+        # After the payload must come CRLF, or the part of it that is available and was not seen before.
         if not b"\r\n"[payload - left :].startswith(data[at + payload : at + taken]):
             raise BodyError("a chunk does not end in CRLF")
         self._left_bytes = left - taken
@@ -165,13 +165,13 @@ class ChunkedReader:
         return int(match[1], 16)
 
     def _trailers(self, data: bytes, at: int) -> int:
-        """Read the trailer section from `at`; returns where the message ends, or the length where it goes on."""
+        """Read the trailer section at `at`; returns where the message ends, or `len(data)` if it is not complete."""
         if data.startswith(b"\r\n", at):
             self.is_complete = True
             return at + 2
         end = data.find(b"\r\n\r\n", at, at + MAX_TRAILER_BYTES + 4)
         if end < 0:
-            if len(data) - at > MAX_TRAILER_BYTES + 3:  # the end but for its last byte
+            if len(data) - at > MAX_TRAILER_BYTES + 3:  # the end without its last byte
                 raise BodyError(f"trailer fields longer than {MAX_TRAILER_BYTES} bytes")
             self._buffer = data[at:]
             return len(data)
@@ -184,7 +184,7 @@ class ChunkedReader:
 
 
 def encode_chunk(payload: bytes) -> bytes:
-    """One chunk; nothing for no payload, since an empty chunk would end the body."""
+    """One chunk; empty without payload, because an empty chunk would end the body."""
     return b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
 
 

@@ -1,4 +1,4 @@
-"""The `Date` field (RFC 9110 6.6.1). It says seconds, so one rendering serves all answers of a second."""
+"""The `Date` field (RFC 9110 6.6.1). It has a resolution of seconds, so it is rendered once a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 def date_field(unix_seconds: float) -> bytes:
-    """The field with its line end."""
+    """The field for this time, with its line end."""
     return _rendered(int(unix_seconds))
 
 

@@ -1,8 +1,9 @@
-"""The detail of a refusal in the language of its reader.
+"""Translates the detail of a refusal into the reader's language.
 
-A detail is written by what judged the request, in English, and stands so in the access log. Here is what such a
-sentence says, told apart by its form; each language has its own words for it. A sentence that is not here is left out
-where the reader's language is another: malformed HTTP and addresses, about which only a programmer can do something.
+The code that refuses a request writes the detail in English; the access log has it in English too. This module
+recognises such sentences by patterns, and each language has its own words for each pattern. A sentence without a
+pattern is left out of pages in other languages: those about malformed HTTP and addresses, which only a programmer can
+use.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-# Longer ones are told apart by their beginning or not at all; patterns are tried on so much of a stranger's text.
+# Longer details are cut before they are matched, because they may contain a client's text.
 MAX_DETAIL_CHARACTERS: Final = 1024
 
 _CA: Final = r"""(?P<ca>'.*?'|".*?")"""
@@ -72,7 +73,7 @@ _SOURCES: Final[Mapping[str, str]] = {
     "login_hidden": r"an earlier login on this connection hides its user name, .*",
     "denied": r"denied by the rule.*",
     "no_rule": r"no rule matches, .*",
-    # what is too much or too slow
+    # limits
     "body_bytes": r"the body is longer than (?P<number>\d+) bytes",
     "uri_bytes": r"the URI is longer than (?P<number>\d+) bytes",
     "header_bytes": r"the header section is longer than (?P<number>\d+) bytes",
@@ -89,12 +90,12 @@ _SOURCES: Final[Mapping[str, str]] = {
 }
 FORMS: Final[Mapping[str, re.Pattern[str]]] = {key: re.compile(text) for key, text in _SOURCES.items()}
 _DESTINATION: Final = "the Destination: "
-# What the rules say further, for administrators.
+# Additions of the rules for admins.
 _FURTHER: Final = re.compile(r"; (?:some servers read the path as |the trusted proxy |\S+ is a trusted proxy).*")
 
 
 def translated(detail: str, words: Mapping[str, str]) -> str | None:
-    """The detail in a language's own `words`; None where it has none for it."""
+    """The detail in a language's `words`; None if no pattern matches."""
     detail = detail[:MAX_DETAIL_CHARACTERS]
     is_destination = detail.startswith(_DESTINATION)
     sentence = _FURTHER.sub("", detail.removeprefix(_DESTINATION))

@@ -1,10 +1,9 @@
-"""Header fields out of bytes: one strict parser for requests, responses and trailers.
+"""Parses header fields: one strict parser for requests, responses and trailers.
 
-Keeps true: a field section either parses the way RFC 9112 section 5 writes it, or is refused whole. The
-parser is llhttp (through httptools) in its strict mode: no folded lines, no bare LF or CR, no space
-before the colon, no control characters, no Content-Length beside Transfer-Encoding, one Content-Length.
-llhttp knows a closed list of methods (not `RPC_IN_DATA`) and a request target of its own, so it is
-never shown the start line: a constant one stands in its place.
+Keeps true: a field section follows RFC 9112 section 5, or it is refused as a whole. The parser is llhttp (through
+httptools) in strict mode: no folded lines, no bare LF or CR, no space before the colon, no control characters, no
+Content-Length together with Transfer-Encoding, only one Content-Length. llhttp accepts only a fixed list of methods
+(not `RPC_IN_DATA`) and its own syntax of request targets, so it gets a constant start line instead of the real one.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ class FieldsError(GatewayError):
 
 
 class _Collector:
-    """llhttp's callbacks."""
+    """llhttp's callbacks, which collect the fields."""
 
     __slots__ = ("begun", "ended", "fields", "is_kept", "parser")
 
     def __init__(self) -> None:
         self.fields: Fields = []
-        self.begun = self.ended = 0  # messages
-        self.is_kept = True  # there was no "Connection: close"
+        self.begun = self.ended = 0  # messages begun and ended
+        self.is_kept = True  # no "Connection: close" was seen
         self.parser = httptools.HttpResponseParser(self)
-        # What follows "Connection: close" is an error to llhttp, and the message itself is judged by us.
+        # Without this, data after "Connection: close" is an error; the gateway checks the message itself.
         self.parser.set_dangerous_leniencies(lenient_keep_alive=True)
 
     def on_message_begin(self) -> None:
@@ -55,10 +54,10 @@ _collector = _Collector()
 def parse_fields(section: bytes) -> Fields:
     """The (name, value) pairs of a field section that ends in its empty line.
 
-    Names keep their spelling; values have no leading white space but may have trailing. Raises `FieldsError`, and
-    then nothing of the section is in the parser that reads the next one.
+    Names keep their spelling; values may have trailing but no leading white space. Raises `FieldsError`; the parser
+    is then replaced, so that the next section is not affected.
     """
-    global _collector  # noqa: PLW0603 - made anew only after a section it choked on
+    global _collector  # noqa: PLW0603 - replaced only after a malformed section
     collector = _collector
     fields: Fields = []
     collector.fields = fields
@@ -68,12 +67,12 @@ def parse_fields(section: bytes) -> Fields:
     except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
         _collector = _Collector()
         raise FieldsError(str(error) or "malformed header fields") from error
-    # What stood behind the end was another message to the parser, and would go on in the next section.
+    # For the parser, data after the end is another message, which would continue in the next section.
     if collector.begun != 1 or collector.ended != 1:
         _collector = _Collector()
         raise FieldsError("the field section does not end in its only empty line")
-    # After "Connection: close" llhttp goes on, but with that message's Content-Length: the next one's digits would be
-    # appended to it (llhttp 9, `llhttp__after_message_complete`).
+    # After "Connection: close" llhttp keeps that message's Content-Length, and would append the next message's digits
+    # to it (llhttp 9, `llhttp__after_message_complete`).
     if not collector.is_kept:
         _collector = _Collector()
     return fields

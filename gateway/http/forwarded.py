@@ -1,7 +1,7 @@
-"""`Forwarded` (RFC 7239) and `X-Forwarded-For`: the chain of nodes that a request came through. Pure.
+"""Parses `Forwarded` (RFC 7239) and `X-Forwarded-For`: the chain of nodes that a request came through.
 
-Keeps true: a `Forwarded` value parses as section 4 writes it, or it is refused whole. Otherwise a quotation mark that
-the client sent could swallow what a proxy wrote behind it.
+Keeps true: a `Forwarded` value follows section 4, or it is refused as a whole. Otherwise a quotation mark from the
+client could hide what a proxy wrote after it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from gateway.errors import RequestError
 from gateway.facts import Address, Reason, parse_address
 
-# A longer chain of proxies is a client's invention.
+# Real chains of proxies are shorter; a longer one was invented by a client.
 MAX_FORWARDED_ENTRIES: Final = 32
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -22,7 +22,7 @@ _PAIR: Final = re.compile(
 )
 _BETWEEN: Final = re.compile(rb"[\t ]*,[\t ]*")
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
-# Section 6: a name or an address, with or without a port; both may be hidden behind a word of the proxy's own.
+# Section 6: a name or an address, with or without a port; a proxy may replace both by obfuscated identifiers.
 _NODE: Final = re.compile(
     r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?i:unknown)|_[0-9A-Za-z._-]+)(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?"
 )
@@ -31,9 +31,9 @@ _WITH_PORT: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[^\[\]]+)\])(?::[0-
 
 
 def forwarded_nodes(value: bytes) -> list[Address | None]:
-    """The address in each element, the client's end first; None for `unknown`, for a hidden name and without `for`.
+    """The address in each element, the client first; None for `unknown`, for an obfuscated name and without `for`.
 
-    Raises `RequestError` for what is not RFC 7239.
+    Raises `RequestError` if the value does not follow RFC 7239.
     """
     value = value.rstrip(b"\t ")
     nodes: list[Address | None] = []
@@ -51,7 +51,7 @@ def forwarded_nodes(value: bytes) -> list[Address | None]:
 
 
 def _element(value: bytes, at: int) -> tuple[Address | None, int]:
-    """(the address in `for`, where the element ends); pairs may be missing between its semicolons."""
+    """(the address in `for`, where the element ends); empty pairs between semicolons are allowed."""
     node: Address | None = None
     names: set[bytes] = set()
     while True:
@@ -87,7 +87,7 @@ def _node(pair: re.Match[bytes]) -> Address | None:
 
 
 def forwarded_for_entries(value: bytes) -> list[bytes]:
-    """The entries of X-Forwarded-For, unread. Raises `RequestError` where there are too many."""
+    """The entries of X-Forwarded-For, not parsed. Raises `RequestError` if there are too many."""
     entries = value.split(b",")
     if len(entries) > MAX_FORWARDED_ENTRIES:
         raise _refused(f"more than {MAX_FORWARDED_ENTRIES} entries in X-Forwarded-For")
@@ -95,7 +95,7 @@ def forwarded_for_entries(value: bytes) -> list[bytes]:
 
 
 def forwarded_for_node(entry: bytes) -> Address:
-    """One entry, also with a port or in brackets, as Azure and IIS write it. Raises `RequestError` for no address."""
+    """The address in one entry, also with a port or in brackets, as Azure and IIS write it. Raises `RequestError`."""
     text = entry.strip().decode("latin-1")
     if (found := _WITH_PORT.fullmatch(text)) is not None:
         text = found["v4"] or found["v6"]

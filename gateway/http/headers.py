@@ -1,8 +1,8 @@
-"""What becomes of a header field on its way through: which pass, which end here, which we read.
+"""Which header fields are forwarded, which are dropped, and which the gateway reads.
 
-Keeps true: a field whose name an upstream could take for one of ours is gone before ours are added.
-Servers differ in what they take for the same name (CGI and WSGI turn `-` into `_`, others `.` too), so
-names are compared folded: lower case, and everything that is no letter or digit as `-`.
+Keeps true: a field whose name an upstream could mistake for one of the gateway's is removed before the gateway's fields
+are added. Servers differ in which names they treat as equal (CGI and WSGI turn `-` into `_`, others `.` too), so names
+are compared folded: in lower case, with everything that is not a letter or digit as `-`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# RFC 9110 7.6.1 and its predecessors: they speak of one connection and are never forwarded.
+# RFC 9110 7.6.1 and its predecessors: they are about one connection and are never forwarded.
 HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
@@ -24,11 +24,11 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
-# The gateway alone says these to the upstream; what the client sent under such a name is dropped.
+# Only the gateway sends these to the upstream; a client's fields with these names are dropped.
 FORWARDING: Final = frozenset(
     {
         b"x-request-id",
-        # Other proxies' names for the client's address: an upstream that was behind one may still believe them.
+        # Other proxies' names for the client's address: an upstream that was behind one may still trust them.
         b"x-forwarded",
         b"forwarded-for",
         b"x-real-ip",
@@ -50,7 +50,7 @@ FORWARDING: Final = frozenset(
 )
 FORWARDING_PREFIX: Final = b"x-forwarded-"
 
-# They make some servers act on another path or method than the one that was judged (IIS URL Rewrite, OData
+# They make some servers use another path or method than the one that was judged (IIS URL Rewrite, OData
 # and Google APIs), on another login (SOGo's x-webobjects-*), or on a proxy of the client's choice (`Proxy`,
 # CVE-2016-5385).
 OVERRIDES: Final = frozenset(
@@ -65,8 +65,8 @@ OVERRIDES: Final = frozenset(
 )
 OVERRIDE_PREFIX: Final = b"x-webobjects-"
 
-# Other gateways' names for the user that they let in: ours are in `identity_headers` (with RFC 9440's), and an upstream
-# that was behind one of those may still believe its. docs/pages.md says whose they are; each must be in its table.
+# Other gateways' names for the authenticated user: an upstream that was behind one may still trust them. Ours and those
+# of RFC 9440 are in `identity_headers`. docs/pages.md says which product uses which; each must be in its table.
 IDENTITIES: Final = frozenset(
     {
         *(b"remote-user", b"remote-groups", b"remote-email", b"remote-name"),
@@ -79,7 +79,7 @@ IDENTITIES: Final = frozenset(
         *(b"x-consumer-id", b"x-consumer-custom-id", b"x-consumer-username", b"x-consumer-groups"),
     }
 )
-# No prefix may take what mail programs send: X-ClientInfo, X-MS-PolicyKey, X-User-Identity and their like pass.
+# No prefix may match what mail programs send: X-ClientInfo, X-MS-PolicyKey, X-User-Identity and others must pass.
 IDENTITY_PREFIXES: Final = (
     *(b"ssl-client-", b"x-ssl-client-", b"x-client-cert", b"x-auth-request-", b"x-webauth-", b"shib-"),
     *(b"x-amzn-oidc-", b"x-amzn-mtls-", b"cf-access-", b"cf-client-cert-"),
@@ -88,20 +88,20 @@ IDENTITY_PREFIXES: Final = (
     *(b"oidc-", b"x-vouch-idp-", b"impersonate-"),
 )
 
-# Removing these from a message because `Connection` names them would change what it says.
+# Removing these because `Connection` names them would change the message's meaning.
 NEVER_HOP_BY_HOP: Final = frozenset(
     {b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"expect", b"date"}
 )
 
-# Distinct names are few and short; hostile ones are neither, and must not fill the memory.
+# Real names are few and short; hostile ones are not, and must not fill the memory.
 MAX_CACHED_NAMES: Final = 1024
 MAX_CACHED_NAME_BYTES: Final = 64
 
 _NOT_ALNUM: Final = re.compile(rb"[^a-z0-9]")
 
 
-# How a field is treated. Plain integers, since every field of every message is asked: up to
-# LAST_PASSING it goes on to the other side, and all but PASS and DROP are remembered as well.
+# How a field is treated; plain integers, because every field of every message is looked up. Up to LAST_PASSING a field
+# is forwarded, and the values of all but PASS and DROP are kept for the gateway.
 PASS: Final = 0
 USER_AGENT: Final = 1
 REFERER: Final = 2
@@ -119,12 +119,12 @@ CONNECTION: Final = 12
 EXPECT: Final = 13
 UPGRADE: Final = 14
 FORWARDED_FOR: Final = 15
-DESTINATION: Final = 16  # it goes on in the spelling that was judged
+DESTINATION: Final = 16  # forwarded in the spelling that was judged
 KEEP_ALIVE: Final = 17
 FORWARDED: Final = 18
 KINDS: Final = 19
 
-# Two of these are read differently by different servers; two of any other that we read are one list (RFC 9110 5.3).
+# Servers differ in which of two such fields they use; two of the others are joined to a list (RFC 9110 5.3).
 ONCE: Final = frozenset({HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, EXPECT, DESTINATION})
 
 _REQUEST_KINDS: Final = {
@@ -155,8 +155,8 @@ _RESPONSE_KINDS: Final = {
     b"persistent-auth": AUTHORIZATION,  # IIS: the connection stays logged in; no answer has an Authorization field
 }
 
-# What only the gateway tells its clients: the number under which the log has the request, and why it was refused.
-# An upstream that sends these would speak in the gateway's name.
+# Only the gateway sends these to clients: the request's number in the log, and the reason of a refusal. From an
+# upstream they are dropped.
 _OURS_IN_RESPONSES: Final = frozenset({b"x-request-id"})
 _OUR_PREFIX: Final = b"x-gateway-"
 
@@ -164,7 +164,7 @@ _OUR_PREFIX: Final = b"x-gateway-"
 _STRIPPED_PREFIXES: Final = (FORWARDING_PREFIX, OVERRIDE_PREFIX, *IDENTITY_PREFIXES)
 
 
-# RFC 9110 6.5.1: routing, authentication, request modifiers and what says how to read the content come before it.
+# RFC 9110 6.5.1: fields for routing, authentication, request modifiers and the content's format must be in the head.
 NEVER_IN_TRAILERS: Final = frozenset(
     {
         *(b"accept", b"accept-language", b"authorization", b"cache-control", b"content-encoding", b"content-range"),
@@ -185,12 +185,12 @@ NEVER_IN_TRAILERS: Final = frozenset(
 
 
 def fold(name: bytes) -> bytes:
-    """A field name as the most careless server could read it."""
+    """A field name as the least strict server could read it."""
     return _NOT_ALNUM.sub(b"-", name.lower())
 
 
 class Classifier(dict[bytes, int]):
-    """Field name → how it is treated. A dict that fills itself by spelling, and begins anew at a bound."""
+    """Field name → how it is treated. A dict that caches each spelling, and is cleared at `MAX_CACHED_NAMES`."""
 
     __slots__ = ()
 
@@ -198,7 +198,7 @@ class Classifier(dict[bytes, int]):
         kind = self._kind_of(name)
         if len(name) <= MAX_CACHED_NAME_BYTES:
             if len(self) >= MAX_CACHED_NAMES:
-                self.clear()  # or whoever fills it first would keep the usual names out for ever
+                self.clear()  # otherwise a client could fill it and keep the usual names out
             self[name] = kind
         return kind
 
@@ -207,12 +207,12 @@ class Classifier(dict[bytes, int]):
 
 
 class RequestClassifier(Classifier):
-    """For what clients send."""
+    """For requests from clients."""
 
     __slots__ = ("_stripped",)
 
     def __init__(self, stripped: frozenset[bytes] = frozenset()) -> None:
-        """`stripped`: further folded names that never pass, the identity headers."""
+        """`stripped`: further folded names that are never forwarded, the identity headers."""
         super().__init__()
         self._stripped = HOP_BY_HOP | FORWARDING | OVERRIDES | IDENTITIES | stripped
 
@@ -223,12 +223,12 @@ class RequestClassifier(Classifier):
         folded = fold(name)
         if folded in self._stripped or folded.startswith(_STRIPPED_PREFIXES):
             return DROP
-        # "content_length": another spelling of a field that we read and judge by.
+        # "content_length": another spelling of a field that the gateway reads.
         return DROP if folded in _REQUEST_KINDS else PASS
 
 
 class ResponseClassifier(Classifier):
-    """For what upstreams send."""
+    """For answers from upstreams."""
 
     __slots__ = ()
 
@@ -244,9 +244,9 @@ class ResponseClassifier(Classifier):
 
 
 def value_of(passing: list[bytes], name: bytes) -> bytes | None:
-    """The value of a field that goes on and that nothing else reads; several are one list (RFC 9110 5.3).
+    """The value of a forwarded field that is not in `values`; several are joined to a list (RFC 9110 5.3).
 
-    `passing` is a head's; `name` in lower case.
+    `passing`: as in `RequestHead.passing`; `name`: in lower case.
     """
     found = [passing[at + 2] for at in range(0, len(passing), 4) if passing[at].lower() == name]
     return b", ".join(found) if found else None

@@ -1,6 +1,6 @@
-"""`Strict-Transport-Security` (RFC 6797): a browser that has seen it asks for the host by https only.
+"""`Strict-Transport-Security` (RFC 6797): a browser that has seen it uses only https for the host.
 
-Keeps true: a client gets one such field. Browsers take the first of two (8.1), so the site's replaces the server's.
+Keeps true: a client gets only one such field. Browsers use the first (8.1), so the site's replaces the server's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def hsts_field(max_age_seconds: float, *, includes_subdomains: bool, is_preloade
 
 
 def without_hsts(passing: list[bytes]) -> list[bytes]:
-    """A head's `passing` without the server's own field."""
+    """`passing` of a head without the server's field."""
     places = range(0, len(passing), 4)
     if not any(passing[at].lower() == _NAME for at in places):
         return passing

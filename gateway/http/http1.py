@@ -1,8 +1,8 @@
-"""HTTP/1.1 message heads (RFC 9112): bytes to values. Knows no socket.
+"""Parses HTTP/1.1 message heads (RFC 9112). Does no I/O.
 
-Keeps true: a head is understood one way or refused. Start lines are matched against RFC 9112's own
-grammar, field sections go through `fields.parse_fields`, framing (RFC 9112 section 6) is decided once,
-here, and what is forwarded is written anew from the parsed values, never copied.
+Keeps true: a head can be read in only one way, or it is refused. Start lines are matched against the grammar of RFC
+9112, field sections are parsed by `fields.parse_fields`, and framing (RFC 9112 section 6) is decided only here. What is
+forwarded is written from the parsed values, never copied.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ from gateway.http.headers import (
     connection_options,
 )
 
-# Every method that is in use, and RPC_IN_DATA. No lower case: a server that reads `head` as HEAD ends its answer
-# where nobody else does (RFC 9110 9.1: case counts). No CONNECT: what follows a good answer to it has no framing.
-# No TRACE: its answer would tell the client what we tell the upstream of it (RFC 9110 9.3.8).
+# Every method that is in use, and RPC_IN_DATA. No lower case: a server that reads `head` as HEAD would end its answer
+# elsewhere than the gateway expects (RFC 9110 9.1: case counts). No CONNECT: after a successful answer there is no
+# framing. No TRACE: the answer would show the client the fields that the gateway adds (RFC 9110 9.3.8).
 _METHOD: Final = rb"(?!(?:CONNECT|TRACE) )[A-Z][A-Z0-9_-]{0,31}"
-# RFC 9112 3: exactly one space each; the target's characters are judged by policy.uri, here only: no
-# controls and no space.
+# RFC 9112 3: exactly one space each. policy.uri checks the target's characters; here only controls and space are
+# refused.
 _REQUEST_LINE: Final = re.compile(rb"(" + _METHOD + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
-# RFC 9112 3.2.2; user information is a way to make a host look like another and is refused.
+# RFC 9112 3.2.2; user information can make a host look like another, so it is refused.
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@\\]+)((?:/[^?]*)?)(\?.*)?", re.IGNORECASE | re.DOTALL)
-# A parameter at the start or behind a comma. More than nine digits say nothing: that is 30 years.
+# A parameter at the start or after a comma. More than nine digits (30 years) are ignored.
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|,)[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
-# A length of 10^18 bytes is no length; 18 digits keep it below 2^63, where servers' integers end.
+# No real body has 10^18 bytes; 18 digits keep the length below 2^63, where servers' integers end.
 MAX_LENGTH_DIGITS: Final = 18
 # What an `Upgrade` may ask for (RFC 9110 7.8). Never h2c, HTTP/2.0, SPDY or TLS/1.0 (RFC 2817), nor anything that a
-# careless server could take for one: they carry requests that nobody judges.
+# careless server could mistake for one: they would carry requests that the gateway doesn't judge.
 _SWITCHABLE: Final = re.compile(
     rb"(?!h[23]|http|spdy|tls|ssl)[!#$%&'*+\-.^_`|~0-9A-Z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Z]+)?", re.IGNORECASE
 )
-# What stands in a request line beside its target: a method of 32 bytes, two spaces and the version are 42.
+# A request line without its target: a method of 32 bytes, two spaces and the version are 42 bytes.
 _LINE_OVERHEAD_BYTES: Final = 64
 
 END_OF_HEAD: Final = b"\r\n\r\n"
-# A field section is kept to be known again up to this length: idle connections are many.
+# Field sections up to this length are kept to recognise repeated requests; there may be many idle connections.
 MAX_KNOWN_SECTION_BYTES: Final = 2048
 _SLASH: Final = 0x2F
 
 
 class RequestHead:
-    """A request's head: filled by `parse_request`, read by everybody else."""
+    """A request's head: filled by `parse_request`, then never changed."""
 
     __slots__ = (
         "content_length",
@@ -81,19 +81,19 @@ class RequestHead:
     method: bytes
     target: bytes  # origin-form, "*" or authority-form; absolute-form is split into host and this
     minor: int  # of the HTTP version: 0 or 1
-    host: bytes | None  # as sent, from the absolute form where there was one
-    passing: list[bytes]  # name, ": ", value, CRLF, … of every field that goes on to the upstream
-    section: bytes  # the field section, by which it is known again; empty where it should not be
-    values: list[bytes | None]  # what was remembered, by `headers`' kinds: values[USER_AGENT]
+    host: bytes | None  # as sent; from the absolute form if there was one
+    passing: list[bytes]  # name, ": ", value, CRLF, … of every field that is forwarded
+    section: bytes  # the field section, to recognise a repetition; empty if that is not safe
+    values: list[bytes | None]  # the values kept for the gateway, by `headers`' kinds: values[USER_AGENT]
     content_length: int | None
     is_chunked: bool
     is_keep_alive: bool
     expects_continue: bool
-    upgrade: bytes | None  # what may be switched to, asked for properly and without a body
+    upgrade: bytes | None  # the protocols to switch to, if asked for correctly and without a body
 
     @property
     def has_body(self) -> bool:
-        """True where bytes of a body follow."""
+        """True if a body follows."""
         return self.is_chunked or bool(self.content_length)
 
 
@@ -124,8 +124,8 @@ class ResponseHead:
     content_length: int | None
     is_chunked: bool
     is_keep_alive: bool
-    keep_alive_seconds: int | None  # how long the server keeps the connection while it is idle, where it says so
-    keeps_login: bool  # the server keeps the connection logged in, and says so
+    keep_alive_seconds: int | None  # how long the server keeps an idle connection; None if it doesn't say
+    keeps_login: bool  # the server says that the connection stays logged in
     upgrade: bytes | None
 
 
@@ -135,9 +135,9 @@ def bad_request(cause: str) -> RequestError:
 
 
 def check_unfinished(data: bytes, *, uri_bytes: int, header_bytes: int) -> None:
-    """Refuse early what can't become a good head: too long already, a line that ends in a bare LF, no request line.
+    """Refuse early what can't become a valid head: too long, a line ends in a bare LF, or the request line is wrong.
 
-    Refuses nothing that `parse_request` would take once the rest is there.
+    Never refuses what `parse_request` would accept once it is complete.
     """
     line_end = data.find(b"\r\n")
     if (len(data) if line_end < 0 else line_end) > uri_bytes + _LINE_OVERHEAD_BYTES:
@@ -148,7 +148,7 @@ def check_unfinished(data: bytes, *, uri_bytes: int, header_bytes: int) -> None:
         return
     if _REQUEST_LINE.match(data) is None:
         raise _bad_request_line(data, uri_bytes)
-    # What is there of END_OF_HEAD, three bytes at most, is no header yet.
+    # Up to three bytes may be the beginning of END_OF_HEAD.
     if len(data) - (line_end + 2) > header_bytes + len(END_OF_HEAD) - 1:
         raise _headers_too_large(header_bytes)
 
@@ -163,10 +163,10 @@ def parse_request(  # noqa: PLR0913
     header_bytes: int,
     known: RequestHead | None = None,
 ) -> RequestHead:
-    """The head that starts at 0 and whose END_OF_HEAD stands at `end`. Raises `RequestError`.
+    """The head that starts at 0 and whose END_OF_HEAD is at `end`. Raises `RequestError`.
 
-    `known`: an earlier head that was read with the same `classify` and limits. Clients send the same fields over and
-    over; what they mean depends on their bytes and the version alone.
+    `known`: an earlier head, parsed with the same `classify` and limits. Clients often repeat the same fields, and
+    their meaning depends only on their bytes and the version.
     """
     line = _REQUEST_LINE.match(data)
     if line is None:
@@ -177,7 +177,7 @@ def parse_request(  # noqa: PLR0913
     start = line.end()
     if end - start > header_bytes:
         raise _headers_too_large(header_bytes)
-    # Without any field the line's own CRLF is the first half of END_OF_HEAD.
+    # Without fields, the CRLF of the request line is the first half of END_OF_HEAD.
     section = data[start : end + 4] if start < end + 2 else b""
     is_origin_form = target[0] == _SLASH
     version = 1 if minor == b"1" else 0
@@ -195,17 +195,17 @@ def parse_request(  # noqa: PLR0913
     _read_request_fields(head, fields, classify)
     if is_origin_form:
         head.target = target
-        # What an Upgrade beside a length of 0 means depends on the method, which the section doesn't hold.
+        # The meaning of an Upgrade with a length of 0 depends on the method, which is not in the section.
         is_whole = head.values[UPGRADE] is None or head.values[CONTENT_LENGTH] is None
         head.section = section if is_whole and len(section) <= MAX_KNOWN_SECTION_BYTES else b""
     else:
-        head.section = b""  # its host may be the target's
+        head.section = b""  # the host may come from the target
         _other_form(head, target)
     return head
 
 
 def _known_again(known: RequestHead, method: bytes, target: bytes) -> RequestHead:
-    """A head with the fields of an earlier one; nobody changes what they share."""
+    """A head with the fields of an earlier one; both share them, and they are never changed."""
     head = RequestHead()
     head.method = method
     head.target = target
@@ -237,10 +237,10 @@ def _bad_request_line(data: bytes, uri_bytes: int) -> RequestError:
 
 
 def _other_form(head: RequestHead, target: bytes) -> None:
-    """A target that does not start with a slash: absolute-form must agree with Host (RFC 9112 3.2.2)."""
+    """Read a target that does not start with a slash: absolute-form must agree with Host (RFC 9112 3.2.2)."""
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
-        # authority-form belongs to CONNECT alone; it and "*" are left to the policy, which refuses them.
+        # Authority-form is only for CONNECT; the policy refuses it and "*".
         head.target = target
         return
     authority, path, query = absolute.groups()
@@ -251,7 +251,7 @@ def _other_form(head: RequestHead, target: bytes) -> None:
 
 
 def _sort(fields: Fields, classify: Classifier) -> tuple[list[bytes], list[bytes | None]]:
-    """One pass over the fields: (what goes on, flattened; what we read ourselves, by kind)."""
+    """One pass over the fields: (forwarded fields, flattened; values for the gateway, by kind)."""
     passing: list[bytes] = []
     values: list[bytes | None] = [None] * KINDS
     for name, value in fields:
@@ -308,14 +308,14 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
 
 
 def _is_empty_get(head: RequestHead) -> bool:
-    """True for a GET whose Content-Length is 0: some clients open a WebSocket with it."""
+    """True for a GET with Content-Length 0, with which some clients open a WebSocket."""
     return head.method == b"GET" and head.content_length == 0
 
 
 def _tunnelled(upgrade: bytes) -> bytes | None:
-    """The protocol to switch to; None where the field is ignored, as a server may (RFC 9110 7.8).
+    """The protocols to switch to; None if the field is ignored, as a server may (RFC 9110 7.8).
 
-    Not to be asked for a request with a body: the upstream would read it as the new protocol, or as another request.
+    Must not be called for a request with a body: the upstream would read it as the new protocol, or as a request.
     """
     protocols = _members(upgrade)
     if not protocols or not all(map(_SWITCHABLE.fullmatch, protocols)):
@@ -329,7 +329,7 @@ def _members(value: bytes) -> list[bytes]:
 
 
 def _host(value: bytes) -> bytes:
-    """RFC 3986 3.2.2: other letters stand in it as A-labels, for their bytes are read in as many ways as there are."""
+    """Refuse a host that is not ASCII (RFC 3986 3.2.2 asks for A-labels): servers read such bytes differently."""
     if not value.isascii():
         raise bad_request("the Host field is not ASCII")
     return value.rstrip(b" \t")
@@ -343,7 +343,7 @@ def _check_coding(value: bytes, length: int | None, minor: int) -> None:
 
 
 def _expects_continue(value: bytes, minor: int) -> bool:
-    """Some clients send the field with an empty value, which expects nothing."""
+    """True for 100-continue. Some clients send the field with an empty value, which expects nothing."""
     if not minor:
         return False  # RFC 9110 10.1.1: an HTTP/1.0 client can't be answered 100
     members = _members(value)
@@ -373,13 +373,13 @@ def _length(value: bytes) -> int:
 
 
 def _keep_alive_seconds(value: bytes) -> int | None:
-    """What `Keep-Alive: timeout=5, max=100` says of time (RFC 2068 19.7.1); None where it says nothing of it."""
+    """The timeout in `Keep-Alive: timeout=5, max=100` (RFC 2068 19.7.1); None without one."""
     found = _KEEP_ALIVE_TIMEOUT.search(value)
     return None if found is None else int(found[1])
 
 
 def has_bare_lf(data: bytes) -> bool:
-    """True where a line ends in LF alone: such a head would never come to the end that we wait for."""
+    """True if a line ends in LF without CR: such a head would never reach END_OF_HEAD."""
     return data.count(b"\n") != data.count(b"\r\n")
 
 
@@ -388,7 +388,7 @@ def bad_response(cause: str) -> RequestError:
     return RequestError(Reason.UPSTREAM_BAD_RESPONSE, cause)
 
 
-# Servers have a handful of status lines; those of a broken one must not fill the memory.
+# Servers use a handful of status lines; those of a broken server must not fill the memory.
 MAX_CACHED_STATUS_LINES: Final = 256
 _status_lines: Final[dict[bytes, tuple[int, int, bytes]]] = {}
 
@@ -409,7 +409,7 @@ def _status_line(line: bytes) -> tuple[int, int, bytes]:
 
 
 def parse_response(data: bytes, end: int, classify: Classifier) -> ResponseHead:
-    """The response head that starts at 0 and whose END_OF_HEAD stands at `end`. Raises `RequestError`."""
+    """The response head that starts at 0 and whose END_OF_HEAD is at `end`. Raises `RequestError`."""
     start = data.find(b"\r\n") + 2
     head = ResponseHead()
     head.minor, head.status, head.reason = _status_line(data[:start])

@@ -1,13 +1,12 @@
-"""The headers that tell the upstream who holds the client certificate.
+"""Writes the headers that tell the upstream who holds the client certificate.
 
-Kept true here: only a trusted certificate is presented as an identity. Where a rule lets a request in without
-asking for one (`allow`), a certificate that was shown and is not trusted gives `Verified: FAILED:…` and nothing
-else; what it says of its holder is a claim that nobody checked.
+Keeps true: only a trusted certificate is presented as an identity. If a rule lets a request in without requiring one
+(`allow`), a certificate that is not trusted gives only `Verified: FAILED:…`, because the names in it were not checked.
 
-A value is one line of visible ASCII. What isn't, and `%` itself, stands as percent-encoded UTF-8, so
-`urldecode` in any language gives back the exact name, and no name can hold a line break. A value that
-would be longer than `MAX_VALUE_BYTES` is left out, not cut: half a name is another name. An e-mail address
-holds nothing that could end it for a reader who takes the value for a list, since a comma may stand in one.
+A value is one line of visible ASCII. All other characters, and `%`, become percent-encoded UTF-8, so `urldecode` in any
+language returns the exact name, and a name can't contain a line break. A value longer than `MAX_VALUE_BYTES` is left
+out, not cut, because half a name is another name. In an e-mail address everything is encoded that could end the address
+for a program that reads the value as a list.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from gateway.errors import ConfigError
 from gateway.facts import Identity, Judgement
 from gateway.http.headers import fold
 
-MAX_VALUE_BYTES: Final = 8000  # Apache takes 8,190 bytes for a field (LimitRequestFieldSize), nginx 8 KiB for a line
+MAX_VALUE_BYTES: Final = 8000  # Apache accepts 8,190 bytes for a field (LimitRequestFieldSize), nginx 8 KiB for a line
 RFC9440_NAMES: Final = ("Client-Cert", "Client-Cert-Chain")
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# All of visible ASCII but "%"; spaces at the ends would be lost on the way and are escaped below.
+# All of visible ASCII except "%". Spaces at the ends would be lost, so they are escaped below.
 _AS_IS: Final = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
-# Of an address: the atext of RFC 5322 3.2.3 and ".", again but "%"; in its domain also what a literal such as
-# [IPv6:2001:db8::1] is written with (RFC 5321 4.1.3).
+# In an address: the atext of RFC 5322 3.2.3 and ".", except "%"; in its domain also the characters of a literal such as
+# [IPv6:2001:db8::1] (RFC 5321 4.1.3).
 _AS_IS_IN_LOCAL_PART: Final = "!#$&'*+-./=?^_`{|}~"
 _AS_IS_IN_DOMAIN: Final = _AS_IS_IN_LOCAL_PART + "[]:"
 
 
 class IdentityHeaderWriter:
-    """Renders the configured headers. Raises `ConfigError` for a name that is none (RFC 9110, 5.6.2)."""
+    """Renders the configured headers. Raises `ConfigError` for a name that is not a token (RFC 9110, 5.6.2)."""
 
     def __init__(self, settings: IdentityHeaders) -> None:
         self._settings = settings
@@ -46,12 +45,12 @@ class IdentityHeaderWriter:
             if _TOKEN.fullmatch(name) is None:
                 cause = f"identity_headers: {name!r} is not a header name"
                 raise ConfigError(cause, "write a name of letters, digits and '-', such as X-Client-Email")
-        # Folded names that must not pass from a client. RFC 9440's own even where they aren't sent: an upstream may
+        # Folded names that must not pass from a client; RFC 9440's even if they aren't sent, because an upstream may
         # read them.
         self.names: frozenset[bytes] = frozenset(fold(name.encode("ascii")) for name in names)
 
     def headers_for(self, judgement: Judgement) -> bytes:
-        """The header block for a judgement, each line with its CRLF. The same for every request with it: keep it."""
+        """The header block for a judgement, each line with its CRLF. The same for all its requests, so keep it."""
         settings = self._settings
         lines = [_line(settings.verified, _verified(judgement))]
         identity = judgement.identity
@@ -60,7 +59,7 @@ class IdentityHeaderWriter:
                 lines += _rfc9440(identity)
             lines += [
                 _line(settings.subject, encoded(identity.subject)),
-                # One address, the one the log names: an application takes the value for the user's name.
+                # Only one address, the one in the log: applications use the value as the user's name.
                 _line(settings.email, encoded_address(identity.emails[0]) if identity.emails else ""),
                 _line(settings.serial, encoded(identity.serial)),
                 _line(settings.fingerprint, encoded(identity.fingerprint)),
@@ -69,7 +68,7 @@ class IdentityHeaderWriter:
 
 
 def encoded(text: str) -> str:
-    """Text as visible ASCII: everything else, and `%`, as percent-encoded UTF-8 (RFC 3986, 2.1)."""
+    """Text as visible ASCII; other characters, and `%`, become percent-encoded UTF-8 (RFC 3986, 2.1)."""
     value = quote(text, safe=_AS_IS, errors="backslashreplace")
     inner = value.strip(" ")
     before = len(value) - len(value.lstrip(" "))
@@ -77,7 +76,7 @@ def encoded(text: str) -> str:
 
 
 def encoded_address(address: str) -> str:
-    """An e-mail address as `encoded` text in which nothing quotes, comments or parts one address from the next."""
+    """An e-mail address as `encoded` text, without characters that quote, comment or separate addresses."""
     local_part, at, domain = address.rpartition("@")
     return (
         quote(local_part, safe=_AS_IS_IN_LOCAL_PART, errors="backslashreplace")
@@ -87,7 +86,7 @@ def encoded_address(address: str) -> str:
 
 
 def _verified(judgement: Judgement) -> str:
-    """In nginx's words ($ssl_client_verify), with our reason code."""
+    """The value as nginx writes it ($ssl_client_verify), with the gateway's reason code."""
     if judgement.identity is None:
         return "NONE"
     return "SUCCESS" if judgement.reason is None else f"FAILED:{judgement.reason.value}"

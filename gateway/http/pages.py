@@ -1,8 +1,8 @@
-"""What a refused client sees: a page for people, one line for programs, in the reader's language.
+"""Renders refusals: a page for people, one line of text for programs, in the reader's language.
 
-Kept true here: nothing that came from outside (names in a certificate, a detail) stands in a page unescaped,
-a page loads nothing and runs nothing, and no cache keeps it. Own templates are read once, at the start, and a
-mistake in them ends the start instead of a request.
+Keeps true: text from outside (names in a certificate, a detail) is always escaped. A page loads nothing, runs no
+scripts and is not cached. The admin's own templates are read once, at the start, so that a mistake in them prevents the
+start instead of breaking a request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gateway.http.translations.en import ENGLISH
 from gateway.regular_files import TooLargeError, read_regular
 from gateway.request_number import short_number
 
-MAX_TEMPLATE_BYTES: Final = 256 * 1024  # a page with its pictures inlined; it is sent with every refusal
+MAX_TEMPLATE_BYTES: Final = 256 * 1024  # a page with inlined pictures, which is sent with every refusal
 MAX_SHOWN_CHARACTERS: Final = 200  # of a name or detail: enough to recognise it
 LANGUAGES: Final = {language.code: language for language in (ENGLISH, GERMAN, CZECH)}
 PLACEHOLDERS: Final = frozenset(
@@ -58,12 +58,12 @@ _PAGE: Final = Template(
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode("ascii")
 _LOCKED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _BUILT_IN_POLICY: Final = f"{_LOCKED}; style-src 'sha256-{_STYLE_HASH}'".encode("ascii")
-# Own templates may have styles of their own and pictures inlined; scripts and foreign resources never.
+# The admin's templates may have styles and inlined pictures, but no scripts and nothing from other servers.
 _OWN_POLICY: Final = f"{_LOCKED}; style-src 'unsafe-inline'; img-src data:; font-src data:".encode("ascii")
 
 _MAIL_ADDRESS: Final = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 
-# Here what the certificate says explains the refusal; elsewhere it is nobody's business on a shared screen.
+# For these reasons the certificate explains the refusal; elsewhere its names are not shown, for privacy.
 _SHOWS_CERTIFICATE: Final = frozenset(
     {reason for reason in Reason if reason.value.startswith("certificate_")}
     | {Reason.USER_MISMATCH, Reason.REVOCATION_UNKNOWN}
@@ -71,7 +71,7 @@ _SHOWS_CERTIFICATE: Final = frozenset(
 
 
 class Pages:
-    """Renders refusals. `contact`: whom to ask, an address, URL or any text; `directory`: own templates.
+    """Renders refusals. `contact`: an address, URL or any text; `directory`: of the admin's templates.
 
     Raises `ConfigError` for a template that can't be used.
     """
@@ -91,9 +91,9 @@ class Pages:
         detail: str | None = None,
         head_only: bool = False,
     ) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """The header fields and body of the answer; status line and Connection are the caller's.
+        """(header fields, body) of the answer; the caller adds the status line and `Connection`.
 
-        `detail` is one line more, in English: nothing that tells a stranger about rules or servers. It is translated.
+        `detail`: one more line, in English; it is translated, and must not tell a stranger about rules or servers.
         """
         language = LANGUAGES[chosen_language(accept_language, tuple(LANGUAGES))]
         words = _words(language, reason, judgement)
@@ -125,7 +125,7 @@ class Pages:
     def _facts(
         self, language: Language, reason: Reason, request_id: str, judgement: Judgement | None, detail: str | None
     ) -> list[tuple[str, str]]:
-        """Label and value of each line below the text, not escaped."""
+        """(label, value) of each line below the text, not escaped."""
         labels = language.labels
         facts: list[tuple[str, str]] = []
         if judgement is not None and judgement.identity is not None and reason in _SHOWS_CERTIFICATE:
@@ -134,7 +134,7 @@ class Pages:
                 detail = judgement.detail
         if detail and language.details is not None:
             detail = translated(detail, language.details)
-        # That none was shown is in the message already, and in the reader's language.
+        # The message already says that no certificate was shown.
         if detail and reason is not Reason.CERTIFICATE_MISSING:
             facts.append((labels["detail"], _shown(detail)))
         if self._contact is not None:
@@ -197,13 +197,13 @@ def _when(moment: datetime) -> str:
 
 
 def _shown(text: str) -> str:
-    """A name from outside as people may see it: one line, printable, bounded. Escaping for HTML comes later."""
+    """Text from outside for display: one line, printable, at most `MAX_SHOWN_CHARACTERS`; not yet escaped for HTML."""
     shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else shown[: MAX_SHOWN_CHARACTERS - 1] + "…"
 
 
 def _link(contact: str) -> str:
-    """The contact as HTML, a link where it is a URL or a mail address."""
+    """The contact as HTML; a link if it is a URL or a mail address."""
     text = escape(contact)
     if contact.startswith(("https://", "http://")):
         return f'<a href="{text}">{text}</a>'
@@ -213,7 +213,7 @@ def _link(contact: str) -> str:
 
 
 def _load(directory: Path) -> dict[str, Template]:
-    """The templates of a folder by name: a reason code, or a status for all of its reasons."""
+    """The templates in a folder by name: a reason code, or a status for all its reasons."""
     known = {*(reason.value for reason in Reason), *map(str, STATUS_OF_REASON.values())}
     try:
         paths = sorted(path for path in directory.iterdir() if path.suffix == ".html")

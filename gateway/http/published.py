@@ -1,8 +1,8 @@
-"""What is published for everybody: revocation lists, authorities' certificates, and OCSP (RFC 6960, appendix A).
+"""Reads requests for published data: revocation lists, authorities' certificates and OCSP (RFC 6960, appendix A).
 
-Keeps true: these targets are read here alone, byte for byte and before any normalisation: the base64 of an OCSP request
-holds `/` and `+`, two slashes in a row among them. What is not written exactly as below names nothing, and a name can
-hold no slash, no escape and no dot at its beginning.
+Keeps true: only this module reads these targets, byte by byte and before any normalisation, because the base64 of an
+OCSP request may contain `/` and `+`, even two slashes in a row. Other spellings than those below are not found. A name
+contains no slash or escape and does not begin with a dot.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 
 PREFIX: Final = b"/.well-known/gateway/"
-# A request for one certificate is about 120 bytes, with a nonce and a signature below 4 KiB.
+# A request for one certificate has about 120 bytes; with a nonce and a signature less than 4 KiB.
 MAX_OCSP_REQUEST_BYTES: Final = 8 * 1024
 OCSP_REQUEST_TYPE: Final = b"application/ocsp-request"
-# Names of authorities as the desk makes them.
+# Names of authorities as `gateway ca` allows them.
 _FILE: Final = re.compile(rb"(crl|ca)/([a-z0-9][a-z0-9._-]{0,62})\.(crl|crt)")
 _SUFFIXES: Final = {b"crl": b"crl", b"ca": b"crt"}
 _OCSP: Final = b"ocsp"
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-# Stricter than the decoder, which passes over what stands behind the last group.
+# Stricter than the decoder, which ignores data after the last group.
 _BASE64: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)")
 _READING: Final = b"GET, HEAD"
 
 
 class Kind(StrEnum):
-    """What is asked for."""
+    """The kinds of published data."""
 
     LIST = "crl"
     CERTIFICATE = "ca"
@@ -42,15 +42,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One thing that is published."""
+    """What a request asks for."""
 
     kind: Kind
-    name: str = ""  # of the authority; empty for OCSP, where the request says whose certificate it is about
-    request: bytes | None = None  # OCSP's, in DER; None where it is the body of a POST
+    name: str = ""  # of the authority; empty for OCSP, whose request names the certificate
+    request: bytes | None = None  # the OCSP request in DER; None if it is the body of a POST
 
 
 class MethodNotAllowed(RequestError):  # noqa: N818 - named for what happened
-    """There is such a thing, but it is asked for in another way."""
+    """The target exists, but not for this method."""
 
     def __init__(self, allow: bytes) -> None:
         super().__init__(Reason.METHOD_NOT_ALLOWED, f"the method is not allowed here; allowed: {allow.decode('ascii')}")
@@ -58,7 +58,7 @@ class MethodNotAllowed(RequestError):  # noqa: N818 - named for what happened
 
 
 def read_target(method: bytes, target: bytes) -> Wanted | None:
-    """What a request's target names; None for one that is not below `PREFIX`. Raises `RequestError`."""
+    """What a target asks for; None if it is not below `PREFIX`. Raises `RequestError`."""
     if not target.startswith(PREFIX):
         return None
     rest = target[len(PREFIX) :]
@@ -72,12 +72,12 @@ def read_target(method: bytes, target: bytes) -> Wanted | None:
         _check(method, b"POST")
         return Wanted(Kind.OCSP)
     _check(method, _READING)
-    # A responder's URL that ends in a slash makes two; no DER in base64 begins with one.
+    # If a responder's URL ends in a slash, there are two; base64 of DER never begins with a slash.
     return Wanted(Kind.OCSP, request=_decoded(encoded.removeprefix(slash)))
 
 
 def check_body_type(value: bytes | None) -> None:
-    """Refuse a POST that says it holds something else than a question. Raises `RequestError`."""
+    """Refuse a POST whose Content-Type is not an OCSP request's. Raises `RequestError`."""
     if value is not None and value.split(b";", 1)[0].strip(b" \t").lower() != OCSP_REQUEST_TYPE:
         raise RequestError(Reason.BAD_REQUEST, "the body of an OCSP request must be application/ocsp-request")
 
@@ -85,7 +85,7 @@ def check_body_type(value: bytes | None) -> None:
 def is_unchanged(
     etag: bytes, modified: datetime | None, if_none_match: bytes | None, if_modified_since: bytes | None
 ) -> bool:
-    """Whether the client has it already (RFC 9110 13.1.2, weak comparison, and 13.1.3)."""
+    """True if the client already has this version (RFC 9110 13.1.2, weak comparison, and 13.1.3)."""
     if if_none_match is None:
         since = _moment(if_modified_since)
         return modified is not None and since is not None and modified <= since
@@ -95,7 +95,7 @@ def is_unchanged(
 
 
 def addresses(base: str, name: str) -> tuple[str, str, str]:
-    """The URLs of an authority's list, of the responder and of its certificate, on a listener that is reached there."""
+    """(URL of an authority's list, of the responder, of its certificate) on a listener that is reached at `base`."""
     root = base.rstrip("/") + PREFIX.decode("ascii")
     return f"{root}crl/{name}.crl", f"{root}ocsp", f"{root}ca/{name}.crt"
 

@@ -1,7 +1,7 @@
-"""What a worker asks the publisher, and what that answers: a line of JSON each, and behind the answer's line its body.
+"""The messages between a worker and the publisher: a line of JSON each; the body follows the answer's line.
 
-Keeps true: a line is bounded, and holds what the worker has read and nothing as the client sent it; what is not such a
-line is `RelayError`, on either side.
+Keeps true: a line has a maximum length and contains only values that the worker has parsed, never the client's raw
+bytes. Both sides raise `RelayError` for any other line.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from gateway.errors import GatewayError, RequestError
 from gateway.facts import Reason
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted
 
-# A validator of ours has 34 bytes; a client that lists more than these gets the whole answer.
+# The publisher's validators have 34 bytes; a client that sends a longer list gets the whole answer.
 MAX_CONDITION_BYTES: Final = 512
-# An OCSP request in base64, two conditions, and the names around them; an answer's line is some 500 bytes.
+# An OCSP request in base64, two conditions, and the keys; an answer's line has about 500 bytes.
 MAX_LINE_BYTES: Final = 2 * MAX_OCSP_REQUEST_BYTES
 _STATUSES: Final = (200, 304)
 
 
 class RelayError(GatewayError):
-    """The other side does not make sense."""
+    """The other side sent a malformed line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request."""
+    """One request to the publisher."""
 
     wanted: Wanted
     is_head: bool = False  # the answer's body is not wanted
-    is_cacheable: bool = False  # no POST: its answer may be kept on the way
+    is_cacheable: bool = False  # not a POST: caches may keep the answer
     if_none_match: bytes | None = None
     if_modified_since: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer, without its body."""
+    """The beginning of one answer, without its body."""
 
     status: int
     fields: tuple[tuple[str, str], ...]
@@ -49,7 +49,7 @@ class Reply:
 
 
 def question_line(question: Question) -> bytes:
-    """The worker's line."""
+    """The line that a worker sends."""
     wanted = question.wanted
     return _line(
         {
@@ -65,7 +65,7 @@ def question_line(question: Question) -> bytes:
 
 
 def read_question(line: bytes) -> Question:
-    """What a worker asks. Raises `RelayError`."""
+    """Parse the line of a worker. Raises `RelayError`."""
     match _read(line):
         case {
             "kind": str(kind),
@@ -87,17 +87,17 @@ def read_question(line: bytes) -> Question:
 
 
 def reply_line(reply: Reply) -> bytes:
-    """The publisher's line before a body."""
+    """The line that the publisher sends before a body."""
     return _line({"status": reply.status, "fields": reply.fields, "length": reply.length_bytes})
 
 
 def refusal_line(error: RequestError) -> bytes:
-    """The publisher's line where there is nothing to give."""
+    """The line that the publisher sends to refuse."""
     return _line({"refuse": error.reason, "cause": error.cause})
 
 
 def read_reply(line: bytes) -> Reply:
-    """What the publisher answers. Raises `RequestError` for its refusal, `RelayError` for what is no answer."""
+    """Parse the publisher's line. Raises `RequestError` if it refuses, `RelayError` if the line is malformed."""
     match _read(line):
         case {"refuse": str(reason), "cause": str(cause)} if reason in list(Reason):
             raise RequestError(Reason(reason), cause)

@@ -1,4 +1,4 @@
-"""The refusal pages' words, a module a language. Every language has every reason; a test holds that."""
+"""The texts of refusal pages, one module per language. A test checks that every language is complete."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gateway.facts import Reason
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language: for each reason a title and what happened, for each piece of advice its words."""
+    """The texts of one language: for each reason a title and a message, and for each kind of advice a text."""
 
     code: str  # RFC 5646, "en"
     reasons: Mapping[Reason, tuple[str, str]]
     on_hold: tuple[str, str, str]  # title, message and advice of a revoked certificate that may be released again
     advice: Mapping[str, str]
     labels: Mapping[str, str]
-    details: Mapping[str, str] | None = None  # of the forms in `details`; None for English, in which they are written
+    details: Mapping[str, str] | None = None  # for the patterns in `details`; None for English, the language of details
 
 
-# What a user can do is the same in all languages; the keys are those of `Language.advice`.
+# The advice for each reason, by the keys of `Language.advice`.
 ADVICE_OF_REASON: Final[Mapping[Reason, str]] = {
     Reason.BAD_REQUEST: "report",
     Reason.URI_REJECTED: "address",

@@ -1,4 +1,4 @@
-"""Czech."""
+"""The refusal pages in Czech."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""German."""
+"""The refusal pages in German."""
 
 from __future__ import annotations
 

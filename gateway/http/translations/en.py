@@ -1,4 +1,4 @@
-"""English."""
+"""The refusal pages in English."""
 
 from __future__ import annotations
 
