@@ -1,1 +1,1 @@
-"""The access log: one record for every exchange, written off the request's path."""
+"""The access log, with one record for every exchange, and the error log."""

@@ -1,11 +1,10 @@
-"""The error log: on standard error, with repeated messages folded.
+"""The error log on standard error; repeated messages are counted instead of written.
 
-A client that provokes a warning a thousand times a second must neither fill the disk with it nor hide what else is
-said.
+A client that causes a warning a thousand times a second must not fill the disk with it or hide other messages.
 
-Keeps true: the first messages of a kind are written at once and in full, and every information is. Of what is folded
-the count and the time are written, with the last message, when the window ends, or at the latest with the next message
-or at the end of the process. The access log has a line for each request all the same.
+Keeps true: the first messages of a kind are written at once and completely, and so is every message of level INFO. Of
+the others the count and the time are written, with the last message, when the window ends; at the latest with the next
+message or at the end of the process. The access log still has a line for each request.
 """
 
 from __future__ import annotations
@@ -21,33 +20,33 @@ from typing import Final, TextIO
 
 from gateway.clock import monotonic_seconds
 
-# Repeats are counted for so long. Long enough to make a flood a trickle, short enough for a reader who waits.
+# How long repeats are counted: long enough to reduce a flood, short enough for a reader who waits.
 WINDOW_SECONDS: Final = 5.0
-# So many of a kind are written in a window. Who sends SIGHUP twice because of one mistake is told of it twice.
+# Messages of one kind that are written in a window: an admin who reloads twice with one mistake sees it twice.
 WRITTEN_AT_ONCE: Final = 3
-# Kinds that are counted at once; what comes beyond is written as it is. An entry is a message, some 300 bytes.
+# Kinds that are counted at the same time; messages of further kinds are written. An entry has about 300 bytes.
 MAX_KINDS: Final = 256
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-# Request numbers and other ids: messages that differ in nothing else are of one kind.
+# Request numbers and other ids: messages that differ only in these are of one kind.
 _ID: Final = re.compile(r"\b[0-9a-f]{16,}\b")
 
 
 def begin_error_log() -> None:
-    """For a process whose messages go to standard error; its forked children inherit it."""
+    """Send the process's log messages to standard error, with folding; forked children inherit this."""
     handler = FoldingHandler(sys.stderr)
     logging.basicConfig(handlers=[handler], level=logging.INFO, format=_FORMAT)
     os.register_at_fork(after_in_child=handler.begin_anew)
 
 
 def end_error_log() -> None:
-    """Write down what was counted, where a process ends without the interpreter's own end."""
+    """Write the counts, in a process that ends without the interpreter's normal shutdown."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, FoldingHandler):
             handler.tell_all()
 
 
 class _Kind:
-    """Messages of one kind, since the first one was written."""
+    """Counts messages of one kind since the first one was written."""
 
     __slots__ = ("began_seconds", "last", "repeats", "written")
 
@@ -59,7 +58,7 @@ class _Kind:
 
 
 class FoldingHandler(logging.StreamHandler[TextIO]):
-    """Writes the first warnings and errors of one kind in a window, and how many more there were."""
+    """Writes the first warnings and errors of each kind in a window, and counts the others."""
 
     def __init__(self, stream: TextIO, *, now: Callable[[], float] = monotonic_seconds) -> None:
         super().__init__(stream)
@@ -68,12 +67,12 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
         self._timer: asyncio.TimerHandle | None = None
 
     def begin_anew(self) -> None:
-        """Forget what was counted: that is the parent's to tell."""
+        """Forget the counts in a forked child: the parent reports them."""
         self._kinds = {}
         self._timer = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a message, or count it."""
+        """Write a message, or only count it."""
         now = self._now()
         self._tell(now)
         kind = _kind_of(record)
@@ -96,17 +95,17 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
             self._set_timer()
 
     def tell_all(self) -> None:
-        """Write down all that was counted."""
+        """Write all counts."""
         with self.lock or contextlib.nullcontext():
             self._tell(float("inf"))
 
     def close(self) -> None:
-        """The interpreter ends."""
+        """Write all counts at the end of the interpreter."""
         self.tell_all()
         super().close()
 
     def _tell(self, now: float) -> None:
-        """Write down what was counted of the kinds whose window has ended."""
+        """Write the counts of the kinds whose window has ended."""
         for kind, counted in list(self._kinds.items()):
             if now - counted.began_seconds < WINDOW_SECONDS:
                 break
@@ -115,7 +114,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
                 super().emit(_folded(counted.last, counted.repeats, self._now() - counted.began_seconds))
 
     def _set_timer(self) -> None:
-        """Where a loop runs, the count is told when the window ends; elsewhere with the next message."""
+        """With a running loop, write the count when the window ends; without one, the next message does."""
         if self._timer is None:
             with contextlib.suppress(RuntimeError):  # no loop runs in this thread
                 self._timer = asyncio.get_running_loop().call_later(WINDOW_SECONDS, self._on_timer)
@@ -129,19 +128,19 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
-    """What messages of one kind have in common; None for what is never folded."""
+    """The key of messages that count as equal; None for messages that are always written."""
     if record.levelno < logging.WARNING:
         return None
     try:
         text = record.getMessage()
     except (TypeError, ValueError):
-        return None  # the message doesn't fit its arguments; writing it says so
+        return None  # the arguments don't fit the message; writing it reports that
     cause = "" if record.exc_info is None else repr(record.exc_info[1])
     return record.name, record.levelno, _ID.sub("…", f"{text}\n{cause}")
 
 
 def _folded(last: logging.LogRecord, repeats: int, seconds: float) -> logging.LogRecord:
-    """The last of the repeats as it is where it is the only one, else with their number."""
+    """The last repeat, unchanged if it is the only one, else with the number of repeats."""
     if repeats == 1:
         return last
     told = logging.makeLogRecord(last.__dict__)

@@ -1,10 +1,10 @@
-"""The access record: one for each exchange, refused connection and failed handshake; one line of the log each.
+"""The access record: one for each exchange, refused connection and failed handshake; each is one line of the log.
 
-The keys and their order are an interface. A record has no field that could hold a password, a cookie or
-an Authorization value, so none reaches a log. Whatever the client sent, a line is one line and valid JSON.
+The keys and their order are an interface. A record has no field for passwords, cookies or Authorization values, so they
+can't reach a log. Whatever the client sent, the record is one line and valid JSON.
 
-This is on every request's way, so what does not change between the requests of a connection is rendered once
-(`ConnectionFields`), and a record's own attributes, set in the order of the keys, are what is serialised.
+This code runs for every request. So the values that a connection's requests share are rendered once
+(`ConnectionFields`), and a record's attributes, which are set in the order of the keys, are serialised directly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TAIL: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionFields:
-    """What the records of one connection have in common. A change makes a new one (`dataclasses.replace`)."""
+    """The fields that the records of one connection share. Changed only by a copy (`dataclasses.replace`)."""
 
     client_ip: str | None = None
     client_port: int | None = None
@@ -45,8 +45,8 @@ class ConnectionFields:
     tls_cipher: str | None = None
     tls_group: str | None = None
     tls_resumed: bool | None = None
-    identity: Identity | None = None  # of the certificate that was shown, trusted or not
-    fingerprint: str | None = None  # the same certificate's where it has no identity: it can't be read
+    identity: Identity | None = None  # of the client's certificate, trusted or not
+    fingerprint: str | None = None  # of the client's certificate if it can't be read and has no identity
     head: orjson.Fragment = field(init=False, repr=False, compare=False)
     tail: orjson.Fragment = field(init=False, repr=False, compare=False)
 
@@ -57,11 +57,11 @@ class ConnectionFields:
 
     @classmethod
     def of_peer(cls, peer: Peer) -> ConnectionFields:
-        """The fields of a connection that has only just been accepted."""
+        """The fields of a connection that has just been accepted."""
         return cls(client_ip=str(peer.address), client_port=peer.port, listener=peer.listener)
 
     def with_client(self, address: Address) -> ConnectionFields:
-        """The same for a client that a trusted proxy names; its port is unknown."""
+        """The same fields for a client that a trusted proxy names; its port is unknown."""
         return replace(self, client_ip=str(address), client_port=None)
 
     def as_dict(self) -> dict[str, str | int | bool | None]:
@@ -89,20 +89,20 @@ def _clean(value: str | bytes | None) -> str | None:
 
 
 def _fragment(values: dict[str, Any], keys: tuple[str, ...]) -> orjson.Fragment:
-    # The value of the first key, then the other keys with theirs: `"10.0.0.9","client_port":51234,…`.
-    # It stands in the line's dictionary under the first key, so the keys come out in order.
+    # The value of the first key, then the other keys with their values: `"10.0.0.9","client_port":51234,…`. The
+    # line's dictionary has this under the first key, so the keys are written in order.
     whole = orjson.dumps({key: values[key] for key in keys})
     return orjson.Fragment(whole[len(f'{{"{keys[0]}":') : -1])
 
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNQUOTABLE: Final = re.compile(r'[\x00-\x1f"\\]')
-_rendered: tuple[int, int, str] = (-1, -1, "")  # milliseconds, second and text: in a busy worker mostly asked for again
+_rendered: tuple[int, int, str] = (-1, -1, "")  # milliseconds, second and text; in a busy worker often needed again
 
 
 def rfc3339(now: float) -> str:
     """Unix seconds as RFC 3339, UTC, with milliseconds: `2026-11-24T10:00:00.123Z`."""
-    global _rendered  # noqa: PLW0603  # a cache of one entry, replaced whole
+    global _rendered  # noqa: PLW0603  # a cache with one entry
     milliseconds = int(now * 1000)
     if milliseconds == _rendered[0]:
         return _rendered[2]
@@ -116,8 +116,8 @@ def rfc3339(now: float) -> str:
 
 
 def _quoted(value: str | bytes | None) -> str:
-    # For the inside of a combined line's quotes, as Apache's ap_escape_logitem does.
-    if not value:  # an empty one too: columns are counted by spaces
+    # For text inside quotes in the combined format, as Apache's ap_escape_logitem does.
+    if not value:  # also for empty text, so that the number of columns stays the same
         return "-"
     return _UNQUOTABLE.sub(_escaped, text_of(value))
 
@@ -128,15 +128,15 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 class _Aside:
-    """What a record knows beside the log's keys: in slots, so that only the keys are in its `__dict__`."""
+    """The attributes of a record that are not log keys: in slots, so that its `__dict__` has only the keys."""
 
     __slots__ = ("_connection", "now")
 
 
 class AccessRecord(_Aside):
-    """What is known of one exchange, filled while it goes on. Unset fields are None, and null in the log.
+    """The record of one exchange, filled while it goes on. Unset fields are None, and null in the log.
 
-    `host`, `uri`, `user_agent` and `referer` may be bytes as they came. `now` is in Unix seconds, the start of
+    `host`, `uri`, `user_agent` and `referer` may be bytes as received. `now` is in Unix seconds, the start of
     the exchange; `duration_ms` and `upstream_ms` are milliseconds, written with three decimals. `connection`
     can be replaced until the line is made.
     """
@@ -172,7 +172,7 @@ class AccessRecord(_Aside):
 
     @property
     def connection(self) -> ConnectionFields:
-        """What the record shares with the others of its connection."""
+        """The fields shared with the other records of the connection."""
         return self._connection
 
     @connection.setter
@@ -182,7 +182,7 @@ class AccessRecord(_Aside):
         self.tls_version = connection.tail
 
     def refused(self, reason: str, detail: str) -> None:
-        """Note why: the code, and the words of the judge. Clients' own words in them are bounded and made harmless."""
+        """Set reason code and detail; client text in them is shortened and escaped."""
         self.reason = text_of(reason)
         self.detail = fit(detail)
 
@@ -191,11 +191,11 @@ class AccessRecord(_Aside):
         return self.to_json_line() if log_format == "json" else self.to_combined_line()
 
     def to_json_line(self) -> bytes:
-        """One JSON object with every key of the log in its order, and a newline. Client text is made fit in place."""
+        """One JSON object with all keys of the log in order, and a newline. Client text is escaped in the record."""
         self._make_fit()
         try:
             return orjson.dumps(self.__dict__, None, orjson.OPT_APPEND_NEWLINE)
-        except TypeError:  # a lone surrogate, in a text that isn't expected to be a client's
+        except TypeError:  # a lone surrogate in a field that isn't expected to contain client text
             values = {key: text_of(value) if isinstance(value, str) else value for key, value in self.__dict__.items()}
             return orjson.dumps(values, None, orjson.OPT_APPEND_NEWLINE)
 
@@ -224,7 +224,7 @@ class AccessRecord(_Aside):
             self.upstream_ms = int(ms * 1000) / 1000
 
     def to_combined_line(self) -> bytes:
-        r"""One line of Apache's combined format; what could break it is escaped as `\xNN`, `\"` and `\\`."""
+        r"""One line of Apache's combined format; special characters are escaped as `\xNN`, `\"` and `\\`."""
         self._make_fit()
         request = "-" if self.method is None else f"{_quoted(self.method)} {_quoted(self.uri)} {_quoted(self.protocol)}"
         user = _quoted(self.user).replace(" ", "\\x20")

@@ -1,8 +1,8 @@
-"""Request ids: unique over workers, machines and restarts; cheap, and no secret.
+"""Makes request ids: unique across workers, machines and restarts; cheap; not secret.
 
-An id is 80 random bits chosen when the process starts and a counter of 48 bits, in hex. Ids of one process
-differ by the counter, those of two by the prefix: with a million process starts the odds of two equal
-prefixes are 1 in 2·10¹². A fork must choose a new prefix, which `os.register_at_fork` sees to.
+An id has 80 random bits, chosen when the process starts, and a counter of 48 bits, in hex. Ids of one process differ in
+the counter, ids of different processes in the prefix: with a million process starts the probability of two equal
+prefixes is 1 in 2·10¹². A forked child chooses a new prefix (`os.register_at_fork`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RequestIds:
         self.restart()
 
     def restart(self) -> None:
-        """Choose a new prefix, as a process must that was forked."""
+        """Choose a new prefix, as a forked process must."""
         self._prefix = os.urandom(PREFIX_BYTES).hex()
         self._counter = count()
 

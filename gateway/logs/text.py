@@ -1,12 +1,12 @@
-"""Client text made fit for a log line: bounded, without a character that acts, without secrets in queries.
+"""Makes client text safe for a log line: limited in length, without special characters and secrets in queries.
 
-Whatever bytes a client sends, what comes out is text that encodes as UTF-8. JSON and the combined format
-escape quotes and ASCII control characters themselves; this module takes out what they leave alone: C1
-controls (terminals act on U+009B), line separators, bidirectional overrides and lone surrogates.
+Whatever bytes a client sends, the result is text that can be encoded as UTF-8. JSON and the combined format escape
+quotes and ASCII control characters; this module escapes what they don't: C1 controls (terminals act on U+009B), line
+separators, bidirectional overrides and lone surrogates.
 
-Secrets don't belong in a query, and people put them there. The values of the parameters in
-`SECRET_PARAMETERS` are replaced, and so is the user information of an absolute URI. This guards against
-leaks by accident, not against a client that wants its own password in the log.
+Secrets don't belong in a query, but programs put them there. The values of the parameters in `SECRET_PARAMETERS` are
+replaced, and so is the user information of an absolute URI. This prevents accidental leaks, not a client that wants its
+own password in the log.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from urllib.parse import unquote_plus
 MAX_URI_CHARACTERS: Final = (
     8192  # `limits.uri_bytes` has this default; a longer target is refused with 414 and logged cut
 )
-MAX_VALUE_CHARACTERS: Final = 1024  # browsers' User-Agent stays below 300; long Referers are cut, not lost
-MAX_REMEMBERED: Final = 4096  # hosts, browsers and pages that a worker sees again; 2 MiB at the worst
-MAX_REMEMBERED_CHARACTERS: Final = 256  # nearly every User-Agent and target; what is longer is worked out anew
+MAX_VALUE_CHARACTERS: Final = 1024  # browsers' User-Agent has less than 300; long Referers are cut
+MAX_REMEMBERED: Final = 4096  # hosts, browsers and pages that a worker sees again; at most 2 MiB
+MAX_REMEMBERED_CHARACTERS: Final = 256  # nearly every User-Agent and target; longer ones are not cached
 CUT_MARK: Final = "…"
 REDACTED: Final = "[redacted]"
 
@@ -37,13 +37,13 @@ _PARAMETER: Final = re.compile(r"([?&;#])([^=?&;#]*)=([^&;#]*)")
 _USER_INFORMATION: Final = re.compile(r"\A([A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*@")
 
 
-# What `fit` made of what it was given lately, none of it with a secret. Most requests say what others said before,
-# and looking it up here costs a fifth of working it out.
+# Recent results of `fit`, without those that contained a secret. Most requests repeat earlier values, and a look-up
+# costs a fifth of the work.
 remembered: Final[dict[str | bytes, str]] = {}
 
 
 def text_of(value: str | bytes, limit: int = MAX_VALUE_CHARACTERS) -> str:
-    r"""Text for a log from what a client sent: at most `limit` characters, nothing that acts.
+    r"""Log text for a client's value: at most `limit` characters, special characters escaped.
 
     Bytes that are not UTF-8 are written as `\xNN`.
     """
@@ -51,7 +51,7 @@ def text_of(value: str | bytes, limit: int = MAX_VALUE_CHARACTERS) -> str:
 
 
 def fit(value: str | bytes, limit: int = MAX_VALUE_CHARACTERS) -> str:
-    """As `text_of`, and with the values of secret parameters replaced. What is fit already comes back as it is."""
+    """As `text_of`, and with the values of secret parameters replaced. Safe text is returned unchanged."""
     text = _harmless(value, limit)
     if "?" in text or "#" in text:
         lower = text.lower()
@@ -69,7 +69,7 @@ def fit(value: str | bytes, limit: int = MAX_VALUE_CHARACTERS) -> str:
 
 def _harmless(value: str | bytes, limit: int) -> str:
     if len(value) > limit:
-        value = value[: limit + 1]  # one more than is kept, so that `_cut` sees that it is too long
+        value = value[: limit + 1]  # one more than the limit, so that `_cut` notices that it is too long
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
     return text if text.isascii() and "\x7f" not in text else _ACTING.sub(_escaped, text)
 
@@ -79,8 +79,8 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _has_stem(lower: str) -> bool:
-    # Each name of SECRET_PARAMETERS holds one of these, and most queries none: then nothing is taken apart.
-    # Written out, as a generator over the stems costs four times as much on every request with a query.
+    # Each name in SECRET_PARAMETERS contains one of these; most queries contain none and needn't be parsed. Written
+    # out, because a generator would cost four times as much for every request with a query.
     return (
         "pass" in lower
         or "token" in lower

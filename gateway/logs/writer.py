@@ -1,11 +1,11 @@
-"""The access log's file: lines are collected and written in batches, off the requests' way.
+"""Writes the access log: lines are collected and written in batches.
 
-`write` appends to a list and nothing more. A batch goes out in one `os.write` on a descriptor opened with
-O_APPEND, so lines of several workers never mix, at most `FLUSH_SECONDS` after its first line. That write
-runs in the event loop: into the page cache 64 KiB take some 20 µs, less than handing them to a thread would.
+`write` only appends to a list. A batch is written with one `os.write` to a descriptor opened with O_APPEND, so lines of
+several workers never mix, at most `FLUSH_SECONDS` after its first line. This write runs in the event loop: 64 KiB into
+the page cache take about 20 µs, less than handing them to a thread.
 
-A log that cannot be opened at the start ends the start. One that fails later never ends serving: lines are
-kept up to `MAX_PENDING_BYTES`, then dropped, counted, and told to the error log.
+If the log can't be opened at the start, the gateway doesn't start. If writing fails later, the gateway continues to
+serve: lines are kept up to `MAX_PENDING_BYTES`, then dropped and counted, and the error log says so.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from gateway.clock import monotonic_seconds
 from gateway.errors import ConfigError
 
 FLUSH_SECONDS: Final = 0.1  # a reader with `--follow` sees a line this soon
-MAX_BATCH_BYTES: Final = 64 * 1024  # a batch this large doesn't wait for the timer; one write of it takes some 20 µs
-MAX_PENDING_BYTES: Final = 16 * 1024 * 1024  # some 15,000 lines outlast a full disk; beyond, serving matters more
-REPORT_SECONDS: Final = 10.0  # a full disk is told once in a while, not once a line
-FILE_MODE: Final = 0o640  # lines name people and what they read: owner and the log group only
+MAX_BATCH_BYTES: Final = 64 * 1024  # a batch of this size is written at once; that takes about 20 µs
+MAX_PENDING_BYTES: Final = 16 * 1024 * 1024  # about 15,000 lines while the disk is full; further ones are dropped
+REPORT_SECONDS: Final = 10.0  # a full disk is reported at this interval, not for every line
+FILE_MODE: Final = 0o640  # lines contain personal data: only the owner and the log group may read them
 FOLDER_MODE: Final = 0o750
 PIPE_CHUNK_BYTES: Final = select.PIPE_BUF
 STDOUT_DESCRIPTOR: Final = 1
@@ -38,7 +38,7 @@ _log = logging.getLogger("gateway.access_log")
 class AccessLogWriter:
     """Collects lines and writes them out. `path` None is standard output.
 
-    Without a running loop (`start` not called) lines go out when a batch is full and at `close`. Raises
+    Without a running loop (`start` not called) lines are written when a batch is full and at `close`. Raises
     `ConfigError` when the file can't be opened.
     """
 
@@ -68,13 +68,13 @@ class AccessLogWriter:
         return f"<AccessLogWriter {where} pending_bytes={self._pending_bytes} dropped_lines={self.dropped_lines}>"
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Flush by this loop's timer from now on; to be called after a fork, in the process that writes."""
+        """Flush by this loop's timer from now on; call it after a fork, in the process that writes."""
         self._loop = loop
         if self._pending_bytes:
             self._timer = loop.call_later(FLUSH_SECONDS, self._on_timer)
 
     def write(self, line: bytes) -> None:
-        """Take one line, newline included. No I/O, unless the batch is full."""
+        """Add one line, newline included. Does I/O only if the batch is full."""
         if self._pending_bytes + len(line) > MAX_PENDING_BYTES:
             self._drop(1)
             return
@@ -86,12 +86,12 @@ class AccessLogWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write out what is pending. What can't be written stays, within the bound, for the next time."""
+        """Write the pending lines. Lines that can't be written are kept, up to `MAX_PENDING_BYTES`."""
         while self._lines:
             count, chunk = self._next_chunk()
             try:
                 written = self._write(self._descriptor, chunk)
-            except BlockingIOError:  # a pipe whose reader is slow: no failure until lines must be dropped
+            except BlockingIOError:  # a pipe with a slow reader: not an error until lines must be dropped
                 self._is_stuck = True
                 return
             except OSError as error:
@@ -118,7 +118,7 @@ class AccessLogWriter:
         return count, b"".join(self._lines[:count])
 
     def reopen(self) -> None:
-        """Close the file and open it again by its path, after a log rotation. Keeps the old one if that fails."""
+        """Open the file again by its path after a log rotation. Keeps the old file if that fails."""
         if self._path is None:
             return
         self.flush()
@@ -179,7 +179,7 @@ def _open(path: Path) -> int:
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         return os.open(path, _FLAGS | os.O_CREAT, FILE_MODE)
     except PermissionError as error:
-        target = path if os.path.exists(path) else path.parent  # noqa: PTH110 - a closed folder is no error to it
+        target = path if os.path.exists(path) else path.parent  # noqa: PTH110 - raises no error for a folder without permission
         raise ConfigError(f"access_log.path: {path}: {error.strerror}", access.to_write(target)) from error
     except OSError as error:
         raise ConfigError(
@@ -188,10 +188,10 @@ def _open(path: Path) -> int:
 
 
 def _open_stdout() -> int:
-    # An open file of our own, so that a reader that stands still blocks neither us nor, by the flag, our parent.
+    # Opened again, so that O_NONBLOCK applies to this process only, and a reader that stops doesn't block it.
     try:
         return os.open(f"/proc/self/fd/{STDOUT_DESCRIPTOR}", _FLAGS)
-    except OSError:  # a socket (journald), or no /proc: as it is
+    except OSError:  # a socket (journald), or no /proc: use the descriptor itself
         pass
     try:
         os.fstat(STDOUT_DESCRIPTOR)
@@ -201,6 +201,6 @@ def _open_stdout() -> int:
 
 
 def _chunk_bytes(descriptor: int) -> int:
-    # Writes of several processes to one pipe stay whole up to PIPE_BUF bytes (POSIX, write()), to a file always.
+    # Writes of several processes to one pipe are atomic up to PIPE_BUF bytes (POSIX, write()), to a file always.
     is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
     return PIPE_CHUNK_BYTES if is_pipe else MAX_BATCH_BYTES
