@@ -1,1 +1,1 @@
-"""From an accepted connection to the upstream and back."""
+"""Serves connections: from the accepted socket to the upstream and back."""

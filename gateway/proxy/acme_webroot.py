@@ -1,8 +1,8 @@
-"""Reads challenge files below a listener's `acme_webroot`, each in a thread of its own.
+"""Reads challenge files below a listener's `acme_webroot`, each in a separate thread.
 
-Keeps true: only a regular file that lies in DIR/.well-known/acme-challenge is read. No symbolic link below DIR is
-followed, and a file with a second name (a hard link) is not read: both could lead to a key. Opening a FIFO does not
-wait. A disk that does not answer holds up a thread, not the loop, and not the worker's end.
+Keeps true: only a regular file in DIR/.well-known/acme-challenge is read. Symbolic links below DIR are not followed,
+and a file with a second name (a hard link) is not read: both could lead to a key. Opening a FIFO does not block. A disk
+that does not answer blocks a thread, but neither the loop nor the end of the worker.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.facts import Reason
 FOLDERS: Final = (".well-known", "acme-challenge")
 # A key authorization is the token, a dot and 43 characters (RFC 8555, 8.1).
 MAX_CHALLENGE_BYTES: Final = 4 * 1024
-# Threads of one worker. A CA asks from a handful of places at a time, and a read takes microseconds.
+# Threads of one worker. A CA asks from a few places at a time, and a read takes microseconds.
 MAX_READS_AT_ONCE: Final = 16
 
 _FOLDER_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -39,11 +39,11 @@ class Asker(Protocol):
     """The connection that waits for a challenge."""
 
     def on_challenge(self, data: bytes | None) -> None:
-        """The file's content; None where there is no such challenge."""
+        """Called with the file's content; None if the challenge does not exist."""
 
 
 class Reading:
-    """One file that is being read."""
+    """One file that is being read in a thread."""
 
     __slots__ = ("_asker",)
 
@@ -51,28 +51,28 @@ class Reading:
         self._asker: Asker | None = asker
 
     def drop(self) -> None:
-        """The result is no longer wanted."""
+        """Ignore the result: the connection has ended."""
         self._asker = None
 
     def tell(self, data: bytes | None) -> None:
-        """Hand over the result."""
+        """Pass the result to the connection, unless it was dropped."""
         if self._asker is not None:
             self._asker.on_challenge(data)
 
 
 class ChallengeReader:
-    """Of one worker."""
+    """Reads challenges for one worker; at most `MAX_READS_AT_ONCE` at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._count = 0  # threads that have not ended
 
     def read(self, webroot: Path, token: str, asker: Asker) -> Reading:
-        """Begin to read a challenge; `asker` hears of it later. Raises `RequestError` where too many are being read."""
+        """Start to read a challenge; `asker` gets the result later. Raises `RequestError` if too many are read."""
         if self._count >= MAX_READS_AT_ONCE:
             raise RequestError(Reason.NO_HEALTHY_UPSTREAM, f"{MAX_READS_AT_ONCE} challenges are already being read")
         reading = Reading(asker)
-        # A daemon: the worker ends while a disk still does not answer.
+        # A daemon thread, so that the worker can end while a disk does not answer.
         thread = threading.Thread(target=self._work, args=(webroot, token, reading), name="acme-challenge", daemon=True)
         thread.start()
         self._count += 1
@@ -84,7 +84,7 @@ class ChallengeReader:
         try:
             data = read_challenge(webroot, token)
         except FileNotFoundError:
-            pass  # anybody can ask for any token
+            pass  # clients can ask for any token
         except PermissionError:
             cause = f"Permission denied; {access.to_read(webroot.joinpath(*FOLDERS, token))}"
         except OSError as error:
@@ -100,7 +100,7 @@ class ChallengeReader:
 
 
 def read_challenge(webroot: Path, token: str) -> bytes:
-    """The content of a challenge's file. Raises `OSError`."""
+    """The content of the challenge's file. Raises `OSError`."""
     with contextlib.ExitStack() as opened:
         folder = _open(opened, webroot, _FOLDER_FLAGS, None)
         for name in FOLDERS:

@@ -1,9 +1,8 @@
-"""From a request's head to the head that its upstream may read, or to the reason why not.
+"""Judges a request's head, and writes the head for the upstream or raises the reason for refusal.
 
-Keeps true: nothing reaches an upstream that the rules did not let through on this very spelling; who the
-client is comes from the socket, the handshake and trusted proxies, never from the client's own word. What is
-worked out here depends on the head's bytes, the snapshot and the certificate's judgement alone, so that it
-can be remembered for a client that repeats itself.
+Keeps true: a request is forwarded only in exactly the spelling that the rules allowed. The client's identity comes from
+the socket, the handshake and trusted proxies, never from the client's own claims. The result depends only on the head's
+bytes, the snapshot and the certificate's judgement, so it can be reused when a client repeats a request.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ from gateway.proxy.status import Statuses
 from gateway.tls.client_cert import Examination
 from gateway.tls.judgements import JudgementCache
 
-# A certificate may expire, and its revocation list may, while the connection stays open.
+# A certificate or its revocation list may expire while the connection stays open.
 REJUDGE_SECONDS: Final = 1.0
 HTTPS_PORT: Final = 443
 _NEVER: Final = float("inf")
 
 
-# Reasons that time may change, and none: the certificate is trusted, and remembered by the site.
+# Results that may change with time, and None: trusted certificates are cached by the site.
 _PASSING: Final = frozenset({None, Reason.CERTIFICATE_NOT_YET_VALID, Reason.REVOCATION_UNKNOWN})
 
 
 class _Refused(NamedTuple):
-    """That a certificate was refused, by which trust and when."""
+    """A refusal of the certificate, with the trust and the time of it."""
 
     by: JudgementCache
     since: datetime
@@ -62,7 +61,7 @@ class _Refused(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A request that may pass, as the upstream gets it: `before`, the request id, `after`."""
+    """A request that may pass. The upstream gets `before`, the request id, and `after`."""
 
     head: RequestHead
     before: bytes
@@ -72,12 +71,12 @@ class Admitted(NamedTuple):
     fields: ConnectionFields
     user: str | None
     login: Login
-    kind: str  # of the login, for the log
-    pins: bool  # the login belongs to the connection: see login_binding
+    kind: str  # how the request is logged in, for the log
+    pins: bool  # the login belongs to the connection, see login_binding
     rewriter: Rewriter | None
 
     def describe(self, record: AccessRecord) -> None:
-        """Write down what was found out."""
+        """Copy the result into the access record."""
         record.connection = self.fields
         record.rule = self.decision.rule
         record.decision = self.decision.action
@@ -87,7 +86,7 @@ class Admitted(NamedTuple):
 
 
 class Admission:
-    """Who one client is, and what it may ask for."""
+    """Identifies the client of one connection and judges its requests."""
 
     __slots__ = (
         "_authority",
@@ -123,28 +122,28 @@ class Admission:
         self.snapshot = snapshot
         self.site = site
         self.peer = peer
-        self.is_proxy = snapshot.trusted_proxies.contains(peer.address)  # a trusted one, with many clients
+        self.is_proxy = snapshot.trusted_proxies.contains(peer.address)  # a trusted proxy, with many clients
         self._itself = Client(peer.address, Origin.CLIENT)
         self.fields = ConnectionFields.of_peer(peer)
         self.judgement: Judgement = NO_CERTIFICATE
         self.leaf_der: bytes | None = None
         self.chain_der: list[bytes] = []
-        self.question: asyncio.Task[None] | None = None  # about the certificate; requests wait for its end
-        # What was sent on the upstream connection that is this client's own. It is kept until the client's connection
-        # ends, also where a reload gives the client another upstream connection: that errs on the safe side.
+        self.question: asyncio.Task[None] | None = None  # an OCSP request about the certificate; requests wait for it
+        # The logins sent on this client's own upstream connection. Kept until the client's connection ends, even if a
+        # reload gives the client another upstream connection, to be safe.
         self.connection_login: ConnectionLogin = NO_CONNECTION_LOGIN
-        self._offline: Judgement = NO_CERTIFICATE  # what the certificate is worth without asking anybody
+        self._offline: Judgement = NO_CERTIFICATE  # the judgement without OCSP
         self._refused: _Refused | None = None
         self._statuses = statuses
-        self._public_port = public_port  # the only one that a Host may name, besides that of https
-        self._lockout_key: tuple[str, Judgement, str] | None = None  # the last one, and what it came from
-        # When the certificate, its path, a revocation list or an OCSP answer ends, in Unix seconds: requests that are
-        # under way by it have to be judged anew then. It may lie in the past.
+        self._public_port = public_port  # the only port that a Host may name, besides 443
+        self._lockout_key: tuple[str, Judgement, str] | None = None  # the last key, and what it was made from
+        # When the certificate, its path, a revocation list or an OCSP answer expires, in Unix seconds: requests under
+        # way must be judged again then. It may be in the past.
         self.trusted_until = _NEVER
         self._judged_until = 0.0
         self._identity_block = b""
-        self.implied_host = b""  # of an HTTP/1.0 request that names none
-        self._host_raw: bytes | None = None  # the last Host, and what follows from it
+        self.implied_host = b""  # for HTTP/1.0 requests without Host
+        self._host_raw: bytes | None = None  # the last Host; the next attributes are derived from it
         self._host = ""
         self._authority = b""  # the host with the public port, if it was named
         self._decided_by: tuple[object, ...] | None = None
@@ -153,7 +152,7 @@ class Admission:
         self._rewriter: Rewriter | None = None
 
     def judge(self, now: datetime) -> bool:
-        """Judge the certificate anew; True when the verdict is another than before."""
+        """Judge the certificate again; True if the judgement has changed."""
         before = self.judgement
         self.trusted_until = _NEVER
         if self.leaf_der is not None:
@@ -174,7 +173,7 @@ class Admission:
         self.trusted_until = min((end.timestamp() for end in ends if end is not None), default=_NEVER)
 
     def _examine(self, leaf_der: bytes, now: datetime) -> Examination:
-        """A refused certificate once for the connection, while the trust is the same and no date can change that."""
+        """As `judgements.examine`; a refusal is reused while the trust is the same and no date can change it."""
         judgements, kept = self.site.judgements, self._refused
         if kept is not None and kept.by is judgements and kept.since <= now:
             return kept.examination
@@ -184,36 +183,36 @@ class Admission:
         return found
 
     def may_resume(self, leaf_der: bytes, chain_der: list[bytes]) -> bool:
-        """Take what the client showed; true when a session may stand for it. TLS 1.3 asks before the handshake ends."""
+        """Store the client's certificates; True if a session may stand for them. TLS 1.3 calls it in the handshake."""
         self.leaf_der, self.chain_der = leaf_der, chain_der
         return self.is_alone()
 
     def is_alone(self) -> bool:
-        """True when the certificate counts without anything that was sent along with it."""
+        """True if the certificate is trusted without other certificates that the client sent."""
         return self.leaf_der is not None and self._examine(self.leaf_der, clock.now()).is_alone
 
     def adopt(self, snapshot: Snapshot, site: SiteState) -> None:
-        """Judge by another snapshot from now on; `judge` must follow where a certificate was shown."""
+        """Use another snapshot from now on; call `judge` afterwards if a certificate was shown."""
         self.snapshot = snapshot
         self.site = site
         self.is_proxy = snapshot.trusted_proxies.contains(self.peer.address)
         self._host_raw = None
 
     def is_due(self, unix_seconds: float) -> bool:
-        """True when the certificate must be looked at again before the next request."""
-        # A clock that was set back must not put that off.
+        """True if the certificate must be judged again before the next request."""
+        # Also if the clock was set back.
         return not self._judged_until - REJUDGE_SECONDS <= unix_seconds < self._judged_until
 
     def carry(self, login: Login) -> None:
-        """A request with this login goes to an upstream connection that is this client's own."""
+        """Note that a request with this login is sent on this client's own upstream connection."""
         self.connection_login = carried_on(self.connection_login, login)
 
     def carry_hidden(self) -> None:
-        """The upstream goes on with a login on that connection, and doesn't say whose."""
+        """Note that a login of an unknown user takes place on that connection."""
         self.connection_login = HIDDEN_LOGIN
 
     def name_client(self, head: RequestHead, record: AccessRecord) -> Client | None:
-        """Write down whom a trusted proxy names; None where the peer speaks for itself. Raises `RequestError`."""
+        """The client that a trusted proxy names, also put into `record`; None for others. Raises `RequestError`."""
         if not self.is_proxy:
             return None
         peer, values, snapshot = self.peer.address, head.values, self.snapshot
@@ -229,7 +228,7 @@ class Admission:
         return client
 
     def lockout_key(self, client_ip: str) -> str:
-        """By what a client of this connection is counted; while its status is asked, a certificate counts as it was."""
+        """The key by which lockout counts a client; during an OCSP request, by the judgement without OCSP."""
         key = self._lockout_key
         judgement = self.judgement if self.question is None else self._offline
         if key is None or key[0] != client_ip or key[1] is not judgement:
@@ -237,9 +236,9 @@ class Admission:
         return key[2]
 
     def readmit(self, head: RequestHead, record: AccessRecord) -> Admitted:
-        """Judge a request that is under way by what counts now. Raises `RequestError`.
+        """Judge again a request that is under way. Raises `RequestError`.
 
-        While the certificate's status is asked anew the answer counts that the request was let in by.
+        During a new OCSP request, the judgement without OCSP is used, because the last answer let the request in.
         """
         judgement = self.judgement
         if self.question is not None:
@@ -250,10 +249,10 @@ class Admission:
             self.judgement = judgement
 
     def check_still(self, head: RequestHead, record: AccessRecord, *, has_begun: bool) -> None:
-        """As `readmit`, without a change to the request's `record`. `has_begun`: its exchange. Raises `RequestError`.
+        """As `readmit`, without changing `record`. `has_begun`: the exchange has begun. Raises `RequestError`.
 
-        A request that went upstream with a certificate can't become one without, as a rule in observation would let it
-        in now: it is refused, and the client may repeat it.
+        If the request was forwarded with a certificate, and a rule in observation would now let it in without one, it
+        is refused; the client may repeat it.
         """
         decision = self.readmit(head, AccessRecord(self.fields, record.now, None)).decision
         had_certificate = has_begun and record.observed is None and self.leaf_der is not None
@@ -261,7 +260,7 @@ class Admission:
             raise RequestError(decision.observed, decision.detail)
 
     def admit(self, head: RequestHead, record: AccessRecord) -> Admitted:
-        """Judge one request; what is known of it is in the record even where it fails. Raises `RequestError`."""
+        """Judge one request; the record gets what is known even if it is refused. Raises `RequestError`."""
         limits = self.snapshot.config.limits
         if head.content_length is not None and head.content_length > limits.body_bytes:
             raise RequestError(Reason.BODY_TOO_LARGE, f"the body is longer than {limits.body_bytes} bytes")
@@ -303,7 +302,7 @@ class Admission:
         )
 
     def _name_host(self, raw: bytes) -> None:
-        """The request's host must be one of the site that the handshake was for (RFC 9110 15.5.20)."""
+        """Use this host; it must belong to the site of the handshake (RFC 9110 15.5.20). Raises `RequestError`."""
         if not raw:
             raise RequestError(Reason.BAD_REQUEST, "the request has no Host field")
         text = raw.decode("latin-1")
@@ -318,12 +317,12 @@ class Admission:
         self._forwarding = self._forwarding_headers(self.peer.address, None)
 
     def _with_port(self, host: str, port: int | None) -> str:
-        """A port that isn't ours goes no further: servers write it into links and redirects."""
+        """The host with the port if it is the public one; servers write the port into links and redirects."""
         is_said = port == self._public_port and port != HTTPS_PORT
         return f"{host}:{port}" if is_said else host
 
     def _chain(self, head: RequestHead, client: Address) -> bytes:
-        """The X-Forwarded-For for the upstream: the proxy's own, where it is the one that counts, and the proxy."""
+        """X-Forwarded-For for the upstream: the proxy's value if this header is configured, and the proxy's address."""
         told = head.values[FORWARDED_FOR]
         if told is None or self.snapshot.config.trusted_proxies_header != "x-forwarded-for":
             told = str(client).encode("ascii")
@@ -343,7 +342,7 @@ class Admission:
         record.user = login.users[0] if login.users else None
         record.device_id = login.device_id
         engine = self.snapshot.engine
-        # All that a decision depends on: webmail asks for one path over and over, with another query each time.
+        # Everything that the decision depends on; webmail often asks for the same path with different queries.
         facts = (method, target.match, target.readings, login, client, self._host, self.judgement, carried, engine)
         if facts != self._decided_by:
             self._decision = self._ask_rules(method, target, login, client)
@@ -360,8 +359,8 @@ class Admission:
     def _destination(
         self, head: RequestHead, value: bytes, client: Client, record: AccessRecord
     ) -> tuple[bytes, Decision]:
-        """The field for the upstream. Its path is refused as a request's own would be. Raises `RequestError`."""
-        is_absolute, target = read_destination(value, self._host_raw or b"")  # there is one: see `_name_host`
+        """(field for the upstream, decision on its path). Raises `RequestError` if the rules refuse the path."""
+        is_absolute, target = read_destination(value, self._host_raw or b"")  # not empty, see `_name_host`
         path = path_for_login(target.match, target.readings)
         login = login_of(path, target.query, head.values[AUTHORIZATION])
         decision = self._ask_rules(head.method.decode("ascii"), target, login, client)
@@ -375,7 +374,7 @@ class Admission:
         return b"Destination: %b%b\r\n" % (base, _spelling(target)), decision
 
     def _base(self) -> bytes:
-        """Scheme and host by which the upstream knows itself: servers compare both with their own."""
+        """Scheme and host as the upstream knows itself: servers compare both with their own."""
         upstream = self.site.upstream
         scheme = upstream.servers[0].scheme.encode("ascii")
         is_named = upstream.host != "preserve" and upstream.rewrite_location is not False
@@ -384,7 +383,7 @@ class Admission:
     def _upstream_head(
         self, head: RequestHead, target: bytes, forwarding: bytes, identity: bytes
     ) -> tuple[bytes, bytes]:
-        """The head as the upstream reads it: what passes of the client's, then what only we may say."""
+        """The head for the upstream: the forwarded fields, then the gateway's own."""
         host = self.site.upstream.host
         before = b"".join(
             (
@@ -412,5 +411,5 @@ class Admission:
 
 
 def _spelling(target: Target) -> bytes:
-    """The one that is forwarded."""
+    """The target as it is forwarded."""
     return (target.path if target.query is None else f"{target.path}?{target.query}").encode("ascii")

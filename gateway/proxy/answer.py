@@ -1,9 +1,9 @@
-"""An upstream's answer, from the bytes that come to the bytes that the client gets. Knows no socket.
+"""Turns the bytes of an upstream's answer into the bytes for the client. Does no I/O.
 
-Keeps true: the framing towards the client is decided here (RFC 9112 6.3), whatever the upstream's was; an
-answer is complete only when its own framing says so; behind a complete answer nothing is taken from its
-connection any more. Some servers send a body behind an answer that has none (to HEAD, 204, 304), and it may come when
-the next request is on its way already: after such answers nobody else gets the connection.
+Keeps true: the framing for the client is decided here (RFC 9112 6.3), independently of the upstream's. An answer is
+complete only when its framing says so, and then nothing more is read from its connection. Some servers send a body
+after an answer that has none (to HEAD, 204, 304), perhaps when the next request is already under way: after such
+answers no other client gets the connection.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, has_bare_
 from gateway.proxy.login_binding import binds_connection, continues_login
 from gateway.proxy.rewrite import Rewriter
 
-# An upstream is trusted more than a client, but not with our memory.
+# An upstream is trusted more than a client, but must not fill the memory.
 MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
-# Interim answers (RFC 9110 15.2) before the final one; more is a broken server.
+# Interim answers (RFC 9110 15.2) before the final one; more means a broken server.
 MAX_INTERIM_ANSWERS: Final = 32
 
 _CONTINUE: Final = 100
@@ -50,7 +50,7 @@ _classify: Final = ResponseClassifier()
 
 
 class Answer:
-    """The answer to one request, as it comes."""
+    """The answer to one request, processed as it arrives."""
 
     __slots__ = (
         "_body",
@@ -76,7 +76,7 @@ class Answer:
     )
 
     def __init__(self, request: RequestHead, rewriter: Rewriter | None, request_id: bytes, hsts: bytes = b"") -> None:
-        """`hsts`: the site's field, with its line end; empty where the server's own passes."""
+        """`hsts`: the site's field, with its line end; empty if the server's field is forwarded."""
         self._request = request
         self._own_fields = b"X-Request-Id: %b\r\n%b" % (request_id, hsts)
         self._replaces_hsts = bool(hsts)
@@ -85,35 +85,35 @@ class Answer:
         self._interim = 0
         self._body: BodyReader | None = None
         self._sends_chunked = False
-        # The client may be holding its body back until it hears a 100 (RFC 9110 10.1.1); not once any of it came.
+        # True while the client may wait for a 100 before sending its body (RFC 9110 10.1.1).
         self.awaits_continue = request.expects_continue and request.has_body
-        self._has_let_continue = False  # the 100 was ours
+        self._has_let_continue = False  # the gateway sent the 100
         self.response: ResponseHead | None = None  # the final one's head
-        self.binds = False  # it asks for a login that belongs to the connection
-        self.goes_on_with_login = False  # one that has begun
+        self.binds = False  # the answer asks for a login that belongs to the connection
+        self.goes_on_with_login = False  # such a login has begun
         self.bytes_out = 0  # of the body, without framing
-        self.left = b""  # of what was fed: to be fed again, when others have been served
+        self.left = b""  # unprocessed bytes, to be fed again after other clients were served
         self.is_complete = False
-        self.is_clean = True  # nothing came behind the answer
-        self.may_be_followed = False  # by a body that there should not be
-        self.is_upgraded = False  # what follows is no HTTP any more
+        self.is_clean = True  # no bytes came after the answer
+        self.may_be_followed = False  # by a body that must not exist
+        self.is_upgraded = False  # what follows is not HTTP
         self.closes_client = False  # the client was told that its connection ends here
 
     @property
     def has_begun(self) -> bool:
-        """True when anything at all came."""
+        """True if any bytes of the answer arrived."""
         return self.response is not None or bool(self._held) or self._interim > 0
 
     def let_continue(self) -> bytes:
-        """A 100 in the upstream's place, and the client gets no other."""
+        """A 100 in place of the upstream's, which is then not forwarded."""
         self.awaits_continue = False
         self._has_let_continue = True
         return b"HTTP/1.1 100 Continue\r\n\r\n"
 
     def feed(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool = False) -> bytes:
-        """What the client gets for these bytes. Raises `RequestError` for what is no HTTP answer.
+        """Process bytes from the upstream; returns bytes for the client. Raises `RequestError` if they are not HTTP.
 
-        `is_pinned`: the two connections are one to whoever logs in on them, and end together.
+        `is_pinned`: both connections belong to one login and end together.
         """
         if self._body is None:
             data = self._held + data if self._held else data
@@ -146,7 +146,7 @@ class Answer:
         if response.keeps_login:
             self.binds = self.goes_on_with_login = True
         if self.awaits_continue and not (is_pinned or self.binds):
-            # Some clients send the body now, some the next request in its place: they can't be told apart.
+            # Some clients now send the body, others the next request; the gateway can't tell which.
             may_keep_alive = False
         self.awaits_continue = False
         head, body = self._frame(response, may_keep_alive=may_keep_alive, is_pinned=is_pinned or self.binds)
@@ -172,7 +172,7 @@ class Answer:
         self.response = response
         self.is_upgraded = True
         self.closes_client = True
-        self.bytes_out = len(data)  # of the new protocol already
+        self.bytes_out = len(data)  # bytes of the new protocol
         parts = [
             b"HTTP/1.1 101 %b\r\n" % response.reason,
             *self._passing(response),
@@ -192,7 +192,7 @@ class Answer:
         return without_hsts(passing) if self._replaces_hsts else passing
 
     def _frame(self, response: ResponseHead, *, may_keep_alive: bool, is_pinned: bool) -> tuple[bytes, BodyReader]:
-        """The head for the client, and how long the body is."""
+        """(head for the client, reader of the body)."""
         request = self._request
         status_line = b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason)
         parts = [status_line, *self._passing(response), self._own_fields]
@@ -248,7 +248,7 @@ class Answer:
         return encode_last_chunk(passing_trailers(body.trailers, _classify))
 
     def end(self) -> bytes | None:
-        """The upstream closed: the last bytes for the client where that ends the answer, else None."""
+        """The upstream closed: the last bytes for the client if that completes the answer, else None."""
         body = self._body
         if not isinstance(body, CloseReader) or self.is_complete:
             return None
@@ -258,7 +258,7 @@ class Answer:
 
 
 def passing_trailers(trailers: Fields, classify: Classifier) -> Fields:
-    """The trailer fields that may go on: none that belong into a head (RFC 9110 6.5.1)."""
+    """The trailer fields that may be forwarded: not those that belong in a head (RFC 9110 6.5.1)."""
     return [
         (name, value)
         for name, value in trailers
@@ -267,5 +267,5 @@ def passing_trailers(trailers: Fields, classify: Classifier) -> Fields:
 
 
 def unexpected(error: RequestError) -> UpstreamError:
-    """An error in an answer is the upstream's, whatever found it."""
+    """The error as an `UpstreamError`, whichever parser raised it."""
     return error if isinstance(error, UpstreamError) else UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, str(error))

@@ -1,7 +1,6 @@
-"""The rest of a body whose request was answered already: read and thrown away, so that the connection can go on.
+"""Reads and throws away the rest of a body whose request was already answered, so that the connection can be reused.
 
-Keeps true: what stands behind the body is given back to the byte; no more than `MAX_DRAINED_BYTES` are read for it,
-framing included.
+Keeps true: bytes after the body are returned exactly; at most `MAX_DRAINED_BYTES` are read, including framing.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ class BodyDrain:
     __slots__ = ("_body", "_drained_bytes")
 
     def __init__(self, body: BodyReader) -> None:
-        """`body` has read what came of it so far."""
+        """`body`: the reader, which has processed the bytes so far."""
         self._body = body
         self._drained_bytes = 0
 
     @property
     def is_complete(self) -> bool:
-        """True when the body has ended."""
+        """True if the body has ended."""
         return self._body.is_complete
 
     def feed(self, data: bytes) -> bytes:
-        """What stands behind the body, or, while that isn't complete, what must be fed again in another turn.
+        """Bytes after the body; while the body isn't complete, bytes that must be fed again in another turn.
 
-        Raises `BodyError` where it is malformed or too long.
+        Raises `BodyError` if the body is malformed or too long.
         """
         _, rest = self._body.feed(data) if data else (b"", b"")
         self._drained_bytes += len(data) - len(rest)

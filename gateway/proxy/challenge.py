@@ -1,7 +1,7 @@
-"""A listener with `acme_webroot`: challenges of an ACME client such as certbot, over plain HTTP, and redirects.
+"""A connection to a listener with `acme_webroot`: serves challenges of an ACME client such as certbot, and redirects.
 
 Keeps true: only GET and HEAD of `/.well-known/acme-challenge/TOKEN` read a file. The worker does not wait for the disk:
-a file that is not there in time is answered 503.
+if the file is not read in time, the answer is 503.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READ_SECONDS: Final = 5.0
 
 
 class ChallengeConnection(RedirectConnection):
-    """One plain connection, one answer, which may come later."""
+    """One plain HTTP connection with one answer, which may be sent later."""
 
     __slots__ = ("_head", "_reading", "_record")
 
@@ -39,7 +39,7 @@ class ChallengeConnection(RedirectConnection):
         self._reading: Reading | None = None
 
     def on_request(self, head: RequestHead, rest: bytes) -> None:
-        """Answer, or begin to. Raises `RequestError`."""
+        """Answer the request, or start reading the challenge. Raises `RequestError`."""
         webroot = self._listener.acme_webroot
         token = None if webroot is None else read_token(head.method, head.target)
         if webroot is None or token is None:
@@ -51,7 +51,7 @@ class ChallengeConnection(RedirectConnection):
         self.deadline = clock.monotonic_seconds() + READ_SECONDS
 
     def on_challenge(self, data: bytes | None) -> None:
-        """The file was read; None where there is no such challenge."""
+        """Answer with the file's content; None: the challenge does not exist."""
         self._reading = None
         if data is None:
             self.refuse(self._head, no_challenge())
@@ -72,14 +72,14 @@ class ChallengeConnection(RedirectConnection):
         self.end(record)
 
     def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:
-        """Say no."""
+        """Answer with a refusal."""
         record, self._record = record or self._record, None
         super().refuse(head, error, record)
 
     # the end
 
     def on_deadline(self) -> None:
-        """The request or the file did not come in time, or the answer was not read."""
+        """End the connection: request or file did not arrive in time, or the client did not read the answer."""
         if self._reading is None:
             super().on_deadline()
             return
@@ -88,11 +88,11 @@ class ChallengeConnection(RedirectConnection):
         self.refuse(self._head, RequestError(Reason.NO_HEALTHY_UPSTREAM, cause))
 
     def eof_received(self) -> bool:
-        """The client says no more; True where an answer is still due."""
+        """The client sends no more; True if an answer is still due."""
         return self._reading is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client's connection is closed."""
         self._drop_reading()
         record, self._record = self._record, None
         if record is not None:
@@ -106,6 +106,6 @@ class ChallengeConnection(RedirectConnection):
             reading.drop()
 
     def drain(self) -> None:
-        """A request that was begun is answered."""
+        """Close, unless an answer is still due."""
         if self._record is None:
             super().drain()

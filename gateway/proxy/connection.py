@@ -1,7 +1,7 @@
-"""One client's connection: requests are read from it one after the other, judged, and carried or refused.
+"""One client's connection: its requests are read one after the other, judged, and forwarded or refused.
 
-Keeps true: nothing reaches an upstream that the rules did not let through on this very spelling; answers
-leave in the order the requests came; what a client sends ahead is held up to a bound and no further.
+Keeps true: a request is forwarded only in exactly the spelling that the rules allowed; answers are sent in the order of
+the requests; data that a client sends ahead is buffered only up to a limit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from gateway.tls.proxy_protocol import encode_v2
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
-_EMPTY_LINES: Final = b"\r\n"  # before a request they are skipped (RFC 9112 2.2)
+_EMPTY_LINES: Final = b"\r\n"  # skipped before a request (RFC 9112 2.2)
 
 
 class ClientConnection:
@@ -91,7 +91,7 @@ class ClientConnection:
         self.peer = peer
         self.admission = Admission(snapshot, site, peer, public_port, service.statuses)
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
-        self.carries_login = False  # credentials that belong to a connection went over its own one upstream
+        self.carries_login = False  # a login of the connection was sent on its own upstream connection
         self.trusted_until = float("inf")  # Unix seconds; see `Admission.trusted_until`
         self.closes_after_exchange = False
         self._layer: TlsLayer
@@ -110,7 +110,7 @@ class ClientConnection:
         self._requests: Requests | None = None
         self._drain: BodyDrain | None = None
         self._lingering: Lingering | None = None
-        self._half_closed: HalfClosed | None = None  # once the client has said all
+        self._half_closed: HalfClosed | None = None  # after the client has closed its side
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer.address} {self._exchange or 'idle'}>"
@@ -118,7 +118,7 @@ class ClientConnection:
     # TLS
 
     def secured_by(self, layer: TlsLayer, *, is_asked: bool) -> None:
-        """The layer below, before its first byte; `is_asked`: for a certificate."""
+        """Set the TLS layer, before its first byte; `is_asked`: the client is asked for a certificate."""
         self._layer = layer
         self._inlet = Inlet(layer)
         self._uptake = Uptake(layer)
@@ -126,22 +126,22 @@ class ClientConnection:
         self.admission.implied_host = self._implied_host(layer)
 
     def _implied_host(self, layer: TlsLayer) -> bytes:
-        """What an HTTP/1.0 request without Host asks for: the handshake's server name, or the address it came to."""
+        """The host of an HTTP/1.0 request without Host: the handshake's server name, or the local address."""
         if self._server_name is not None:
             return self._server_name.encode("ascii")
         address = (self.peer.reached or layer.local).address
         return (str(address) if isinstance(address, IPv4Address) else f"[{address}]").encode("ascii")
 
     def handshake_done(self) -> None:
-        """TLS is finished: look at the certificate once, for all requests of this connection."""
+        """The handshake is finished: judge the certificate, for all requests of this connection."""
         layer, admission, peer = self._layer, self.admission, self.peer
-        if admission.leaf_der is None:  # else it was asked already whether it may leave a session behind
+        if admission.leaf_der is None:  # else `may_resume` has stored it
             admission.leaf_der, admission.chain_der = peer_certificates(layer.connection)
         leaf = admission.leaf_der
         self._judge_certificate()
         if leaf is not None:
             self.service.certified.add(self)
-        # TLS 1.3 withholds the ticket itself; a TLS 1.2 session is forgotten when it ends.
+        # In TLS 1.3 the ticket is withheld; a TLS 1.2 session is dropped when the connection ends.
         layer.leaves_no_session = self._is_asked and not admission.is_alone()
         admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity, leaf)
         self._requests = self._own_requests()
@@ -149,23 +149,23 @@ class ClientConnection:
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
 
     def handshake_failed(self, cause: str) -> None:
-        """No request will come; the attempt is on record, with the certificate whose key was not proven."""
+        """Log the failed handshake, with the certificate whose key the client did not prove."""
         fields = unproven_fields(self.admission.fields, peer_certificates(self._layer.connection)[0])
         record = AccessRecord(fields, clock.unix_seconds(), None)
         record.refused(f"handshake_failed: {cause}", cause)
         self.service.log(record)
-        # The client may still be sending; it reads the alert, and closes.
+        # The client may still be sending; give it time to read the alert and close.
         self._lingering = Lingering(clock.monotonic_seconds(), is_brief=True)
         self.deadline = self._lingering.deadline
 
     def eof_received(self) -> bool:
-        """The client has said all. True: it is still written to."""
+        """The client sends no more; True to continue writing to it."""
         if self._half_closed is not None:
-            return True  # a FIN behind a close_notify
+            return True  # a FIN after a close_notify
         exchange, has_more = self._exchange, bool(self._inlet.held)
         if exchange is None:
             if not (has_more and self.is_write_paused):
-                return False  # nothing is owed, or only half a request is there
+                return False  # no answer is due, or only half a request arrived
         elif not exchange.client_eof():
             return False
         if isinstance(exchange, Tunnel):
@@ -176,7 +176,7 @@ class ClientConnection:
         return True
 
     def _all_is_fed(self, half_closed: HalfClosed) -> None:
-        """What the client said before its end has been handed on, unless some of it is still held."""
+        """If everything the client sent has been handed on, tell the exchange that no more will come."""
         exchange = self._exchange
         if exchange is None or self._inlet.held or not exchange.takes_body:
             return
@@ -187,23 +187,23 @@ class ClientConnection:
             self.end_half_closed()  # the rest of the body won't come
 
     def progress(self) -> tuple[Exchange | Tunnel | Wait | None, int]:
-        """Another value whenever something was answered, or another request is under way."""
+        """A value that changes with every part of an answer and with every new request."""
         exchange = self._exchange
         return exchange, 0 if exchange is None else exchange.bytes_out
 
     def end_half_closed(self) -> None:
-        """The client may have gone when it said all: nothing is kept busy for it any longer."""
+        """Give up a client that closed its side and may be gone, so that it keeps no upstream busy."""
         exchange, self._exchange = self._exchange, None
         is_begun = exchange is not None and exchange.record.status is not None
         if exchange is not None:
             exchange.client_gone()
         if is_begun:
-            self._layer.abort()  # the client must see that the answer is not whole
+            self._layer.abort()  # the client must notice that the answer is incomplete
         else:
             self._close(is_lingering=False)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
-        """The client is gone."""
+        """The connection is closed: end everything that belongs to it."""
         exchange, self._exchange = self._exchange, None
         self._inlet.drop()
         if self._half_closed is not None:
@@ -217,7 +217,7 @@ class ClientConnection:
     # reading
 
     def data_received(self, data: bytes) -> None:
-        """Plaintext from the client."""
+        """Process plaintext from the client."""
         exchange = self._exchange
         if exchange is not None:
             if exchange.takes_body and not self._inlet.held:
@@ -232,23 +232,23 @@ class ClientConnection:
             self._read(data)
 
     def _hold_for(self, exchange: Exchange | Tunnel | Wait, data: bytes) -> None:
-        """Keep what the exchange has not taken: it is not for it, or too much at once."""
+        """Keep what the exchange has not taken: data for the next request, or too much at once."""
         self._inlet.hold(data)
         if exchange.takes_body:
             self._wait_turn()
 
     def wait_turn(self, go_on: Callable[[], None]) -> None:
-        """Call `go_on` when the other clients have been served."""
+        """Call `go_on` after other clients have been served."""
         self.service.turns.wait(counted(self.peer.address), go_on)
 
     def _wait_turn(self) -> None:
-        """Go on with what is held when the other clients have been served."""
+        """Continue with the held data after other clients have been served."""
         if not self._inlet.is_waiting:
             self._inlet.wait()
             self.wait_turn(self._go_on)
 
     def _go_on(self) -> None:
-        """The next piece of what is held."""
+        """Process the next piece of the held data."""
         if self._layer.is_closing():
             return
         inlet = self._inlet
@@ -262,20 +262,20 @@ class ClientConnection:
             self._all_is_fed(self._half_closed)
 
     def discarded(self, count: int) -> None:
-        """Ciphertext that came after the connection's end, and was thrown away."""
+        """Count ciphertext that arrived after the end of the connection and was thrown away."""
         lingering = self._lingering
         if lingering is None:
             return
         if lingering.discards(count, clock.monotonic_seconds()):
-            self.deadline = max(self.deadline, lingering.deadline)  # a client that reads slowly may have more
+            self.deadline = max(self.deadline, lingering.deadline)  # a slow client may have a later deadline
         else:
             self._layer.abort()
 
     def _read(self, data: bytes) -> None:
-        """Take one request out of the bytes. Where more of them are there, the other clients are served before."""
+        """Read one request from the bytes. Before a further one, other clients are served."""
         self.catch_up()
         if self.is_write_paused:
-            self._inlet.hold(data)  # a client that does not read its answers gets no more of them
+            self._inlet.hold(data)  # a client that does not read its answers gets no further ones
             return
         is_new = not self._inlet.held
         if not is_new:
@@ -296,14 +296,14 @@ class ClientConnection:
         self._is_reading = False
 
     def _read_request(self, data: bytes, *, is_new: bool) -> None:
-        """`is_new`: nothing of the request was here before."""
+        """`is_new`: no earlier bytes of this request were held."""
         reader = self._reader
         try:
             end = reader.find_end(data, self.snapshot.config.limits)
             if end < 0:
                 self._await_rest(data, is_new=is_new)
                 return
-            if not is_new and end > AT_ONCE_BYTES:  # as for a long read: the last piece of the head may be short
+            if not is_new and end > AT_ONCE_BYTES:  # wait for a turn, as for a long read
                 self._read_next(data)
                 return
             head, rest = reader.read(data, end, self.snapshot)
@@ -315,7 +315,7 @@ class ClientConnection:
             self._wait_turn()
 
     def _read_next(self, data: bytes) -> None:
-        """What was held. Where it is long, other clients are served before: many connections may come to it at once."""
+        """Process held data; if it is long, after other clients: many connections may reach this point at once."""
         if len(data) <= AT_ONCE_BYTES:
             self._read(data)
         else:
@@ -324,14 +324,14 @@ class ClientConnection:
 
     def _await_rest(self, data: bytes, *, is_new: bool) -> None:
         if self._half_closed is not None:
-            self._close(is_lingering=False)  # the rest won't come
+            self._close(is_lingering=False)  # the rest won't arrive
             return
-        if is_new:  # from its first byte on, so that a byte now and then does not prolong it
+        if is_new:  # counted from the first byte; further bytes don't extend it
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
         self._inlet.put_back(data)
 
     def _begin(self, head: RequestHead, rest: bytes, admitted: Admitted | None) -> None:
-        """Judge one request and start its exchange, or refuse it. `admitted`: the same request's, remembered."""
+        """Judge one request and start its exchange, or refuse it. `admitted`: the result of an equal request."""
         if rest:
             self._inlet.hold(rest)
         record = begin_record(self.admission.fields, head)
@@ -343,15 +343,15 @@ class ClientConnection:
             wait.start(self.service.loop, requests, seconds)
 
     def _own_requests(self) -> Requests | None:
-        """What counts this client's requests; None for a trusted proxy, whose clients are counted each by itself."""
+        """The counter of this client's requests; None for a trusted proxy, whose clients are counted separately."""
         return None if self.admission.is_proxy else self.service.requests.of(self.peer.address)
 
     def _requests_of_named(self, head: RequestHead, record: AccessRecord) -> Requests | None:
-        """What counts the requests of the client that a trusted proxy names; None where it names none."""
+        """The counter of the client that a trusted proxy names; None if it names no client."""
         try:
             client = self.admission.name_client(head, record)
         except RequestError:
-            return None  # it is refused for that in a moment
+            return None  # the request will be refused for this
         if client is None or client.address == self.peer.address:
             return None
         return self.service.requests.of(client.address)
@@ -390,9 +390,9 @@ class ClientConnection:
         exchange.start()
 
     def _check_ban(self, head: RequestHead, record: AccessRecord) -> None:
-        """Refuse a client that is locked out; the log says what the request would have got. Raises `RequestError`."""
+        """Refuse a client that is locked out; the log says how it would have been decided. Raises `LockedOut`."""
         admission = self.admission
-        admission.name_client(head, record)  # a proxy's own lockout is not that of everybody behind it
+        admission.name_client(head, record)  # the clients behind a proxy are locked out separately
         key = admission.lockout_key(record.connection.client_ip or "")
         if not (seconds := self.service.banned_seconds(key, record.now)):
             return
@@ -401,22 +401,22 @@ class ClientConnection:
             admission.readmit(head, record)
         except RequestError as error:
             otherwise = f"{error.reason}: {error.cause}"
-        record.rule = record.decision = record.observed = None  # none of them decided
+        record.rule = record.decision = record.observed = None  # no rule decided
         raise LockedOut(seconds, key, otherwise)
 
     def note_failed_login(self, client_ip: str | None) -> None:
-        """The upstream refused a login that came over this connection."""
+        """Count a login on this connection that the upstream refused."""
         self.service.note_failure(self.admission.lockout_key(client_ip or ""), "login")
 
     def waited(self, wait: Wait) -> None:
-        """What a request waited for is there."""
+        """Judge a request again after its wait has ended."""
         self._exchange = None
         self._judge(wait.head, wait.record, None)
 
     # what an exchange asks of its client
 
     def feed_exchange(self) -> None:
-        """The exchange can take the body now: hand over what came of it already."""
+        """The exchange can take the body now: hand over the part that has arrived."""
         exchange = self._exchange
         data = self._inlet.take()
         if exchange is not None and data:
@@ -427,11 +427,11 @@ class ClientConnection:
             self._all_is_fed(self._half_closed)
 
     def hold(self, data: bytes) -> None:
-        """Keep what stands behind a request's body until its exchange has ended."""
+        """Keep data after a request's body until the exchange has ended."""
         self._inlet.hold(data)
 
     def may_keep_alive(self, head: RequestHead) -> bool:
-        """True when another request may follow on this connection."""
+        """True if another request may follow on this connection."""
         if self._half_closed is not None and not self._inlet.held:
             return False
         return head.is_keep_alive and not self.service.is_draining
@@ -443,20 +443,20 @@ class ClientConnection:
             self._uptake.begin(clock.monotonic_seconds())
 
     def takes_more(self) -> bool:
-        """True where a client that reads slowly has taken some since it was written to, or since this was asked."""
+        """True if a slow client has read enough since the last write or the last call of this method."""
         return self._uptake.goes_on(self.snapshot.config.limits, clock.monotonic_seconds())
 
     def log(self, record: AccessRecord) -> None:
-        """Write the record of an exchange that has ended."""
+        """Finish and log the record of an exchange."""
         finish_record(record)
         self.service.log(record)
 
     def release_buffers(self) -> None:
-        """Something large went through: what it needed is not held while the connection is idle."""
+        """Free the buffers of a large transfer while the connection is idle."""
         self._layer.release_buffers()
 
     def exchange_done(self, unread_body: BodyReader | None) -> None:
-        """The answer is delivered whole. `unread_body`: what of the request is still to come, to be thrown away."""
+        """The answer was sent completely. `unread_body`: reader of the rest of the request's body."""
         self._forget_exchange()
         if self.closes_after_exchange or self.service.is_draining:
             self._close(is_lingering=unread_body is not None or bool(self._inlet.held))
@@ -472,7 +472,7 @@ class ClientConnection:
             self._read_next(data)
 
     def _has_lost_its_own(self) -> bool:
-        """True when the upstream's connection ended that was this client's alone: both sides close together."""
+        """True if this client's own upstream connection has ended, so that this connection must end too."""
         return self.pins and self.pinned is None
 
     def _forget_exchange(self) -> None:
@@ -498,14 +498,14 @@ class ClientConnection:
                 self._read(rest)
 
     def proxy_header(self) -> bytes:
-        """What an upstream with `proxy_protocol` is told first on each connection that is made for this client."""
+        """The PROXY header that begins each connection for this client to an upstream with `proxy_protocol`."""
         peer = self.peer
         return encode_v2(Endpoint(peer.address, peer.port), peer.reached or self._layer.local)
 
     def owns_upstream(self, head: RequestHead | None, *, is_hidden: bool = False) -> None:
-        """From now on the upstream's connection is this client's alone; `head`: of the request that is under way on it.
+        """From now on only this client uses the upstream connection. `head`: of the request under way on it.
 
-        `is_hidden`: the upstream goes on with a login there that belongs to the connection.
+        `is_hidden`: a login of an unknown user that belongs to the connection takes place there.
         """
         self.pins = True
         if is_hidden:
@@ -513,50 +513,50 @@ class ClientConnection:
             self.admission.carry_hidden()
         elif head is not None:
             self.admission.carry(login_of("", None, head.values[AUTHORIZATION]))
-        self._reader.forget()  # what was let in may have been let in by what the connection carried before
+        self._reader.forget()  # a remembered decision may depend on the earlier logins
 
     def pin(self, upstream: UpstreamConnection, keep_alive_seconds: int | None, *, is_spent: bool) -> None:
-        """Keep the upstream's connection for this client alone, until either side closes."""
+        """Keep the upstream connection for this client only, until either side closes."""
         self.pinned = upstream
         upstream.pin(self, keep_alive_seconds, is_spent=is_spent)
 
     def unpin(self) -> None:
-        """Give up the client's own upstream connection; what was logged in on it is logged out."""
+        """Close the client's own upstream connection; its login ends."""
         upstream, self.pinned = self.pinned, None
         if upstream is not None and upstream.exchange is None:
             upstream.discard()
 
     def pinned_lost(self) -> None:
-        """The upstream closed this client's own connection: where a login went with it, both sides close together."""
+        """The upstream closed this client's own connection: if a login was lost, close the client's connection too."""
         self.pinned = None
         if self._exchange is None and self.carries_login:
             self._close(is_lingering=False)
 
     def tunnel(self, tunnel: Tunnel) -> None:
-        """What is under way is no HTTP any more."""
+        """Carry a tunnel instead of HTTP from now on."""
         self._exchange = tunnel
         self.feed_exchange()
 
     def write_eof(self) -> None:
-        """The tunnel's other end has said all."""
+        """The tunnel's upstream sends no more: close this direction."""
         self._layer.write_eof()
 
     def close_after_tunnel(self) -> None:
-        """The tunnel has ended."""
+        """Close the connection after the end of its tunnel."""
         self._forget_exchange()
         self._close(is_lingering=False)
 
     def abort_exchange(self) -> None:
-        """The answer can't be finished: the client must see that it is not whole."""
+        """The answer can't be completed: abort, so that the client notices."""
         self._exchange = None
         self._layer.abort()
 
     def refuse_exchange(self, error: RequestError, head: RequestHead, record: AccessRecord) -> None:
-        """Answer with a page instead, and log it."""
+        """Answer the request with a refusal, and log it."""
         self._forget_exchange()
         is_closing = self._is_one_too_many(error.reason) or closes(error.reason, head) or not self.may_keep_alive(head)
         if self.pins and record.upstream is not None:
-            is_closing = True  # with it went the upstream's connection that was this client's alone
+            is_closing = True  # the client's own upstream connection was lost too
         self._refuse(error, head, record, is_closing=is_closing)
         if not is_closing:
             self._expect_next()
@@ -564,14 +564,14 @@ class ClientConnection:
                 self._read_next(data)
 
     def _is_one_too_many(self, reason: Reason) -> bool:
-        """Count a refusal. A trusted proxy's connection has many clients and stays open."""
+        """Count a refusal; True if the connection must end. A trusted proxy's stays open: it has many clients."""
         if not counts(reason) or self.admission.is_proxy:
             return False
         self._refusals_in_a_row += 1
         return reason is Reason.LOCKED_OUT or self._refusals_in_a_row >= MAX_REFUSALS_IN_A_ROW
 
     def close_unanswered(self, error: RequestError, record: AccessRecord) -> None:
-        """Close, and log the request that was lost with the upstream's connection, which was this client's alone."""
+        """Log a request that was lost with the client's own upstream connection, and close without an answer."""
         self._forget_exchange()
         self.unpin()
         note_unanswered(error, record)
@@ -579,13 +579,13 @@ class ClientConnection:
         self._close(is_lingering=False)
 
     def _expect_next(self) -> None:
-        """From here on time runs for the next request, or first for the client to take what it was answered."""
+        """Set the deadline for the next request, or first for the client to read its answer."""
         limits = self.snapshot.config.limits
         seconds = limits.transfer_idle_seconds if self.is_write_paused else limits.keepalive_seconds
         self.deadline = clock.monotonic_seconds() + seconds
 
     def _refuse_unread(self, error: RequestError, data: bytes) -> None:
-        """Answer what is no request, and close: nothing behind it can be told apart from it."""
+        """Refuse data that is not a valid request, and close: the next request can't be found in it."""
         record = begin_record(self.admission.fields, None)
         record.bytes_in = len(data)
         self._refuse(error, None, record, is_closing=True)
@@ -611,25 +611,25 @@ class ClientConnection:
 
     @property
     def is_read_paused(self) -> bool:
-        """True while the upstream is slower than the client."""
+        """True while reading is paused because the upstream is slow."""
         return self._inlet.is_stopped
 
     def pause_reading(self) -> None:
-        """The upstream reads slowly."""
+        """Pause reading: the upstream reads slowly."""
         self._inlet.stop()
 
     def resume_reading(self) -> None:
-        """The upstream has caught up, or is gone."""
+        """Continue reading: the upstream has caught up, or is gone."""
         self._inlet.go_on()
 
     def pause_writing(self) -> None:
-        """The client reads slowly."""
+        """The client reads slowly: pause the answer."""
         self.is_write_paused = True
         if self._exchange is not None:
             self._exchange.pause_response()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """The client has caught up: continue the answer, or read the next request."""
         self.is_write_paused = False
         if self._exchange is not None:
             self._exchange.resume_response()
@@ -639,7 +639,7 @@ class ClientConnection:
                 self._read_next(data)
 
     def on_deadline(self) -> None:
-        """Whoever was to speak has not, in time."""
+        """The deadline has passed: end the exchange, the handshake or the connection."""
         if self._exchange is not None:
             self._exchange.on_deadline()
         elif self._layer.is_closing() or self.is_write_paused:
@@ -660,12 +660,12 @@ class ClientConnection:
             self._close(is_lingering=self._drain is not None)
 
     def catch_up(self) -> None:
-        """After a reload connections are judged some at a time: where that is still to come, now."""
+        """Use the current snapshot now, if a reload has not reached this connection yet."""
         if self.snapshot is not self.service.snapshot:
             self.adopt(self.service.snapshot)
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Judge anew by another snapshot: a request under way at once, later ones when they come."""
+        """Use another snapshot: a request under way is judged at once, later ones when they arrive."""
         site = snapshot.sites.find(self._server_name)
         exchange = self._exchange
         self._reader.forget()
@@ -681,14 +681,14 @@ class ClientConnection:
         self.admission.adopt(snapshot, site)
         self._requests = self._own_requests()
         if not self._layer.is_established:
-            return  # the certificate is looked at when the handshake is done
+            return  # the certificate is judged when the handshake is finished
         self._judge_anew()
 
     def on_trust_end(self) -> None:
-        """The certificate, a list or an answer that it was trusted by has ended: judge what is under way anew."""
+        """The certificate, a list or an OCSP answer has expired: judge the request under way again."""
         question = self.admission.question
         if self._exchange is None:
-            self.trusted_until = float("inf")  # the next request is judged when it comes
+            self.trusted_until = float("inf")  # the next request is judged when it arrives
         elif question is None or question.done():
             self._judge_anew()
 
@@ -703,13 +703,13 @@ class ClientConnection:
                 exchange.fail(error)
 
     def _judge_certificate(self) -> bool:
-        """True when the verdict is another than before."""
+        """Judge the certificate; True if the judgement has changed."""
         is_new = self.admission.judge(clock.now())
         self.trusted_until = self.admission.trusted_until
         return is_new
 
     def drain(self) -> None:
-        """Close now, or after the exchange that is under way."""
+        """Close now, or after the exchange under way."""
         if self._lingering is not None:
             now = clock.monotonic_seconds()
             self._lingering.shorten(now)
@@ -719,11 +719,11 @@ class ClientConnection:
             self._close(is_lingering=False)
 
     def cut(self) -> None:
-        """Close at once; what is under way is on record as far as it went."""
+        """Close at once; a request under way is logged as far as it got."""
         self._layer.abort()
 
     def _close(self, *, is_lingering: bool) -> None:
-        """Close; lingering where the client may still be sending, so that it reads the answer before a reset."""
+        """Close; with `is_lingering`, a client that may still be sending gets time to read the answer."""
         if self._layer.is_closing():
             return
         self._inlet.drop()
@@ -737,11 +737,11 @@ class ClientConnection:
             if not self.is_write_paused:
                 self.deadline = lingering.deadline
             self._layer.close_sending()
-            self._layer.resume_reading()  # what was stopped for too much of it is thrown away now, to see the end
+            self._layer.resume_reading()  # paused data is now read and thrown away, to notice the client's end
         else:
             self._layer.close()
 
 
 def _is_of_one_client(site: SiteState) -> bool:
-    """True where a connection to the site's upstream is for one client alone."""
+    """True if each connection to the site's upstream is for one client only."""
     return site.upstream.connections == "per_client" or site.upstream.proxy_protocol

@@ -1,7 +1,7 @@
-"""What one worker counts: integers that only grow, for `gateway status` and the metrics.
+"""The counters of one worker for `gateway status` and the metrics; they only grow.
 
-Keeps true: an answer costs one step in a dictionary and two additions; the keys are statuses, reason codes
-and rules, so that no client can make them many.
+Keeps true: an answer costs one dictionary access and two additions. Keys are statuses, reason codes and rules, so
+clients can't create many.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from gateway.logs.record import AccessRecord
 
 
 class Counters:
-    """Since the worker started."""
+    """Counts since the worker started."""
 
     __slots__ = (
         "bytes_in",
@@ -25,18 +25,18 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.passed: dict[int | None, int] = {}  # by status; None: the client had gone before the answer
+        self.passed: dict[int | None, int] = {}  # by status; None: the client left before the answer
         self.refused: dict[tuple[int | None, str], int] = {}  # by status and reason code
-        # By rule and reason: what rules in observation let in and would have refused.
+        # By rule and reason: requests that rules in observation let in and would have refused.
         self.observed: dict[tuple[str, str], int] = {}
         self.bytes_in = 0  # of request bodies
         self.bytes_out = 0  # of answers' bodies
         self.handshakes_full = 0
         self.handshakes_resumed = 0
-        self.handshakes_failed = 0  # connections with a record that ended before their TLS was finished
+        self.handshakes_failed = 0  # logged connections that ended before the handshake was finished
 
     def note(self, record: AccessRecord) -> None:
-        """Count what is being logged."""
+        """Count an access record."""
         if record.reason is not None:
             self._note_refusal(record, record.reason)
             return
@@ -50,7 +50,7 @@ class Counters:
             self.bytes_out += count
 
     def _note_refusal(self, record: AccessRecord, reason: str) -> None:
-        if not isinstance(reason, Reason):  # a sentence about a handshake, which may hold the client's own words
+        if not isinstance(reason, Reason):  # a sentence about a handshake, which may contain client text
             self.handshakes_failed += 1
             return
         key = record.status, str(reason)
@@ -71,8 +71,8 @@ class Counters:
             self.handshakes_full += 1
 
     def as_dict(self) -> dict[str, object]:
-        """The numbers, for a status report; each of `answers` is a status, a reason code or null, and a count;
-        each of `observed` is a rule, a reason code and a count.
+        """The counts for a status report. Each entry of `answers`: status, reason code or null, count; of `observed`:
+        rule, reason code, count.
         """
         return {
             "answers": [

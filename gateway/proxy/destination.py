@@ -1,7 +1,6 @@
-"""WebDAV's second path: where COPY and MOVE write (RFC 4918 sections 9.8, 9.9 and 10.3).
+"""Reads WebDAV's `Destination`, the path to which COPY and MOVE write (RFC 4918 sections 9.8, 9.9 and 10.3).
 
-Keeps true: it is of the host that was asked, and in the one spelling that rules look at; what was judged is what the
-upstream gets.
+Keeps true: its host is the request's host, and the rules judge exactly the spelling that the upstream gets.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ _HTTPS_PORT: Final = b":443"
 
 
 def read_destination(value: bytes, host: bytes) -> tuple[bool, Target]:
-    """(whether the field names its host, its target) of a `Destination` field in a request to `host`.
+    """(whether the field names its host, its target) of a `Destination` in a request to `host`.
 
     Raises `RequestError`: `bad_request` for another host or scheme, `uri_rejected` for a path that can be read in two
     ways.
     """
-    value = value.rstrip(b" \t")  # no part of a field's value (RFC 9110 5.5)
+    value = value.rstrip(b" \t")  # not part of the field's value (RFC 9110 5.5)
     if value.startswith(b"/") and not value.startswith(b"//"):
         return False, normalise(value)
     absolute = _ABSOLUTE.fullmatch(value)
@@ -33,5 +32,5 @@ def read_destination(value: bytes, host: bytes) -> tuple[bool, Target]:
 
 
 def _authority(host: bytes) -> bytes:
-    """The one spelling that is compared: https' own port may be said or not (RFC 9110 4.2.3)."""
+    """The spelling for comparison: port 443 may be given or not (RFC 9110 4.2.3)."""
     return host.lower().removesuffix(_HTTPS_PORT)

@@ -1,4 +1,4 @@
-"""A connected socket to an upstream server: its addresses are tried as RFC 8305 has it."""
+"""Connects to an upstream server, trying its addresses by RFC 8305 (Happy Eyeballs)."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from aiohappyeyeballs import start_connection
 
 from gateway.errors import GatewayError
 
-# RFC 8305 section 5: how long one address may take before the next is tried beside it.
+# RFC 8305 section 5: after this time without a connection, the next address is tried too.
 HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25
-# TCP keep-alive towards upstreams: a long poll is silent for an hour, and firewalls forget sooner.
+# TCP keep-alive towards upstreams: a long poll may be silent for an hour, and firewalls drop such connections earlier.
 KEEPALIVE_IDLE_SECONDS: Final = 60
 KEEPALIVE_INTERVAL_SECONDS: Final = 20
 
 
-# uvloop has RuntimeError where others have OSError, for a descriptor that it has not let go of, say.
+# uvloop raises RuntimeError in some cases where others raise OSError.
 FAILURES: Final = (OSError, RuntimeError)
-# What this machine has run out of, whatever the server is like: descriptors, buffers, memory.
+# This machine has run out of descriptors, buffers or memory; the server is not the cause.
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class ExhaustedError(GatewayError):
-    """There is no socket to be had here, which says nothing of the server."""
+    """No socket can be opened on this machine; the server may be fine."""
 
 
 async def dial(addresses: Iterable[str], port: int, header: bytes) -> socket.socket:
-    """A socket to one of these IP addresses, with the PROXY header, if any, on its way, which TLS must follow.
+    """A socket connected to one of these IP addresses, on which `header` (may be empty) was sent; TLS comes after it.
 
-    Raises `FAILURES`, and `ExhaustedError` where no server was tried.
+    Raises `FAILURES`, and `ExhaustedError` if this machine can't open a socket.
     """
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # so that nothing is looked up
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # so that no DNS look-up happens
     found = [
         info for host in addresses for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     ]
@@ -60,5 +60,5 @@ async def dial(addresses: Iterable[str], port: int, header: bytes) -> socket.soc
 
 
 def peer_address(connected: socket.socket) -> str:
-    """The IP address that a socket leads to, in the spelling of `ipaddress`."""
+    """The remote IP address of a socket, as `ipaddress` writes it."""
     return str(ip_address(connected.getpeername()[0]))

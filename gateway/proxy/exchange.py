@@ -1,9 +1,9 @@
-"""One request to one upstream connection, and its answer back.
+"""Carries one request to an upstream connection, and its answer back.
 
-Keeps true: what the upstream reads was written here from parsed values; neither body is ever held whole,
-and a side that reads slowly stops the other (backpressure); an answer that was cut short is cut short for
-the client too, never ended as if it were complete; connections that belong together for a login outlast an answer
-that came before the request's end; the access record is written exactly once.
+Keeps true: the upstream gets only data written from parsed values. Bodies are never buffered completely; a side that
+reads slowly stops the other (backpressure). An incomplete answer is cut off for the client too, never ended as if it
+were complete. Connections that are tied together by a login survive an answer that arrives before the end of the
+request. The access record is written exactly once.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from gateway.proxy.upstream import UpstreamConnection
 
 _UNAUTHORIZED: Final = 401
-# A client that waits for a 100 hears it from us when the upstream has said nothing for so long: it may be an HTTP/1.0
-# server, which never will (RFC 9110 10.1.1). Most clients wait no longer themselves.
+# If the upstream sends no 100 for this time, the gateway sends it to the waiting client: an HTTP/1.0 server never sends
+# one (RFC 9110 10.1.1). Most clients don't wait longer.
 CONTINUE_SECONDS: Final = 1.0
 
 
 class Exchange:
-    """A request that may pass, until its answer is delivered or failed."""
+    """One admitted request, until its answer is delivered or has failed."""
 
     __slots__ = (
         "_address",
@@ -73,7 +73,7 @@ class Exchange:
         self._connect_task: asyncio.Task[None] | None = None
         self._answer = Answer(head, admitted.rewriter, request_id, client.admission.site.hsts)
         self._sent_at = 0.0
-        self._kept: KeptBody | None = None  # of the body, to be sent once more
+        self._kept: KeptBody | None = None  # the part of the body that was sent, for a retry
         self._is_done = False
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ class Exchange:
     # the request
 
     def start(self) -> None:
-        """Send the request on an idle connection, or make one."""
+        """Send the request on an idle connection, or on a new one."""
         client = self._client
         pinned = client.pinned
         if pinned is not None and not self._can_use(pinned):
@@ -92,8 +92,7 @@ class Exchange:
             self._close_unanswered("the upstream connection on which the client had logged in can't be used any more")
             return
         try:
-            # A login begins on a connection that nobody had: one from the pool may be about to close, and is no place
-            # to try again from.
+            # A login begins on a new connection: one from the pool may be about to close, and then there is no retry.
             connection = pinned or (None if client.pins else self.pool.take(self._address))
         except UpstreamError as error:
             self.fail(error)
@@ -104,9 +103,9 @@ class Exchange:
             self.attach(connection)
 
     def _can_use(self, pinned: UpstreamConnection) -> bool:
-        """False where a reload or the server's name leads elsewhere, or the connection is about to be lost.
+        """False if a reload or DNS has changed the server, or the connection is about to end.
 
-        A body may still come behind its last answer: the client meets that only where it would lose a login.
+        Also if a body may still follow its last answer, unless the client would lose a login.
         """
         if pinned.pool is not self.pool or not pinned.is_usable():
             return False
@@ -114,12 +113,12 @@ class Exchange:
 
     def _connect(self) -> None:
         client = self._client
-        client.deadline = float("inf")  # connecting has its own limit
+        client.deadline = float("inf")  # connecting has its own time limit
         header = client.proxy_header() if self.pool.upstream.proxy_protocol else b""
         self._connect_task = self.pool.connect(self, self._address, header)
 
     def attach(self, connection: UpstreamConnection) -> None:
-        """The connection is this exchange's until it ends."""
+        """Use this connection until the exchange ends, and send the request."""
         self._connect_task = None
         self._upstream = connection
         connection.exchange = self
@@ -139,7 +138,7 @@ class Exchange:
             connection.transport.write(self._request)
             if connection.exchanges and not client.carries_login and may_keep(self.head):
                 self._kept = KeptBody(client.service.kept_bodies)
-        else:  # once more, and no more than that
+        else:  # the only retry
             self._kept = None
             connection.transport.write(self._request + kept.release())
         body.begin(now)
@@ -155,18 +154,18 @@ class Exchange:
                 client.deadline = now + CONTINUE_SECONDS
 
     def _let_continue(self) -> None:
-        """Ask for the body that the client holds back."""
+        """Send a 100 to the client, which waits before sending its body."""
         self._client.write(self._answer.let_continue())
         self._client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
 
     @property
     def takes_body(self) -> bool:
-        """True when bytes from the client belong to the request's body and can be sent on."""
+        """True if bytes from the client belong to the request's body and can be forwarded."""
         body = self._body
         return body is not None and not body.reader.is_complete and self._upstream is not None
 
     def request_data(self, data: bytes) -> bytes:
-        """Bytes from the client; returns those that stand behind the body."""
+        """Forward bytes of the body; returns the bytes after the body."""
         body, upstream, client = self._body, self._upstream, self._client
         if body is None or upstream is None:
             return data
@@ -195,7 +194,7 @@ class Exchange:
         return rest
 
     def _await_upstream(self, upstream: UpstreamConnection, body: RequestBody, now: float) -> None:
-        """It is the upstream's turn: to take what was written, or to answer."""
+        """Set the deadline for the upstream: to read what was written, or to answer."""
         seconds = self.pool.upstream.timeouts.response_seconds
         deadline = now + seconds if body.bytes_in <= SLICE_BYTES else upstream.watch_uptake(now, seconds)
         if not self._client.is_write_paused:
@@ -203,13 +202,13 @@ class Exchange:
 
     @property
     def _awaits_body(self) -> bool:
-        """True when the client is to speak, and nobody else."""
+        """True if the exchange waits only for the client's body."""
         if not self.takes_body or self._client.is_read_paused:
             return False
         return self._answer.response is None or self._answer.is_complete
 
     def _is_over(self, upstream: UpstreamConnection) -> bool:
-        """True when both sides have had all there is."""
+        """True if the answer was read and the request was written completely."""
         return self._answer.is_complete and not self.takes_body and not upstream.is_write_paused
 
     def _body_idle_seconds(self) -> float:
@@ -217,13 +216,13 @@ class Exchange:
         return self.pool.upstream.timeouts.response_seconds if is_trickling else self._limits.transfer_idle_seconds
 
     def pause_request(self) -> None:
-        """The upstream reads slowly: stop the client, whose time does not run meanwhile."""
+        """The upstream reads slowly: pause the client, whose deadline does not run meanwhile."""
         self._client.pause_reading()
         if self._upstream is not None and self._body is not None:
             self._await_upstream(self._upstream, self._body, clock.monotonic_seconds())
 
     def resume_request(self) -> None:
-        """The upstream has caught up; what it took was not the client's time."""
+        """The upstream has caught up: continue reading from the client, with a new deadline."""
         client, body, upstream = self._client, self._body, self._upstream
         client.resume_reading()
         if upstream is None or body is None:
@@ -240,9 +239,9 @@ class Exchange:
     # the answer
 
     def upstream_data(self, data: bytes) -> None:
-        """Bytes from the upstream."""
+        """Process bytes from the upstream."""
         if self._answer.is_complete:
-            self._complete(is_clean=False)  # behind its answer there is nothing to say
+            self._complete(is_clean=False)  # data after the answer is not allowed
             return
         answer, client = self._answer, self._client
         if answer.left:
@@ -270,7 +269,7 @@ class Exchange:
             self._expect_more(was_awaiting=was_awaiting)
 
     def _expect_more(self, *, was_awaiting: bool) -> None:
-        """The answer goes on. `was_awaiting`: the client, for a 100."""
+        """Set the deadline for the rest of the answer. `was_awaiting`: the client was waiting for a 100."""
         answer, client = self._answer, self._client
         if (answer.response is not None or not self.takes_body) and not client.is_write_paused:
             client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
@@ -280,17 +279,17 @@ class Exchange:
             self._wait_turn()
 
     def wait_turn(self, go_on: Callable[[], None]) -> None:
-        """Call `go_on` when other clients have been served."""
+        """Call `go_on` after other clients have been served."""
         self._client.wait_turn(go_on)
 
     def _wait_turn(self) -> None:
-        """Go on with what the upstream has sent when other clients have been served; until then it is not read."""
-        if self._upstream is not None and not self._client.is_write_paused:  # else `resume_response` does
+        """Continue with the rest of a read after other clients have been served; until then read no more."""
+        if self._upstream is not None and not self._client.is_write_paused:  # else `resume_response` continues
             self._upstream.pause_reading()
             self._client.wait_turn(self._go_on)
 
     def _go_on(self) -> None:
-        """The next piece of the answer."""
+        """Process the next piece of the answer."""
         if self._is_done or self._client.is_write_paused or not self._answer.left:
             return
         self._feed_left()
@@ -298,7 +297,7 @@ class Exchange:
             self._upstream.resume_reading()
 
     def _finish_left(self) -> None:
-        """All that the upstream has sent, since its connection ends."""
+        """Process everything that was read, because the upstream's connection ends."""
         while self._answer.left and not self._is_done:
             self._feed_left()
 
@@ -308,9 +307,9 @@ class Exchange:
         self.upstream_data(data)
 
     def _owes_a_login_the_rest(self) -> bool:
-        """True where the answer came early, and the connections belong together for a login.
+        """True if the answer arrived early and the connections are tied together by a login.
 
-        To leave out the rest of the body would end the upstream's connection, and the login with it.
+        Without the rest of the body the upstream connection, and so the login, would end.
         """
         client, response, upstream = self._client, self._answer.response, self._upstream
         if not client.pins or client.closes_after_exchange or response is None or not response.is_keep_alive:
@@ -318,7 +317,7 @@ class Exchange:
         return upstream is not None and not self._is_over(upstream)
 
     def _answer_has_begun(self, response: ResponseHead | None) -> None:
-        """Note what its head says, of the answer and of who gave it; None: the head is still to come."""
+        """Use the head of the answer; None: the head has not arrived completely."""
         if self._kept is not None:
             self._forget_kept()
         if response is None:
@@ -336,16 +335,16 @@ class Exchange:
             client.note_failed_login(record.connection.client_ip)
 
     def _upgrade(self) -> None:
-        """The upstream switched protocols as the client asked: both talk to each other from here."""
+        """The upstream switched protocols as requested: start the tunnel."""
         upstream, self._upstream = self._upstream, None
         self._is_done = True
         if upstream is not None:
             tunnel = Tunnel(self._client, upstream, self.head, self.record)
-            tunnel.bytes_out = self._answer.bytes_out  # what came with the head
+            tunnel.bytes_out = self._answer.bytes_out  # bytes that arrived with the head
             self._client.tunnel(tunnel)
 
     def upstream_eof(self) -> bool:
-        """The upstream will send no more: for some answers that is how they end. False: its socket can go."""
+        """The upstream sends no more, which ends some answers. False: its socket can be closed."""
         self._finish_left()
         if self._is_done:
             return False
@@ -356,10 +355,10 @@ class Exchange:
         return False
 
     def upstream_lost(self, error: Exception | None) -> None:
-        """The upstream's connection is gone before the exchange ended.
+        """The upstream's connection was lost before the exchange ended.
 
-        That ends no answer well, not even one that is to end with its connection: an upstream that has said all says
-        so, with a FIN, and over TLS with close_notify before it (RFC 9112 9.8). `upstream_eof` came first then.
+        No answer is complete by this, not even one without framing: a complete one ends with a FIN, over TLS after a
+        close_notify (RFC 9112 9.8), and then `upstream_eof` was called before.
         """
         self._finish_left()
         upstream, self._upstream = self._upstream, None
@@ -371,7 +370,7 @@ class Exchange:
         cause = f"the upstream closed the connection: {error or 'before the answer was complete'}"
         if self._had_died_idle(upstream):
             if self._may_retry():
-                if self._client.is_read_paused:  # the upstream that was slower is gone
+                if self._client.is_read_paused:  # reading was paused for the upstream that is gone
                     self._client.resume_reading()
                 self._connect()
                 return
@@ -382,47 +381,47 @@ class Exchange:
         self.fail(UpstreamError(reason, cause))
 
     def _had_died_idle(self, upstream: UpstreamConnection) -> bool:
-        """True where the server had closed the connection before the request reached it, as far as one can tell."""
+        """True if the server had probably closed the connection before the request reached it."""
         is_old = upstream.exchanges > 0 and not self._answer.has_begun
         return is_old and clock.monotonic_seconds() - self._sent_at <= STALE_SECONDS
 
     def _may_retry(self) -> bool:
-        """True where the request does no harm when it is sent once more, and all of it is still there."""
+        """True if the request can be repeated safely, and its body was kept completely."""
         if self._client.carries_login or (self._body is not None and self._kept is None):
             return False
         return may_repeat(self.head)
 
     def _close_unanswered(self, cause: str) -> None:
-        """Leave it to the client to ask again, as clients do where a kept connection closes without an answer."""
+        """Close without an answer, after which clients retry by themselves."""
         self._is_done = True
         self._forget_kept()
         self.record.bytes_in = self._bytes_in
         self._client.close_unanswered(UpstreamError(Reason.UPSTREAM_UNREACHABLE, cause), self.record)
 
     def _forget_kept(self) -> None:
-        """Nothing is sent once more from here on."""
+        """Free the kept body: no retry is possible any more."""
         kept, self._kept = self._kept, None
         if kept is not None:
             kept.release()
 
     def client_eof(self) -> bool:
-        """The client has said all. True: its request is whole, as far as is known, and it may wait for the answer."""
+        """The client sends no more; True if its request may be complete, so that it waits for the answer."""
         body = self._body
-        return body is None or body.reader.is_complete or self._upstream is None  # then the rest may be held
+        return body is None or body.reader.is_complete or self._upstream is None  # the rest may still be held
 
     @property
     def bytes_out(self) -> int:
-        """What the client was answered so far, about: it grows with every part of the answer."""
+        """About how many bytes of the answer were sent; it grows with every part."""
         return self._answer.bytes_out + self._answer.has_begun
 
     def pause_response(self) -> None:
-        """The client reads slowly: stop the upstream."""
+        """The client reads slowly: pause the upstream."""
         self._client.deadline = clock.monotonic_seconds() + self._limits.transfer_idle_seconds
         if self._upstream is not None:
             self._upstream.pause_reading()
 
     def resume_response(self) -> None:
-        """The client has caught up."""
+        """The client has caught up: continue with the answer."""
         is_clients_turn = self._awaits_body
         seconds = self._body_idle_seconds() if is_clients_turn else self.pool.upstream.timeouts.response_seconds
         self._client.deadline = clock.monotonic_seconds() + seconds
@@ -434,13 +433,13 @@ class Exchange:
     # the end
 
     def _complete(self, *, is_clean: bool) -> None:
-        """The answer is delivered; the connections go on where both sides agree on where it ended."""
+        """The answer is delivered; the connections are kept if both sides agree where it ended."""
         body = self._body
         is_request_complete = body is None or body.reader.is_complete
         upstream, self._upstream = self._upstream, None
         self._is_done = True
         response = self._answer.response
-        # A body behind an answer that has none is nothing new where the connection is not used again anyway.
+        # An unexpected body doesn't matter if the connection is not used again anyway.
         is_clean = is_clean or (self._answer.may_be_followed and not self._client.carries_login)
         is_kept = is_clean and is_request_complete
         if upstream is None or upstream.is_write_paused or response is None or not (is_kept and response.is_keep_alive):
@@ -459,10 +458,10 @@ class Exchange:
         self._client.exchange_done(None if body is None or is_request_complete else body.reader)
 
     def fail(self, error: RequestError) -> None:
-        """End without a whole answer: with an error page where nothing was sent yet, else by cutting it short."""
+        """End without a complete answer: with an error page if nothing was sent yet, else by aborting."""
         if self._is_done:
             return
-        if self._answer.is_complete:  # it is only the rest of the request that failed
+        if self._answer.is_complete:  # only the rest of the request failed
             self._client.closes_after_exchange = True
             self._complete(is_clean=False)
             return
@@ -470,7 +469,7 @@ class Exchange:
         self._let_go()
         self.record.refused(error.reason, error.cause)
         self._client.unpin()
-        if self.record.status is not None:  # the client has the head
+        if self.record.status is not None:  # the head was sent
             self._log()
             self._client.abort_exchange()
         else:
@@ -478,14 +477,14 @@ class Exchange:
             self._client.refuse_exchange(error, self.head, self.record)
 
     def client_gone(self) -> None:
-        """Nobody waits for the answer any more: the upstream's connection is freed at once."""
+        """The client left: close the upstream's connection at once."""
         if not self._is_done:
             self._is_done = True
             self._let_go()
             self._log()
 
     def on_deadline(self) -> None:
-        """The client's or the upstream's time is up, whoever was to speak."""
+        """The deadline has passed, of the client or of the upstream: wait longer if it makes progress, else fail."""
         client, upstream, now = self._client, self._upstream, clock.monotonic_seconds()
         idle, seconds = self._limits.transfer_idle_seconds, self.pool.upstream.timeouts.response_seconds
         if client.is_write_paused:
@@ -498,7 +497,7 @@ class Exchange:
         elif self._awaits_body:
             self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no data of the body arrived for {idle:g} s"))
         elif upstream is not None and (next_look := upstream.next_look(now, seconds)) > now:
-            client.deadline = next_look  # it reads slowly, and without a break
+            client.deadline = next_look  # it reads slowly but continuously
         elif client.is_read_paused:
             cause = f"the upstream read nothing of the request's body for {seconds:g} s"
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))

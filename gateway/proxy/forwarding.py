@@ -1,4 +1,4 @@
-"""Who the client is, and what the upstream is told of it (RFC 7239 and the X-Forwarded-* customs). Pure."""
+"""Finds the client behind trusted proxies, and writes headers about it for the upstream (RFC 7239, X-Forwarded-*)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ClientHeader = Literal["x-forwarded-for", "forwarded"]
 
 
 class Client(NamedTuple):
-    """The client that a trusted proxy speaks for."""
+    """The client behind a trusted proxy."""
 
     address: Address
     origin: Origin
@@ -23,9 +23,9 @@ class Client(NamedTuple):
 def client_of(
     peer: Address, forwarded_for: bytes | None, forwarded: bytes | None, trusted: NetworkSet, counts: ClientHeader
 ) -> Client:
-    """The client that a trusted `peer` names in the header that counts: the right-most node that is no trusted proxy.
+    """The client that a trusted `peer` names in the configured header: the right-most node that isn't a trusted proxy.
 
-    Raises `RequestError` for a header that can't be read, and where the other one names another client.
+    Raises `RequestError` for a malformed header, and if the other header names another client.
     """
     if counts == "forwarded":
         counted, other = _by_forwarded(peer, forwarded, trusted), _by_forwarded_for(peer, forwarded_for, trusted)
@@ -49,7 +49,7 @@ def _by_forwarded(peer: Address, value: bytes | None, trusted: NetworkSet) -> Cl
 
 
 def _first_stranger(peer: Address, nodes: Iterable[Address | None], trusted: NetworkSet) -> Client:
-    """The first that is no trusted proxy. `nodes`: the nearest first; what lies behind the first is its own word."""
+    """The first node that isn't a trusted proxy. `nodes`: the nearest first; nodes after the result are only claims."""
     proxy = peer
     for node in nodes:
         if node is None:
@@ -63,7 +63,7 @@ def _first_stranger(peer: Address, nodes: Iterable[Address | None], trusted: Net
 def forwarding_headers(client: Address, chain: bytes | None, host: str, *, scheme: str, port: int) -> bytes:
     """The header block that tells the upstream about the client.
 
-    `chain`: a trusted proxy's X-Forwarded-For with its own address behind it; None where the client is the peer.
+    `chain`: a trusted proxy's X-Forwarded-For followed by its own address; None if the client is the peer.
     """
     node = f'"[{client}]"' if client.version == 6 else str(client)
     quoted = f'"{host}"' if ":" in host else host

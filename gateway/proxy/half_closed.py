@@ -1,11 +1,11 @@
-"""A client that has said all, and may be waiting for its answer.
+"""Handles a client that closed its side and may be waiting for its answer.
 
-A close_notify or a FIN behind a request says only that no more follows. `printf … | openssl s_client` and some HTTP
+A close_notify or a FIN after a request says only that no more data follows. `printf … | openssl s_client` and some HTTP
 libraries send one and then read; a phone that gives up a long poll sends the same and is gone. TCP shows no difference
-until something is written to it. So the answer is delivered if it begins soon and goes on coming, and an upstream is
-not kept busy for a client that has gone.
+until data is written. So the answer is delivered if it begins soon and continues, and an upstream is not kept busy for
+a client that is gone.
 
-Keeps true: an exchange whose client has said all ends after `HALF_CLOSED_SECONDS` in which nothing was answered.
+Keeps true: after the client closed its side, the exchange ends after `HALF_CLOSED_SECONDS` without progress.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection
 
-# Long enough for nearly every page, and far less than a long poll, of which there is one for each phone.
+# Long enough for nearly every page, and much shorter than a long poll, which each phone has.
 HALF_CLOSED_SECONDS: Final = 10.0
 
 
 class HalfClosed:
-    """Looks now and then whether the answer goes on."""
+    """Checks at intervals whether the answer makes progress."""
 
     __slots__ = ("_client", "_loop", "_seen", "_timer")
 
@@ -33,12 +33,12 @@ class HalfClosed:
 
     def _look(self) -> None:
         client, seen = self._client, self._client.progress()
-        if seen == self._seen and not client.is_write_paused:  # a client that reads slowly has its own limit
+        if seen == self._seen and not client.is_write_paused:  # a slow client has its own limit
             client.end_half_closed()
             return
         self._seen = seen
         self._timer = self._loop.call_later(HALF_CLOSED_SECONDS, self._look)
 
     def cancel(self) -> None:
-        """The connection is gone, or carries a tunnel now."""
+        """Stop checking: the connection is closed, or carries a tunnel."""
         self._timer.cancel()

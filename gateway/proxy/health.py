@@ -1,8 +1,8 @@
-"""Which upstream servers are asked: active checks, and what connecting to them has taught.
+"""Decides which upstream servers get requests: by active checks, and by the results of connecting.
 
-Keeps true: a server that fails its checks gets no request until it has passed them again; one that could not be
-reached is passed over for a while, as long as there is another, and then one request alone finds out whether it is
-back. That we had no socket to ask with counts against no server.
+Keeps true: a server that fails its checks gets no requests until it has passed them again. A server that can't be
+reached is skipped for a while, if there is another one; then a single request tests whether it is back. If this machine
+can't open a socket, that counts against no server.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from gateway.config.model import Health
 from gateway.proxy.dial import FAILURES, ExhaustedError
 from gateway.proxy.names import ResolveError
 
-# After so many failures to connect in a row a server is passed over, whatever its checks have said …
+# After this many failures to connect in a row a server is skipped, whatever its checks say …
 PASSIVE_FALL: Final = 2
-# … for this long; then the next request tries it again, and the others wait as long for what becomes of it.
+# … for this time; then one request tries it again, and the others skip it for this time.
 PASSIVE_SECONDS: Final = 10.0
-# Enough for any status line; nothing behind it is read.
+# Enough for any status line; nothing after it is read.
 MAX_STATUS_LINE_BYTES: Final = 1024
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r]")
@@ -37,42 +37,42 @@ Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
 class Condition:
-    """What is known of one server."""
+    """The state of one server."""
 
     __slots__ = ("_failures", "_misses", "_passes", "_until_seconds", "cause", "is_checked", "is_up")
 
     def __init__(self) -> None:
-        self.is_up = True  # by the active checks; until the first fails, a server is believed in
+        self.is_up = True  # by the active checks; True until one fails
         self.is_checked = False
         self.cause: str | None = None  # of the last failure
         self._failures = 0  # checks, in a row
         self._passes = 0
         self._misses = 0  # requests that could not connect, in a row
-        self._until_seconds = 0.0  # passed over until then, monotonic; by what connecting has taught
+        self._until_seconds = 0.0  # skipped until then, monotonic, after failures to connect
 
     def __repr__(self) -> str:
         return f"<Condition {'up' if self.is_up else 'down'}{'' if self.cause is None else ': ' + self.cause}>"
 
     def may_be_asked(self, now_seconds: float) -> bool:
-        """True for a server that should get requests."""
+        """True if the server should get requests."""
         return self.is_up and now_seconds >= self._until_seconds
 
     def tried(self, now_seconds: float) -> None:
-        """A request is about to connect: where that kept failing, the others wait for how this one fares."""
+        """A request is about to connect; if that failed before, other requests skip the server meanwhile."""
         if self._misses >= PASSIVE_FALL:
             self._until_seconds = now_seconds + PASSIVE_SECONDS
 
     def connected(self) -> bool:
-        """A connection for a request was made; True where that had kept failing."""
+        """A request connected; True if that had failed repeatedly before."""
         is_back = self._misses >= PASSIVE_FALL
         self._misses = 0
         self._until_seconds = 0.0
-        if not self.is_checked:  # else the checks will say
+        if not self.is_checked:  # else the checks set it
             self.cause = None
         return is_back
 
     def unreachable(self, now_seconds: float, cause: str) -> bool:
-        """A connection for a request could not be made; True where the server is passed over from now on."""
+        """A request could not connect; True if the server is skipped from now on."""
         self.cause = cause
         self._misses += 1
         if self._misses >= PASSIVE_FALL:
@@ -80,7 +80,7 @@ class Condition:
         return self._misses == PASSIVE_FALL
 
     def checked(self, cause: str | None, health: Health) -> bool:
-        """Note the outcome of an active check, None for a good one; True where the server went up or down by it."""
+        """Note the result of an active check (None: good); True if the server went up or down by it."""
         self.is_checked = True
         before = self.is_up
         if cause is None:
@@ -103,9 +103,9 @@ class Condition:
 
 
 async def check(health: Health, host: str, connect: Open) -> str | None:
-    """Ask the server that `connect` leads to once. None where it answered, with anything below 500; else why not.
+    """Check the server that `connect` connects to. None if it answered with a status below 500; else the cause.
 
-    Raises `ExhaustedError` where it could not be asked.
+    Raises `ExhaustedError` if this machine can't open a socket.
     """
     try:
         async with asyncio.timeout(health.timeout_seconds):
@@ -133,7 +133,7 @@ async def check(health: Health, host: str, connect: Open) -> str | None:
 
 
 async def watch(url: str, condition: Condition, health: Health, host: str, connect: Open) -> None:
-    """Check the server at `url` again and again, until cancelled."""
+    """Check the server at `url` at intervals, until cancelled."""
     while True:
         started = clock.monotonic_seconds()
         try:

@@ -1,7 +1,7 @@
-"""Names that need no DNS: those of the hosts file (hosts(5)), and `localhost` (RFC 6761, 6.3).
+"""Resolves names without DNS: those in the hosts file (hosts(5)), and `localhost` (RFC 6761, 6.3).
 
-Keeps true: the file comes before any DNS server, as `hosts: files dns` has it; a change in it counts at the next
-look; a line that makes no sense names nobody.
+Keeps true: the file is used before DNS, as with `hosts: files dns`; a change is noticed at the next look-up; malformed
+lines are ignored.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Final
 
 HOSTS_PATH: Final = Path("/etc/hosts")
-# A list against advertisements has a few; what is behind this is not read, for the event loop waits meanwhile.
+# Block lists against advertisements have about this size; the rest is ignored, because reading blocks the loop.
 MAX_HOSTS_BYTES: Final = 1024 * 1024
 
 _LOOPBACK: Final = ("::1", "127.0.0.1")
 
 
 class Hosts:
-    """The hosts file of this machine, as it was last seen."""
+    """The contents of this machine's hosts file, cached."""
 
     __slots__ = ("_names", "_path", "_stamp")
 
@@ -28,7 +28,7 @@ class Hosts:
         self._names: dict[str, tuple[str, ...]] = {}
 
     def find(self, name: str) -> tuple[str, ...]:
-        """The addresses of a name (lower case, no final dot), IPv6 first; none where DNS must be asked."""
+        """The addresses of a name (lower case, no final dot), IPv6 first; empty if DNS must be asked."""
         self._look()
         found = self._names.get(name, ())
         return found or (_LOOPBACK if name == "localhost" or name.endswith(".localhost") else ())
@@ -41,12 +41,12 @@ class Hosts:
                 with self._path.open("rb") as file:
                     self._names = read_hosts(file.read(MAX_HOSTS_BYTES))
                 self._stamp = stamp
-        except OSError:  # none at all, as in many a container, or not ours to read
+        except OSError:  # missing, as in some containers, or not readable
             self._names, self._stamp = {}, None
 
 
 def read_hosts(data: bytes) -> dict[str, tuple[str, ...]]:
-    """Name in lower case → its addresses, IPv6 first, else in the order of the file."""
+    """Name in lower case → its addresses, IPv6 first, otherwise in the order of the file."""
     found: dict[str, dict[str, None]] = {}
     for line in data.decode("latin-1").split("\n"):
         address, *names = line.partition("#")[0].split() or [""]

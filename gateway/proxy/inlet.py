@@ -1,8 +1,7 @@
-"""What a client sent before anybody can take it, and when the client is stopped.
+"""Buffers what a client sends before it can be processed, and pauses the client.
 
-Keeps true: what is held is bounded by `MAX_HELD_BYTES` and one record, or by the limit of a header; reading goes on
-only when nothing wants it stopped: neither the bound, nor an upstream that is slower than the client, nor the turn of
-other clients.
+Keeps true: at most `MAX_HELD_BYTES` and one record are held, or a header up to its limit. Reading continues only if no
+reason to pause is left: a full buffer, an upstream slower than the client, or other clients' turn.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from typing import Final
 
 from gateway.tls.layer import TlsLayer
 
-# Pipelined requests, or a body for an upstream that is not connected yet; more is left in the socket.
+# Pipelined requests, or a body for an upstream that is not connected yet; more stays in the socket.
 MAX_HELD_BYTES: Final = 64 * 1024
 
 
 class Inlet:
-    """The way in from one client's TLS layer."""
+    """The input buffer of one client's TLS layer."""
 
     __slots__ = ("_is_full", "_layer", "held", "is_stopped", "is_waiting")
 
@@ -25,21 +24,21 @@ class Inlet:
         self.held = b""
         self._is_full = False
         self.is_stopped = False  # the upstream is slower than the client
-        self.is_waiting = False  # others are served before what is held
+        self.is_waiting = False  # other clients are served before the held data
 
     def hold(self, data: bytes) -> None:
-        """Keep bytes until they can be taken."""
+        """Keep bytes until `take`."""
         self.held += data
         if len(self.held) > MAX_HELD_BYTES and not self._is_full:
             self._is_full = True
             self._layer.pause_reading()
 
     def put_back(self, data: bytes) -> None:
-        """Keep an unfinished head, which has a limit of its own."""
+        """Keep an unfinished head, which has a separate limit."""
         self.held = data
 
     def take(self) -> bytes:
-        """What is held, which is the caller's now."""
+        """Return the held bytes and forget them."""
         data, self.held = self.held, b""
         if self._is_full:
             self._is_full = False
@@ -47,26 +46,26 @@ class Inlet:
         return data
 
     def drop(self) -> None:
-        """Forget what is held; it is not going to be taken."""
+        """Forget the held bytes."""
         self.held = b""
 
     def stop(self) -> None:
-        """Read no more until `go_on`."""
+        """Pause reading until `go_on`."""
         self.is_stopped = True
         self._layer.pause_reading()
 
     def go_on(self) -> None:
-        """The upstream can take more."""
+        """Continue reading: the upstream can take more."""
         self.is_stopped = False
         self._resume()
 
     def wait(self) -> None:
-        """Read no more until `waited`."""
+        """Pause reading until `waited`."""
         self.is_waiting = True
         self._layer.pause_reading()
 
     def waited(self) -> None:
-        """The others have been served."""
+        """Continue reading: other clients have been served."""
         self.is_waiting = False
         self._resume()
 

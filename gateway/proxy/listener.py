@@ -1,7 +1,7 @@
-"""The first bytes of a connection: who it is, which site it wants, and so which TLS context answers.
+"""Reads the first bytes of a connection: which client, which site, and so which TLS context answers.
 
-Keeps true: the choice between asking for a certificate and not is made from the address and the server
-name before any TLS; what is no TLS never gets further.
+Keeps true: whether the client is asked for a certificate is decided by address and server name before TLS begins. Data
+that is not TLS gets no further.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PLAIN_HTTP_ANSWER: Final = (
 
 
 class Front(asyncio.Protocol):
-    """Looks after an accepted socket until its ClientHello is read."""
+    """Handles an accepted socket until its ClientHello is read."""
 
     __slots__ = ("_is_admitted", "_lingering", "_listener", "_peer", "_reader", "_service", "_transport", "deadline")
 
@@ -49,7 +49,7 @@ class Front(asyncio.Protocol):
         self._reader = ClientHelloReader()
         self._peer: Peer | None = None
         self._is_admitted: bool | None = None
-        self._lingering: Lingering | None = None  # once plain HTTP was answered
+        self._lingering: Lingering | None = None  # after an answer to plain HTTP, or an alert
         self.deadline = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,7 +61,7 @@ class Front(asyncio.Protocol):
             self.accepted(cast("asyncio.Transport", transport), peer)
 
     def accepted(self, transport: asyncio.Transport, peer: Peer) -> None:
-        """It is known who connected."""
+        """Begin, with a known client."""
         self._transport = transport
         self._peer = peer
         self._is_admitted = self._service.admit(peer.address)
@@ -73,7 +73,7 @@ class Front(asyncio.Protocol):
         self.deadline = clock.monotonic_seconds() + limits.handshake_seconds
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the first flight."""
+        """Process bytes of the ClientHello."""
         if self._transport.is_closing():
             return
         if self._lingering is not None:
@@ -91,12 +91,12 @@ class Front(asyncio.Protocol):
             self._wait_turn(cast("Peer", self._peer), hello)
 
     def _wait_turn(self, peer: Peer, hello: ClientHello) -> None:
-        """A handshake costs a millisecond, and a client may begin hundreds at once: others are served in between."""
+        """Wait for a turn: a handshake costs a millisecond, and a client may begin hundreds at once."""
         self._transport.pause_reading()
         self._service.turns.wait(counted(peer.address), lambda: self._hand_over(peer, hello))
 
     def _hand_over(self, peer: Peer, hello: ClientHello) -> None:
-        """Choose the context and let TLS begin with the bytes that are already here."""
+        """Choose the context and start TLS with the bytes that have arrived."""
         if self._transport.is_closing():
             return
         self._transport.resume_reading()
@@ -111,7 +111,7 @@ class Front(asyncio.Protocol):
         if not service.handshakes.allows(peer.address, clock.monotonic_seconds()):
             self._fail("too many handshakes from this address")
             return
-        # A trusted proxy may name any client: the rules for its own address are not those that will decide.
+        # A trusted proxy may name any client, so the rules for its own address don't decide.
         address = None if snapshot.trusted_proxies.contains(peer.address) else peer.address
         is_asking = bool(site.tls.trust.anchors) and snapshot.engine.asks_for_certificate(
             address, hello.server_name, site.site.hosts
@@ -136,19 +136,19 @@ class Front(asyncio.Protocol):
         layer.data_received(bytes(self._reader.received))
 
     def _public_port(self, peer: Peer) -> int:
-        """The port in the clients' URLs, as far as it is known: the configured one, else the one that was reached."""
+        """The port in the clients' URLs: the configured one, else the one that the client connected to."""
         listener = self._listener
         return listener.public_port or (listener.port if peer.reached is None else peer.reached.port)
 
     def _answer_plain_http(self, cause: str) -> None:
-        """Say what is wrong; the client may still be sending its request."""
+        """Answer plain HTTP with 400; the client may still be sending its request."""
         request_id, now = new_request_id(), clock.unix_seconds()
         self._log(cause, request_id)
         self._transport.write(_PLAIN_HTTP_ANSWER % (date_field(now), request_id.encode("ascii")))
         self._linger(is_brief=self._service.is_draining)
 
     def _refuse(self, description: int, cause: str) -> None:
-        """Send an alert; the client may still be sending its ClientHello, and then a reset would destroy the alert."""
+        """Send an alert, and linger: if the client is still sending, a reset would destroy the alert."""
         self._log(cause)
         self._transport.write(alert(description))
         self._linger(is_brief=True)
@@ -178,23 +178,23 @@ class Front(asyncio.Protocol):
             self._service.log(record)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """The socket is gone before TLS began. Who said nothing at all only looked whether the port is open."""
+        """The socket was closed before TLS began. A client that sent nothing only tested the port; not logged."""
         if self._reader.received:
             self._log("the connection ended in the middle of its ClientHello")
         if self._peer is not None:
             self._service.closed(self, self._peer.address)
 
     def on_deadline(self) -> None:
-        """No ClientHello came in time, or the client of plain HTTP had time enough to read its answer."""
+        """Close: no ClientHello arrived in time, or the time to read the answer is over."""
         if self._lingering is None:
             self._fail("no ClientHello within the handshake time")
         self._transport.abort()
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Nothing was decided yet: the ClientHello will be judged by what counts then."""
+        """Do nothing: the ClientHello will use the current snapshot."""
 
     def drain(self) -> None:
-        """Nothing is under way yet."""
+        """Close at once: no request is under way."""
         self.cut()
 
     def cut(self) -> None:

@@ -1,8 +1,8 @@
-"""Which requests lockout counts together, and the refusal of clients that are locked out.
+"""Keys by which lockout counts requests, and the refusal of locked-out clients.
 
-Keeps true: a client that shows a trusted certificate is counted by its address and the certificate, every other client
-by its address. So the clients of an office, which share an address, can't lock out the holder of a certificate there,
-and a holder that is locked out at one address is not locked out at another.
+Keeps true: a client with a trusted certificate is counted by address and certificate, every other client by address. So
+the clients of an office, which share an address, can't lock out the holder of a certificate there, and a holder who is
+locked out at one address can still log in from another.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from gateway.errors import RequestError
 from gateway.facts import Identity, Judgement, Reason, counted_text, parse_address
 from gateway.logs.text import text_of
 
-# Shown in the status and to be typed: longer mail addresses are cut there.
+# For mail addresses in the status, which admins type; longer ones are cut.
 MAX_HOLDER_CHARACTERS: Final = 64
-_FINGERPRINT: Final = re.compile(r"[0-9a-f]{8,64}")  # the first digits tell certificates apart
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{8,64}")  # the first digits identify a certificate
 
-# What `lockout.count: [certificate]` adds. A missing certificate is not among them: any web page can make a browser
-# send requests without one.
+# The reasons that `lockout.count: [certificate]` counts. A missing certificate isn't counted: any web page can make a
+# browser send requests without one.
 CERTIFICATE_FAILURES: Final = frozenset(
     {
         Reason.CERTIFICATE_EXPIRED,
@@ -34,10 +34,10 @@ CERTIFICATE_FAILURES: Final = frozenset(
 
 
 class LockedOut(RequestError):  # noqa: N818 - named for what it is, as the reason code
-    """Too many failed logins; `retry_after_seconds` until the client may try again."""
+    """Too many failed attempts; the client may try again after `retry_after_seconds`."""
 
     def __init__(self, seconds: float, key: str, otherwise: str) -> None:
-        """`key`: the client's; `otherwise`: what would have become of the request. Only the log says that."""
+        """`key`: the client's; `otherwise`: how the request would have been decided, only for the log."""
         super().__init__(Reason.LOCKED_OUT, "too many failed attempts from this address")
         self.retry_after_seconds = max(1, math.ceil(seconds))
         self.for_log = f"too many failed attempts from {Who.of(key)}; otherwise {otherwise}"
@@ -47,12 +47,12 @@ class Who(NamedTuple):
     """The parts of a key."""
 
     address: str  # an IPv4 address, or the /64 of an IPv6 one
-    fingerprint: str | None  # the trusted certificate's, None for all who show none
-    holder: str | None  # its first mail address, else its common name
+    fingerprint: str | None  # of the trusted certificate; None without one
+    holder: str | None  # the certificate's first mail address, else its common name
 
     @classmethod
     def of(cls, key: str) -> Who:
-        """Take a key apart."""
+        """Split a key into its parts."""
         address, _, rest = key.partition(" ")
         fingerprint, _, holder = rest.partition(" ")
         return cls(address, fingerprint or None, holder or None)
@@ -68,26 +68,26 @@ class Who(NamedTuple):
         return f"the certificate {self.fingerprint[:16]}" + (f" of {self.holder}" if self.holder else "")
 
     def is_called(self, name: str) -> bool:
-        """True where a mail address, or at least eight digits of a fingerprint, mean this certificate."""
+        """True if `name`, a mail address or at least eight digits of a fingerprint, matches this certificate."""
         if self.fingerprint is None:
             return False
         return name == (self.holder or "").lower() if "@" in name else self.fingerprint.startswith(name)
 
 
 def key_of(address: str, judgement: Judgement) -> str:
-    """The key of a client: its address in text, and its certificate where that is trusted."""
+    """The key of a client: its address as text, and its certificate if trusted."""
     key = key_of_text(address)
     identity = judgement.identity
     return key if identity is None or not judgement.is_trusted else f"{key} {identity.fingerprint} {_holder(identity)}"
 
 
 def key_of_text(text: str) -> str:
-    """The key of an address, or of such a key, that was written down. Raises `ValueError`."""
+    """The key for an address, or for a written key without certificate. Raises `ValueError`."""
     return counted_text(parse_address(text.partition("/")[0]))
 
 
 def certificate_name(text: str) -> str | None:
-    """A mail address or fingerprint as `Who.is_called` takes it; None for what is neither."""
+    """A mail address or fingerprint in the form for `Who.is_called`; None if it is neither."""
     name = text.strip().lower()
     digits = name.replace(":", "")
     if "@" in name:
@@ -98,4 +98,4 @@ def certificate_name(text: str) -> str | None:
 def _holder(identity: Identity) -> str:
     name = identity.emails[0] if identity.emails else identity.common_name or ""
     text = text_of(name, MAX_HOLDER_CHARACTERS)
-    return "".join(letter if letter.isprintable() else "?" for letter in text)  # it goes into the error log, too
+    return "".join(letter if letter.isprintable() else "?" for letter in text)  # it is written into the error log too

@@ -1,7 +1,7 @@
-"""Logins that belong to a connection and not to a request: NTLM, and Negotiate when it carries NTLM (RFC 4559).
+"""Recognises logins that belong to a connection, not to a request: NTLM, and Negotiate with NTLM (RFC 4559).
 
-A server that speaks them takes whoever logged in on a connection for the user of everything that follows on
-it. Such an upstream connection must never serve another client (CVE-2026-88007).
+With these, a server treats all later requests on a connection as the user's who logged in on it. Such an upstream
+connection must never serve another client (CVE-2026-88007).
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from gateway.http.headers import AUTHORIZATION, value_of
 if TYPE_CHECKING:
     from gateway.http.http1 import RequestHead
 
-# As a scheme at the start, or behind a comma in a list of challenges.
+# A scheme at the start, or after a comma in a list of challenges.
 _SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)(?=[ \t,]|$)", re.IGNORECASE)
 
 
 def binds_connection(credentials: bytes) -> bool:
-    """True where an Authorization or WWW-Authenticate value speaks of such a login."""
+    """True if an Authorization or WWW-Authenticate value is for such a login."""
     return _SCHEME.search(credentials) is not None
 
 
-# With a token behind the scheme the handshake goes on (RFC 4559 4.1); without one it begins anew.
+# With a token after the scheme the login continues (RFC 4559 4.1); without one it begins.
 _CONTINUED: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)[ \t]+[A-Za-z0-9+/]", re.IGNORECASE)
 
 
 def continues_login(challenge: bytes) -> bool:
-    """True where a WWW-Authenticate value is a step of such a login, not only an offer of one."""
+    """True if a WWW-Authenticate value is a step of such a login, not only an offer."""
     return _CONTINUED.search(challenge) is not None
 
 
-# Outlook asks with an empty Bearer where its tokens come from. Known names alone: some servers read past the first
-# letters of a longer word, and credentials could hide in it.
+# Outlook sends an empty Bearer to learn where tokens come from. Only exact names count: some servers compare only the
+# first letters of a word, so a longer word could contain credentials.
 _EMPTY: Final = re.compile(rb"[ \t]*(?:basic|bearer|digest|negotiate|ntlm)[ \t]*", re.IGNORECASE)
 _FORMS: Final = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
 
 def is_failed_login(head: RequestHead, challenge: bytes | None) -> bool:
-    """True where a 401 with this challenge says that a login was wrong, not only that one is wanted.
+    """True if a 401 with this challenge means that a login was wrong, not only that one is required.
 
-    A POST is a login, too: a form's. But phones and Outlook POST without credentials first, to be asked for them; what
-    they send is no form, or empty, and perhaps names a scheme without credentials. And on a connection of its own NTLM
-    begins anew with whatever is sent.
+    A POST of a form is a login too. But phones and Outlook first POST without credentials, to be asked for them: then
+    the body is empty or not a form, and the Authorization field may name a scheme without credentials. On its own
+    connection, NTLM begins again with any request.
     """
     credentials = head.values[AUTHORIZATION]
     if credentials is not None and _EMPTY.fullmatch(credentials) is None:

@@ -1,7 +1,7 @@
-"""Addresses of names, asked of the system in a thread for each name.
+"""Resolves names with the system's resolver, in one thread per name.
 
-Keeps true: a name server that is silent holds up only those that ask for its names. The threads of an event loop are
-few and shared, so a handful of silent servers takes them all.
+Keeps true: a silent name server delays only look-ups of its own names. The event loop's shared threads would all be
+blocked by a few silent servers.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-# The system gives up after half a minute. A configuration, or the CAs it trusts, name a few servers.
+# A look-up ends after about 30 s. A configuration and its CAs name only a few servers.
 MAX_NAMES_AT_ONCE: Final = 64
 
-_Addresses = list[Any]  # as `socket.getaddrinfo` has them
+_Addresses = list[Any]  # as `socket.getaddrinfo` returns them
 _Key = tuple[str, int, int]
 
 
 class ThreadPerNameResolver(AbstractResolver):
-    """For one event loop."""
+    """A resolver for one event loop."""
 
     def __init__(self) -> None:
         self._asking: dict[_Key, asyncio.Future[_Addresses | Exception]] = {}
@@ -30,7 +30,7 @@ class ThreadPerNameResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses; who asks while the same question is under way gets its answer. Raises `OSError`."""
+        """The addresses; simultaneous look-ups of a name share one thread. Raises `OSError`."""
         key = host, port, family
         if key not in self._asking:
             if len(self._asking) >= MAX_NAMES_AT_ONCE:
@@ -59,15 +59,15 @@ class ThreadPerNameResolver(AbstractResolver):
             found: _Addresses | Exception
             try:
                 found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-            except Exception as error:  # noqa: BLE001 - it is the asker's
+            except Exception as error:  # noqa: BLE001 - passed to the caller
                 found = error
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(lambda: self._asking.pop(key).set_result(found))
 
-        # A daemon: one that waits for a silent server must not hold up the end of the process.
+        # A daemon thread, so that a silent server does not delay the end of the process.
         thread = threading.Thread(target=work, name=f"look up {host}", daemon=True)
         thread.start()
         self._asking[key] = loop.create_future()
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""

@@ -1,8 +1,8 @@
-"""The addresses of upstream servers that are given by name, kept fresh in the background.
+"""Keeps the addresses of upstream servers' names up to date in the background.
 
-Keeps true: a request never waits for DNS while there is an answer that may be used; an answer is asked for again when
-its time to live ends, and when that fails the last one counts for `STALE_SECONDS` more and no longer; "there is no such
-name" counts at once. Without any answer a name leads nowhere, and says why. An address is no name and costs nothing.
+Keeps true: a request never waits for DNS while there is a usable answer. A name is resolved again when its time to live
+ends; if that fails, the last answer is used for at most `STALE_SECONDS` more. "The name does not exist" counts at once.
+Without an answer, connecting fails with the cause. Addresses need no resolving.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from gateway.config.model import NameServer
 from gateway.errors import GatewayError
 from gateway.proxy.hosts import Hosts
 
-# Some servers say 0, and mean "ask again": not for every request, and not more often than this.
+# Some servers send 0; names are still not resolved more often than this.
 MIN_TTL_SECONDS: Final = 1.0
-# Not everybody who moves a mail server thought of its day-long TTL the day before.
+# Admins who move a mail server don't always shorten a long TTL a day before.
 MAX_TTL_SECONDS: Final = 300.0
-# A name that does not exist may soon: whoever sets up a server watches the gateway meanwhile.
+# A name that does not exist may soon be created by an admin who sets up a server.
 NEGATIVE_SECONDS: Final = 5.0
-# After nobody could tell. RFC 8767 section 5 has 30 s for resolvers with thousands of clients; here are a few names.
+# After a failure. RFC 8767 section 5 recommends 30 s for resolvers with thousands of clients; here there are few names.
 RETRY_SECONDS: Final = 5.0
-# How long an answer counts beyond its time where nobody can tell: DNS may be down for an hour and mail goes on, but an
-# address that was given up long ago may be somebody else's.
+# How long an expired answer is used while DNS fails: mail must work while DNS is down for an hour, but an old address
+# may belong to another server later.
 STALE_SECONDS: Final = 3600.0
-# The hosts file has no times; looking at it costs one system call.
+# The hosts file has no TTL; checking it costs one system call.
 HOSTS_SECONDS: Final = 1.0
-# A resolver that is down fails again and again: one line a minute says enough.
+# Failures of a resolver that is down are logged once a minute.
 LOG_SECONDS: Final = 60.0
 
 _log = logging.getLogger("gateway.names")
 
 
 class Records(NamedTuple):
-    """What was found out of a name's IPv6 addresses, or of its IPv4 ones."""
+    """The answer about a name's IPv6 addresses, or its IPv4 addresses."""
 
     addresses: tuple[str, ...] = ()
-    ttl_seconds: float = 0.0  # the smallest on the way, aliases included
-    cause: str | None = None  # why there are none
-    is_answer: bool = True  # False: nobody could tell; what was known before may still hold
+    ttl_seconds: float = 0.0  # the smallest, aliases included
+    cause: str | None = None  # why there are no addresses
+    is_answer: bool = True  # False: no server answered; the last answer may still be right
 
 
-# Asks DNS: (IPv6, IPv4) of a name.
+# Resolves a name: (IPv6, IPv4).
 Lookup = Callable[[str], Awaitable[tuple[Records, Records]]]
 
 
 class ResolveError(GatewayError):
-    """There is no address that a server's name leads to."""
+    """The name of a server can't be resolved."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class _Kind:
     """The last answer about IPv6, or about IPv4."""
 
     addresses: tuple[str, ...] = ()
-    until_seconds: float = 0.0  # monotonic: when even a stale answer ends
+    until_seconds: float = 0.0  # monotonic: when even a stale answer is no longer used
 
     def take(self, records: Records, now: float) -> None:
         if records.is_answer:
@@ -72,7 +72,7 @@ class _Kind:
 
 
 class Name:
-    """One name. `addresses` are those that may be used now, in the order in which to try them."""
+    """One name. `addresses`: the usable ones, in the order in which to try them."""
 
     __slots__ = (
         "_answered",
@@ -90,20 +90,20 @@ class Name:
     def __init__(self, host: str, look_up: Lookup) -> None:
         self.host = host
         self.addresses: tuple[str, ...] = ()
-        self.cause: str | None = None  # why the last question had no answer; None where it had one
-        self.listeners: list[Callable[[], None]] = []  # told when `addresses` are others than before
+        self.cause: str | None = None  # why the last look-up failed; None if it succeeded
+        self.listeners: list[Callable[[], None]] = []  # called when `addresses` have changed
         self._look_up = look_up
         self._kinds = (_Kind(), _Kind())
-        self._answered = asyncio.Event()  # there is an answer to go by, or why there is none
-        self._due = asyncio.Event()  # set: ask now
-        self._told_seconds: float | None = None  # monotonic; when a failure was told last, None where all is well
+        self._answered = asyncio.Event()  # set when there is an answer or a cause
+        self._due = asyncio.Event()  # set: resolve now
+        self._told_seconds: float | None = None  # monotonic; when a failure was logged last; None without failure
         self._watch = tasks.spawn(self._keep(), name=f"resolve {host}")
 
     def __repr__(self) -> str:
         return f"<Name {self.host} {' '.join(self.addresses) or self.cause}>"
 
     async def usable(self) -> tuple[str, ...]:
-        """The addresses; waits only for the first answer, or the first of other servers. Raises `ResolveError`."""
+        """The addresses; waits only for the first answer, also after a change of DNS servers. Raises `ResolveError`."""
         if not self.addresses:
             await self._answered.wait()
         if not self.addresses:
@@ -111,12 +111,12 @@ class Name:
         return self.addresses
 
     def ask_now(self) -> None:
-        """Another server is to be asked: do not wait for the old answer's end."""
+        """Resolve again at once, because other DNS servers are configured."""
         self._answered.clear()
         self._due.set()
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop resolving this name."""
         self._watch.cancel()
 
     async def _keep(self) -> None:
@@ -124,7 +124,7 @@ class Name:
             self._due.clear()
             try:
                 found = await self._look_up(self.host)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next question may have an answer
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next look-up may succeed
                 _log.exception("resolving %s failed", self.host)
                 found = (Records(cause=f"{type(error).__name__}: {error}", is_answer=False),) * 2
             seconds = self._take(found, clock.monotonic_seconds())
@@ -134,7 +134,7 @@ class Name:
                     await self._due.wait()
 
     def _take(self, found: Sequence[Records], now: float) -> float:
-        """Use what was found; returns after how many seconds to ask again."""
+        """Use the answer; returns after how many seconds to resolve again."""
         before = self.addresses
         for kind, records in zip(self._kinds, found, strict=True):
             kind.take(records, now)
@@ -167,21 +167,21 @@ class Name:
 
 
 class Names:
-    """The names that the pools of one worker use; who uses the same name shares its answers."""
+    """The names that the pools of one worker use; pools with the same name share its answers."""
 
     __slots__ = ("_hosts", "_look_up", "_names", "_servers")
 
     def __init__(
         self, servers: Sequence[NameServer] = (), *, hosts: Hosts | None = None, look_up: Lookup | None = None
     ) -> None:
-        """`servers`: the DNS servers to ask, none: the system's. `look_up` asks instead of DNS."""
+        """`servers`: the DNS servers to ask; empty: the system's. `look_up`: replaces DNS."""
         self._hosts = Hosts() if hosts is None else hosts
         self._names: dict[str, Name] = {}
         self._servers: tuple[NameServer, ...] = tuple(servers)
         self._look_up = look_up
 
     def follow(self, servers: Sequence[NameServer]) -> None:
-        """Ask these servers from now on; what they say replaces what others said."""
+        """Use these DNS servers from now on; their answers replace earlier ones."""
         if tuple(servers) != self._servers:
             self._servers = tuple(servers)
             self._look_up = None
@@ -189,7 +189,7 @@ class Names:
                 name.ask_now()
 
     def use(self, host: str, listener: Callable[[], None]) -> Name | None:
-        """A name that is kept fresh until `leave`; None for an address. `listener` is told of every change."""
+        """A name that is kept up to date until `leave`; None for an address. `listener` is called at every change."""
         if is_address(host):
             return None
         name = self._names.get(host)
@@ -199,7 +199,7 @@ class Names:
         return name
 
     def leave(self, name: Name, listener: Callable[[], None]) -> None:
-        """Tell `listener` no more; the last one who leaves ends the questions."""
+        """Stop calling `listener`; after the last one, the name is no longer resolved."""
         name.listeners.remove(listener)
         if not name.listeners:
             name.close()
@@ -210,7 +210,7 @@ class Names:
             six = tuple(address for address in found if ":" in address)
             return Records(six, HOSTS_SECONDS), Records(found[len(six) :], HOSTS_SECONDS)
         if self._look_up is None:
-            # dnspython takes some time and memory: a snapshot that needs it imports it before anybody is served.
+            # dnspython takes time and memory: a snapshot that needs it imports it before clients are served.
             from gateway.proxy.resolver import Resolver  # noqa: PLC0415
 
             self._look_up = Resolver(self._servers).lookup

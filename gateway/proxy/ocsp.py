@@ -1,8 +1,8 @@
-"""One question to an OCSP responder, bounded in size and time.
+"""Sends requests to OCSP responders, with limits for size and time.
 
-What this module keeps true: only http(s), no redirect, no proxy from anybody's environment, and never more than a few
-connections to a responder at once, so that a silent one holds up no other. The address may come from a client's
-certificate: one that was verified before, so its CA chose it.
+What this module keeps true: only http(s), no redirects, no proxy from environment variables, and only a few connections
+to a responder at once, so that a silent one does not delay others. The URL may come from a client's certificate, but
+only from a verified one, so its CA chose it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from gateway.x509.ocsp import MAX_RESPONSE_BYTES, OcspError
 # A responder answers in milliseconds; the client's first request waits for it.
 TIME_LIMIT_SECONDS: Final = 5.0
 MAX_CONNECTIONS_PER_RESPONDER: Final = 8
-# Of one worker. It takes sixteen responders that are silent at the same time to hold another one up.
+# For one worker: only sixteen responders that are silent at the same time can delay another one.
 MAX_CONNECTIONS: Final = 16 * MAX_CONNECTIONS_PER_RESPONDER
 
 
 class OcspClient:
-    """Asks; one for a worker. To be closed."""
+    """Sends OCSP requests for one worker; `close` it."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, url: str, request: bytes) -> bytes:
-        """The answer's bytes, whatever they are. Raises `OcspError`."""
+        """The bytes of the answer, not checked. Raises `OcspError`."""
         if self._session is None:
             self._session = _open_session()
         shown = without_secrets(url)
@@ -47,7 +47,7 @@ class OcspClient:
             raise OcspError(f"{shown} cannot be reached ({cause})") from error
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Close all connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -55,7 +55,7 @@ class OcspClient:
 
 def _open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        # A question now and then: an idle connection would only be closed on us.
+        # Requests are rare: responders would close idle connections anyway.
         connector=aiohttp.TCPConnector(
             limit=MAX_CONNECTIONS,
             limit_per_host=MAX_CONNECTIONS_PER_RESPONDER,

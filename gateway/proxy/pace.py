@@ -1,7 +1,7 @@
-"""How fast a request's body must come (slowloris: a byte now and then, to hold a connection and the upstream's).
+"""Checks that a request's body arrives fast enough (against slowloris: single bytes that keep connections busy).
 
-Keeps true: every span of `transfer_idle` carries its share of bytes by itself, so that nobody sends a megabyte at once
-and lives on it for hours; time in which the upstream did not read counts for nothing.
+Keeps true: enough bytes must arrive in every span of `transfer_idle`, so a client can't send a megabyte at once and
+then be slow for hours. Time in which the upstream did not read doesn't count.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from gateway.config.model import Limits
 
 
 class Pace:
-    """The pace of one body."""
+    """Measures the pace of one body."""
 
     __slots__ = ("_begun_seconds", "_limits", "_received_bytes")
 
@@ -20,12 +20,12 @@ class Pace:
         self._received_bytes = 0  # in it
 
     def begin(self, now: float) -> None:
-        """Count anew from here."""
+        """Begin a new span."""
         self._begun_seconds = now
         self._received_bytes = 0
 
     def is_too_slow(self, count: int, now: float) -> bool:
-        """Count bytes that came; True where a whole span has brought too few."""
+        """Count bytes that arrived; True if a whole span had too few."""
         self._received_bytes += count
         seconds = now - self._begun_seconds
         if seconds < self._limits.transfer_idle_seconds:

@@ -1,8 +1,8 @@
-"""Who is at the other end of an accepted socket: its TCP peer, or the client that a balancer names.
+"""Finds the client of an accepted socket: the TCP peer, or the client that a balancer names.
 
-Keeps true: on a listener with `proxy_protocol_from` nobody but the listed peers is heard at all, and of those
-nothing before a whole and correct PROXY header; the header is read once, so what a client sends behind it can
-name nobody. A connection counts for its client's address, and not for its balancer's, which has thousands.
+Keeps true: a listener with `proxy_protocol_from` accepts data only from the listed peers, and from them nothing before
+a complete and correct PROXY header. The header is read once, so a client can't send another one. A connection counts
+for its client's address, not for the balancer's, which has thousands of connections.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def peer_of(transport: asyncio.BaseTransport, listener: Listener) -> Peer | None:
-    """The TCP peer; None when it has gone already."""
+    """The TCP peer; None if it has already disconnected."""
     name = transport.get_extra_info("peername")
     return Peer(parse_address(name[0]), name[1], listener.address) if name else None
 
 
 class BalancedConnection(asyncio.Protocol):
-    """Looks after an accepted socket until its PROXY header is read; then what `make` makes does."""
+    """Handles an accepted socket until its PROXY header is read; then passes it to the protocol that `make` returns."""
 
     __slots__ = ("_balancers", "_held", "_listener", "_make", "_peer", "_service", "_transport", "deadline")
 
@@ -69,7 +69,7 @@ class BalancedConnection(asyncio.Protocol):
             self.deadline = clock.monotonic_seconds() + limits.handshake_seconds
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the header, and perhaps of what is behind it."""
+        """Process bytes of the header, and possibly bytes after it."""
         if self._transport.is_closing():
             return
         self._held += data
@@ -83,12 +83,12 @@ class BalancedConnection(asyncio.Protocol):
             self._hand_over(header, self._held[length:])
 
     def _hand_over(self, header: Header, rest: bytes) -> None:
-        """From here on it is the client's connection, as if it had come without a balancer."""
+        """Pass the connection on, as if the client had connected without a balancer."""
         peer = cast("Peer", self._peer)
         if header.client is not None:
             peer = Peer(header.client.address, header.client.port, peer.listener, header.local)
         connection = self._make()
-        self._service.closed(self, None)  # before the client's limits are asked for
+        self._service.closed(self, None)  # before the client's limits are checked
         self._transport.set_protocol(connection)
         connection.accepted(self._transport, peer)
         if rest:
@@ -106,21 +106,21 @@ class BalancedConnection(asyncio.Protocol):
         self._service.log(record)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """The socket is gone before the client is known."""
+        """The socket was closed before the client was known."""
         if self._held:
             self._log("the connection ended in the middle of its PROXY header")
         if self._peer is not None:
             self._service.closed(self, None)
 
     def on_deadline(self) -> None:
-        """The header did not come in time."""
+        """Close: the header did not arrive in time."""
         self._fail("no PROXY header within the handshake time")
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Nothing was decided yet; which peers are listed can't change while the gateway runs."""
+        """Do nothing: `proxy_protocol_from` can't change while the gateway runs."""
 
     def drain(self) -> None:
-        """Nothing is under way yet."""
+        """Close at once: no request is under way."""
         self.cut()
 
     def cut(self) -> None:

@@ -1,7 +1,7 @@
-"""A connection of a plain HTTP listener: one request, one answer, and the end.
+"""A connection to a plain HTTP listener: one request, one answer, then it is closed.
 
-Keeps true: nothing is answered before the request's head is whole; after the answer nothing more is read as a request;
-a client that is still sending when it is answered gets time to read the answer.
+Keeps true: a request is answered only when its head is complete; data after it is never read as another request; a
+client that is still sending gets time to read the answer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gateway.proxy.snapshot import Snapshot
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
-# What a client may send behind its request before it is answered.
+# Limit for data after a request that is not answered yet.
 MAX_UNWANTED_BYTES: Final = 256 * 1024
 
 
 class PlainConnection(asyncio.Protocol):
-    """What such connections have in common; `on_request` says what a request is answered."""
+    """The base class of such connections; subclasses answer in `on_request`."""
 
     __slots__ = (
         "_held",
@@ -49,7 +49,7 @@ class PlainConnection(asyncio.Protocol):
         self._listener = listener
         self._held = b""
         self._is_heard = False  # input was received, valid or not
-        self._is_sending = False  # the client, as far as is known
+        self._is_sending = False  # the client probably sends more
         self._lingering: Lingering | None = None
         self._unwanted_bytes = 0
         self._peer: Peer | None = None
@@ -65,7 +65,7 @@ class PlainConnection(asyncio.Protocol):
             self.accepted(cast("asyncio.Transport", transport), peer)
 
     def accepted(self, transport: asyncio.Transport, peer: Peer) -> None:
-        """It is known who connected."""
+        """Begin, with a known client."""
         self._transport = transport
         self._peer = peer
         is_admitted = self._service.admit(peer.address)
@@ -75,7 +75,7 @@ class PlainConnection(asyncio.Protocol):
             self.refuse(None, RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections"))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the request."""
+        """Process bytes of the request."""
         if self._transport.is_closing():
             return
         if self._lingering is not None:
@@ -109,11 +109,11 @@ class PlainConnection(asyncio.Protocol):
             self.refuse(head, error)
 
     def on_request(self, head: RequestHead, rest: bytes) -> None:
-        """Answer a request; `rest` is what is there of its body. Raises `RequestError`."""
+        """Answer a request; `rest`: the part of its body that has arrived. Raises `RequestError`."""
         raise NotImplementedError
 
     def on_more(self, data: bytes) -> None:
-        """Bytes behind the request's head; whoever sends many more than anybody wants is cut."""
+        """Process bytes after the request's head: abort above `MAX_UNWANTED_BYTES`."""
         self._unwanted_bytes += len(data)
         if self._unwanted_bytes > MAX_UNWANTED_BYTES:
             self._transport.abort()
@@ -121,18 +121,18 @@ class PlainConnection(asyncio.Protocol):
     # answers
 
     def begin(self, head: RequestHead | None) -> AccessRecord:
-        """A record of the request."""
+        """Begin the access record of the request."""
         return begin_record(ConnectionFields.of_peer(cast("Peer", self._peer)), head)
 
     def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:
-        """Say no."""
+        """Answer with a refusal."""
         record = record or self.begin(head)
         pages = self._service.snapshot.pages
         self._transport.write(write_refusal(pages, error, head, NO_CERTIFICATE, record, is_closing=True))
         self.end(record)
 
     def end(self, record: AccessRecord) -> None:
-        """The answer is written: note it, and close; a client that is still sending has time to hear it."""
+        """Log the answer and close; a client that is still sending gets time to read it."""
         self._is_heard = True
         self._held = b""
         record.bytes_in = record.bytes_in or 0
@@ -155,16 +155,16 @@ class PlainConnection(asyncio.Protocol):
     # the end
 
     def eof_received(self) -> bool:
-        """The client says no more; True where an answer is still due."""
+        """The client sends no more; True if an answer is still due."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """The client is gone."""
+        """The client's connection is closed."""
         if self._peer is not None:
             self._service.closed(self, self._peer.address)
 
     def on_deadline(self) -> None:
-        """The request did not come in time, or its answer was not read."""
+        """Refuse a request that did not arrive in time, or close because the answer was not read."""
         if not self._held:
             self._transport.abort()
             return
@@ -173,10 +173,10 @@ class PlainConnection(asyncio.Protocol):
         self.refuse(None, RequestError(Reason.REQUEST_TIMEOUT, cause))
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """The answer, when the request is complete, follows what counts then."""
+        """Do nothing: the request will use the current snapshot."""
 
     def drain(self) -> None:
-        """Nothing here lasts."""
+        """Close, or shorten the lingering."""
         if self._lingering is None:
             self._transport.close()
         else:

@@ -1,8 +1,8 @@
-"""Connections to one upstream: who gets which, and when an idle one ends.
+"""The connections to one upstream: which server and connection a request gets, and when idle ones are closed.
 
-Keeps true: a connection is taken and marked busy in one synchronous step, so that two exchanges can never
-hold the same; one that saw anything but a clean end of an exchange never comes back; none is used again to an address
-that the server's name has no longer.
+Keeps true: a connection is taken and marked busy in one synchronous step, so two exchanges never use the same one. A
+connection returns to the pool only after a clean end of its exchange. A connection to an address that the server's name
+no longer has is not used again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gateway.tls.proxy_protocol import LOCAL_HEADER
 if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
 
-# Idle connections kept for one server; beyond that a returned one is closed.
+# Idle connections kept for one server; above this, returned ones are closed.
 MAX_IDLE_CONNECTIONS: Final = 256
 
 _log = logging.getLogger("gateway.health")
@@ -38,21 +38,21 @@ _FAILURES: Final = (*dial.FAILURES, TimeoutError, ssl.SSLError, ValueError, Reso
 
 
 class ServerState:
-    """One server of the upstream as this worker sees it."""
+    """The state of one server of the upstream in this worker."""
 
     __slots__ = ("busy", "condition", "idle", "is_http_1_0", "name", "server", "url")
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.url = server.url
-        self.idle: list[UpstreamConnection] = []  # last in, first out: the others may time out
+        self.idle: list[UpstreamConnection] = []  # last in, first out, so that the others can time out
         self.busy = 0
-        self.is_http_1_0 = False  # by its last answer
+        self.is_http_1_0 = False  # the version of its last answer
         self.condition = Condition()
-        self.name: Name | None = None  # None where the server is given by its address
+        self.name: Name | None = None  # None if the server is given by address
 
     def leave_old_addresses(self) -> None:
-        """Close what is idle and leads where the name leads no longer; what is busy ends with its exchange."""
+        """Close idle connections to addresses that the name no longer has; busy ones end with their exchange."""
         for connection in [each for each in self.idle if each.is_obsolete()]:
             self.idle.remove(connection)
             connection.close()
@@ -67,7 +67,7 @@ class Pool:
     __slots__ = ("_checks", "_is_closed", "_names", "_next", "servers", "tls", "upstream")
 
     def __init__(self, upstream: Upstream, tls: UpstreamContext | None, names: Names) -> None:
-        """`tls` is for the https servers among the upstream's. `start` must follow."""
+        """`tls`: for https servers. Call `start` afterwards."""
         self.upstream = upstream
         self.tls = tls
         self._names = names
@@ -80,7 +80,7 @@ class Pool:
         return f"<Pool {self.upstream.name} {self.servers}>"
 
     def start(self) -> None:
-        """Begin to resolve names, and the active health checks where there are any."""
+        """Start resolving names, and the active health checks if configured."""
         for state in self.servers:
             state.name = self._names.use(state.server.host, state.leave_old_addresses)
         health = self.upstream.health
@@ -98,10 +98,10 @@ class Pool:
     # which server
 
     def _choose(self, client: Address) -> ServerState:
-        """The server whose turn it is. Raises `UpstreamError` where none is healthy."""
+        """Choose the server for a request. Raises `UpstreamError` if none is healthy."""
         servers = self.servers
         if len(servers) == 1:
-            # Alone it is asked however it fared: an error of its own says more than "none is healthy".
+            # A single server is never skipped: its own error says more than "no server is healthy".
             if servers[0].condition.is_up:
                 return servers[0]
             raise self._nobody()
@@ -112,7 +112,7 @@ class Pool:
             raise self._nobody()
         match self.upstream.balance:
             case "least_connections":
-                turn = self._next % len(able)  # those that have as few take turns
+                turn = self._next % len(able)  # servers with equally few connections take turns
                 return min(able[turn:] + able[:turn], key=_busy)
             case "client_ip":
                 return max(able, key=lambda state: _weight(client, state))
@@ -126,12 +126,12 @@ class Pool:
     # connections
 
     def take(self, client: Address) -> UpstreamConnection | None:
-        """An idle connection to the server whose turn it is, marked busy; None where one must be made.
+        """An idle connection to the chosen server, marked busy; None if a new one is needed.
 
-        Raises `UpstreamError` where no server is healthy.
+        Raises `UpstreamError` if no server is healthy.
         """
         if self.upstream.proxy_protocol:
-            return None  # a connection says once whose it is
+            return None  # each connection names its client once
         state = self._choose(client)
         while state.idle:
             connection = state.idle.pop()
@@ -144,11 +144,11 @@ class Pool:
         return None
 
     def connect(self, exchange: Exchange, client: Address, header: bytes) -> asyncio.Task[None]:
-        """Make a new connection, say `header` on it before anything else, and attach the exchange, or fail it."""
+        """Open a connection, send `header` first, and attach the exchange to it, or fail the exchange."""
         return tasks.spawn(self._connect(exchange, client, header), name=f"connect to {self.upstream.name}")
 
     async def _connect(self, exchange: Exchange, client: Address, header: bytes) -> None:
-        """Try server after server, beginning with the chosen one; nothing was sent yet, so that is safe."""
+        """Try all servers, beginning with the chosen one; this is safe because nothing was sent yet."""
         try:
             first = self._choose(client)
         except UpstreamError as error:
@@ -162,7 +162,7 @@ class Pool:
             try:
                 connection = await self._open(state, header)
             except dial.ExhaustedError as error:
-                state.busy -= 1  # it is no fault of the server, and the next would fare the same
+                state.busy -= 1  # not the server's fault, and the next one would fail too
                 exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, f"{state.url}: {error}"))
                 return
             except _FAILURES as error:
@@ -182,7 +182,7 @@ class Pool:
         exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, "; ".join(causes)))
 
     def _others(self, first: ServerState) -> list[ServerState]:
-        """Whom to try after the first; those that could not be reached lately come last."""
+        """The servers to try after the first; those that recently could not be reached come last."""
         now = clock.monotonic_seconds()
         others = [state for state in self.servers if state is not first and state.condition.is_up]
         return sorted(others, key=lambda state: not state.condition.may_be_asked(now))
@@ -225,11 +225,11 @@ class Pool:
         """(context, name to verify) for a server."""
         if server.scheme == "http":
             return None, None
-        tls = cast("UpstreamContext", self.tls)  # there is one where a server is https
+        tls = cast("UpstreamContext", self.tls)  # set if a server is https
         return tls.context, self.upstream.tls.server_name or server.host
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        """Take back a connection whose exchange ended cleanly."""
+        """Return a connection whose exchange ended cleanly."""
         state = connection.state
         state.busy -= 1
         is_obsolete = state.name is not None and connection.is_obsolete()
@@ -240,7 +240,7 @@ class Pool:
         state.idle.append(connection)
 
     def drop(self, connection: UpstreamConnection, *, was_busy: bool) -> None:
-        """Forget a connection that is closed or no longer to be trusted."""
+        """Remove a connection that is closed or must not be used again."""
         state = connection.state
         if was_busy:
             state.busy -= 1
@@ -248,7 +248,7 @@ class Pool:
             state.idle.remove(connection)
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle for too long, and what its server is about to close."""
+        """Close connections that were idle for too long, or that the server is about to close."""
         before = now - self.upstream.timeouts.idle_seconds
         for state in self.servers:
             while state.idle and state.idle[0].idle_since < before:
@@ -258,7 +258,7 @@ class Pool:
                 connection.close()
 
     def close(self) -> None:
-        """Stop checks and resolving, and close every idle connection; busy ones end with their exchange."""
+        """Stop checks and resolving, and close idle connections; busy ones end with their exchange."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -277,12 +277,12 @@ def _busy(state: ServerState) -> int:
 
 
 def _weight(client: Address, state: ServerState) -> bytes:
-    """Rendezvous hashing: a client keeps its server whatever happens to the others."""
+    """Rendezvous hashing: a client keeps its server when others change."""
     return hashlib.blake2b(client.packed + state.url.encode(), digest_size=8).digest()
 
 
 def _check_open(connection: UpstreamConnection) -> None:
-    """Raise `OSError` where it ended before anybody held it who would be told: uvloop begins TLS on it all the same."""
+    """Raise `OSError` if it was closed before an exchange had it; uvloop would still begin TLS on it."""
     if connection.is_closing():
         raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection at once")
 

@@ -1,9 +1,8 @@
-"""A listener with `pki: true`: revocation lists, authorities' certificates and OCSP for everybody, over plain HTTP.
+"""A connection to a listener with `pki: true`: serves revocation lists, authorities' certificates and OCSP.
 
-Keeps true: the worker reads the request, bounds it and asks the publisher; it holds no key and signs nothing. A client
-gets its answer at its own pace, which holds up neither the publisher nor others; a client that takes nothing is cut.
-Challenges of `acme_webroot` are answered too. Everything else is redirected where the listener redirects, and refused
-where it does not.
+Keeps true: the worker reads the request, limits it and asks the publisher; it has no key and signs nothing. A slow
+client delays neither the publisher nor other clients; a client that reads nothing is disconnected. Challenges of
+`acme_webroot` are answered too. Everything else is redirected if the listener redirects, else refused.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from gateway.proxy.publisher import Enquiry
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
-# The publisher answers within milliseconds; while one is started anew its socket lets us wait.
+# The publisher answers within milliseconds; while it is restarted, connections wait at its socket.
 ANSWER_SECONDS: Final = 10.0
-# The longest list over a slow line; whoever is slower keeps others from theirs.
+# Enough for the longest list over a slow line; slower clients would use up memory that others need.
 TRANSFER_SECONDS: Final = 600.0
-# Written at a time; as much again waits in the transport.
+# Written at once; as much again may wait in the transport.
 CHUNK_BYTES: Final = 32 * 1024
 UPSTREAM: Final = "pki"  # in the access log
 _NOT_MODIFIED: Final = 304
@@ -39,7 +38,7 @@ _PHRASES: Final = {200: "OK", _NOT_MODIFIED: "Not Modified"}
 
 
 class PublicationConnection(ChallengeConnection):
-    """One plain connection, one answer."""
+    """One plain HTTP connection with one answer from the publisher."""
 
     __slots__ = (
         "_answer",
@@ -54,17 +53,17 @@ class PublicationConnection(ChallengeConnection):
 
     def __init__(self, service: Service, listener: Listener) -> None:
         super().__init__(service, listener)
-        self._body: BodyReader | None = None  # of a question that is not whole yet
+        self._body: BodyReader | None = None  # of a request that is not complete yet
         self._question = b""
         self._enquiry: Enquiry | None = None
-        self._answer: Body | None = None  # on its way to the client
+        self._answer: Body | None = None  # that is being sent to the client
         self._sent_bytes = 0  # of it
-        self._asked_seconds = 0.0  # when the publisher was, monotonic
+        self._asked_seconds = 0.0  # when the publisher was asked, monotonic
         self._is_replied = False
         self._is_write_paused = False
 
     def on_request(self, head: RequestHead, rest: bytes) -> None:
-        """Answer, or begin to. Raises `RequestError`."""
+        """Answer the request, or ask the publisher. Raises `RequestError`."""
         wanted = read_target(head.method, head.target)
         if wanted is None:
             super().on_request(head, rest)
@@ -82,7 +81,7 @@ class PublicationConnection(ChallengeConnection):
     # the question
 
     def on_more(self, data: bytes) -> None:
-        """Bytes behind the request's head."""
+        """Process bytes after the request's head."""
         if self._body is None:
             super().on_more(data)
             return
@@ -131,7 +130,7 @@ class PublicationConnection(ChallengeConnection):
     # the answer
 
     def on_reply(self, reply: Reply, body: Body) -> None:
-        """It begins."""
+        """Send the head of the answer, which begins now."""
         record = cast("AccessRecord", self._record)
         self._is_replied = True
         self._enquiry, self._answer = None, body
@@ -140,14 +139,14 @@ class PublicationConnection(ChallengeConnection):
         record.status = record.upstream_status = reply.status
         lines = [f"HTTP/1.1 {reply.status} {_PHRASES[reply.status]}"]
         lines += [f"{name}: {value}" for name, value in reply.fields]
-        if reply.status != _NOT_MODIFIED:  # its length would be that of another answer (RFC 9110 8.6)
+        if reply.status != _NOT_MODIFIED:  # its length would mean another answer's (RFC 9110 8.6)
             lines.append(f"Content-Length: {reply.length_bytes}")
         lines += [f"X-Request-Id: {record.request_id}", "Connection: close", "", ""]
         self._transport.write("\r\n".join(lines).encode("ascii"))
         self.on_body()
 
     def on_body(self) -> None:
-        """Write what the client takes."""
+        """Send more of the body, as long as the client reads."""
         answer, record = cast("Body", self._answer), cast("AccessRecord", self._record)
         while not self._is_write_paused and (data := answer.part(self._sent_bytes, CHUNK_BYTES)):
             self._sent_bytes += len(data)
@@ -158,11 +157,11 @@ class PublicationConnection(ChallengeConnection):
             self._leave_answer()
             self._record = None
             self.end(record)
-            if not self._is_sending:  # what the client has not taken yet is written before the socket closes
+            if not self._is_sending:  # the client may still have to read the last part
                 self._renew_deadline()
 
     def on_failure(self, error: RequestError) -> None:
-        """It is refused, or breaks off."""
+        """The publisher failed: refuse, or abort an answer that has begun."""
         self._enquiry = self._answer = None
         record = cast("AccessRecord", self._record)
         if self._is_replied:
@@ -177,12 +176,12 @@ class PublicationConnection(ChallengeConnection):
             answer.leave(self)
 
     def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:
-        """Say no."""
+        """Answer with a refusal."""
         self._body = None
         super().refuse(head, error, record)
 
     def _break_off(self, record: AccessRecord, error: RequestError) -> None:
-        """The client must not take what it has for the whole."""
+        """Abort, so that the client notices that the answer is incomplete."""
         self._record = None
         record.refused(error.reason, error.cause)
         self.end(record)
@@ -196,11 +195,11 @@ class PublicationConnection(ChallengeConnection):
     # the client's pace
 
     def pause_writing(self) -> None:
-        """The client takes no more for now."""
+        """Stop sending: the client reads slowly."""
         self._is_write_paused = True
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Continue sending."""
         self._is_write_paused = False
         if self._answer is not None:
             self._renew_deadline()
@@ -215,7 +214,7 @@ class PublicationConnection(ChallengeConnection):
     # the end
 
     def on_deadline(self) -> None:
-        """The question did not come in time, or the publisher's answer, or the client did not read it."""
+        """End: the request or the publisher's answer did not arrive in time, or the client did not read the answer."""
         enquiry, record = self._enquiry, self._record
         self._drop_enquiry()
         if record is None or self._reading is not None:
@@ -230,11 +229,11 @@ class PublicationConnection(ChallengeConnection):
             self.refuse(self._head, RequestError(Reason.NO_HEALTHY_UPSTREAM, cause))
 
     def eof_received(self) -> bool:
-        """The client says no more; True where an answer is still due."""
+        """The client sends no more; True if an answer is still due."""
         return self._enquiry is not None or self._answer is not None or super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client's connection is closed."""
         self._drop_enquiry()
         super().connection_lost(exc)
 

@@ -1,8 +1,7 @@
-"""The body of a publisher's answer: taken at once, and read by each client at that client's pace.
+"""The body of a publisher's answer: read at once from the publisher, and by each client at its own pace.
 
-Keeps true: however slow its clients are, the publisher is soon rid of an answer. Clients that get the same version of a
-list share one copy. All copies together are bounded: where a new one needs the memory, the clients of the oldest one
-are cut.
+Keeps true: slow clients never delay the publisher. Clients that get the same version of a list share one copy. All
+copies together are limited: if a new one needs the memory, the clients of the oldest one are disconnected.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ _SHARED_KINDS: Final = (Kind.LIST, Kind.CERTIFICATE)
 
 
 class Reader(Protocol):
-    """Who hears of a body."""
+    """Receives a body."""
 
     def on_body(self) -> None:
-        """There is more of it."""
+        """More bytes of the body have arrived."""
 
     def on_failure(self, error: RequestError) -> None:
-        """It breaks off. Nothing follows."""
+        """The body failed and will not be completed."""
 
 
 class Body:
-    """Bytes that come, for readers that stay until they have left."""
+    """A body that is filled gradually, for readers between `join` and `leave`."""
 
     __slots__ = ("_count", "_data", "_on_unused", "_readers")
 
     def __init__(self, length_bytes: int, on_unused: Callable[[], None]) -> None:
-        """`on_unused`: the last reader has left."""
+        """`on_unused`: called when the last reader has left."""
         self._data = bytearray(length_bytes)
         self._count = 0
         self._readers: set[Reader] = set()
@@ -46,37 +45,37 @@ class Body:
 
     @property
     def length_bytes(self) -> int:
-        """Of the whole."""
+        """The length of the complete body."""
         return len(self._data)
 
     @property
     def left_bytes(self) -> int:
-        """How much is yet to come."""
+        """How many bytes have not arrived yet."""
         return len(self._data) - self._count
 
     def part(self, at: int, most: int) -> bytes:
-        """What has come, from `at` on. A copy: a client that doesn't take it must not keep the whole in memory."""
+        """A copy of the available bytes from `at` on: a slow client's write buffer must not keep the whole body."""
         return bytes(memoryview(self._data)[at : min(at + most, self._count)])
 
     def join(self, reader: Reader) -> None:
-        """Hear of it from now on."""
+        """Call this reader from now on."""
         self._readers.add(reader)
 
     def leave(self, reader: Reader) -> None:
-        """Hear of it no more."""
+        """Stop calling this reader."""
         self._readers.discard(reader)
         if not self._readers:
             self._on_unused()
 
     def fill(self, data: bytes) -> None:
-        """More has come; at most `left_bytes`."""
+        """Append bytes, at most `left_bytes`, and tell the readers."""
         self._data[self._count : self._count + len(data)] = data
         self._count += len(data)
         for reader in tuple(self._readers):
             reader.on_body()
 
     def fail(self, error: RequestError) -> None:
-        """There is no more to come, or no memory for it any more."""
+        """Tell the readers that the body can't be completed."""
         readers, self._readers = self._readers, set()
         for reader in readers:
             reader.on_failure(error)
@@ -84,13 +83,13 @@ class Body:
 
 
 class SharedBodies:
-    """Of one worker: what clients read now."""
+    """The bodies that clients of one worker read now."""
 
     def __init__(self) -> None:
         self._bodies: dict[tuple[Kind, str, str], Body] = {}  # the oldest first
 
     def of(self, question: Question, reply: Reply, on_unused: Callable[[], None]) -> tuple[Body, bool]:
-        """The body of this answer, and whether it is there or on its way already; `on_unused` is a new one's."""
+        """(the body of this answer, True if another client is already reading it); `on_unused`: for a new body."""
         etag = dict(reply.fields).get("ETag")
         wanted = question.wanted
         length_bytes = 0 if question.is_head else reply.length_bytes

@@ -1,8 +1,7 @@
-"""A worker's side of the publisher: one connection over its Unix socket for each question.
+"""Asks the publisher for a worker: one connection to its Unix socket for each request.
 
-Keeps true: a worker has a bounded number of questions under way, each for as long as the publisher needs for it and no
-longer; an answer that is longer or shorter than it says is told as such, and so is none at all; whoever asked hears of
-a failure at most once.
+Keeps true: a worker has a limited number of requests under way, each only until the publisher has answered. An answer
+that is longer or shorter than announced, or missing, is a failure. The asker is told of a failure at most once.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from gateway.http.relay import MAX_LINE_BYTES, Question, RelayError, Reply, ques
 from gateway.proxy.published_body import MAX_BODY_BYTES, Body, Reader, SharedBodies
 
 CONNECT_SECONDS: Final = 5.0
-# Of one worker; others wait. With 32 workers it is what the publisher takes.
+# For one worker; further requests wait. With 32 workers this is the publisher's limit.
 MAX_QUESTIONS_AT_ONCE: Final = 16
 
 
 class Asker(Reader, Protocol):
-    """Who hears the answer."""
+    """Receives the answer."""
 
     def on_reply(self, reply: Reply, body: Body) -> None:
-        """It begins. The asker reads the body, and leaves it."""
+        """The answer begins. The asker reads the body, and must call `leave` on it."""
 
 
 class Publisher:
-    """Where the publisher listens."""
+    """Asks the publisher at its Unix socket."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -38,7 +37,7 @@ class Publisher:
         self.bodies = SharedBodies()
 
     def ask(self, question: Question, asker: Asker) -> Enquiry:
-        """Ask; the answer comes by and by."""
+        """Send a request; the asker gets the answer later."""
         enquiry = Enquiry(question, asker, self.bodies)
         tasks.spawn(self._connect(enquiry), name="ask the publisher")
         return enquiry
@@ -56,7 +55,7 @@ class Publisher:
 
 
 class Enquiry(asyncio.Protocol):
-    """One question, and its answer on the way."""
+    """One request to the publisher, until its answer is complete."""
 
     __slots__ = ("_asker", "_bodies", "_body", "_line", "_question", "_transport", "over")
 
@@ -64,13 +63,13 @@ class Enquiry(asyncio.Protocol):
         self._question = question
         self._asker = asker
         self._bodies = bodies
-        self._line = b""  # the beginning of the answer
-        self._body: Body | None = None  # once it begins
+        self._line = b""  # the answer's line, not complete yet
+        self._body: Body | None = None  # after the line
         self._transport: asyncio.Transport | None = None
         self.over = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The publisher is there."""
+        """Send the request."""
         self._transport = cast("asyncio.Transport", transport)
         if self.over.is_set():
             self._transport.abort()
@@ -78,7 +77,7 @@ class Enquiry(asyncio.Protocol):
         self._transport.write(question_line(self._question))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the answer."""
+        """Process bytes of the answer."""
         if self.over.is_set():
             return
         if self._body is not None:
@@ -104,7 +103,7 @@ class Enquiry(asyncio.Protocol):
             return
         body, is_known = self._bodies.of(self._question, reply, self.drop)
         if is_known:
-            self.drop()  # what the publisher still sends is there
+            self.drop()  # another request is reading the same body
         self._body = body
         body.join(self._asker)
         self._asker.on_reply(reply, body)
@@ -120,15 +119,15 @@ class Enquiry(asyncio.Protocol):
         body.fill(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The publisher is gone."""
+        """The publisher closed the connection: fail unless the answer is complete."""
         cause = "the publisher ended before its answer was complete"
         self.fail(RequestError(Reason.NO_HEALTHY_UPSTREAM, f"{cause}: {exc}" if exc else cause))
 
     def eof_received(self) -> None:
-        """It says no more."""
+        """Do nothing; `connection_lost` follows."""
 
     def fail(self, error: RequestError) -> None:
-        """There is no answer, or not all of it."""
+        """Tell the asker or the body's readers of a failure, unless the request is over."""
         if not self.over.is_set():
             self.drop()
             if self._body is None:
@@ -137,7 +136,7 @@ class Enquiry(asyncio.Protocol):
                 self._body.fail(error)
 
     def drop(self) -> None:
-        """Hear no more."""
+        """End the request, and close the connection."""
         self.over.set()
         if self._transport is not None:
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""The access records of a connection and its requests: what is known of them, under the names of the log."""
+"""Makes the access records of a connection and its requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
 def secured_fields(
     peer: Peer, site: Site, layer: TlsLayer, identity: Identity | None, leaf: bytes | None
 ) -> ConnectionFields:
-    """The fields of a connection whose handshake is done; `leaf` is the certificate that was shown, in DER."""
+    """The fields of a connection after its handshake; `leaf`: the client's certificate in DER."""
     return ConnectionFields(
         client_ip=str(peer.address),
         client_port=peer.port,
@@ -37,7 +37,7 @@ def secured_fields(
 
 
 def unproven_fields(fields: ConnectionFields, leaf: bytes | None) -> ConnectionFields:
-    """The fields of a connection whose handshake failed; `leaf` is the certificate that was shown by then, in DER.
+    """The fields of a connection whose handshake failed; `leaf`: the client's certificate so far, in DER.
 
     Its names are left out: the client did not prove that it is the holder.
     """
@@ -45,9 +45,9 @@ def unproven_fields(fields: ConnectionFields, leaf: bytes | None) -> ConnectionF
 
 
 def begin_record(fields: ConnectionFields, head: RequestHead | None) -> AccessRecord:
-    """A record that begins now; `head` is None for what is no request. `finish_record` ends it."""
+    """A record that begins now; `head`: None if no valid request was read. `finish_record` ends it."""
     record = AccessRecord(fields, clock.unix_seconds(), new_request_id())
-    record.duration_ms = clock.monotonic_seconds()  # when it began; `finish_record` makes it a duration
+    record.duration_ms = clock.monotonic_seconds()  # the start; `finish_record` turns it into a duration
     if head is not None:
         record.method = head.method.decode("ascii")
         record.host = head.host
@@ -59,5 +59,5 @@ def begin_record(fields: ConnectionFields, head: RequestHead | None) -> AccessRe
 
 
 def finish_record(record: AccessRecord) -> None:
-    """It has ended now."""
+    """Set the duration, at the end of the exchange."""
     record.duration_ms = (clock.monotonic_seconds() - (record.duration_ms or 0.0)) * 1000

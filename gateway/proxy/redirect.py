@@ -1,7 +1,7 @@
-"""Plain HTTP on a listener with `redirect_to_https`: answers 308, or 302 as configured, and nothing else.
+"""A connection to a listener with `redirect_to_https`: answers with 308, or 302 as configured.
 
-Keeps true: it sends nobody to a host that is not one of the sites (no open redirect), and to nothing but
-the normalised path; every connection ends with its answer.
+Keeps true: it redirects only to hosts of the sites (no open redirect), and only to the normalised path. Every
+connection ends after its answer.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _STATUS_LINES: Final = {302: b"HTTP/1.1 302 Found\r\n", 308: b"HTTP/1.1 308 Perm
 
 
 class RedirectConnection(PlainConnection):
-    """One plain connection, one answer."""
+    """One plain HTTP connection with one redirect."""
 
     __slots__ = ()
 
     def on_request(self, head: RequestHead, rest: bytes) -> None:  # noqa: ARG002 - a body changes nothing
-        """Redirect. Raises `RequestError`."""
+        """Answer with a redirect. Raises `RequestError`."""
         if not self._listener.redirect_to_https:
             cause = "this listener serves only addresses below /.well-known/gateway/"
             raise RequestError(Reason.NOT_FOUND, cause)
@@ -45,7 +45,7 @@ class RedirectConnection(PlainConnection):
 
 
 def location_of(snapshot: Snapshot, head: RequestHead) -> str:
-    """The same address over https. Raises `RequestError` for a host that is no site's."""
+    """The same address over https. Raises `RequestError` for a host that no site has."""
     host = normalise_host((head.host or b"").decode("latin-1"))
     if snapshot.sites.find(host) is None:
         raise RequestError(Reason.HOST_MISMATCH, f"there is no site {host}")

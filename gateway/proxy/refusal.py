@@ -1,4 +1,4 @@
-"""A refusal as bytes: status line, headers and page."""
+"""Writes refusals: status line, headers and page."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ _PHRASES: Final = {
     504: b"Gateway Timeout",
 }
 
-# After these the connection is of no use: the next request on it would fare the same, or can't be told apart.
+# After these the connection ends: the next request would be refused too, or can't be found in the data.
 _ALWAYS_CLOSES: Final = ANOTHER_CERTIFICATE_COULD_HELP | {
     Reason.BAD_REQUEST,
     Reason.HOST_MISMATCH,
     Reason.TOO_MANY_CONNECTIONS,
     Reason.REQUEST_TIMEOUT,
 }
-# A connection ends with so many refusals in a row. A page with forty files that are all refused asks for six or seven
-# of them on each of a browser's six connections; a client that goes on for longer makes log lines and nothing else.
+# A connection ends after this many refusals in a row. If a page's forty files are all refused, a browser asks for six
+# or seven of them on each of its six connections; a client that continues longer only fills the log.
 MAX_REFUSALS_IN_A_ROW: Final = 10
 
-# What is wrong behind the gateway, with the servers' addresses: for the error log, and no stranger's business.
+# Errors of upstreams, whose details contain servers' addresses: only for the log, not for clients.
 _OURS_TO_KNOW: Final = frozenset({502, 503, 504})
 
 _log = logging.getLogger("gateway.proxy")
 
 
 def closes(reason: Reason, head: RequestHead) -> bool:
-    """True when the connection must end with this refusal: an unread body would be taken for a request."""
+    """True if the connection must end after this refusal: an unread body would be read as a request."""
     return head.has_body or reason in _ALWAYS_CLOSES
 
 
 def counts(reason: Reason) -> bool:
-    """True for a refusal that is the client's own doing, and not its upstream's."""
+    """True for a refusal caused by the client, not by the upstream."""
     return STATUS_OF_REASON[reason] not in _OURS_TO_KNOW
 
 
@@ -70,7 +70,7 @@ def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
     is_closing: bool,
     hsts: bytes = b"",
 ) -> bytes:
-    """The whole answer; its status, reason and length are noted in the record. `hsts`: the site's field, never over
+    """The complete answer; status, reason and length are set in the record. `hsts`: the site's field, empty for
     plain HTTP (RFC 6797 7.2).
     """
     status = STATUS_OF_REASON[error.reason]
@@ -97,9 +97,7 @@ def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
         parts.append(b"Allow: %b\r\n" % error.allow)
     if is_closing:
         parts.append(b"Connection: close\r\n")
-    elif (
-        head is not None and not head.minor
-    ):  # who is not told so takes the end of the connection for the end of the page
+    elif head is not None and not head.minor:  # without this, HTTP/1.0 clients read until the connection ends
         parts.append(b"Connection: keep-alive\r\n")
     parts.append(b"\r\n")
     if has_body:
@@ -108,6 +106,6 @@ def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
 
 
 def note_unanswered(error: RequestError, record: AccessRecord) -> None:
-    """Note a request whose client gets no answer, so that it asks again by itself; the record has no status then."""
+    """Note a request that gets no answer, so that the client retries; the record then has no status."""
     record.refused(error.reason, error.cause)
     _log.warning("request %s: %s; the client's connection is closed without an answer", record.request_id, error)

@@ -1,7 +1,7 @@
-"""A request's body, from the bytes that come to the bytes that the upstream gets. Knows no socket.
+"""Turns the bytes of a request's body into the bytes for the upstream. Does no I/O.
 
-Keeps true: it is framed as the head that the upstream read says, and ends where the client's framing ends it; it is no
-longer and comes no slower than the limits allow.
+Keeps true: the framing matches the head that the upstream got, and the body ends where the client's framing says.
+Length and speed are within the limits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRICKLING: Final = frozenset({b"RPC_IN_DATA", b"RPC_OUT_DATA"})
 
 
 class RequestBody:
-    """The body of one request that has any."""
+    """The body of one request."""
 
     __slots__ = ("_classify", "_is_chunked", "_limits", "_pace", "bytes_in", "is_trickling", "reader")
 
@@ -36,14 +36,14 @@ class RequestBody:
         self._pace = None if self.is_trickling else Pace(limits)
 
     def begin(self, now: float) -> None:
-        """Its pace is counted from here; what was before was not the client's time."""
+        """Begin measuring the pace here; earlier time doesn't count for the client."""
         if self._pace is not None:
             self._pace.begin(now)
 
     def feed(self, data: bytes, now: float, *, is_held_up: bool) -> tuple[bytes, bytes]:
-        """(bytes for the upstream, what stands behind the body). Raises `RequestError`.
+        """(bytes for the upstream, bytes after the body). Raises `RequestError`.
 
-        `is_held_up`: the upstream is slower than the client, whose pace says nothing then.
+        `is_held_up`: the upstream is slower than the client, so the client's pace isn't checked.
         """
         reader, limits = self.reader, self._limits
         try:

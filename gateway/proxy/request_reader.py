@@ -1,7 +1,7 @@
-"""From a client's bytes to the head of its next request, and the memory of the last one.
+"""Reads the heads of a client's requests, and remembers the last request.
 
-Keeps true: a request is known again only by all of its bytes; what was remembered of it is forgotten as soon as
-another was read in between, and by whoever changes what it was judged by.
+Keeps true: a request is recognised again only if all its bytes are equal. The memory is cleared when another request
+was read, and by code that changes what the decision depended on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse
 from gateway.proxy.admission import Admitted
 from gateway.proxy.snapshot import Snapshot
 
-# A request's bytes are kept to know it again, up to this length: polls are short, and idle connections many.
+# Requests up to this length are kept, to recognise them: polls are short, and there are many idle connections.
 MAX_REMEMBERED_BYTES: Final = 2048
 
 
@@ -23,35 +23,35 @@ class RequestReader:
     __slots__ = ("_admitted", "_data", "_head")
 
     def __init__(self) -> None:
-        self._data: bytes | None = None  # the last request, where it was short and stood alone
+        self._data: bytes | None = None  # the last request, if it was short and had no data after it
         self._head: RequestHead | None = None
-        self._admitted: Admitted | None = None  # what became of it
+        self._admitted: Admitted | None = None  # the result for it
 
     def again(self, data: bytes) -> Admitted | None:
-        """What became of the last request, where this is the same to the byte and it passed."""
+        """The result for the last request, if `data` is equal to it and it passed; else None."""
         return self._admitted if data == self._data else None
 
     def passed(self, admitted: Admitted) -> None:
-        """The last request may pass, and so may its like."""
+        """Remember that the last request passed, for equal ones."""
         self._admitted = admitted
 
     def refused(self) -> None:
-        """The last request, or its like, may not pass."""
+        """Forget the last request, because it was refused."""
         self._admitted = self._data = None
 
     def forget(self) -> None:
-        """Heads are parsed and requests judged by something else from now on."""
+        """Forget everything, because the configuration or the connection's logins have changed."""
         self._admitted = self._data = self._head = None
 
     def find_end(self, data: bytes, limits: Limits) -> int:
-        """Where the head ends; -1 where more must come. Raises `RequestError` for what is too long already."""
+        """Where the head ends; -1 if it is not complete. Raises `RequestError` if it is already too long."""
         end = data.find(END_OF_HEAD)
         if end < 0:
             check_unfinished(data, uri_bytes=limits.uri_bytes, header_bytes=limits.header_bytes)
         return end
 
     def read(self, data: bytes, end: int, snapshot: Snapshot) -> tuple[RequestHead, bytes]:
-        """(the head that ends at `end`, the bytes behind it). Raises `RequestError`."""
+        """(the head that ends at `end`, the bytes after it). Raises `RequestError`."""
         limits = snapshot.config.limits
         self._admitted = None
         self._head = head = parse_request(

@@ -1,7 +1,7 @@
-"""Asks DNS for the addresses of a name, and how long they count. Knows no cache: `names` has that.
+"""Asks DNS for the addresses of a name and their time to live. Does no caching: `names` does.
 
-Keeps true: every answer says whether it is one. "There is no such name" is; a server that fails or says nothing
-within `LOOKUP_SECONDS` leaves the question open. An answer that is cut short is asked for again over TCP.
+Keeps true: an answer is always told apart from a failure. "The name does not exist" is an answer; a server that fails
+or is silent for `LOOKUP_SECONDS` is a failure. A truncated answer is requested again over TCP.
 
 dnspython takes 4 MiB, so this module is imported only where a name is used.
 """
@@ -24,26 +24,26 @@ from gateway import tasks
 from gateway.config.model import NameServer
 from gateway.proxy.names import Records
 
-# For one question, whichever servers are tried; each is given two seconds at a time.
+# For one question to all servers together; each one has two seconds at a time.
 LOOKUP_SECONDS: Final = 5.0
-# Of one kind: what a TCP answer could hold is a thousand times what anybody runs.
+# Of one kind: a TCP answer could contain a thousand times more than real services have.
 MAX_ADDRESSES: Final = 64
 
 _BACKEND: Final = dns.asyncbackend.get_backend("asyncio")
 
 
 class Resolver:
-    """Asks the servers that were named, or those of the system."""
+    """Asks the configured DNS servers, or the system's."""
 
     __slots__ = ("_resolv_conf", "_servers")
 
     def __init__(self, servers: Sequence[NameServer] = (), resolv_conf: str = "/etc/resolv.conf") -> None:
-        """Without `servers` the system's file counts, as it is at each question, with its search list."""
+        """Without `servers`, `resolv_conf` is read for each look-up, with its search list."""
         self._servers = tuple(servers)
         self._resolv_conf = resolv_conf
 
     async def lookup(self, name: str) -> tuple[Records, Records]:
-        """The IPv6 and the IPv4 addresses; never fails, the records say what went wrong."""
+        """(IPv6 addresses, IPv4 addresses). Never raises: the records contain the cause of a failure."""
         try:
             stub = self._stub()
         except (dns.exception.DNSException, OSError, ValueError) as error:
@@ -74,5 +74,5 @@ class Resolver:
             return Records(cause=str(error), is_answer=False)
         addresses = [str(ip_address(record.address)) for record in answer]
         if len(addresses) > MAX_ADDRESSES:
-            addresses = sorted(addresses)[:MAX_ADDRESSES]  # the same ones every time
+            addresses = sorted(addresses)[:MAX_ADDRESSES]  # always the same ones
         return Records(tuple(addresses), answer.chaining_result.minimum_ttl)

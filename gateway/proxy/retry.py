@@ -1,11 +1,11 @@
-"""One more try for a request that met a connection which its server was just closing.
+"""Decides which requests are sent again if the server was just closing the connection.
 
-A server closes an idle connection when it likes, and a request may be on its way then. Such a request is sent once
-more, on a new connection, where that does no harm.
+A server may close an idle connection at any time, also while a request is on its way. Such a request is sent again, on
+a new connection, if that is safe.
 
-Keeps true: a request is sent again once at most, and only if it may be repeated and its connection had served before
-and ended without a byte of an answer, soon after the request was sent; a connection that carries a login is never
-replaced. What is kept of bodies is bounded, for each request and for the worker, and freed when the answer begins.
+Keeps true: a request is sent again at most once, and only if it may be repeated, its connection had served requests
+before, and it ended soon after the request was sent, without a byte of an answer. A connection with a login is never
+replaced. Kept bodies are limited, for each request and for the worker, and freed when the answer begins.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Final
 from gateway.http.headers import fold
 from gateway.http.http1 import RequestHead
 
-# A server that had closed says so within a round trip; what ends later was being worked on.
+# If the server had closed already, that shows within a round trip; later, the server may have processed the request.
 STALE_SECONDS: Final = 5.0
-# What programs for calendars, contacts and files ask and store; a longer upload is not worth the memory.
+# Enough for programs for calendars, contacts and files; a longer upload is not worth the memory.
 MAX_KEPT_BODY_BYTES: Final = 64 * 1024
-# Chunks are kept as they are sent: with a size line for each read.
+# Chunks are kept with their framing: a size line for each read.
 _MAX_FRAMED_BYTES: Final = MAX_KEPT_BODY_BYTES + 8 * 1024
 # For all requests of a worker together: more than a hundred of the longest.
 MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
@@ -28,15 +28,15 @@ MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PROPFIND", b"REPORT"})
 # RFC 9110 9.2.2: with the same effect when sent twice.
 _IDEMPOTENT: Final = _SAFE | {b"PUT", b"DELETE"}
-# Where the first try had its effect after all, the second would fail by these (412), and the client take that for the
-# outcome: RFC 9110 13.1, WebDAV's `If` (RFC 4918 10.4) and CalDAV's schedule tags (RFC 6638 8.1).
+# If the first try did have an effect, a second one would fail because of these (412), and the client would see only
+# that: RFC 9110 13.1, WebDAV's `If` (RFC 4918 10.4) and CalDAV's schedule tags (RFC 6638 8.1).
 _CONDITIONS: Final = frozenset({b"if", b"if-match", b"if-none-match", b"if-unmodified-since", b"if-schedule-tag-match"})
 
 
 def may_repeat(head: RequestHead) -> bool:
-    """True for a request that does no harm when sent twice.
+    """True if the request can safely be sent twice.
 
-    A condition on a reading request without a body, as a browser's cache has it, changes nothing about that.
+    A condition on a reading request without a body, as browsers' caches send, makes no difference.
     """
     if head.method not in _IDEMPOTENT:
         return False
@@ -46,12 +46,12 @@ def may_repeat(head: RequestHead) -> bool:
 
 
 def may_keep(head: RequestHead) -> bool:
-    """True for a request whose body is kept, for as long as it is short enough."""
+    """True if the request's body is kept, as long as it is short enough."""
     return may_repeat(head) and (head.content_length or 0) <= MAX_KEPT_BODY_BYTES
 
 
 class KeptBodies:
-    """How much one worker keeps."""
+    """How many bytes of bodies one worker keeps."""
 
     __slots__ = ("kept_bytes",)
 
@@ -60,17 +60,17 @@ class KeptBodies:
 
 
 class KeptBody:
-    """What was sent of one request's body, as it is framed."""
+    """The part of one request's body that was sent, with its framing."""
 
     __slots__ = ("_all", "_data")
 
     def __init__(self, kept: KeptBodies) -> None:
-        """`release` must follow."""
+        """Call `release` in the end."""
         self._all = kept
         self._data = bytearray()
 
     def add(self, data: bytes, payload_bytes: int) -> bool:
-        """Keep more of a body that is so long by now. False: it is too much, and nothing is kept any longer."""
+        """Keep more of a body with `payload_bytes` so far. False: too much, so everything was released."""
         size = len(data)
         is_too_long = payload_bytes > MAX_KEPT_BODY_BYTES or len(self._data) + size > _MAX_FRAMED_BYTES
         if is_too_long or self._all.kept_bytes + size > MAX_KEPT_BYTES:
@@ -81,7 +81,7 @@ class KeptBody:
         return True
 
     def release(self) -> bytes:
-        """What was kept; it is the caller's now."""
+        """Return the kept bytes and forget them."""
         data = bytes(self._data)
         self._all.kept_bytes -= len(data)
         self._data.clear()

@@ -1,9 +1,9 @@
-"""The upstream's own name in its answers, and the public one in requests, exchanged.
+"""Replaces the upstream's own name in its answers by the public name.
 
-Needed where the upstream is asked under another Host than the client used (`host:` is not preserved): its
-redirects, its cookies and ActiveSync's X-MS-Location would lead outside users to a name they can't reach. Where the
-host is preserved only one thing is changed: a server that is asked by plain HTTP redirects to `http://` and the public
-name, and clients speak https with us.
+This is needed if the upstream gets another Host than the client sent (`host:` is not `preserve`): its redirects, its
+cookies and ActiveSync's X-MS-Location would send clients to a name that they can't reach. With `preserve` only one
+thing is changed: a server that is contacted by plain HTTP redirects to `http://` and the public name, but clients use
+https.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _LOCATIONS: Final = frozenset({b"location", b"content-location", b"x-ms-location
 _DOMAIN: Final = re.compile(rb";[ \t]*domain=[ \t]*\.?([^;]*)", re.IGNORECASE)
 _PORT: Final = re.compile(r":[0-9]*$")
 _HTTP_PORT: Final = 80
-# Answers that lead to another address (RFC 9110 15.3.2 and 15.4; MS-ASHTTP 2.2.2.1.1.4): the only ones that are looked
-# at where the host is preserved, so that others cost nothing.
+# Answers that lead to another address (RFC 9110 15.3.2 and 15.4; MS-ASHTTP 2.2.2.1.1.4). With `preserve` only these are
+# checked, so that others cost nothing.
 _LEADING: Final = frozenset({201, 301, 302, 303, 307, 308, 451})
 _EVERY_STATUS: Final = range(1000)
 _SECURE: Final = re.compile(rb";[ \t]*secure[ \t]*(?=;|$)", re.IGNORECASE)
 
 
 def rewriter_for(upstream: Upstream, public_host: str) -> Rewriter | None:
-    """A rewriter, or None where the configuration says that nothing is rewritten."""
+    """A rewriter; None if the configuration disables rewriting."""
     return None if upstream.rewrite_location is False else Rewriter(upstream, public_host)
 
 
 class Rewriter:
-    """For one upstream and one public host."""
+    """Rewrites answers of one upstream for one public host."""
 
     __slots__ = ("_names", "_own_name", "_own_ports", "_public", "_public_host", "_values", "statuses")
 
@@ -48,18 +48,18 @@ class Rewriter:
             names.add(urlsplit(f"//{upstream.host}").hostname or "")
         is_renamed = upstream.host != "preserve" or bool(upstream.rewrite_location)
         self._names = names - {""} if is_renamed else set[str]()
-        # The statuses of the answers that are looked at.
+        # The statuses of the answers that are checked.
         self.statuses: Container[int] = _EVERY_STATUS if is_renamed else _LEADING
         self._values: Mapping[bytes, Callable[[bytes], bytes]] = dict.fromkeys(_LOCATIONS, self.location)
         if is_renamed:
             self._values = {**self._values, b"set-cookie": self.cookie}
 
     def response(self, passing: list[bytes]) -> list[bytes]:
-        """The fields of an answer, flattened as `ResponseHead.passing`, with our name for the upstream's."""
+        """The fields of an answer (as `ResponseHead.passing`) with the public name for the upstream's."""
         return _replaced(passing, self._values)
 
     def location(self, value: bytes) -> bytes:
-        """An absolute URL of the upstream, or by plain HTTP of our own, as ours; everything else as it is."""
+        """The public URL for a URL of the upstream, or for plain HTTP on the public host; other values unchanged."""
         try:
             parts = urlsplit(value.decode("ascii"))
             host, port = (parts.hostname or "").lower(), parts.port
@@ -71,12 +71,12 @@ class Rewriter:
         if not is_own and host not in self._names:
             return value
         rest = value.decode("ascii").partition("//")[2]
-        if not rest.startswith(parts.netloc):  # `urlsplit` passes over tabs; what is left of such a name is no path
+        if not rest.startswith(parts.netloc):  # `urlsplit` ignores tabs, so the host may differ from the text
             return value
         return (self._public + rest[len(parts.netloc) :]).encode("ascii")
 
     def cookie(self, value: bytes) -> bytes:
-        """A cookie for the upstream's domain becomes one for our host, and `Secure`: clients speak https with us."""
+        """A cookie with the public host for the upstream's domain, and with `Secure`, because clients use https."""
 
         def replaced(found: re.Match[bytes]) -> bytes:
             domain = found[1].strip().lower().decode("latin-1")
@@ -88,7 +88,7 @@ class Rewriter:
 
 
 def _replaced(passing: list[bytes], by_name: Mapping[bytes, Callable[[bytes], bytes]]) -> list[bytes]:
-    """A copy with new values where there are any; the list itself where there are none."""
+    """A copy with the new values; the list itself if nothing changes."""
     result = passing
     for at in range(0, len(passing), 4):
         rewrite = by_name.get(passing[at].lower())

@@ -1,4 +1,4 @@
-"""What the connections of one worker share: the snapshot, the pools, the log and the clock's ticks."""
+"""What the connections of one worker share: the snapshot, the pools, the log and the timer for deadlines."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from gateway.proxy.tally import Tally
 from gateway.proxy.turns import Turns
 from gateway.proxy.upstream_tls import upstream_tls
 
-# Deadlines are looked at this often; they are seconds to an hour long, and none needs to be exact.
+# Deadlines are checked at this interval; they are seconds to an hour long and needn't be exact.
 SWEEP_SECONDS: Final = 1.0
 # Failed logins are reported to the master in batches.
 REPORT_SECONDS: Final = 0.1
-# After a reload, or when a revocation list ends, so many connections are judged anew before others are served again.
+# After a reload, or when a revocation list expires, connections are judged again in groups of this size.
 JUDGED_AT_ONCE: Final = 100
-# A connection over the limit is answered with a page, so it costs a handshake; beyond this many it is closed at once.
+# A connection above the limit gets a page, which costs a handshake; above this number more, it is closed at once.
 REFUSED_CONNECTIONS: Final = 256
 
 _log = logging.getLogger("gateway.proxy")
@@ -45,21 +45,21 @@ _Judged = TypeVar("_Judged", bound="Connection")
 
 
 class Connection(Protocol):
-    """What the service asks of an open connection."""
+    """The interface of an open connection."""
 
     deadline: float  # on the monotonic clock
 
     def on_deadline(self) -> None:
-        """The deadline has passed."""
+        """Act on the deadline, which has passed."""
 
     def drain(self) -> None:
-        """Close as soon as nothing is under way."""
+        """Close as soon as no request is under way."""
 
     def cut(self) -> None:
         """Close at once."""
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Another configuration counts from now on."""
+        """Use another configuration from now on."""
 
 
 class Certified(Connection, Protocol):
@@ -68,7 +68,7 @@ class Certified(Connection, Protocol):
     trusted_until: float  # Unix seconds
 
     def on_trust_end(self) -> None:
-        """That time has passed."""
+        """Judge again: `trusted_until` has passed."""
 
 
 class Service:
@@ -108,7 +108,7 @@ class Service:
         loop: asyncio.AbstractEventLoop,
         tally: Tally | None = None,
     ) -> None:
-        """`tally`: what all workers count together; without one this worker is alone."""
+        """`tally`: the connection counts of all workers; None for a single worker."""
         self.snapshot = snapshot
         self.access_log = access_log
         self.log_format = snapshot.config.access_log.format
@@ -125,9 +125,9 @@ class Service:
         self.on_empty: Callable[[], None] | None = None
         self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)
         self.requests = RequestRate(snapshot.config.limits.requests_per_second_per_ip)
-        self.bans: dict[str, float] = {}  # lockout key → Unix seconds until which it is kept out
+        self.bans: dict[str, float] = {}  # lockout key → locked out until, in Unix seconds
         self.on_failures: Callable[[dict[str, int]], None] | None = None
-        self._failures: dict[str, int] = {}  # lockout key → failed logins not reported yet
+        self._failures: dict[str, int] = {}  # lockout key → failed attempts not reported yet
         self._per_address: Counter[Address] = Counter()
         self._tally = tally
         self._names = Names(snapshot.config.name_servers)
@@ -135,11 +135,11 @@ class Service:
         self._tick: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to watch deadlines. Raises `ConfigError` where an upstream's TLS files can't be used."""
+        """Start pools and deadlines. Raises `ConfigError` if an upstream's TLS files can't be used."""
         self._pools = self._pools_of(self.snapshot)
         for pool in self._pools.values():
             pool.start()
-        self._enforce(clock.unix_seconds())  # the snapshot may be from before the fork, and days old
+        self._enforce(clock.unix_seconds())  # the snapshot was made before the fork, perhaps days ago
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def pool(self, upstream: Upstream) -> Pool:
@@ -147,7 +147,7 @@ class Service:
         return self._pools[upstream.name]
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Serve by another snapshot, and judge every open connection by it. Raises `ConfigError`, changing nothing."""
+        """Use another snapshot, and judge all open connections by it. After `ConfigError` nothing has changed."""
         before, self._pools = self._pools, self._pools_of(snapshot)
         kept = set(before.values()) & set(self._pools.values())
         self._names.follow(snapshot.config.name_servers)
@@ -162,22 +162,22 @@ class Service:
         self._adopt_some(iter(tuple(self.connections)), snapshot)
 
     def adopt_lists(self, snapshot: Snapshot) -> None:
-        """The same configuration with other lists or another time: judge every open connection by it. Opens nothing."""
+        """Use the same configuration with other lists or at another time, and judge all open connections by it."""
         self.snapshot = snapshot
         self._adopt_some(iter(tuple(self.connections)), snapshot)
 
     def _enforce(self, unix_seconds: float) -> None:
-        """Where the day of a rule has come, judge every open connection by the rule as it is from now on."""
+        """If the `enforce` date of a rule has been reached, judge all open connections by the enforced rule."""
         engine = self.snapshot.engine
         if engine.changes_at <= unix_seconds:
             self.adopt_lists(replace(self.snapshot, engine=engine.at(unix_seconds)))
 
     def _pools_of(self, snapshot: Snapshot) -> dict[str, Pool]:
-        """The pools that a snapshot needs: those that are here already where nothing of theirs has changed."""
+        """The pools for a snapshot; existing ones are kept if their upstream has not changed."""
         pools: dict[str, Pool] = {}
         for upstream in snapshot.config.upstreams:
             known = self._pools.get(upstream.name)
-            # An upstream's own CA or certificate may have changed under the same name.
+            # An upstream's CA or certificate file may have changed under the same name.
             tls = upstream_tls(upstream, None if known is None else known.tls)
             if known is None or known.tls is not tls or not _is_served_alike(known.upstream, upstream):
                 known = Pool(upstream, tls, self._names)
@@ -185,7 +185,7 @@ class Service:
         return pools
 
     def _adopt_some(self, connections: Iterator[Connection], snapshot: Snapshot) -> None:
-        if snapshot is self.snapshot:  # else a newer one has begun anew
+        if snapshot is self.snapshot:  # else a newer one has begun
             self._judge_some(connections, lambda connection: connection.adopt(snapshot))
             if operator.length_hint(connections):
                 self.loop.call_soon(self._adopt_some, connections, snapshot)
@@ -201,16 +201,16 @@ class Service:
                 continue
             try:
                 judge(connection)
-            except Exception:  # noqa: BLE001 - one broken connection must not keep the others from being judged
+            except Exception:  # noqa: BLE001 - an error in one connection must not prevent judging the others
                 _log.exception("judging %r again failed", connection)
-                connection.deadline = 0.0  # it was not judged, so it ends
+                connection.deadline = 0.0  # it was not judged, so it must end
 
     # connections
 
     def admit(self, address: Address | None) -> bool | None:
-        """Whether a new connection may be. True: serve it; False: refuse it with a page; None: close it at once.
+        """Check the limits for a new connection. True: serve it; False: refuse it with a page; None: close it at once.
 
-        `address` is None while only the balancer is known: then the limit for all counts alone.
+        `address`: None while only the balancer is known; then only the total limit is checked.
         """
         limits = self.snapshot.config.limits
         tally = self._tally
@@ -226,7 +226,7 @@ class Service:
         return total < limits.connections and here < limits.connections_per_ip
 
     def opened(self, connection: Connection, address: Address | None) -> None:
-        """A connection is there; `closed` must follow, with the same address."""
+        """Count a new connection; call `closed` later with the same address."""
         self.connections.add(connection)
         if address is not None:
             address = counted(address)
@@ -235,12 +235,12 @@ class Service:
             self._tally.count(address, 1)
 
     def replaced(self, old: Connection, new: Connection) -> None:
-        """The same socket is now looked after by another object."""
+        """The same socket is now handled by another object."""
         self.connections.discard(old)
         self.connections.add(new)
 
     def closed(self, connection: Connection, address: Address | None) -> None:
-        """The connection is gone."""
+        """Remove a closed connection from the counts."""
         self.connections.discard(connection)
         self.certified.discard(connection)
         if address is not None:
@@ -256,7 +256,7 @@ class Service:
     # lockout: counted here, decided by the master for all workers
 
     def note_failure(self, key: str, what: Literal["login", "certificate"]) -> None:
-        """A login failed, or a certificate was refused; `key` is `proxy.lockout.key_of`'s."""
+        """Count a failed login or a refused certificate; `key`: from `proxy.lockout.key_of`."""
         settings = self.snapshot.config.lockout
         if settings is None or what not in settings.count or self.on_failures is None:
             return
@@ -270,7 +270,7 @@ class Service:
             self.on_failures(failures)
 
     def banned_seconds(self, key: str, now: float) -> float:
-        """How long a client is still kept out; 0 for one that is not. To be asked only where there are bans."""
+        """For how many more seconds a client is locked out; 0 if it is not. Call it only if there are `bans`."""
         return max(0.0, self.bans.get(key, now) - now)
 
     def log(self, record: AccessRecord) -> None:
@@ -309,7 +309,7 @@ class Service:
         for connection in [each for each in self.connections if each.deadline < now]:
             try:
                 connection.on_deadline()
-            except Exception:  # noqa: BLE001 - one broken connection must not stop the sweep
+            except Exception:  # noqa: BLE001 - an error in one connection must not stop the sweep
                 _log.exception("closing %r at its deadline failed", connection)
         unix_seconds = clock.unix_seconds()
         self._enforce(unix_seconds)
@@ -321,7 +321,7 @@ class Service:
         self._tick = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def drain(self) -> None:
-        """Take no new work: idle connections close now, busy ones after their answer."""
+        """Accept no new work: idle connections close now, busy ones after their answer."""
         self.is_draining = True
         for connection in tuple(self.connections):
             connection.drain()
@@ -329,12 +329,12 @@ class Service:
             self.on_empty()
 
     def cut(self) -> None:
-        """Wait for nobody any longer; `on_empty` follows when all connections are lost, and their records written."""
+        """Close all connections at once; `on_empty` is called when all are closed and logged."""
         for connection in tuple(self.connections):
             connection.cut()
 
     def stop(self) -> None:
-        """Close what is left."""
+        """Stop the timer and close the pools."""
         if self._tick is not None:
             self._tick.cancel()
         for pool in self._pools.values():
@@ -342,5 +342,5 @@ class Service:
 
 
 def _is_served_alike(one: Upstream, other: Upstream) -> bool:
-    """True where a pool of one upstream can serve the other: the same but for where they stand in the file."""
+    """True if a pool of one upstream can serve the other: equal except for the line in the file."""
     return replace(one, line=0) == replace(other, line=0)

@@ -1,7 +1,7 @@
-"""Everything that a configuration file turned into, immutable: what connections serve by.
+"""Everything made from a configuration, immutable, for serving connections.
 
-Keeps true: nothing here changes after it was made. A reload makes a new one and swaps the reference; an
-exchange reads it once, at its start.
+Keeps true: a snapshot never changes. A reload makes a new one and replaces the reference; an exchange reads it once, at
+its start.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from gateway.tls.judgements import JudgementCache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteState:
-    """A site ready to serve: its contexts, its judge and where its requests go."""
+    """A site ready to serve: its TLS contexts, cached judgements and upstream."""
 
     site: Site
     tls: SiteTls
     judgements: JudgementCache
     upstream: Upstream
-    hsts: bytes = b""  # the field that every answer carries, with its line end
+    hsts: bytes = b""  # the field in every answer, with its line end
 
 
 @dataclass(frozen=True, slots=True, eq=False)

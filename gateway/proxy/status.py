@@ -1,9 +1,9 @@
-"""What is known online of client certificates: asked once for many requests, and never while others wait.
+"""Caches the OCSP status of client certificates: one request for many uses, without blocking other clients.
 
-What this module keeps true: where a site asks its OCSP responder, a certificate counts only with an answer that counts
-now, or under `soft` when nobody could be asked; one question a certificate is under way at most; whom a responder
-called revoked stays out until it says otherwise, whatever becomes of the responder; an older answer never replaces a
-newer one. Each worker asks for itself.
+What this module keeps true: if a site uses OCSP, a certificate is trusted only with a currently valid answer, or under
+`soft` if no answer could be obtained. At most one request per certificate is under way. A certificate that a responder
+called revoked stays refused until the responder says otherwise, even if the responder fails later. An older answer
+never replaces a newer one. Each worker asks separately.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from gateway.proxy.ocsp import OcspClient
     from gateway.proxy.snapshot import SiteState
 
-# Certificates whose status is remembered, the least recently used is forgotten first: about 1 MiB.
+# Certificates whose status is cached, about 1 MiB; the least recently used is dropped first.
 MAX_REMEMBERED_STATUSES: Final = 4096
-# After nobody could be asked: under `hard` every request would ask again.
+# After a failure; otherwise under `hard` every request would ask again.
 RETRY_SECONDS: Final = 10.0
-# A responder that is down fails for every certificate: one line a minute says enough.
+# Failures of a responder are logged once a minute, because a responder that is down fails for every certificate.
 LOG_SECONDS: Final = 60.0
 # A responder that has been silent for this long is down; a shorter silence is a restart.
 SILENT_SECONDS: Final = 60.0
-# Without a question since then nothing is known of the responder any more.
+# After this time without a request, nothing is known about the responder.
 FORGOTTEN_SECONDS: Final = 600.0
-# One certificate may name a responder that never was; two of them hardly do.
+# One certificate may name a responder that never existed; two hardly do.
 MIN_UNANSWERED: Final = 2
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,38 +51,38 @@ Ask = Callable[[str, bytes], Awaitable[bytes]]
 class _Entry:
     """One certificate on one site."""
 
-    generation: int = 0  # of the trust that the last question was asked under
-    answer: OcspAnswer | None = None  # the last that counted
-    failure: str | None = None  # why the last question had no answer that counts
+    generation: int = 0  # of the trust at the last request
+    answer: OcspAnswer | None = None  # the last valid one
+    failure: str | None = None  # why the last request had no valid answer
     until: datetime = _LONG_AGO  # when to ask again
     question: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Silence:
-    """No question about the certificates of a site has had an answer that counts; monotonic seconds."""
+    """Since when no request about a site's certificates had a valid answer; monotonic seconds."""
 
     since: float
     last: float
     certificates: set[str]  # fingerprints, at most `MIN_UNANSWERED`
-    is_configured: bool = False  # the site itself names the responder
+    is_configured: bool = False  # the responder is named in the configuration
 
 
 class Statuses:
-    """The memory of one worker. `look_up` is all that a connection needs."""
+    """The OCSP cache of one worker. Connections use only `look_up` and `holds_until`."""
 
     def __init__(self, ask: Ask | None = None) -> None:
-        """`ask` sends a request to a URL and raises `OcspError`; None: over HTTP."""
+        """`ask`: sends a request to a URL, raises `OcspError`; None: by HTTP."""
         self._ask = ask
         self._client: OcspClient | None = None
         self._entries: dict[tuple[str, str], _Entry] = {}
-        self._told: dict[str, float] = {}  # responder → when its failure was last told, monotonic seconds
+        self._told: dict[str, float] = {}  # responder → when its failure was last logged, monotonic seconds
         self._silences: dict[str, _Silence] = {}  # by site
 
     def look_up(
         self, state: SiteState, judgement: Judgement, now: datetime
     ) -> tuple[Judgement, asyncio.Task[None] | None]:
-        """What becomes of a trusted judgement; with a question under way, that is refused until it has ended."""
+        """(the judgement after OCSP, the request under way); while a request is under way, refused as unknown."""
         identity = judgement.identity
         if identity is None or judgement.reason is not None:
             return judgement, None
@@ -95,7 +95,7 @@ class Statuses:
         return _verdict(entry, judgement, identity, is_soft=is_soft), None
 
     def holds_until(self, state: SiteState, judgement: Judgement) -> datetime | None:
-        """When what `look_up` has just said must be looked up again; None where nothing is asked."""
+        """When `look_up` must be called again for this judgement; None if OCSP doesn't apply."""
         identity = judgement.identity
         if identity is None or judgement.reason is not None:
             return None
@@ -103,7 +103,7 @@ class Statuses:
         return entry.until if entry.question is None else _LONG_AGO
 
     def silent_sites(self) -> list[str]:
-        """The sites for whose certificates no answer has come for a while, though some were asked about."""
+        """The sites whose responder has given no valid answer for a while, although it was asked."""
         now = clock.monotonic_seconds()
         return [
             site
@@ -114,7 +114,7 @@ class Statuses:
         ]
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Cancel all requests and close connections."""
         for entry in self._entries.values():
             if entry.question is not None:
                 entry.question.cancel()
@@ -183,7 +183,7 @@ class Statuses:
 
     def _http(self) -> Ask:
         if self._client is None:
-            # aiohttp takes a third of a second to import: a snapshot that needs it does so before anybody is served.
+            # importing aiohttp takes a third of a second: a snapshot that needs it does it before clients are served.
             from gateway.proxy.ocsp import OcspClient  # noqa: PLC0415
 
             self._client = OcspClient()
@@ -191,7 +191,7 @@ class Statuses:
 
 
 def _take(entry: _Entry, answer: OcspAnswer) -> str | None:
-    """Remember an answer; returns why it doesn't count, where it is older than one that came before."""
+    """Cache an answer; returns the cause if it isn't used, because it is older than the cached one."""
     known = entry.answer
     if known is not None and answer.this_update < known.this_update:
         return f"the responder's answer of {answer.this_update:%Y-%m-%d %H:%M:%S} UTC is older than one it gave before"

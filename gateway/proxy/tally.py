@@ -1,8 +1,8 @@
-"""Open connections of all workers, counted in memory that they share.
+"""Counts the open connections of all workers in shared memory.
 
-Keeps true: each worker writes its own row and reads all, so that no lock is needed; the row of a worker that died is
-cleared by its successor. Addresses share counters by a keyed hash: two that meet in one are counted together, which
-refuses a little early at worst, and nobody outside can choose to meet another.
+Keeps true: each worker writes only its own row and reads all rows, so no lock is needed; a new worker clears the row of
+its predecessor. Counters are chosen by a keyed hash of the address: two addresses with the same counter are counted
+together, which at worst refuses a little early, and an attacker can't choose an address with a given counter.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 
 from gateway.facts import Address
 
-# With 10,000 addresses at once about half share a counter with another; limits are a hundred times that.
+# With 10,000 addresses at once about half share a counter with another one; limits are much higher than that.
 BUCKETS: Final = 1 << 14
 _BYTES: Final = 4
 
 
 class Tally:
-    """Made before the fork; every worker then takes its own row."""
+    """Created before the fork; each worker then calls `take_row`."""
 
     __slots__ = ("_cells", "_key", "_memory", "_row", "_rows")
 
@@ -32,12 +32,12 @@ class Tally:
         self._row = 0
 
     def take_row(self, number: int) -> None:
-        """Count in this row from now on, beginning with nothing. `number` is below the number of workers."""
+        """Count in this row from now on, beginning with zero. `number` is below the number of workers."""
         self._row = start = number * (BUCKETS + 1)
         self._cells[start : start + BUCKETS + 1] = memoryview(bytes((BUCKETS + 1) * _BYTES)).cast("I")
 
     def count(self, address: Address | None, change: int) -> None:
-        """A connection is there (1) or gone (-1); `address` None where it is not known whose it is."""
+        """Count a new (1) or closed (-1) connection; `address`: None if the client is not known."""
         cells, row = self._cells, self._row
         cells[row] += change
         if address is not None:
@@ -48,7 +48,7 @@ class Tally:
         return sum(self._cells[:: BUCKETS + 1])
 
     def of(self, address: Address) -> int:
-        """Those from this address, and from any that share its counter."""
+        """The open connections from this address, and from those that share its counter."""
         return sum(self._cells[self._bucket(address) :: BUCKETS + 1])
 
     def _bucket(self, address: Address) -> int:

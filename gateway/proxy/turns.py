@@ -1,7 +1,7 @@
-"""Work that a read left over: a little of it in every turn of the event loop, one client after the other.
+"""Distributes work that reads left over: a little in every turn of the event loop, one client after the other.
 
-Keeps true: what is left over takes at most `TURN_SECONDS` and one more piece of a turn, however many connections have
-some; then other sockets are looked at. Clients take turns, not connections, so that one with many gains nothing.
+Keeps true: in each turn this work takes at most `TURN_SECONDS` and one more piece, however many connections wait; then
+other sockets are served. Clients take turns, not connections, so a client with many connections has no advantage.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Final
 
 from gateway import clock
 
-# A piece is a request, or what is in 16 KiB of ciphertext: some tenths of a millisecond. Turning to the other sockets
-# costs a system call, so there are a few pieces to a turn.
+# A piece is a request, or the contents of 16 KiB of ciphertext: some tenths of a millisecond. Checking the other
+# sockets costs a system call, so a turn has a few pieces.
 TURN_SECONDS: Final = 0.0005
 
 _log = logging.getLogger("gateway.proxy")
 
 
 class Turns:
-    """The work of one worker that waits for its turn. Each connection waits with one piece each way at most."""
+    """The waiting work of one worker. Each connection has at most one waiting piece in each direction."""
 
     __slots__ = ("_is_due", "_loop", "_waiting")
 
@@ -32,7 +32,7 @@ class Turns:
         self._is_due = False
 
     def wait(self, client: Hashable, go_on: Callable[[], None]) -> None:
-        """Call `go_on` in a later turn; it does one piece of work and waits again where there is more."""
+        """Call `go_on` in a later turn; it does one piece of work, and calls `wait` again if there is more."""
         queue = self._waiting.get(client)
         if queue is None:
             self._waiting[client] = queue = deque()
@@ -42,7 +42,7 @@ class Turns:
             self._loop.call_soon(self._take)
 
     def _take(self) -> None:
-        """One turn. libuv looks at all sockets before it calls what was given to `call_soon` meanwhile."""
+        """Do one turn. libuv checks all sockets before it calls functions given to `call_soon` meanwhile."""
         waiting = self._waiting
         end = clock.monotonic_seconds() + TURN_SECONDS
         while waiting:
@@ -50,10 +50,10 @@ class Turns:
             del waiting[client]
             go_on = queue.popleft()
             if queue:
-                waiting[client] = queue  # behind the others
+                waiting[client] = queue  # after the others
             try:
                 go_on()
-            except Exception:  # noqa: BLE001 - the failure of one connection is not that of the next
+            except Exception:  # noqa: BLE001 - an error in one connection must not affect the next
                 _log.exception("continuing with %r failed", go_on)
             if clock.monotonic_seconds() >= end:
                 break

@@ -1,8 +1,8 @@
-"""After a 101: two raw streams, each way as it comes.
+"""Carries raw bytes in both directions after a 101.
 
-Keeps true: neither side is read faster than the other is written; a side that says it is done is half
-closed and the other goes on, and all that it said arrives; silence of both for the upstream's response time ends it;
-one access record.
+Keeps true: neither side is read faster than the other is written. If a side closes its direction, all its data is still
+delivered, and the other direction continues. If both are silent for the upstream's response time, the tunnel ends. It
+has one access record.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Tunnel:
-    """A connection that speaks something else than HTTP now: a WebSocket (RFC 6455), say."""
+    """A connection that no longer carries HTTP, for example a WebSocket (RFC 6455)."""
 
     __slots__ = (
         "_bytes_in",
@@ -36,7 +36,7 @@ class Tunnel:
         "record",
     )
 
-    # What the connection asks of whatever is under way on it; a tunnel takes every byte.
+    # As `Exchange.takes_body`; a tunnel takes every byte.
     takes_body = True
 
     def __init__(
@@ -59,11 +59,11 @@ class Tunnel:
         self._client.deadline = clock.monotonic_seconds() + self._idle_seconds
 
     def _watch(self) -> None:
-        """The upstream has much to take, and is not silent while it takes it."""
+        """Set the deadline while the upstream reads: it is not silent as long as it reads."""
         self._client.deadline = self._upstream.watch_uptake(clock.monotonic_seconds(), self._idle_seconds)
 
     def request_data(self, data: bytes) -> bytes:
-        """Bytes from the client; all of them go on."""
+        """Forward bytes from the client."""
         self._bytes_in += len(data)
         upstream = self._upstream
         upstream.transport.write(data)
@@ -74,37 +74,37 @@ class Tunnel:
         return b""
 
     def upstream_data(self, data: bytes) -> None:
-        """Bytes from the upstream."""
+        """Forward bytes from the upstream."""
         self.bytes_out += len(data)
         self._client.write(data)
         self._stir()
 
     def wait_turn(self, go_on: Callable[[], None]) -> None:
-        """Call `go_on` when other clients have been served."""
+        """Call `go_on` after other clients have been served."""
         self._client.wait_turn(go_on)
 
     def client_eof(self) -> bool:
-        """The client has said all; True: its connection is kept until the upstream has had that, and said the rest."""
+        """The client sends no more: close this direction. True: keep its connection until the upstream ends."""
         self._is_client_done = True
         transport = self._upstream.transport
         self._watch()
-        if self._is_upstream_done or not transport.can_write_eof():  # uvloop's TLS can't close one direction alone
-            transport.close()  # when all is written; `upstream_lost` follows
+        if self._is_upstream_done or not transport.can_write_eof():  # uvloop's TLS can't close only one direction
+            transport.close()  # after everything is written; `upstream_lost` follows
         else:
             transport.write_eof()
         return True
 
     def upstream_eof(self) -> bool:
-        """The upstream has said all; True to keep its connection for what the client still says.
+        """The upstream sends no more: close this direction. True to keep its connection for the client's data.
 
-        False: it is closed when all that the client said is written, and `upstream_lost` follows.
+        False: it is closed after the client's data is written, and `upstream_lost` follows.
         """
         self._is_upstream_done = True
         self._client.write_eof()
         return not self._is_client_done
 
     def upstream_lost(self, error: Exception | None) -> None:
-        """The upstream's connection is gone."""
+        """The upstream's connection is closed: end the tunnel."""
         if self._is_done:
             return
         self._log()
@@ -114,31 +114,31 @@ class Tunnel:
             self._client.abort_exchange()
 
     def pause_request(self) -> None:
-        """The upstream reads slowly."""
+        """The upstream reads slowly: pause the client."""
         self._client.pause_reading()
         self._watch()
 
     def resume_request(self) -> None:
-        """The upstream has caught up, but for what the kernel has for it."""
+        """The upstream has caught up, except for data in the kernel: continue reading from the client."""
         self._client.resume_reading()
         self._watch()
 
     def pause_response(self) -> None:
-        """The client reads slowly."""
+        """The client reads slowly: pause the upstream."""
         self._upstream.pause_reading()
 
     def resume_response(self) -> None:
-        """The client has caught up."""
+        """The client has caught up: continue reading from the upstream."""
         self._upstream.resume_reading()
 
     def client_gone(self) -> None:
-        """The client's connection is gone."""
+        """The client's connection is closed: end the tunnel."""
         if not self._is_done:
             self._log()
             self._upstream.discard()
 
     def fail(self, error: RequestError) -> None:
-        """Cut it, both ways: the rules or the certificate no longer let it through."""
+        """Abort both connections: the rules or the certificate no longer allow the tunnel."""
         if self._is_done:
             return
         self.record.refused(error.reason, error.cause)
@@ -147,7 +147,7 @@ class Tunnel:
         self._client.abort_exchange()
 
     def on_deadline(self) -> None:
-        """Nobody said anything for too long, unless a side that reads slowly still takes what was said before."""
+        """End after silence, unless a slow side is still reading earlier data."""
         if self._is_done:
             return
         client, now = self._client, clock.monotonic_seconds()

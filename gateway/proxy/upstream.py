@@ -1,7 +1,7 @@
 """One connection to an upstream server.
 
-Keeps true: bytes go to the one exchange that holds the connection; bytes that nobody asked for end it; the server's
-last word is told from a connection that was merely lost, and a client that reads slowly gets all that came before.
+Keeps true: bytes go only to the exchange that holds the connection; unexpected bytes end the connection. An end by FIN
+is told apart from a lost connection, and a slow client gets everything that arrived before.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from gateway.proxy.pool import Pool, ServerState
     from gateway.proxy.upgrade import Tunnel
 
-# How long before the end that a server announces (`Keep-Alive: timeout=`) a connection is not used any more: a request
-# is on its way for some of it, and servers count in whole seconds. Half of the time where that is less.
+# A connection is not used any more this long before the end that the server announces (`Keep-Alive: timeout=`): a
+# request needs time to arrive, and servers count in whole seconds. Half of the announced time if that is less.
 KEEP_ALIVE_MARGIN_SECONDS: Final = 1.0
 
-# Closed with this a socket is reset, and leaves nothing behind.
+# With this option, closing a socket resets it and frees its port.
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7): SO_LINGER on, for no time
 
-# An answer to an upload that was refused; it is read in one piece.
+# For the answer to a refused upload, which is read in one piece.
 MAX_UNREAD_BYTES: Final = 256 * 1024
 
-# uvloop reads 250 KB at once; with less, its buffer was not filled and there is no more.
+# uvloop reads 250 KB at once; after a shorter read, no more data is waiting.
 LARGE_READ_BYTES: Final = 200_000
 
 
@@ -60,46 +60,46 @@ class UpstreamConnection(asyncio.Protocol):
     )
 
     def __init__(self, pool: Pool, state: ServerState, address: str = "") -> None:
-        """`address`: where it leads, for a server that is given by name."""
+        """`address`: the IP address, for a server that is given by name."""
         self.pool = pool
         self.state = state
         self.address = address
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self.exchange: Exchange | Tunnel | None = None
         self._pinned_to: ClientConnection | None = None
-        self.exchanges = 0  # finished ones: whether a failure may be a stale connection's
+        self.exchanges = 0  # how many are finished; above 0 a failure may be due to a stale connection
         self.idle_since = 0.0
-        self.usable_until: float | None = None  # while idle, monotonic; None where the server says nothing of it
-        self.is_spent = False  # a body may come that belongs to no answer
-        self.is_write_paused = False  # the server has yet to read what was sent
+        self.usable_until: float | None = None  # while idle, monotonic; None if the server announces no end
+        self.is_spent = False  # a body that belongs to no answer may arrive
+        self.is_write_paused = False  # the server has not read what was sent
         self._is_lost = False
         self._is_paused = False  # by the exchange
-        self._is_waiting = False  # others are served before more is read
-        self._uptake: ServerUptake | None = None  # once the server had much to take
+        self._is_waiting = False  # other clients are served before more is read
+        self._uptake: ServerUptake | None = None  # set once the server had much to read
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self.state.url} {'busy' if self.exchange else 'idle'} after {self.exchanges}>"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The server accepted."""
+        """Store the transport of the new connection."""
         self.transport = self._socket = cast("asyncio.Transport", transport)
 
     def secured_by(self, tls: asyncio.Transport) -> None:
-        """TLS is finished, and what is written from here on is encrypted."""
+        """Use the TLS transport from now on: the handshake is finished."""
         self.transport = tls
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of an answer."""
+        """Process bytes from the server."""
         exchange = self.exchange
         if exchange is None:
-            self.close()  # an answer to nothing: never to be given to the next exchange
+            self.close()  # data without a request must never reach the next exchange
         else:
             exchange.upstream_data(data)
             if len(data) > LARGE_READ_BYTES:
                 self._wait_turn()
 
     def _wait_turn(self) -> None:
-        """Let other clients be served before more is read: libuv reads on at once where its buffer was filled."""
+        """Let other clients be served before more is read: libuv continues at once after filling its buffer."""
         if self.exchange is not None and not self._is_waiting and not self._is_lost:
             self._is_waiting = True
             self._socket.pause_reading()
@@ -111,11 +111,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._socket.resume_reading()
 
     def eof_received(self) -> bool:
-        """The server said its last word."""
+        """The server sends no more; True to keep the connection open."""
         return self.exchange is not None and self.exchange.upstream_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
+        """The socket is closed: tell the exchange or the client that owns it."""
         self._is_lost = True
         exchange, self.exchange = self.exchange, None
         if exchange is None:
@@ -130,10 +130,10 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.upstream_lost(exc)
 
     def _unread(self) -> bytes:
-        """What the kernel has of the server's answer where writing failed.
+        """The server's answer that is still in the kernel after writing failed.
 
-        A server may refuse an upload and close at once. The reset that follows fails the next write to it, perhaps
-        before the answer was read. The socket is still open: uvloop and asyncio close it after `connection_lost`.
+        A server may refuse an upload and close at once. Its reset then makes the next write fail, perhaps before the
+        answer was read. The socket is still open: uvloop and asyncio close it after `connection_lost`.
         """
         if self.transport is not self._socket:
             return b""  # it is encrypted
@@ -143,67 +143,67 @@ class UpstreamConnection(asyncio.Protocol):
             return b""
 
     def pause_writing(self) -> None:
-        """The server reads slower than the client sends."""
+        """The server reads slower than the client sends: pause the request."""
         self.is_write_paused = True
         if self.exchange is not None:
             self.exchange.pause_request()
 
     def resume_writing(self) -> None:
-        """The server has caught up."""
+        """The server has caught up: continue the request."""
         self.is_write_paused = False
         if self.exchange is not None:
             self.exchange.resume_request()
 
     def watch_uptake(self, now: float, seconds: float) -> float:
-        """The server has much to take, and `seconds` in which it may take nothing; returns when to look at it."""
+        """Watch a server that has much to read and may read nothing for `seconds`; returns when to check it."""
         if self._uptake is None:
             self._uptake = ServerUptake(self)
         self._uptake.begin(now)
         return self._uptake.next_look(now, seconds)
 
     def next_look(self, now: float, seconds: float) -> float:
-        """When to look again at a server that is watched; not after `now` where it has taken nothing for so long."""
+        """When to check a watched server again; not after `now` if it has read nothing for `seconds`."""
         return now if self._uptake is None else self._uptake.next_look(now, seconds)
 
     def untaken_bytes(self) -> int:
-        """What the server has not acknowledged yet."""
+        """How many bytes the server has not acknowledged."""
         encrypted = untaken_bytes(self._socket)
         return encrypted if self.transport is self._socket else encrypted + self.transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        """Take nothing more from the server.
+        """Stop reading from the server.
 
-        The socket is stopped, not the TLS on it: uvloop's throws away what it holds when the connection ends meanwhile.
+        This pauses the socket, not TLS: uvloop's TLS throws away its data if the connection ends while it is paused.
         """
         self._is_paused = True
         if not self._is_lost:
             self._socket.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on where it stopped."""
+        """Continue reading."""
         self._is_paused = False
         if not self._is_waiting:
             self._socket.resume_reading()
 
     def is_closing(self) -> bool:
-        """True when it can't carry another exchange."""
+        """True if it can't carry another exchange."""
         return self._is_lost or self.transport.is_closing()
 
     def is_usable(self) -> bool:
-        """True when another exchange can go over it as far as is known."""
+        """True if another exchange can probably use it."""
         return not (self.is_closing() or self.is_obsolete() or self.is_ending())
 
     def is_ending(self) -> bool:
-        """True when the server is about to close it, by its own word."""
+        """True if the server has announced to close it about now."""
         until = self.usable_until
         return until is not None and clock.monotonic_seconds() >= until
 
     def is_pinned_to(self, client: ClientConnection) -> bool:
-        """True when it has served this client before, and nobody else can have it."""
+        """True if it is this client's own, from an earlier exchange."""
         return self._pinned_to is client
 
     def is_obsolete(self) -> bool:
-        """True when the server's name no longer leads where this connection does."""
+        """True if the server's name no longer has this connection's address."""
         name = self.state.name
         return name is not None and self.address not in name.addresses
 
@@ -217,21 +217,21 @@ class UpstreamConnection(asyncio.Protocol):
             self.usable_until = clock.monotonic_seconds() + keep_alive_seconds - margin
 
     def release(self, keep_alive_seconds: int | None) -> None:
-        """The exchange is over and both sides agree where it ended: back to the pool.
+        """Return to the pool: the exchange is over and both sides agree where it ended.
 
-        `keep_alive_seconds`: how long the server says that it keeps the connection now.
+        `keep_alive_seconds`: for how long the server says that it keeps the connection.
         """
         self._rest(keep_alive_seconds)
         if self._is_lost:
             return
-        self.resume_reading()  # a client that was slow to the end has stopped it
+        self.resume_reading()  # it may be paused for a slow client
         if self.transport.is_closing():
             self.pool.drop(self, was_busy=True)
         else:
             self.pool.give_back(self)
 
     def retire(self) -> None:
-        """The exchange is over, and a body may come that belongs to no answer: the connection ends."""
+        """End the connection after the exchange, because a body that belongs to no answer may arrive."""
         self.exchange = None
         self.exchanges += 1
         if not self._is_lost:
@@ -239,9 +239,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._reset()
 
     def _reset(self) -> None:
-        """Close at once, and free the port: a client may bring about many ends by a request each.
+        """Close at once and free the port: a client can cause this with every request.
 
-        Each would hold a port for a minute otherwise (TIME_WAIT), until there is none for anybody.
+        Otherwise each would use a port for a minute (TIME_WAIT), until none is left.
         """
         if (plain := self._socket.get_extra_info("socket")) is not None:
             with contextlib.suppress(OSError):
@@ -249,9 +249,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
 
     def pin(self, client: ClientConnection, keep_alive_seconds: int | None, *, is_spent: bool) -> None:
-        """The exchange is over, and the next one is this client's or nobody's.
+        """Keep the connection for this client after the exchange.
 
-        `is_spent`: as for `retire`; it is used again only where it carries a login.
+        `is_spent`: a body may arrive, as for `retire`; it is used again only if it carries a login.
         """
         self._rest(keep_alive_seconds)
         self.is_spent = is_spent
@@ -259,7 +259,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pinned_to = client
 
     def discard(self) -> None:
-        """Whatever it was used for is over, and the connection must not be used again."""
+        """Close the connection, whatever it was used for; it must not be used again."""
         is_busy = self.exchange is not None or self._pinned_to is not None
         self.exchange = self._pinned_to = None
         if is_busy and not self._is_lost:

@@ -1,7 +1,7 @@
-"""TLS towards an upstream: its context, and what it was made of.
+"""The TLS context for an upstream, and a fingerprint of what it was made from.
 
-Keeps true: servers are verified against the upstream's own CAs, and never against the system's beside them; a context
-stays in use exactly as long as what its files held. No file is read here but the system's store.
+Keeps true: if the upstream has its own CAs, servers are verified only against them, not against the system's. A context
+is used exactly as long as the contents of its files are the same. Only the system's store is read here.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from gateway.x509.keys import spki
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UpstreamContext:
-    """For the https servers among an upstream's."""
+    """The context for an upstream's https servers."""
 
     context: ssl.SSLContext
-    fingerprint: bytes  # of all that it was made of
+    fingerprint: bytes  # of everything that it was made from
 
 
 def upstream_tls(upstream: Upstream, known: UpstreamContext | None = None) -> UpstreamContext | None:
-    """The TLS context towards an upstream; None where all its servers are http. Raises `ConfigError`.
+    """The TLS context for an upstream; None if all its servers are http. Raises `ConfigError`.
 
-    `known` is given back where it was made of the same: its sessions and connections may go on.
+    `known` is returned if it was made from the same contents, so that its sessions and connections are kept.
     """
     if all(server.scheme == "http" for server in upstream.servers):
         return None
     try:
-        # Before the system's store is loaded: one that changes in between makes another context the next time.
+        # Before the system's store is loaded, so that a change in between makes a new context next time.
         fingerprint = _fingerprint(upstream.tls)
         if known is not None and known.fingerprint == fingerprint:
             return known
@@ -68,7 +68,7 @@ def _parts(tls: UpstreamTls) -> Iterator[bytes]:
     for file in (tls.ca, tls.certificate):
         yield b"" if file is None else b"".join(each.public_bytes(Encoding.DER) for each in file.certificates)
     yield b"" if tls.key is None else spki(tls.key.private.public_key())
-    if tls.ca is None:  # then it is the system's store, which may be thousands of files
+    if tls.ca is None:  # the system's store, which may have thousands of files
         paths = ssl.get_default_verify_paths()
         for name in (paths.cafile, paths.capath):
             yield b"" if name is None else _stamp(Path(name))

@@ -1,7 +1,7 @@
-"""A request that waits, in the place of its exchange: for its certificate's status, or since its client asks too often.
+"""A request that waits before its exchange: for its certificate's OCSP status, or because of the request rate.
 
-What this module keeps true: while it waits, what the client sends on is held up to the connection's bound, and
-everybody else is served; it ends by what it waits for, by the client's leaving or by its deadline, whichever is first.
+What this module keeps true: meanwhile, data from the client is held up to the connection's limit, and other clients are
+served. The wait ends with the awaited event, when the client leaves, or at its deadline, whichever is first.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gateway.proxy.rate import Requests
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection
 
-# The question has its own, shorter limit; this one holds whatever becomes of it.
+# The OCSP request has its own, shorter limit; this one always applies.
 WAIT_SECONDS: Final = 15.0
 
 
 class Wait:
-    """Stands where the exchange will be."""
+    """A waiting request, in the place of its exchange."""
 
     __slots__ = ("_client", "_is_over", "head", "record")
 
@@ -41,71 +41,71 @@ class Wait:
         return f"<{type(self).__name__} {self.record.method} {self.record.uri!r}>"
 
     def go_on(self) -> None:
-        """What it waited for is there."""
+        """End the wait and judge the request."""
         if not self._is_over:
-            self._client.catch_up()  # which may end the wait with a refusal
+            self._client.catch_up()  # this may refuse the request and so end the wait
         if self._leave():
             self._client.waited(self)
 
     def request_data(self, data: bytes) -> bytes:
-        """All of the client's bytes are still to be read."""
+        """Take no bytes: return them all."""
         return data
 
     def client_eof(self) -> bool:
-        """The client has said all, and may wait for the answer."""
+        """The client sends no more, but waits for the answer."""
         return True
 
     def _leave(self) -> bool:
-        """True where it was still waiting."""
+        """End the wait; True if it was still waiting."""
         was_over, self._is_over = self._is_over, True
         return not was_over
 
     def fail(self, error: RequestError) -> None:
-        """Refuse the request."""
+        """End the wait and refuse the request."""
         if self._leave():
             self._client.refuse_exchange(error, self.head, self.record)
 
     def client_gone(self) -> None:
-        """The client doesn't wait any more."""
+        """The client left: end the wait and log the request."""
         if self._leave():
             self._client.log(self.record)
 
     def on_deadline(self) -> None:
-        """It took too long."""
+        """The deadline has passed."""
         raise NotImplementedError
 
     def pause_response(self) -> None:
-        """There is no answer yet that could be too fast."""
+        """Do nothing: there is no answer yet."""
 
     def resume_response(self) -> None:
-        """The same."""
+        """Do nothing: there is no answer yet."""
 
 
 class StatusWait(Wait):
-    """For the status of the client's certificate. The question goes on where the client leaves, for the next time."""
+    """Waits for the OCSP status of the client's certificate. The OCSP request continues if the client leaves."""
 
     __slots__ = ()
 
     def start(self, question: asyncio.Task[None]) -> None:
-        """Wait for the question's end."""
+        """Wait until the OCSP request has ended."""
         self._client.deadline = clock.monotonic_seconds() + WAIT_SECONDS
         question.add_done_callback(lambda _: self.go_on())
 
     def on_deadline(self) -> None:
-        """The answer did not come."""
+        """Refuse the request: the OCSP answer did not arrive in time."""
         self.fail(RequestError(Reason.REVOCATION_UNKNOWN, f"no answer about the certificate within {WAIT_SECONDS:g} s"))
 
 
 class RateWait(Wait):
-    """For the time when the client's rate of requests lets this one through (`limits.requests_per_second_per_ip`)."""
+    """Waits until the client's request rate allows this request (`limits.requests_per_second_per_ip`)."""
 
     __slots__ = ("_requests", "_timer")
 
     def start(self, loop: asyncio.AbstractEventLoop, requests: Requests, seconds: float) -> None:
-        """Wait so long. One request of each of a client's connections waits, so their number bounds the time.
+        """Wait for `seconds`. Each connection has at most one waiting request, which limits their number.
 
-        `requests`: what has counted this one. If the client leaves before, it counts no more: else a client that asks
-        and leaves again and again would make its neighbours behind the same address wait ever longer.
+        `requests`: the bucket that counted this request. If the client leaves, the request is withdrawn from it:
+        otherwise clients that leave repeatedly would make others behind the same address wait longer and longer.
         """
         self._client.deadline = float("inf")
         self._requests: Requests | None = requests
@@ -123,4 +123,4 @@ class RateWait(Wait):
         return super()._leave()
 
     def on_deadline(self) -> None:
-        """The client's own deadline was set anew by something else; the timer goes on."""
+        """Do nothing: the deadline was set by other code, and the timer continues."""
