@@ -119,7 +119,7 @@ def _parse_v1(line: bytes) -> tuple[Header, int] | None:
     if end == b"\r\n":
         return _header_of_line(text), len(text) + 2
     if end not in (b"", b"\r"):
-        raise ProxyProtocolError("a PROXY line that ends in a single CR or LF")
+        raise ProxyProtocolError("a PROXY line that ends in a lone CR or LF")
     if len(line) < MAX_V1_BYTES:
         return None
     raise ProxyProtocolError(f"a PROXY line without its CRLF in the first {MAX_V1_BYTES} bytes")

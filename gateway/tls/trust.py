@@ -148,7 +148,7 @@ def check_signer(entry: RevocationList, anchors: Sequence[x509.Certificate]) -> 
     named = [anchor for anchor in anchors if folded(subject_of(anchor)) == folded(entry.issuer)]
     if named and not any(entry.is_signed_by(anchor) for anchor in named):
         raise ConfigError(
-            f"{entry.source}: the list names {_name(named[0])} as its issuer, but that CA's key did not sign it",
+            f"{entry.source}: the list says it is from {_name(named[0])}, whose key did not sign it",
             "use the list that this CA signed; if the CA has a new key, publish a new list",
         )
 

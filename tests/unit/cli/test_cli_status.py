@@ -243,7 +243,7 @@ def test_what_a_restart_would_not_mend_is_shown_and_does_not_fail(status):
 
 
 def test_what_refuses_clients_is_a_problem(status):
-    line = "mail: a.crl: the revocation list is outdated: all certificates of 'CN=Root' are refused; publish a new one"
+    line = "mail: a.crl: the revocation list expired: all certificates of 'CN=Root' are refused; publish a new one"
     code, out, _ = status(a_state(outages=[line]))
     assert code == 1
     assert out.endswith(f"problems\n  {line}\n")

@@ -88,7 +88,7 @@ def test_a_certificate_without_address_or_chain_gives_no_such_headers() -> None:
 
 @pytest.mark.parametrize("name", ["", "X Client", "X:Y", "X\r\nY", "Über"])
 def test_a_name_that_is_no_header_name_ends_the_start(name: str) -> None:
-    with pytest.raises(ConfigError, match="no header name"):
+    with pytest.raises(ConfigError, match="is not a header name"):
         IdentityHeaderWriter(IdentityHeaders(subject=name))
 
 

@@ -249,7 +249,7 @@ def test_a_list_without_an_end_or_with_a_weak_digest_is_refused(tmp_path, digest
         *("-crldays", "30", "-out", "ca.crl"),
         cwd=tmp_path,
     )
-    with pytest.raises(ConfigError, match="a digest that can be forged"):
+    with pytest.raises(ConfigError, match="a digest that is too weak"):
         parse_lists((tmp_path / "ca.crl").read_bytes(), "weak.crl")
     der = build_crl(ROOT, [], number=None).public_bytes(Encoding.DER)
     # thisUpdate and nextUpdate are two UTCTimes of 15 bytes; without the second, three lengths shrink.

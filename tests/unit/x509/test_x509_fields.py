@@ -105,7 +105,7 @@ def test_an_ocsp_answer_in_another_name():
     alice = Leaf(leaf(), None)
     other = Ca(x509.load_der_x509_certificate(latin1(DRAFT.der, DRAFT.key, b"\xe4")), DRAFT.key)
     answer = response(alice, ISSUER, signer=other, by=OCSPResponderEncoding.NAME)
-    with pytest.raises(OcspError, match="not made by the CA"):
+    with pytest.raises(OcspError, match="signed neither by the CA"):
         verify_response(answer, alice.certificate, ISSUER.certificate, NOW)
 
 
@@ -126,7 +126,7 @@ def test_only_names_are_read_so():
     """A user principal name is a UTF8String or nothing."""
     upn = x509.OtherName(UPN_OID, element(0x14, b"m~ller@example.com"))
     alice = leaf(extensions=[(x509.SubjectAlternativeName([upn, x509.DirectoryName(name())]), False)])
-    with pytest.raises(IdentityError, match="no UTF8String"):
+    with pytest.raises(IdentityError, match="not a UTF8String"):
         identity_of(alice)
 
 

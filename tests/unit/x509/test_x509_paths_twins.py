@@ -215,7 +215,7 @@ def test_cas_that_certified_one_another_make_no_loop():
 def test_many_ways_end_at_their_bound(monkeypatch):
     parent, chain = Ca.make(NAME), []
     root = parent
-    for level in range(5):  # each certified twice by the one above: 32 ways
+    for level in range(5):  # each certified twice by the one above: 32 paths
         below = parent.issue_ca(f"{MIDDLE} {level}")
         key, name = below.key.public_key(), parent.certificate.subject
         chain += [
@@ -224,7 +224,7 @@ def test_many_ways_end_at_their_bound(monkeypatch):
         ]
         parent = below
     chain_der = [each.public_bytes(Encoding.DER) for each in chain]
-    with pytest.raises(PathError, match=f"more than {path_search.MAX_WAYS} ways"):
+    with pytest.raises(PathError, match=f"more than {path_search.MAX_WAYS} paths"):
         list(Paths(anchors_of(root)).find(parent.issue().der, chain_der))
     roots = [Ca.make(NAME), Ca.make(NAME)]
     sub = roots[1].issue_ca(MIDDLE)
@@ -232,7 +232,7 @@ def test_many_ways_end_at_their_bound(monkeypatch):
     leaf = sub.issue()
     assert find(anchors_of(*roots), leaf) == (sub.certificate, roots[1].certificate)
     monkeypatch.setattr(path_search, "MAX_WAYS", 2)
-    with pytest.raises(PathError, match="more than 2 ways"):
+    with pytest.raises(PathError, match="more than 2 paths"):
         list(Paths(anchors_of(roots[0], roots[1])).find(leaf.der, leaf.chain_der))
 
 

@@ -112,8 +112,11 @@ def test_names_of_two_types_are_never_the_same_point():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"indirect_crl": True}, r"other CAs than its own \(indirectCRL\)"),
-        ({"only_some_reasons": frozenset([x509.ReasonFlags.key_compromise])}, r"some reasons \(onlySomeReasons\)"),
+        ({"indirect_crl": True}, r"certificates of other CAs too \(indirectCRL\)"),
+        (
+            {"only_some_reasons": frozenset([x509.ReasonFlags.key_compromise])},
+            r"some revocation reasons \(onlySomeReasons\)",
+        ),
     ],
 )
 def test_indirect_lists_and_lists_of_some_reasons_are_refused(options, words):
