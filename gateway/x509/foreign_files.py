@@ -24,20 +24,21 @@ def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | No
     """(format of the file, how to convert it), for messages; None if it may be PEM or broken."""
     file, out = for_shell(name), for_shell(f"{name}.pem")
     if data.startswith(_UTF_16):
-        return "UTF-16 text", f"convert it: iconv -f UTF-16 -t ASCII -o {out} {file}"
+        return "UTF-16 text", f"convert it and name {out}: iconv -f UTF-16 -t ASCII -o {out} {file}"
     if data.startswith(_JAVA):
         p12 = for_shell(f"{name}.p12")
         command = f"keytool -importkeystore -srckeystore {file} -destkeystore {p12} -deststoretype pkcs12"
-        return "a Java keystore", f"convert it: {command}"
+        return "a Java keystore", f"convert it and name {p12}: {command}"
     if not is_der(data):
         return None
     if _PKCS12.match(data):
         part = "the key" if wanted == "key" else "the certificate" + ("s" if wanted == "authorities" else "")
-        return "PKCS#12", f"take {part} out: openssl pkcs12 -in {file} {_FROM_PKCS12[wanted]} -out {out}"
+        return "PKCS#12", f"take {part} out and name {out}: openssl pkcs12 -in {file} {_FROM_PKCS12[wanted]} -out {out}"
     if _PKCS7.match(data):
-        return "PKCS#7", f"take the certificates out: openssl pkcs7 -inform DER -in {file} -print_certs -out {out}"
+        command = f"openssl pkcs7 -inform DER -in {file} -print_certs -out {out}"
+        return "PKCS#7", f"take the certificates out and name {out}: {command}"
     command = "pkey" if wanted == "key" else "x509"
-    return "not PEM", f"convert it: openssl {command} -inform DER -in {file} -out {out}"
+    return "not PEM", f"convert it and name {out}: openssl {command} -inform DER -in {file} -out {out}"
 
 
 def is_der(data: bytes) -> bool:

@@ -26,9 +26,10 @@ def unsupported_encryption(error: Exception, data: bytes, name: str) -> tuple[st
         return None
     kind = _kind(error, data)
     providers = "" if kind.startswith(_MODERN) else "-provider legacy -provider default "
-    command = f"openssl pkey {providers}-aes256 -in {for_shell(name)} -out {for_shell(f'{name}.pem')}"
+    out = for_shell(f"{name}.pem")
+    command = f"openssl pkey {providers}-aes256 -in {for_shell(name)} -out {out}"
     cause = f"is encrypted with {kind or 'a cipher'}, which isn't supported"
-    return cause, f"encrypt it with AES: {command}"
+    return cause, f"encrypt it with AES and name {out}: {command}"
 
 
 def _kind(error: Exception, data: bytes) -> str:

@@ -127,7 +127,7 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
     is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
     if is_encrypted and not may_be_encrypted:
         out = for_shell(f"{path}.pem")
-        raise ConfigError(f"{path} is encrypted", f"decrypt it: openssl pkey -in {name} -out {out}")
+        raise ConfigError(f"{path} is encrypted", f"decrypt it and name {out}: openssl pkey -in {name} -out {out}")
     if is_encrypted and not password:
         remedy = 'write key_password: "${NAME}", and set the environment variable NAME to the password'
         raise NoPasswordError(f"{path} is encrypted", remedy)

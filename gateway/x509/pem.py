@@ -64,9 +64,11 @@ def list_texts(data: bytes) -> list[bytes]:
 def _remedy(label: bytes, name: str) -> str:
     kind, out = label.upper(), for_shell(f"{name}.pem")
     if kind.strip() == b"TRUSTED CERTIFICATE":
-        return f"keep only this block in the file, then convert it: openssl x509 -in {for_shell(name)} -out {out}"
+        command = f"openssl x509 -in {for_shell(name)} -out {out}"
+        return f"keep only this block in the file, then convert it and name {out}: {command}"
     if kind.startswith((b"PKCS7", b"PKCS #7", b"CMS")):
-        return f"take the certificates out: openssl pkcs7 -in {for_shell(name)} -print_certs -out {out}"
+        command = f"openssl pkcs7 -in {for_shell(name)} -print_certs -out {out}"
+        return f"take the certificates out and name {out}: {command}"
     if b"CERTIFICATE" in kind and kind not in _OTHERS:
         return "change its label to CERTIFICATE, or remove the block"
     return ""

@@ -150,7 +150,8 @@ def test_der_is_taken_where_the_caller_says_so(tmp_path):
     assert load_certificates(tmp_path / "x", takes_der=True) == (ROOT.certificate,)
     with pytest.raises(ConfigError, match="is not PEM") as raised:
         load_certificates(tmp_path / "x")
-    assert raised.value.remedy == f"convert it: openssl x509 -inform DER -in {tmp_path}/x -out {tmp_path}/x.pem"
+    command = f"openssl x509 -inform DER -in {tmp_path}/x -out {tmp_path}/x.pem"
+    assert raised.value.remedy == f"convert it and name {tmp_path}/x.pem: {command}"
 
 
 def test_a_stored_certificate_is_read_whole():
@@ -179,7 +180,7 @@ def test_passwords_of_keys(tmp_path):
     assert load_private_key(path, "secret").public_key() == leaf.key.public_key()
     with pytest.raises(ConfigError, match="is encrypted") as raised:
         load_private_key(path, "secret", may_be_encrypted=False)
-    assert raised.value.remedy == f"decrypt it: openssl pkey -in {path} -out {path}.pem"
+    assert raised.value.remedy == f"decrypt it and name {path}.pem: openssl pkey -in {path} -out {path}.pem"
     path.write_bytes(leaf.key_pem())
     assert load_private_key(path, "needless").public_key() == leaf.key.public_key()
 
