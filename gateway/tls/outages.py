@@ -105,7 +105,7 @@ def _of_lists(
         return
     if is_required and counts and not may_sign_lists(anchor):
         cause = f"{_name(anchor)} may not sign revocation lists (no cRLSign in its key usage)"
-        remedy = "issue the CA's certificate anew with cRLSign, or write crl_policy: if_present"
+        remedy = "issue the CA's certificate again with cRLSign, or write crl_policy: if_present"
         yield Finding(f"{cause}: all its certificates are refused", remedy, is_outage=True)
     further = [group for key in revocation.list_keys(anchor, anchors, now) for group in revocation.of_ca(key)]
     yield from _of_groups(groups, further, _name(anchor), now, is_required=is_required and counts)

@@ -145,7 +145,7 @@ def test_a_ca_that_may_not_sign_lists():
     (line,) = told(known)
     assert line == (
         "'CN=No lists' may not sign revocation lists (no cRLSign in its key usage): all its certificates are refused; "
-        "issue the CA's certificate anew with cRLSign, or write crl_policy: if_present"
+        "issue the CA's certificate again with cRLSign, or write crl_policy: if_present"
     )
     assert reason(known, ca.issue()) is Reason.REVOCATION_UNKNOWN
 
