@@ -54,6 +54,6 @@ def test_more_cas_than_the_channel_carries_are_refused_with_the_configuration(tm
     monkeypatch.setattr(module, "MAX_PLAN_BYTES", limit)
     fetch_plan(one)
     monkeypatch.setattr(module, "MAX_PLAN_BYTES", limit - 1)
-    with pytest.raises(ConfigError, match=f"take {limit} bytes, more than {limit - 1}") as caught:
+    with pytest.raises(ConfigError, match=f"take {limit} bytes; at most {limit - 1} are allowed") as caught:
         fetch_plan(one)
     assert "client_ca" in caught.value.remedy
