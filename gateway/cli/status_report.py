@@ -54,7 +54,7 @@ def problems_of(state: State) -> list[str]:
     for worker in state["workers"]:
         found += _worker_problems(worker)
     for problem in state.get("list_problems", ()):
-        found.append(f"{problem}; correct the file: until then the last good list is used, without newer revocations")
+        found.append(f"{problem}; until then the last good list is used, without newer revocations")
     if (error := state["reload"]["error"]) is not None:
         what = "restart the gateway for this" if RESTART in error else "correct this and send SIGHUP"
         found.append(f"the newest reload was refused, and the old configuration stays in use; {what}:")

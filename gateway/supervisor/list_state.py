@@ -22,7 +22,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway.config.model import Config
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, in_one_line
 from gateway.proxy.snapshot import Snapshot
 from gateway.redaction import without_secrets
 from gateway.stamps import Stamp, stamp_of
@@ -61,7 +61,7 @@ class ListEntry:
     """The lists of one source that count."""
 
     parts: tuple[ListPart, ...] = ()  # the valid one, then the one that begins later
-    problem: str | None = None  # why the source has no list, or why its newest content doesn't count
+    problem: str | None = None  # why it has no list or its newest content doesn't count, and the remedy if there is one
     stamps: Stamps = ()  # taken before the newest content was read
     generation: int = 0  # in which `parts` changed last
 
@@ -113,7 +113,7 @@ def read_lists(config: Config, store: ListStore, before: ListSet) -> ListSet:
         except ConfigError as error:
             if not is_url(source):
                 raise
-            entries[source] = ListEntry(problem=error.cause, stamps=stamps)
+            entries[source] = ListEntry(problem=in_one_line(error), stamps=stamps)
     return before.followed_by(entries)
 
 
@@ -233,11 +233,12 @@ class ListState:
                 return entry
             # A file that can't be read now (no free descriptor, a folder that is not mounted) is tried at each look.
             is_final = not isinstance(error.__cause__, OSError)
-            return replace(entry, problem=error.cause, stamps=stamps if is_final else entry.stamps)
+            return replace(entry, problem=in_one_line(error), stamps=stamps if is_final else entry.stamps)
         except BaseException as error:  # noqa: BLE001 - also a panic in a Rust parser: other lists must be taken up
             shown = without_secrets(source)
             _log.exception("the revocation list %s can't be read", shown)
-            return replace(entry, problem=f"{shown}: {type(error).__name__}: {error}", stamps=stamps)
+            problem = f"{shown}: {type(error).__name__}: {error}; put a readable list there"
+            return replace(entry, problem=problem, stamps=stamps)
         # The file of a fetched list is replaced in one step, so it is complete.
         if not (is_due or is_url(source) or _counts_at_once(part, newest, sites)):
             return entry

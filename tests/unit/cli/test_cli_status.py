@@ -179,10 +179,10 @@ def refused(error):
             ["worker 102 has 922 of 1,024 files open; raise LimitNOFILE and restart the gateway"],
         ),
         (
-            {"list_problems": ["/etc/corp.crl: no revocation list is in it"]},
+            {"list_problems": ["/etc/corp.crl: no revocation list is in it; use PEM or DER CRLs"]},
             [
                 (
-                    "/etc/corp.crl: no revocation list is in it; correct the file: until then the last good list "
+                    "/etc/corp.crl: no revocation list is in it; use PEM or DER CRLs; until then the last good list "
                     "is used, without newer revocations"
                 ),
             ],
