@@ -8,6 +8,7 @@ repeats it. Every step has a time limit.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -122,11 +123,21 @@ def _unusable(mail: Mail, error: Exception) -> OperationError:
             cause = f"has a certificate that is not trusted: {_shown(str(error))}"
             remedy = "Write the file of its CA into pki.mail.ca, and the name in its certificate into pki.mail.server."
         case _:
-            cause = f"cannot be used: {_shown(str(error))}"
+            cause = f"cannot be used: {_shown(_in_words(error))}"
             remedy = (
                 "Start it, or correct pki.mail.server and pki.mail.tls (mostly starttls on port 587, implicit on 465)."
             )
     return OperationError(f"{place} {cause}", remedy)
+
+
+def _in_words(error: BaseException) -> str:
+    """The system's message for a failed connection, such as "Connection refused"; otherwise the error's own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
+            return os.strerror(cast("int", cause.errno))
+        cause = cause.__cause__
+    return str(error)
 
 
 def _harmless(error: Exception) -> Exception | None:

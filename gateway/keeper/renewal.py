@@ -55,7 +55,8 @@ class Renewal:
     def _renew(self, desk: Desk, name: str, passphrase_file: Path, *, needs_signer: bool, now: datetime) -> None:
         with desk.registry.reading() as connection:
             authorities.get(connection, name)  # so that a wrong name is reported, not a missing passphrase file
-        authority = unlock(desk, name, read_secret(passphrase_file))
+        remedy = f"Write the passphrase of '{name}' into {passphrase_file}."
+        authority = unlock(desk, name, read_secret(passphrase_file), remedy)
         if (made := crl.renew_due(desk, authority, now)) is not None and (end := made.next_update_utc) is not None:
             _log.info("authority '%s': made a new revocation list, valid until %s", name, text(end))
         if needs_signer:

@@ -8,6 +8,7 @@ variable that is meant for another program must not decide where revocation list
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,15 +108,26 @@ async def download(
 
 def _in_words(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error
-        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+        return _connection_in_words(error)
+    return without_secrets(str(error)) or type(error).__name__
+
+
+def _connection_in_words(error: aiohttp.ClientConnectorError) -> str:
+    match error.os_error:
+        case ssl.SSLCertVerificationError() as cause:
+            why = f"the server's certificate is not trusted ({cause.verify_message})"
+            return f"{why}; give the server one that this machine trusts, or write http://"
+        case ssl.SSLError() as cause if cause.reason in _NO_TLS:
             return "the server does not speak TLS on this port; write its https port into the URL, or write http://"
-        if isinstance(cause, ConnectionError) and cause.strerror is None:  # asyncio's own, without an errno
+        case ConnectionError() as cause if cause.strerror is None:  # asyncio's own, without an errno
             return (
                 "the server ended the connection in the TLS handshake; if it does not speak TLS on this port, write "
                 "its https port into the URL, or write http://"
             )
-    return without_secrets(str(error)) or type(error).__name__
+        case OSError(errno=int(number)) as cause if number > 0 and not isinstance(cause, ssl.SSLError):
+            return f"cannot connect to {error.host}:{error.port}: {os.strerror(number)}"
+        case cause:
+            return f"cannot connect to {error.host}:{error.port}: {cause}"
 
 
 async def _follow(session: aiohttp.ClientSession, url: str, known: Validators, take: Take) -> Download:

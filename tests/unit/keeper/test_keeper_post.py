@@ -139,7 +139,7 @@ def test_a_refused_mail_is_one_mails_matter_and_a_server_that_closes_is_all_mail
 
 def test_nobody_listening_is_told(mail):
     error = _fails(replace(mail, port=1))
-    assert "the mail server 127.0.0.1:1 cannot be used" in error.cause
+    assert error.cause == "the mail server 127.0.0.1:1 cannot be used: Connection refused"
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_forever(mail, monkeypatch):

@@ -68,6 +68,8 @@ def test_a_wrong_passphrase_is_found_at_once_and_stops_no_other(desk, corp, make
     renewal = Renewal(plan, troubles)
     renewal.run(desk, now)
     found = {trouble.what: trouble.cause for trouble in troubles}
+    remedies = [trouble.remedy for trouble in troubles]
+    assert f"Write the passphrase of 'corp' into {wrong}." in remedies
     assert set(found) == {"authority 'corp'", "authority 'nobody'"}
     assert "somebody else" not in str(found)
     assert "there is no authority 'nobody'" in found["authority 'nobody'"]

@@ -77,7 +77,9 @@ def test_a_server_with_tls_is_known_by_its_certificate(tmp_path, monkeypatch):
         monkeypatch.setenv("SSL_CERT_FILE", str(ours.write(tmp_path, "ours")[0]))
         assert get(web.url("/a")).data == b"list"
         monkeypatch.setenv("SSL_CERT_FILE", str(stranger.write(tmp_path, "stranger")[0]))
-        with pytest.raises(DownloadError, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(
+            DownloadError, match=r"certificate is not trusted \(.+\); give the server one that this machine trusts"
+        ):
             get(web.url("/a"))
 
 
@@ -141,9 +143,11 @@ def test_no_proxy_from_the_environment_and_nobody_there(web, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     web.answers["/a"] = Page(b"list")
     assert get(web.url("/a")).data == b"list"
-    url = f"http://127.0.0.1:{free_port()}/"
-    with pytest.raises(DownloadError, match=url):
-        get(url)
+    port = free_port()
+    with pytest.raises(DownloadError) as raised:
+        get(f"http://127.0.0.1:{port}/")
+    told = f"http://127.0.0.1:{port}/: cannot connect to 127.0.0.1:{port}: Connection refused"
+    assert raised.value.cause == told
 
 
 def refresh(source, times=1):
