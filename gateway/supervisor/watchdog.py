@@ -62,7 +62,7 @@ class Watchdog:
         self._silent_seconds = {child: self._silent_seconds[child] + step for child in children if self._asked(child)}
         for child, seconds in tuple(self._silent_seconds.items()):
             if seconds >= (HUNG_SECONDS if child.role is self._workers else HUNG_HELPER_SECONDS):
-                _log.error("%s %d has not answered for %.0f s and is ended", child.role.name, child.pid, seconds)
+                _log.error("%s %d has not answered for %.0f s and is replaced", child.role.name, child.pid, seconds)
                 os.kill(child.pid, signal.SIGKILL)
                 del self._silent_seconds[child]
         if now >= self._ping_at:

@@ -180,7 +180,7 @@ def test_it_says_at_the_start_that_so_many_connections_would_run_out_of_files(ru
         yield from until(lambda: dialogue.status() == 502)
 
     run(talk)
-    assert "a worker may open 1,024 files, and 10,000 connections" in caplog.text
+    assert "a worker may open 1,024 files, but 10,000 connections" in caplog.text
     caplog.clear()
     run(talk, limits={"connections": 100})
     assert "files" not in caplog.text

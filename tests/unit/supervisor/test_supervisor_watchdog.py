@@ -75,7 +75,7 @@ def test_one_that_says_nothing_is_ended_and_one_that_answers_is_not(workers, cap
     assert not workers.killed
     workers.pass_seconds(0.5, answering=workers.alive[:1])
     assert workers.killed == [2]
-    assert "worker 2 has not answered for 10 s and is ended" in caplog.text
+    assert "worker 2 has not answered for 10 s and is replaced" in caplog.text
 
 
 def test_each_is_asked_now_and_then_but_not_while_an_answer_is_due(workers):
@@ -120,7 +120,7 @@ def test_a_process_beside_the_workers_has_longer(workers, caplog):
     assert workers.watchdog.is_silent(fetcher)
     workers.pass_seconds(0.5, answering=workers.alive[:1])
     assert workers.killed == [3]
-    assert "the fetcher 3 has not answered for 20 s and is ended" in caplog.text
+    assert "the fetcher 3 has not answered for 20 s and is replaced" in caplog.text
 
 
 def test_one_that_starts_is_not_told_as_silent(workers):
