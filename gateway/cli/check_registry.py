@@ -9,6 +9,7 @@ Nothing is made or changed. A registry that doesn't exist yet or doesn't answer 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from shlex import quote
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,13 +22,19 @@ from gateway.pki.authority import path_of, unlock
 from gateway.pki.desk import Desk
 from gateway.pki.files import read_secret
 from gateway.pki.registry import authorities
-from gateway.pki.registry.engine import Registry
+from gateway.pki.registry.engine import Registry, locate
 from gateway.pki.taken_back import is_revoked
 
 
 def registry_problems(pki: Pki, sites: Sequence[Site], file: str) -> Iterator[Problem]:
     """A problem for each authority that can't be used, or is revoked but trusted; `file` as the user named it."""
+    place = Place(Mark(pki.authorities[0].line, 1), "pki.authorities")
     try:
+        url = locate(pki.store)
+        if url.drivername == "sqlite" and not exists(Path(str(url.database))):
+            cause = f"{url.database}: there is no registry yet, or this user can't reach it"
+            yield Problem(file, place, cause, _make(file, pki.authorities[0].name), is_warning=True)
+            return
         with Registry.open_for_reading(pki.store) as registry:
             with registry.reading() as connection:
                 records = authorities.all_of(connection)
@@ -39,8 +46,7 @@ def registry_problems(pki: Pki, sites: Sequence[Site], file: str) -> Iterator[Pr
             for kept in pki.authorities:
                 yield from _problems(Desk(registry, pki.folder, "check"), kept, known, file)
     except OperationError as error:
-        place = Place(Mark(pki.authorities[0].line, 1), "pki.authorities")
-        yield Problem(file, place, error.cause, error.remedy, is_warning=True)
+        yield Problem(file, place, error.cause, clause(error.remedy), is_warning=True)
 
 
 def _trusted(revoked: Mapping[bytes, str], sites: Sequence[Site], file: str) -> Iterator[Problem]:
@@ -56,8 +62,7 @@ def _trusted(revoked: Mapping[bytes, str], sites: Sequence[Site], file: str) -> 
 def _problems(desk: Desk, kept: KeptAuthority, known: list[str], file: str) -> Iterator[Problem]:
     place = Place(Mark(kept.line, 1), f"pki.authorities.{kept.name}")
     if kept.name not in known:
-        make_it = f"run gateway ca -c {quote(file)} init {kept.name}"
-        there = f"name one of these: {', '.join(known)}" if known else make_it
+        there = f"name one of these: {', '.join(known)}" if known else _make(file, kept.name)
         yield Problem(file, place, f"the registry has no authority '{kept.name}'", there)
         return
     if not exists(kept.passphrase_file):
@@ -67,3 +72,7 @@ def _problems(desk: Desk, kept: KeptAuthority, known: list[str], file: str) -> I
         unlock(desk, kept.name, read_secret(kept.passphrase_file), remedy)
     except GatewayError as error:
         yield Problem(file, place, error.cause, clause(error.remedy))
+
+
+def _make(file: str, name: str) -> str:
+    return f"run gateway ca -c {quote(file)} init {name}"

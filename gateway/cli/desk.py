@@ -135,7 +135,12 @@ def unlock_with(desk: Desk, name: str, file: Path | None) -> tuple[Authority, st
 
     authority.locked(desk, name)  # reports a wrong name or a missing key before a passphrase is asked for
     secret = passphrase(file, f"authority '{name}'")
-    return authority.unlock(desk, name, secret), secret
+    remedy = "Type the passphrase again."
+    if file is not None:
+        remedy = f"Write the passphrase of '{name}' into {file}."
+    elif PASSPHRASE_VARIABLE in os.environ:
+        remedy = f"Set {PASSPHRASE_VARIABLE} to the passphrase of '{name}'."
+    return authority.unlock(desk, name, secret, remedy), secret
 
 
 def duration(text: str, option: str) -> timedelta:

@@ -826,6 +826,17 @@ def test_without_a_passphrase_nothing_hangs(corp):
     assert "--passphrase-file" in refused.stderr
 
 
+def test_a_wrong_passphrase_is_corrected_where_it_came_from(corp):
+    issue = ("cert", "issue", "bob@example.com", "--ca", "corp")
+    refused = corp.run(*issue, code=2, env={"GATEWAY_CA_PASSPHRASE": "wrong"}).stderr
+    assert "does not open the key\n  Set GATEWAY_CA_PASSPHRASE to the passphrase of 'corp'.\n" in refused
+    file = corp.folder / "wrong.txt"
+    file.write_text("wrong\n")
+    file.chmod(0o600)
+    refused = corp.run(*issue, "--passphrase-file", "wrong.txt", code=2, env={}).stderr
+    assert "does not open the key\n  Write the passphrase of 'corp' into wrong.txt.\n" in refused
+
+
 def test_what_is_no_utf_8_is_told_as_such(corp):
     environment = {"GATEWAY_CA_PASSPHRASE": "\udcff" * 9}
     refused = corp.run("cert", "issue", "bob@example.com", "--ca", "corp", code=2, env=environment)

@@ -252,7 +252,8 @@ def test_a_registry_that_is_not_there_is_a_warning_and_is_not_made(kept, capsys)
     assert run(["check"]) == 0
     out, err = capsys.readouterr()
     assert out.endswith("1 warning\n")
-    assert "warning: pki.authorities: the registry sqlite" in err
+    assert f"warning: pki.authorities: {kept / 'nowhere/r.db'}: there is no registry yet" in err
+    assert err.endswith("; run gateway ca -c config.yaml init corp\n")
     assert not (kept / "nowhere").exists()
 
 
