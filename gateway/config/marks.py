@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.config.problems import START, Mark
+from gateway.config.problems import START, Mark, quote
 from gateway.config.yaml_hints import Stop, explain, odd_scalar
 
 TEXT_BYTES: Final = 2 * 1024 * 1024  # some 8,000 rules; parsing is linear, 2 MiB take about a second
@@ -114,7 +114,7 @@ def parse(text: str, loader: Any = LOADERS[0]) -> Node | None:
 
 
 class _Composer:
-    """Builds the tree from events with a stack of its own."""
+    """Builds the tree from events, with its own stack."""
 
     def __init__(self) -> None:
         self._stack: list[_Frame] = []
@@ -126,7 +126,7 @@ class _Composer:
         for event in events:
             mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
             if getattr(event, "tag", None) is not None:
-                raise YamlError(mark, f"the YAML tag {event.tag!r:.40} is not allowed", "remove it")
+                raise YamlError(mark, f"the YAML tag {quote(event.tag)} is not allowed", "remove it")
             self._on_event(event, mark)
         return None if isinstance(self._root, Scalar) and not self._root.text else self._root
 
@@ -138,7 +138,7 @@ class _Composer:
                     raise YamlError(
                         mark,
                         "a second document begins here",
-                        "remove the --- above it, or move the second document to a file of its own",
+                        "remove the --- above it, or move the second document to another file",
                     )
             case yaml.ScalarEvent():
                 is_plain = bool(event.implicit[0])

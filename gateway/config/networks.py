@@ -88,7 +88,7 @@ class Networks:
             self._problems.error(value.place, f"{quote(text)}: networks can't be negated", self._without(found[1]))
             return None
         known = [name for name in self.names if not self._open or name not in {EXTERNAL, *self._open}]
-        otherwise = f"write a CIDR, or one of {listing(known)}" if known else "write a CIDR such as 10.0.0.0/8"
+        otherwise = f"write {listing(['a CIDR', *known])}" if known else "write a CIDR such as 10.0.0.0/8"
         self._problems.error(
             value.place, f"{quote(text)} is not the name of a network", did_you_mean(text, known, otherwise)
         )

@@ -120,12 +120,14 @@ def _check_passphrase(value: Value, path: Path, problems: Problems) -> None:
 def _mail(section: Value | None, folder: Path, problems: Problems) -> Mail | None:
     server = None if section is None else section.get("server")
     sender = None if section is None else section.get("from")
-    if section is None or server is None or sender is None:
+    if section is None or server is None:
         return None
     try:
         host, port = parse_mail_server(str(server.data))
     except Unreadable as error:
         problems.error(server.place, error.cause, error.remedy)
+        return None
+    if sender is None:
         return None
     ca = section.get("ca")
     mail = Mail(

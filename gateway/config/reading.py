@@ -122,8 +122,9 @@ class Reader:
             return None if value is None else Value({kind.short: value}, place, keys={kind.short: place})
         if not isinstance(node, Mapping):
             expected = f"a mapping with the keys {listing(kind.by_name, 'and')}"
-            if len(kind.fields) == 1 and isinstance(node, Scalar) and not is_other(node.text):
-                expected = f"{{{kind.fields[0].name}: {as_yaml(node.text)}}}"
+            main = [entry for entry in kind.fields if entry.is_required] or kind.fields
+            if len(main) == 1 and isinstance(node, Scalar) and not is_other(node.text):
+                expected = f"{{{main[0].name}: {as_yaml(node.text)}}}"
             self._wrong_type(node, place, expected)
             return None
         data: dict[str, Value] = {}
@@ -163,7 +164,7 @@ class Reader:
 
     def _table(self, kind: TableOf, node: Node, place: Place) -> Value | None:
         if not isinstance(node, Mapping):
-            self._wrong_type(node, place, "a mapping of names")
+            self._wrong_type(node, place, "a mapping with names as keys")
             return None
         data: dict[str, Value] = {}
         keys: dict[str, Place] = {}
@@ -191,8 +192,7 @@ class Reader:
             if isinstance(kind.item, Record) and isinstance(node, Mapping):
                 self._problems.error(place, "is a mapping, not a list", "begin each entry with '- '")
                 return None
-            what = f" in which each entry is {kind.item.what}" if isinstance(kind.item, Text | Choice) else ""
-            self._wrong_type(node, place, f"a list{what}")
+            self._wrong_type(node, place, f"a list{_entries_of(kind.item)}")
             return None
         if len(node.items) < kind.minimum:
             self._problems.error(place, "the list is empty", "write at least one entry, or remove the key")
@@ -276,10 +276,22 @@ class Reader:
                 found = "a list"
             case Scalar():
                 found = "empty" if node.is_plain and node.text in NULLS else "a single value"
-        self._problems.error(place, f"is {found}", f"write {expected}")
+        subject = "" if place.path else "the file "
+        self._problems.error(place, f"{subject}is {found}", f"write {expected}")
 
     def _not_available(self, place: Place, feature: str) -> None:
         self._problems.error(place, f"not available yet ({feature})", "remove it")
+
+
+def _entries_of(item: Kind) -> str:
+    """What the entries of a list must be, as the end of a remedy."""
+    match item:
+        case Text() | Choice():
+            return f" in which each entry is {item.what}"
+        case Record() | TableOf() | ListOf():
+            return ", and begin each entry with '- '"
+        case _:
+            return f" in which each entry is {expected(item)}"
 
 
 def _key_remedy(kind: TableOf, text: str) -> str:
@@ -288,6 +300,8 @@ def _key_remedy(kind: TableOf, text: str) -> str:
         if re.fullmatch(kind.key_pattern, meant):
             return f"write {meant}"
         return "write CN, O, OU, C, L, ST, UID, DC, emailAddress, serialNumber or an OID"
+    if re.fullmatch(kind.key_pattern, text.lower()):
+        return f"write {text.lower()}"
     return "begin with a letter and use letters, digits, '_', '.' and '-'"
 
 

@@ -24,6 +24,10 @@ _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 _SPECIAL_NUMBER: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
+# The duration and the size of a remedy, where the bounds allow them.
+_USUAL_SECONDS: Final = 10.0
+_USUAL_BYTES: Final = 32 * 1024
+
 _NO_LETTER: Final = re.compile(r"[^a-z0-9]")
 _IN_BRACKETS: Final = re.compile(r"[^<>]*<([^<>\s]{3,320})>")  # an address after its holder's name
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]{1,12})\s*([A-Za-z]{0,12})")
@@ -207,8 +211,10 @@ def expected(kind: ScalarKind) -> str:
         case FlagOrDay():
             return "true, false or a day such as 2027-03-01"
         case Whole():
-            return "a number"
+            return f"a number from {kind.minimum} to {kind.maximum}"
         case Duration():
-            return "a duration such as 10s"
+            seconds = min(max(_USUAL_SECONDS, kind.minimum_seconds), kind.maximum_seconds)
+            return f"a duration such as {format_duration(seconds)}"
         case Size():
-            return "a size such as 32KiB"
+            size_bytes = min(max(_USUAL_BYTES, kind.minimum_bytes), kind.maximum_bytes)
+            return f"a size such as {format_size(size_bytes)}"

@@ -72,7 +72,7 @@ SCHEMA: Final = Record(
                 (
                     optional(
                         "count",
-                        ListOf(Choice(("login", "certificate"), "what is counted"), minimum=1),
+                        ListOf(Choice(("login", "certificate"), "a kind of failure"), minimum=1),
                         ["login"],
                         "`login`: the upstream answers 401 to credentials or to a login form. `certificate`: a "
                         "certificate is refused; a missing one doesn't count. Requests that match no rule or are "

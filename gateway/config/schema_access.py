@@ -164,7 +164,7 @@ CERTIFICATE: Final = Record(
         ),
         Field(
             "bind_user",
-            Choice(("email", "upn", "cn", "san"), "a name of a certificate"),
+            Choice(("email", "upn", "cn", "san"), "a kind of name"),
             "The mail login (HTTP Basic, ActiveSync) must match this name in the certificate. Logins in web forms are "
             "not checked.",
             is_nullable=True,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from gateway.config.yaml_text import as_yaml
+from gateway.config.yaml_text import as_yaml, as_yaml_list
 from gateway.policy.rules import PatternError
 from gateway.policy.uri import UriPattern, parse_pattern
 
@@ -41,6 +41,7 @@ def read_pattern(text: str) -> ReadPattern:
         _refuse_nginx(text, found[0].strip(), text[found.end() :])
     if text.startswith("~"):
         return _read_expression(text)
+    _refuse_list(text)
     _refuse_wildcard(text)
     _refuse_expression(text)
     try:
@@ -78,6 +79,12 @@ def _read_expression(text: str) -> ReadPattern:
     wide, narrow = _with_all_below(text), as_yaml(f"{_grouped(text)}$")
     remedy = f"write {as_yaml(wide)} for everything below it too, or {narrow} for only this path"
     return ReadPattern(pattern, (cause, remedy))
+
+
+def _refuse_list(text: str) -> None:
+    paths = text.split()
+    if len(paths) > 1 and all(path.startswith(("/", "=/", "~")) for path in paths):
+        raise PatternError(f"{text!r} is {len(paths)} paths, not one", f"write uri: {as_yaml_list(paths)}")
 
 
 def _refuse_wildcard(text: str) -> None:

@@ -25,7 +25,9 @@ _ODD_PLACED: Final = re.compile(f"(?:^|(?<=[ \\[{{,:-]))[{_SPACES}{_INVISIBLE}{_
 _IN_CURLY: Final = re.compile(f"[{_CURLY}](.*)[{_CURLY}]", re.DOTALL)
 _LINE_START: Final = re.compile(r"[ \t]*(?:- +)*")
 _NO_SPACE: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+):([^\s/:][^\s]*)")
-_NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?: +([^\s:]+))?")
+_NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?:(?: *= *| +)([^\s:=]+))?")
+# A line in which a value begins with a quote that is not closed there.
+_OPEN_QUOTE: Final = re.compile(r"""[ ]*(?:- +)*(?:[^\s:'"]+:\s+)?(["'])(?:(?!\1).)*""")
 _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
 _VALUE_START: Final = re.compile(r".*(?:[:,]\s+|[{\[])")
 # A value in brackets that contains a '#', followed by the closing bracket.
@@ -262,20 +264,33 @@ def _brackets(stop: Stop) -> Hint | None:
         return Hint(begun, "the bracket that begins here is not closed", f"write {closing} at its end")
     if begun is not None and "',' or" in stop.problem and re.match(r"[\w\"'/~=]", stop.rest):
         return Hint(stop.at, "a comma is missing before this", "add it")
-    if stop.rest[:1] in {"]", "}"} and ("expected key" in stop.problem or "block end" in stop.problem):
+    is_after_value = any(each in stop.problem for each in ("expected key", "block end", "'-' indicator"))
+    if stop.rest[:1] in {"]", "}"} and is_after_value:
         return Hint(stop.at, f"{stop.rest[0]!r} has no opening bracket", "remove it")
     before = stop.line[: stop.at.column - 1]
-    if stop.rest.strip() == "," and ("expected key" in stop.problem or "block end" in stop.problem):
+    if stop.rest.strip() == "," and is_after_value:
         return Hint(stop.at, "this line ends with a comma", "remove it")
     item = re.fullmatch(r"[ ]*(?:- +)*[^\s:]+:\s+- (\S+)", stop.line.rstrip())
     if "block sequence entries" in stop.problem and item is not None:
         return Hint(stop.at, "a list with dashes can't begin in the line of its key", f"write [{item[1]}]")
-    if ("expected key" in stop.problem or "block end" in stop.problem) and re.search(r"""["']\s*$""", before):
+    if is_after_value and re.search(r"""["']\s*$""", before):
+        if (opened := _opened_above(stop, before.rstrip()[-1])) is not None:
+            return opened
         start = re.match(r"[ ]*(?:- +)*(?:[^\s:'\"]+:\s+)?", stop.line)
         value = stop.line[start.end() if start is not None else 0 :].strip()
         inner = value[1:-1] if value[0] == value[-1] and len(value) > 1 else value
         remedy = f"put the value in other quotes: {as_quoted(inner)}"
         return Hint(stop.at, "there is text after the closing quote", remedy)
+    return None
+
+
+def _opened_above(stop: Stop, sign: str) -> Hint | None:
+    """A quote that is open since a line above, so that the quote before the stop closes it and begins no value."""
+    for number in range(stop.above, 0, -1):
+        found = _OPEN_QUOTE.fullmatch(stop.lines[number - 1].rstrip())
+        if found is not None and found[1] == sign:
+            cause = "the quote that begins here is not closed in this line"
+            return Hint(Mark(number, found.start(1) + 1), cause, f"write {sign} at the end of the value")
     return None
 
 

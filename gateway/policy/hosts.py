@@ -27,6 +27,7 @@ _NAME: Final = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,
 _NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 # IDNA 2003 (Python) and IDNA 2008 (browsers) make different names of these (UTS 46, 7).
 _DEVIATIONS: Final = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
+_REMEDY: Final = 'write a name, "*.suffix" or "*"'
 
 
 class HostRejected(RequestError):  # noqa: N818  # named for what happened, as in uri
@@ -95,7 +96,10 @@ def parse_host_pattern(text: str) -> HostPattern:
             )
         name = normalise_host(suffix)
     except HostRejected as error:
-        raise PatternError(error.cause, 'write a name, "*.suffix" or "*"') from error
+        cause = error.cause if suffix == text else f"{text!r} is not a host name"
+        is_read_differently = not _DEVIATIONS.isdisjoint(suffix)
+        remedy = "write its A-label, which begins with xn--" if is_read_differently else _REMEDY
+        raise PatternError(cause, remedy) from error
     if suffix == text:
         return HostPattern("exact", name)
     if name.startswith("[") or _NUMERIC_END.fullmatch(name) is not None:
@@ -171,7 +175,7 @@ def _to_ascii(name: str) -> str:
     if len(name) > _HOST_CHARACTERS:  # an A-label is never shorter than its name, and the codec takes quadratic time
         raise HostRejected(f"{_shown(name)} is longer than a host name can be")
     if not _DEVIATIONS.isdisjoint(name):
-        raise HostRejected(f"{_shown(name)} is read differently by IDNA 2003 and 2008, unlike its A-label (xn--…)")
+        raise HostRejected(f"{_shown(name)} is read differently by IDNA 2003 and 2008")
     try:
         return name.encode("idna").decode("ascii").lower()
     except UnicodeError as error:

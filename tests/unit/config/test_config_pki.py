@@ -165,6 +165,10 @@ def _with(more):
             MAIL.replace("SERVER", '"smtp.example.com:0"'),
             "pki.mail.server: port 0 does not exist; write a port up to 65535",
         ),
+        (
+            'pki: {store: "sqlite:///r.db", authorities: {Corp: {passphrase_file: corp.txt}}}',
+            "pki.authorities.Corp: 'Corp' is not an authority's name; write corp",
+        ),
         (_with("username: u"), "pki.mail.username: username has no password; add password, or remove username"),
         (_with("password: p"), "pki.mail.password: password has no username; add username, or remove password"),
         (

@@ -96,6 +96,24 @@ def test_a_pattern_that_means_no_host_is_an_error_with_a_remedy(pattern):
 
 
 @pytest.mark.parametrize(
+    ("text", "cause", "remedy"),
+    [
+        ("*.*.a.b", "'*.*.a.b' is not a host name", 'write a name, "*.suffix" or "*"'),
+        (
+            "stra\u00dfe.de",
+            r"'stra\xdfe.de' is read differently by IDNA 2003 and 2008",
+            "write its A-label, which begins",
+        ),
+    ],
+)
+def test_what_is_not_a_pattern_is_shown_as_it_was_written(text, cause, remedy):
+    with pytest.raises(PatternError) as caught:
+        parse_host_pattern(text)
+    assert caught.value.cause == cause
+    assert caught.value.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
     ("one", "other", "covers", "meets"),
     [
         ("*", "*.a.b", True, True),
