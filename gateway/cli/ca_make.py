@@ -183,7 +183,7 @@ def take_in(  # noqa: PLR0913 - a command's options
             crl_lifetime=duration(crl_lifetime, "--crl-lifetime"),
         )
         intake.check(desk, asked, clock.now())  # before a passphrase is asked for
-        secret = passphrase(passphrase_file, f"authority '{name}' (encrypts its key here)")
+        secret = passphrase(passphrase_file, f"authority '{name}' (encrypts its key here)", is_new=True)
         taken = intake.take_in(desk, asked, secret, clock.now())
         lists.renew(desk, taken, clock.now())
         _tell(desk, name)

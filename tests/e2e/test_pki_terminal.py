@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.desk_command import PASSPHRASE, DeskFolder
+from support.pki import openssl_root
 from support.terminal import Terminal
 
 pytestmark = pytest.mark.e2e
@@ -29,6 +30,18 @@ def test_two_passphrases_that_differ_make_nothing(tmp_path):
     assert terminal.end() == 2
     assert "the two passphrases differ" in terminal.shown
     assert not (tmp_path / "pki/corp").exists()
+
+
+def test_the_new_passphrase_of_an_imported_authority_is_asked_for_twice(tmp_path):
+    openssl_root(tmp_path)
+    terminal = Terminal(tmp_path, "ca", "import", "old", "--cert", "rootCA.pem", "--key", "rootCA.key")
+    terminal.expect("Passphrase of authority 'old' (encrypts its key here): ")
+    terminal.type(PASSPHRASE)
+    terminal.expect("Once more: ")
+    terminal.type("another one")
+    assert terminal.end() == 2
+    assert "the two passphrases differ" in terminal.shown
+    assert not (tmp_path / "pki/old").exists()
 
 
 def test_an_import_asks_first_and_then_tells_how_far_it_is(tmp_path):
