@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,6 +27,7 @@ MAX_FILES: Final = 512  # all are open at the same time; a process may usually h
 # Lines stand in the order in which exchanges end. So much may they be out of order: workers write within 0.1 s, and
 # a clock may be set back by a few minutes.
 DISORDER_SECONDS: Final = 300.0
+_PACKED_BYTES: Final = 64 * 1024  # that are read and unpacked at a time
 _PROBE_BYTES: Final = 64 * 1024  # a bisection that is as near as this reads the rest
 
 _GZIP: Final = b"\x1f\x8b"
@@ -39,16 +40,29 @@ Packed = Literal["", "gzip", "zstd"]
 
 
 class _Unpacked:
-    """What is unpacked from a file, a piece at a time. Bytes before a broken place are not lost."""
+    """What is unpacked from a file, or from several that were written one after the other."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: io.RawIOBase, new_unpacker: Callable[[], Any]) -> None:
         self._file = file
+        self._new_unpacker = new_unpacker
+        self._unpacker = new_unpacker()
 
     def readinto(self, into: memoryview, /) -> int:
-        """As of `io.RawIOBase`."""
-        data = self._file.read1(len(into))
-        into[: len(data)] = data
-        return len(data)
+        """As of `io.RawIOBase`. All that can be unpacked comes before an error is raised."""
+        while True:
+            packed = b""
+            if self._unpacker.eof:
+                packed = (self._unpacker.unused_data or self._file.read(_PACKED_BYTES) or b"").lstrip(b"\0")  # padding
+                if not packed and not (packed := self._file.read(_PACKED_BYTES) or b""):
+                    return 0
+                self._unpacker = self._new_unpacker()
+            elif self._unpacker.needs_input:
+                packed = self._file.read(_PACKED_BYTES) or b""
+                if not packed:
+                    raise EOFError("it ends in the middle")
+            if data := self._unpacker.decompress(packed, len(into)):
+                into[: len(data)] = data
+                return len(data)
 
 
 @dataclass(slots=True)
@@ -170,7 +184,7 @@ def _first_entry(log: LogFile) -> Entry | None:
             if entry is not None:
                 return entry
     except _reading_errors():
-        pass  # is told when it is read
+        pass  # reported when the file is read
     return _first_in(bytes(data[:filled]))
 
 
@@ -193,13 +207,10 @@ def _source(log: LogFile) -> Source:
 
 def _unpacked(file: io.RawIOBase, packed: Packed) -> Source:
     if packed == "gzip":
-        from isal import igzip  # noqa: PLC0415 - only where a file is packed so
+        from isal import igzip_lib  # noqa: PLC0415 - only where a file is packed so
 
-        unpack: Any = igzip.IGzipFile
-        return _Unpacked(unpack(fileobj=file, mode="rb"))
-    if packed == "zstd":
-        return _Unpacked(_zstd().ZstdFile(file))
-    return file
+        return _Unpacked(file, lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
+    return _Unpacked(file, _zstd().ZstdDecompressor) if packed == "zstd" else file
 
 
 class _Begun(io.RawIOBase):
@@ -232,9 +243,9 @@ def _zstd() -> Any:
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:
-    from isal import isal_zlib  # noqa: PLC0415 - only where reading has failed
+    from isal.igzip_lib import error  # noqa: PLC0415 - only where reading has failed
 
-    errors: tuple[Any, ...] = (OSError, EOFError, isal_zlib.error, _zstd().ZstdError)
+    errors: tuple[Any, ...] = (OSError, EOFError, error, _zstd().ZstdError)
     return errors
 
 
