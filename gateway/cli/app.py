@@ -31,6 +31,7 @@ COMMANDS: Final = (
     "explain",
     "serve",
     "status",
+    "logs",
     "schema",
     "ca",
     "cert",

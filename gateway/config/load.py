@@ -232,10 +232,25 @@ def read_contact(path: Path, *, environ: Mapping[str, str] | None = None) -> str
     return None if contact is None else str(contact)
 
 
-def _read_alone(path: Path, problems: Problems, environ: Mapping[str, str] | None) -> Value:
+def read_log_path(path: Path, *, environ: Mapping[str, str] | None = None) -> Path | None:
+    """The access log's file; None for standard output. The files that the configuration names aren't read.
+
+    Raises `ConfigErrors`.
+    """
+    root = _read_alone(path, Problems(str(path)), environ, lambda place: place.shape == "access_log.path")
+    name = root.section("access_log").plain("path", None)
+    return None if name in {None, "-"} else path.absolute().parent / str(name)
+
+
+def _read_alone(
+    path: Path,
+    problems: Problems,
+    environ: Mapping[str, str] | None,
+    is_needed: Callable[[Place], bool] = _is_of_registry,
+) -> Value:
     """The file as a tree, without reading the files that it names. Raises `ConfigErrors`."""
     try:
-        root = _read(path, None, problems, os.environ if environ is None else environ, _is_of_registry)
+        root = _read(path, None, problems, os.environ if environ is None else environ, is_needed)
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -173,3 +176,57 @@ def test_the_combined_format_is_what_log_tools_expect(start, credentials, mail):
     pattern = r'127\.0\.0\.1 - - \[[^]]+\] "GET /webmail\?a HTTP/1\.1" 200 5 "https://a/" "\\"quoted\\" \\\\"\n'
     until(lambda: re.search(pattern, gateway.log.path.read_text()), "the combined line")
     gateway.log = AccessLog(gateway.folder / "there is none in JSON")
+
+
+def logs(gateway, *arguments: str) -> list[list[str]]:
+    """The columns of each line that `gateway logs` prints for this gateway's configuration."""
+    command = [sys.executable, "-m", "gateway", "logs", "-c", str(gateway.config), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    assert done.stderr == ""
+    assert done.returncode == (0 if done.stdout else 1)
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def test_the_number_on_a_refusal_page_finds_the_line(start, credentials, mail, outside):
+    gateway = start(settings_for(credentials.site, mail.url))
+    with Client(gateway.port, source=outside) as client:
+        answer = client.ask("GET", "/webmail?secret", "Accept: text/html")
+    number = re.search(r">([A-Z0-9]{4}-[A-Z0-9]{4})<", answer.body.decode())
+    assert number is not None
+    gateway.log.of_address(outside)
+    (found,) = logs(gateway, "--request", number[1])
+    assert found[1:5] == [outside, "403", "certificate_missing", "the client sent no certificate"]
+    assert logs(gateway, "--ip", outside, "--denied", "--uri", "/webmail") == [found]
+    assert logs(gateway, "--request", answer.get("X-Request-Id")) == [found]
+    assert logs(gateway, "--ip", outside, "--status", "2xx") == []
+
+
+def test_a_log_is_followed_through_a_rotation(start, credentials, mail, tmp_path, outside):
+    gateway = start(settings_for(credentials.site, mail.url))
+    shown = tmp_path / "shown"
+    command = [sys.executable, "-m", "gateway", "logs", "-c", str(gateway.config), "--follow", "--ip", outside]
+
+    def ask_for(target: str) -> None:
+        with Client(gateway.port, source=outside) as client:
+            client.ask("GET", target)
+
+    ask_for("/before")
+    gateway.log.of_address(outside)
+    with shown.open("wb") as output, subprocess.Popen(command, stdout=output) as process:
+        try:
+            until(lambda: "/before" in shown.read_text(), "what was there is shown")
+            ask_for("/first")
+            until(lambda: "/first" in shown.read_text(), "what came is shown")
+            gateway.log.path.rename(gateway.log.path.with_name("access.jsonl.1"))
+            ask_for("/to-the-old-file")
+            until(lambda: "/to-the-old-file" in shown.read_text(), "what the worker wrote before it was told is shown")
+            gateway.signal(signal.SIGUSR1)
+            until(gateway.log.path.exists, "the new file is there")
+            ask_for("/second")
+            until(lambda: "/second" in shown.read_text(), "what came after the rotation is shown")
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 130
+    targets = [line.split("\t")[-1] for line in shown.read_text().splitlines()]
+    assert targets == ["/before", "/first", "/to-the-old-file", "/second"]
+    assert [line[-1] for line in logs(gateway, "--ip", outside)] == targets

@@ -1,0 +1,328 @@
+"""`gateway logs`: reads access logs.
+
+Exit code 0: lines were found. 1: no line was found, as with `grep`. 2: an option or a file is unusable, or a file could
+not be read to its end; the lines of the other files are shown all the same.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
+
+import typer
+
+from gateway.cli.check import DEFAULT_CONFIG, ConfigOption
+from gateway.errors import UsageError
+
+if TYPE_CHECKING:
+    from gateway.logs.entry import Entry
+    from gateway.logs.files import LogFile
+    from gateway.logs.filters import Filters
+    from gateway.logs.reader import Hit, Reader, Skipped, Source
+
+_NOTHING_FOUND: Final = 1
+_UNUSABLE: Final = 2
+LOGS_DIRECTORY: Final = {"LOGS_DIRECTORY": "/var/log/gateway"}  # as the unit of systemd sets it
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("logs")(logs)
+
+
+def logs(  # noqa: PLR0913 - a parameter for each option
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Plain, .gz or .zst; - is standard input. Default: access_log.path and its rotated files."),
+    ] = None,
+    *,
+    config: ConfigOption = DEFAULT_CONFIG,
+    denied: Annotated[bool, typer.Option("--denied", help="Requests with a reason: refused, or failed.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="Only this reason code.", metavar="CODE")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="This mail login; without a domain, in any.", metavar="NAME")
+    ] = None,
+    cert: Annotated[
+        str | None, typer.Option("--cert", help="A certificate's CN, e-mail, serial or fingerprint.", metavar="NAME")
+    ] = None,
+    ip: Annotated[str | None, typer.Option("--ip", help="Clients from there.", metavar="CIDR")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="This host name.", metavar="HOST")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="Decided by this rule.", metavar="NAME")] = None,
+    uri: Annotated[
+        str | None, typer.Option("--uri", help="This path, as in rules: /owa, =/owa/, ~/owa/.*", metavar="PATTERN")
+    ] = None,
+    status: Annotated[str | None, typer.Option("--status", help="403, or 4xx.", metavar="STATUS")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="This ActiveSync device.", metavar="ID")] = None,
+    request: Annotated[
+        str | None, typer.Option("--request", help="The request number that a page shows.", metavar="NUMBER")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="1h, 07:00, yesterday, 2026-11-24 or RFC 3339.", metavar="TIME")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="As --since.", metavar="TIME")] = None,
+    slow: Annotated[str | None, typer.Option("--slow", help="Took at least so long: 2s.", metavar="TIME")] = None,
+    observed: Annotated[
+        bool, typer.Option("--observed", help="Let in by a rule in observation, which would refuse them.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
+    shows_all: Annotated[
+        bool, typer.Option("--all", help="Show connections, too, that browsers opened and didn't need.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are in the log.")] = False,
+) -> None:
+    """Show lines of the access log: of a person, an address, a reason, a time. Times are local."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.logs import filters as known  # noqa: PLC0415 - the same
+    from gateway.logs.reader import Reader  # noqa: PLC0415 - the same
+
+    asked = known.Asked(
+        denied=denied,
+        observed=observed,
+        reason=reason,
+        user=user,
+        cert=cert,
+        ip=ip,
+        site=site,
+        rule=rule,
+        uri=uri,
+        status=status,
+        device=device,
+        request=request,
+        slow=slow,
+        since=since,
+        until=until,
+    )
+    filters = known.filters_of(asked, clock.now())
+    reader = Reader(filters.matches(), filters.finder)
+    hides = not (shows_all or as_json or reason is not None or request is not None)
+    output = _Output(_printer(as_json=as_json), hides_harmless=hides)
+    hits = (
+        _followed(files, config, reader, filters, output) if follow else _hits(files, config, reader, filters, output)
+    )
+    output.take(hits)
+    _tell(reader.skipped, filters, output)
+    if reader.skipped.problems:
+        raise typer.Exit(_UNUSABLE)
+    if not output.count:
+        raise typer.Exit(_NOTHING_FOUND)
+
+
+def _hits(
+    files: list[Path] | None, config: Path, reader: Reader, filters: Filters, output: _Output
+) -> Iterator[Hit | None]:
+    from gateway.logs.files import STANDARD_INPUT, is_over_before, open_logs, standard_input  # noqa: PLC0415 - see app
+
+    named = files or []
+    logs = open_logs([path for path in named if path != STANDARD_INPUT] if named else _configured(config))
+    if STANDARD_INPUT in named:
+        logs.append(standard_input())
+    for index, log in enumerate(logs):
+        is_over = not named and filters.since is not None and index + 1 < len(logs)
+        if is_over and filters.since is not None and is_over_before(logs[index + 1], filters.since):
+            log.close()
+            continue
+        yield from _hits_in(log, reader, filters, output)
+
+
+def _hits_in(log: LogFile, reader: Reader, filters: Filters, output: _Output) -> Iterator[Hit]:
+    from gateway.logs.files import begin_since, reading  # noqa: PLC0415 - heavy, see app
+
+    is_inside = filters.since is not None and log.is_plain and begin_since(log, filters.since)
+    with reading(log, reader.skipped) as source:
+        each: Source = source if log.file.seekable() else _Eager(source, output.flush)
+        yield from reader.read(each, begins_inside_line=is_inside)
+
+
+def _followed(
+    files: list[Path] | None, config: Path, reader: Reader, filters: Filters, output: _Output
+) -> Iterator[Hit | None]:
+    from gateway.logs import follow  # noqa: PLC0415 - heavy, see app
+    from gateway.logs.files import STANDARD_INPUT, begin_since, open_logs  # noqa: PLC0415 - the same
+
+    if files == [STANDARD_INPUT]:  # is read as it comes anyway
+        yield from _hits(files, config, reader, filters, output)
+        return
+    if files is not None and len(files) > 1:
+        raise UsageError("--follow reads one file that grows", "name that one, without those it was rotated to")
+    if files:
+        logs, path = open_logs(files), files[0]
+    else:
+        path = _log_path(config)
+        logs = open_logs(_configured(config) if filters.since is not None else [path])
+    log = next((each for each in logs if each.path == path), logs[-1])
+    for older in logs:
+        if older is not log:
+            yield from _hits_in(older, reader, filters, output)
+    if not log.is_plain:
+        log.close()
+        raise UsageError(f"--follow: {log.path} is packed, or no file", "name the file that the gateway writes to")
+    is_inside = follow.begin_near_end(log.file) if filters.since is None else begin_since(log, filters.since)
+    yield from follow.follow(
+        path, log.file, reader, lambda: time.sleep(follow.POLL_SECONDS), begins_inside_line=is_inside
+    )
+
+
+def _configured(config: Path) -> list[Path]:
+    from gateway.logs.files import rotated  # noqa: PLC0415 - heavy, see app
+
+    path = _log_path(config)
+    found = rotated(path)
+    if not found:
+        raise UsageError(f"{path}: there is no access log", "name the file: gateway logs FILE")
+    return found
+
+
+def _log_path(config: Path) -> Path:
+    """The configured file. The variable that systemd sets for the service is not set in an admin's shell."""
+    from gateway.config.load import read_log_path  # noqa: PLC0415 - heavy, see app
+
+    def of(environ: Mapping[str, str]) -> Path:
+        path = read_log_path(config, environ=environ)
+        if path is None:
+            raise UsageError(
+                f"{config}: the access log goes to standard output",
+                "pipe it in, such as: journalctl -u gateway -o cat | gateway logs -",
+            )
+        return path
+
+    services = of({**LOGS_DIRECTORY, **os.environ})
+    return services if services.exists() else of(os.environ)
+
+
+class _Eager:
+    """A pipe. Lines that were found are shown before the next read, which may wait."""
+
+    def __init__(self, source: Source, flush: Callable[[], None]) -> None:
+        self._source = source
+        self._flush = flush
+
+    def readinto(self, into: memoryview, /) -> int | None:
+        """As of `io.RawIOBase`."""
+        self._flush()
+        return self._source.readinto(into)
+
+
+class _Printer(Protocol):
+    """A form of output."""
+
+    def add(self, line: bytes, entry: Entry) -> None:
+        """Show a line."""
+
+    def flush(self) -> None:
+        """Show what is held back."""
+
+
+class _Json:
+    """The lines, byte for byte."""
+
+    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
+        sys.stdout.buffer.write(line + b"\n")
+
+    def flush(self) -> None:
+        pass
+
+
+class _JsonOnTerminal(_Json):
+    """The lines. Characters that could control the terminal are escaped."""
+
+    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
+        from gateway.logs.render import shown_json  # noqa: PLC0415 - heavy, see app
+
+        sys.stdout.write(f"{shown_json(line)}\n")
+
+
+class _Plain(_Json):
+    """Columns separated by tabs."""
+
+    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
+        from gateway.logs.render import plain_line  # noqa: PLC0415 - heavy, see app
+
+        sys.stdout.write(f"{plain_line(entry)}\n")
+
+
+class _OnTerminal:
+    """A table."""
+
+    def __init__(self) -> None:
+        from gateway.logs.render import Table  # noqa: PLC0415 - heavy, see app
+
+        has_colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        columns = shutil.get_terminal_size().columns
+        self._table = Table(sys.stdout.write, columns, has_colour=has_colour)
+
+    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
+        self._table.add(entry)
+
+    def flush(self) -> None:
+        self._table.flush()
+
+
+def _printer(*, as_json: bool) -> _Printer:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stdout.isatty():
+        return _JsonOnTerminal() if as_json else _OnTerminal()
+    return _Json() if as_json else _Plain()
+
+
+class _Output:
+    """Shows hits, and counts what it hides."""
+
+    def __init__(self, printer: _Printer, *, hides_harmless: bool) -> None:
+        from gateway.logs.render import is_harmless  # noqa: PLC0415 - heavy, see app
+
+        self._printer = printer
+        self._is_hidden: Callable[[Entry], bool] = is_harmless if hides_harmless else lambda _: False
+        self.count = 0
+        self.hidden = 0
+
+    def take(self, hits: Iterable[Hit | None]) -> None:
+        """Show them. None: there are no more yet."""
+        add, is_hidden = self._printer.add, self._is_hidden
+        for hit in hits:
+            if hit is None:
+                self.flush()
+                continue
+            self.count += 1
+            if is_hidden(hit.entry):
+                self.hidden += 1
+            else:
+                add(hit.line, hit.entry)
+        self.flush()
+
+    def flush(self) -> None:
+        """Show what is held back."""
+        self._printer.flush()
+        sys.stdout.flush()
+
+
+def _tell(skipped: Skipped, filters: Filters, output: _Output) -> None:
+    """Say on standard error what the output doesn't show."""
+    from gateway.logs.reader import MAX_LINE_BYTES  # noqa: PLC0415 - heavy, see app
+    from gateway.logs.render import shown  # noqa: PLC0415 - the same
+
+    if output.hidden:
+        _note(f"{_lines(output.hidden)} of connections that browsers opened and didn't need: --all shows them")
+    if skipped.unreadable:
+        _note(f"{_lines(skipped.unreadable)} skipped: torn, or not of an access log")
+    if skipped.too_long:
+        _note(f"{_lines(skipped.too_long)} skipped: longer than {MAX_LINE_BYTES // 1024} KiB")
+    if skipped.combined and filters.not_in_combined:
+        options = ", ".join(filters.not_in_combined)
+        _note(f"{_lines(skipped.combined)} in the combined format, which has nothing that {options} could find")
+    for problem in skipped.problems:
+        _note(shown(problem))
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"gateway: {text}\n")
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line{'' if count == 1 else 's'}"
