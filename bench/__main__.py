@@ -22,7 +22,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import bulk, bystander, certificates, floods, neighbour, peers, ping_ends, pings, processes, report, transfer
+from bench import (
+    access_logs,
+    bulk,
+    bystander,
+    certificates,
+    floods,
+    neighbour,
+    peers,
+    ping_ends,
+    pings,
+    processes,
+    report,
+    transfer,
+)
 from bench.load import Job
 from bench.report import Target
 from bench.scenarios import OUTSIDE, SCENARIOS, Measurement, Scenario
@@ -198,7 +211,7 @@ class Bench:
 
 def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    usual = [*(scenario.name for scenario in SCENARIOS), transfer.NAME]
+    usual = [*(scenario.name for scenario in SCENARIOS), transfer.NAME, access_logs.NAME]
     long = [pings.NAME, neighbour.NAME]
     names = [*usual, *long]
     parser.add_argument(
@@ -208,6 +221,12 @@ def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, help="requests in a round, instead of each scenario's own number")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts (default 7)")
     parser.add_argument("--transfers", type=int, default=3, help="rounds of 2 GiB each way (default 3)")
+    parser.add_argument(
+        "--log-megabytes",
+        type=float,
+        default=access_logs.MEGABYTES,
+        help="of the log that is read (default %(default)s)",
+    )
     parser.add_argument("--ping-minutes", type=float, default=pings.MINUTES, help="how long Pings wait (default 10)")
     parser.add_argument(
         "--floods",
@@ -239,7 +258,10 @@ def main() -> None:
     arguments = arguments_of()
     if missing := peers.missing(arguments.servers):
         raise SystemExit(f"not installed: {', '.join(missing)}; install them, or name others with --servers")
-    if SERVER_CORE == LOAD_CORE and arguments.only != [pings.NAME]:  # where nothing happens nobody is in the way
+    if SERVER_CORE == LOAD_CORE and set(arguments.only) - {
+        pings.NAME,
+        access_logs.NAME,
+    }:  # in these, no load is in a server's way
         raise SystemExit("two cores are needed, one for the servers and one for the load")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -282,6 +304,11 @@ def run(bench: Bench, arguments: argparse.Namespace) -> None:
         findings.documents[transfer.NAME] = [asdict(each) for each in transfers]
         findings.targets += transfer.targets(transfers)
         findings.show(transfer.table(transfers))
+    if access_logs.NAME in arguments.only:
+        reads = access_logs.measure(bench.folder, arguments.log_megabytes)
+        findings.documents[access_logs.NAME] = [asdict(each) for each in reads]
+        findings.targets += access_logs.targets(reads)
+        findings.show(access_logs.table(reads))
     if pings.NAME in arguments.only:
         held = bench.pings()
         findings.documents[pings.NAME] = [asdict(each) for each in held]
