@@ -165,16 +165,20 @@ def _exceptions(by_method: ByMethod) -> list[tuple[str, Outcome]]:
 
 def _conditions(asked: CertificateConditions) -> Iterator[str]:
     if asked.ca_fingerprints is not None:
-        yield "of certain CAs"
+        yield "a certificate of a listed CA"
     yield from (f"subject {name}={value}" for name, value in asked.subject)
     if asked.emails:
         yield f"email {' or '.join(asked.emails)}"
     if asked.fingerprints_sha256:
-        yield f"one of the {len(asked.fingerprints_sha256):,} certificates listed"
+        yield _one_of(len(asked.fingerprints_sha256), "certificate")
     if asked.bind_user is not None:
         yield f"login bound to it ({asked.bind_user})"
     if asked.device_ids:
-        yield f"one of the {len(asked.device_ids):,} devices listed"
+        yield _one_of(len(asked.device_ids), "device")
+
+
+def _one_of(number: int, name: str) -> str:
+    return f"the listed {name}" if number == 1 else f"one of the {number:,} listed {name}s"
 
 
 def networks_in_words(addresses: NetworkSet, most: int = _SHOWN_NETWORKS) -> str:
