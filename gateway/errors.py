@@ -58,8 +58,13 @@ def as_clause(remedy: str) -> str:
 
 
 def as_sentence(remedy: str) -> str:
-    """A remedy for a line of its own: it begins with a capital letter and ends with a full stop."""
-    return f"{remedy[:1].upper()}{remedy[1:].removesuffix('.')}." if remedy else ""
+    """A remedy for a line of its own: it begins with a capital letter and ends with a full stop.
+
+    A command or an address at its end gets no full stop, since it may be copied.
+    """
+    last = remedy.rpartition(" ")[2].strip("`'\"()")
+    ends_in_word = last.replace("-", "").isalnum() and ": " not in remedy
+    return remedy[:1].upper() + remedy[1:] + ("." if ends_in_word else "")
 
 
 def in_one_line(error: GatewayError) -> str:
@@ -74,15 +79,3 @@ def exit_code(error: GatewayError) -> int:
             return 2
         case _:
             return 1
-
-
-def sentence(remedy: str) -> str:
-    """A remedy as a sentence, for a line of its own. Nothing is added to a command or address at its end."""
-    last = remedy.rpartition(" ")[2].strip("`'\"()")
-    ends_in_word = last.replace("-", "").isalnum() and not remedy.endswith(".") and ": " not in remedy
-    return remedy[:1].upper() + remedy[1:] + ("." if ends_in_word else "")
-
-
-def clause(remedy: str) -> str:
-    """A remedy as a part of a line, after the cause and a semicolon."""
-    return remedy[:1].lower() + remedy[1:].removesuffix(".")

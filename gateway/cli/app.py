@@ -21,7 +21,7 @@ import typer
 
 from gateway import __version__, garbage
 from gateway.config.problems import ConfigErrors
-from gateway.errors import GatewayError, exit_code, sentence
+from gateway.errors import GatewayError, as_sentence, exit_code
 
 # One name a line, in the order of `gateway --help`.
 COMMANDS: Final = (
@@ -92,7 +92,7 @@ def report(error: GatewayError) -> None:
         return
     sys.stderr.write(f"gateway: {error.cause}\n")
     if error.remedy:
-        sys.stderr.write(f"  {sentence(error.remedy)}\n")
+        sys.stderr.write(f"  {as_sentence(error.remedy)}\n")
 
 
 def _call(arguments: Sequence[str]) -> int:

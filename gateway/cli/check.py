@@ -45,7 +45,7 @@ def check(
     """
     from gateway.config.load import Loaded, load_with_warnings, read_user  # noqa: PLC0415 - heavy, see app
     from gateway.config.problems import START, ConfigErrors, Place, Problem  # noqa: PLC0415 - the same
-    from gateway.errors import ConfigError, OperationError, clause  # noqa: PLC0415 - the same
+    from gateway.errors import ConfigError, OperationError, as_clause  # noqa: PLC0415 - the same
     from gateway.supervisor.privileges import ROOT, Privileges  # noqa: PLC0415 - the same
 
     loaded: Loaded | None = None
@@ -62,7 +62,7 @@ def check(
         errors, warnings = found.problems, found.warnings
         readable = found.partial if isinstance(found.partial, Loaded) else None
     except (ConfigError, OperationError) as found:
-        errors = (Problem(str(config), Place(START), found.cause, clause(found.remedy)),)
+        errors = (Problem(str(config), Place(START), found.cause, as_clause(found.remedy)),)
     if readable is not None:
         more_errors, more_warnings, notes = _further(readable, config, errors, has_keys=not skips_keys)
         errors, warnings = _in_order(errors + more_errors), _in_order(warnings + more_warnings)
@@ -112,14 +112,14 @@ def _further(
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...], tuple[Problem, ...]]:
     """What is found beyond the file and its certificates: more errors, warnings and notes."""
     from gateway.cli.check_trial import trial_problems  # noqa: PLC0415 - heavy, see app
-    from gateway.errors import ConfigError, OperationError, clause  # noqa: PLC0415 - the same
+    from gateway.errors import ConfigError, OperationError, as_clause  # noqa: PLC0415 - the same
 
     try:
         found, warnings = _in_registry(readable, config) if has_keys else ((), ())
     except (ConfigError, OperationError) as error:
         from gateway.config.problems import START, Place, Problem  # noqa: PLC0415 - the same
 
-        found, warnings = (Problem(str(config), Place(START), error.cause, clause(error.remedy)),), ()
+        found, warnings = (Problem(str(config), Place(START), error.cause, as_clause(error.remedy)),), ()
     return trial_problems(readable, config, errors, has_keys=has_keys) + found, warnings, _notes(readable, config)
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.access import exists
 from gateway.config.model import KeptAuthority, Pki, Site
 from gateway.config.problems import Mark, Place, Problem
-from gateway.errors import GatewayError, OperationError, clause
+from gateway.errors import GatewayError, OperationError, as_clause
 from gateway.pki.authority import path_of, unlock
 from gateway.pki.desk import Desk
 from gateway.pki.files import read_secret
@@ -46,7 +46,7 @@ def registry_problems(pki: Pki, sites: Sequence[Site], file: str) -> Iterator[Pr
             for kept in pki.authorities:
                 yield from _problems(Desk(registry, pki.folder, "check"), kept, known, file)
     except OperationError as error:
-        yield Problem(file, place, error.cause, clause(error.remedy), is_warning=True)
+        yield Problem(file, place, error.cause, as_clause(error.remedy), is_warning=True)
 
 
 def _trusted(revoked: Mapping[bytes, str], sites: Sequence[Site], file: str) -> Iterator[Problem]:
@@ -71,7 +71,7 @@ def _problems(desk: Desk, kept: KeptAuthority, known: list[str], file: str) -> I
     try:
         unlock(desk, kept.name, read_secret(kept.passphrase_file), remedy)
     except GatewayError as error:
-        yield Problem(file, place, error.cause, clause(error.remedy))
+        yield Problem(file, place, error.cause, as_clause(error.remedy))
 
 
 def _make(file: str, name: str) -> str:

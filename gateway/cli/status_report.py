@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.admin.state import RESTART
-from gateway.errors import clause
+from gateway.errors import as_clause
 
 if TYPE_CHECKING:
     from gateway.admin.state import (
@@ -95,7 +95,7 @@ def _registry_problems(registry: RegistryState) -> Iterator[str]:
     yield from registry.get("problems", ())  # a gateway before this program doesn't send them
     for trouble in registry["troubles"]:
         since, again = _when(trouble["since"]), _when(trouble["retry_at"])
-        yield f"{trouble['what']}: {trouble['cause']}; {clause(trouble['remedy'])}"
+        yield f"{trouble['what']}: {trouble['cause']}; {as_clause(trouble['remedy'])}"
         yield f"  since {since}; the next attempt is {again}, or at once after a reload (SIGHUP)"
 
 

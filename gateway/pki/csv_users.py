@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.errors import UsageError
+from gateway.errors import UsageError, as_clause
 from gateway.pki.logins import Logins, check_own
 from gateway.pki.names import check_email, check_text, name_key
 from gateway.pki.user_files import damage, reading
@@ -46,7 +46,7 @@ class CsvError(UsageError):
     """Every mistake in a file, a line each: `users.csv:12:1: 'alice' is not a valid e-mail address; …`."""
 
     def __init__(self, file: str, problems: Sequence[Problem], notes: Sequence[str] = ()) -> None:
-        lines = [f"{file}:{p.line}:{p.column}: {p.cause}; {_clause(p.remedy)}" for p in problems[:MAX_PROBLEMS]]
+        lines = [f"{file}:{p.line}:{p.column}: {p.cause}; {as_clause(p.remedy)}" for p in problems[:MAX_PROBLEMS]]
         lines += (f"{file}: {note}" for note in notes)
         if len(problems) > MAX_PROBLEMS:
             lines.append(f"{file}: and {len(problems) - MAX_PROBLEMS} more")
@@ -279,7 +279,3 @@ def _duplicates(rows: list[UserRow], columns: Columns) -> Iterator[Problem]:
         elif (line := names.setdefault(name, row.line)) != row.line:
             remedy = "make the two names different, for example with the department"
             yield Problem(row.line, columns.number("name"), f"the name '{row.name}' is on line {line} too", remedy)
-
-
-def _clause(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:].removesuffix(".")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.errors import clause, sentence
+from gateway.errors import as_clause, as_sentence
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,9 @@ from gateway.errors import clause, sentence
     ],
 )
 def test_a_remedy_on_its_own_line_is_a_sentence_and_a_command_stays_as_it_is(remedy, said):
-    assert sentence(remedy) == said
+    assert as_sentence(remedy) == said
 
 
 def test_a_remedy_behind_its_cause_is_a_part_of_the_line():
-    assert clause("Run gateway check.") == "run gateway check"
-    assert clause("run it") == "run it"
+    assert as_clause("Run gateway check.") == "run gateway check"
+    assert as_clause("run it") == "run it"

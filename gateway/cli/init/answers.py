@@ -16,7 +16,7 @@ import typer
 from gateway.access import is_file
 from gateway.cli.init.servers import PATHS, ServerKind
 from gateway.config.addresses import Unreadable, parse_host, parse_server
-from gateway.errors import GatewayError, UsageError, sentence
+from gateway.errors import GatewayError, UsageError, as_sentence
 from gateway.pki.names import check_domain
 from gateway.pki.words import KeyKind
 
@@ -102,7 +102,7 @@ class Questions:
         try:
             return parse(text)
         except (UsageError, Unreadable) as error:
-            raise UsageError(f"{option}: {error.cause}", sentence(error.remedy)) from error
+            raise UsageError(f"{option}: {error.cause}", as_sentence(error.remedy)) from error
 
 
 def ask(given: Given, settings: Settings, *, are_asked: bool) -> Answers:
@@ -188,7 +188,7 @@ def _asking_again(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
         try:
             return parse(text.strip())
         except (GatewayError, Unreadable) as error:
-            raise typer.BadParameter(f"{error.cause}. {sentence(error.remedy)}") from error
+            raise typer.BadParameter(f"{error.cause}. {as_sentence(error.remedy)}") from error
 
     return parsed
 
