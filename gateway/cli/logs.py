@@ -6,14 +6,11 @@ not be read to its end; the lines of the other files are shown all the same.
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,10 +18,10 @@ from gateway.cli.check import DEFAULT_CONFIG, ConfigOption
 from gateway.errors import UsageError
 
 if TYPE_CHECKING:
-    from gateway.logs.entry import Entry
+    from gateway.cli.logs_output import Output
     from gateway.logs.files import LogFile
     from gateway.logs.filters import Filters
-    from gateway.logs.reader import Hit, Reader, Skipped, Source
+    from gateway.logs.reader import Hit, Reader, Source
 
 _NOTHING_FOUND: Final = 1
 _UNUSABLE: Final = 2
@@ -78,6 +75,7 @@ def logs(  # noqa: PLR0913 - a parameter for each option
 ) -> None:
     """Show lines of the access log: of a person, an address, a reason, a time. Times are local."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.cli.logs_output import Output, printer_for, tell  # noqa: PLC0415 - the same
     from gateway.logs import filters as known  # noqa: PLC0415 - the same
     from gateway.logs.reader import Reader  # noqa: PLC0415 - the same
 
@@ -101,12 +99,12 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     filters = known.filters_of(asked, clock.now())
     reader = Reader(filters.matches(), filters.finder)
     hides = not (shows_all or as_json or reason is not None or request is not None)
-    output = _Output(_printer(as_json=as_json), hides_harmless=hides)
+    output = Output(printer_for(as_json=as_json), hides_harmless=hides)
     hits = (
         _followed(files, config, reader, filters, output) if follow else _hits(files, config, reader, filters, output)
     )
     output.take(hits)
-    _tell(reader.skipped, filters, output)
+    tell(reader.skipped, filters, output)
     if reader.skipped.problems:
         raise typer.Exit(_UNUSABLE)
     if not output.count:
@@ -114,7 +112,7 @@ def logs(  # noqa: PLR0913 - a parameter for each option
 
 
 def _hits(
-    files: list[Path] | None, config: Path, reader: Reader, filters: Filters, output: _Output
+    files: list[Path] | None, config: Path, reader: Reader, filters: Filters, output: Output
 ) -> Iterator[Hit | None]:
     from gateway.logs.files import STANDARD_INPUT, is_over_before, open_logs, standard_input  # noqa: PLC0415 - see app
 
@@ -130,7 +128,7 @@ def _hits(
         yield from _hits_in(log, reader, filters, output)
 
 
-def _hits_in(log: LogFile, reader: Reader, filters: Filters, output: _Output) -> Iterator[Hit]:
+def _hits_in(log: LogFile, reader: Reader, filters: Filters, output: Output) -> Iterator[Hit]:
     from gateway.logs.files import begin_since, reading  # noqa: PLC0415 - heavy, see app
 
     is_inside = filters.since is not None and log.is_plain and begin_since(log, filters.since)
@@ -140,7 +138,7 @@ def _hits_in(log: LogFile, reader: Reader, filters: Filters, output: _Output) ->
 
 
 def _followed(
-    files: list[Path] | None, config: Path, reader: Reader, filters: Filters, output: _Output
+    files: list[Path] | None, config: Path, reader: Reader, filters: Filters, output: Output
 ) -> Iterator[Hit | None]:
     from gateway.logs import follow  # noqa: PLC0415 - heavy, see app
     from gateway.logs.files import STANDARD_INPUT, begin_since, open_logs  # noqa: PLC0415 - the same
@@ -206,123 +204,3 @@ class _Eager:
         """As of `io.RawIOBase`."""
         self._flush()
         return self._source.readinto(into)
-
-
-class _Printer(Protocol):
-    """A form of output."""
-
-    def add(self, line: bytes, entry: Entry) -> None:
-        """Show a line."""
-
-    def flush(self) -> None:
-        """Show what is held back."""
-
-
-class _Json:
-    """The lines, byte for byte."""
-
-    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
-        sys.stdout.buffer.write(line + b"\n")
-
-    def flush(self) -> None:
-        pass
-
-
-class _JsonOnTerminal(_Json):
-    """The lines. Characters that could control the terminal are escaped."""
-
-    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
-        from gateway.logs.render import shown_json  # noqa: PLC0415 - heavy, see app
-
-        sys.stdout.write(f"{shown_json(line)}\n")
-
-
-class _Plain(_Json):
-    """Columns separated by tabs."""
-
-    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
-        from gateway.logs.render import plain_line  # noqa: PLC0415 - heavy, see app
-
-        sys.stdout.write(f"{plain_line(entry)}\n")
-
-
-class _OnTerminal:
-    """A table."""
-
-    def __init__(self) -> None:
-        from gateway.logs.render import Table  # noqa: PLC0415 - heavy, see app
-
-        has_colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-        columns = shutil.get_terminal_size().columns
-        self._table = Table(sys.stdout.write, columns, has_colour=has_colour)
-
-    def add(self, line: bytes, entry: Entry) -> None:  # noqa: ARG002 - as the others
-        self._table.add(entry)
-
-    def flush(self) -> None:
-        self._table.flush()
-
-
-def _printer(*, as_json: bool) -> _Printer:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stdout.isatty():
-        return _JsonOnTerminal() if as_json else _OnTerminal()
-    return _Json() if as_json else _Plain()
-
-
-class _Output:
-    """Shows hits, and counts what it hides."""
-
-    def __init__(self, printer: _Printer, *, hides_harmless: bool) -> None:
-        from gateway.logs.render import is_harmless  # noqa: PLC0415 - heavy, see app
-
-        self._printer = printer
-        self._is_hidden: Callable[[Entry], bool] = is_harmless if hides_harmless else lambda _: False
-        self.count = 0
-        self.hidden = 0
-
-    def take(self, hits: Iterable[Hit | None]) -> None:
-        """Show them. None: there are no more yet."""
-        add, is_hidden = self._printer.add, self._is_hidden
-        for hit in hits:
-            if hit is None:
-                self.flush()
-                continue
-            self.count += 1
-            if is_hidden(hit.entry):
-                self.hidden += 1
-            else:
-                add(hit.line, hit.entry)
-        self.flush()
-
-    def flush(self) -> None:
-        """Show what is held back."""
-        self._printer.flush()
-        sys.stdout.flush()
-
-
-def _tell(skipped: Skipped, filters: Filters, output: _Output) -> None:
-    """Say on standard error what the output doesn't show."""
-    from gateway.logs.reader import MAX_LINE_BYTES  # noqa: PLC0415 - heavy, see app
-    from gateway.logs.render import shown  # noqa: PLC0415 - the same
-
-    if output.hidden:
-        _note(f"{_lines(output.hidden)} of connections that browsers opened and didn't need: --all shows them")
-    if skipped.unreadable:
-        _note(f"{_lines(skipped.unreadable)} skipped: torn, or not of an access log")
-    if skipped.too_long:
-        _note(f"{_lines(skipped.too_long)} skipped: longer than {MAX_LINE_BYTES // 1024} KiB")
-    if skipped.combined and filters.not_in_combined:
-        options = ", ".join(filters.not_in_combined)
-        _note(f"{_lines(skipped.combined)} in the combined format, which has nothing that {options} could find")
-    for problem in skipped.problems:
-        _note(shown(problem))
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(f"gateway: {text}\n")
-
-
-def _lines(count: int) -> str:
-    return f"{count:,} line{'' if count == 1 else 's'}"

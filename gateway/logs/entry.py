@@ -31,6 +31,7 @@ _REQUEST: Final = re.compile(r"(\S++) (.*\S) (HTTP/\S++|-)", re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 _COMMON_NAME: Final = re.compile(r"(?:^|[,+])CN=((?:[^\\,+]|\\.)*+)", re.DOTALL)  # RFC 4514
 _ESCAPED_IN_NAME: Final = re.compile(r"\\(.)", re.DOTALL)
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998  # every time zone can show them
 _FIRST_KEY: Final = b'{"time":'  # inside a JSON string its quotes are escaped: where it stands, a line begins
 
 
@@ -81,9 +82,10 @@ def parse(line: bytes) -> Entry | None:
     if not line.startswith(b"{"):
         return _parse_combined(line)
     try:
-        return _decode(line)
+        entry = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    return entry if _FIRST_YEAR <= entry.time.year <= _LAST_YEAR else None
 
 
 def parse_rest(line: bytes) -> tuple[bytes, Entry] | None:
@@ -107,6 +109,8 @@ def _parse_combined(line: bytes) -> CombinedEntry | None:
             int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=zone
         ).astimezone(UTC)
     except (ValueError, KeyError, OverflowError):
+        return None
+    if not _FIRST_YEAR <= time.year <= _LAST_YEAR:
         return None
     method, uri = _request_of(_text(request))
     user = _text(found["user"].strip())

@@ -38,6 +38,8 @@ def test_a_line_of_an_older_version_lacks_keys():
         b'127.0.0.1 - - [31/Feb/2026:07:00:00 +0000] "GET / HTTP/1.1" 200 5',
         b'127.0.0.1 - - [24/Nov/2026:07:00:00 +9900] "GET / HTTP/1.1" 200 5',
         b'127.0.0.1 - - [01/Jan/0001:00:00:00 +0100] "GET / HTTP/1.1" 200 5',
+        b'127.0.0.1 - - [31/Dec/9999:00:00:00 +0000] "GET / HTTP/1.1" 200 5',
+        *(b'{"time":"0001-01-01T00:00:00Z"}', b'{"time":"1969-12-31T23:59:59Z"}', b'{"time":"9999-12-31T23:59:59Z"}'),
     ],
 )
 def test_what_is_no_line_of_an_access_log_is_nothing(line):
