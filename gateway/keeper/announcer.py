@@ -35,7 +35,7 @@ class Announcer:
                 within = reached[record.fingerprint]
                 if self._told.get(record.fingerprint) != within:
                     _log.warning(
-                        "certificate %s of %s, issued by '%s', ends %s, within %s; run 'gateway cert renew %s'",
+                        "certificate %s of %s, issued by '%s', expires %s, within %s; run 'gateway cert renew %s'",
                         record.serial,
                         record.email or record.common_name,
                         record.authority,
@@ -53,7 +53,7 @@ class Announcer:
         if numbers:
             longest = format_duration(findings.ending[0][0].total_seconds())
             _log.warning(
-                "certificates that end soon: %s; run 'gateway cert list --expiring %s' to see them",
+                "certificates that expire soon: %s; run 'gateway cert list --expiring %s' to see them",
                 ", ".join(numbers),
                 longest,
             )

@@ -117,7 +117,7 @@ def _warnings(desk: Desk, plan: Plan, record: AuthorityRecord, due: set[str], no
 
 
 def _ends(end: datetime, now: datetime) -> str:
-    return f"{'ended' if end <= now else 'ends'} {text(end)}"
+    return f"{'expired' if end <= now else 'expires'} {text(end)}"
 
 
 def _end_of(record: AuthorityRecord, plan: Plan, now: datetime) -> str | None:
@@ -130,4 +130,5 @@ def _end_of(record: AuthorityRecord, plan: Plan, now: datetime) -> str | None:
     if not reached:
         return None
     within = format_duration(reached[-1].total_seconds())
-    return f"{who} ends {text(record.not_after)}, within {within}; run 'gateway ca init NEW-NAME' to make its successor"
+    cause = f"{who} expires {text(record.not_after)}, within {within}"
+    return f"{cause}; run 'gateway ca init NEW-NAME' to make its successor"

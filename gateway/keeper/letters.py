@@ -101,7 +101,7 @@ def of_outages(
     body = f"""\
 The mail gateway refuses clients, or will refuse them when a rule is no longer
 in observation. A certificate, a revocation list or an OCSP answer that it
-needs has ended or is missing:
+needs has expired or is missing:
 
 {lines}
 
@@ -129,7 +129,7 @@ def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
         yield "\nWhat to do:\n"
         yield from (f"- {_printable(line)}" for line in (*findings.problems, *findings.warnings))
     if findings.next:
-        yield "\nCertificates that end soon and were not renewed:\n"
+        yield "\nCertificates that expire soon and were not renewed:\n"
         yield from (f"  {count:>6,} within {format_duration(w.total_seconds())}" for w, count in findings.ending)
         yield ""
         for record in findings.next:

@@ -125,7 +125,7 @@ class Publications:
         if file.until is not None and file.until <= clock.now():
             # Clients see that it has ended. Without any list, some of them would accept all certificates.
             end = f"{file.until:%Y-%m-%d %H:%M} UTC"
-            self._say(f"the revocation list of '{wanted.name}' ended {end}; run 'gateway ca crl {wanted.name}'")
+            self._say(f"the revocation list of '{wanted.name}' expired {end}; run 'gateway ca crl {wanted.name}'")
         return file
 
     async def _new_list(self, listed: authorities.Listed) -> tuple[authorities.Listed, _File]:

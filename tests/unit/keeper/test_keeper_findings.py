@@ -46,11 +46,11 @@ def test_a_list_and_a_signer_that_nobody_renews_are_warned_of(desk, corp, make_p
     keep_it = "or write `corp: {passphrase_file: FILE}` under pki.authorities so that the gateway renews it"
     end = "2026-12-24 12:00 UTC"
     assert lines == (
-        f"the revocation list of authority 'corp' ends {end}; run 'gateway ca crl corp', {keep_it}",
-        f"the OCSP signer of authority 'corp' ends {end}; run 'gateway ca ocsp corp', {keep_it}",
+        f"the revocation list of authority 'corp' expires {end}; run 'gateway ca crl corp', {keep_it}",
+        f"the OCSP signer of authority 'corp' expires {end}; run 'gateway ca ocsp corp', {keep_it}",
     )
     later = look(desk, plan, now + SOON + 30 * DAY).warnings
-    assert [f"ended {end}; " in line for line in later] == [True, True]
+    assert [f"expired {end}; " in line for line in later] == [True, True]
     assert look(desk, make_plan(), now + SOON).warnings == ()  # the gateway renews them
     watched = make_plan(passphrase_files={}, watched=frozenset({canonical(desk.file("corp", "crl"))}))
     assert look(desk, watched, now + SOON).warnings == lines[1:]  # the gateway itself warns of a site's list
@@ -126,7 +126,7 @@ def test_the_log_names_each_certificate_once_for_each_threshold(desk, corp, make
     lines = [record.getMessage() for record in caplog.records]
     told = [line for line in lines if alice.serial in line]
     assert [line.partition("within ")[2].partition(";")[0] for line in told] == ["30d", "7d", "1d"]
-    assert f"certificate {alice.serial} of alice@example.com, issued by 'corp', ends " in told[0]
+    assert f"certificate {alice.serial} of alice@example.com, issued by 'corp', expires " in told[0]
     assert now < end
 
 
@@ -138,7 +138,7 @@ def test_a_restart_says_in_one_line_what_was_said_before(desk, corp, make_plan, 
         issue_to(desk, corp, f"{name}@example.com", days=5)
     Announcer().tell(look(desk, make_plan(), now))
     assert [record.getMessage() for record in caplog.records] == [
-        "certificates that end soon: 3 within 30d, 3 within 7d; run 'gateway cert list --expiring 30d' to see them"
+        "certificates that expire soon: 3 within 30d, 3 within 7d; run 'gateway cert list --expiring 30d' to see them"
     ]
 
 

@@ -228,7 +228,7 @@ def test_the_old_content_may_come_back_after_a_broken_one(house):
 def test_a_forged_list_does_not_count(house):
     house.path.write_bytes(a_list(house.ca, 2, key=ec_key()))
     assert house.settle() == ()
-    assert "whose key did not sign it; use the list that this CA made" in house.problem()
+    assert "whose key did not sign it; use the list that this CA signed" in house.problem()
 
 
 def test_what_cannot_be_read_now_is_tried_at_each_look(house, monkeypatch):

@@ -166,11 +166,11 @@ def test_a_list_that_has_ended_is_served_as_what_it_is(world, caplog):
     for _ in range(2):
         reply = world.ask(LIST)[0]
         assert (reply.status, dict(reply.fields)["Cache-Control"]) == (200, "no-cache")
-    told = "the revocation list of 'corp' ended 2026-12-24 12:00 UTC; run 'gateway ca crl corp'"
+    told = "the revocation list of 'corp' expired 2026-12-24 12:00 UTC; run 'gateway ca crl corp'"
     assert caplog.text.count(told) == 1
     world.seconds += module.REPEAT_SECONDS
     world.ask(LIST)
-    assert caplog.text.count("ended 2026-12-24") == 2
+    assert caplog.text.count("expired 2026-12-24") == 2
 
 
 def test_the_last_minutes_of_a_list_bound_how_long_it_is_kept(world):

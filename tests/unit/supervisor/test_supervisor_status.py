@@ -214,7 +214,7 @@ def test_certificates_and_lists_are_those_that_serve(world, revision):
     assert entry["name"].endswith("/ca.crl")
     assert 86000 < entry["seconds_left"] < 86400
     assert (other["client_cas"], other["crls"]) == ([], [])
-    assert any("the revocation list ends" in line for line in world.state()["warnings"])
+    assert any("the revocation list expires" in line for line in world.state()["warnings"])
     assert world.state()["outages"] == []
 
 
