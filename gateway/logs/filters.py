@@ -17,15 +17,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
 from gateway.errors import UsageError
 from gateway.facts import Reason
 from gateway.logs.entry import Entry
 from gateway.logs.times import parse_duration, parse_since, parse_until
-from gateway.policy.characters import fold as fold_path
-from gateway.policy.rules import PatternError
-from gateway.policy.uri import UriPattern, UriRejected, normalise
 from gateway.request_number import parse_short_number, short_value
 
 MAX_REMEMBERED: Final = 4096  # verdicts about addresses and paths that were seen before
@@ -38,7 +34,6 @@ _MIN_RUN: Final = 3
 _STATUS: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)", re.IGNORECASE)
 _WHOLE_NUMBER: Final = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _HEX: Final = re.compile(r"(?:0x)?([0-9a-f]{1,2}(?::?[0-9a-f]{2})*)")  # with colons, as openssl writes it
-_ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _OCTET_BITS, _HEXTET_BITS = 8, 16
 _MIN_OCTETS: Final = 2
 # Lower case of these letters is ASCII, so a finder for ASCII letters would miss them: they stay as they are.
@@ -292,32 +287,14 @@ def _address_run(network: IPv4Network | IPv6Network) -> str | None:
 
 
 def _by_uri(text: str) -> Filter:
-    from gateway.config.uri_patterns import read_pattern  # noqa: PLC0415 - with YAML, only for this option
+    from gateway.logs.paths import path_test  # noqa: PLC0415 - with all that judges paths, only for this option
 
-    try:
-        pattern = read_pattern(text.strip()).pattern
-    except PatternError as error:
-        raise UsageError(f"--uri: {error.cause}", error.remedy) from error
-
-    @lru_cache(MAX_REMEMBERED)
-    def has_path(path: str) -> bool:
-        return _is_path_of(pattern, path)
-
+    has_path = lru_cache(MAX_REMEMBERED)(path_test("--uri", text.strip()))
     return Filter(
         "--uri",
         lambda entry: entry.uri is not None and has_path(entry.uri.partition("?")[0]),
         is_in_combined=True,
     )
-
-
-def _is_path_of(pattern: UriPattern, path: str) -> bool:
-    """As rules look at it; a path that rules never see is compared as it came."""
-    path = _ORIGIN.sub("", path, count=1) or "/"
-    try:
-        target = normalise(path.encode("utf-8", "surrogatepass"))
-    except UriRejected:
-        return pattern.matches(fold_path(unquote(path)))
-    return any(pattern.matches(form) for form in (target.match, *target.readings))
 
 
 def _given(option: str, text: str, what: str) -> str:
