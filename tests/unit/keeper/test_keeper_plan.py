@@ -14,7 +14,7 @@ from support.config_files import BASE, NOW, fill
 
 from gateway.config.load import load
 from gateway.config.model import Mail
-from gateway.keeper.plan import canonical, from_message, plan_of, to_message
+from gateway.keeper.plan import canonical, from_message, plan_of, to_keep, to_message
 from gateway.x509.loading import load_certificates
 
 
@@ -49,6 +49,9 @@ def test_the_configuration_says_what_is_kept(tmp_path, monkeypatch):
     found = plan('pki: {store: "sqlite:///pki/r.db", authorities: {corp: {passphrase_file: corp.txt}}}')
     assert found is not None
     assert found.passphrase_files == {"corp": tmp_path / "corp.txt"}
+    remedy = to_keep("corp").partition("`")[2].partition("`")[0].replace("FILE", "corp.txt")
+    followed = plan(f'pki:\n  store: "sqlite:///pki/r.db"\n  authorities:\n    {remedy}')
+    assert followed == found
     assert found.watched == {canonical(tmp_path / "ca.pem")}
     (fingerprint,) = (certificate.fingerprint(SHA256()).hex() for certificate in load_certificates(tmp_path / "ca.pem"))
     assert found.trusting == {fingerprint: ("mail.example.com",)}
