@@ -36,6 +36,7 @@ def ask(tmp_path, monkeypatch, capsys):
 
     def ask(rules, path="/webmail", host="mail.example.com", *, head=HEAD):
         (tmp_path / "gateway.yaml").write_text(head + rules)
+        (tmp_path / "a.p12").write_bytes(b"x")
         (tmp_path / "a.password").write_text("x")
         kit = ("--kind", "ios", "--host", host, "--path", path, "--out", "out")
         told = []
