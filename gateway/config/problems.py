@@ -15,7 +15,7 @@ from gateway.errors import ConfigError
 from gateway.redaction import without_secrets
 
 SHOWN_CHARACTERS: Final = 60  # of a value in a message, so that a line stays readable in a terminal
-SUGGESTION_SIMILARITY: Final = 0.6  # difflib's ratio from which a name counts as misspelt
+SUGGESTION_SIMILARITY: Final = 0.65  # difflib's ratio from which a name counts as misspelt
 SUGGESTION_WORD_CHARACTERS: Final = 64  # longer words aren't compared: difflib's time grows with the square
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.-]+")

@@ -28,6 +28,7 @@ _SPECIAL_NUMBER: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _USUAL_SECONDS: Final = 10.0
 _USUAL_BYTES: Final = 32 * 1024
 
+_LEFT_OUT: Final = ("/", "http://")  # of paths and URLs, where people leave it out
 _NO_LETTER: Final = re.compile(r"[^a-z0-9]")
 _IN_BRACKETS: Final = re.compile(r"[^<>]*<([^<>\s]{3,320})>")  # an address after its holder's name
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]{1,12})\s*([A-Za-z]{0,12})")
@@ -75,6 +76,10 @@ def _text(kind: Text, single: Single) -> str:
     if len(text) > TEXT_CHARACTERS:
         raise UnfitError(f"is longer than {TEXT_CHARACTERS} characters", "shorten it")
     if "\x00" in text or (kind.pattern is not None and not re.fullmatch(kind.pattern, text)):
+        for start in () if kind.is_secret or kind.pattern is None else _LEFT_OUT:
+            if re.fullmatch(kind.pattern, f"{start}{text}"):
+                remedy = f"write {start}{text}"
+                break
         bare = _IN_BRACKETS.fullmatch(text)
         if bare is not None and kind.pattern is not None and re.fullmatch(kind.pattern, bare[1]):
             remedy = f'write "{bare[1]}"'
@@ -141,7 +146,7 @@ def _duration(kind: Duration, single: Single) -> float:
     if seconds is None:
         raise UnfitError(
             f"{quote(single.written)} is not a duration",
-            _with_unit(single.text, _DURATION_UNITS, "s", is_good)
+            _with_unit(single.text, _DURATION_UNITS, ("s", "m", "h", "d"), is_good)
             or "write a number and its unit: 500ms, 10s, 5m, 1h, 14d",
         )
     if not kind.minimum_seconds <= seconds <= kind.maximum_seconds:
@@ -150,13 +155,17 @@ def _duration(kind: Duration, single: Single) -> float:
     return seconds
 
 
-def _with_unit(text: str, units: dict[str, str], usual: str, is_good: Callable[[str], bool]) -> str | None:
-    """The remedy for a number whose unit is misspelt or left out; None for other texts."""
+def _with_unit(text: str, units: dict[str, str], usual: tuple[str, ...], is_good: Callable[[str], bool]) -> str | None:
+    """The remedy for a number whose unit is misspelt or left out; None for other texts.
+
+    `usual`: the units of which one was probably meant if there is none.
+    """
     found = _NUMBER_AND_UNIT.fullmatch(text)
-    unit = None if found is None else units.get(found[2].lower()) if found[2] else usual
-    if found is None or unit is None:
+    if found is None:
         return None
-    return f"write {found[1]}{unit}" if is_good(f"{found[1]}{unit}") else None
+    meant = usual if not found[2] else tuple(units[each] for each in (found[2].lower(),) if each in units)
+    good = [spelled for spelled in (f"{found[1]}{unit}" for unit in meant) if is_good(spelled)]
+    return f"write {listing(good)}" if good else None
 
 
 def _size(kind: Size, single: Single) -> int:
@@ -167,7 +176,7 @@ def _size(kind: Size, single: Single) -> int:
     if size_bytes is None:
         raise UnfitError(
             f"{quote(single.written)} is not a size",
-            _with_unit(single.text, _SIZE_UNITS, "", is_good)
+            _with_unit(single.text, _SIZE_UNITS, ("",), is_good)
             or "write a number of bytes or one with a unit: 512, 32KiB, 2GiB, 10MB",
         )
     if not kind.minimum_bytes <= size_bytes <= kind.maximum_bytes:

@@ -47,7 +47,7 @@ SCHEMA: Final = Record(
         Field(
             "rules",
             ListOf(RULE, minimum=1),
-            "Who may do what. Rules are tried from top to bottom, and the first one that matches decides. A request "
+            "Rules are tried from top to bottom, and the first one that matches decides. A request "
             "that matches no rule is denied.",
             is_required=True,
         ),

@@ -25,8 +25,10 @@ _ODD_PLACED: Final = re.compile(f"(?:^|(?<=[ \\[{{,:-]))[{_SPACES}{_INVISIBLE}{_
 _IN_CURLY: Final = re.compile(f"[{_CURLY}](.*)[{_CURLY}]", re.DOTALL)
 _LINE_START: Final = re.compile(r"[ \t]*(?:- +)*")
 _NO_SPACE: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+):([^\s/:][^\s]*)")
-_NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?:(?: *= *| +)([^\s:=]+))?")
+_NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?:(?: *[=;] *| +)([^\s:=;]+))?")
 # A line in which a value begins with a quote that is not closed there.
+_FOREIGN_COMMENT: Final = re.compile(r"[ ]*(//+|/\*+|<!--|;+)\s*(.*?)\s*(?:\*+/|-->)?")
+_HAS_VALUE: Final = re.compile(r"[ ]*(?:- +)*[^\s:]+:\s+(\S)")
 _OPEN_QUOTE: Final = re.compile(r"""[ ]*(?:- +)*(?:[^\s:'"]+:\s+)?(["'])(?:(?!\1).)*""")
 _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
 _VALUE_START: Final = re.compile(r".*(?:[:,]\s+|[{\[])")
@@ -188,6 +190,9 @@ def _colon(stop: Stop) -> Hint | None:
     numbers = [stop.above, stop.at.line] if not is_simple_key else [stop.begun.line if stop.begun else 0, stop.above]
     for number in numbers:
         line = stop.lines[number - 1] if 0 < number <= len(stop.lines) else ""
+        if is_simple_key and (found := _FOREIGN_COMMENT.fullmatch(line)) is not None:
+            cause = f"{found[1]!r} doesn't begin a comment in YAML"
+            return Hint(Mark(number, found.start(1) + 1), cause, f"write # {found[2]}")
         if (found := _NO_SPACE.fullmatch(_content(line).rstrip())) is not None:
             remedy = f"write {found[1]}: {found[2]}"
             return Hint(Mark(number, found.end(1) + 1), "a space is missing after the colon", remedy)
@@ -212,20 +217,34 @@ def _indentation(stop: Stop) -> Hint | None:
     if stop.above == 0 or (stop.line[: stop.at.column - 1].strip(" -") and "mapping values" not in stop.problem):
         return None
     is_item = stop.line.lstrip().startswith("- ")
-    columns = [
-        len(line) - len(line.lstrip()) + 1 if line.lstrip().startswith("- ") == is_item else _first_column(line)
-        for line in reversed(stop.lines[: stop.above])
-        if _content(line).strip()
-    ]
-    own = len(stop.line) - len(stop.line.lstrip()) + 1
+    own = _column(stop.line)
+    columns: list[int] = []
+    for line in reversed(stop.lines[: stop.above]):
+        if not _content(line).strip():
+            continue
+        if not is_item:
+            columns.append(_first_column(line))
+        elif line.lstrip().startswith("- "):
+            columns.append(_column(line))
+        if _column(line) < own:  # what is above it is not in the same list or mapping
+            break
     nearest = min(columns, key=lambda column: abs(column - own), default=own)
     if nearest == own:
         return None
+    above = _HAS_VALUE.match(stop.lines[stop.above - 1])
+    if above is not None and not is_item and own > nearest + 1:
+        cause = "this key has a value, but the line below it is indented"
+        remedy = f"remove the value, or begin the line below it in column {nearest}"
+        return Hint(Mark(stop.above, above.start(1) + 1), cause, remedy)
     return Hint(
         Mark(stop.at.line, own),
         "the indentation of this line matches no line above it",
         f"begin it in column {nearest}",
     )
+
+
+def _column(line: str) -> int:
+    return len(line) - len(line.lstrip()) + 1
 
 
 def _first_column(line: str) -> int:
@@ -252,13 +271,27 @@ def _value_in_brackets(stop: Stop) -> Hint | None:
     return Hint(Mark(line, start + 1), cause, f"put the value in quotes: {as_quoted(value)}")
 
 
-def _brackets(stop: Stop) -> Hint | None:
-    """A bracket or quote that is not closed, or one that is too many, and similar mistakes."""
+def _quotes(stop: Stop) -> Hint | None:
+    """A quote that is not closed, or that a quote in a later line closes."""
     begun = stop.begun
-    if begun is not None and "end of stream" in stop.problem and begun.line <= len(stop.lines):
-        sign = stop.lines[begun.line - 1][begun.column - 1 : begun.column]
-        if sign in {"'", '"'}:
-            return Hint(begun, "the quote that begins here is not closed", f"write {sign} at its end")
+    if begun is None or begun.line > len(stop.lines):
+        return None
+    line = stop.lines[begun.line - 1]
+    sign = line[begun.column - 1 : begun.column]
+    if sign not in {"'", '"'}:
+        return None
+    if "end of stream" in stop.problem:
+        is_at_key = not line[: begun.column - 1].strip(" -") and ": " in line
+        remedy = "remove it" if is_at_key else f"write {sign} at its end"
+        return Hint(begun, "the quote that begins here is not closed", remedy)
+    if "expected ':'" in stop.problem and begun.line < stop.at.line:
+        return Hint(begun, "the quote that begins here is not closed in this line", "remove it")
+    return None
+
+
+def _brackets(stop: Stop) -> Hint | None:
+    """A bracket that is not closed, or one that is too many, and similar mistakes."""
+    begun = stop.begun
     if begun is not None and "',' or" in stop.problem and begun.line < stop.at.line:
         closing = "]" if "']'" in stop.problem else "}"
         return Hint(begun, "the bracket that begins here is not closed", f"write {closing} at its end")
@@ -301,6 +334,7 @@ _LOOKS: Final[tuple[Callable[[Stop], Hint | None], ...]] = (
     _unquoted,
     _colon,
     _value_in_brackets,
+    _quotes,
     _brackets,
     _indentation,
 )
