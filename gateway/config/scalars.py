@@ -76,10 +76,9 @@ def _text(kind: Text, single: Single) -> str:
     if len(text) > TEXT_CHARACTERS:
         raise UnfitError(f"is longer than {TEXT_CHARACTERS} characters", "shorten it")
     if "\x00" in text or (kind.pattern is not None and not re.fullmatch(kind.pattern, text)):
-        for start in () if kind.is_secret or kind.pattern is None else _LEFT_OUT:
-            if re.fullmatch(kind.pattern, f"{start}{text}"):
-                remedy = f"write {start}{text}"
-                break
+        if kind.pattern is not None and not kind.is_secret:
+            fitting = (f"{start}{text}" for start in _LEFT_OUT if re.fullmatch(kind.pattern, f"{start}{text}"))
+            remedy = next((f"write {each}" for each in fitting), remedy)
         bare = _IN_BRACKETS.fullmatch(text)
         if bare is not None and kind.pattern is not None and re.fullmatch(kind.pattern, bare[1]):
             remedy = f'write "{bare[1]}"'

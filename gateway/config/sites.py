@@ -111,11 +111,10 @@ class Sites:
         if len(found) < len(authorities):
             return None
         anchors = tuple(certificate for file in found for certificate in file.certificates)
-        if (cause := why_none_is_named(anchors)) is not None:
-            self._problems.warning(value.at("client_ca"), cause, "remove the CAs whose certificates are not used here")
-        for cause in too_many_of_one_name(anchors):
-            remedy = "remove the CAs whose certificates have all ended, and give each new CA another name"
-            self._problems.warning(value.at("client_ca"), cause, remedy)
+        for line in (why_none_is_named(anchors), *too_many_of_one_name(anchors)):
+            if line is not None:
+                cause, _, remedy = line.rpartition("; ")
+                self._problems.warning(value.at("client_ca"), cause, remedy)
         return anchors
 
     def _certificate(self, value: Value, hosts: tuple[str, ...]) -> tuple[CertificateFile | None, KeyFile | None]:

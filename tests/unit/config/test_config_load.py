@@ -583,7 +583,8 @@ def test_more_cas_than_a_client_can_be_told_of_are_a_warning(write, folder):
             (folder / f"{name}.pem").write_bytes(b"".join(ca.pem for ca in crowd(size, length, not_before=NOW - YEAR)))
         found = warnings_of(write(BASE.replace("[ca.pem]", "[one.pem, two.pem]")))
         assert len(found) == more
-    assert "7:16: warning: sites[0].client_ca: the names of 669 CAs in client_ca have 31,745 bytes, " in found[0]
+    assert "7:16: warning: sites[0].client_ca: the names of 669 CAs in client_ca have 31,745 bytes. " in found[0]
+    assert found[0].endswith("; remove CAs that are no longer used from client_ca")
 
 
 @pytest.mark.usefixtures("all_available")
