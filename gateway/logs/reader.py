@@ -12,7 +12,7 @@ escape is a candidate; and so is a line that doesn't begin with `{`, since it ha
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -127,8 +127,8 @@ class Reader:
     def hits(self, blocks: Iterator[tuple[bytearray, int, int]]) -> Iterator[Hit]:
         """The hits in these lines, in their order."""
         for data, begin, end in blocks:
-            for start, stop in self._candidates(data, begin, end):
-                hit = self._judge(bytes(data[start:stop]))
+            for line in self._lines(data, begin, end):
+                hit = self._judge(line)
                 if hit is not None:
                     yield hit
 
@@ -149,21 +149,17 @@ class Reader:
             self.skipped.combined += 1
         return Hit(line, entry) if self._matches(entry) else None
 
-    def _candidates(self, data: bytearray, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    def _lines(self, data: bytearray, begin: int, end: int) -> Iterable[bytes]:
+        """The candidates: all lines if there is no finder."""
+        view = memoryview(data)
         if not self._finders:
-            return _lines(data, begin, end)
+            return bytes(view[begin : end - 1]).split(b"\n")
         found = [place for search in self._finders for place in _found(search, data, begin, end)]
         if not data.startswith(b"{", begin):
             found.append((begin, data.index(b"\n", begin)))
         found += _found(self._others, data, begin, end, before=1)
-        return iter(sorted(set(found)) if len(found) > 1 else found)
-
-
-def _lines(data: bytearray, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    while begin < end:
-        stop = data.index(b"\n", begin)
-        yield begin, stop
-        begin = stop + 1
+        places = sorted(set(found)) if len(found) > 1 else found
+        return (bytes(view[start:stop]) for start, stop in places)
 
 
 def _found(
