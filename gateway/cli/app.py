@@ -40,8 +40,8 @@ COMMANDS: Final = (
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
-def build_app() -> typer.Typer:
-    """The application with every command of `COMMANDS`."""
+def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """The application with these commands."""
     app = typer.Typer(
         name="gateway",
         no_args_is_help=True,
@@ -50,7 +50,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for name in COMMANDS:
+    for name in names:
         import_module(f"gateway.cli.{name}").register(app)
     return app
 
@@ -97,7 +97,8 @@ def report(error: GatewayError) -> None:
 
 def _call(arguments: Sequence[str]) -> int:
     try:
-        build_app()(list(arguments), prog_name="gateway")
+        is_known = bool(arguments) and arguments[0] in COMMANDS
+        build_app(arguments[:1] if is_known else COMMANDS)(list(arguments), prog_name="gateway")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0
