@@ -11,7 +11,6 @@ escape is a candidate; and so is a line that doesn't begin with `{`, since it ha
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -172,8 +171,3 @@ def _found(
         stop = data.index(b"\n", place)
         yield max(begin, data.rfind(b"\n", begin, place) + 1), stop
         at = stop
-
-
-def source_of(data: bytes) -> Source:
-    """Bytes as a source."""
-    return io.BytesIO(data)
