@@ -59,9 +59,11 @@ def _json_escape(letter: str) -> str:
 def who_of(entry: Entry) -> str:
     """The login, and the certificate's holder if it is another name."""
     holder = entry.cert_email or entry.common_name or ""
-    if not entry.user or entry.user.lower() == holder.lower():
+    if not entry.user:
         return holder
-    return f"{entry.user} (certificate {holder})" if holder else entry.user
+    name, same = entry.user.rpartition("\\")[2].lower(), holder.lower()
+    is_same = not holder or name in {same, same.partition("@")[0]}
+    return entry.user if is_same else f"{entry.user} (certificate {holder})"
 
 
 def plain_line(entry: Entry) -> str:

@@ -136,7 +136,12 @@ def test_who_is_the_login_and_the_certificates_holder_if_it_is_another():
     assert who_of(entry_of(user="bob")) == "bob"
     assert who_of(entry_of(identity=ALICE)) == "alice@example.com"
     assert who_of(entry_of(identity=identity_of("Alice"))) == "Alice"
-    assert who_of(entry_of(identity=ALICE, user="Alice@example.com")) == "alice@example.com"
+    for user in ("Alice@example.com", "alice", "EXAMPLE\\Alice"):
+        assert who_of(entry_of(identity=ALICE, user=user)) == user
+    assert (
+        who_of(entry_of(identity=ALICE, user="alice@example.org"))
+        == "alice@example.org (certificate alice@example.com)"
+    )
     assert who_of(entry_of(identity=ALICE, user="bob")) == "bob (certificate alice@example.com)"
 
 
