@@ -35,8 +35,8 @@ MAX_READINGS: Final = 64
 MAX_CHARACTERS_READ: Final = 8 * 1024  # of all readings together
 
 # ASCII text that some servers read in another way: escapes within the decoded path, ends of segments in dots or blanks,
-# segments that are cut to nothing, ASP.NET's sessions and NTFS streams.
-_ODD: Final = re.compile(r"%|[.\s](?=[/;?#]|\Z)|/[;?#]|\([A-Za-z]\(|:[:$]")
+# segments that are cut to nothing, ASP.NET's sessions, NTFS streams, and a plus sign, which is a space in forms.
+_ODD: Final = re.compile(r"%|\+|[.\s](?=[/;?#]|\Z)|/[;?#]|\([A-Za-z]\(|:[:$]")
 _FORBIDDEN_ESCAPE: Final = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff]|2[Ff]|5[Cc]|u[0-9A-Fa-f]{4})")
 _STREAM: Final = re.compile(r":[:$]")
 _SESSION_START: Final = re.compile(r"\([A-Za-z]\(")
@@ -66,18 +66,29 @@ def reject(detail: str) -> Never:
 
 
 def is_odd(text: str) -> bool:
-    """Whether a server could read a decoded path in another way."""
-    if _ODD.search(text) is not None or has_twins(text):
-        return True
-    folders = text[: text.rfind("/")]
-    return "?" in folders or "#" in folders
+    """Whether a server could read a decoded path in another way. Characters at which it is cut are not odd."""
+    return _ODD.search(text) is not None or has_twins(text)
 
 
 def plain_form(text: str) -> str:
     """A decoded path as rules see it: without parameters and doubled slashes, case folded."""
-    if ";" in text or "?" in text or "#" in text:
+    if has_cuts(text):
         text = _merged(_CUTS[-1].sub("", text))
     return fold(text)
+
+
+def has_cuts(text: str) -> bool:
+    """Whether a decoded path has a character at which some servers cut it, or one of its segments."""
+    return ";" in text or "?" in text or "#" in text
+
+
+def cut_readings(text: str) -> tuple[str, ...]:
+    """What a path that `has_cuts`, and is not odd, is to servers, in the form that rules see."""
+    found = dict.fromkeys((text, *_cut(text)))
+    for cut in tuple(found):
+        if cut is not text and has_cuts(cut):
+            found.update(dict.fromkeys(_cut(cut)))
+    return tuple(dict.fromkeys(fold(_merged(each)) for each in found))
 
 
 def readings(text: str) -> tuple[str, ...]:
@@ -104,7 +115,7 @@ def _forms(text: str) -> tuple[str, str]:
 
 
 def _merged(text: str) -> str:
-    return _SLASHES.sub("/", "/" + text)
+    return _SLASHES.sub("/", "/" + text) if "//" in text or text[:1] != "/" else text
 
 
 def _check(reading: str) -> None:
@@ -125,6 +136,13 @@ def _others(text: str) -> Iterator[str]:
     """The results of each single step; the path itself if a step changes nothing."""
     for step in _STEPS:
         yield from step(text)
+
+
+def _spaced(text: str) -> Iterable[str]:
+    """As a decoder of forms reads it. Windows drops a name of spaces alone."""
+    if "+" not in text:
+        return ()
+    return ("/".join(name.replace("+", " ") if name.strip("+") else "" for name in text.split("/")),)
 
 
 def _decoded(text: str) -> Iterable[str]:
@@ -165,4 +183,11 @@ def _respelt(text: str) -> Iterable[str]:
     return with_plain_separators(text), canonical(text), compatible(text), without_invisible(text)
 
 
-_STEPS: Final[tuple[Callable[[str], Iterable[str]], ...]] = (_decoded, _respelt, _cut, _without_sessions, _trimmed)
+_STEPS: Final[tuple[Callable[[str], Iterable[str]], ...]] = (
+    _decoded,
+    _spaced,
+    _respelt,
+    _cut,
+    _without_sessions,
+    _trimmed,
+)

@@ -17,7 +17,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import re2
 
 from gateway.policy.characters import fold, objection
-from gateway.policy.readings import UriRejected, is_odd, plain_form, readings, reject
+from gateway.policy.readings import UriRejected, cut_readings, has_cuts, is_odd, plain_form, readings, reject
 from gateway.policy.rules import PatternError
 
 __all__ = ["PatternError", "Target", "UriPattern", "UriRejected", "normalise", "parse_pattern"]
@@ -34,7 +34,7 @@ class Target(NamedTuple):
 
 # Matches nearly every target: unreserved characters and harmless delimiters (RFC 3986, 2.2 and 2.3), no empty segment,
 # and no segment that ends in a dot. Possessive, so that the time is linear in the length.
-_ORDINARY: Final = re.compile(r"((?:/[A-Za-z0-9._~!$&')*+,=@-]++(?<!\.))*+/?+)(?:\?([!-\"$-~]*+))?+")
+_ORDINARY: Final = re.compile(r"((?:/[A-Za-z0-9._~!$&')*,=@-]++(?<!\.))*+/?+)(?:\?([!-\"$-~]*+))?+")
 _FORBIDDEN_ANYWHERE: Final = re.compile(rb"[\x00-\x20\x7f#]")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN_ESCAPE: Final = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff]|2[Ff]|5[Cc])")
@@ -74,7 +74,12 @@ def _normalise_unusual(target: bytes) -> Target:
     query = _NOT_ASCII.sub(_respell, raw_query).decode("ascii") if mark else None
     text = "/" + "/".join(name for _, name in kept)
     match = plain_form(text)
-    others = tuple(reading for reading in readings(text) if reading != match) if is_odd(text) else ()
+    others: tuple[str, ...] = ()
+    if is_odd(text):
+        others = readings(text)
+    elif has_cuts(text):
+        others = cut_readings(text)
+    others = tuple(reading for reading in others if reading != match)
     return Target("/" + "/".join(spelling for spelling, _ in kept), query, match, others)
 
 

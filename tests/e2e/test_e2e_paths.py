@@ -33,8 +33,11 @@ WEBMAIL = {
     b"/webmail/a%20b": b"/webmail/a%20b",
     b"/webmail/%c3%a9": b"/webmail/%C3%A9",
     b"/webmail/\xc3\xa9": b"/webmail/%C3%A9",
-    b"/webmail;a=b": b"/webmail;a=b",
-    b"/webmail;a=b/x": b"/webmail;a=b/x",
+    b"/webmail/;jsessionid=0A1B": b"/webmail/;jsessionid=0A1B",
+    b"/webmail/x;a=b/y": b"/webmail/x;a=b/y",
+    b"/webmail/C++.pdf": b"/webmail/C++.pdf",
+    b"/webmail/a%2bb": b"/webmail/a%2Bb",
+    b"/webmail/+/x": b"/webmail/+/x",
     b"/webmail/x;y": b"/webmail/x;y",
     b"/webmail/a%3fx": b"/webmail/a%3Fx",
     b"/webmail/.hidden": b"/webmail/.hidden",
@@ -94,7 +97,11 @@ READ_AS_CLOSED = {
     b"/webmail/adm%e2%80%8din": "/webmail/admin",
     b"/webmail/%ef%bd%81dmin": "/webmail/admin",
     b"/webmail/%ef%bc%85ef%25bd%2581dm%c4%b1n.": "/webmail/admin",
+    b"/webmail/admin+": "/webmail/admin",
     b"/;/webmail": "/;/webmail",
+    b"/webmail;a=b": "/webmail;a=b",
+    b"/webmail;a=b/x": "/webmail;a=b/x",
+    b"/webmail%3Fx": "/webmail?x",
 }
 # Read differently by different servers: refused before any rule is asked.
 REFUSED = [

@@ -21,6 +21,7 @@ HOSTILE = [
     b":$DATA", b"%25%36%31", b"%2561dmin", b"admin", b"%c4%b1", b"adm%c4%b1n", b"%e2%80%8d", b"%ef%bd%81dmin",
     b"%ef%bc%85", b"%e2%80%a6", b"%25ff", b"(S(x)y(1))", b"%ef%bc%bc", b"%c2%bd", b"/webmail/",
     b"%e2%84%aa", b"%ef%bc%8f", b"~1", b"a=b", b"\x00", b"%7f", b"%c5%bf", b"|", b"webmail", b"x",
+    b"+", b"%2b", b"my+admin", b";x",
 ]  # fmt: skip
 MILD = [
     b"/", b"/", b"/", b"/../", b"/./", b"//", b"x", b"webmail", b"WEBMAIL", b"%77ebmail", b";a", b"%3B", b"%23", b"%3F",
@@ -41,7 +42,7 @@ EXACT = parse_pattern("=/webmail")
 TESTS = Path(__file__).parents[1]
 CORPUS_SIZE = 300  # at least
 RULES = [
-    Rule("admin", Action.DENY, 1, uris=("/webmail/admin", "=/webmail/x", "~.*/y")),
+    Rule("admin", Action.DENY, 1, uris=("/webmail/admin", "/webmail/my%20admin", "=/webmail/x", "~.*/y")),
     Rule("webmail", Action.ALLOW, 2, uris=("/webmail",)),
 ]
 ENGINE = Engine(RULES, {})
@@ -68,6 +69,7 @@ def sloppy_readings(path: str) -> set[str]:
         lambda text: re.sub("[\u200b-\u200f\u00ad\ufe00-\ufe0f\ufeff]", "", text),
         lambda text: unquote_to_bytes(text).decode("utf-8", "ignore"),
         lambda text: re.sub(r":\$[^/]*|::[^/]*", "", text),
+        lambda text: text.replace("+", " "),
     ]
     readings = {path}
     for _ in range(2):
@@ -125,8 +127,7 @@ def test_no_careless_reader_gets_past_a_stricter_rule(target):
     if judged is None or not _lets_in(judged.match, judged.readings):
         return
     for reading in sloppy_readings(unquote_to_bytes(judged.path).decode()):
-        # Parameters are no part of what rules look at, nor is a query that is decoded too early.
-        assert _lets_in(re.sub(r"[;?#][^/]*", "", reading.lower())), (judged, reading)
+        assert _lets_in(reading.lower()), (judged, reading)
 
 
 def _corpus() -> list[bytes]:
@@ -156,7 +157,7 @@ def test_no_careless_reader_of_a_known_path_gets_past_a_stricter_rule():
             continue
         let_in += 1
         for reading in sloppy_readings(unquote_to_bytes(judged.path).decode()):
-            assert _lets_in(re.sub(r"[;?#][^/]*", "", reading.lower())), (judged, reading)
+            assert _lets_in(reading.lower()), (judged, reading)
     assert let_in > CORPUS_SIZE // 4
 
 
