@@ -51,6 +51,9 @@ NAMES = [
     "ends in a dot.",
     "½ Liter, 10 ¥, № 5; x²",
     "C# notes?",
+    "C++ a+b.pdf",
+    "a; b.pdf",
+    "+",
     "/C#/what?/;x",
     "re\u0301sume\u0301.pdf",
 ]
