@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.observation import is_observed, outlook
 from gateway.facts import Action
+from gateway.facts import Origin as RequestOrigin
 from gateway.policy.engine import Engine
-from gateway.policy.networks import INTERNAL, NetworkSet
+from gateway.policy.matcher import single_addresses
+from gateway.policy.networks import EXTERNAL, INTERNAL, NetworkSet, named
 
 if TYPE_CHECKING:
     from gateway.config.model import Config, Site
     from gateway.policy.networks import Network
     from gateway.policy.overview import AddressEntry, ByMethod, Outcome, PathEntry
-    from gateway.policy.rules import CertificateConditions
+    from gateway.policy.rules import CertificateConditions, Rule
 
 PROTOCOL: Final = "https"
 EVERY_OTHER_PATH: Final = "every other path"
@@ -31,6 +33,10 @@ ACCESS: Final = {
     Action.ALLOW: "without a certificate",
     Action.REQUIRE_CERTIFICATE: "with a certificate",
     Action.DENY: "never",
+}
+_PROXIES: Final = {
+    RequestOrigin.UNNAMED: "trusted proxies, where they name no client",
+    RequestOrigin.PROXY: "trusted proxies, where they name only each other",
 }
 _SHOWN_NETWORKS: Final = 4
 _V6_SUBNET_BITS: Final = 64  # what one subscriber has
@@ -46,11 +52,17 @@ class Row:
     outcome: Outcome
     is_observed: bool  # the rule is in observation: it refuses nothing
     is_exception: bool = False  # a regular expression that is asked before the rule of the last row without this mark
+    is_of_all_methods: bool = True  # the path has the same access by every method
 
     @property
     def action(self) -> Action:
         """What the rule does now: one in observation is open."""
         return Action.ALLOW if self.is_observed else self.outcome.action
+
+    @property
+    def of_methods(self) -> str:
+        """The methods, where others have another access."""
+        return "" if self.is_of_all_methods else self.methods
 
     @property
     def access(self) -> str:
@@ -80,11 +92,12 @@ class Row:
 class Origin:
     """Addresses that have the same access."""
 
-    name: str  # "outside", "inside", "office", "203.0.113.0/28"
+    name: str  # "outside", "inside", "office", "203.0.113.0/28", "10.0.0.9 (trusted proxy)"
     is_inside: bool
     is_rest: bool  # the largest part of what is inside or outside
     addresses: NetworkSet
     rows: tuple[Row, ...]
+    is_proxy: bool = False  # requests of trusted proxies for which no client is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +116,7 @@ def access_of(config: Config, now: datetime) -> tuple[SiteAccess, ...]:
 
 
 def _of_site(config: Config, engine: Engine, site: Site, now: datetime) -> Iterator[SiteAccess]:
-    for entry in engine.overview(site.hosts):
+    for entry in engine.overview(site.hosts, config.trusted_proxies):
         hosts = tuple(_host(pattern.kind, pattern.name) for pattern in entry.hosts)
         yield SiteAccess(hosts, bool(site.client_ca), tuple(_origins(config, entry.addresses, now)))
 
@@ -121,32 +134,72 @@ def _host(kind: str, name: str) -> str:
 def _origins(config: Config, entries: Sequence[AddressEntry], now: datetime) -> Iterator[Origin]:
     """Outside first: that matters most."""
     seen: set[bool] = set()
-    for entry in sorted(entries, key=lambda entry: entry.is_inside):  # keeps the larger one first
+    clients = [entry for entry in entries if entry.origin is RequestOrigin.CLIENT]
+    for entry in sorted(clients, key=lambda entry: entry.is_inside):  # keeps the larger one first
         is_rest = entry.is_inside not in seen
         seen.add(entry.is_inside)
         name = ("inside" if entry.is_inside else "outside") if is_rest else _name(config, entry.addresses)
-        yield Origin(name, entry.is_inside, is_rest, entry.addresses, tuple(_rows(entry.paths, now)))
+        yield Origin(name, entry.is_inside, is_rest, entry.addresses, tuple(_rows(entry, now)))
+    yield from _proxies(config, entries, now)
+
+
+def _proxies(config: Config, entries: Sequence[AddressEntry], now: datetime) -> Iterator[Origin]:
+    known: list[tuple[NetworkSet, tuple[PathEntry, ...]]] = []
+    for entry in entries:
+        if entry.origin is RequestOrigin.CLIENT or (entry.addresses, entry.paths) in known:
+            continue
+        known.append((entry.addresses, entry.paths))
+        name = f"{_name(config, entry.addresses)} ({_PROXIES[entry.origin]})"
+        yield Origin(name, False, False, entry.addresses, tuple(_rows(entry, now)), is_proxy=True)
 
 
 def _name(config: Config, addresses: NetworkSet) -> str:
     for name, networks in config.networks.items():
         if NetworkSet(networks) == addresses:
             return f"{name} ({networks_in_words(addresses)})"
+    if len(networks_of(addresses)) > _SHOWN_NETWORKS + 1:
+        return _name_of_most(config, addresses)
     return networks_in_words(addresses)
 
 
-def _rows(paths: Sequence[PathEntry], now: datetime) -> Iterator[Row]:
-    for entry in paths:
-        path = entry.pattern.text if entry.pattern else EVERY_PATH if len(paths) == 1 else EVERY_OTHER_PATH
-        for by_method in entry.methods:
-            methods = _methods(by_method, entry.methods)
-            yield _row(path, methods, by_method.outcome, now)
+def _name_of_most(config: Config, addresses: NetworkSet) -> str:
+    """`10.0.0.0/8 without 10.0.0.9`, where a network in the file has these and few others."""
+    written = {item for rule in config.rules for item in rule.networks or () if item not in config.networks}
+    wholes = {name: NetworkSet(networks) for name, networks in config.networks.items()}
+    wholes |= {item: named(item, config.networks) for item in sorted(written - {EXTERNAL})}
+    for name, whole in wholes.items():
+        others = networks_of(whole.minus(addresses))
+        if len(others) <= _SHOWN_NETWORKS and not any(addresses.minus(whole).counts):
+            return f"{name} without {networks_in_words(whole.minus(addresses))}"
+    return networks_in_words(addresses)
+
+
+def _rows(entry: AddressEntry, now: datetime) -> Iterator[Row]:
+    for each in entry.paths:
+        path = each.pattern.text if each.pattern else EVERY_PATH if len(entry.paths) == 1 else EVERY_OTHER_PATH
+        rows: list[Row] = []
+        for by_method in each.methods:
+            methods = _methods(by_method, each.methods)
+            rows.append(_row(path, methods, by_method.outcome, entry, now))
             for text, outcome in _exceptions(by_method):
-                yield replace(_row(text, methods, outcome, now), is_exception=True)
+                rows.append(replace(_row(text, methods, outcome, entry, now), is_exception=True))
+        for row in rows:
+            same = [other for other in rows if (other.path, other.is_exception) == (row.path, row.is_exception)]
+            is_of_all = len(same) == len(each.methods) and len({other.access for other in same}) == 1
+            yield replace(row, is_of_all_methods=is_of_all)
 
 
-def _row(path: str, methods: str, outcome: Outcome, now: datetime) -> Row:
-    return Row(path, methods, outcome, outcome.rule is not None and is_observed(outcome.rule, now))
+def _row(path: str, methods: str, outcome: Outcome, entry: AddressEntry, now: datetime) -> Row:
+    rule = outcome.rule
+    observed = rule is not None and is_observed(rule, now) and _may_observe(rule, entry)
+    return Row(path, methods, outcome, observed)
+
+
+def _may_observe(rule: Rule, entry: AddressEntry) -> bool:
+    """A rule in observation lets in a request without a client only where it lists the proxy."""
+    return entry.origin is RequestOrigin.CLIENT or entry.addresses.only_one in set(
+        single_addresses(rule.networks or ())
+    )
 
 
 def _methods(by_method: ByMethod, all_of_path: Sequence[ByMethod]) -> str:
@@ -247,7 +300,7 @@ def document(config: Config, found: Sequence[SiteAccess], warnings: Sequence[str
                 "hosts": list(site.hosts),
                 "protocol": PROTOCOL,
                 "from": [
-                    {"name": origin.name, "is_inside": origin.is_inside}
+                    {"name": origin.name, "is_inside": origin.is_inside, "is_proxy": origin.is_proxy}
                     | _addresses_document(origin.addresses)
                     | {"paths": [_row_document(row) for row in origin.rows]}
                     for origin in site.origins

@@ -83,7 +83,10 @@ def _path(row: Row) -> str:
 def _in_words(origin: Origin) -> Iterator[str]:
     """`with a certificate: /a, /b`."""
     for access in ACCESS.values():
-        rows = [row for row in origin.rows if row.access == access]
-        paths = dict.fromkeys(f"{row.methods} of {row.path}" if row.methods else row.path for row in rows)
-        if paths:
-            yield f"{access}: {', '.join(paths)}"
+        paths: dict[str, dict[str, None]] = {"": {}}
+        for row in origin.rows:
+            if row.access == access:
+                paths.setdefault(row.of_methods, {})[row.path] = None
+        told = [f"{methods} of {', '.join(of)}" if methods else ", ".join(of) for methods, of in paths.items() if of]
+        if told:
+            yield f"{access}: {'; '.join(told)}"

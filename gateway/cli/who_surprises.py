@@ -56,7 +56,7 @@ def surprises(config: Config, found: Sequence[SiteAccess]) -> Iterator[str]:
 
 
 def _of_site(site: SiteAccess) -> Iterator[str]:
-    outside = [origin for origin in site.origins if not origin.is_inside]
+    outside = [origin for origin in site.origins if not origin.is_inside and not origin.is_proxy]
     to_all = [row for origin in outside if origin.is_rest for row in origin.rows]
     for origin in outside:
         if origin.is_rest:
@@ -74,18 +74,19 @@ def _of_site(site: SiteAccess) -> Iterator[str]:
 
 def _open_paths(rows: Sequence[Row], who: str) -> Iterator[str]:
     """The paths that need no certificate, a line for each rule."""
-    paths: dict[str, list[str]] = {}
+    paths: dict[str, dict[str, dict[str, None]]] = {}
     asking = [row.path for row in rows if row.action is Action.REQUIRE_CERTIFICATE]
     for row in rows:
         if row.action is Action.ALLOW:
-            what = f"{row.methods} of {row.path}" if row.methods else row.path
             above = _asking_above(row, asking)
             although = f", although {above} asks for one" if above else ""
             observed = f"; in observation, {row.observation}" if row.observation else ""
-            paths.setdefault(f"{although}: {row.rule}{observed}", []).append(what)
-    for rest, names in paths.items():
-        verb = "is" if len(names) == 1 else "are"
-        yield f"{listing(names, 'and')} {verb} open without a certificate to {who}{rest}"
+            by_method = paths.setdefault(f"{although}: {row.rule}{observed}", {})
+            by_method.setdefault(row.of_methods, {})[row.path] = None
+    for rest, by_method in paths.items():
+        for methods, names in by_method.items():
+            what = f"{methods} of {listing(names, 'and')}" if methods else listing(names, "and")
+            yield f"{what} {'is' if len(names) == 1 else 'are'} open without a certificate to {who}{rest}"
 
 
 def _asking_above(row: Row, asking: Sequence[str]) -> str | None:

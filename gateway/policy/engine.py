@@ -97,9 +97,10 @@ class Engine:
             return decision
         return replace(decision, detail=f"{decision.detail}; {_ORIGINS[request.origin].format(request.address)}")
 
-    def overview(self, site_hosts: Sequence[str]) -> tuple[HostEntry, ...]:
-        """The decisions on all requests to a site."""
-        return overview(self._matchers, self._index, tuple(map(parse_host_pattern, site_hosts)), self._internal)
+    def overview(self, site_hosts: Sequence[str], proxies: Sequence[Network] = ()) -> tuple[HostEntry, ...]:
+        """The decisions on all requests to a site; `proxies` are the trusted ones."""
+        hosts = tuple(map(parse_host_pattern, site_hosts))
+        return overview(self._matchers, self._index, hosts, self._internal, NetworkSet(proxies))
 
     def decide_every(self, request: Request, readings: Sequence[str]) -> Decision:
         """The decision on a path that servers read in several ways: the rules must let in every reading."""

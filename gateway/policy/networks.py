@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
 from gateway.facts import Address
@@ -77,6 +77,13 @@ class NetworkSet:
     def counts(self) -> tuple[int, int]:
         """The number of addresses: IPv6, then IPv4."""
         return _size(self.v6), _size(self.v4)
+
+    @property
+    def only_one(self) -> Address | None:
+        """The address, where it is one alone."""
+        if sum(self.counts) != 1:
+            return None
+        return IPv4Address(self.v4[0][0]) if self.v4 else IPv6Address(self.v6[0][0])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NetworkSet) and (self.v4, self.v6) == (other.v4, other.v6)

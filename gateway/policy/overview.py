@@ -7,11 +7,12 @@ matches are not known, so each path lists the expressions that are tried before 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from gateway.facts import Action
+from gateway.facts import Action, Address, Origin
 from gateway.policy.characters import fold
 from gateway.policy.hosts import HostPattern
 from gateway.policy.index import RuleIndex
@@ -22,8 +23,15 @@ from gateway.policy.uri import EVERY_PATH_REGEXES, UriPattern
 
 # No host, path or method of a request contains this, so it matches only conditions that match everything.
 _OTHER: Final = "\0"
-_META: Final = frozenset(".^$*+?()[]{}|\\")  # of RE2
-_MAY_BE_LEFT_OUT: Final = frozenset("*?{")  # a letter before one of these may be missing in a match
+# Parts of a regular expression (RE2): a literal character, a choice of literal texts.
+_LITERAL: Final = r"[^.^$*+?()\[\]{}|\\]|\\[^A-Za-z0-9|]|\[[^\\^\]|-]\]"
+_LETTER: Final = re.compile(_LITERAL)
+_CHOICE: Final = re.compile(rf"\((?:\?:)?((?:{_LITERAL}|\|)*)\)")
+_ESCAPED: Final = re.compile(r"\\(.)|\[(.)\]")
+_CLASS: Final = re.compile(r"\[\^?\]?[^\]]*\]")
+_GROUP: Final = re.compile(r"\([^()]*\)")
+_MAY_BE_LEFT_OUT: Final = frozenset("*?{")  # what is before one of these may be missing in a match
+_STARTS: Final = 64  # more than an expression has
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +65,12 @@ class PathEntry:
 
 @dataclass(frozen=True, slots=True)
 class AddressEntry:
-    """Addresses that the rules treat alike, all inside or all outside."""
+    """Addresses that the rules treat alike: all inside, all outside, or all of trusted proxies."""
 
     is_inside: bool
     addresses: NetworkSet
     paths: tuple[PathEntry, ...]
+    origin: Origin = Origin.CLIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +82,15 @@ class HostEntry:
 
 
 def overview(
-    matchers: Sequence[Matcher], index: RuleIndex, site: Sequence[HostPattern], internal: NetworkSet
+    matchers: Sequence[Matcher],
+    index: RuleIndex,
+    site: Sequence[HostPattern],
+    internal: NetworkSet,
+    proxies: NetworkSet,
 ) -> tuple[HostEntry, ...]:
     """The decisions on all requests to a site. Hosts in rules that are not hosts of the site are left out."""
     table = _Table(matchers, index)
-    runs = _runs(index, internal)
+    runs = _runs(index, internal, proxies) + _proxy_runs(matchers, index, proxies)
     found: dict[tuple[AddressEntry, ...], list[HostPattern]] = {}
     for host in _hosts(matchers, site):
         bits = index.by_host(_example(host))
@@ -107,23 +120,48 @@ def _example(host: HostPattern) -> str:
     assert_never(host.kind)
 
 
-def _runs(index: RuleIndex, internal: NetworkSet) -> list[tuple[bool, NetworkSet, int]]:
-    """Sets of addresses that the rules treat alike: whether they are inside, and the rules that are for them."""
-    runs: list[tuple[bool, NetworkSet, int]] = []
-    for addresses, bits in index.runs():
-        runs += [(True, addresses.intersection(internal), bits), (False, addresses.minus(internal), bits)]
+# Addresses that the rules treat alike: what they stand for, whether they are inside, and the rules for them.
+_Run = tuple[Origin, bool, NetworkSet, int]
+
+
+def _runs(index: RuleIndex, internal: NetworkSet, proxies: NetworkSet) -> list[_Run]:
+    runs: list[_Run] = []
+    for whole, bits in index.runs():
+        addresses = whole.minus(proxies)
+        runs.append((Origin.CLIENT, True, addresses.intersection(internal), bits))
+        runs.append((Origin.CLIENT, False, addresses.minus(internal), bits))
     return runs
 
 
-def _addresses(table: _Table, runs: Iterable[tuple[bool, NetworkSet, int]], bits: int) -> tuple[AddressEntry, ...]:
-    """An entry for each set of addresses with the same outcomes: inside first, larger sets first."""
-    found: dict[tuple[bool, tuple[PathEntry, ...]], NetworkSet] = {}
-    for is_inside, addresses, here in runs:
+def _proxy_runs(matchers: Sequence[Matcher], index: RuleIndex, proxies: NetworkSet) -> list[_Run]:
+    """The runs of trusted proxies. These are in no network, and some rules apply to them only if they list them."""
+    runs: list[_Run] = []
+    for origin in (Origin.UNNAMED, Origin.PROXY):
+        for whole, bits in index.runs():
+            addresses = whole.intersection(proxies)
+            listed = addresses.only_one
+            here = sum(1 << number for number in _numbers(bits) if _is_for_proxy(matchers[number], origin, listed))
+            runs.append((origin, False, addresses, here))
+    return runs
+
+
+def _is_for_proxy(matcher: Matcher, origin: Origin, address: Address | None) -> bool:
+    return matcher.rule.action not in origin.value or address in matcher.addresses
+
+
+def _addresses(table: _Table, runs: Iterable[_Run], bits: int) -> tuple[AddressEntry, ...]:
+    """An entry for each set of addresses with the same outcomes: inside first, larger sets first, proxies last."""
+    found: dict[tuple[Origin, bool, tuple[PathEntry, ...]], NetworkSet] = {}
+    for origin, is_inside, addresses, here in runs:
         if addresses.v4 or addresses.v6:
-            key = is_inside, table.paths(bits & here)
+            key = origin, is_inside, table.paths(bits & here)
             found[key] = addresses.union(found.get(key, NetworkSet()))
-    entries = (AddressEntry(is_inside, addresses, paths) for (is_inside, paths), addresses in found.items())
-    return tuple(sorted(entries, key=lambda entry: (not entry.is_inside, [-count for count in entry.addresses.counts])))
+    entries = (AddressEntry(inside, addresses, paths, origin) for (origin, inside, paths), addresses in found.items())
+    return tuple(sorted(entries, key=_order))
+
+
+def _order(entry: AddressEntry) -> tuple[bool, bool, list[int]]:
+    return entry.origin is not Origin.CLIENT, not entry.is_inside, [-count for count in entry.addresses.counts]
 
 
 _Outcomes = tuple[Outcome, tuple[tuple[str, Outcome], ...]]
@@ -223,17 +261,31 @@ def _may_match(regex: UriPattern, pattern: UriPattern | None, deeper: Iterable[s
     """False only if the beginning of the expression excludes these paths."""
     if pattern is not None and pattern.kind == "exact":
         return False
-    start, path = _start(regex.text[1:]), pattern.folded if pattern else ""
-    if any(start.startswith(f"{name}/") for name in deeper):
-        return False
-    return path.startswith(start) or start.startswith(path)
+    path, below = pattern.folded if pattern else "", [f"{name}/" for name in deeper]
+    return any(
+        (path.startswith(start) or start.startswith(f"{path}/")) and not any(map(start.startswith, below))
+        for start in _starts(regex.text[1:])
+    )
 
 
-def _start(regex: str) -> str:
-    """The text with which every match begins, folded; may be empty."""
-    if "|" in regex:
-        return ""
-    end = next((index for index, letter in enumerate(regex) if letter in _META), len(regex))
-    if regex[end : end + 1] in _MAY_BE_LEFT_OUT:
-        end -= 1
-    return fold(regex[: max(end, 0)])
+def _starts(regex: str) -> tuple[str, ...]:
+    """The texts with which matches begin, folded: every match begins with one of them."""
+    if "|" in _outside_groups(regex):
+        return ("",)
+    starts: tuple[str, ...] = ("",)
+    at = 1 if regex.startswith("^") else 0
+    while (found := _LETTER.match(regex, at) or _CHOICE.match(regex, at)) is not None:
+        choices = found[1].split("|") if found.re is _CHOICE else [found[0]]
+        longer = tuple(start + _ESCAPED.sub(r"\1\2", choice) for start in starts for choice in choices)
+        at = found.end()
+        if regex[at : at + 1] in _MAY_BE_LEFT_OUT or len(longer) > _STARTS:
+            break
+        starts = longer
+    return tuple(map(fold, starts))
+
+
+def _outside_groups(regex: str) -> str:
+    text = _CLASS.sub("", re.sub(r"\\.", "", regex))
+    while (shorter := _GROUP.sub("", text)) != text:
+        text = shorter
+    return text

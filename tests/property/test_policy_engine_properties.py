@@ -40,6 +40,16 @@ def _some(strategy):
     return st.none() | st.lists(strategy, max_size=3).map(tuple)
 
 
+REGEXES = [
+    "~/(a|b)/[a1].*",
+    "~/(?:a|ab)?/b",
+    "~/a|/b/.*",
+    "~^/(b)+",
+    "~/[a]b?/.*",
+    "~/[.]a|/1",
+    "~/(a/(b|1))*.*",
+    "~/a(|b)/.*",
+]
 rule_conditions = st.fixed_dictionaries(
     {
         "networks": _some(st.sampled_from(["internal", "external", "office", "10.1.2.0/24", "203.0.113.15", "::/0"])),
@@ -47,7 +57,9 @@ rule_conditions = st.fixed_dictionaries(
             st.sampled_from(["a.example", "*.example", "*.b.example", "*", "mail.example.com", "192.0.2.1"])
         ),
         "uris": _some(
-            st.sampled_from(["/", "/a", "/A/b", "/a/b/c", "=/a", "=/A/b", "~/a.*", "~/[^/]*", "/%C3%A9", "/b"])
+            st.sampled_from(
+                ["/", "/a", "/A/b", "/a/b/c", "=/a", "=/A/b", "~/a.*", "~/[^/]*", "/%C3%A9", "/b", *REGEXES]
+            )
         ),
         "methods": st.none() | st.frozensets(st.sampled_from(["GET", "POST", "OPTIONS"]), max_size=2),
         "action": st.sampled_from(Action),

@@ -69,7 +69,36 @@ OBSERVED = """rules:
     action: require_certificate
     enforce: 2026-01-01
 """
+# As public configurations of nginx and HAProxy have it, in this gateway's words.
+SHARES = """rules:
+  - name: Inside
+    from: [internal, 203.0.113.0/24]
+    action: allow
+  - name: Shares
+    uri: [/s, /public.php, =/status.php, "~/(core|apps)/.*[.](js|css)"]
+    methods: [GET, PUT]
+    action: allow
+  - name: Certificates
+    uri: "~/[.]well-known/(red|amber)/.*"
+    action: require_certificate
+  - name: White
+    uri: /.well-known
+    methods: GET
+    action: allow
+  - name: Rest
+    action: require_certificate
+    certificate: {subject: {O: "Example*"}}
+"""
+BEHIND_A_PROXY = """rules:
+  - {name: Checks, from: 10.0.0.9, uri: =/health, action: allow}
+  - {name: Inside, from: 10.0.0.0/8, action: allow}
+  - {name: Login page, uri: ["=/", /login], action: allow}
+  - {name: Phones, uri: /Microsoft-Server-ActiveSync, action: require_certificate}
+  - {name: Calendar, uri: /dav, action: require_certificate, enforce: 2027-03-01}
+"""
 CASES = {
+    "shares": HEAD + SHARES,
+    "behind-a-proxy": "trusted_proxies: [10.0.0.9]\n" + HEAD + BEHIND_A_PROXY,
     "observed": HEAD + OBSERVED,
     "webmail": OFFICE + HEAD + WEBMAIL,
     "opened-again": HEAD + OPENED_AGAIN,

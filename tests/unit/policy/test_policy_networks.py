@@ -63,3 +63,18 @@ def test_a_union_has_both():
     assert networks.contains(ip_address("10.1.1.1"))
     assert networks.contains(ip_address("fd00::1"))
     assert not networks.contains(ip_address("11.1.1.1"))
+
+
+@pytest.mark.parametrize(
+    ("networks", "only"),
+    [
+        (["10.0.0.9/32"], "10.0.0.9"),
+        (["fd00::9/128"], "fd00::9"),
+        (["10.0.0.8/31"], None),
+        (["10.0.0.9/32", "fd00::9/128"], None),
+        ([], None),
+    ],
+)
+def test_a_set_of_one_address_names_it(networks, only):
+    found = NetworkSet(map(ip_network, networks)).only_one
+    assert found == (None if only is None else ip_address(only))

@@ -1,10 +1,10 @@
 """The rules as a table: what is grouped, and in which order it is told."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gateway.facts import Action
+from gateway.facts import Action, Origin
 from gateway.policy.engine import Engine
 from gateway.policy.networks import NetworkSet
 from gateway.policy.rules import CertificateConditions, Rule
@@ -79,6 +79,37 @@ def test_a_path_that_says_what_is_said_above_it_has_no_entry():
     ]
 
 
+def test_trusted_proxies_without_a_client_meet_only_rules_that_list_them():
+    rules = (
+        rule("checks", networks=("10.0.0.9",), uris=("=/health",)),
+        rule("blocked", Action.DENY, networks=("10.0.0.0/24",), uris=("/x",)),
+        rule("inside", networks=("internal",)),
+        rule("rest", Action.REQUIRE_CERTIFICATE),
+    )
+    (host,) = Engine(rules, NETWORKS).overview(["mail.example.com"], [ip_network("10.0.0.8/31")])
+    proxies = [entry for entry in host.addresses if entry.origin is not Origin.CLIENT]
+    assert [
+        (
+            entry.origin,
+            entry.is_inside,
+            networks_of(entry.addresses),
+            [path.methods[0].outcome.rule and path.methods[0].outcome.rule.name for path in entry.paths],
+        )
+        for entry in proxies
+    ] == [
+        (Origin.UNNAMED, False, ["10.0.0.8"], ["blocked", None]),
+        (Origin.UNNAMED, False, ["10.0.0.9"], ["checks", "blocked", None]),
+        (Origin.PROXY, False, ["10.0.0.8"], ["blocked", "rest"]),
+        (Origin.PROXY, False, ["10.0.0.9"], ["checks", "blocked", "rest"]),
+    ]
+    clients = [entry.addresses for entry in host.addresses if entry.origin is Origin.CLIENT]
+    assert not any(addresses.contains(ip_address(f"10.0.0.{last}")) for addresses in clients for last in (8, 9))
+
+
+def networks_of(addresses):
+    return [str(ip_address(number)) for first, end in addresses.v4 for number in range(first, end)]
+
+
 def test_methods_that_a_rule_names():
     found = shown(rule("read", methods=frozenset({"GET", "HEAD"})), rule("rest", Action.DENY))
     assert [line[3:5] for line in found if line[1]] == [(("GET", "HEAD"), "read"), (None, "rest")]
@@ -94,6 +125,14 @@ def test_methods_that_a_rule_names():
         ("~/a|/x", ["/a/b", "/a", None]),
         ("~.*z", ["/a/b", "/a", None]),
         ("~/A.*", ["/a/b", "/a", None]),
+        ("~/(a|x)/.*", ["/a/b", "/a", None]),
+        ("~/(x|(?:y))(/.*)?", ["/a/b", "/a", None]),
+        ("~/(x|y)(/.*)?", [None]),
+        ("~/a/(?:b|c)/d", ["/a/b", "/a"]),
+        ("~^/[a]/b/c", ["/a/b"]),
+        ("~/\\.x|/(y|z)", ["/a/b", "/a", None]),
+        ("~/\\.x", [None]),
+        ("~/(a|b|c|d|e|f|g|h|i)(a|b|c|d|e|f|g|h|i)/x", ["/a/b", "/a", None]),
     ],
 )
 def test_a_regular_expression_is_told_where_a_path_may_match_it(regex, where):
