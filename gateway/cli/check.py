@@ -128,8 +128,8 @@ def _in_order(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Errors and warnings about the authorities whose lists the gateway renews."""
-    if loaded.config.pki is None or not loaded.config.pki.authorities:
+    """Errors and warnings about authorities: those whose lists the gateway renews, and revoked ones."""
+    if loaded.config.pki is None:
         return (), ()
     from gateway.cli.check_registry import registry_problems  # noqa: PLC0415 - SQLAlchemy, where there is a registry
 

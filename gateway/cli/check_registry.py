@@ -28,12 +28,13 @@ from gateway.pki.taken_back import is_revoked
 
 def registry_problems(pki: Pki, sites: Sequence[Site], file: str) -> Iterator[Problem]:
     """A problem for each authority that can't be used, or is revoked but trusted; `file` as the user named it."""
-    place = Place(Mark(pki.authorities[0].line, 1), "pki.authorities")
+    first = pki.authorities[0] if pki.authorities else None  # without one, nothing here needs the registry
     try:
         url = locate(pki.store)
         if url.drivername == "sqlite" and not exists(Path(str(url.database))):
             cause = f"{url.database}: there is no registry yet, or this user can't reach it"
-            yield Problem(file, place, cause, _make(file, pki.authorities[0].name), is_warning=True)
+            if first is not None:
+                yield Problem(file, _place(first), cause, _make(file, first.name), is_warning=True)
             return
         with Registry.open_for_reading(pki.store) as registry:
             with registry.reading() as connection:
@@ -46,7 +47,12 @@ def registry_problems(pki: Pki, sites: Sequence[Site], file: str) -> Iterator[Pr
             for kept in pki.authorities:
                 yield from _problems(Desk(registry, pki.folder, "check"), kept, known, file)
     except OperationError as error:
-        yield Problem(file, place, error.cause, as_clause(error.remedy), is_warning=True)
+        if first is not None:
+            yield Problem(file, _place(first), error.cause, as_clause(error.remedy), is_warning=True)
+
+
+def _place(first: KeptAuthority) -> Place:
+    return Place(Mark(first.line, 1), "pki.authorities")
 
 
 def _trusted(revoked: Mapping[bytes, str], sites: Sequence[Site], file: str) -> Iterator[Problem]:

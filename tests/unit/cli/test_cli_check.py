@@ -264,8 +264,14 @@ def test_an_empty_registry_has_no_authority(tmp_path, kept, capsys):
     assert "has no authority 'corp'; run gateway ca -c config.yaml init corp" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("reason", ["revoked", "held"])
-def test_an_authority_that_was_revoked_and_is_trusted_is_a_warning(tmp_path, kept, capsys, reason):
+def test_without_authorities_a_registry_that_is_not_there_is_no_matter(kept, capsys):
+    (kept / "config.yaml").write_text(f'{BASE}pki: {{store: "sqlite:///nowhere/r.db"}}\n', encoding="utf-8")
+    assert run(["check"]) == 0
+    assert capsys.readouterr() == ("config.yaml: good: 1 site, 2 rules, 1 listener\n", "")
+
+
+@pytest.mark.parametrize(("reason", "is_kept"), [("revoked", True), ("revoked", False), ("held", True)])
+def test_an_authority_that_was_revoked_and_is_trusted_is_a_warning(tmp_path, kept, capsys, reason, is_kept):
     """A CA in client_ca is trusted whatever the list of the one above it says; one on hold may come back."""
     desk = open_desk(tmp_path)
     root = make_authority(desk, "root", now=NOW)
@@ -276,7 +282,8 @@ def test_an_authority_that_was_revoked_and_is_trusted_is_a_warning(tmp_path, kep
     else:
         lifecycle.hold(desk, root, [], NOW, [serial])
     desk.registry.close()
-    text = f"{BASE}{KEPT}".replace("[ca.pem]", "[pki/below/below.crt]\n    crl: [pki/below/below.crl]")
+    section = KEPT if is_kept else 'pki: {store: "sqlite:///pki/registry.db"}\n'
+    text = f"{BASE}{section}".replace("[ca.pem]", "[pki/below/below.crt]\n    crl: [pki/below/below.crl]")
     (kept / "config.yaml").write_text("".join(line for line in text.splitlines(True) if "nobody" not in line))
     (kept / "wrong.txt").write_text(f"{PASSPHRASE}\n")
     assert run(["check"]) == 0
