@@ -19,6 +19,9 @@ from gateway.policy.rules import PatternError
 PORT_MAXIMUM: Final = 65535
 _MAPPED_PREFIX_BITS: Final = 96  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 _PORT_OR_PATH: Final = re.compile(r"(?::[0-9]{1,5})?(?:/.*)?$", re.DOTALL)
+_SEVERAL: Final = re.compile(r"[^\s,;]*:[0-9]{1,5}(?![^\s,;])")
+_WITH_WORDS: Final = re.compile(r"(\S*:)?([0-9]{1,5})(?:\s+[a-z0-9_=]+)+;?")  # nginx: listen 443 ssl http2
+_EVERY_HOST: Final = frozenset({"_", "default", "default_server", "_default_"})  # in nginx and Apache httpd
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _SERVER: Final = re.compile(
     r"(?P<scheme>(?i:https?))://(?P<user>[^/?#@\s]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/:@?#\s]+)"
@@ -49,6 +52,11 @@ class Unreadable(Exception):  # noqa: N818 - says what the text is
 
 def parse_listen(text: str) -> tuple[str, int]:
     """Host (an IP address; empty for every address) and port of a listen address."""
+    if (several := _SEVERAL.findall(text)) and len(several) > 1:
+        entries = " and ".join(f'{{address: "{each}"}}' for each in several)
+        raise Unreadable(f"{quote(text)} is several addresses", f"write an entry for each: {entries}")
+    if (found := _WITH_WORDS.fullmatch(text)) is not None:
+        raise Unreadable(f"{quote(text)} has words behind the port", f'write "{found[1] or ":"}{found[2]}"')
     host, separator, port = text.rpartition(":")
     if not separator or not _PORT.fullmatch(port):
         if _PORT.fullmatch(text):
@@ -132,6 +140,8 @@ def looks_like_network(text: str) -> bool:
 
 def parse_host(text: str) -> str:
     """A host pattern as it is compared with requests: lower case, A-labels (RFC 5890), no final dot, no port."""
+    if text in _EVERY_HOST:
+        raise Unreadable(f"{quote(text)} is not a host that clients ask for", 'write "*" for every other host')
     try:
         return host_text(parse_host_pattern(text))
     except PatternError as error:
@@ -183,6 +193,9 @@ def parse_server(text: str) -> Server:
 
 def _nearest_server(text: str) -> str | None:
     """The remedy for a host with or without a port, and for a scheme that is not followed by `://`."""
+    url, space, _ = text.partition(" ")
+    if space and "://" in url and _SERVER.fullmatch(url) is not None:
+        return f"write {url}"
     scheme, bare = _SCHEME.match(text), _SCHEME.sub("", text)
     if "://" in text or (found := _SERVER.fullmatch(f"https://{bare}")) is None or found["user"] or found["rest"]:
         return None

@@ -14,9 +14,11 @@ from typing import Final
 
 from cryptography import x509
 
+from gateway.config.braces import expanded
 from gateway.config.permissions import Permissions
 from gateway.config.problems import Place, Problems, quote
 from gateway.config.reading import Value
+from gateway.config.yaml_text import as_yaml
 from gateway.errors import ConfigError
 from gateway.x509.authorities import is_ca
 from gateway.x509.fields import issuer_of, subject_of
@@ -209,8 +211,14 @@ def _name_remedy(value: Value, error: ConfigError) -> str:
     text = str(value.data)
     if not error.cause.endswith("does not exist"):
         return error.remedy
+    if text.startswith("file://"):
+        return f"write {as_yaml(text.removeprefix('file://'))}"
+    if "-----BEGIN" in text:
+        return "save this text as a file, and write the file's name here"
     if text.startswith("~/"):
         return f"write the whole path instead of '~', such as /home/NAME/{text.removeprefix('~/')}"
+    if (names := expanded(text)) is not None:
+        return f"write, instead of the braces, {', '.join(map(as_yaml, names))}"
     return "list each file instead of '*'" if "*" in text else error.remedy
 
 

@@ -66,7 +66,7 @@ class ListCheck:
         """Report the CAs whose users are refused because no list covers their certificates."""
         if self._names and self._found and all(signer is None for _, _, signer in self._found) and not self._forged:
             cause = "no list here is from a CA in client_ca, so every certificate is refused"
-            remedy = f"add the list of {listing(map(name_of, self._names), 'and')}, or write crl_policy: if_present"
+            remedy = f"add the list of {listing(map(name_of, self._names), 'and')}, or remove crl"
             self._problems.outdated(place, cause, remedy)
             return
         for anchor in (anchor for anchor in self._names if anchor not in self._forged):
@@ -78,6 +78,13 @@ class ListCheck:
                 cause = f"no list from {name_of(anchor)} covers users' certificates, so all that it issued are refused"
                 remedy = "add its list of users' certificates; ignore this if it issues only CA certificates"
                 self._problems.warning(place, cause, remedy)
+
+    def check_use(self, place: Place) -> None:
+        """Warn of lists under `if_present` that no CA in `client_ca` has issued: what they revoke may be let in."""
+        if self._names and self._found and all(signer is None for _, _, signer in self._found) and not self._forged:
+            cause = "no list here is from a CA in client_ca, so no certificate that such a CA issued is looked up"
+            remedy = f"add the list of {listing(map(name_of, self._names), 'and')}"
+            self._problems.warning(place, cause, remedy)
 
     def _is_covered(self, entry: RevocationList, signer: x509.Certificate | None) -> bool:
         """True if another list of the same CA and scope is valid now."""

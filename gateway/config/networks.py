@@ -74,6 +74,9 @@ class Networks:
         text = str(value.data)
         if text in self.names:
             return text
+        if (found := _NEGATED.fullmatch(text)) is not None and looks_like_network(found[1]):
+            self._problems.error(value.place, f"{quote(text)}: networks can't be negated", self._without(found[1]))
+            return None
         if looks_like_network(text) or text.lower() == "localhost":
             return read_network(value, self._problems)
         if text.lower() in _EVERYBODY:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
 from gateway.config.availability import unavailable
+from gateway.config.braces import expanded, torn
 from gateway.config.environment import SubstitutionError, is_substituted, substitute
 from gateway.config.kinds import (
     Choice,
@@ -30,11 +31,12 @@ from gateway.config.kinds import (
     Whole,
 )
 from gateway.config.marks import Mapping, Node, Scalar, Sequence
+from gateway.config.meant import defaults_meant, key_meant, list_meant, mapping_meant, names_meant
 from gateway.config.one_value import list_in
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote, suggest
 from gateway.config.scalars import NULLS, Single, UnfitError, convert, expected, is_other
 from gateway.config.yaml_hints import clean
-from gateway.config.yaml_text import as_yaml, as_yaml_list
+from gateway.config.yaml_text import as_quoted, as_yaml, as_yaml_list
 
 _ATTRIBUTES: Final = {
     "commonname": "CN",
@@ -55,6 +57,7 @@ _OTHER_VARIABLE: Final = re.compile(
     r"\$(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\((?P<other>[A-Za-z_][A-Za-z0-9_]*)\))(?P<rest>/.*)?"
 )
 
+_CLIENTS_HOST: Final = frozenset({"host", "http_host"})  # nginx's variables for the Host that the client sent
 _UNSET: Final = "unset"  # replaces variables that are not set, in values that are not used
 
 
@@ -66,6 +69,7 @@ class Value:
     place: Place
     written: str = ""  # a scalar as it is written in the file, before substitution: for messages
     keys: MappingOf[str, Place] = field(default_factory=dict)  # of a mapping: every key, also with errors
+    has_unknown_keys: bool = False  # keys of a mapping of which it can't be told what they stand for
 
     def get(self, name: str) -> Value | None:
         """The value of a key; None if it is absent, null or wrong."""
@@ -117,16 +121,18 @@ class Reader:
                 assert_never(kind)
 
     def _record(self, kind: Record, node: Node, place: Place) -> Value | None:
+        if kind.short is not None and isinstance(node, Scalar) and (remedy := defaults_meant(kind, node)) is not None:
+            self._wrong_type(node, place, "", remedy)
+            return None
         if kind.short is not None and not isinstance(node, Mapping):
             value = self._field(kind.by_name[kind.short], node, place)
             return None if value is None else Value({kind.short: value}, place, keys={kind.short: place})
         if not isinstance(node, Mapping):
-            expected = f"a mapping with the keys {listing(kind.by_name, 'and')}"
-            main = [entry for entry in kind.fields if entry.is_required] or kind.fields
-            if len(main) == 1 and isinstance(node, Scalar) and not is_other(node.text):
-                expected = f"{{{main[0].name}: {as_yaml(node.text)}}}"
-            self._wrong_type(node, place, expected)
+            self._wrong_type(
+                node, place, f"a mapping with the keys {listing(kind.by_name, 'and')}", mapping_meant(kind, node, place)
+            )
             return None
+        has_unknown = False
         data: dict[str, Value] = {}
         keys: dict[str, Place] = {}
         guessed: dict[str, Place] = {}  # misspelt keys count as present, with an unknown value
@@ -134,12 +140,12 @@ class Reader:
             entry = kind.by_name.get(key.text)
             at = place.key(key.text, child.mark)
             if entry is None:
-                known = [name for name in kind.by_name if name not in keys]
-                if (guess := suggest(key.text, known)) is not None:
-                    guessed[guess] = at
-                otherwise = f"remove it, or write one of {listing(kind.by_name)}"
-                unknown = place.key(key.text, key.mark)
-                self._problems.error(unknown, "unknown key", did_you_mean(key.text, known, otherwise))
+                name, remedy = self._unknown_key(kind, key, child, {*keys, *guessed})
+                if name is None:
+                    has_unknown = True
+                else:
+                    guessed[name] = at
+                self._problems.error(place.key(key.text, key.mark), "unknown key", remedy)
                 continue
             keys[entry.name] = at
             if (value := self._field(entry, child, at)) is not None:
@@ -148,7 +154,15 @@ class Reader:
             if entry.is_required and entry.name not in keys and entry.name not in guessed:
                 missing = place.key(entry.name, place.mark)
                 self._problems.error(missing, "this key is missing", f"add it: {_first_line(entry.description)}")
-        return Value(data, place, keys={**guessed, **keys})
+        return Value(data, place, keys={**guessed, **keys}, has_unknown_keys=has_unknown)
+
+    def _unknown_key(self, kind: Record, key: Scalar, child: Node, present: set[str]) -> tuple[str | None, str]:
+        """The key that was probably meant, None if that can't be told, and the remedy."""
+        if (meant := key_meant(kind, key, child, present)) is not None:
+            return meant
+        known = [name for name in kind.by_name if name not in present]
+        otherwise = f"remove it, or write one of {listing(kind.by_name)}"
+        return suggest(key.text, known), did_you_mean(key.text, known, otherwise)
 
     def _field(self, entry: Field, node: Node, place: Place) -> Value | None:
         if entry.is_nullable and isinstance(node, Scalar):
@@ -164,7 +178,7 @@ class Reader:
 
     def _table(self, kind: TableOf, node: Node, place: Place) -> Value | None:
         if not isinstance(node, Mapping):
-            self._wrong_type(node, place, "a mapping with names as keys")
+            self._wrong_type(node, place, "a mapping with names as keys", names_meant(kind, node))
             return None
         data: dict[str, Value] = {}
         keys: dict[str, Place] = {}
@@ -192,25 +206,48 @@ class Reader:
             if isinstance(kind.item, Record) and isinstance(node, Mapping):
                 self._problems.error(place, "is a mapping, not a list", "begin each entry with '- '")
                 return None
-            self._wrong_type(node, place, f"a list{_entries_of(kind.item)}")
+            if isinstance(node, Mapping) and (names := _names(node)):
+                self._problems.error(place, "is a mapping, not a list", f"write {as_yaml_list(names)}")
+                return None
+            meant = list_meant(kind.item, node, place)
+            self._wrong_type(node, place, f"a list{_entries_of(kind.item)}", meant)
             return None
         if len(node.items) < kind.minimum:
             self._problems.error(place, "the list is empty", "write at least one entry, or remove the key")
             return None
+        if self._is_torn(kind, node, place):
+            return None
         found = [self._item(kind, child, place.item(index, child.mark)) for index, child in enumerate(node.items)]
         return Value(tuple(value for value in found if value is not None), place)
 
+    def _is_torn(self, kind: ListOf, node: Sequence, place: Place) -> bool:
+        """Report a value in whose braces a comma was taken for one of the list."""
+        if not isinstance(kind.item, Text):
+            return False
+        found = torn([item.text if isinstance(item, Scalar) else "" for item in node.items])
+        if found is None:
+            return False
+        index, whole = found
+        names = expanded(whole)
+        remedy = ", ".join(map(as_yaml, names)) if names else as_quoted(whole)
+        cause = f"the braces of {quote(whole)} are divided by their comma"
+        self._problems.error(place.item(index, node.items[index].mark), cause, f"write {remedy}")
+        return True
+
     def _item(self, kind: ListOf, node: Node, place: Place) -> Value | None:
-        parts = list_in(kind.item, node) if isinstance(node, Scalar) else None
-        if parts is None:
+        if isinstance(node, Scalar):
+            parts, cause = list_in(kind.item, node), f"{quote(node.text)} is one value"
+        else:
+            parts = _names(node) if isinstance(node, Mapping) and isinstance(kind.item, Text | Choice) else None
+            cause = "braces list no names"
+        if not parts:
             return self.read(kind.item, node, place)
-        cause = f"{quote(node.text)} is one value" if isinstance(node, Scalar) else ""
         self._problems.error(place, cause, f"write {', '.join(map(as_yaml, parts))}")
         return None
 
     def _scalar(self, kind: ScalarKind, node: Node, place: Place) -> Value | None:
         if not isinstance(node, Scalar):
-            self._wrong_type(node, place, expected(kind))
+            self._wrong_type(node, place, _only_item(kind, node) or expected(kind))
             return None
         single = self._substituted(node, place)
         if single is None:
@@ -254,6 +291,9 @@ class Reader:
             return None
         if (found := _OTHER_VARIABLE.fullmatch(node.text)) is not None:
             name = found["name"] or found["other"]
+            if name in _CLIENTS_HOST and place.shape.endswith(".host"):
+                self._problems.error(place, f"{quote(node.text)} is not replaced", "write preserve")
+                return None
             cause = f"{quote(node.text)} is not replaced by a variable's value"
             rest = found["rest"] or ""
             remedy = f'write "${{{name}}}{rest}", or "${node.text}" for the text itself'
@@ -268,7 +308,7 @@ class Reader:
             return Single(text, node.text, can_be_text=True, can_be_other=True)
         return Single(text, node.text, not (node.is_plain and is_other(text)), node.is_plain)
 
-    def _wrong_type(self, node: Node, place: Place, expected: str) -> None:
+    def _wrong_type(self, node: Node, place: Place, expected: str, remedy: str | None = None) -> None:
         match node:
             case Mapping():
                 found = "a mapping"
@@ -277,7 +317,7 @@ class Reader:
             case Scalar():
                 found = "empty" if node.is_plain and node.text in NULLS else "a single value"
         subject = "" if place.path else "the file "
-        self._problems.error(place, f"{subject}is {found}", f"write {expected}")
+        self._problems.error(place, f"{subject}is {found}", remedy or f"write {expected}")
 
     def _not_available(self, place: Place, feature: str) -> None:
         self._problems.error(place, f"not available yet ({feature})", "remove it")
@@ -292,6 +332,26 @@ def _entries_of(item: Kind) -> str:
             return ", and begin each entry with '- '"
         case _:
             return f" in which each entry is {expected(item)}"
+
+
+def _only_item(kind: ScalarKind, node: Node) -> str | None:
+    """The item of a list that has one, if it is a value of this kind; None otherwise."""
+    if not isinstance(node, Sequence) or len(node.items) != 1 or not isinstance(item := node.items[0], Scalar):
+        return None
+    if isinstance(kind, Text) and kind.is_secret:
+        return None
+    is_plain_other = item.is_plain and is_other(item.text)
+    try:
+        convert(kind, Single(item.text, item.text, not is_plain_other, item.is_plain))
+    except UnfitError:
+        return None
+    return item.text if is_plain_other else as_yaml(item.text)
+
+
+def _names(node: Mapping) -> tuple[str, ...] | None:
+    """The names in braces where they have no values: `{internal, office}`."""
+    is_list = all(isinstance(value, Scalar) and value.is_plain and not value.text for _, value in node.entries)
+    return tuple(key.text for key, _ in node.entries) if is_list else None
 
 
 def _key_remedy(kind: TableOf, text: str) -> str:

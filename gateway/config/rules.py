@@ -91,7 +91,7 @@ class Rules:
         )
         # A condition that could not be read would otherwise look like one that is left out.
         parts = {"from": networks, "hosts": hosts, "uri": uris, "methods": methods}
-        if any(key in value.keys and part is None for key, part in parts.items()):
+        if value.has_unknown_keys or any(key in value.keys and part is None for key, part in parts.items()):
             return _Read(rule, None)
         network_set = self._network_set(networks)
         if network_set is None and networks is not None:
@@ -173,7 +173,9 @@ class Rules:
                 self._problems.error(
                     item.place,
                     f"{quote(text)} is not a method: methods are in capital letters",
-                    f"write {text.upper()}",
+                    f"write {text.upper()}"
+                    if text.upper() in METHODS
+                    else did_you_mean(text.upper(), METHODS, "list the methods that are meant, such as GET"),
                 )
             elif text not in METHODS:
                 remedy = did_you_mean(text, METHODS, "ignore this warning if your server uses this method")

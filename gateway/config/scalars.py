@@ -29,6 +29,19 @@ _USUAL_SECONDS: Final = 10.0
 _USUAL_BYTES: Final = 32 * 1024
 
 _LEFT_OUT: Final = ("/", "http://")  # of paths and URLs, where people leave it out
+_FLAG_WORDS: Final = {"on": "true", "yes": "true", "1": "true", "off": "false", "no": "false", "0": "false"}
+_OBSERVING: Final = frozenset({"observe", "report", "reportonly", "report-only", "log", "audit", "test", "permissive"})
+# What other programs call it. There is none for `allow`: nothing is opened by a guess.
+_OTHER_WORDS: Final = {
+    "require_certificate": ("require", "required", "certificate", "cert", "clientcertificate", "requirecert", "mtls"),
+    "deny": ("block", "blocked", "reject", "drop", "refuse", "forbid", "forbidden", "403"),
+    "if_present": ("optional",),
+    "client_ip": ("iphash", "source", "sourceip", "sticky", "hash"),
+    "least_connections": ("leastconn", "leastconnection"),
+    "round_robin": ("rr",),
+    "email": ("mail", "emailaddress"),
+}
+_HSTS: Final = re.compile(r"(?i)max-age\s*=\s*\"?([0-9]{1,9})")
 _NO_LETTER: Final = re.compile(r"[^a-z0-9]")
 _IN_BRACKETS: Final = re.compile(r"[^<>]*<([^<>\s]{3,320})>")  # an address after its holder's name
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]{1,12})\s*([A-Za-z]{0,12})")
@@ -69,7 +82,10 @@ def _text(kind: Text, single: Single) -> str:
     if not single.can_be_text:
         if text in NULLS:
             raise UnfitError("is empty", remedy)
-        remedy = kind.number_remedy.format(text) if kind.number_remedy else "put it in quotes"
+        if kind.number_remedy:
+            remedy = kind.number_remedy.format(text)
+        elif kind.has_spaces or text not in _FLAGS:
+            remedy = "put it in quotes"
         raise UnfitError(f"{shown} is a number or boolean, not {kind.what}", remedy)
     if not text and not kind.can_be_empty:
         raise UnfitError("is empty", remedy)
@@ -82,8 +98,37 @@ def _text(kind: Text, single: Single) -> str:
         bare = _IN_BRACKETS.fullmatch(text)
         if bare is not None and kind.pattern is not None and re.fullmatch(kind.pattern, bare[1]):
             remedy = f'write "{bare[1]}"'
-        raise UnfitError(f"{shown} is not {kind.what}", _with_ascii_domain(text) or remedy)
+        meant = _NEAREST[kind.what](kind, text) if kind.what in _NEAREST else _with_ascii_domain(text)
+        raise UnfitError(f"{shown} is not {kind.what}", meant or remedy)
     return text
+
+
+def _nearest_path(kind: Text, text: str) -> str | None:
+    """The remedy for a path without its slash, or behind a host."""
+    path = "/" + re.sub(r"^https?://[^/]*", "", text).lstrip("/")
+    return f"write {path}" if kind.pattern and re.fullmatch(kind.pattern, path) else None
+
+
+def _nearest_pattern(_: Text, text: str) -> str | None:
+    """The remedy for a regular expression of addresses."""
+    return f'write "{text[1:]}"' if re.fullmatch(r"\.\*@[^@\s\\]+", text) else _with_ascii_domain(text)
+
+
+def _nearest_fingerprint(kind: Text, text: str) -> str | None:
+    """The remedy for a fingerprint with what openssl prints before it, and for one of another digest."""
+    bare = text.rpartition("=")[2].strip().replace(" ", "")
+    if kind.pattern and re.fullmatch(kind.pattern, bare):
+        return f'write "{bare}"'
+    if re.fullmatch(r"[0-9A-Fa-f]{40}", bare.replace(":", "")):
+        return "this one is SHA-1; openssl x509 -noout -fingerprint -sha256 -in FILE prints the other"
+    return None
+
+
+_NEAREST: Final[dict[str, Callable[[Text, str], str | None]]] = {
+    "a path": _nearest_path,
+    "an e-mail pattern": _nearest_pattern,
+    "a SHA-256 fingerprint": _nearest_fingerprint,
+}
 
 
 def _with_ascii_domain(text: str) -> str | None:
@@ -103,14 +148,17 @@ def _choice(kind: Choice, single: Single) -> str:
     if single.text in kind.words:
         return single.text
     by_letters = {_NO_LETTER.sub("", word): word for word in kind.words}
-    remedy = by_letters.get(_NO_LETTER.sub("", single.text.lower())) or listing(kind.words)
+    letters = _NO_LETTER.sub("", single.text.lower())
+    meant = next((word for word, others in _OTHER_WORDS.items() if word in kind.words and letters in others), None)
+    remedy = by_letters.get(letters) or meant or listing(kind.words)
     raise UnfitError(f"{quote(single.written)} is not {kind.what}", f"write {remedy}")
 
 
 def _flag(_: Flag, single: Single) -> bool:
     if single.can_be_other and single.text in _FLAGS:
         return _FLAGS[single.text]
-    raise UnfitError(f"{quote(single.written)} is not true or false", "write true or false, without quotes")
+    remedy = _FLAG_WORDS.get(single.text.lower(), "true or false")
+    raise UnfitError(f"{quote(single.written)} is not true or false", f"write {remedy}, without quotes")
 
 
 def _flag_or_day(_: FlagOrDay, single: Single) -> bool | date:
@@ -120,7 +168,9 @@ def _flag_or_day(_: FlagOrDay, single: Single) -> bool | date:
     if (day := parse_day(text)) is not None:
         return day
     meant = meant_day(text)
-    remedy = "write true, false or a day such as 2027-03-01" if meant is None else f"write {meant.isoformat()}"
+    word = "false" if text.lower() in _OBSERVING else _FLAG_WORDS.get(text.lower())
+    remedy = "write true, false or a day such as 2027-03-01" if word is None else f"write {word}"
+    remedy = remedy if meant is None else f"write {meant.isoformat()}"
     raise UnfitError(f"{quote(single.written)} is not true, false or a day", remedy)
 
 
@@ -146,12 +196,22 @@ def _duration(kind: Duration, single: Single) -> float:
         raise UnfitError(
             f"{quote(single.written)} is not a duration",
             _with_unit(single.text, _DURATION_UNITS, ("s", "m", "h", "d"), is_good)
+            or _hsts_meant(single.text)
             or "write a number and its unit: 500ms, 10s, 5m, 1h, 14d",
         )
     if not kind.minimum_seconds <= seconds <= kind.maximum_seconds:
         bounds = f"{format_duration(kind.minimum_seconds)} to {format_duration(kind.maximum_seconds)}"
         raise UnfitError(f"{quote(single.written)} is out of bounds", f"write a duration from {bounds}")
     return seconds
+
+
+def _hsts_meant(text: str) -> str | None:
+    """The remedy for the header's value in the place of its settings."""
+    found = _HSTS.search(text)
+    if found is None:
+        return None
+    others = [key for key in ("include_subdomains", "preload") if key.replace("_", "") in text.lower()]
+    return f"write {{{', '.join([f'max_age: {found[1]}s', *(f'{key}: true' for key in others)])}}}"
 
 
 def _with_unit(text: str, units: dict[str, str], usual: tuple[str, ...], is_good: Callable[[str], bool]) -> str | None:

@@ -141,7 +141,7 @@ CERTIFICATE: Final = Record(
             ListOf(
                 Text(
                     what="an e-mail pattern",
-                    pattern=r"\*|[^@\s]+@(?:\*|(?:\*\.)?[!-)+-?A-~]+)",
+                    pattern=r"\*|(?!\.)[^@\s]+@(?:\*|(?:\*\.)?[!-)+-?A-~]+)",
                     example='"*@example.com"',
                     has_spaces=False,
                 )

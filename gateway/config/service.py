@@ -14,10 +14,12 @@ from gateway.config.networks import mostly, read_network
 from gateway.config.problems import Problems, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
-from gateway.config.yaml_text import as_yaml
+from gateway.config.yaml_text import as_quoted, as_yaml
 from gateway.policy.networks import NetworkSet
 
 PERMANENT_REDIRECT: Final = 308
+_HTTP_PORT: Final = 80
+_HTTPS_PORT: Final = 443
 _CHALLENGES: Final = (".well-known", "acme-challenge")  # below the folder that ACME clients call webroot
 _LIMITS: Final = {
     "header_bytes": "header_bytes",
@@ -72,6 +74,7 @@ def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[List
         if public_port is not None and (redirect or is_publishing):
             cause = "public_port is for listeners that serve sites, and this one speaks plain HTTP"
             problems.error(value.at("public_port"), cause, "remove it")
+        _check_port(address, port, problems, is_plain=redirect or is_publishing, is_public=public_port is None)
         status = int(value.plain("redirect_status", PERMANENT_REDIRECT))
         if status != PERMANENT_REDIRECT and not redirect:
             cause = "redirect_status is for listeners with redirect_to_https"
@@ -85,6 +88,17 @@ def build_listeners(root: Value, folder: Path, problems: Problems) -> tuple[List
         cause = "every listener only redirects" + (" or publishes" if any(each.pki for each in found) else "")
         problems.warning(listen.place, cause, "add a listener without redirect_to_https and pki")
     return tuple(found)
+
+
+def _check_port(address: Value, port: int, problems: Problems, *, is_plain: bool, is_public: bool) -> None:
+    """Warn of the port at which browsers expect the other protocol; `is_public`: no other one is named for outside."""
+    if port == _HTTPS_PORT and is_plain:
+        cause = "browsers speak TLS at port 443, and this listener speaks plain HTTP"
+        problems.warning(address.place, cause, f"write {as_quoted(str(address.data).removesuffix('443') + '80')}")
+    elif port == _HTTP_PORT and not is_plain and is_public:
+        cause = "browsers speak plain HTTP at port 80, and this listener speaks TLS"
+        remedy = f"add redirect_to_https: true, or write {as_quoted(str(address.data).removesuffix('80') + '443')}"
+        problems.warning(address.place, cause, remedy)
 
 
 def _webroot(listener: Value, folder: Path, problems: Problems, *, is_plain: bool) -> Path | None:

@@ -27,6 +27,7 @@ from gateway.x509.same_names import too_many_of_one_name
 # Required by hstspreload.org.
 PRELOAD_SECONDS: Final = 365 * DAY_SECONDS
 _HSTS: Final = {"max_age": "max_age_seconds", "include_subdomains": "include_subdomains", "preload": "preload"}
+_OTHER_SCHEME: Final = re.compile(r"(http)://[^/?]*:443(?![0-9])|(https)://[^/?]*:80(?![0-9])")
 _URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][^\s#\\]*)?")
 
 
@@ -153,12 +154,18 @@ class Sites:
         lists.check_dates()
         if is_all_read and sources and value.plain("crl_policy", "require") == "require":
             lists.check_coverage(value.at("crl"))
+        elif is_all_read and sources:
+            lists.check_use(value.at("crl"))
         return tuple(sources)
 
     def _url(self, item: Value) -> list[str]:
         """The URL of a list. A user name or password in it is refused, because URLs appear in logs."""
         url = str(item.data)
         if _URL.fullmatch(url) and _has_port_in_bounds(url):
+            if (found := _OTHER_SCHEME.match(url)) is not None:
+                other, port, scheme = ("https", 443, "http") if found[1] else ("http", 80, "https")
+                cause = f"port {port} is for {other}, not for {scheme}"
+                self._problems.warning(item.place, cause, f"write {other}://{url.partition('://')[2]}")
             return [url]
         self._problems.error(
             item.place, f"{quote(url)} cannot be fetched", "write http://host/path or https://host/path"
@@ -184,6 +191,8 @@ class Sites:
         known = self._upstream_names
         if known is not None and name not in known:
             remedy = did_you_mean(name, known, "define it under upstreams")
+            if "://" in name and known:
+                remedy = f"write the upstream's name, {listing(known)}, and this URL under its servers"
             self._problems.error(item.place, f"{quote(name)} is not the name of an upstream", remedy)
         return name
 

@@ -18,6 +18,17 @@ _HEALTH = {
     "fall": "fall",
 }
 _UNUSUAL = {("http", 443): "https", ("https", 80): "http"}
+# A webmail server's other ports, at which nothing speaks HTTP.
+_OTHER_PROTOCOLS = {
+    25: "SMTP",
+    465: "SMTP",
+    587: "SMTP",
+    110: "POP3",
+    995: "POP3",
+    143: "IMAP",
+    993: "IMAP",
+    4190: "Sieve",
+}
 _TIMEOUTS = {"connect": "connect_seconds", "response": "response_seconds", "idle": "idle_seconds"}
 
 
@@ -79,12 +90,20 @@ def _servers(value: Value, problems: Problems) -> tuple[Server, ...]:
             continue
         if server in found:
             problems.error(item.place, f"{server.url} is listed twice", "remove one")
-        if (server.scheme, server.port) in _UNUSUAL:
-            other = _UNUSUAL[server.scheme, server.port]
-            cause = f"port {server.port} is for {other}, not for {server.scheme}"
-            problems.warning(item.place, cause, f"write {other}://{server.authority.rpartition(':')[0]}:{server.port}")
+        _check_port(item, server, problems)
         found.append(server)
     return tuple(found)
+
+
+def _check_port(item: Value, server: Server, problems: Problems) -> None:
+    """Warn of a port at which another protocol is spoken."""
+    host, port = server.authority.rpartition(":")[0], server.port
+    if (other := _UNUSUAL.get((server.scheme, port))) is not None:
+        cause = f"port {port} is for {other}, not for {server.scheme}"
+        problems.warning(item.place, cause, f"write {other}://{host}:{port}")
+    elif (protocol := _OTHER_PROTOCOLS.get(port)) is not None:
+        cause = f"port {port} is for {protocol}, and the gateway speaks HTTP with this server"
+        problems.warning(item.place, cause, f"name the port of its webmail, such as https://{host}:443")
 
 
 def _tls(section: Value, material: Material, problems: Problems) -> UpstreamTls:

@@ -20,6 +20,10 @@ _NGINX: Final = re.compile(r"(\^~|=|~\*|~)\s+(?=[/^\\.(])|~\*(?=[/^\\.(])")  # t
 _LAST_STAR: Final = re.compile(r"(?P<base>/?[^*]*?)(?P<slash>/)?(?:\.?\*+)")
 _EXPRESSION: Final = re.compile(r"[|\\^\[\]{}]|\.[*+]|\(\?|\)[?+*]|\$$")
 _BRACES: Final = re.compile(r"\{([^{}]*[^{}0-9,][^{}]*)\}")  # {owa,ecp}, {id}; {1,3} repeats
+_EXPRESSION_BRACES: Final = re.compile(r"(?<!\\[pPx])(?<![\\\[])" + _BRACES.pattern)
+_METHOD: Final = re.compile(r"[A-Z]{3,10} (?=/)")
+_DELIMITED: Final = re.compile(r"/(\^.+)/[imsux]*")  # as in JavaScript and Perl
+_BACKSLASHES: Final = re.compile(r"/[^|^\[\]{}()*+?$\\]*(?:\\[A-Za-z]{2,}[^|^\[\]{}()*+?$\\]*)+")
 _LITERAL: Final = re.compile(r"[^|\\^\[\]{}()*+?$]*")
 _OPEN_END: Final = re.compile(r".*(?:\.[*+]|\)[?*+]|\$)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -67,6 +71,10 @@ def _read_expression(text: str) -> ReadPattern:
     if _ESCAPE.search(text):
         decoded = _ESCAPE.sub(lambda found: re.escape(unquote(found[0])), text)
         raise PatternError(f"{text!r} has a '%', but regular expressions see the decoded path", _write(decoded))
+    if (braces := _EXPRESSION_BRACES.search(text)) is not None:
+        meant = _EXPRESSION_BRACES.sub(_meant_by_braces, text)
+        meant = meant if _OPEN_END.fullmatch(meant) else _with_all_below(meant)
+        raise PatternError(f"in a regular expression {braces[0]!r} is not a choice", _write(meant))
     if _SLASH_STAR.search(text):
         meant = _SLASH_STAR.sub("/.*", text)
         raise PatternError(f"in {text!r} '*' repeats the '/' before it", _write(meant))
@@ -117,6 +125,11 @@ def _refuse_expression(text: str) -> None:
     path = text.removeprefix("=")
     if not _EXPRESSION.search(path) or not path.startswith(("/", "^", "(", "\\/", ".")):
         return
+    if _BACKSLASHES.fullmatch(path):
+        raise PatternError(f"{text!r} has a backslash", _write(text.replace("\\", "/")))
+    if (delimited := _DELIMITED.fullmatch(path)) is not None:
+        path = delimited[1].replace("\\/", "/")
+    has_braces = _BRACES.search(path) is not None
     path = _BRACES.sub(_meant_by_braces, path)
     inner = path.removeprefix("^").removesuffix("$")
     if inner.startswith("/") and _LITERAL.fullmatch(inner):  # only anchors
@@ -129,6 +142,8 @@ def _refuse_expression(text: str) -> None:
         parse_pattern(meant)
     except PatternError:
         return
+    if has_braces:
+        raise PatternError(f"braces have no meaning in the path {text!r}", _write(meant))
     raise PatternError(f"{text!r} looks like a regular expression, but without '~' it is a plain path", _write(meant))
 
 
@@ -152,7 +167,9 @@ def _grouped(expression: str) -> str:
 def _nearest_path(text: str) -> str | None:
     """The path that was probably meant; None if no request could have it."""
     is_exact = text.startswith("=")
-    path = re.split(r"[?#;]", text.removeprefix("=").strip())[0].replace(" ", "%20")
+    if not is_exact and not text.startswith(("/", ".", "\\")) and "#" in text:
+        return None
+    path = re.split(r"[?#;]", _METHOD.sub("", text.lstrip("=").removeprefix(".").strip()))[0].replace(" ", "%20")
     path = re.sub(r"^https?://[^/]*", "", path, flags=re.IGNORECASE) or "/"
     path = re.sub("%2[Ff]", "/", path).replace("\\", "/")
     nearest = ("=" if is_exact else "") + (path if path.startswith("/") else f"/{path}")

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.config.braces import expanded
 from gateway.config.problems import Mark, quote
-from gateway.config.yaml_text import as_quoted
+from gateway.config.yaml_text import as_quoted, as_yaml, as_yaml_list
 
 _SPACES: Final = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _INVISIBLE: Final = "\u00ad\u200b-\u200f\u2060\ufeff"
@@ -34,6 +35,7 @@ _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
 _VALUE_START: Final = re.compile(r".*(?:[:,]\s+|[{\[])")
 # A value in brackets that contains a '#', followed by the closing bracket.
 _IN_COMMENT: Final = re.compile(r"""[\[{](?:[^"'#]*[,:\[{])?\s*([^"'#,:\[{]*\s\#[^,\]}]*)[,\]}].*""")
+_CLOSING: Final = {"[": "]", "{": "}"}
 _LONG_DASH: Final = re.compile(r"\s*([\u2010-\u2015\u2212])\s")
 _IPV6_AND_PORT: Final = re.compile(r"""(?<!["'\w])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]:[0-9]+""")
 
@@ -160,8 +162,12 @@ def _unquoted(stop: Stop) -> Hint | None:
     is_colon = stop.rest.startswith(":") and ("node content" in stop.problem or "unexpected ':'" in stop.problem)
     if is_colon:
         return _token(stop, len(_start_of_token(before)), "':' has a special meaning in brackets")
-    if "',' or" in stop.problem and stop.rest[:1] in {"{", "["} and stop.begun is not None:
+    if "',' or" not in stop.problem or stop.begun is None:
+        return None
+    if stop.rest[:1] in {"{", "["}:
         return _token(stop, len(_start_of_token(before)), f"{stop.rest[0]!r} has a special meaning in brackets")
+    if before.endswith("}") and "{" in before and re.match(r"[^\s,\]}]", stop.rest):
+        return _token(stop, before.rindex("{"), "'{' has a special meaning in brackets")
     return None
 
 
@@ -171,11 +177,26 @@ def _start_of_token(before: str) -> str:
 
 
 def _token(stop: Stop, start: int, cause: str) -> Hint:
-    """A hint for the word that begins at `start`, without brackets that close earlier ones."""
-    word = re.split(r"[\s,]", stop.line[start:])[0]
-    while word[-1:] in {"]", "}"} and word.count(word[-1]) > word.count("[" if word[-1] == "]" else "{"):
-        word = word[:-1]
-    return _needs_quotes(stop, start, word, cause)
+    """A hint for the word that begins at `start`."""
+    word = _word(stop.line[start:])
+    if (names := expanded(word)) is None:
+        return _needs_quotes(stop, start, word, cause)
+    is_in_list = stop.line[:start].count("[") > stop.line[:start].count("]")
+    shown = ", ".join(map(as_yaml, names)) if is_in_list else as_yaml_list(names)
+    return Hint(Mark(stop.at.line, start + 1), f"{cause}, and braces list no names", f"write {shown}")
+
+
+def _word(text: str) -> str:
+    """The word at the start of `text`. It ends at a comma or space outside its own brackets."""
+    closing: list[str] = []
+    for index, letter in enumerate(text):
+        if letter in _CLOSING:
+            closing.append(_CLOSING[letter])
+        elif closing and letter == closing[-1]:
+            closing.pop()
+        elif not closing and (letter.isspace() or letter in {",", "]", "}"}):
+            return text[:index]
+    return text if not closing else re.split(r"[\s,]", text)[0]
 
 
 def _needs_quotes(stop: Stop, start: int, word: str, cause: str) -> Hint:
@@ -247,6 +268,22 @@ def _column(line: str) -> int:
     return len(line) - len(line.lstrip()) + 1
 
 
+def _item_in_mapping(stop: Stop) -> Hint | None:
+    """An entry with a dash below entries that have none."""
+    if not re.match(r"\s*- ", stop.line) or not ("expected key" in stop.problem or "block end" in stop.problem):
+        return None
+    indent = len(stop.line) - len(stop.line.lstrip())
+    above = [(number, _content(line)) for number, line in enumerate(stop.lines[: stop.at.line - 1], start=1)]
+    number, line = next(
+        (each for each in reversed(above) if each[1].strip() and len(each[1]) - len(each[1].lstrip()) <= indent),
+        (0, ""),
+    )
+    if number == 0 or len(line) - len(line.lstrip()) != indent or line.lstrip().startswith("- "):
+        return None
+    cause = "this entry has no '- ', and a later one has"
+    return Hint(Mark(number, indent + 1), cause, "begin each entry of a list with '- '")
+
+
 def _first_column(line: str) -> int:
     found = _LINE_START.match(line)
     return (found.end() if found is not None else 0) + 1
@@ -268,6 +305,9 @@ def _value_in_brackets(stop: Stop) -> Hint | None:
         cause = "this value has a second colon"
     else:
         return None
+    bare = value.partition(" #")[0].rstrip()
+    if bare != value and re.fullmatch(r"/\S*|[0-9A-Fa-f.:]+(?:/[0-9]+)?", bare):
+        return Hint(Mark(line, start + 1), cause, "move the comment behind the closing bracket")
     return Hint(Mark(line, start + 1), cause, f"put the value in quotes: {as_quoted(value)}")
 
 
@@ -337,4 +377,5 @@ _LOOKS: Final[tuple[Callable[[Stop], Hint | None], ...]] = (
     _quotes,
     _brackets,
     _indentation,
+    _item_in_mapping,
 )

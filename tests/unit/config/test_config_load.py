@@ -236,6 +236,27 @@ def test_secrets_are_not_in_messages(write):
 
 @pytest.mark.usefixtures("all_available")
 @pytest.mark.parametrize(
+    ("good", "bad", "message"),
+    [
+        ("rules:", "pki: postgresql+psycopg://u:hidden@h/d\nrules:", "pki: is a single value; write a mapping"),
+        (
+            "rules:",
+            "pki: {store: 'sqlite:///a', password: hidden}\nrules:",
+            "pki.password: unknown key; write it under",
+        ),
+        ("key: mail.key", "key: mail.key\n    password: hidden", "sites[0].password: unknown key; write key_password"),
+        ("key: mail.key", "key: mail.key\n    key_password: {a: hidden}", "sites[0].key_password: is a mapping"),
+    ],
+)
+def test_a_remedy_shows_no_secret(write, good, bad, message):
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(BASE.replace(good, bad, 1)), now=NOW, environ={})
+    assert message in raised.value.cause
+    assert "hidden" not in raised.value.cause
+
+
+@pytest.mark.usefixtures("all_available")
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('admin: {address: ":443"}', "admin.address: ':443' is already an address in listen; write another port"),
@@ -708,7 +729,7 @@ def test_names_too_long_for_the_system_are_errors(write, monkeypatch):
             "hosts: [a b, mail.example.com]",
             ["14:13: rules[0].hosts[0]: 'a b' is one value"],
         ),
-        ("rules:", "workers: [1]\nrules:", ["12:10: workers: is a list; write a number"]),
+        ("rules:", "workers: [1]\nrules:", ["12:10: workers: is a list; write 1"]),
         (
             "rules:",
             "limits: {handshake: [1], body: {}}\nrules:",
@@ -720,7 +741,7 @@ def test_names_too_long_for_the_system_are_errors(write, monkeypatch):
         (
             "action: allow",
             "action: [allow]",
-            ["15:13: rules[0].action: is a list; write allow, require_certificate or deny"],
+            ["15:13: rules[0].action: is a list; write allow"],
         ),
         (
             "rules:",
@@ -730,7 +751,7 @@ def test_names_too_long_for_the_system_are_errors(write, monkeypatch):
                 "12:40: identity_headers.email: ",
             ],
         ),
-        ("rules:", "networks: [a]\nrules:", ["12:11: networks: is a list; write a mapping with names as keys"]),
+        ("rules:", "networks: [a]\nrules:", ["12:11: networks: is a list; give the list a name: {office: [a]}"]),
         ("rules:", "networks: {a: [b], b: [c/d], c: [a]}\nrules:", ["12:24: networks.b[0]: 'c/d' is not a network"]),
         (
             "from: internal",
