@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 HOSTS_PATH: Final = Path("/etc/hosts")
-# Block lists against advertisements have about this size; the rest is ignored, because reading blocks the loop.
+# Block lists against advertisements may be longer; the rest is ignored, because reading blocks the event loop.
 MAX_HOSTS_BYTES: Final = 1024 * 1024
 
 _LOOPBACK: Final = ("::1", "127.0.0.1")
