@@ -11,7 +11,7 @@ from gateway.facts import STATUS_OF_REASON, Reason
 
 
 class GatewayError(Exception):
-    """A failure with a cause and, where there is one, a remedy; each is one line of text."""
+    """A failure with a cause and, if there is one, a remedy; each is one line of text."""
 
     def __init__(self, cause: str, remedy: str = "") -> None:
         super().__init__(cause)

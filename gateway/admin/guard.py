@@ -32,8 +32,8 @@ _HEADERS: Final = {
 def is_our_host(header: str, bound_host: str) -> bool:
     """True for a Host that names this machine: `localhost`, a loopback address, or the address that is listened on.
 
-    Where every address is listened on (`bound_host` empty or unspecified), any IP address will do: a browser puts one
-    there only where its user did.
+    If every address is listened on (`bound_host` empty or unspecified), any IP address is accepted: DNS rebinding needs
+    a name.
     """
     found = _HOST.fullmatch(header)
     if found is None:

@@ -131,7 +131,7 @@ def _in_registry(loaded: Loaded, config: Path) -> tuple[tuple[Problem, ...], tup
     """Errors and warnings about authorities: those whose lists the gateway renews, and revoked ones."""
     if loaded.config.pki is None:
         return (), ()
-    from gateway.cli.check_registry import registry_problems  # noqa: PLC0415 - SQLAlchemy, where there is a registry
+    from gateway.cli.check_registry import registry_problems  # noqa: PLC0415 - SQLAlchemy, only if there is a registry
 
     found = tuple(registry_problems(loaded.config.pki, loaded.config.sites, str(config)))
     return tuple(each for each in found if not each.is_warning), tuple(each for each in found if each.is_warning)

@@ -33,7 +33,7 @@ class Answer:
     reason: str | None = None
 
     def __str__(self) -> str:
-        """The status, and the reason where there is one."""
+        """The status, and the reason if there is one."""
         return f"{self.status} {self.reason}" if self.reason else str(self.status)
 
 
