@@ -129,6 +129,7 @@ def crl(
 ) -> None:
     """Write new revocation lists."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import authority  # noqa: PLC0415 - the same
     from gateway.pki import crl as lists  # noqa: PLC0415 - the same
 
     if newer is not None:
@@ -137,23 +138,24 @@ def crl(
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:
             due = lists.due(connection, clock.now())
-        chosen = names or due
+        chosen = [name for name in names or due if not is_due_only or name in due]
         for name in chosen:
-            if is_due_only and name not in due:
-                continue
+            authority.locked(desk, name)  # raises for any of them before the first passphrase is asked for
+        for name in chosen:
             made = lists.renew(desk, unlock(desk, name, passphrase_file), clock.now())
             typer.echo(f"{desk.file(name, 'crl')}: valid until {made.next_update_utc:%Y-%m-%d %H:%M} UTC")
 
 
 def _take_over(context: typer.Context, names: list[str], file: Path, passphrase_file: Path | None) -> None:
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki import restoring  # noqa: PLC0415 - the same
+    from gateway.pki import authority, intake, restoring  # noqa: PLC0415 - the same
     from gateway.pki.files import read  # noqa: PLC0415 - the same
 
     if len(names) != 1:
         raise UsageError("--from takes the list of one authority", "Run gateway ca crl NAME --from FILE.")
     data = read(file)
     with open_desk(context) as desk:
+        intake.whole_list(data, authority.locked(desk, names[0]).certificate)  # before the passphrase is asked for
         taken = restoring.take_over(desk, unlock(desk, names[0], passphrase_file), data, clock.now())
         for entry in taken.entries:
             typer.echo(f"{entry.serial}  {'held' if entry.reason == 'certificate-hold' else 'revoked'}  {entry.reason}")
@@ -171,10 +173,11 @@ def ocsp(context: typer.Context, name: NameArgument, *, passphrase_file: Passphr
     It is valid for a month, and has its own key.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki.ocsp_signer import make_signer  # noqa: PLC0415 - the same
+    from gateway.pki import authority, ocsp_signer  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        signer = make_signer(desk, unlock(desk, name, passphrase_file), clock.now())
+        ocsp_signer.check(desk, authority.locked(desk, name), clock.now())  # before the passphrase is asked for
+        signer = ocsp_signer.make_signer(desk, unlock(desk, name, passphrase_file), clock.now())
         until = f"{signer.certificate.not_valid_after_utc:%Y-%m-%d}"
         typer.echo(f"{desk.file(name, 'ocsp.crt')}: valid until {until}")
 

@@ -116,7 +116,7 @@ def init(  # noqa: PLR0913 - a command's options
     with open_desk(context, may_make=True) as desk:
         urls = authority.Urls(root_crl, root_issuer)
         if is_single or parent is not None:
-            authority.check(desk, plan, clock.now(), None if parent is None else authority.locked(desk, parent))
+            authority.check(desk, plan, clock.now(), None if parent is None else authority.locked(desk, parent).record)
         else:
             authority.check_with_root(desk, plan, clock.now(), urls)
         # Everything else is checked before a passphrase is asked for.

@@ -126,21 +126,23 @@ def export(
     The private key is encrypted with the authority's passphrase.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki import exports  # noqa: PLC0415 - the same
-    from gateway.pki.files import write_private, write_public  # noqa: PLC0415 - the same
-    from gateway.pki.recovery import recover  # noqa: PLC0415 - the same
+    from gateway.pki import exports, recovery  # noqa: PLC0415 - the same
+    from gateway.pki.files import check_place, write_private, write_public  # noqa: PLC0415 - the same
     from gateway.pki.registry import authorities, certificates, search  # noqa: PLC0415 - the same
 
     if out is None and format_ in ("der", "p7b", "key"):
         raise UsageError(f"--format {format_} is not written to standard output", "Give --out FILE.")
+    if out is not None:
+        check_place(out)
     now = clock.now()
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:
             record = search.one(certificates.matching(connection, target), now, target)
             above = authorities.get(connection, record.authority)
         if format_ == "key":
+            recovery.check(record)  # before the passphrase is asked for
             secret = passphrase(passphrase_file, f"authority '{record.authority}'")
-            data = recover(desk, record, secret, now)
+            data = recovery.recover(desk, record, secret, now)
         else:
             data = exports.certificates((record.der, above.certificate_der, *above.chain_der), format_)
     if out is not None:

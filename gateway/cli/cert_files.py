@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -83,33 +83,42 @@ def letter_options(context: typer.Context, host: str, path: str, language: Langu
     return Letter(host, {"path": path, "language": language, "contact": contact})
 
 
+def own_password(file: Path | None) -> str | None:
+    """The password in a file for key and p12 file. Raises `UsageError`, also for a weak one."""
+    from gateway.pki import files, passwords  # noqa: PLC0415 - heavy, see app
+
+    return None if file is None else passwords.check(files.read_secret(file))
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """The folder for a certificate's files, and their password."""
 
     out: Path
     p12_format: P12Format
-    password_file: Path | None
+    password: str | None = field(repr=False)  # None: a strong one is made
     is_shown: bool
 
+    def check_folder(self) -> None:
+        """Whether files can be written to the folder. Raises `OperationError`."""
+        from gateway.pki import files  # noqa: PLC0415 - heavy, see app
+
+        files.check_folder(self.out)
+
     def delivery(self, stem: str, key: PrivateKey | None) -> Delivery:
-        """Certificate, key and p12 file; without a key, the certificate. Raises `UsageError` for a weak password."""
-        from gateway.pki import files, passwords  # noqa: PLC0415 - heavy, see app
+        """Certificate, key and p12 file; without a key, the certificate."""
+        from gateway.pki import passwords  # noqa: PLC0415 - heavy, see app
         from gateway.pki.delivery import Delivery  # noqa: PLC0415 - the same
 
         if key is None:
             return Delivery(folder=self.out, stem=stem)
-        if self.password_file is None:
-            password = passwords.make()
-        else:
-            password = passwords.check(files.read_secret(self.password_file))
         return Delivery(
             folder=self.out,
             stem=stem,
             key=key,
-            password=password,
+            password=passwords.make() if self.password is None else self.password,
             p12_format=self.p12_format,
-            has_password_file=self.password_file is None and not self.is_shown,
+            has_password_file=self.password is None and not self.is_shown,
         )
 
     def report(self, delivery: Delivery, issued: Issued) -> None:
@@ -117,5 +126,5 @@ class Files:
         typer.echo(f"{issued.record.serial}  {issued.record.subject}  until {issued.record.not_after:%Y-%m-%d}")
         for path in delivery.paths:
             typer.echo(f"  {path}")
-        if self.is_shown and self.password_file is None and delivery.password is not None:
+        if self.is_shown and self.password is None and delivery.password is not None:
             typer.echo(f"  password: {delivery.password}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -29,6 +30,7 @@ from gateway.cli.cert_files import (
     SignCertOption,
     SignKeyOption,
     letter_options,
+    own_password,
 )
 from gateway.cli.cert_profile import signed
 from gateway.cli.desk import PassphraseOption, open_desk, unlock, unlock_with
@@ -75,7 +77,9 @@ def issue(  # noqa: PLR0913 - a command's options
 ) -> None:
     """Issue a certificate to a person: certificate, key and p12 file."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki.issue import Order, checked  # noqa: PLC0415 - the same
+    from gateway.pki import authority as desk_authority  # noqa: PLC0415 - the same
+    from gateway.pki import issue as desk_issue  # noqa: PLC0415 - the same
+    from gateway.pki import keys  # noqa: PLC0415 - the same
 
     purposes = _purposes(is_auth_only=is_auth_only, is_smime_only=is_smime_only, is_separate=is_separate)
     if csr is not None and (len(purposes) > 1 or has_escrow):
@@ -84,13 +88,19 @@ def issue(  # noqa: PLR0913 - a command's options
         )
     p12 = None if csr else p12_format
     options = {"p12_format": p12, "upn": upn, "department": department, "device": device, "days": days}
-    files = Files(out, p12_format, password_file, is_shown)
+    files = Files(out, p12_format, None if csr else own_password(password_file), is_shown)
+    files.check_folder()
+    requested = None if csr is None else _requested(csr, email)
     with open_desk(context) as desk:
         _note_revoked(desk, email, device, purposes)
+        locked, now = desk_authority.locked(desk, authority), clock.now()
+        orders = [desk_issue.Order.of_person(email, name, purpose=purpose, **options) for purpose in purposes]
+        orders = [desk_issue.check(desk, locked, order, now) for order in orders]
+        # The passphrase is asked for last.
         signer, secret = unlock_with(desk, authority, passphrase_file)
-        for purpose in purposes:
-            order = Order.of_person(email, name, purpose=purpose, escrow=secret if has_escrow else None, **options)
-            _issue(desk, signer, checked(signer, order, clock.now()), _key(csr, email, key), files)
+        for order in orders:
+            kept = replace(order, escrow=secret if has_escrow else None)
+            _issue(desk, signer, kept, keys.make(key) if requested is None else requested, files)
 
 
 def server(  # noqa: PLR0913 - a command's options
@@ -119,12 +129,16 @@ def server(  # noqa: PLR0913 - a command's options
     order = desk_issue.Order(
         email=None, common_name=str(names[0].value), purpose=Purpose.SERVER, days=days, hosts=tuple(names)
     )
+    files = Files(out, P12Format.COMPAT, None, is_shown=False)
+    files.check_folder()
     with open_desk(context) as desk:
-        signer = unlock(desk, desk_authority.signer_for(desk, authority, Purpose.SERVER), passphrase_file)
+        signing = desk_authority.signer_for(desk, authority, Purpose.SERVER)
+        desk_issue.check(desk, desk_authority.locked(desk, signing), order, clock.now())
+        signer = unlock(desk, signing, passphrase_file)
         own = keys.make(key)
         delivery = Delivery(folder=out, stem=file_stem(order.common_name), key=own)
         issued = desk_issue.issue(desk, signer, order, own, clock.now(), delivery)
-        Files(out, P12Format.COMPAT, None, is_shown=False).report(delivery, issued)
+        files.report(delivery, issued)
         if signer.name != authority:
             typer.echo(f"signed by '{signer.name}': '{authority}' may not sign for servers", err=True)
 
@@ -162,6 +176,7 @@ def import_(  # noqa: PLR0913 - a command's options
 ) -> None:
     """Issue a certificate to each user in a CSV file or Excel workbook. A second run makes only what is missing."""
     from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import authority as desk_authority  # noqa: PLC0415 - the same
     from gateway.pki import batch, handout  # noqa: PLC0415 - the same
 
     kits = None
@@ -170,6 +185,7 @@ def import_(  # noqa: PLR0913 - a command's options
             raise UsageError("kits need the gateway's name", "Give --host mail.example.com.")
         letter = letter_options(context, host, page, language, contact)
         sign = partial(signed, certificate=sign_cert, key=sign_key)
+        sign([])  # raises where certificate and key can't be used, before anything is issued
         kits = handout.Kits(kinds=_kinds(kinds), host=letter.host, has_root=has_root, sign=sign, **letter.page)
     elif host is not None:
         raise UsageError("--host needs --kind", "Add --kind, such as --kind ios,windows, or remove --host.")
@@ -182,11 +198,14 @@ def import_(  # noqa: PLR0913 - a command's options
         code_page=code_page,
         kits=kits,
     )
-    with open_desk(context) as desk:
+    with (
+        open_desk(context) as desk,
+        batch.checked(desk, desk_authority.locked(desk, authority), wanted, clock.now()) as ready,
+    ):
         signer = unlock(desk, authority, passphrase_file)
         began = clock.monotonic_seconds()  # from here on no input is waited for
         with _progress() as progress:
-            outcome = batch.run(desk, signer, wanted, clock.now, progress)
+            outcome = batch.run(ready, signer, clock.now, progress)
     _report(outcome, csv_file, out, clock.monotonic_seconds() - began)
 
 
@@ -245,29 +264,25 @@ def _note_revoked(desk: Desk, email: str, device: str | None, purposes: tuple[Pu
         typer.echo(f"note: {note}", err=True)
 
 
-def _key(csr: Path | None, email: str, kind: KeyKind) -> tuple[PrivateKey | None, PublicKey]:
-    """A new key, or the key of a request. Prints what else the request asked for, which is ignored."""
-    from gateway.pki import files, keys, requests  # noqa: PLC0415 - heavy, see app
+def _requested(csr: Path, email: str) -> PublicKey:
+    """The key of a request; what the request wanted beyond it is told."""
+    from gateway.pki import files, requests  # noqa: PLC0415 - heavy, see app
 
-    if csr is None:
-        own = keys.make(kind)
-        return own, own.public_key()
     request = requests.read(files.read(csr), email=email, place=str(csr))
     for line in request.ignored:
         typer.echo(f"{csr}: ignored: {line}", err=True)
-    return None, request.key
+    return request.key
 
 
-def _issue(desk: Desk, signer: Authority, order: Order, key: tuple[PrivateKey | None, PublicKey], files: Files) -> None:
+def _issue(desk: Desk, signer: Authority, order: Order, key: PrivateKey | PublicKey, files: Files) -> None:
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import issue as desk_issue  # noqa: PLC0415 - the same
     from gateway.pki.file_names import file_stem  # noqa: PLC0415 - the same
+    from gateway.pki.keys import PrivateKey  # noqa: PLC0415 - the same
 
-    own, public = key
-    delivery = files.delivery(
-        file_stem(order.email or order.common_name, order.device, _LABELS.get(order.purpose)), own
-    )
-    issued = desk_issue.issue(desk, signer, order, own or public, clock.now(), delivery)
+    stem = file_stem(order.email or order.common_name, order.device, _LABELS.get(order.purpose))
+    delivery = files.delivery(stem, key if isinstance(key, PrivateKey) else None)
+    issued = desk_issue.issue(desk, signer, order, key, clock.now(), delivery)
     files.report(delivery, issued)
 
 

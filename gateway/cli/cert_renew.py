@@ -15,6 +15,7 @@ from gateway.cli.cert_files import (
     OutOption,
     PasswordOption,
     ShowOption,
+    own_password,
 )
 from gateway.cli.desk import PassphraseOption, duration, open_desk, unlock_with
 from gateway.errors import UsageError
@@ -58,25 +59,38 @@ def renew(  # noqa: PLR0913 - a command's options
     The old one is revoked at the end of the overlap.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.pki import lifecycle  # noqa: PLC0415 - the same
+    from gateway.pki import authority, keys, lifecycle  # noqa: PLC0415 - the same
     from gateway.pki.registry import certificates, search  # noqa: PLC0415 - the same
+    from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
 
     if old_p12 is not None and not is_same_key:
         raise UsageError("--p12 needs --same-key", "Add --same-key, or remove --p12.")
+    if has_escrow and is_same_key and old_p12 is None:
+        raise UsageError(
+            "--escrow needs the key, which --same-key does not have", "Add --p12 FILE, or remove --escrow."
+        )
     gone_after = duration(overlap, "--overlap")
     with open_desk(context) as desk:
         with desk.registry.reading() as connection:
             old = search.one(certificates.matching(connection, target), clock.now(), target)
-        signer, secret = unlock_with(desk, old.authority, passphrase_file)
+        locked, writes_key = authority.locked(desk, old.authority), not is_same_key or old_p12 is not None
+        lifecycle.check(desk, locked, old, days, clock.now())
+        public = keys.check(certificate_in(old.der).public_key(), f"certificate {old.serial}")
+        kept = None if old_p12 is None else _kept(old, public, old_p12, password_file)
+        is_for_person = old.purpose is not Purpose.SERVER
+        password = own_password(password_file) if writes_key and is_for_person else None
         p12_format = p12_format or P12Format(old.p12_format or P12Format.COMPAT)
-        files = Files(out, p12_format, password_file, is_shown)
-        own, public = _key(old, key, is_same_key=is_same_key, p12=old_p12, password_file=password_file)
+        files = Files(out, p12_format, password, is_shown)
+        files.check_folder()
+        # The passphrase is asked for last.
+        signer, secret = unlock_with(desk, old.authority, passphrase_file)
+        own = kept if is_same_key else keys.make(key or keys.kind_of(public))
         delivery = _delivery(files, old, own)
         renewal = lifecycle.Renewal(
             key=own or public,
             days=days,
             overlap=gone_after,
-            p12_format=None if own is None or old.purpose is Purpose.SERVER else p12_format,
+            p12_format=p12_format if writes_key and is_for_person else None,
             escrow=secret if has_escrow else None,
         )
         now = clock.now()
@@ -94,25 +108,17 @@ def _fate(old: CertificateRecord, now: datetime, revoked_at: datetime) -> str:
     return "revoked" if revoked_at <= now else f"valid until {revoked_at:%Y-%m-%d %H:%M} UTC, then revoked"
 
 
-def _key(
-    old: CertificateRecord, kind: KeyKind | None, *, is_same_key: bool, p12: Path | None, password_file: Path | None
-) -> tuple[PrivateKey | None, PublicKey]:
-    from gateway.pki import files, keys, pkcs12  # noqa: PLC0415 - heavy, see app
+def _kept(old: CertificateRecord, public: PublicKey, p12: Path, password_file: Path | None) -> PrivateKey:
+    """The old certificate's key, from its p12 file. Raises `UsageError`."""
+    from gateway.pki import files, pkcs12  # noqa: PLC0415 - heavy, see app
     from gateway.x509.keys import are_equal  # noqa: PLC0415 - the same
-    from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
 
-    public = keys.check(certificate_in(old.der).public_key(), f"certificate {old.serial}")
-    if not is_same_key:
-        own = keys.make(kind or keys.kind_of(public))
-        return own, own.public_key()
-    if p12 is None:
-        return None, public
     if password_file is None:
         raise UsageError("the old p12 file needs its password", "Give it with --password-file FILE.")
     own, _ = pkcs12.open_(files.read(p12), files.read_secret(password_file), str(p12))
     if not are_equal(own.public_key(), public):
         raise UsageError(f"{p12}: holds another certificate's key", f"Give the p12 file of {old.serial}.")
-    return own, public
+    return own
 
 
 def _delivery(files: Files, old: CertificateRecord, own: PrivateKey | None) -> Delivery:

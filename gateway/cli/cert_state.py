@@ -160,11 +160,15 @@ def _by_signer(
     desk: Desk, chosen: _Chosen, passphrase_file: Path | None
 ) -> list[tuple[Authority, list[CertificateRecord], list[str]]]:
     """Each authority with its certificates and serials; all are unlocked before anything is changed."""
+    from gateway.pki.authority import locked  # noqa: PLC0415 - heavy, see app
+
     records: dict[str, list[CertificateRecord]] = {}
     for record in chosen.known:
         records.setdefault(record.authority, []).append(record)
     serials = {chosen.authority: list(chosen.foreign)} if chosen.foreign and chosen.authority is not None else {}
     names = {**records, **serials}
+    for name in names:
+        locked(desk, name)  # raises for any of them before the first passphrase is asked for
     return [(unlock(desk, name, passphrase_file), records.get(name, []), serials.get(name, [])) for name in names]
 
 

@@ -40,13 +40,12 @@ MAX_DAYS: Final = 36_500  # a hundred years; X.509 clients read such dates witho
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """An authority whose key is unlocked."""
+class LockedAuthority:
+    """An authority without its key: enough to find out what it can't sign."""
 
     record: AuthorityRecord
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]  # its issuers, nearest first, up to the root
-    key: keys.PrivateKey = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -54,14 +53,21 @@ class Authority:
         return self.record.name
 
     @property
-    def issuer(self) -> tuple[x509.Certificate, keys.PrivateKey, AuthorityRecord]:
-        """What a profile needs to sign."""
-        return self.certificate, self.key, self.record
-
-    @property
     def path(self) -> tuple[x509.Certificate, ...]:
         """The authority's certificate and those above it."""
         return self.certificate, *self.chain
+
+
+@dataclass(frozen=True, slots=True)
+class Authority(LockedAuthority):
+    """An authority whose key is unlocked."""
+
+    key: keys.PrivateKey = field(repr=False)
+
+    @property
+    def issuer(self) -> tuple[x509.Certificate, keys.PrivateKey, AuthorityRecord]:
+        """What a profile needs to sign."""
+        return self.certificate, self.key, self.record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +227,7 @@ def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
     return name
 
 
-def locked(desk: Desk, name: str) -> AuthorityRecord:
+def locked(desk: Desk, name: str) -> LockedAuthority:
     """An authority that a passphrase may unlock. Raises `UsageError` for a missing key or one only for RSA-PSS."""
     record = load(desk, name)
     keys.check_signer(certificate_in(record.certificate_der), f"the authority '{name}'")  # old versions imported such
@@ -230,18 +236,18 @@ def locked(desk: Desk, name: str) -> AuthorityRecord:
         raise UsageError(
             f"{key_file}: the key of authority '{name}' is missing", "Copy it there from where it is kept."
         )
-    return record
+    certificate, *chain = path_of(record)
+    return LockedAuthority(record, certificate, tuple(chain))
 
 
 def unlock(desk: Desk, name: str, passphrase: str, remedy: str = pkcs8.TRY_AGAIN) -> Authority:
     """An authority that can sign. Raises `UsageError` as `locked` does, and with `remedy` for a wrong passphrase."""
-    record = locked(desk, name)
-    certificate, *chain = path_of(record)
+    found = locked(desk, name)
     key_file = desk.file(name, "key")
     key = pkcs8.load(read(key_file), passphrase, str(key_file), remedy=remedy)
-    if not fits(key, certificate):
+    if not fits(key, found.certificate):
         raise OperationError(f"{key_file}: is not the key of authority '{name}'", "Copy the authority's own key there.")
-    return Authority(record, certificate, tuple(chain), key)
+    return Authority(found.record, found.certificate, found.chain, key)
 
 
 def path_of(record: AuthorityRecord) -> tuple[x509.Certificate, ...]:

@@ -24,12 +24,13 @@ from sqlalchemy import select
 from gateway.access import exists
 from gateway.errors import OperationError, UsageError
 from gateway.pki import constraints, crl, csv_users, handout, issue, key_pool, logins, passwords, pkcs12, uses
-from gateway.pki.authority import Authority
+from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.csv_users import UserRow
 from gateway.pki.desk import Desk
 from gateway.pki.file_names import file_stem
 from gateway.pki.files import PRIVATE_MODE, make_folder, read, write_private
 from gateway.pki.keys import PrivateKey
+from gateway.pki.merge_list import MergeLine
 from gateway.pki.names import check_text, name_key
 from gateway.pki.password_list import PasswordLine, PasswordList
 from gateway.pki.registry import certificates, revoked_people
@@ -70,17 +71,43 @@ class Outcome:
 Progress = Callable[[int, int], None]  # done, of how many
 
 
-def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], datetime], progress: Progress) -> Outcome:
-    """Import. Raises `CsvError` before anything is made, `OperationError` if it can't continue."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An import that was checked before the passphrase is asked for. Its folder is locked."""
+
+    desk: Desk
+    batch: Batch
+    run_id: str
+    users: csv_users.Users
+    list_: PasswordList
+    earlier: list[MergeLine]  # lines of earlier runs that stay on the list of kits
+
+
+@contextmanager
+def checked(desk: Desk, authority: LockedAuthority, batch: Batch, now: datetime) -> Iterator[Ready]:
+    """Check everything that `run` could refuse before the passphrase is asked for, and lock the folder.
+
+    Raises `CsvError` with all mistakes in the list of users, `UsageError`, `OperationError`.
+    """
     uses.check(authority.path, Purpose.CLIENT, authority.record.parent)
+    check_not_revoked(desk, authority.path)
     make_folder(batch.out, OUT_FOLDER_MODE)
-    with _locked(batch.out) as run_id, desk.registry.kept_open():
-        began = now()
-        check = _row_check(desk, authority, batch, run_id, began)
+    with _locked(batch.out) as run_id:
+        check = _row_check(desk, authority, batch, run_id, now)
         users = csv_users.parse(read(batch.csv_file), str(batch.csv_file), check, batch.code_page)
-        rows, list_ = users.rows, PasswordList(batch.out / PASSWORDS_FILE, users.dialect)
+        list_ = PasswordList(batch.out / PASSWORDS_FILE, users.dialect)
+        list_.lines()  # raises for a file of another program
+        earlier = [] if batch.kits is None else handout.earlier(batch.out, authority.name, _lasting(desk, now))
+        yield Ready(desk, batch, run_id, users, list_, earlier)
+
+
+def run(ready: Ready, authority: Authority, now: Callable[[], datetime], progress: Progress) -> Outcome:
+    """Import. Raises `OperationError` if it can't continue."""
+    desk, batch, users, list_ = ready.desk, ready.batch, ready.users, ready.list_
+    rows, run_id = users.rows, ready.run_id
+    with desk.registry.kept_open():
+        began = now()
         _clear_up(desk, authority, run_id, list_, began)
-        earlier = () if batch.kits is None else handout.earlier(batch.out, authority.name, _lasting(desk, began))
         present = _holders(desk, authority, began)
         # A pending one was left by another run some time ago; issuing a new one takes the name from it.
         there = {name for name, record in present.items() if record.state is not State.PENDING}
@@ -95,7 +122,7 @@ def run(desk: Desk, authority: Authority, batch: Batch, now: Callable[[], dateti
         if batch.kits is not None:
             holders = _holders(desk, authority, began)
             mine = [holders[name_key(row.common_name)] for row in rows]
-            handed_out = handout.make(batch.kits, list_, authority.path, mine, written, earlier)
+            handed_out = handout.make(batch.kits, list_, authority.path, mine, written, ready.earlier)
     return Outcome(len(missing), len(rows) - len(missing), users.notes, handed_out)
 
 
@@ -173,7 +200,7 @@ def _clear_up(desk: Desk, authority: Authority, run_id: str, list_: PasswordList
     list_.begin(serials)
 
 
-def _row_check(desk: Desk, authority: Authority, batch: Batch, run_id: str, now: datetime) -> csv_users.RowCheck:
+def _row_check(desk: Desk, authority: LockedAuthority, batch: Batch, run_id: str, now: datetime) -> csv_users.RowCheck:
     holders = _holders(desk, authority, now)
     with desk.registry.reading() as connection:
         known = logins.registered(connection, now)
@@ -219,7 +246,7 @@ def _is_being_made(holder: CertificateRecord, run_id: str, now: datetime) -> boo
     return holder.state is State.PENDING and holder.run != run_id and holder.created_at >= now - crl.PENDING_LEASE
 
 
-def _holders(desk: Desk, authority: Authority, now: datetime) -> dict[str, CertificateRecord]:
+def _holders(desk: Desk, authority: LockedAuthority, now: datetime) -> dict[str, CertificateRecord]:
     """The certificates that hold a common name, by the name's key."""
     with desk.registry.reading() as connection:
         found = certificates.find(

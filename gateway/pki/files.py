@@ -6,11 +6,13 @@ new one. Its mode is set on the open descriptor, so it does not depend on the um
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 from typing import Final
 
+from gateway.access import exists
 from gateway.errors import OperationError, UsageError
 from gateway.regular_files import TooLargeError, read_regular
 
@@ -62,6 +64,27 @@ def make_folder(path: Path, mode: int = FOLDER_MODE) -> None:
             path.chmod(mode)
     except OSError as error:
         raise _cannot("made", path, error) from error
+
+
+def check_folder(path: Path) -> None:
+    """Raises `OperationError` if files cannot be written to a folder. It may have to be made first."""
+    found = path.absolute()
+    try:
+        while not exists(found):
+            found = found.parent
+        if not found.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(found, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _cannot("written to", path, error) from error
+
+
+def check_place(path: Path) -> None:
+    """Raises `OperationError` if a file cannot be written: its folder must exist."""
+    if not exists(path.parent):
+        raise _cannot("written", path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    check_folder(path.parent)
 
 
 def read(path: Path) -> bytes:

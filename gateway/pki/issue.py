@@ -13,10 +13,11 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from sqlalchemy import Connection
 
 from gateway.errors import UsageError
 from gateway.pki import constraints, crl, logins, pkcs8, profiles, uses
-from gateway.pki.authority import Authority, check_not_revoked
+from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.names import check_email, check_text, name_key
@@ -72,7 +73,7 @@ class Replaced:
 Deliver = Callable[[Issued], None]
 
 
-def checked(authority: Authority, order: Order, now: datetime) -> Order:
+def checked(authority: LockedAuthority, order: Order, now: datetime) -> Order:
     """The order with its names normalised. Raises `UsageError` for what the authority can't sign."""
     clean = replace(
         order,
@@ -90,6 +91,29 @@ def checked(authority: Authority, order: Order, now: datetime) -> Order:
     return clean
 
 
+def check(desk: Desk, authority: LockedAuthority, order: Order, now: datetime) -> Order:
+    """The order, checked before the passphrase is asked for. Raises `UsageError`, `NameTakenError` as `issue` does."""
+    return _check(desk, authority, order, now)[0]
+
+
+def _check(
+    desk: Desk, authority: LockedAuthority, order: Order, now: datetime
+) -> tuple[Order, list[CertificateRecord]]:
+    """The order as it can be signed, and the certificates that have to be abandoned for it."""
+    clean = checked(authority, order, now)
+    if clean.purpose is not Purpose.OCSP:  # a revoked authority still answers for the certificates that it signed
+        check_not_revoked(desk, authority.path)
+    with desk.registry.reading() as connection:
+        left = _left(connection, authority, clean, now)
+        serials = claims.holders(connection, authority.record.id, clean.common_name, clean.purpose, now)
+    abandoned = {record.serial for record in left}
+    if serials := [serial for serial in serials if serial not in abandoned]:
+        raise claims.taken(clean.common_name, serials)
+    if clean.run is None:  # an import has checked all of its rows at once
+        check_logins(desk, clean, now)
+    return clean, left
+
+
 def check_logins(desk: Desk, order: Order, now: datetime) -> None:
     """Refuse names that are the login of another person with a certificate. Raises `UsageError`."""
     if order.email is None:
@@ -100,7 +124,7 @@ def check_logins(desk: Desk, order: Order, now: datetime) -> None:
     known.check_upn(order.upn, email=order.email)
 
 
-def validity(authority: Authority, days: int | None, now: datetime) -> profiles.Validity:
+def validity(authority: LockedAuthority, days: int | None, now: datetime) -> profiles.Validity:
     """The dates of a certificate. Raises `UsageError` if the authority expires before `days` have passed."""
     left = (authority.record.not_after - now).days
     if left < 1:
@@ -124,16 +148,9 @@ def issue(
 
     Raises `UsageError`, `NameTakenError`, `OperationError`.
     """
-    clean = checked(authority, order, now)
-    if clean.purpose is not Purpose.OCSP:  # a revoked authority still answers for the certificates that it signed
-        check_not_revoked(desk, authority.path)
-    reclaim(desk, authority, clean, now)
-    with desk.registry.reading() as connection:
-        serials = claims.holders(connection, authority.record.id, clean.common_name, clean.purpose, now)
-    if serials:
-        raise claims.taken(clean.common_name, serials)
-    if clean.run is None:  # an import has checked all of its rows at once
-        check_logins(desk, clean, now)
+    clean, left = _check(desk, authority, order, now)
+    if left:
+        abandon(desk, authority, left, now)
     certificate = sign(authority, clean, key, now)
     new = certificates.NewCertificate(
         certificate=certificate,
@@ -172,28 +189,24 @@ def finish(
     return replace(issued, record=replace(issued.record, state=State.LIVE))
 
 
-def reclaim(desk: Desk, authority: Authority, order: Order, now: datetime) -> list[CertificateRecord]:
-    """Revoke the pending certificates that a killed desk left for this order's name; returns them.
+def _left(connection: Connection, authority: LockedAuthority, order: Order, now: datetime) -> list[CertificateRecord]:
+    """The pending certificates that a killed desk left for this order's name.
 
     Those of the same import count as left at once, because its folder is locked while it runs; others after
     `crl.PENDING_LEASE`.
     """
-    with desk.registry.reading() as connection:
-        pending = certificates.find(
-            connection,
-            AUTHORITIES.c.id == authority.record.id,
-            CERTIFICATES.c.state == State.PENDING.value,
-            CERTIFICATES.c.id == NAME_CLAIMS.c.certificate_id,
-            NAME_CLAIMS.c.name_key == name_key(order.common_name),
-        )
-    left = [
+    pending = certificates.find(
+        connection,
+        AUTHORITIES.c.id == authority.record.id,
+        CERTIFICATES.c.state == State.PENDING.value,
+        CERTIFICATES.c.id == NAME_CLAIMS.c.certificate_id,
+        NAME_CLAIMS.c.name_key == name_key(order.common_name),
+    )
+    return [
         record
         for record in {record.id: record for record in pending}.values()
         if record.created_at < now - crl.PENDING_LEASE or (order.run is not None and record.run == order.run)
     ]
-    if left:
-        abandon(desk, authority, left, now)
-    return left
 
 
 def abandon(desk: Desk, authority: Authority, pending: list[CertificateRecord], now: datetime) -> None:

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import OperationError, UsageError
 from gateway.pki import crl, issue
-from gateway.pki.authority import Authority, check_not_revoked
+from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.registry import audit, authorities, certificates
@@ -33,6 +33,18 @@ class Renewal:
     escrow: str | None = None
 
 
+def check(
+    desk: Desk, authority: LockedAuthority, old: CertificateRecord, days: int | None, now: datetime
+) -> issue.Order:
+    """The order to sign, checked before the passphrase is asked for. Raises `UsageError` as `renew` does."""
+    if old.state is not State.LIVE or old.supersede_at is not None:
+        raise _not_renewable(old)
+    order = issue.checked(authority, _order_of(old, days), now)
+    issue.check_logins(desk, order, now)
+    check_not_revoked(desk, authority.path)
+    return order
+
+
 def renew(
     desk: Desk, authority: Authority, old: CertificateRecord, renewal: Renewal, now: datetime, deliver: issue.Deliver
 ) -> issue.Issued:
@@ -40,13 +52,9 @@ def renew(
 
     Raises `UsageError` if the old one can't be renewed, `OperationError` if it was renewed or revoked meanwhile.
     """
-    if old.state is not State.LIVE or old.supersede_at is not None:
-        raise _not_renewable(old)
     if renewal.overlap < timedelta(0):
         raise UsageError("the overlap cannot be negative", "Give a duration such as 14d.")
-    order = issue.checked(authority, _order_of(old, renewal.days), now)
-    issue.check_logins(desk, order, now)
-    check_not_revoked(desk, authority.path)
+    order = check(desk, authority, old, renewal.days, now)
     certificate = issue.sign(authority, order, renewal.key, now)
     new = certificates.NewCertificate(
         certificate=certificate,

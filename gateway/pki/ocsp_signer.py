@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.access import exists
 from gateway.errors import ConfigError, UsageError
 from gateway.pki import issue, pkcs8
-from gateway.pki.authority import Authority, load
+from gateway.pki.authority import Authority, LockedAuthority, load
 from gateway.pki.desk import Desk
 from gateway.pki.files import read, write_private, write_public
 from gateway.pki.keys import make
@@ -35,17 +35,25 @@ _log = logging.getLogger("gateway.pki")
 def make_signer(desk: Desk, authority: Authority, now: datetime) -> Signer:
     """Issue a new signer and write its files. Raises `OperationError`."""
     key = make(KeyKind.ECDSA_P256)
-    left = (authority.record.not_after - now).days
-    order = issue.Order(
-        email=None, common_name=f"{authority.name} OCSP", purpose=Purpose.OCSP, days=max(1, min(DAYS, left))
-    )
 
     def deliver(issued: issue.Issued) -> None:
         write_private(desk.file(authority.name, "ocsp.key"), pkcs8.plain_pem(key))
         write_public(desk.file(authority.name, "ocsp.crt"), issued.certificate.public_bytes(Encoding.PEM))
 
-    issued = issue.issue(desk, authority, order, key, now, deliver)
+    issued = issue.issue(desk, authority, _order(authority, now), key, now, deliver)
     return Signer(authority.name, authority.certificate, issued.certificate, key)
+
+
+def check(desk: Desk, authority: LockedAuthority, now: datetime) -> None:
+    """Raises `UsageError` as `make_signer` does, before the passphrase is asked for."""
+    issue.check(desk, authority, _order(authority, now), now)
+
+
+def _order(authority: LockedAuthority, now: datetime) -> issue.Order:
+    left = (authority.record.not_after - now).days
+    return issue.Order(
+        email=None, common_name=f"{authority.name} OCSP", purpose=Purpose.OCSP, days=max(1, min(DAYS, left))
+    )
 
 
 def load_signer(desk: Desk, name: str) -> Signer | None:

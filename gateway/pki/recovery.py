@@ -12,14 +12,20 @@ from gateway.pki.registry import audit
 from gateway.pki.registry.records import CertificateRecord
 
 
-def recover(desk: Desk, record: CertificateRecord, passphrase: str, now: datetime) -> bytes:
-    """The kept key, still encrypted under the authority's passphrase, PEM. Raises `UsageError`."""
+def check(record: CertificateRecord) -> bytes:
+    """The encrypted key. Raises `UsageError` if none is kept; for this no passphrase is needed."""
     if record.escrow is None:
         raise UsageError(
             f"no key is kept for certificate {record.serial}", "Give --escrow when you issue or renew a certificate."
         )
+    return record.escrow
+
+
+def recover(desk: Desk, record: CertificateRecord, passphrase: str, now: datetime) -> bytes:
+    """The kept key, still encrypted under the authority's passphrase, PEM. Raises `UsageError`."""
+    kept = check(record)
     # Only for an admin whose passphrase opens it.
-    pkcs8.load(record.escrow, passphrase, f"the key kept for {record.serial}")
+    pkcs8.load(kept, passphrase, f"the key kept for {record.serial}")
     with desk.registry.writing() as connection:
         audit.add(connection, event(desk, record, "key recovered", now))
-    return record.escrow
+    return kept

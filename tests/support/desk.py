@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gateway.pki import authority, crl, issue
+from gateway.pki import authority, batch, crl, issue
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, make
 from gateway.pki.registry import certificates
@@ -57,6 +58,18 @@ def issue_to(
     """A live certificate for a person."""
     order = issue.Order.of_person(email, name, **options)
     return issue.issue(desk, signer, order, key or make(KeyKind.ECDSA_P256), now, Files())
+
+
+def import_users(
+    desk: Desk,
+    signer: authority.Authority,
+    wanted: batch.Batch,
+    now: Callable[[], datetime],
+    progress: batch.Progress = lambda _done, _total: None,
+) -> batch.Outcome:
+    """Import a list of users, as `gateway cert import` does."""
+    with batch.checked(desk, signer, wanted, now()) as ready:
+        return batch.run(ready, signer, now, progress)
 
 
 def reload(desk: Desk, record: CertificateRecord) -> CertificateRecord:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives import hashes
 from support.bad_users import BAD
-from support.desk import DAY, NOW, issue_to, make_authority
+from support.desk import DAY, NOW, import_users, issue_to, make_authority
 
 from gateway.errors import OperationError, UsageError
 from gateway.pki import batch, crl, issue, keys, lifecycle, password_list, pkcs12
@@ -29,7 +29,7 @@ def run(desk, tmp_path):
         (tmp_path / "users.csv").write_text(text)
         options.setdefault("kind", KeyKind.ECDSA_P256)
         wanted = batch.Batch(csv_file=tmp_path / "users.csv", out=tmp_path / out, **options)
-        return batch.run(desk, signer, wanted, lambda: now, progress)
+        return import_users(desk, signer, wanted, lambda: now, progress)
 
     return run
 
@@ -199,7 +199,7 @@ def test_a_mistake_of_any_kind_and_nothing_is_made(desk, corp, tmp_path, kind):
     (tmp_path / "users.csv").write_bytes(header + end + b"good@example.com,Good\n" + rest if is_plain else data)
     wanted = batch.Batch(csv_file=tmp_path / "users.csv", out=tmp_path / "out", kind=KeyKind.ECDSA_P256)
     with pytest.raises(CsvError) as refused:
-        batch.run(desk, corp, wanted, lambda: NOW, lambda _done, _total: None)
+        import_users(desk, corp, wanted, lambda: NOW, lambda _done, _total: None)
     assert [(each.line, each.column) for each in refused.value.problems] == [
         (line + bool(is_plain), column) for line, column in places
     ]

@@ -136,3 +136,16 @@ def test_an_empty_secret_is_none(tmp_path):
     path.write_bytes(b"\nsecond line")
     with pytest.raises(UsageError, match="first line is empty"):
         files.read_secret(path)
+
+
+def test_whether_a_folder_or_a_place_can_be_written_is_known_beforehand(tmp_path, monkeypatch):
+    files.check_folder(tmp_path / "new" / "below")
+    files.check_place(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for check, place in ((files.check_folder, "file"), (files.check_folder, "file/new"), (files.check_place, "new/x")):
+        with pytest.raises(OperationError, match=f"{place}: cannot be written"):
+            check(tmp_path / place)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # root may write everywhere
+    with pytest.raises(OperationError, match="Permission denied"):
+        files.check_folder(tmp_path / "new")

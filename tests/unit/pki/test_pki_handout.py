@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
-from support.desk import DAY, MINUTE, NOW, make_authority, open_desk
+from support.desk import DAY, MINUTE, NOW, import_users, make_authority, open_desk
 from support.user_files import EXPORTS, workbook
 
 from gateway.errors import OperationError, UsageError
@@ -44,7 +44,7 @@ def run(desk, tmp_path):
     def run(data, *, kits=KITS, out="out"):
         (tmp_path / "users").write_bytes(data)
         wanted = batch.Batch(csv_file=tmp_path / "users", out=tmp_path / out, kind=KeyKind.ECDSA_P256, kits=kits)
-        return batch.run(desk, corp, wanted, lambda: NOW, lambda _done, _total: None)
+        return import_users(desk, corp, wanted, lambda: NOW, lambda _done, _total: None)
 
     return run
 
@@ -157,7 +157,7 @@ def test_a_list_of_another_program_or_authority_is_refused_before_anything_is_is
     (tmp_path / "users").write_text(ANN)
     wanted = batch.Batch(csv_file=tmp_path / "users", out=out, kind=KeyKind.ECDSA_P256, kits=KITS)
     with pytest.raises(OperationError, match=r"mail-merge\.csv: lists kits of the authority 'corp'") as refused:
-        batch.run(desk, other, wanted, lambda: NOW, lambda _done, _total: None)
+        import_users(desk, other, wanted, lambda: NOW, lambda _done, _total: None)
     assert refused.value.remedy == "Name another --out folder."
     (out / handout.LIST_FILE).write_text("email,phone\n")
     with pytest.raises(UsageError, match="is not a list that this program wrote"):
@@ -165,7 +165,7 @@ def test_a_list_of_another_program_or_authority_is_refused_before_anything_is_is
     with desk.registry.reading() as connection:
         assert [record.email for record in certificates.find(connection)] == ["a@example.com"]
     (out / handout.LIST_FILE).write_bytes(before)
-    assert batch.run(desk, other, replace(wanted, out=tmp_path / "more"), lambda: NOW, lambda *_: None).issued == 1
+    assert import_users(desk, other, replace(wanted, out=tmp_path / "more"), lambda: NOW, lambda *_: None).issued == 1
 
 
 def test_a_p12_file_of_another_certificate_is_in_no_kit(run, tmp_path):
