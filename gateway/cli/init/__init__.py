@@ -127,7 +127,7 @@ def init(  # noqa: PLR0913 - a command's options
     are not overwritten.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.cli.init import making, placing  # noqa: PLC0415 - the same
+    from gateway.cli.init import checking, making, placing  # noqa: PLC0415 - the same
     from gateway.cli.init.answers import Given, Settings, ask  # noqa: PLC0415 - the same
     from gateway.cli.init.closing import told  # noqa: PLC0415 - the same
     from gateway.cli.init.probe import doubt_about  # noqa: PLC0415 - the same
@@ -175,7 +175,7 @@ def init(  # noqa: PLR0913 - a command's options
         typer.echo("\nMaking keys and certificates …\n")
     with placing.workshop(config.parent) as work:
         making.make(answers, work, program, clock.now())
-        making.check(work, settings)
+        checking.check(work, answers)
         placing.place(work, config.parent, made.placed, made.folders)
     doubt = doubt_about(answers.mail_server, settings.mail_server_ca) if are_asked else None
     typer.echo(told(answers, made, program, doubt))

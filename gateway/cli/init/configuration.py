@@ -64,6 +64,34 @@ def configuration(answers: Answers) -> str:
     return "".join(parts)
 
 
+def option_for(path: str, answers: Answers) -> str | None:
+    """The option whose value is at a place of the file, such as `--listen` for `listen[0].address`."""
+    known = PATHS[answers.kind]
+    outside = 1 + bool(known.never) + bool(known.never_outside)
+    options = {
+        "user": "--user",
+        "listen[0]": "--listen",
+        "listen[1]": "--redirect",
+        "networks": "--inside",
+        "sites[0].hosts": "--host",
+        "sites[0].certificate": "--certificate",
+        "sites[0].key": "--key",
+        "sites[0].client_ca": "--ca",
+        "sites[0].crl": "--ca-crl",
+        "upstreams.mail.tls": "--mail-server-ca",
+        "upstreams.mail": "--mail-server",
+        f"rules[{outside}].uri": "--path",
+        "rules": "--server-kind",
+        "pages": "--contact",
+        "admin": "--admin",
+        "pki": "--ca-name",
+    }
+    return next(
+        (option for place, option in options.items() if path == place or path.startswith((f"{place}.", f"{place}["))),
+        None,
+    )
+
+
 def _user(user: str | None) -> str:
     return "" if user is None else f"user: {_quoted(user)}    # the user that the gateway becomes if root starts it\n"
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +18,7 @@ from typing import Final
 
 from gateway.cli.desk import actor
 from gateway.cli.init import names, test_certificate
-from gateway.cli.init.answers import Answers, Settings
+from gateway.cli.init.answers import Answers
 from gateway.cli.init.configuration import configuration
 from gateway.cli.init.unit import Unit, unit
 from gateway.errors import OperationError, UsageError
@@ -34,7 +32,6 @@ DEFAULT_USER: Final = "gateway"
 _PASSPHRASE_BYTES: Final = 24  # 192 random bits: programs read the passphrase, and people never type it
 _GROUP_READS: Final = 0o640
 _OWNER_ONLY: Final = 0o700
-_CHECK_SECONDS: Final = 120  # a check takes a second or two, much longer on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +89,6 @@ def make(answers: Answers, folder: Path, program: Sequence[str], now: datetime) 
         _hand_over(answers, folder, settings.user)
 
 
-def check(folder: Path, settings: Settings) -> None:
-    """Run `gateway check` on it, as the gateway's user. Raises `UsageError`, `OperationError`."""
-    config = settings.config
-    # "-P": no module of the current folder is imported in place of the gateway's.
-    command = [sys.executable, "-P", "-m", "gateway", "check", "-c", str(folder / config.name)]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False)  # noqa: S603 - our own
-    except (OSError, subprocess.TimeoutExpired) as error:
-        cause = f"gateway check can't be run, so nothing was written: {error}"
-        raise OperationError(cause, "Install Python and the gateway where this user can run them.") from error
-    if told.returncode:
-        lines = told.stderr.replace(str(folder / config.name), str(config)).replace(str(folder), str(config.parent))
-        trial = "" if settings.user is None else f" To try it as root instead of {settings.user}, add --user root."
-        raise UsageError(
-            f"with these answers the configuration would be refused, so nothing was written:\n{lines.strip()}",
-            f"Correct this and run gateway init again.{trial}",
-        )
-
-
 def installing(answers: Answers) -> list[str]:
     """The commands that install the service; the first ones give the files to its user, if it doesn't own them yet."""
     settings, folder = answers.settings, answers.settings.config.parent
@@ -162,7 +140,7 @@ def _is_the_users(answers: Answers, name: str) -> bool:
 def _make_authority(answers: Answers, folder: Path, now: datetime) -> None:
     settings = answers.settings
     given = settings.passphrase
-    own = pkcs8.check_passphrase(files.read_secret(given)) if given is not None else _new_passphrase()
+    own = _given_passphrase(given) if given is not None else _new_passphrase()
     files.write_private(folder / names.passphrase_file(settings.ca_name), f"{own}\n".encode())
     with Registry.open(f"sqlite:///{names.PKI}/registry.db", folder) as registry:
         desk = Desk(registry, folder / names.PKI, actor())
@@ -202,6 +180,13 @@ def _intake(answers: Answers) -> intake.Intake:
         opening_option="--ca-key-passphrase-file",
         crl=None if settings.ca_list is None else files.read(settings.ca_list),
     )
+
+
+def _given_passphrase(file: Path) -> str:
+    try:
+        return pkcs8.check_passphrase(files.read_secret(file))
+    except UsageError as error:
+        raise UsageError(f"--passphrase-file: {error.cause}", error.remedy) from error
 
 
 def _new_passphrase() -> str:

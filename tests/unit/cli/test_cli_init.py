@@ -27,10 +27,10 @@ from typer.testing import CliRunner
 from gateway import clock
 from gateway.cli import init as command
 from gateway.cli.app import run
-from gateway.cli.init import making, placing
+from gateway.cli.init import checking, making, placing
 from gateway.cli.init.answers import Given, Settings, ask
 from gateway.cli.init.closing import next_commands, told
-from gateway.cli.init.configuration import configuration
+from gateway.cli.init.configuration import configuration, option_for
 from gateway.cli.init.probe import doubt_about
 from gateway.cli.init.servers import PATHS, ServerKind
 from gateway.cli.init.unit import Unit, unit
@@ -179,14 +179,60 @@ def test_a_dangling_link_is_not_followed(tmp_path, capsys):
 
 
 def test_what_check_refuses_is_told_and_leaves_nothing(tmp_path, capsys):
-    """The messages name the file as it would have been."""
+    """Each error names its option, since there is no file that has the line; a path is that of the later folder."""
     folder = tmp_path / "a" / "b"
-    assert init(folder, "--listen", "127.0.0.1:99999", "--ca-name", "x") == 2
+    for name, text in {"key.pem": "no key", "ca.pem": "no certificate"}.items():
+        (tmp_path / name).write_text(text)
+    wrong = {
+        "--listen": "127.0.0.1:99999",
+        "--redirect": "localhost:x",
+        "--admin": "127.0.0.1:99998",
+        "--inside": "10.0.0.0/33",
+        "--path": "~[",
+        "--certificate": tmp_path / "ca.pem",
+        "--ca": tmp_path / "ca.pem",
+        "--ca-crl": tmp_path / "none.crl",
+        "--mail-server-ca": tmp_path / "none.pem",
+    }
+    options = [part for option in wrong.items() for part in option]
+    assert init(folder, *options, "--key", tmp_path / "key.pem", "--host", "mail.example.com") == 2
     said = capsys.readouterr().err
-    assert f"{folder / 'config.yaml'}:" in said
-    assert "port 99999 does not exist" in said
+    assert "the configuration would be refused, so nothing was written:\n" in said
+    lines = said.splitlines()[1:-1]
+    assert "--listen: port 99999 does not exist; " in said
+    assert {line.partition(": ")[0] for line in lines} == {*wrong, "--key", "--host"}
+    assert not re.search(r":\d+:\d+:", said)
     assert placing._PREFIX not in said
-    assert list(tmp_path.iterdir()) == []
+    assert not folder.parent.exists()
+
+
+@pytest.mark.parametrize("kind", ServerKind)
+def test_each_value_of_the_file_that_is_an_answer_has_its_option(tmp_path, kind):
+    given = replace(NOTHING, kind=kind, certificate=Path(__file__), key=Path(__file__), contact="help")
+    answers = answers_of(tmp_path, given, mail_server_ca=Path("/ca.pem"), inside=("10.0.0.0/8",))
+    document = yaml.safe_load(configuration(replace(answers, settings=replace(answers.settings, user="mail"))))
+
+    def leaves(value, path):
+        if isinstance(value, dict):
+            return [leaf for key, below in value.items() for leaf in leaves(below, f"{path}.{key}".lstrip("."))]
+        if isinstance(value, list):
+            return [leaf for number, below in enumerate(value) for leaf in leaves(below, f"{path}[{number}]")]
+        return [(path, value)]
+
+    found = {path: (option_for(path, answers), value) for path, value in leaves(document, "")}
+    assert {path for path, (option, _) in found.items() if option is None} == {"access_log.path", "sites[0].upstream"}
+    paths = [value for option, value in found.values() if option == "--path"]
+    assert paths == list(PATHS[kind].with_certificate)
+    assert {option for option, _ in found.values()} >= {"--user", "--inside", "--mail-server-ca", "--key", "--contact"}
+
+
+def test_a_check_that_breaks_is_told_as_it_is(tmp_path, capsys, monkeypatch):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(script))
+    assert init(tmp_path / "new") == 2
+    assert "so nothing was written:\nbroken\n" in capsys.readouterr().err
 
 
 def test_a_check_that_cannot_be_run_leaves_nothing(tmp_path, capsys, monkeypatch):
@@ -243,7 +289,7 @@ def test_an_interrupt_takes_back_what_was_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_leaves_nothing(tmp_path, monkeypatch, number):
-    monkeypatch.setattr(making, "check", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(checking, "check", lambda *_: os.kill(os.getpid(), number))
     before = signal.getsignal(number)
     assert init(tmp_path / "new") == 128 + number
     assert list(tmp_path.iterdir()) == []
@@ -306,7 +352,7 @@ def test_without_a_terminal_nothing_is_asked(tmp_path, capsys, monkeypatch):
         (["--ca-key-passphrase-file", "old.txt"], "--ca-key-passphrase-file needs --ca-key"),
         (["--ca", "ca.pem", "--passphrase-file", "p"], "--passphrase-file needs --ca-key"),
         (["--ca-name", "Corp"], "'Corp' is not a valid name for an authority"),
-        (["--passphrase-file", "missing"], "missing: cannot be read"),
+        (["--passphrase-file", "missing"], "--passphrase-file: missing: cannot be read"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_named_and_nothing_is_written(tmp_path, capsys, options, said):
@@ -429,7 +475,7 @@ def test_the_program_is_started_again_as_it_was(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 def test_the_gateways_user_gets_what_it_writes_and_no_key_of_the_root(tmp_path, monkeypatch):
     """Links are not followed; what was not made here keeps its owner."""
-    monkeypatch.setattr(making, "check", lambda *_: None)  # the test's folder is closed to that user
+    monkeypatch.setattr(checking, "check", lambda *_: None)  # the test's folder is closed to that user
     (tmp_path / "elsewhere").touch()
     real = making._make_authority
 
