@@ -22,8 +22,9 @@ from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.errors import ConfigError, OperationError
+from gateway.proxy.status import Statuses
 from gateway.supervisor import master as master_module
-from gateway.supervisor import open_files, watchdog
+from gateway.supervisor import open_files, warnings, watchdog
 from gateway.supervisor.master import Master
 from gateway.supervisor.reload import read_revision
 
@@ -213,6 +214,48 @@ def test_a_warning_is_told_at_every_reload(run, caplog):
         yield from until(lambda: "rules[1]" in caplog.text)
 
     run(talk)
+
+
+def _with_responder(folder, monkeypatch, mode):
+    """A site with OCSP in this mode. A file says that its responder is silent, another one that a worker was asked."""
+
+    def silent_sites(_statuses):
+        (folder / "asked").touch()
+        return ["mail.example.com"] if (folder / "silent").exists() else []
+
+    monkeypatch.setattr(Statuses, "silent_sites", silent_sites)
+    monkeypatch.setattr(warnings, "CHECK_SECONDS", 0.0)
+    (folder / "silent").touch()
+    (site,) = Pki(folder).sites
+    return {"sites": [{**site, "ocsp": {"mode": mode, "responder": "http://127.0.0.1:1/"}}]}
+
+
+def test_a_responder_that_a_site_depends_on_and_that_is_silent_is_told_until_it_answers(
+    run, tmp_path, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO)
+
+    def talk(_dialogue):
+        yield from until(lambda: "no valid OCSP answer has come" in caplog.text)
+        assert "no longer a problem" not in caplog.text
+        (tmp_path / "silent").unlink()
+        yield from until(lambda: "no longer a problem: mail.example.com: no valid OCSP answer" in caplog.text)
+
+    run(talk, workers=2, **_with_responder(tmp_path, monkeypatch, "hard"))
+    told = [record for record in caplog.records if "no valid OCSP answer has come" in record.getMessage()]
+    assert [record.levelname for record in told] == ["ERROR", "INFO"], "once, although both workers report it"
+
+
+def test_workers_are_not_asked_about_responders_that_no_site_depends_on(run, tmp_path, monkeypatch, caplog):
+    looks = []
+    monkeypatch.setattr(warnings, "warnings_of", lambda *_: looks.append(1) or ())
+
+    def talk(_dialogue):
+        yield from until(lambda: len(looks) >= 3)
+
+    run(talk, **_with_responder(tmp_path, monkeypatch, "soft"))
+    assert not (tmp_path / "asked").exists()
+    assert "no valid OCSP answer has come" not in caplog.text
 
 
 def test_a_certificate_that_changes_on_disk_is_brought_in_and_a_half_edited_file_is_not(run, caplog):
