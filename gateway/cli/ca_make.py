@@ -9,75 +9,52 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gateway.cli import ca_kept
+from gateway.cli.ca_options import (
+    CommonNameOption,
+    CountryOption,
+    CrlLifetimeOption,
+    CrlUrlOption,
+    DaysOption,
+    DomainOption,
+    IssuerUrlOption,
+    KeyOption,
+    NameArgument,
+    OcspUrlOption,
+    OrganizationOption,
+    ParentOption,
+    ParentPassphraseFileOption,
+    PublishAtOption,
+    ServersOption,
+    SignsOption,
+    SingleOption,
+)
 from gateway.cli.desk import PARENT_VARIABLE, PassphraseOption, duration, open_desk, passphrase
 from gateway.errors import UsageError
 from gateway.pki.words import KeyKind, Signs
 
 if TYPE_CHECKING:
+    from gateway.pki.authority import Authority, Plan, Urls
     from gateway.pki.desk import Desk
 
 _DEFAULT_CRL_LIFETIME: Final = "30d"
-
-NameArgument = Annotated[str, typer.Argument(help="The authority's name.", metavar="NAME")]
-CrlUrlOption = Annotated[
-    str | None, typer.Option("--crl-url", help="http URL of the revocation list, written into certificates.")
-]
-OcspUrlOption = Annotated[
-    str | None, typer.Option("--ocsp-url", help="http URL of the OCSP responder, written into certificates.")
-]
-IssuerUrlOption = Annotated[
-    str | None,
-    typer.Option("--issuer-url", help="http URL of the authority's certificate, written into certificates."),
-]
-PublishAtOption = Annotated[
-    str | None,
-    typer.Option("--publish-at", help="http URL of a listener with `pki: true`; sets these three URLs."),
-]
-CrlLifetimeOption = Annotated[str, typer.Option("--crl-lifetime", help="How long a revocation list is valid.")]
 
 
 def init(  # noqa: PLR0913 - a command's options
     context: typer.Context,
     name: NameArgument,
     *,
-    common_name: Annotated[str | None, typer.Option("--cn", help="Common name. [default: 'NAME CA']")] = None,
-    organization: Annotated[
-        str | None, typer.Option("--organization", help="Organization (O), also in its certificates.")
-    ] = None,
-    country: Annotated[str | None, typer.Option("--country", help="Country (C), two letters.")] = None,
-    domain: Annotated[
-        str | None, typer.Option("--domain", help="Sign only for this mail domain and the servers in it.")
-    ] = None,
-    servers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--server", help="With --domain: also servers in this domain or network, or any.", metavar="NAME|NET|any"
-        ),
-    ] = None,
-    key: Annotated[KeyKind, typer.Option("--key", help="Kind of key.", case_sensitive=False)] = KeyKind.RSA_4096,
-    days: Annotated[
-        int | None, typer.Option("--days", help="Days of validity. [default: 2048, or until the parent ends]")
-    ] = None,
-    parent: Annotated[
-        str | None, typer.Option("--parent", help="The authority that signs it. [default: a new root, NAME-root]")
-    ] = None,
-    is_single: Annotated[
-        bool,
-        typer.Option("--single", help="One root that signs people and servers itself, without an authority below."),
-    ] = False,
-    signs: Annotated[
-        Signs | None,
-        typer.Option("--signs", help="What it may sign for. [default: people]", case_sensitive=False),
-    ] = None,
+    common_name: CommonNameOption = None,
+    organization: OrganizationOption = None,
+    country: CountryOption = None,
+    domain: DomainOption = None,
+    servers: ServersOption = None,
+    key: KeyOption = KeyKind.RSA_4096,
+    days: DaysOption = None,
+    parent: ParentOption = None,
+    is_single: SingleOption = False,
+    signs: SignsOption = None,
     passphrase_file: PassphraseOption = None,
-    parent_passphrase_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--parent-passphrase-file",
-            help=f"File with the passphrase of the parent or the new root; else ${PARENT_VARIABLE};"
-            " else it is asked for, or for a new root it is the authority's own.",
-        ),
-    ] = None,
+    parent_passphrase_file: ParentPassphraseFileOption = None,
     crl_url: CrlUrlOption = None,
     ocsp_url: OcspUrlOption = None,
     issuer_url: IssuerUrlOption = None,
@@ -113,27 +90,49 @@ def init(  # noqa: PLR0913 - a command's options
         crl_lifetime=duration(crl_lifetime, "--crl-lifetime"),
     )
     root_crl, _, root_issuer = _addresses(publish_at, f"{name}{authority.ROOT_SUFFIX}", (None, None, None))
+    urls = authority.Urls(root_crl, root_issuer)
     with open_desk(context, may_make=True) as desk:
-        urls = authority.Urls(root_crl, root_issuer)
         if is_single or parent is not None:
-            authority.check(desk, plan, clock.now(), None if parent is None else authority.locked(desk, parent).record)
+            made = [_make(desk, plan, parent, (passphrase_file, parent_passphrase_file))]
         else:
-            authority.check_with_root(desk, plan, clock.now(), urls)
-        # Everything else is checked before a passphrase is asked for.
-        above = None
-        if parent is not None:
-            secret = passphrase(parent_passphrase_file, f"authority '{parent}'", variable=PARENT_VARIABLE)
-            above = authority.unlock(desk, parent, secret)
-        secret = passphrase(passphrase_file, f"the new authority '{name}'", is_new=True)
-        if is_single or above is not None:
-            made = [authority.create(desk, plan, secret, clock.now(), above)]
-        else:
-            secrets = authority.Secrets(secret, _root_secret(parent_passphrase_file, secret))
-            made = authority.create_with_root(desk, plan, secrets, clock.now(), urls)
+            made = _make_with_root(desk, plan, urls, (passphrase_file, parent_passphrase_file))
         for each in made:
             lists.renew(desk, each, clock.now())
         _tell(desk, *(each.name for each in made))
     ca_kept.tell(context, name, passphrase_file)
+
+
+def _make(desk: Desk, plan: Plan, parent: str | None, secrets: tuple[Path | None, Path | None]) -> Authority:
+    """An authority below `parent`, or a root. `secrets`: the files with its passphrase and with the parent's."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import authority  # noqa: PLC0415 - the same
+
+    authority.check(desk, plan, clock.now(), None if parent is None else authority.locked(desk, parent).record)
+    # Everything else is checked before a passphrase is asked for.
+    own_file, parent_file = secrets
+    above = None
+    if parent is not None:
+        secret = passphrase(parent_file, f"authority '{parent}'", variable=PARENT_VARIABLE)
+        above = authority.unlock(desk, parent, secret)
+    return authority.create(desk, plan, _new_secret(own_file, plan.name), clock.now(), above)
+
+
+def _make_with_root(
+    desk: Desk, plan: Plan, root_urls: Urls, secrets: tuple[Path | None, Path | None]
+) -> list[Authority]:
+    """An authority and a new root above it. `secrets`: the files with its passphrase and with the root's."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.pki import authority  # noqa: PLC0415 - the same
+
+    authority.check_with_root(desk, plan, clock.now(), root_urls)
+    own_file, root_file = secrets
+    secret = _new_secret(own_file, plan.name)
+    both = authority.Secrets(secret, _root_secret(root_file, secret))
+    return authority.create_with_root(desk, plan, both, clock.now(), root_urls)
+
+
+def _new_secret(file: Path | None, name: str) -> str:
+    return passphrase(file, f"the new authority '{name}'", is_new=True)
 
 
 def _root_secret(file: Path | None, own: str) -> str:

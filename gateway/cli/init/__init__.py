@@ -8,14 +8,42 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from gateway.cli.check import DEFAULT_CONFIG
-from gateway.cli.init.servers import ServerKind
+from gateway.cli.init.options import (
+    AdminOption,
+    AssumesYesOption,
+    CaKeyOption,
+    CaKeyPassphraseOption,
+    CaListOption,
+    CaNameOption,
+    CaOption,
+    CertificateOption,
+    ConfigOption,
+    ContactOption,
+    DomainOption,
+    HostsOption,
+    InsideOption,
+    KeyKindOption,
+    KeyOption,
+    KindOption,
+    ListenOption,
+    MailServerCaOption,
+    MailServerOption,
+    OrganizationOption,
+    PassphraseOption,
+    PathsOption,
+    RedirectOption,
+    UserOption,
+)
 from gateway.errors import UsageError
 from gateway.pki.words import KeyKind
+
+if TYPE_CHECKING:
+    from gateway.cli.init.answers import Given, Settings
 
 _HTTPS: Final = ":443"
 _HTTPS_UNPRIVILEGED: Final = ":8443"
@@ -30,107 +58,39 @@ def register(app: typer.Typer) -> None:
 
 
 def init(  # noqa: PLR0913 - a command's options
-    config: Annotated[
-        Path,
-        typer.Option("-c", "--config", help="The configuration to write; the rest goes beside it.", metavar="FILE"),
-    ] = DEFAULT_CONFIG,
+    config: ConfigOption = DEFAULT_CONFIG,
     *,
-    hosts: Annotated[
-        list[str] | None,
-        typer.Option("--host", help="The host name that people open; may be repeated.", metavar="NAME"),
-    ] = None,
-    mail_server: Annotated[
-        str | None, typer.Option("--mail-server", help="The mail server, such as https://10.0.0.5", metavar="URL")
-    ] = None,
-    kind: Annotated[
-        ServerKind | None,
-        typer.Option("--server-kind", help="Kind of mail server. [default: other]", case_sensitive=False),
-    ] = None,
-    paths: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--path",
-            help="A path open from outside with a certificate; may be repeated. [default: from --server-kind]",
-            metavar="PATH",
-        ),
-    ] = None,
-    mail_server_ca: Annotated[
-        Path | None, typer.Option("--mail-server-ca", help="The CA of the mail server's certificate.", metavar="FILE")
-    ] = None,
-    domain: Annotated[
-        str | None,
-        typer.Option("--mail-domain", help="The domain of the mail addresses. [default: the host's]", metavar="NAME"),
-    ] = None,
-    contact: Annotated[
-        str | None,
-        typer.Option("--contact", help="Shown to people who are refused. [default: postmaster@ the domain]"),
-    ] = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option("--certificate", help="The host's certificate. [default: a test certificate]", metavar="FILE"),
-    ] = None,
-    key: Annotated[Path | None, typer.Option("--key", help="The private key of --certificate.", metavar="FILE")] = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            "--ca", help="The certificate of an existing authority. [default: a new one is made]", metavar="FILE"
-        ),
-    ] = None,
-    ca_key: Annotated[
-        Path | None, typer.Option("--ca-key", help="The key of --ca: import it, to issue here.", metavar="FILE")
-    ] = None,
-    ca_key_passphrase: Annotated[
-        Path | None,
-        typer.Option("--ca-key-passphrase-file", help="File with the passphrase of --ca-key.", metavar="FILE"),
-    ] = None,
-    ca_list: Annotated[
-        Path | None, typer.Option("--ca-crl", help="The newest revocation list of --ca.", metavar="FILE")
-    ] = None,
-    ca_name: Annotated[str, typer.Option("--ca-name", help="The authority's name in commands.")] = "corp",
-    passphrase: Annotated[
-        Path | None,
-        typer.Option(
-            "--passphrase-file", help="File with the authority's passphrase. [default: a new one]", metavar="FILE"
-        ),
-    ] = None,
-    organization: Annotated[str | None, typer.Option("--organization", help="Organization in certificates.")] = None,
-    key_kind: Annotated[
-        KeyKind, typer.Option("--key-kind", help="Kind of the authority's key.", case_sensitive=False)
-    ] = KeyKind.RSA_4096,
-    inside: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--inside",
-            help="A network whose clients need no certificate; may be repeated. [default: loopback and private ones]",
-            metavar="NET",
-        ),
-    ] = None,
-    listen: Annotated[
-        str | None, typer.Option("--listen", help="Address for HTTPS. [default: :443, or :8443 if the user may not]")
-    ] = None,
-    redirect: Annotated[
-        str | None,
-        typer.Option("--redirect", help="Address for HTTP, redirected to HTTPS. [default: :80 with :443]"),
-    ] = None,
-    admin: Annotated[str, typer.Option("--admin", help="Address for `gateway status`.")] = _ADMIN,
-    user: Annotated[
-        str | None,
-        typer.Option("--user", help="The user that the gateway becomes if root starts it. [default: gateway]"),
-    ] = None,
-    assumes_yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing; use the options, and defaults for the rest.")
-    ] = False,
+    hosts: HostsOption = None,
+    mail_server: MailServerOption = None,
+    kind: KindOption = None,
+    paths: PathsOption = None,
+    mail_server_ca: MailServerCaOption = None,
+    domain: DomainOption = None,
+    contact: ContactOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    ca_key: CaKeyOption = None,
+    ca_key_passphrase: CaKeyPassphraseOption = None,
+    ca_list: CaListOption = None,
+    ca_name: CaNameOption = "corp",
+    passphrase: PassphraseOption = None,
+    organization: OrganizationOption = None,
+    key_kind: KeyKindOption = KeyKind.RSA_4096,
+    inside: InsideOption = None,
+    listen: ListenOption = None,
+    redirect: RedirectOption = None,
+    admin: AdminOption = _ADMIN,
+    user: UserOption = None,
+    assumes_yes: AssumesYesOption = False,
 ) -> None:
     """Write a first configuration and its files.
 
     They include an authority for client certificates and a systemd unit. Asks for what no option gives. Existing files
     are not overwritten.
     """
-    from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.cli.init import checking, making, placing  # noqa: PLC0415 - the same
-    from gateway.cli.init.answers import Given, Settings, ask  # noqa: PLC0415 - the same
-    from gateway.cli.init.closing import told  # noqa: PLC0415 - the same
-    from gateway.cli.init.probe import doubt_about  # noqa: PLC0415 - the same
+    from gateway.cli.init import making, placing  # noqa: PLC0415 - heavy, see app
+    from gateway.cli.init.answers import Given, Settings  # noqa: PLC0415 - the same
     from gateway.pki.names import check_authority_name  # noqa: PLC0415 - the same
 
     config = Path(os.path.abspath(config))  # noqa: PTH100 - without "..", which commands and messages would repeat
@@ -164,19 +124,30 @@ def init(  # noqa: PLR0913 - a command's options
         key=key,
         ca=ca,
     )
-    are_asked = _are_asked(assumes_yes)
+    _write(given, settings, are_asked=_are_asked(assumes_yes))
+
+
+def _write(given: Given, settings: Settings, *, are_asked: bool) -> None:
+    """Ask what is left to ask, make everything, and put it in place."""
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.cli.init import checking, making, placing  # noqa: PLC0415 - the same
+    from gateway.cli.init.answers import ask  # noqa: PLC0415 - the same
+    from gateway.cli.init.closing import told  # noqa: PLC0415 - the same
+    from gateway.cli.init.probe import doubt_about  # noqa: PLC0415 - the same
+
+    folder = settings.config.parent
     if are_asked:
-        typer.echo(f"This writes to {config.parent} after the last answer. Return accepts the answer in brackets.\n")
+        typer.echo(f"This writes to {folder} after the last answer. Return accepts the answer in brackets.\n")
     answers = ask(given, settings, are_asked=are_asked)
     made = making.all_names(answers)
-    placing.check_free(config.parent, made.placed)
+    placing.check_free(folder, made.placed)
     program = _program()
     if are_asked:
         typer.echo("\nMaking keys and certificates …\n")
-    with placing.workshop(config.parent) as work:
+    with placing.workshop(folder) as work:
         making.make(answers, work, program, clock.now())
         checking.check(work, answers)
-        placing.place(work, config.parent, made.placed, made.folders)
+        placing.place(work, folder, made.placed, made.folders)
     doubt = doubt_about(answers.mail_server, settings.mail_server_ca) if are_asked else None
     typer.echo(told(answers, made, program, doubt))
 
