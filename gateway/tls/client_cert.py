@@ -60,6 +60,16 @@ class _RefusedError(GatewayError):
         self.is_on_hold = is_on_hold
 
 
+class _Shown(NamedTuple):
+    """What a path is judged by: the client's certificate, the others it sent, and what the site trusts at that time."""
+
+    leaf: x509.Certificate
+    identity: Identity
+    chain_der: Sequence[bytes]
+    trust: Trust
+    now: datetime
+
+
 class _Counting(NamedTuple):
     """A valid path, by which the certificate is trusted."""
 
@@ -112,8 +122,9 @@ def _examine(leaf_der: bytes, chain_der: Sequence[bytes], trust: Trust, now: dat
             if leaf is None:
                 leaf = load_certificate(leaf_der)
                 identity = identity_of(leaf)
+                shown = _Shown(leaf, identity, chain_der, trust, now)
             try:
-                counting.append(_counting(leaf, identity, found, chain_der, trust, now))
+                counting.append(_counting(shown, found))
             except _RefusedError as refused:
                 refusals.append((refused.reason, refused.is_on_hold, refused.cause))
     except PathError as error:
@@ -167,48 +178,35 @@ def _examination(identity: Identity, counting: Sequence[_Counting], trust: Trust
     return Examination(Judgement(identity, None, f"issued by {identity.issuer}"), until, is_alone)
 
 
-def _counting(
-    leaf: x509.Certificate,
-    identity: Identity,
-    found: FoundPath,
-    chain_der: Sequence[bytes],
-    trust: Trust,
-    now: datetime,
-) -> _Counting:
+def _counting(shown: _Shown, found: FoundPath) -> _Counting:
     """The certificate is trusted by this path. Raises `_RefusedError`."""
-    constraints, until = _checked(leaf, identity, found, chain_der, trust, now)
+    constraints, until = _checked(shown, found)
     ders = tuple(map(_der, found.path))
     authorities = set(ders)
     for path in found.further:  # it is trusted without them
         with suppress(_RefusedError):
-            _, end = _checked(leaf, identity, found._replace(path=path), chain_der, trust, now)
+            _, end = _checked(shown, found._replace(path=path))
             authorities.update(map(_der, path))
             until = min(until, end)
     return _Counting(ders, frozenset(authorities), bool(constraints), until)
 
 
-def _checked(
-    leaf: x509.Certificate,
-    identity: Identity,
-    found: FoundPath,
-    chain_der: Sequence[bytes],
-    trust: Trust,
-    now: datetime,
-) -> tuple[Constraints, datetime]:
+def _checked(shown: _Shown, found: FoundPath) -> tuple[Constraints, datetime]:
     """The path's name constraints, and until when it is valid. Raises `_RefusedError`."""
     try:
         constraints = constraints_on(found.constraining)
-        end = _end(leaf, identity, found.path, constraints, now)
-        return constraints, min([end, *_revocation(leaf, found.path, chain_der, trust, now)])
+        end = _end(shown, found.path, constraints)
+        return constraints, min([end, *_revocation(shown, found.path)])
     except UNREADABLE as error:
         detail = "a certificate on the path to the CA is not readable"
         raise _RefusedError(Reason.CERTIFICATE_UNTRUSTED, detail) from error
 
 
-def _end(leaf: x509.Certificate, identity: Identity, path: Path, constraints: Constraints, now: datetime) -> datetime:
+def _end(shown: _Shown, path: Path, constraints: Constraints) -> datetime:
     """Until when the path is valid. Raises `_RefusedError` and `UNREADABLE`."""
+    leaf, identity = shown.leaf, shown.identity
     _check_strength(leaf, path)
-    _check_dates(identity, path, now)
+    _check_dates(identity, path, shown.now)
     _check_authorities(path)
     _check_usage(leaf)
     if problem := check_names(identity, constraints) or check_policies(leaf, path):
@@ -285,18 +283,17 @@ def _extended_usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier
         return None
 
 
-def _revocation(
-    leaf: x509.Certificate, path: Path, chain_der: Sequence[bytes], trust: Trust, now: datetime
-) -> list[datetime]:
+def _revocation(shown: _Shown, path: Path) -> list[datetime]:
     """When the answers of the lists expire; every certificate below the anchor is looked up. Raises `_RefusedError`.
 
     A revoked certificate is refused even if others on the path are unknown: a revoked CA publishes no more lists.
     """
+    leaf, trust = shown.leaf, shown.trust
     if trust.revocation is None:
         return []
     ends, unknown = [], ""
     for depth, certificate in enumerate((leaf, *path[:-1])):
-        answer = trust.revocation.status_on_path(certificate, path[depth:], now, _known(trust, chain_der))
+        answer = trust.revocation.status_on_path(certificate, path[depth:], shown.now, _known(trust, shown.chain_der))
         if answer.status is Status.REVOKED:
             who = "" if certificate is leaf else f"the CA {_name(certificate)} is "
             raise _RefusedError(Reason.CERTIFICATE_REVOKED, who + answer.detail, is_on_hold=answer.is_on_hold)
