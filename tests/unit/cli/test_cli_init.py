@@ -339,7 +339,7 @@ def test_without_a_terminal_nothing_is_asked(tmp_path, capsys, monkeypatch):
     [
         (["--host", "*.example.com"], "--host: '*.example.com' is not a single host"),
         (["--host", "10.0.0.2"], "--host: '10.0.0.2' is an address"),
-        (["--mail-server", "https://10.0.0.5/owa"], "--mail-server: a server has no path"),
+        (["--mail-server", "https://10.0.0.5/owa"], "--mail-server: a server's URL can't have a path"),
         (["--mail-domain", "@example.com"], "--mail-domain: '@example.com' is not a domain"),
         (["--contact", " "], "--contact: the contact is not one line of text"),
         (["--path", "webmail"], "--path: 'webmail' is not a path"),
