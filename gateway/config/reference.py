@@ -104,9 +104,9 @@ def _value(kind: Kind) -> str:
             short = "" if kind.short is None else f"{_value(kind.by_name[kind.short].kind)}; or a "
             return f"{short}mapping, see below"
         case ListOf():
-            return f"list of {_value(kind.item)}" if not isinstance(kind.item, Record) else "list, see below"
+            return f"list; each entry: {_value(kind.item)}" if not isinstance(kind.item, Record) else "list, see below"
         case TableOf():
-            return "mapping of names, see below" if isinstance(kind.value, Record) else "mapping of names"
+            return "mapping with names as keys" + (", see below" if isinstance(kind.value, Record) else "")
         case _:
             return _scalar(kind)
 

@@ -133,7 +133,7 @@ CERTIFICATE: Final = Record(
         Field(
             "subject",
             TableOf(Text(), ATTRIBUTE_PATTERN, "an attribute of a certificate's subject", minimum=1),
-            "Attributes of the subject, exact or with `*` wildcards.",
+            "Attributes of the subject, such as `{O: Example Ltd}`. Values are exact or have `*` wildcards.",
             default_note="any",
         ),
         optional(
