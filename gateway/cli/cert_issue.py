@@ -223,7 +223,8 @@ def _report(outcome: Outcome, csv_file: Path, out: Path, seconds: float) -> None
         typer.echo(f"{out / handout.LIST_FILE}: {made.kits} kits with their letters, for a mail merge{beside}")
     for email in made.without:
         typer.echo(
-            f"{email}: no kit: the p12 file or its password is not in {out}; use gateway cert renew or cert profile",
+            f"{email}: no kit: the p12 file or its password is not in {out}; run gateway cert profile {email} with"
+            f" --p12 FILE, or if the file is lost, first gateway cert renew {email}",
             err=True,
         )
 
