@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gateway.access import exists
 from gateway.cli.check import DEFAULT_CONFIG, ConfigOption
 from gateway.errors import UsageError
 
@@ -190,7 +191,7 @@ def _log_path(config: Path) -> Path:
         return path
 
     services = of({**LOGS_DIRECTORY, **os.environ})
-    return services if services.exists() else of(os.environ)
+    return services if exists(services) else of(os.environ)
 
 
 class _Eager:
