@@ -45,7 +45,7 @@ def format_duration(seconds: float) -> str:
     for unit in ("d", "h", "m", "s"):
         if seconds and seconds % SECONDS_PER_UNIT[unit] == 0:
             return f"{int(seconds / SECONDS_PER_UNIT[unit])}{unit}"
-    return f"{seconds * 1000:g}ms"
+    return f"{seconds * 1000:g}ms" if seconds else "0s"
 
 
 def format_size(size_bytes: int) -> str:

@@ -109,7 +109,14 @@ def test_what_is_no_size(text):
 
 
 def test_bounds_are_shown_in_the_shortest_exact_spelling():
-    assert [format_duration(x) for x in (0.1, 1.0, 90.0, 3600.0, 86400.0)] == ["100ms", "1s", "90s", "1h", "1d"]
+    assert [format_duration(x) for x in (0.0, 0.1, 1.0, 90.0, 3600.0, 86400.0)] == [
+        "0s",
+        "100ms",
+        "1s",
+        "90s",
+        "1h",
+        "1d",
+    ]
     assert [format_size(x) for x in (1, 1000, 1024, 2 * 1024**3)] == ["1", "1000", "1KiB", "2GiB"]
 
 
