@@ -18,6 +18,7 @@ EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
 _ALL_FRACTION: Final = 0.999  # some single addresses are never inside in a container
 _EVERYBODY: Final = frozenset({"all", "any", "anyone", "anywhere", "everybody", "everyone", "everywhere", "*"})
+_FOR_ALL: Final = ("write 0.0.0.0/0", "write ::/0")  # in a list that decides trust, the next check would refuse them
 _NEGATED: Final = re.compile(r"(?:[!^~-]|not\b)\s*(\S+)", re.IGNORECASE)
 _PUBLIC_V6: Final = (0x2 << 124, 0x4 << 124)  # 2000::/3 (RFC 4291 section 2.4): every public IPv6 address
 
@@ -176,5 +177,7 @@ def read_network(value: Value, problems: Problems) -> Network | None:
     try:
         return parse_network(str(value.data))
     except Unreadable as error:
-        problems.error(value.place, error.cause, error.remedy)
+        is_for_all = error.remedy.startswith(_FOR_ALL) and not value.place.shape.startswith("rules")
+        remedy = "list your own networks, such as 10.0.4.0/24" if is_for_all else error.remedy
+        problems.error(value.place, error.cause, remedy)
         return None
