@@ -108,6 +108,93 @@ CASES = {
 }
 
 
+# Public configurations of webmail and ActiveSync behind nginx, HAProxy and Apache httpd, as an admin writes them here:
+# the rules, and what is said of clients outside.
+PUBLIC = {
+    "nginx: one address needs no certificate": (
+        """
+  - {name: Office, from: 203.0.113.9, action: allow}
+  - {name: Rest, action: require_certificate}
+""",
+        ["every path  with a certificate  Rest (line 14)"],
+    ),
+    "nginx: one location is open": (
+        """
+  - {name: Status, uri: /status, action: allow}
+  - {name: Rest, action: require_certificate}
+""",
+        ["without a certificate: /status", "with a certificate: every other path"],
+    ),
+    "nginx: one location asks for a certificate": (
+        """
+  - {name: Out, uri: /out, action: require_certificate}
+  - {name: Rest, uri: /, action: allow}
+""",
+        ["without a certificate: every other path", "with a certificate: /out"],
+    ),
+    "nginx: ActiveSync by two methods": (
+        """
+  - {name: EAS, uri: /Microsoft-Server-ActiveSync, methods: [POST, OPTIONS], action: require_certificate}
+  - {name: EAS otherwise, uri: /Microsoft-Server-ActiveSync, action: deny}
+  - {name: OWA, from: internal, uri: [/owa, /ecp], action: allow}
+""",
+        [
+            "with a certificate: OPTIONS, POST of /Microsoft-Server-ActiveSync",
+            "never: every other path; other methods of /Microsoft-Server-ActiveSync",
+        ],
+    ),
+    "HAProxy: ECP only inside": (
+        """
+  - {name: ECP, uri: [/ecp, /PowerShell], from: external, action: deny}
+  - {name: Inside, uri: [/ews, /owa, /ecp, /mapi, /autodiscover], from: internal, action: allow}
+  - {name: Outside, uri: [/ews, /owa, /mapi, /rpc/rpcproxy.dll], action: require_certificate}
+  - {name: Autodiscover, uri: ["=/autodiscover/autodiscover.xml", "=/"], action: allow}
+""",
+        [
+            "without a certificate: =/, =/autodiscover/autodiscover.xml",
+            "with a certificate: /rpc/rpcproxy.dll, /owa, /mapi, /ews",
+            "never: /PowerShell, /ecp, every other path",
+        ],
+    ),
+    "Apache httpd: LocationMatch": (
+        """
+  - {name: Restricted, uri: "~/[.]well-known/csaf/(red|amber)/.*", action: require_certificate}
+  - {name: White, uri: /.well-known/csaf, methods: [GET, HEAD], action: allow}
+""",
+        [
+            "without a certificate: GET, HEAD of /.well-known/csaf",
+            "with a certificate: ~/[.]well-known/csaf/(red|amber)/.*",
+            "never: every other path; other methods of /.well-known/csaf",
+        ],
+    ),
+    "nginx: SOGo with a folder below it": (
+        """
+  - {name: Phones, uri: [/Microsoft-Server-ActiveSync, /SOGo/dav], action: require_certificate, enforce: 2026-09-01}
+  - {name: SOGo, uri: [/SOGo, /SOGo.woa], action: require_certificate}
+  - {name: Static, uri: "~/(SOGo|css|img)/.*[.](css|js|png)", action: allow}
+""",
+        [
+            "without a certificate: /SOGo/dav, /Microsoft-Server-ActiveSync, ~/(SOGo|css|img)/.*[.](css|js|png)",
+            "with a certificate: /SOGo.woa, /SOGo",
+            "never: every other path",
+        ],
+    ),
+    "nginx: a partner by one method": (
+        """
+  - {name: Admin, uri: [/admin, /zimbraAdmin, "~/service/admin/.*"], from: external, action: deny}
+  - {name: Partner, from: 198.51.100.0/24, uri: /service/soap, methods: POST, action: allow}
+  - {name: Calendar, uri: /home/public, action: allow}
+  - {name: Zimbra, uri: [/zimbra, /service, /home, /dav], action: require_certificate}
+""",
+        [
+            "without a certificate: /home/public",
+            "with a certificate: /zimbra, /service, /home, /dav",
+            "never: /zimbraAdmin, ~/service/admin/.*, /admin, every other path",
+        ],
+    ),
+}
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     fill(tmp_path)
@@ -124,6 +211,16 @@ def test_the_table(folder, capsys, name):
     out = capsys.readouterr().out.partition("\n\n")[2]
     assert out == (GOLDEN / f"who-{name}.txt").read_text(encoding="utf-8")
     assert all(len(line) <= 120 for line in out.splitlines() if not line.startswith("warning"))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_configurations(folder, capsys, name):
+    rules, told = PUBLIC[name]
+    (folder / "config.yaml").write_text(f"{HEAD}rules:{rules}", encoding="utf-8")
+    assert run(["check", "--who"]) == 0
+    out = capsys.readouterr().out.partition("  from outside\n")[2]
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[: len(told)] == told
 
 
 def test_for_scripts(folder, capsys):
