@@ -53,11 +53,17 @@ class Row:
     is_observed: bool  # the rule is in observation: it refuses nothing
     is_exception: bool = False  # a regular expression that is asked before the rule of the last row without this mark
     is_of_all_methods: bool = True  # the path has the same access by every method
+    is_of_other_paths: bool = False  # an exception from the line for every other path, and from no other line
 
     @property
     def action(self) -> Action:
         """What the rule does now: one in observation is open."""
         return Action.ALLOW if self.is_observed else self.outcome.action
+
+    @property
+    def in_words(self) -> str:
+        """The path for a sentence. What matches an expression may also be below a path with a line of its own."""
+        return f"{EVERY_OTHER_PATH} that matches {self.path}" if self.is_of_other_paths else self.path
 
     @property
     def of_methods(self) -> str:
@@ -175,6 +181,8 @@ def _name_of_most(config: Config, addresses: NetworkSet) -> str:
 
 
 def _rows(entry: AddressEntry, now: datetime) -> Iterator[Row]:
+    below: dict[str, set[str]] = {}  # a regular expression → the paths from whose lines it is an exception
+    found: list[Row] = []
     for each in entry.paths:
         path = each.pattern.text if each.pattern else EVERY_PATH if len(entry.paths) == 1 else EVERY_OTHER_PATH
         rows: list[Row] = []
@@ -182,11 +190,15 @@ def _rows(entry: AddressEntry, now: datetime) -> Iterator[Row]:
             methods = _methods(by_method, each.methods)
             rows.append(_row(path, methods, by_method.outcome, entry, now))
             for text, outcome in _exceptions(by_method):
+                below.setdefault(text, set()).add(path)
                 rows.append(replace(_row(text, methods, outcome, entry, now), is_exception=True))
         for row in rows:
             same = [other for other in rows if (other.path, other.is_exception) == (row.path, row.is_exception)]
             is_of_all = len(same) == len(each.methods) and len({other.access for other in same}) == 1
-            yield replace(row, is_of_all_methods=is_of_all)
+            found.append(replace(row, is_of_all_methods=is_of_all))
+    for row in found:
+        is_of_other = row.is_exception and below[row.path] == {EVERY_OTHER_PATH}
+        yield replace(row, is_of_other_paths=True) if is_of_other else row
 
 
 def _row(path: str, methods: str, outcome: Outcome, entry: AddressEntry, now: datetime) -> Row:

@@ -86,7 +86,7 @@ def _in_words(origin: Origin) -> Iterator[str]:
         paths: dict[str, dict[str, None]] = {"": {}}
         for row in origin.rows:
             if row.access == access:
-                paths.setdefault(row.of_methods, {})[row.path] = None
+                paths.setdefault(row.of_methods, {})[row.in_words] = None
         told = [f"{methods} of {', '.join(of)}" if methods else ", ".join(of) for methods, of in paths.items() if of]
         if told:
             yield f"{access}: {'; '.join(told)}"

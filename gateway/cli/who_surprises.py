@@ -82,7 +82,7 @@ def _open_paths(rows: Sequence[Row], who: str) -> Iterator[str]:
             although = f", although {above} asks for one" if above else ""
             observed = f"; in observation, {row.observation}" if row.observation else ""
             by_method = paths.setdefault(f"{although}: {row.rule}{observed}", {})
-            by_method.setdefault(row.of_methods, {})[row.path] = None
+            by_method.setdefault(row.of_methods, {})[row.in_words] = None
     for rest, by_method in paths.items():
         for methods, names in by_method.items():
             what = f"{methods} of {listing(names, 'and')}" if methods else listing(names, "and")

@@ -174,7 +174,8 @@ PUBLIC = {
   - {name: Static, uri: "~/(SOGo|css|img)/.*[.](css|js|png)", action: allow}
 """,
         [
-            "without a certificate: /SOGo/dav, /Microsoft-Server-ActiveSync, ~/(SOGo|css|img)/.*[.](css|js|png)",
+            "without a certificate: /SOGo/dav, /Microsoft-Server-ActiveSync, every other path that matches",
+            "~/(SOGo|css|img)/.*[.](css|js|png)",
             "with a certificate: /SOGo.woa, /SOGo",
             "never: every other path",
         ],
