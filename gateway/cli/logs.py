@@ -37,44 +37,65 @@ def register(app: typer.Typer) -> None:
 def logs(  # noqa: PLR0913 - a parameter for each option
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Plain, .gz or .zst; - is standard input. Default: access_log.path and its rotated files."),
+        typer.Argument(
+            help="Plain, .gz or .zst; - is standard input. Default: access_log.path and its rotated files.",
+            metavar="FILE",
+        ),
     ] = None,
     *,
     config: ConfigOption = DEFAULT_CONFIG,
-    denied: Annotated[bool, typer.Option("--denied", help="Requests with a reason: refused, or failed.")] = False,
+    denied: Annotated[bool, typer.Option("--denied", help="Only requests that were refused or failed.")] = False,
     reason: Annotated[str | None, typer.Option("--reason", help="Only this reason code.", metavar="CODE")] = None,
     user: Annotated[
-        str | None, typer.Option("--user", help="This mail login; without a domain, in any.", metavar="NAME")
+        str | None,
+        typer.Option("--user", help="Only this mail login; without a domain, in any domain.", metavar="NAME"),
     ] = None,
     cert: Annotated[
-        str | None, typer.Option("--cert", help="A certificate's CN, e-mail, serial or fingerprint.", metavar="NAME")
+        str | None,
+        typer.Option("--cert", help="Only this certificate: CN, e-mail, serial or fingerprint.", metavar="NAME"),
     ] = None,
-    ip: Annotated[str | None, typer.Option("--ip", help="Clients from there.", metavar="CIDR")] = None,
-    site: Annotated[str | None, typer.Option("--site", help="This host name.", metavar="HOST")] = None,
-    rule: Annotated[str | None, typer.Option("--rule", help="Decided by this rule.", metavar="NAME")] = None,
+    ip: Annotated[
+        str | None, typer.Option("--ip", help="Only clients with this address or in this network.", metavar="CIDR")
+    ] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Only this host name.", metavar="HOST")] = None,
+    rule: Annotated[
+        str | None, typer.Option("--rule", help="Only requests that this rule decided.", metavar="NAME")
+    ] = None,
     uri: Annotated[
-        str | None, typer.Option("--uri", help="This path, as in rules: /owa, =/owa/, ~/owa/.*", metavar="PATTERN")
+        str | None,
+        typer.Option("--uri", help="Only these paths, as in rules: /owa, =/owa, ~/owa/.*", metavar="PATTERN"),
     ] = None,
-    status: Annotated[str | None, typer.Option("--status", help="403, or 4xx.", metavar="STATUS")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="This ActiveSync device.", metavar="ID")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only this status: 403, or 4xx.", metavar="STATUS")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Only this ActiveSync device.", metavar="ID")] = None,
     request: Annotated[
-        str | None, typer.Option("--request", help="The request number that a page shows.", metavar="NUMBER")
+        str | None,
+        typer.Option("--request", help="Only the request with the number that a page shows.", metavar="NUMBER"),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="1h, 07:00, yesterday, 2026-11-24 or RFC 3339.", metavar="TIME")
+        str | None,
+        typer.Option("--since", help="Only from then on: 1h, 07:00, yesterday, 2026-11-24, RFC 3339.", metavar="TIME"),
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", help="As --since.", metavar="TIME")] = None,
-    slow: Annotated[str | None, typer.Option("--slow", help="Took at least so long: 2s.", metavar="TIME")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Only before then; written as for --since.", metavar="TIME")
+    ] = None,
+    slow: Annotated[
+        str | None, typer.Option("--slow", help="Only requests that took at least this long: 2s.", metavar="TIME")
+    ] = None,
     observed: Annotated[
-        bool, typer.Option("--observed", help="Let in by a rule in observation, which would refuse them.")
+        bool, typer.Option("--observed", help="Only requests that a rule in observation would have refused.")
     ] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more lines as the log grows.")] = False,
     shows_all: Annotated[
-        bool, typer.Option("--all", help="Show connections, too, that browsers opened and didn't need.")
+        bool, typer.Option("--all", help="Also show connections that browsers opened and didn't need.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are in the log.")] = False,
 ) -> None:
-    """Show lines of the access log: of a person, an address, a reason, a time. Times are local."""
+    """Find lines of the access log by person, address, reason or time.
+
+    A line is shown if it passes all filters. Times are local.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.cli.logs_output import Output, printer_for, tell  # noqa: PLC0415 - the same
     from gateway.logs import filters as known  # noqa: PLC0415 - the same
