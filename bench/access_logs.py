@@ -37,7 +37,7 @@ MEMORY_MIB = 64.0
 PEOPLE = 400
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 REQUESTS_A_SECOND = 5.0
-ASKED_USER = "person123@example.com"
+ASKED_USER = "person124@example.com"
 _SITE = "mail.example.com"
 _ACTIVESYNC = "/Microsoft-Server-ActiveSync?Cmd={command}&User={user}&DeviceId={device}&DeviceType=iPhone"
 _PAGES = (

@@ -20,7 +20,6 @@ from typing import Annotated, Final
 import typer
 
 from gateway import __version__, garbage
-from gateway.config.problems import ConfigErrors
 from gateway.errors import GatewayError, as_sentence, exit_code
 
 # One name a line, in the order of `gateway --help`.
@@ -87,6 +86,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def report(error: GatewayError) -> None:
     """Print a failure on stderr: its cause, and its remedy on a second line; or one line for each problem of a file."""
+    from gateway.config.problems import ConfigErrors  # noqa: PLC0415 - heavy, as above
+
     if isinstance(error, ConfigErrors):
         sys.stderr.write("".join(f"{problem}\n" for problem in (*error.problems, *error.warnings)))
         return
