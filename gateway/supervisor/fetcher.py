@@ -184,7 +184,8 @@ class Source:
     def _keep(self, data: bytes, lists: Sequence[RevocationList]) -> None:
         fault = self._store.write(self.url, data)
         if fault is not None and self._is_lasting:
-            _log.warning("%s: fetched lists are used, but are lost when the gateway stops", fault)
+            lost = "fetched lists are used, but are lost when the gateway stops"
+            _log.warning("%s: %s; let the gateway write to this folder", fault, lost)
         self._is_lasting = fault is None
         for entry in lists:
             kind = "list" if entry.base_number is None else "delta list"
