@@ -164,7 +164,7 @@ def test_reloads_read_as_that_user_and_say_what_to_do(gateway, home):
     assert " reloaded: " in reload(gateway)
     key.chmod(0o600)
     said = reload(gateway)
-    (remedy,) = set(re.findall(rf"let the user {USER} read it: (.*)", said))
+    (remedy,) = set(re.findall(rf"[Ll]et the user {USER} read it: (.*)", said))
     gateway.expected_errors.append("mail.key cannot be read: Permission denied")
     assert ask(gateway.port, "/webmail").status == 200
     run_in_shell(remedy)
@@ -197,7 +197,7 @@ def test_what_that_user_may_not_read_is_said_before_the_start(home, settings, co
     config.chmod(0o600)
     for _ in range(5):
         told = gateway_command("check", "-c", str(config)) if command == "check" else first_words(config)
-        remedies = re.findall(rf"let the user {USER} (?:read|write to) it: (.*)", told.stderr)
+        remedies = re.findall(rf"[Ll]et the user {USER} (?:read|write to) it: (.*)", told.stderr)
         if not remedies:
             break
         assert told.returncode == 2
