@@ -4,7 +4,7 @@ A container's engine may pass on connections from its own address: Docker's prox
 container's default gateway, and rootless Podman with slirp4netns uses the container's own address. Then clients from
 the Internet look as if they came from inside.
 
-This module guarantees: in a container, these addresses are not in `internal` unless the file lists exactly them.
+Keeps true: in a container, these addresses are not in `internal` unless the file lists exactly them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Loads the file as a `Config`, or reports all its errors.
 
-This module guarantees: it returns a `Config` only if it found no error.
+Keeps true: it returns a `Config` only if it found no error.
 """
 
 from __future__ import annotations

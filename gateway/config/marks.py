@@ -1,6 +1,6 @@
 """YAML text as a tree in which every key and value has its line and column.
 
-This module guarantees: the tree is made from PyYAML's events, so no object is constructed from a tag, there is no
+Keeps true: the tree is made from PyYAML's events, so no object is constructed from a tag, there is no
 recursion, and depth, size and the expansion of aliases are limited. Scalars stay text: the schema decides what a scalar
 means, not YAML (`off` stays `off`, `010` stays `010`).
 """

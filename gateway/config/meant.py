@@ -1,6 +1,6 @@
 """What was meant by a key that another program has, or by a value of another shape, for remedies that can be copied.
 
-Kept true here: no remedy shows a secret.
+Keeps true: no remedy shows a secret.
 """
 
 from __future__ import annotations

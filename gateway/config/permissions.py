@@ -1,6 +1,6 @@
 """Checks whether other users of the machine can replace a file that the configuration names.
 
-This module guarantees: a warning if every user can write the file, or a folder above it, because they could exchange
+Keeps true: a warning if every user can write the file, or a folder above it, because they could exchange
 the file there. In a folder with the sticky bit, such as /tmp, only owners can do that.
 """
 

@@ -1,6 +1,6 @@
 """Whether a mail login belongs to a certificate.
 
-This module guarantees: a full address is compared as a whole, and a bare name only with local parts, so
+Keeps true: a full address is compared as a whole, and a bare name only with local parts, so
 `alice@other.example` never matches `alice@example.com`. A login that can be read in several ways matches no name.
 If a CA has name constraints, only the names that mail constraints limit count: addresses and user principal names.
 """

@@ -1,6 +1,6 @@
 r"""Which characters a path may contain, how servers may read them, and how case is folded before paths are compared.
 
-This module guarantees: `has_twins` reports every character that some server drops, folds to ASCII, or reads as `/`,
+Keeps true: `has_twins` reports every character that some server drops, folds to ASCII, or reads as `/`,
 `\`, `.`, `;` or `%`. Folding works letter by letter, so it never makes a path longer and never makes a separator.
 """
 

@@ -1,6 +1,6 @@
 """What a rule requires of a trusted certificate, and of the login and device of the request.
 
-This module guarantees: all conditions of the rule must hold; what cannot be read fails the condition. Names are
+Keeps true: all conditions of the rule must hold; what cannot be read fails the condition. Names are
 compared without case, letter by letter, and with runs of spaces as one (X.520 caseIgnoreMatch), and in no other way.
 """
 

@@ -1,6 +1,6 @@
 """All rules together: the first rule that matches decides, and a request that matches no rule is denied.
 
-This module guarantees: `decide` returns the same as the plain loop `decide_plain`, for every request and any number
+Keeps true: `decide` returns the same as the plain loop `decide_plain`, for every request and any number
 of rules. A certificate is asked for if some rule could require one, and only then. A rule in observation lets in no
 request that the same rule with `allow` would not let in.
 """

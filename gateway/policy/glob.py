@@ -1,6 +1,6 @@
 """`*` wildcards in the values that certificates are compared with.
 
-This module guarantees: for any pattern, a comparison takes no longer than the product of both lengths, and `*` is the
+Keeps true: for any pattern, a comparison takes no longer than the product of both lengths, and `*` is the
 only special character.
 """
 

@@ -1,6 +1,6 @@
 """Host names in one spelling, patterns for them, and the look-up of the site for a name.
 
-This module guarantees: a name has exactly one normalised spelling; `*.suffix` stands for exactly one label, as in
+Keeps true: a name has exactly one normalised spelling; `*.suffix` stands for exactly one label, as in
 certificates (RFC 6125, 6.4.3). An exact name has precedence over a wildcard, and a wildcard over `*`. A look-up costs
 two dictionary look-ups for any number of hosts.
 """

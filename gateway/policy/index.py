@@ -1,7 +1,7 @@
 """Finds the first rule that matches a request, at a cost that does not grow with the number of rules.
 
 Each condition is looked up once and gives a bit set: an `int` with bit i for rule i. The lowest bit of their
-intersection is the first rule that matches. This module guarantees: a rule without a condition has its bit in every
+intersection is the first rule that matches. Keeps true: a rule without a condition has its bit in every
 set of that condition, so a missing condition never excludes the rule. Regular expressions are tried only for rules
 that could still be the first.
 """

@@ -1,6 +1,6 @@
 """One rule with parsed patterns: whether it matches a request, and what it decides.
 
-This module guarantees: all conditions of a rule must hold, and a condition that is left out always holds. This is the
+Keeps true: all conditions of a rule must hold, and a condition that is left out always holds. This is the
 plain meaning of a rule. `index` finds the same answer faster, and a property test checks that both are equal.
 """
 

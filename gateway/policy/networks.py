@@ -1,6 +1,6 @@
 """Networks as sorted intervals of address numbers. A binary search finds whether an address is in one.
 
-This module guarantees: an IPv4-mapped IPv6 address, or a network of them, counts as IPv4; an IPv6 network never
+Keeps true: an IPv4-mapped IPv6 address, or a network of them, counts as IPv4; an IPv6 network never
 contains an IPv4 address; every address is in either `internal` or `external`, never in both.
 """
 

@@ -1,6 +1,6 @@
 """The decisions on all possible requests: the table behind `gateway check --who`.
 
-This module guarantees: for every request, the entry of its host, address, path and method has the engine's decision.
+Keeps true: for every request, the entry of its host, address, path and method has the engine's decision.
 Requests are grouped only if no condition of any rule treats them differently. The paths that a regular expression
 matches are not known, so each path lists the expressions that are tried before its own rule.
 """

@@ -1,7 +1,7 @@
 r"""All ways in which servers may read one path: decoded again, folded, trimmed, cut, and all of that combined.
 
 Most servers read a file name such as `100%25.pdf` or `Foto (S(1)).pdf` in one way, and a few in another. A request for
-it is let in only if the rules let in each reading. This module guarantees: the readings are closed under the steps,
+it is let in only if the rules let in each reading. Keeps true: the readings are closed under the steps,
 so no order and no repetition of steps leads to a path that is not listed. A path is refused if a reading has a control
 character, an encoded slash or backslash, or a dot segment. The work is bounded.
 docs/adr/0027-readings-of-a-path.md has the reasons.

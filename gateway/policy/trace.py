@@ -1,6 +1,6 @@
 """How a decision was made, rule by rule and condition by condition, in words.
 
-This module guarantees: the words come from the same matchers that decide.
+Keeps true: the words come from the same matchers that decide.
 """
 
 from __future__ import annotations

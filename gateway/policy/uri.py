@@ -1,6 +1,6 @@
 """The one spelling of a request's path, which the rules judge and the upstream gets.
 
-This module guarantees: `normalise` doesn't change a path that it has normalised. A path that is malformed, or that the
+Keeps true: `normalise` doesn't change a path that it has normalised. A path that is malformed, or that the
 gateway itself could read in two ways, is refused and never repaired. A careless upstream may decode the path again,
 fold its case, cut `;parameters`, merge slashes or turn backslashes; still it reads no path that the rules have not
 judged. If servers differ, `Target.readings` has what each of them reads.

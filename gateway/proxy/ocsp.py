@@ -1,6 +1,6 @@
 """Sends requests to OCSP responders, with limits for size and time.
 
-What this module keeps true: only http(s), no redirects, no proxy from environment variables, and only a few connections
+Keeps true: only http(s), no redirects, no proxy from environment variables, and only a few connections
 to a responder at once, so that a silent one does not delay others. The URL may come from a client's certificate, but
 only from a verified one, so its CA chose it.
 """

@@ -1,6 +1,6 @@
 """Caches the OCSP status of client certificates: one request for many uses, without blocking other clients.
 
-What this module keeps true: if a site uses OCSP, a certificate is trusted only with a currently valid answer, or under
+Keeps true: if a site uses OCSP, a certificate is trusted only with a currently valid answer, or under
 `soft` if no answer could be obtained. At most one request per certificate is under way. A certificate that a responder
 called revoked stays refused until the responder says otherwise, even if the responder fails later. An older answer
 never replaces a newer one. Each worker asks separately.

@@ -1,6 +1,6 @@
 """A request that waits before its exchange: for its certificate's OCSP status, or because of the request rate.
 
-What this module keeps true: meanwhile, data from the client is held up to the connection's limit, and other clients are
+Keeps true: meanwhile, data from the client is held up to the connection's limit, and other clients are
 served. The wait ends with the awaited event, when the client leaves, or at its deadline, whichever is first.
 """
 

@@ -1,6 +1,6 @@
 """Which protocol is spoken inside TLS (ALPN, RFC 7301).
 
-What this module keeps true: a client that offers protocols gets one of ours or the alert `no_application_protocol`, so
+Keeps true: a client that offers protocols gets one of ours or the alert `no_application_protocol`, so
 that data for another protocol isn't read as HTTP (the ALPACA attack). A client that offers no protocols is served.
 
 The callback uses the binding, not pyOpenSSL's wrapper: the wrapper copies the rest of the list for each name in it,

@@ -1,6 +1,6 @@
 """How clients are asked for a certificate, and which keys they may prove.
 
-What this module keeps true: a handshake continues whatever the certificate says, because only `client_cert` judges it.
+Keeps true: a handshake continues whatever the certificate says, because only `client_cert` judges it.
 OpenSSL always checks the proof that the client has the key. The client's key decides what that check costs, and any
 client can send a certificate. So a handshake ends early if the key is of a size that no real client has and checking it
 would take several times as long as a whole handshake. See docs/client-certificates.md.

@@ -1,6 +1,6 @@
 """The verdict on a client certificate: one function for full and resumed handshakes, and for `gateway cert verify`.
 
-What this module keeps true: a certificate is trusted only if every check passed, and every refusal has the reason that
+Keeps true: a certificate is trusted only if every check passed, and every refusal has the reason that
 helps the holder most. The checks are made in this order: issuer (path), dates, usage, revocation. So an expired
 certificate of the site's CA is "expired", and one of another CA is "untrusted".
 The identity is always that of the leaf whose key the handshake proved, never of another certificate that the client

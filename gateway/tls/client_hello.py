@@ -1,6 +1,6 @@
 """Reads the server name from a client's first bytes, before the TLS library sees them.
 
-What this module keeps true: the result depends only on the bytes, never on how they were split into records
+Keeps true: the result depends only on the bytes, never on how they were split into records
 or segments (CVE-2026-32305 was a proxy that skipped client authentication for a fragmented hello). Everything
 that is not an unambiguous ClientHello is refused with `ClientHelloError`. Without a hello no TLS context is chosen:
 there is no default.

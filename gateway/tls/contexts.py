@@ -1,6 +1,6 @@
 """Prepares the TLS contexts of each site: those that ask for a client certificate, and one that doesn't.
 
-What this module keeps true:
+Keeps true:
 - Each Context has its own ticket keys, session cache and session-id context. So a session never resumes on another site
   or under the other policy (CVE-2025-23419, CVE-2025-23048). The Context is chosen before the handshake.
 - A client certificate makes the handshake fail only if its key is absurdly large (see `certificate_request`). A wrong

@@ -1,6 +1,6 @@
 """Caches trusted certificates, so that a returning client costs a look-up instead of a verification.
 
-What this module keeps true: only trusted judgements are kept, each no longer than its path and revocation lists are
+Keeps true: only trusted judgements are kept, each no longer than its path and revocation lists are
 valid. They are dropped if the clock is set back, and a new `Trust` gets a new cache. Refusals are not kept: a client
 that did not send an intermediate can send it later, and no client can fill the cache with certificates of unknown CAs.
 Each connection remembers its own refusal.

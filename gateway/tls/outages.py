@@ -1,6 +1,6 @@
 """Finds the CAs and revocation lists of a site that need an admin, and tells which of them refuse clients now.
 
-What this module keeps true: a finding is an outage if and only if every certificate of a CA is refused because of the
+Keeps true: a finding is an outage if and only if every certificate of a CA is refused because of the
 CA's dates or those of a revocation list. An expired CA is no outage while another one in `client_ca` covers the same
 certificates, and an expired list is no outage while another current list covers the same scope. Under `if_present` a
 list never is.

@@ -1,6 +1,6 @@
 """Certificate revocation lists: which are used, and what they say about a certificate.
 
-What this module keeps true:
+Keeps true:
 - A list is used for a CA only if that CA's key signed it. Of several lists of one scope, the newest that is already
   valid is used; lists of different scopes are used together.
 - A delta list is used only with the complete list that it changes.

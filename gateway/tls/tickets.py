@@ -1,6 +1,6 @@
 """Decides which TLS 1.3 handshakes get tickets, and for how long a client can resume with them.
 
-What this module keeps true:
+Keeps true:
 - If a certificate was asked for, a ticket is sent only if the session may stand for that certificate.
 - All tickets of a chain of resumptions expire when the first one does. OpenSSL sends a new ticket at each resumption
   with the session's full timeout again (openssl #19341), so a client that returns often would never have to prove again

@@ -1,6 +1,6 @@
 """What a site trusts: its trust anchors, its revocation lists, and whether lists are required.
 
-What this module keeps true: only the certificates in `client_ca` are anchors, never the system's. A `Trust` never
+Keeps true: only the certificates in `client_ca` are anchors, never the system's. A `Trust` never
 changes: a reload or a new list makes a new `Trust` with the next generation.
 """
 

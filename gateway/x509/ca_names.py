@@ -1,6 +1,6 @@
 """Which CAs a request for a client certificate names, so that clients offer certificates of these CAs.
 
-What this module keeps true: every client can read the request. If the names are too long for that, the request names
+Keeps true: every client can read the request. If the names are too long for that, the request names
 no CA, and clients offer every certificate that they have (RFC 5246 section 7.4.4, RFC 8446 section 4.2.4).
 """
 

@@ -1,6 +1,6 @@
 """Reads and writes DER elements with one-byte tags and definite lengths (X.690 section 8.1).
 
-What this module keeps true: it never reads beyond the data; malformed data is a `ValueError`. It is used for OpenSSL's
+Keeps true: it never reads beyond the data; malformed data is a `ValueError`. It is used for OpenSSL's
 sessions, the contents of extensions, and the bytes of a certificate's subject. Certificates, lists and OCSP answers are
 read by `cryptography`.
 """

@@ -1,6 +1,6 @@
 """Names and extensions of certificates, revocation lists and requests, with each TeletexString read as Latin-1.
 
-What this module keeps true: a name in a TeletexString is read as OpenSSL, nginx and the programs that write it read it.
+Keeps true: a name in a TeletexString is read as OpenSSL, nginx and the programs that write it read it.
 The certificate's bytes, and so its fingerprint, signature and serial, are not changed.
 
 `cryptography` reads a TeletexString as UTF-8 and raises `ValueError` if it is not. Then a copy is made in which it is a

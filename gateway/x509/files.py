@@ -1,6 +1,6 @@
 """The contents of certificate and key files, kept with their path, so that no file is read twice.
 
-What this module keeps true: the contents that were checked are served. `repr` shows no keys. Processes that need no
+Keeps true: the contents that were checked are served. `repr` shows no keys. Processes that need no
 certificates don't load `cryptography` for these types.
 """
 

@@ -1,6 +1,6 @@
 """Certificates, keys and revocation lists from files; every failure is a `ConfigError` with a remedy.
 
-What this module keeps true: everything it returns was read and parsed completely and is not empty. A missing file is an
+Keeps true: everything it returns was read and parsed completely and is not empty. A missing file is an
 error, never an empty list (CVE-2026-27586: a missing CA file made a server use the system's trust store).
 """
 

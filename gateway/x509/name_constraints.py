@@ -1,6 +1,6 @@
 """Checks name constraints that OpenSSL doesn't: a CA for `example.com` must not certify logins of other domains.
 
-What this module keeps true: if a CA on the path has constraints on mail addresses, every name that is a mail address
+Keeps true: if a CA on the path has constraints on mail addresses, every name that is a mail address
 must satisfy them, in whatever field it is. OpenSSL applies them only to rfc822Name and emailAddress (RFC 5280 section
 4.2.1.10); but a user principal name is an otherName, and a common name or DNS name may be a mail address too. Names
 that constraints can't express (a common name `alice`) don't count as logins then: `policy.binding` uses

@@ -1,6 +1,6 @@
 """Reads the names of a client certificate's holder.
 
-What this module keeps true: a name that reaches a rule, a header or a log line contains no control character and was
+Keeps true: a name that reaches a rule, a header or a log line contains no control character and was
 decoded in the only way that its DER allows. A certificate with any other name is refused as a whole with
 `IdentityError`: if two programs read a name differently, a client can get another identity (CVE-2009-2408: a NUL in a
 CN).

@@ -1,6 +1,6 @@
 """Makes OCSP requests and verifies OCSP answers, as bytes.
 
-What this module keeps true: an answer is accepted only if the certificate's issuer signed it, or a responder that this
+Keeps true: an answer is accepted only if the certificate's issuer signed it, or a responder that this
 issuer certified for OCSP; if it is about exactly this certificate; and if it is current. Anything else is an
 `OcspError`, never "good". If the responder says that it doesn't know the certificate, that is an answer, but not
 "good".

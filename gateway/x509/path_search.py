@@ -1,6 +1,6 @@
 """Searches certification paths: every way from a certificate up to one of the trust anchors.
 
-What this module keeps true: every existing way is found, or the search fails with `PathError` because there are too
+Keeps true: every existing way is found, or the search fails with `PathError` because there are too
 many; the order of the certificates makes no difference. The search follows names up to the anchors, then checks
 signatures from the anchors down: no key, extension or name of a certificate is read before a CA of the site is known to
 have signed it. So the cost of a stranger's certificates hardly depends on their contents.

@@ -1,6 +1,6 @@
 """Finds certification paths from a client's certificate to the trust anchors of a site, each checked by OpenSSL.
 
-What this module keeps true: a path ends at a configured anchor; all signatures, name constraints, path lengths and
+Keeps true: a path ends at a configured anchor; all signatures, name constraints, path lengths and
 critical extensions on it were checked. A path ends at an intermediate that is an anchor, but the name constraints of
 anchors above it still apply. All existing paths are found, even if several CAs have one name, in whatever order they
 are configured or sent; for each, the continuations to the anchors above its end are returned too. Dates, key sizes,

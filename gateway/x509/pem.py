@@ -1,6 +1,6 @@
 """Checks PEM text before it is parsed: every block must be complete, and of a type that the parser doesn't skip.
 
-What this module keeps true: an incomplete file is never accepted as a complete one. `cryptography` silently stops at an
+Keeps true: an incomplete file is never accepted as a complete one. `cryptography` silently stops at an
 unfinished block and silently skips unknown labels. Source: RFC 7468 section 3.
 """
 

@@ -1,6 +1,6 @@
 """Checks certificate policies on a path: a CA may require that certificates below it have certain policies.
 
-What this module keeps true: if a CA requires an explicit policy, every certificate below it has one that is valid by
+Keeps true: if a CA requires an explicit policy, every certificate below it has one that is valid by
 RFC 5280 section 6.1, with any policy acceptable to the gateway; if no CA requires one, nothing is checked. OpenSSL
 ignores these extensions, even critical ones, unless it is told which policies are acceptable, and pyOpenSSL has no call
 for that.

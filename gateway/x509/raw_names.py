@@ -1,6 +1,6 @@
 """Finds, compares and counts names in a certificate's DER, without building objects.
 
-What this module keeps true: the cost of a stranger's certificate is limited, whatever it contains. Names are compared
+Keeps true: the cost of a stranger's certificate is limited, whatever it contains. Names are compared
 by RFC 5280 section 7.1: ignoring case, white space and the type of string. Anything that is not the DER of a
 certificate is a `ValueError`.
 """

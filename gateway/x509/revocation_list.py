@@ -1,6 +1,6 @@
 """Reads certificate revocation lists and refuses those that can't be used safely.
 
-What this module keeps true: a list that covers only some certificates has a scope that says which, and is never used as
+Keeps true: a list that covers only some certificates has a scope that says which, and is never used as
 a list for all. A delta list names the complete list that it changes. Indirect lists and lists for some reasons only are
 refused. Every entry counts, whatever its reason: a certificate on hold is refused. `removeFromCRL` has a meaning only
 in a delta list; in a complete list such an entry revokes.

@@ -1,6 +1,6 @@
 """The revocation lists of one CA key and one scope, and which of them is used at a given time.
 
-What this module keeps true:
+Keeps true:
 - Lists of different scopes never replace one another. Of several complete lists of one scope, the newest that is
   already valid is used: by CRL number, then thisUpdate.
 - A delta list is used with that complete list if its base number is not above the complete list's number, and its own

@@ -1,6 +1,6 @@
 """Which certificates of its CA a revocation list covers: its issuingDistributionPoint.
 
-What this module keeps true: a list covers a certificate only if the list includes its kind (users, CAs) and, if the
+Keeps true: a list covers a certificate only if the list includes its kind (users, CAs) and, if the
 list is for a distribution point, only if the certificate names that point. Names of points are equal only if type and
 value are; URIs are compared byte by byte. A certificate's point is used only if it is for all reasons and its lists are
 issued by the certificate's own CA.

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -246,10 +247,19 @@ class Gateway:
 
     def check_open_files(self) -> None:
         """Every worker comes back to as many open files as it had."""
-        until(
-            lambda: self.open_files() == self._baseline,
-            f"workers have {self._baseline} files open again, not {self.open_files()}",
-        )
+        try:
+            until(lambda: self.open_files() == self._baseline, f"workers have {self._baseline} files open again")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; open are {self._named_files()}") from None
+
+    def _named_files(self) -> dict[int, list[str]]:
+        """What each worker has open, as /proc names it."""
+        found: dict[int, list[str]] = {}
+        for pid in self.workers():
+            for file in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    found.setdefault(pid, []).append(str(file.readlink()))
+        return found
 
     def resident_bytes(self) -> int:
         """Memory of all workers together."""
