@@ -80,7 +80,10 @@ def gateway(start, credentials, mail, desk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNRELATED_PASSWORD", SECRET)
         started = start(settings)
-    started.expected_errors += [r"the publisher \d+ ended \(signal SIGKILL\)"]
+    started.expected_errors += [
+        r"the publisher \d+ ended \(signal SIGKILL\)",
+        r"gateway\.warnings: list\.example\.com: no revocation list of 'CN=corp CA'",  # until it is fetched
+    ]
     until(lambda: lists_of(started), "our own list was fetched", seconds=30)
     started.note_open_files()
     return started
