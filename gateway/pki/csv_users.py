@@ -47,9 +47,9 @@ class CsvError(UsageError):
 
     def __init__(self, file: str, problems: Sequence[Problem], notes: Sequence[str] = ()) -> None:
         lines = [f"{file}:{p.line}:{p.column}: {p.cause}; {as_clause(p.remedy)}" for p in problems[:MAX_PROBLEMS]]
-        lines += (f"{file}: {note}" for note in notes)
         if len(problems) > MAX_PROBLEMS:
             lines.append(f"{file}: and {len(problems) - MAX_PROBLEMS} more")
+        lines += (f"{file}: {note}" for note in notes)
         super().__init__("\n".join(lines), "Nothing was issued. Correct the file and run this again.")
         self.problems = tuple(problems)
 
