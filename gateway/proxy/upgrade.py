@@ -128,7 +128,8 @@ class Tunnel:
         self._upstream.pause_reading()
 
     def resume_response(self) -> None:
-        """The client has caught up: continue reading from the upstream."""
+        """The client has caught up: continue reading from the upstream. The client's reading ends the silence."""
+        self._stir()
         self._upstream.resume_reading()
 
     def client_gone(self) -> None:

@@ -214,6 +214,24 @@ def test_a_client_that_reads_slowly_without_a_break_is_not_silent(make_world):
     assert len(world.log) == 1
 
 
+def test_a_client_that_has_caught_up_may_be_silent_as_long_as_ever(make_world):
+    """It took data at the last moment, and the upstream, which had to wait for it, has had no time to say more."""
+    world = make_world(
+        upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "timeouts": {"response": "10s"}}},
+    )
+    client, server = upgraded(world)
+    client.is_slow = True
+    server.says(b"x" * 2 * HIGH_WATER_BYTES)
+    world.passes(8)
+    client.reads()
+    assert not server.is_paused
+    world.passes(8)
+    assert world.log == []
+    world.passes(4)
+    assert len(world.log) == 1
+    assert server.is_lost
+
+
 def slow_server(make_world):
     """It has stopped reading, and the client is stopped too; what it had said already comes."""
     world = make_world(
