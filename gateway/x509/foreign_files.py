@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from collections.abc import Callable
+from contextlib import suppress
 from shlex import quote as for_shell
 from typing import Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from gateway.x509.unreadable import UNREADABLE
 
 # RFC 7292 section 4: a SEQUENCE, of any length, that begins with the INTEGER 3.
 _PKCS12: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
@@ -15,6 +23,10 @@ _PKCS7: Final = re.compile(
 _DER_SEQUENCE: Final = b"\x30"  # every certificate, key, list, PKCS#7 and PKCS#12 file in DER begins with it
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")  # its byte order mark
 _JAVA: Final = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")  # JKS and JCEKS
+
+# The public key stands before the private one, and is never encrypted (PROTOCOL.key of OpenSSH).
+_OPENSSH_CONVERTIBLE: Final = re.compile(rb".{0,500}?(?:ssh-rsa|ecdsa-sha2-nistp)", re.DOTALL)
+_BASE64_LINE: Final = re.compile(rb"^[A-Za-z0-9+/]+$", re.MULTILINE)
 
 Wanted = Literal["certificate", "authorities", "key"]
 _FROM_PKCS12: Final = {"certificate": "-clcerts -nokeys", "authorities": "-cacerts -nokeys", "key": "-nocerts"}
@@ -37,8 +49,47 @@ def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | No
     if _PKCS7.match(data):
         command = f"openssl pkcs7 -inform DER -in {file} -print_certs -out {out}"
         return "PKCS#7", f"take the certificates out and name {out}: {command}"
+    held = _held(data)
+    if held is None:
+        return "not PEM, and not readable in DER either", "export it again as PEM"
+    if held != ("private key" if wanted == "key" else "certificate"):
+        name_instead = "a private key" if wanted == "key" else "a certificate"
+        return f"a {held} in DER", f"name the file of {name_instead}"
     command = "pkey" if wanted == "key" else "x509"
     return "not PEM", f"convert it and name {out}: openssl {command} -inform DER -in {file} -out {out}"
+
+
+def _held(der: bytes) -> str | None:
+    """What the DER holds; None if it is nothing of these."""
+    for what, load in _DER_LOADERS.items():
+        with suppress(*UNREADABLE):
+            load(der)
+            return what
+    return None
+
+
+def _load_private_key(der: bytes) -> None:
+    # TypeError: it is encrypted.
+    with suppress(TypeError):
+        serialization.load_der_private_key(der, None)
+
+
+_DER_LOADERS: Final[dict[str, Callable[[bytes], object]]] = {
+    "certificate": x509.load_der_x509_certificate,
+    "certificate request": x509.load_der_x509_csr,
+    "revocation list": x509.load_der_x509_crl,
+    "private key": _load_private_key,
+}
+
+
+def openssh_remedy(data: bytes, name: str) -> str:
+    """What to do with a private key in OpenSSH's format. ssh-keygen converts RSA and EC keys only."""
+    text = b"".join(_BASE64_LINE.findall(data))
+    if _OPENSSH_CONVERTIBLE.match(b64decode(text[: len(text) // 4 * 4])):
+        return f"convert it: ssh-keygen -p -m PEM -f {for_shell(name)}"
+    out = for_shell(f"{name}.pem")
+    command = f"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {out}"
+    return f"keys of this kind cannot be converted, so name {out}, and get a certificate for this new key: {command}"
 
 
 def is_der(data: bytes) -> bool:

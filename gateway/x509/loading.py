@@ -25,7 +25,7 @@ from gateway.errors import ConfigError
 from gateway.regular_files import NotRegularError, TooLargeError, read_regular
 from gateway.x509 import pem
 from gateway.x509.fields import issuer_of, subject_of
-from gateway.x509.foreign_files import Wanted, is_der, other_format
+from gateway.x509.foreign_files import Wanted, is_der, openssh_remedy, other_format
 from gateway.x509.key_encryption import unsupported_encryption
 from gateway.x509.keys import PrivateKey
 from gateway.x509.unreadable import UNREADABLE
@@ -121,7 +121,7 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
     if (other := other_format(data, str(path), "key")) is not None:
         raise ConfigError(f"{path} is {other[0]}", other[1])
     if b"BEGIN OPENSSH PRIVATE KEY" in data:
-        raise ConfigError(f"{path} is in OpenSSH's format", f"convert it: ssh-keygen -p -m PEM -f {name}")
+        raise ConfigError(f"{path} is in OpenSSH's format", openssh_remedy(data, str(path)))
     if b"PRIVATE KEY-----" not in data:
         raise ConfigError(f"{path} holds no PEM private key", "name a file that holds -----BEGIN … PRIVATE KEY-----")
     is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data

@@ -4,11 +4,20 @@ import re
 import subprocess
 
 import pytest
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
-from support.pki import Ca
+from support.pki import Ca, build_crl
+from support.programs import need
 
 from gateway.errors import ConfigError
 from gateway.x509.foreign_files import other_format
@@ -22,6 +31,9 @@ P12 = serialize_key_and_certificates(
     b"alice", LEAF.key, LEAF.certificate, [ROOT.certificate], BestAvailableEncryption(PASSPHRASE)
 )
 P7B = serialize_certificates([LEAF.certificate, ROOT.certificate], Encoding.DER)
+REQUEST = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(LEAF.key, SHA256())
+ENCRYPTED_KEY_DER = LEAF.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(PASSPHRASE))
+LIST_DER = build_crl(ROOT, ()).public_bytes(Encoding.DER)
 KEY_DER = LEAF.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -70,13 +82,57 @@ def test_the_command_makes_pem_of_a_key(tmp_path, data, cause):
     assert made.public_key() == LEAF.key.public_key()
 
 
-def test_the_command_makes_pem_of_an_openssh_key(tmp_path):
-    path = tmp_path / "key"
-    path.write_bytes(LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    path.chmod(0o600)
-    with pytest.raises(ConfigError, match="is in OpenSSH's format") as raised:
+@pytest.mark.parametrize(
+    ("data", "wanted", "held"),
+    [
+        (LEAF.der, "key", "a certificate in DER"),
+        (REQUEST.public_bytes(Encoding.DER), "key", "a certificate request in DER"),
+        (LIST_DER, "key", "a revocation list in DER"),
+        (KEY_DER, "certificate", "a private key in DER"),
+        (ENCRYPTED_KEY_DER, "authorities", "a private key in DER"),
+        (LIST_DER, "certificate", "a revocation list in DER"),
+        (REQUEST.public_bytes(Encoding.DER), "certificate", "a certificate request in DER"),
+        (LEAF.der[:-20], "certificate", "not PEM, and not readable in DER either"),
+        (KEY_DER[:-20], "key", "not PEM, and not readable in DER either"),
+    ],
+)
+def test_der_of_another_kind_is_named_without_a_command_that_would_fail(data, wanted, held):
+    found = other_format(data, "a.der", wanted)
+    assert found is not None
+    assert found[0] == held
+    assert "openssl" not in found[1]
+
+
+def test_the_command_makes_pem_of_an_encrypted_key_in_der(tmp_path):
+    path = tmp_path / "alice.key"
+    path.write_bytes(ENCRYPTED_KEY_DER)
+    with pytest.raises(ConfigError, match="is not PEM") as raised:
         load_private_key(path)
-    assert raised.value.remedy == f"convert it: ssh-keygen -p -m PEM -f {path}"
+    follow(raised.value.remedy)
+    assert load_private_key(tmp_path / "alice.key.pem").public_key() == LEAF.key.public_key()
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+@pytest.mark.parametrize("passphrase", ["", "secret"])
+def test_the_command_makes_pem_of_an_openssh_key_or_a_new_key(tmp_path, kind, passphrase):
+    path = tmp_path / "my key"
+    subprocess.run(
+        [need("ssh-keygen"), "-q", "-t", kind, "-N", passphrase, "-f", str(path)], check=True, stdin=subprocess.DEVNULL
+    )
+    with pytest.raises(ConfigError, match="is in OpenSSH's format") as raised:
+        load_private_key(path, passphrase)
+    remedy = raised.value.remedy
+    if kind == "ed25519":
+        follow(remedy)
+        assert load_private_key(tmp_path / "my key.pem").key_size == 256
+        assert "get a certificate for this new key" in remedy
+    else:
+        converting = remedy.partition(": ")[2]
+        # ssh-keygen asks on the terminal; -P and -N answer
+        subprocess.run(f"{converting} -P '{passphrase}' -N '{passphrase}'", shell=True, check=True, capture_output=True)  # noqa: S602 - an admin copies it into a shell
+        public = load_private_key(path, passphrase).public_key()
+        line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        assert (tmp_path / "my key.pub").read_text().startswith(line)
 
 
 def test_a_java_keystore_and_a_request_are_named():
