@@ -33,7 +33,7 @@ from gateway.cli.cert_files import (
     own_password,
 )
 from gateway.cli.cert_profile import signed
-from gateway.cli.desk import PassphraseOption, open_desk, unlock, unlock_with
+from gateway.cli.desk import PassphraseOption, is_given, open_desk, unlock, unlock_with
 from gateway.errors import UsageError
 from gateway.pki.registry.records import Purpose
 from gateway.pki.words import CodePage, KeyKind, KitKind, Language, P12Format
@@ -50,6 +50,16 @@ _LABELS: Final = {
     Purpose.SMIME: "smime",
     Purpose.SMIME_SIGNING: "signing",
     Purpose.SMIME_ENCRYPTION: "encryption",
+}
+# Options of `import` that only kits use, by their parameters.
+_FOR_KITS: Final = {
+    "host": "--host",
+    "page": "--path",
+    "language": "--language",
+    "contact": "--contact",
+    "has_root": "--root",
+    "sign_cert": "--sign-cert",
+    "sign_key": "--sign-key",
 }
 
 
@@ -187,8 +197,8 @@ def import_(  # noqa: PLR0913 - a command's options
         sign = partial(signed, certificate=sign_cert, key=sign_key)
         sign([])  # raises where certificate and key can't be used, before anything is issued
         kits = handout.Kits(kinds=_kinds(kinds), host=letter.host, has_root=has_root, sign=sign, **letter.page)
-    elif host is not None:
-        raise UsageError("--host needs --kind", "Add --kind, such as --kind ios,windows, or remove --host.")
+    else:
+        _refuse_kit_options(context)
     wanted = batch.Batch(
         csv_file=csv_file,
         out=out,
@@ -207,6 +217,13 @@ def import_(  # noqa: PLR0913 - a command's options
         with _progress() as progress:
             outcome = batch.run(ready, signer, clock.now, progress)
     _report(outcome, csv_file, out, clock.monotonic_seconds() - began)
+
+
+def _refuse_kit_options(context: typer.Context) -> None:
+    """Refuse an option that only kits use. Raises `UsageError`."""
+    for name, option in _FOR_KITS.items():
+        if is_given(context, name):
+            raise UsageError(f"{option} needs --kind", f"Add --kind, such as --kind ios,windows, or remove {option}.")
 
 
 def _report(outcome: Outcome, csv_file: Path, out: Path, seconds: float) -> None:

@@ -64,8 +64,7 @@ def take_where(
     ] = None,
 ) -> None:
     """Remember where the registry is for the command that follows. Raises `UsageError` for a password in the option."""
-    source = context.get_parameter_source("store")
-    if store is not None and source is not None and source.name == "COMMANDLINE":
+    if store is not None and is_given(context, "store"):
         from gateway.pki.registry.engine import has_password  # noqa: PLC0415 - heavy, see app
 
         if has_password(store):
@@ -74,6 +73,12 @@ def take_where(
                 "Set GATEWAY_PKI_STORE or PGPASSWORD, or name the configuration that has it with -c.",
             )
     context.obj = Where(store, folder, config)
+
+
+def is_given(context: typer.Context, parameter: str) -> bool:
+    """True if the command line has the option of this parameter."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @contextmanager
