@@ -5,8 +5,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from shlex import quote as for_shell
-from typing import Final
+import re
+from typing import Final, Literal
 
 from gateway.config.model import User
 from gateway.config.problems import Problems, quote
@@ -14,6 +14,8 @@ from gateway.config.reading import Value
 
 # Linux uses the highest number for "no change", see setresuid(2).
 _MAX_NUMBER: Final = 2**32 - 2
+# The names that useradd and groupadd take on every distribution, see useradd(8).
+_CREATABLE: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 
 def build_user(root: Value, problems: Problems) -> User | None:
@@ -24,14 +26,12 @@ def build_user(root: Value, problems: Problems) -> User | None:
     name, _, group = str(value.data).partition(":")
     known = _known_user(name)
     if known is None and not _is_number(name):
-        problems.error(value.place, f"there is no user {quote(name)}", f"create it: useradd --system {for_shell(name)}")
+        problems.error(value.place, f"there is no user {quote(name)}", to_have(name))
         return None
     gid = (None if known is None else known.pw_gid) if not group else _group_number(group)
     if gid is None:
         if group:
-            problems.error(
-                value.place, f"there is no group {quote(group)}", f"create it: groupadd --system {for_shell(group)}"
-            )
+            problems.error(value.place, f"there is no group {quote(group)}", to_have(group, "group"))
         else:
             remedy = f'write its group too: "{name}:GROUP"'
             problems.error(
@@ -41,6 +41,13 @@ def build_user(root: Value, problems: Problems) -> User | None:
     if known is None:
         return User(name, int(name), gid, (gid,))
     return User(known.pw_name, known.pw_uid, gid, tuple(os.getgrouplist(known.pw_name, gid)), known.pw_dir)
+
+
+def to_have(name: str, what: Literal["user", "group"] = "user") -> str:
+    """The remedy for a user or group that does not exist."""
+    if not _CREATABLE.fullmatch(name):
+        return f"write the name of a {what} of this system"
+    return f"create it: {what}add --system {name}"
 
 
 def _known_user(name: str) -> pwd.struct_passwd | None:

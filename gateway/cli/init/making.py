@@ -21,7 +21,8 @@ from gateway.cli.init import names, test_certificate
 from gateway.cli.init.answers import Answers
 from gateway.cli.init.configuration import configuration
 from gateway.cli.init.unit import Unit, unit
-from gateway.errors import OperationError, UsageError
+from gateway.config.users import to_have
+from gateway.errors import OperationError, UsageError, as_sentence
 from gateway.pki import authority, files, intake, pkcs8
 from gateway.pki import crl as lists
 from gateway.pki.desk import Desk
@@ -53,13 +54,13 @@ def known_user(given: str | None) -> str | None:
                 "--user: only root can start the gateway as another user", "Run gateway init as root, or remove --user."
             )
         return None
-    name = given or DEFAULT_USER
+    name = DEFAULT_USER if given is None else given
     try:
         return None if pwd.getpwnam(name).pw_uid == 0 else name
     except KeyError:
         if given is None:
             return None
-        raise UsageError(f"--user: there is no user '{given}'", f"Make the user: {make_user(given)}") from None
+        raise UsageError(f"--user: there is no user '{given}'", as_sentence(to_have(given))) from None
 
 
 def all_names(answers: Answers) -> Made:
@@ -98,7 +99,7 @@ def installing(answers: Answers) -> list[str]:
         own = [name for name in (*made.placed, *made.folders) if _is_the_users(answers, name)]
         readable = [settings.config, answers.key or folder / names.TEST_KEY]
         steps += [
-            make_user(DEFAULT_USER),
+            f"useradd --system --no-create-home --shell /usr/sbin/nologin {DEFAULT_USER}",
             f"chown -R {DEFAULT_USER}: {_words(folder / name for name in own)}",
             f"chgrp {DEFAULT_USER} {_words(readable)}",
             f"chmod g+r {_words(readable)}",
@@ -106,11 +107,6 @@ def installing(answers: Answers) -> list[str]:
         if answers.ca is None:
             steps.append(f"chown root: {_words([folder / _root_key(answers)])}")
     return [*steps, f"systemctl enable --now {_words([folder / names.UNIT])}"]
-
-
-def make_user(name: str) -> str:
-    """The command that makes a user for the gateway."""
-    return f"useradd --system --no-create-home --shell /usr/sbin/nologin {quote(name)}"
 
 
 def _passphrases(answers: Answers) -> list[str]:

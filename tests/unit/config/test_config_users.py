@@ -53,7 +53,8 @@ def test_a_user_may_be_named_in_many_ways(write, text, user):
                 'write its group too: "10001:GROUP"'
             ),
         ),
-        ("4294967295:1", "user: there is no user '4294967295'"),
+        ("4294967295:1", "user: there is no user '4294967295'; write the name of a user of this system"),
+        ("Web", "user: there is no user 'Web'; write the name of a user of this system"),
         ("gateway:4294967295", "user: there is no group '4294967295'"),
         ("a b", "user: 'a b' is not a user; write gateway"),
         ("-x", "user: '-x' is not a user"),
