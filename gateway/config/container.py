@@ -60,13 +60,14 @@ class Arrivals:
 
 def arrivals(root: Path = Path("/"), environ: Mapping[str, str] | None = None) -> Arrivals:
     """The shared addresses of this process; empty outside a container. Tests pass `root` and `environ`."""
-    if not (_is_here() if environ is None else is_container(root, environ)):
+    if not (is_here() if environ is None else is_container(root, environ)):
         return Arrivals()
     return Arrivals(tuple(_gateways(root)), tuple(_own_addresses()))
 
 
 @cache
-def _is_here() -> bool:
+def is_here() -> bool:
+    """Whether this process seems to be in a container or in WSL."""
     # Computed once, in the master: its workers are forked from it, and have only a part of its environment.
     return is_container(Path("/"), os.environ)
 

@@ -11,6 +11,7 @@ from gateway.cli.init import names
 from gateway.cli.init.answers import Answers
 from gateway.cli.init.making import DEFAULT_USER, Made, root_of
 from gateway.cli.init.test_certificate import VALID_DAYS
+from gateway.config.container import is_here
 from gateway.pki import intake
 
 _SYSTEMD: Final = Path("/run/systemd/system")  # exists if systemd runs; sd_booted(3)
@@ -31,7 +32,9 @@ def told(answers: Answers, made: Made, program: Sequence[str], doubt: str | None
         lines += ["", doubt]
     lines += ["", "Next:"]
     lines += [f"  {command}" for command in next_commands(answers, program)]
-    if settings.user is None:
+    if is_here() and not _SYSTEMD.is_dir():
+        lines += ["", f"In a container, start it as docs/containers.md describes. {names.UNIT} is not used there."]
+    elif settings.user is None:
         lines += ["", f"To run it as a service, as the user {DEFAULT_USER}, use the commands in {names.UNIT}."]
     return "\n".join(lines)
 

@@ -442,6 +442,17 @@ def test_under_systemd_the_service_is_started_and_the_desk_works_as_its_user(tmp
     assert making.installing(answers) == [serve]
 
 
+def test_in_a_container_the_unit_is_not_recommended(tmp_path, monkeypatch):
+    answers = answers_of(tmp_path)
+    for is_container, words in ((True, "docs/containers.md"), (False, "use the commands in gateway.service")):
+        monkeypatch.setattr("gateway.cli.init.closing.is_here", lambda is_container=is_container: is_container)
+        monkeypatch.setattr("gateway.cli.init.closing._SYSTEMD", tmp_path / "none")
+        assert words in told(answers, making.all_names(answers), ("gateway",)).splitlines()[-1]
+    monkeypatch.setattr("gateway.cli.init.closing.is_here", lambda: True)
+    monkeypatch.setattr("gateway.cli.init.closing._SYSTEMD", tmp_path)  # systemd-nspawn, or WSL with systemd
+    assert "use the commands in gateway.service" in told(answers, making.all_names(answers), ("gateway",))
+
+
 def test_without_the_right_to_open_port_443_another_one_is_proposed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     for text, port in (("1024", ":8443"), ("443", ":443"), ("odd", ":8443")):
@@ -459,7 +470,11 @@ def test_only_root_hands_the_files_to_another_user(monkeypatch):
     assert making.known_user("root") is None
     with pytest.raises(UsageError, match="there is no user 'no-such'") as refused:
         making.known_user("no-such")
-    assert refused.value.remedy.endswith("/usr/sbin/nologin no-such")
+    assert refused.value.remedy == "Create it: useradd --system no-such"
+    for name in ("", "Anna Müller", "-x"):
+        with pytest.raises(UsageError, match="there is no user") as refused:
+            making.known_user(name)
+        assert refused.value.remedy == "Write the name of a user of this system."
     monkeypatch.setattr(making, "DEFAULT_USER", "no-such")
     assert making.known_user(None) is None
 

@@ -115,14 +115,14 @@ def test_a_worker_without_the_variable_knows_what_its_master_found(monkeypatch):
     monkeypatch.setattr(container, "_MARKERS", ())
     monkeypatch.setattr(container, "_text", lambda _: "")
     monkeypatch.setattr(container, "_own_addresses", lambda: iter([OWN]))
-    container._is_here.cache_clear()
+    container.is_here.cache_clear()
     try:
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
         assert arrivals().own == (OWN,)
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
         assert arrivals().own == (OWN,)
     finally:
-        container._is_here.cache_clear()
+        container.is_here.cache_clear()
 
 
 # from where clients arrive
