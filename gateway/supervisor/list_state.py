@@ -27,7 +27,7 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.redaction import without_secrets
 from gateway.stamps import Stamp, stamp_of
 from gateway.supervisor.lists import ListStore, signer_or_claim
-from gateway.tls.trust import KnownLists, anchors_in, check_signers, is_url
+from gateway.tls.trust import KnownLists, anchors_in, check_signers, is_url, not_fetched
 from gateway.x509.fields import subject_of
 from gateway.x509.loading import read_file
 from gateway.x509.name_matching import folded
@@ -147,7 +147,7 @@ def _read(source: str, store: ListStore, sites: SiteAnchors, known: ListPart | N
     elif (stored := store.read(source)) is not None:
         data = stored
     else:
-        raise ConfigError(f"{without_secrets(source)}: the revocation list has not been fetched yet")
+        raise not_fetched(source)
     if known is not None and known.data == data:
         return known
     part = ListPart(data, parse_lists(data, without_secrets(source)))

@@ -17,7 +17,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway.config.model import Site
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, in_one_line
 from gateway.redaction import without_secrets
 from gateway.tls.outages import Finding, find
 from gateway.tls.revocation import CrlPolicy, Revocation
@@ -131,9 +131,17 @@ def load_lists(
     return tuple(lists), tuple(problems)
 
 
+def not_fetched(url: str) -> ConfigError:
+    """The error for a revocation list that only its URL is known of."""
+    return ConfigError(
+        f"{without_secrets(url)}: the revocation list has not been fetched yet",
+        "the running gateway fetches it; if that fails, its error log says why and what to do",
+    )
+
+
 def _unknown(source: str) -> KnownLists:
     if is_url(source):
-        return KnownLists(problem=f"{without_secrets(source)}: the revocation list has not been fetched yet")
+        return KnownLists(problem=in_one_line(not_fetched(source)))
     return KnownLists(parse_lists(read_file(Path(source)), source))
 
 

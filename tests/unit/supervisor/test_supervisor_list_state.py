@@ -296,7 +296,7 @@ def test_a_valid_list_takes_the_place_of_both(house):
 
 def test_a_fetched_list_counts_as_soon_as_it_is_stored(house):
     house.begin(house.files, URL)
-    assert house.problem(URL) == f"{URL}: the revocation list has not been fetched yet"
+    assert house.problem(URL).startswith(f"{URL}: the revocation list has not been fetched yet; the running gateway")
     house.revision.store.write(URL, a_list(house.middle, 4))
     assert house.look().changed == (URL,)
     assert (house.numbers(URL), house.problem(URL)) == ([4], None)

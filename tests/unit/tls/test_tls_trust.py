@@ -83,7 +83,8 @@ def test_lists_from_files_and_from_urls(tmp_path):
     assert trust.problems == ()
 
     waiting = load_trust(both)
-    assert waiting.problems == (f"{url}: the revocation list has not been fetched yet",)
+    words = "the running gateway fetches it; if that fails, its error log says why and what to do"
+    assert waiting.problems == (f"{url}: the revocation list has not been fetched yet; {words}",)
     assert waiting.warnings(NOW) == waiting.problems
 
 
