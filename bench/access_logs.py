@@ -83,6 +83,7 @@ class Person:
             tls_group="X25519MLKEM768",
             tls_resumed=self.chance.random() < 0.7,
             identity=None if self.is_inside else self.identity,
+            config="1a2b3c4d",
         )
 
 
@@ -140,7 +141,11 @@ def _drop(record: AccessRecord) -> None:
 def _probe(record: AccessRecord, chance: random.Random) -> None:
     _ask(record, "GET", chance.choice(_PROBES), "curl/8.5.0")
     record.connection = ConnectionFields(
-        client_ip=f"198.51.100.{chance.randrange(256)}", client_port=40000, listener="0.0.0.0:443", site=_SITE
+        client_ip=f"198.51.100.{chance.randrange(256)}",
+        client_port=40000,
+        listener="0.0.0.0:443",
+        site=_SITE,
+        config=record.config,
     )
     record.status, record.rule, record.decision = 403, "Outside with a certificate", "require_certificate"
     record.refused("certificate_missing", "the client sent no certificate")

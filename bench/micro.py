@@ -72,7 +72,9 @@ def record_line(connection: ConnectionFields) -> bytes:
 def main() -> None:
     request = Request(ip_address("198.51.100.7"), "mail7.example.com", "GET", "/webmail/inbox")
     few, many = Engine(rules(10), NETWORKS), Engine(rules(1000), NETWORKS)
-    connection = ConnectionFields(client_ip="198.51.100.7", client_port=51234, listener="0.0.0.0:443", site="mail")
+    connection = ConnectionFields(
+        client_ip="198.51.100.7", client_port=51234, listener="0.0.0.0:443", site="mail", config="1a2b3c4d"
+    )
     steps: list[tuple[str, Callable[[], object]]] = [
         ("path, ordinary", lambda: normalise(b"/webmail/inbox/index.html?x=1")),
         ("path, escaped and with dot segments", lambda: normalise(b"/%77ebmail/./x/../inb%C3%B6x?x=1")),

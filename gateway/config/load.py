@@ -5,9 +5,10 @@ Keeps true: it returns a `Config` only if it found no error.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -89,18 +90,24 @@ def load_with_warnings(  # noqa: PLR0913 - what the callers differ in
     problems = Problems(str(path), is_serving)
     lookups = Lookups(os.environ if environ is None else environ)
     try:
-        root = _read(path, source, problems, lookups, _is_needed if reads_keys else _is_no_secret)
+        source = _content(path, problems) if source is None else source
+        root = _read(source, problems, lookups, _is_needed if reads_keys else _is_no_secret)
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None
     config = None
-    if root is not None:
+    if root is not None and source is not None:
         material = Material(path.absolute().parent, now or clock.now(), problems, reads_list, reads_keys=reads_keys)
-        config = _build(path.absolute(), root, material, problems)
+        config = replace(_build(path.absolute(), root, material, problems), digest=digest_of(source))
     if config is None or problems.errors:
         partial = None if config is None else Loaded(config, problems.warnings, lookups.found, root)
         raise ConfigErrors(problems.errors, problems.warnings, partial)
     return Loaded(config, problems.warnings, lookups.found, root)
+
+
+def digest_of(source: bytes) -> str:
+    """The first eight hex digits of the SHA-256 of a configuration file's bytes: `sha256sum gateway.yaml`."""
+    return hashlib.sha256(source).hexdigest()[:8]
 
 
 def _is_needed(_: Place) -> bool:
@@ -117,17 +124,21 @@ def _is_of_registry(place: Place) -> bool:
     return place.shape in ("pki.store", "pki.folder")
 
 
+def _content(path: Path, problems: Problems) -> bytes | None:
+    try:
+        return read_file(path)
+    except ConfigError as error:
+        problems.error(Place(START), error.cause, error.remedy)
+        return None
+
+
 def _read(
-    path: Path,
-    source: bytes | None,
+    data: bytes | None,
     problems: Problems,
     environ: Mapping[str, str],
     is_needed: Callable[[Place], bool] = _is_needed,
 ) -> Value | None:
-    try:
-        data = read_file(path) if source is None else source
-    except ConfigError as error:
-        problems.error(Place(START), error.cause, error.remedy)
+    if data is None:
         return None
     if len(data) > MAX_SOURCE_BYTES:
         problems.error(
@@ -207,7 +218,7 @@ def read_user(path: Path, *, environ: Mapping[str, str] | None = None) -> User |
     """The user that the file names; None if there is none, or if the file has errors, which `load` reports."""
     problems = Problems(str(path))
     try:
-        root = _read(path, None, problems, os.environ if environ is None else environ)
+        root = _read(_content(path, problems), problems, os.environ if environ is None else environ)
     except YamlError:
         return None
     return None if root is None else build_user(root, problems)
@@ -250,7 +261,7 @@ def _read_alone(
 ) -> Value:
     """The file as a tree, without reading the files that it names. Raises `ConfigErrors`."""
     try:
-        root = _read(path, None, problems, os.environ if environ is None else environ, is_needed)
+        root = _read(_content(path, problems), problems, os.environ if environ is None else environ, is_needed)
     except YamlError as error:
         problems.error(Place(error.mark), error.cause, error.remedy)
         root = None

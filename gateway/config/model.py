@@ -290,6 +290,7 @@ class Config:
     admin: Admin | None = None
     pki: Pki | None = None
     user: User | None = None  # None: the user that starts the gateway
+    digest: str | None = None  # eight hex digits for the file's bytes, which the access log names
 
     @property
     def publishes(self) -> bool:

@@ -24,7 +24,7 @@ KEYS: Final = (
     *("status", "reason", "detail", "observed", "rule", "decision", "bytes_in", "bytes_out", "duration_ms"),
     *("upstream", "upstream_status", "upstream_ms", "tls_version", "tls_cipher", "tls_group", "tls_resumed"),
     *("cert_subject", "cert_issuer", "cert_serial", "cert_fingerprint", "cert_email"),
-    *("login", "user", "device_id", "user_agent", "referer"),
+    *("login", "user", "device_id", "user_agent", "referer", "config"),
 )
 _HEAD: Final = ("client_ip", "client_port", "listener", "site")
 _TAIL: Final = (
@@ -47,6 +47,7 @@ class ConnectionFields:
     tls_resumed: bool | None = None
     identity: Identity | None = None  # of the client's certificate, trusted or not
     fingerprint: str | None = None  # of the client's certificate if it can't be read and has no identity
+    config: str | None = None  # first eight hex digits of the configuration's digest
     head: orjson.Fragment = field(init=False, repr=False, compare=False)
     tail: orjson.Fragment = field(init=False, repr=False, compare=False)
 
@@ -56,9 +57,9 @@ class ConnectionFields:
         object.__setattr__(self, "tail", _fragment(values, _TAIL))
 
     @classmethod
-    def of_peer(cls, peer: Peer) -> ConnectionFields:
+    def of_peer(cls, peer: Peer, config: str | None = None) -> ConnectionFields:
         """The fields of a connection that has just been accepted."""
-        return cls(client_ip=str(peer.address), client_port=peer.port, listener=peer.listener)
+        return cls(client_ip=str(peer.address), client_port=peer.port, listener=peer.listener, config=config)
 
     def with_client(self, address: Address) -> ConnectionFields:
         """The same fields for a client that a trusted proxy names; its port is unknown."""
@@ -81,6 +82,7 @@ class ConnectionFields:
             "cert_serial": identity.serial if identity else None,
             "cert_fingerprint": identity.fingerprint if identity else self.fingerprint,
             "cert_email": _clean(identity.emails[0]) if identity and identity.emails else None,
+            "config": self.config,
         }
 
 
@@ -169,6 +171,7 @@ class AccessRecord(_Aside):
         self.device_id: str | None = None
         self.user_agent: str | bytes | None = None
         self.referer: str | bytes | None = None
+        self.config = connection.config
 
     @property
     def connection(self) -> ConnectionFields:
@@ -180,6 +183,7 @@ class AccessRecord(_Aside):
         self._connection = connection
         self.client_ip = connection.head
         self.tls_version = connection.tail
+        self.config = connection.config
 
     def refused(self, reason: str, detail: str) -> None:
         """Set reason code and detail; client text in them is shortened and escaped."""

@@ -8,6 +8,7 @@ bytes, the snapshot and the certificate's judgement, so it can be reused when a 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -124,7 +125,7 @@ class Admission:
         self.peer = peer
         self.is_proxy = snapshot.trusted_proxies.contains(peer.address)  # a trusted proxy, with many clients
         self._itself = Client(peer.address, Origin.CLIENT)
-        self.fields = ConnectionFields.of_peer(peer)
+        self.fields = ConnectionFields.of_peer(peer, snapshot.config.digest)
         self.judgement: Judgement = NO_CERTIFICATE
         self.leaf_der: bytes | None = None
         self.chain_der: list[bytes] = []
@@ -197,6 +198,8 @@ class Admission:
         self.site = site
         self.is_proxy = snapshot.trusted_proxies.contains(self.peer.address)
         self._host_raw = None
+        if (digest := snapshot.config.digest) != self.fields.config:
+            self.fields = replace(self.fields, config=digest)
 
     def is_due(self, unix_seconds: float) -> bool:
         """True if the certificate must be judged again before the next request."""

@@ -134,7 +134,7 @@ class ClientConnection:
 
     def handshake_done(self) -> None:
         """The handshake is finished: judge the certificate, for all requests of this connection."""
-        layer, admission, peer = self._layer, self.admission, self.peer
+        layer, admission = self._layer, self.admission
         if admission.leaf_der is None:  # else `may_resume` has stored it
             admission.leaf_der, admission.chain_der = peer_certificates(layer.connection)
         leaf = admission.leaf_der
@@ -143,7 +143,8 @@ class ClientConnection:
             self.service.certified.add(self)
         # In TLS 1.3 the ticket is withheld; a TLS 1.2 session is dropped when the connection ends.
         layer.leaves_no_session = self._is_asked and not admission.is_alone()
-        admission.fields = secured_fields(peer, admission.site.site, layer, admission.judgement.identity, leaf)
+        site, identity = admission.site.site, admission.judgement.identity
+        admission.fields = secured_fields(admission.fields, site, layer, identity, leaf)
         self._requests = self._own_requests()
         self.service.counters.handshake_done(is_resumed=layer.is_resumed)
         self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
@@ -669,6 +670,8 @@ class ClientConnection:
         site = snapshot.sites.find(self._server_name)
         exchange = self._exchange
         self._reader.forget()
+        if exchange is not None:
+            exchange.record.config = snapshot.config.digest
         if site is None:
             if exchange is None:
                 self._close(is_lingering=False)

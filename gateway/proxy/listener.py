@@ -173,7 +173,8 @@ class Front(asyncio.Protocol):
 
     def _log(self, cause: str, request_id: str | None = None) -> None:
         if self._peer is not None:
-            record = AccessRecord(ConnectionFields.of_peer(self._peer), clock.unix_seconds(), request_id)
+            fields = ConnectionFields.of_peer(self._peer, self._service.snapshot.config.digest)
+            record = AccessRecord(fields, clock.unix_seconds(), request_id)
             record.refused(cause, cause)
             self._service.log(record)
 

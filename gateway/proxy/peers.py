@@ -101,7 +101,8 @@ class BalancedConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _log(self, cause: str) -> None:
-        record = AccessRecord(ConnectionFields.of_peer(cast("Peer", self._peer)), clock.unix_seconds(), None)
+        fields = ConnectionFields.of_peer(cast("Peer", self._peer), self._service.snapshot.config.digest)
+        record = AccessRecord(fields, clock.unix_seconds(), None)
         record.refused(cause, cause)
         self._service.log(record)
 

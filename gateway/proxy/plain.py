@@ -122,7 +122,8 @@ class PlainConnection(asyncio.Protocol):
 
     def begin(self, head: RequestHead | None) -> AccessRecord:
         """Begin the access record of the request."""
-        return begin_record(ConnectionFields.of_peer(cast("Peer", self._peer)), head)
+        digest = self._service.snapshot.config.digest
+        return begin_record(ConnectionFields.of_peer(cast("Peer", self._peer), digest), head)
 
     def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:
         """Answer with a refusal."""

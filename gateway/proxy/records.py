@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.config.model import Site
-from gateway.facts import Identity, Peer
+from gateway.facts import Identity
 from gateway.http.headers import REFERER, USER_AGENT
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord, ConnectionFields
@@ -19,13 +19,11 @@ _PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
 
 
 def secured_fields(
-    peer: Peer, site: Site, layer: TlsLayer, identity: Identity | None, leaf: bytes | None
+    accepted: ConnectionFields, site: Site, layer: TlsLayer, identity: Identity | None, leaf: bytes | None
 ) -> ConnectionFields:
     """The fields of a connection after its handshake; `leaf`: the client's certificate in DER."""
-    return ConnectionFields(
-        client_ip=str(peer.address),
-        client_port=peer.port,
-        listener=peer.listener,
+    return replace(
+        accepted,
         site=site.name,
         tls_version=layer.connection.get_protocol_version_name(),
         tls_cipher=layer.connection.get_cipher_name(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import signal
 import socket
@@ -69,6 +70,7 @@ def test_a_served_request_is_recorded_completely(gateway, mail, credentials, out
         "cert_email": "alice@example.com",
         "user_agent": "Phone/1.0",
         "referer": "https://mail.example.com/",
+        "config": hashlib.sha256(gateway.config.read_bytes()).hexdigest()[:8],
     }
     assert record["tls_cipher"].startswith("TLS_")
     assert record["tls_group"]

@@ -1,5 +1,6 @@
 """What a good file becomes, and what is only warned of."""
 
+import hashlib
 import os
 import subprocess
 from dataclasses import replace
@@ -642,6 +643,16 @@ def test_the_largest_file_and_one_byte_more(write, monkeypatch):
         ConfigErrors, match=f"config.yaml:1:1: the file has more than {len(BASE):,} bytes; check its name"
     ):
         load(write(BASE + "\n"), now=NOW, environ={})
+
+
+def test_the_digest_is_of_the_files_bytes_and_nothing_else(write, folder):
+    path = write(BASE)
+    first = load(path, now=NOW, environ={}).digest
+    assert first == hashlib.sha256(BASE.encode()).hexdigest()[:8]
+    assert load_with_warnings(path, source=BASE.encode(), now=NOW, environ={"A": "b"}).config.digest == first
+    (folder / "other.yaml").write_text(BASE)
+    assert load(folder / "other.yaml", now=NOW, environ={}).digest == first
+    assert load(write(BASE + "\n"), now=NOW, environ={}).digest != first
 
 
 def test_a_missing_file_and_a_fifo_are_errors_and_do_not_wait(write):

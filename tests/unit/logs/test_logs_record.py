@@ -39,6 +39,7 @@ CONNECTION = ConnectionFields(
     tls_group="X25519MLKEM768",
     tls_resumed=False,
     identity=ALICE,
+    config="1a2b3c4d",
 )
 
 
@@ -107,6 +108,7 @@ def test_a_line_has_every_key_in_the_documented_order() -> None:
         "device_id": "Appl1",
         "user_agent": "curl/8",
         "referer": "https://mail.example.com/",
+        "config": "1a2b3c4d",
     }
 
 
@@ -115,7 +117,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         "time request_id client_ip client_port listener site method host uri protocol status reason detail observed "
         "rule decision bytes_in bytes_out duration_ms upstream upstream_status upstream_ms tls_version tls_cipher "
         "tls_group tls_resumed cert_subject cert_issuer cert_serial cert_fingerprint cert_email "
-        "login user device_id user_agent referer"
+        "login user device_id user_agent referer config"
     )
     assert tuple(documented.split()) == KEYS
 

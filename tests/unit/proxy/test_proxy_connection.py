@@ -639,6 +639,33 @@ def test_a_request_under_way_goes_on_where_the_new_rules_let_it(files, world):
     assert len(world.log) == 1
 
 
+def test_each_line_names_the_configuration_that_judged_the_request_last(files, world):
+    old = world.service.snapshot.config.digest
+    client = world.client()
+    client.says(get())
+    server = world.accepts()
+    server.says(response())
+    client.hears()
+    client.says(get())
+    new = files.snapshot(lockout={"failures": 7})
+    world.does(world.service.adopt, new)
+    server.says(response())
+    client.hears()
+    client.says(get())
+    server.says(response())
+    client.hears()
+    assert old != new.config.digest
+    assert [record["config"] for record in world.records] == [old, new.config.digest, new.config.digest]
+
+
+def test_a_request_that_the_new_configuration_refuses_names_it(files, world):
+    client = world.client()
+    client.says(get())
+    world.does(world.service.adopt, files.snapshot(rules=[{"name": "Nobody", "action": "deny"}]))
+    client.hears()
+    assert world.record["config"] == world.service.snapshot.config.digest
+
+
 def test_a_site_that_is_gone_takes_its_connections_with_it(files, world):
     idle, busy = world.client(), world.client()
     busy.says(get())
@@ -646,6 +673,7 @@ def test_a_site_that_is_gone_takes_its_connections_with_it(files, world):
     assert not idle.is_open
     assert header(busy.hears(), "X-Gateway-Reason") == "host_mismatch"
     assert not busy.is_open
+    assert world.record["config"] == world.service.snapshot.config.digest
 
 
 def test_a_handshake_under_way_is_judged_by_the_new_snapshot(files, world):

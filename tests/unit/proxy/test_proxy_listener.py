@@ -155,6 +155,7 @@ def test_who_says_nothing_is_cut(world):
     world.passes(3)
     assert end.is_lost
     assert world.record["reason"] == "no ClientHello within the handshake time"
+    assert world.record["config"] == world.service.snapshot.config.digest
     assert world.service.connections == set()
 
 

@@ -62,6 +62,7 @@ def records(world):
 def reason(world):
     (record,) = records(world)
     assert (record["client_ip"], record["client_port"], record["method"]) == (BALANCER, 40000, None)
+    assert record["config"] == world.service.snapshot.config.digest
     return record["reason"]
 
 
@@ -76,6 +77,7 @@ def test_the_named_client_takes_the_connection_over(world, accept, cut):
     assert socket.hears()[0] == 21  # a TLS alert: what came behind the header was read as TLS
     (record,) = records(world)
     assert (record["client_ip"], record["client_port"], record["listener"]) == (OUTSIDE, 51234, "10.0.0.1:8443")
+    assert record["config"] == world.service.snapshot.config.digest
 
 
 def test_it_counts_for_the_client_alone_until_it_ends(world, accept):

@@ -176,6 +176,7 @@ def test_a_reload_changes_what_is_answered(files, world):
     world.does(world.service.adopt, files.snapshot(sites=[files.site("other.example.com")]))
     end.says(get("/"))
     assert header(end.hears(), "X-Gateway-Reason") == "host_mismatch"
+    assert world.record["config"] == world.service.snapshot.config.digest
 
 
 def test_draining_closes(world):
