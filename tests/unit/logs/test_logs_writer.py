@@ -140,14 +140,112 @@ def test_a_full_batch_goes_out_at_once_in_one_write(path: Path) -> None:
     writer.close()
 
 
-def test_a_short_write_is_carried_on(path: Path) -> None:
+def test_a_short_write_to_a_pipe_is_carried_on(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    disk = Disk()
+    disk.at_most = 5
+    writer = AccessLogWriter(fifo, write=disk.write)
+    writer.write(LINE)
+    writer.write(LINE)
+    writer.close()
+    os.close(reading)
+    assert b"".join(disk.pieces) == LINE * 2
+
+
+class SmallDisk:
+    """Stands in for `os.write` to a file on a disk with so much room, that other writers may fill too."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = os.write(descriptor, data[: self.room])
+        self.room -= count
+        return count
+
+
+def lines_with(number: int) -> bytes:
+    return b'{"a":%d}\n' % number
+
+
+@pytest.mark.parametrize("room", range(1, 3 * len(LINE)))
+@pytest.mark.parametrize("has_neighbour", [False, True], ids=["alone", "beside another worker"])
+def test_a_line_that_a_full_disk_cut_short_swallows_no_other(path: Path, room: int, has_neighbour: bool) -> None:
+    disk = SmallDisk(room)
+    writer, neighbour = (AccessLogWriter(path, write=disk.write) for _ in range(2))
+    for number in range(3):
+        writer.write(lines_with(number))
+    writer.flush()
+    disk.room = 1 << 20
+    if has_neighbour:
+        neighbour.write(lines_with(9))
+    neighbour.close()
+    writer.close()
+    found = path.read_bytes()
+    assert found.endswith(b"\n")
+    assert b"\n\n" not in found
+    whole = [line for line in found.splitlines(keepends=True) if line.endswith(b"}\n")]
+    assert sorted(whole) == [lines_with(number) for number in ((0, 1, 2, 9) if has_neighbour else (0, 1, 2))]
+    assert len(found.splitlines()) - len(whole) <= 1
+    assert (writer.dropped_lines, neighbour.dropped_lines) == (0, 0)
+
+
+def test_a_disk_that_takes_no_whole_line_is_asked_again_later(path: Path) -> None:
     disk = Disk()
     disk.at_most = 5
     writer = AccessLogWriter(path, write=disk.write)
     writer.write(LINE)
+    writer.flush()
+    assert disk.pieces == [LINE[:5]]
+    disk.at_most = None
+    writer.close()
+    assert disk.pieces == [LINE[:5], LINE]
+
+
+@pytest.mark.parametrize("torn", [b'{"a":', b'{"a":1}'])
+def test_a_line_that_the_end_of_a_process_cut_short_is_ended_first(path: Path, torn: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(LINE + torn)
+    writer = AccessLogWriter(path)
+    writer.write(LINE)
     writer.write(LINE)
     writer.close()
-    assert b"".join(disk.pieces) == LINE * 2
+    assert path.read_bytes() == LINE + torn + b"\n" + LINE * 2
+
+
+def test_a_file_that_may_not_be_read_is_appended_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def unreadable(name: str | Path, flags: int, *mode: int) -> int:
+        if not flags & os.O_WRONLY:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(name, flags, *mode)
+
+    path.parent.mkdir()
+    path.write_bytes(b"torn")
+    monkeypatch.setattr(os, "open", unreadable)
+    writer = AccessLogWriter(path)
+    writer.write(LINE)
+    writer.close()
+    assert path.read_bytes() == b"torn" + LINE
+
+
+def test_a_file_that_can_no_longer_be_read_is_appended_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    path.write_bytes(LINE)
+    writer = AccessLogWriter(path)
+
+    def broken(*_arguments: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", broken)
+    writer.write(LINE)
+    writer.close()
+    assert path.read_bytes() == LINE * 2
 
 
 def test_a_write_of_nothing_does_not_turn_in_circles(path: Path) -> None:
