@@ -290,7 +290,8 @@ class Config:
     admin: Admin | None = None
     pki: Pki | None = None
     user: User | None = None  # None: the user that starts the gateway
-    digest: str | None = None  # eight hex digits for the file's bytes, which the access log names
+    # Eight hex digits for the file's bytes, which the access log names. Two files that mean the same are equal.
+    digest: str | None = field(default=None, compare=False)
 
     @property
     def publishes(self) -> bool:
