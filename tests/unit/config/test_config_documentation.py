@@ -16,7 +16,13 @@ from gateway.config.schema import SCHEMA
 
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 README = "../README.md"
-BLOCKS = [block for page in (*pages(), README) for block in blocks(page, "yaml") if "- alert:" not in block.text]
+OTHERS = ("- alert:", "filebeat.inputs:")  # configurations of Prometheus and Filebeat
+BLOCKS = [
+    block
+    for page in (*pages(), README)
+    for block in blocks(page, "yaml")
+    if not any(other in block.text for other in OTHERS)
+]
 # The files of the test stand for those that a block names.
 FILES = {
     "certificate": "mail.crt",
