@@ -1,7 +1,7 @@
 """`gateway explain`: which rule decides about a request and why, and whether the client is asked for a certificate.
 
 Prints a tree on a terminal, the same as indented lines otherwise, one JSON object with `--json`. The exit code says
-whether the question could be answered; the answer is in `outcome`.
+whether the question could be answered; the answer is in `outcome`. With `--log`, see `replay`.
 """
 
 from __future__ import annotations
@@ -54,9 +54,16 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(  # noqa: PLR0913 - a parameter for each option
-    url: Annotated[str, typer.Argument(help="The request: https://mail.example.com/webmail", metavar="URL")],
+    asked: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The request: https://mail.example.com/webmail. With --log: more files.",
+            metavar="URL",
+            show_default=False,
+        ),
+    ] = None,
     *,
-    ip: Annotated[str, typer.Option("--ip", help="The address the connection comes from.")],
+    ip: Annotated[str | None, typer.Option("--ip", help="The address the connection comes from.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     method: Annotated[str, typer.Option("--method", "-X", help="The request's method.")] = "GET",
     cert: Annotated[
@@ -73,16 +80,43 @@ def explain(  # noqa: PLR0913 - a parameter for each option
         HiddenLogin | None,
         typer.Option("--login", help="A login without a name: a token, or NTLM or Negotiate on the connection."),
     ] = None,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--log",
+            help="Replay these access logs instead: whose verdict would change? - is standard input.",
+            metavar="FILE",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="With --log: only from then on, such as 1d or yesterday.", metavar="TIME"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Explain which rule would decide about a request, and why. Nothing is sent."""
+    """Explain which rule would decide about a request, and why. Nothing is sent.
+
+    With --log: list the logged requests on which these rules would decide otherwise. Exit code 1: there are some, or
+    there may be.
+    """
+    if log:
+        given = (ip, cert, forwarded_for, forwarded, user, login)
+        if method != "GET" or any(each is not None for each in given):
+            raise UsageError("--log takes requests from the log", "leave out the options that describe a request")
+        from gateway.cli.replay.command import replay  # noqa: PLC0415 - heavy, see app
+
+        replay([*log, *map(Path, asked or ())], config, since, as_json=as_json)
+        return
+    if since is not None:
+        raise UsageError("--since is for --log", "name the access log: --log FILE --since 1d")
+    url, peer = _one(asked, ip)
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.cli import explanation  # noqa: PLC0415 - the same
     from gateway.config.load import load  # noqa: PLC0415 - the same
     from gateway.x509.loading import load_certificates  # noqa: PLC0415 - the same
 
     question = explanation.Question(
-        peer=_address(ip),
+        peer=_address(peer),
         url=url,
         method=method,
         certificates=() if cert is None else load_certificates(cert, takes_der=True),
@@ -237,6 +271,18 @@ def _rule_document(step: Step) -> dict[str, Any]:
         "why": step.why,
         "checks": [{"condition": check.condition, "met": check.is_met, "why": check.why} for check in step.checks],
     }
+
+
+def _one(asked: list[str] | None, ip: str | None) -> tuple[str, str]:
+    """The URL and the address, both of which must be given once."""
+    remedy = "write gateway explain --ip 203.0.113.9 https://mail.example.com/webmail, or --log FILE"
+    if not asked:
+        raise UsageError("no URL is given", remedy)
+    if len(asked) > 1:
+        raise UsageError(f"{len(asked)} URLs are given", remedy)
+    if ip is None:
+        raise UsageError("--ip is missing: rules look at the client's address", remedy)
+    return asked[0], ip
 
 
 def _address(text: str) -> Address:

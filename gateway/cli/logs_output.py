@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gateway.logs.entry import Entry
@@ -106,12 +106,17 @@ def tell(skipped: Skipped, filters: Filters, output: Output) -> None:
     """Say on standard error what the output doesn't show."""
     if output.hidden:
         _note(f"{_lines(output.hidden)} of connections that browsers opened and didn't need: --all shows them")
+    tell_skipped(skipped, filters.not_in_combined)
+
+
+def tell_skipped(skipped: Skipped, not_in_combined: Sequence[str] = ()) -> None:
+    """Say on standard error what was not read, and which of the options no line in the combined format passes."""
     if skipped.unreadable:
         _note(f"{_lines(skipped.unreadable)} skipped: torn, or not of an access log")
     if skipped.too_long:
         _note(f"{_lines(skipped.too_long)} skipped: longer than {MAX_LINE_BYTES // 1024} KiB")
-    if skipped.combined and filters.not_in_combined:
-        options = ", ".join(filters.not_in_combined)
+    if skipped.combined and not_in_combined:
+        options = ", ".join(not_in_combined)
         _note(f"{_lines(skipped.combined)} in the combined format, which has nothing that {options} could find")
     for problem in skipped.problems:
         _note(shown(problem))

@@ -41,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     time: Annotated[datetime, msgspec.Meta(tz=True)]  # the start of the exchange; its line is written at the end
     request_id: str | None = None
     client_ip: str | None = None
+    client_port: int | None = None
     site: str | None = None
     method: str | None = None
     host: str | None = None
@@ -50,11 +51,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     detail: str | None = None
     observed: str | None = None
     rule: str | None = None
+    decision: str | None = None
     duration_ms: float | None = None
     cert_subject: str | None = None
+    cert_issuer: str | None = None
     cert_serial: str | None = None
     cert_fingerprint: str | None = None
     cert_email: str | None = None
+    login: str | None = None
     user: str | None = None
     device_id: str | None = None
 

@@ -30,20 +30,20 @@ def belongs(user: str, bind: BindUser, identity: Identity, emails: tuple[str, ..
     """
     match bind:
         case "email":
-            return _is_one_of(user, emails)
+            return is_one_of(user, emails)
         case "upn":
-            return _is_one_of(user, identity.upns)
+            return is_one_of(user, identity.upns)
         case "cn":
             name = identity.common_name
             is_bound = not identity.is_constrained or (name is not None and is_address(name))
-            return name is not None and is_bound and _is_one_of(user, (name,))
+            return name is not None and is_bound and is_one_of(user, (name,))
         case "san":
             free = () if identity.is_constrained else identity.dns_names
-            return _is_one_of(user, (*emails, *identity.upns, *free))
+            return is_one_of(user, (*emails, *identity.upns, *free))
     assert_never(bind)
 
 
-def _is_one_of(user: str, names: Iterable[str]) -> bool:
+def is_one_of(user: str, names: Iterable[str]) -> bool:
     r"""`user`, `user@domain` and `DOMAIN\user` compared with names, some with a domain and some without."""
     name = fold(user.rpartition("\\")[2])
     if not name or user.count("\\") > 1 or name.count("@") > 1:

@@ -7,6 +7,7 @@ compared without case, letter by letter, and with runs of spaces as one (X.520 c
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +73,20 @@ class Conditions:
         """Whether a condition needs the mail login or the device."""
         return self._rule.bind_user is not None or bool(self._devices)
 
+    def has_subject(self, rdns: Iterable[tuple[str, str]]) -> bool:
+        """Whether a subject with these attributes has all that the rule asks for."""
+        return self._missing_attribute(tuple(rdns)) is None
+
+    def counting(self, emails: Iterable[str]) -> tuple[str, ...]:
+        """Those of a certificate's addresses that match the rule's `email`; all if the rule has no `email`."""
+        if not self._emails:
+            return tuple(emails)
+        return tuple(email for email in emails if any(pattern.matches(email) for pattern in self._emails))
+
+    def check_device(self, request: Request) -> Failure | None:
+        """The failure of `device_ids`; None if the rule lists no devices, or this one."""
+        return self._check_device(request, request.login) if self._devices else None
+
     def check(self, identity: Identity, request: Request) -> Failure | None:
         """The first condition that does not hold, in the documented order; None if all hold."""
         return self._check_certificate(identity) or self._check_login(identity, request)
@@ -80,10 +95,10 @@ class Conditions:
         rule = self._rule
         if rule.ca_fingerprints is not None and rule.ca_fingerprints.isdisjoint(identity.path_fingerprints):
             return _not_allowed("the certificate was issued by a CA that this rule does not name")
-        for name, value, wanted, glob in self._subject:
-            if not any(_type(given) == wanted and glob.matches(_value(text)) for given, text in identity.rdns):
-                return _not_allowed(f"the certificate's subject has no {name} like {value!r}")
-        if self._emails and not self._counting(identity):
+        if (missing := self._missing_attribute(identity.rdns)) is not None:
+            name, value = missing
+            return _not_allowed(f"the certificate's subject has no {name} like {value!r}")
+        if self._emails and not self.counting(identity.emails):
             return _not_allowed("the certificate has no e-mail address that this rule lets in")
         if rule.fingerprints_sha256 and identity.fingerprint not in rule.fingerprints_sha256:
             return _not_allowed("the certificate's fingerprint is not in this rule's list")
@@ -99,13 +114,20 @@ class Conditions:
         if bind is not None:
             if request.connection_login.is_hidden:
                 return Failure(Reason.USER_MISMATCH, _HIDDEN)
-            emails = self._counting(identity)
+            emails = self.counting(identity.emails)
             for users, which in ((login.users, ""), (request.connection_login.users, ", of this connection,")):
                 for user in users:
                     if not belongs(user, bind, identity, emails):
                         cause = f"the login {user!r}{which} does not belong to the certificate ({bind})"
                         return Failure(Reason.USER_MISMATCH, cause + _of_constrained(bind, identity))
-        return self._check_device(request, login) if self._devices else None
+        return self.check_device(request)
+
+    def _missing_attribute(self, rdns: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+        """The first attribute that a subject should have and has not, as the rule has it."""
+        for name, value, wanted, glob in self._subject:
+            if not any(_type(given) == wanted and glob.matches(_value(text)) for given, text in rdns):
+                return name, value
+        return None
 
     def _check_device(self, request: Request, login: Login) -> Failure | None:
         if login.device_id is not None:
@@ -115,12 +137,6 @@ class Conditions:
         if ACTIVESYNC in request.path and request.method != "OPTIONS":
             return _not_allowed("the ActiveSync request has no device id, and this rule lists devices")
         return None
-
-    def _counting(self, identity: Identity) -> tuple[str, ...]:
-        """The certificate's addresses that match the rule's `email`; all addresses if the rule has no `email`."""
-        if not self._emails:
-            return identity.emails
-        return tuple(email for email in identity.emails if any(pattern.matches(email) for pattern in self._emails))
 
 
 def _of_constrained(bind: BindUser, identity: Identity) -> str:

@@ -342,7 +342,7 @@ class Admission:
         login = login_of(path, target.query, head.values[AUTHORIZATION])
         carried = self.connection_login
         record.login = kind_of(login, carried)
-        record.user = login.users[0] if login.users else None
+        record.user = named_user(login)
         record.device_id = login.device_id
         engine = self.snapshot.engine
         # Everything that the decision depends on; webmail often asks for the same path with different queries.
@@ -411,6 +411,13 @@ class Admission:
         else:
             after = b"\r\n"
         return before, after + (b"Expect: 100-continue\r\n\r\n" if head.expects_continue else b"\r\n")
+
+
+def named_user(login: Login) -> str | None:
+    """The user for the log. That of ActiveSync's query must not stand for a Basic login that can't be read."""
+    if not login.users or (login.is_hidden and login.kind == "basic"):
+        return None
+    return login.users[0]
 
 
 def _spelling(target: Target) -> bytes:

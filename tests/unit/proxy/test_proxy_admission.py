@@ -219,6 +219,18 @@ def test_the_mail_login_is_in_the_record_and_the_password_is_not(world):
     assert b"session=1" not in world.log[0]
 
 
+@pytest.mark.parametrize(
+    ("authorization", "login"), [("Basic !", ("basic", None)), ("Bearer x", ("bearer", "bob")), (None, ("none", "bob"))]
+)
+def test_the_user_of_a_query_does_not_stand_for_a_basic_login_that_cannot_be_read(world, authorization, login):
+    client = world.client()
+    fields = () if authorization is None else (f"Authorization: {authorization}",)
+    client.says(get("/Microsoft-Server-ActiveSync?Cmd=Sync&User=bob&DeviceId=D1&DeviceType=x", *fields))
+    world.accepts().says(response())
+    assert (world.record["login"], world.record["user"]) == login
+    assert world.record["device_id"] == "D1"
+
+
 # behind a proxy
 
 

@@ -1,0 +1,1 @@
+"""`gateway explain --log`: logged requests, judged by the rules of a configuration."""
