@@ -111,7 +111,8 @@ def _further(
     readable: Loaded, config: Path, errors: tuple[Problem, ...], *, has_keys: bool
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...], tuple[Problem, ...]]:
     """What is found beyond the file and its certificates: more errors, warnings and notes."""
-    from gateway.cli.check_trial import trial_problems  # noqa: PLC0415 - heavy, see app
+    from gateway.cli.check_log import log_problems  # noqa: PLC0415 - heavy, see app
+    from gateway.cli.check_trial import trial_problems  # noqa: PLC0415 - the same
     from gateway.errors import ConfigError, OperationError, as_clause  # noqa: PLC0415 - the same
 
     try:
@@ -120,6 +121,7 @@ def _further(
         from gateway.config.problems import START, Place, Problem  # noqa: PLC0415 - the same
 
         found, warnings = (Problem(str(config), Place(START), error.cause, as_clause(error.remedy)),), ()
+    warnings += log_problems(readable, str(config))
     return trial_problems(readable, config, errors, has_keys=has_keys) + found, warnings, _notes(readable, config)
 
 

@@ -200,16 +200,19 @@ def _configured(config: Path) -> list[Path]:
 
 def _log_path(config: Path) -> Path:
     """The configured file. The variable that systemd sets for the service is not set in an admin's shell."""
-    from gateway.config.load import read_log_path  # noqa: PLC0415 - heavy, see app
+    from gateway.config.load import read_log_place  # noqa: PLC0415 - heavy, see app
 
     def of(environ: Mapping[str, str]) -> Path:
-        path = read_log_path(config, environ=environ)
-        if path is None:
-            raise UsageError(
-                f"{config}: the access log goes to standard output",
-                "pipe it in, such as: journalctl -u gateway -o cat | gateway logs -",
-            )
-        return path
+        place = read_log_place(config, environ=environ)
+        if isinstance(place, Path):
+            return place
+        if place == "stdout":
+            where, remedy = "standard output", "pipe it in, such as: journalctl -u gateway -o cat | gateway logs -"
+        elif place == "journald":
+            where, remedy = "the journal", "pipe it in: journalctl -t gateway-access -o cat | gateway logs -"
+        else:
+            where, remedy = place.url, "name the file that this server writes: gateway logs FILE"
+        raise UsageError(f"{config}: the access log goes to {where}", remedy)
 
     services = of({**LOGS_DIRECTORY, **os.environ})
     return services if exists(services) else of(os.environ)

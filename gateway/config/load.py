@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway import clock
+from gateway.config.addresses import Unreadable
 from gateway.config.certificates import Material
 from gateway.config.container import arrivals, warn_of_trust
 from gateway.config.environment import Lookups
+from gateway.config.log_target import Target, parse_log_target
 from gateway.config.loops import check_loops
 from gateway.config.marks import YamlError, decode, parse
 from gateway.config.model import Config, Pki, User
@@ -177,9 +179,13 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
     warn_of_lists(root, sites.list_files, path.parent, problems)
     warn_of_unchecked(root, path.parent, problems)
     webroots = [value.get("acme_webroot") for value in root.items("listen")]
-    for named in (root.section("pages").get("directory"), root.section("access_log").get("path"), *webroots):
-        if named is not None and named.data != "-":
+    access_log = build_access_log(root, path.parent, problems)
+    log = root.section("access_log")
+    for named in (root.section("pages").get("directory"), log.get("path") if access_log.path else None, *webroots):
+        if named is not None:
             material.path(named)
+    if (log_ca := log.get("ca")) is not None:
+        material.certificates(log_ca)
     _warn_of_unused(root, problems)
     return Config(
         path=path,
@@ -195,7 +201,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
         limits=build_limits(root, problems),
         identity_headers=build_identity_headers(root, problems),
         lockout=build_lockout(root),
-        access_log=build_access_log(root, path.parent, problems),
+        access_log=access_log,
         pages=build_pages(root, path.parent, problems),
         workers=worker_count(root),
         admin=admin,
@@ -243,14 +249,25 @@ def read_contact(path: Path, *, environ: Mapping[str, str] | None = None) -> str
     return None if contact is None else str(contact)
 
 
-def read_log_path(path: Path, *, environ: Mapping[str, str] | None = None) -> Path | None:
-    """The access log's file; None for standard output. The files that the configuration names aren't read.
+def read_log_place(path: Path, *, environ: Mapping[str, str] | None = None) -> Target:
+    """Where the access log goes. The files that the configuration names aren't read.
 
     Raises `ConfigErrors`.
     """
-    root = _read_alone(path, Problems(str(path)), environ, lambda place: place.shape == "access_log.path")
-    name = root.section("access_log").plain("path", None)
-    return None if name in {None, "-"} else path.absolute().parent / str(name)
+    problems = Problems(str(path))
+    root = _read_alone(path, problems, environ, lambda place: place.shape == "access_log.path")
+    name = root.section("access_log").get("path")
+    try:
+        return "stdout" if name is None else parse_log_target(str(name.data), path.absolute().parent)
+    except Unreadable as error:
+        problems.error(root.section("access_log").at("path"), error.cause, error.remedy)
+        raise ConfigErrors(problems.errors) from error
+
+
+def read_log_path(path: Path, *, environ: Mapping[str, str] | None = None) -> Path | None:
+    """The access log's file; None if the log doesn't go to a file. As `read_log_place`."""
+    place = read_log_place(path, environ=environ)
+    return place if isinstance(place, Path) else None
 
 
 def _read_alone(

@@ -196,11 +196,34 @@ class Lockout:
 
 
 @dataclass(frozen=True, slots=True)
+class SyslogServer:
+    """A server that takes the access log by syslog."""
+
+    kind: Literal["udp", "tcp", "tls", "unix"]
+    host: str  # of a unix socket: its path
+    port: int = 0
+    ca: Path | None = None  # for TLS; None: the system's trust store
+
+    @property
+    def url(self) -> str:
+        """The server's name in messages: `syslog:tls://10.0.0.5:6514`."""
+        host = f"[{self.host}]" if ":" in self.host and self.kind != "unix" else self.host
+        return f"syslog:{self.kind}://{host}" + (f":{self.port}" if self.port else "")
+
+
+@dataclass(frozen=True, slots=True)
 class AccessLog:
-    """Where access records are written. `path` None: standard output."""
+    """Where access records are written: a file, a syslog server, the journal; otherwise standard output."""
 
     path: Path | None = None
     format: Literal["json", "combined"] = "json"
+    syslog: SyslogServer | None = None
+    is_journald: bool = False
+
+    @property
+    def is_stdout(self) -> bool:
+        """True if the log goes to standard output."""
+        return self.path is None and self.syslog is None and not self.is_journald
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,17 @@ from gateway.config.schema_access import RULE, SITE
 from gateway.config.schema_pki import PKI
 from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER, TRUSTED_PROXIES
 from gateway.config.schema_upstreams import RESOLVER, UPSTREAM
-from gateway.config.schema_words import DAY, LISTEN_ADDRESS, NAME_PATTERN, NETWORK, ONE_LINE, SECOND, USER, optional
+from gateway.config.schema_words import (
+    DAY,
+    FILE,
+    LISTEN_ADDRESS,
+    NAME_PATTERN,
+    NETWORK,
+    ONE_LINE,
+    SECOND,
+    USER,
+    optional,
+)
 
 SCHEMA: Final = Record(
     (
@@ -101,7 +111,18 @@ SCHEMA: Final = Record(
                         "path",
                         Text(what="a file name", example='logs/access.jsonl or "-"'),
                         "-",
-                        'File to append to; `"-"` is standard output.',
+                        'File to append to; `"-"` is standard output, `journald` is systemd\'s journal. '
+                        "`syslog:ADDRESS` is a syslog server (RFC 5424): `syslog:udp://HOST:514`, "
+                        "`syslog:tcp://HOST:514`, `syslog:tls://HOST:6514`, or a unix socket, `syslog:/dev/log`. An "
+                        "address without a scheme is reached by UDP, and these ports may be left out.",
+                    ),
+                    Field(
+                        "ca",
+                        FILE,
+                        "For a syslog server with TLS: PEM file of the CAs that its certificate must come from, their "
+                        "roots included.",
+                        is_nullable=True,
+                        default_note="the system's",
                     ),
                     optional(
                         "format", Choice(("json", "combined"), "a format"), "json", "JSON lines, or Apache's combined."

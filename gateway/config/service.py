@@ -9,7 +9,18 @@ from typing import Final
 
 from gateway import access
 from gateway.config.addresses import Unreadable, clash, is_loopback, parse_listen
-from gateway.config.model import AccessLog, Admin, IdentityHeaders, Limits, Listener, Lockout, Network, Pages
+from gateway.config.log_target import read_log_target
+from gateway.config.model import (
+    AccessLog,
+    Admin,
+    IdentityHeaders,
+    Limits,
+    Listener,
+    Lockout,
+    Network,
+    Pages,
+    SyslogServer,
+)
 from gateway.config.networks import mostly, read_network
 from gateway.config.problems import Problems, quote
 from gateway.config.reading import Value
@@ -179,11 +190,16 @@ def build_lockout(root: Value) -> Lockout | None:
 def build_access_log(root: Value, folder: Path, problems: Problems) -> AccessLog:
     """The access log. Its folder need not exist yet, but it must be possible to create it."""
     section = root.section("access_log")
-    value = section.get("path")
-    path = None if value is None or value.data == "-" else folder / str(value.data)
+    value, target = section.get("path"), read_log_target(section, folder, problems)
+    path = target if isinstance(target, Path) else None
     if path is not None and value is not None and (found := _unwritable(path)) is not None:
         problems.error(value.place, *found)
-    return AccessLog(path=path, **given(section, {"format": "format"}))
+    return AccessLog(
+        path=path,
+        syslog=target if isinstance(target, SyslogServer) else None,
+        is_journald=target == "journald",
+        **given(section, {"format": "format"}),
+    )
 
 
 def build_pages(root: Value, folder: Path, problems: Problems) -> Pages:

@@ -159,6 +159,10 @@ class AccessLogWriter:
         self._chunk_bytes = _chunk_bytes(descriptor)
         self._reading = _open_to_read(descriptor)
 
+    async def finish(self) -> None:
+        """Write the pending lines."""
+        self.flush()
+
     def close(self) -> None:
         """Flush and close; lines that can't be written now are lost, and counted."""
         if self._timer is not None:

@@ -14,8 +14,8 @@ from typing import Final, Literal, Protocol, TypeVar
 from gateway import clock
 from gateway.config.model import Upstream
 from gateway.facts import Address, counted
+from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
-from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.acme_webroot import ChallengeReader
 from gateway.proxy.counters import Counters
 from gateway.proxy.names import Names
@@ -104,7 +104,7 @@ class Service:
     def __init__(
         self,
         snapshot: Snapshot,
-        access_log: AccessLogWriter,
+        access_log: AccessLogOutput,
         loop: asyncio.AbstractEventLoop,
         tally: Tally | None = None,
     ) -> None:

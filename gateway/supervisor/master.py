@@ -21,9 +21,9 @@ from gateway.admin.state import State
 from gateway.config.model import Config, Listener
 from gateway.errors import ConfigError, in_one_line
 from gateway.keeper.plan import plan_of
-from gateway.logs.writer import AccessLogWriter
 from gateway.proxy.tally import Tally
 from gateway.supervisor import dumps, open_files, worker
+from gateway.supervisor.access_log import open_access_log
 from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
@@ -67,8 +67,8 @@ class Master:
         config = revision.config
         self._first_plan = fetch_plan(config)
         # Another user can't open root's standard output again.
-        with privileges.as_root() if config.access_log.path is None else contextlib.nullcontext():
-            self._access_log = AccessLogWriter(config.access_log.path)
+        with privileges.as_root() if config.access_log.is_stdout else contextlib.nullcontext():
+            self._access_log = open_access_log(config.access_log)
         self._listening: list[tuple[Listener, socket.socket]] = []
         with privileges.as_root():
             for listener in config.listen:

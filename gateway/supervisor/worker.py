@@ -18,7 +18,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.config.model import Listener
-from gateway.logs.writer import AccessLogWriter
+from gateway.logs.output import AccessLogOutput
 from gateway.policy.networks import NetworkSet
 from gateway.proxy.challenge import ChallengeConnection
 from gateway.proxy.listener import Front
@@ -51,7 +51,7 @@ class Shared:
 
 
 def serve(
-    revision: Revision, listening: Listening, access_log: AccessLogWriter, master: Channel, shared: Shared | None = None
+    revision: Revision, listening: Listening, access_log: AccessLogOutput, master: Channel, shared: Shared | None = None
 ) -> None:
     """Serve until SIGTERM, or until the master has ended."""
     dumps.forbid_reading()
@@ -71,7 +71,7 @@ class Worker:
         self,
         loop: asyncio.AbstractEventLoop,
         revision: Revision,
-        access_log: AccessLogWriter,
+        access_log: AccessLogOutput,
         master: Channel,
         shared: Shared,
     ) -> None:
@@ -113,6 +113,7 @@ class Worker:
             await empty.wait()
         service.stop()
         await service.statuses.close()
+        await self._access_log.finish()
         self._master.close()
 
     def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:

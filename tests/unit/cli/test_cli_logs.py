@@ -205,6 +205,18 @@ def test_a_log_on_standard_output_is_not_to_be_found(configured, capsys):
     assert "journalctl -u gateway -o cat | gateway logs -" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("journald", "the journal\n  Pipe it in: journalctl -t gateway-access -o cat | gateway logs -"),
+        ("syslog:10.0.0.5", "syslog:udp://10.0.0.5:514\n  Name the file that this server writes: gateway logs FILE"),
+    ],
+)
+def test_a_log_that_another_program_keeps_is_read_from_there(configured, capsys, place, said):
+    assert run(["logs", "-c", configured(place)]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_configuration_that_is_broken_says_so(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text("access_log: [")
     assert run(["logs", "-c", str(tmp_path / "config.yaml")]) == 2
