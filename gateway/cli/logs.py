@@ -91,8 +91,11 @@ def logs(  # noqa: PLR0913 - a parameter for each option
         bool, typer.Option("--all", help="Also show connections that browsers opened and didn't need.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are in the log.")] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Count the lines instead of showing them; with --json, as one object.")
+    ] = False,
 ) -> None:
-    """Find lines of the access log by person, address, reason or time.
+    """Find lines of the access log by person, address, reason or time, or count them.
 
     A line is shown if it passes all filters. Times are local.
     """
@@ -119,6 +122,11 @@ def logs(  # noqa: PLR0913 - a parameter for each option
         until=until,
     )
     filters = known.filters_of(asked, clock.now())
+    if summary:
+        if follow:
+            raise UsageError("--summary needs the end of the log, and --follow has none", "Leave one of them out.")
+        _summarise(_opened(files, config), filters, as_json=as_json, shows_all=shows_all)
+        return
     reader = Reader(filters.matches(), filters.finder)
     hides = not (shows_all or as_json or reason is not None or request is not None)
     output = Output(printer_for(as_json=as_json), hides_harmless=hides)
@@ -133,21 +141,39 @@ def logs(  # noqa: PLR0913 - a parameter for each option
         raise typer.Exit(_NOTHING_FOUND)
 
 
+def _summarise(logs: list[LogFile], filters: Filters, *, as_json: bool, shows_all: bool) -> None:
+    from gateway.cli import logs_summary  # noqa: PLC0415 - heavy, see app
+
+    report = logs_summary.collect(logs, filters, shows_all=shows_all)
+    logs_summary.show(report, as_json=as_json)
+    if report.lines.problems:
+        raise typer.Exit(_UNUSABLE)
+    if not report.lines.counted:
+        raise typer.Exit(_NOTHING_FOUND)
+
+
 def _hits(
     files: list[Path] | None, config: Path, reader: Reader, filters: Filters, output: Output
 ) -> Iterator[Hit | None]:
-    from gateway.logs.files import STANDARD_INPUT, is_over_before, open_logs, standard_input  # noqa: PLC0415 - see app
+    from gateway.logs.files import is_over_before  # noqa: PLC0415 - heavy, see app
+
+    logs = _opened(files, config)
+    for index, log in enumerate(logs):
+        is_over = not files and filters.since is not None and index + 1 < len(logs)
+        if is_over and filters.since is not None and is_over_before(logs[index + 1], filters.since):
+            log.close()
+            continue
+        yield from _hits_in(log, reader, filters, output)
+
+
+def _opened(files: list[Path] | None, config: Path) -> list[LogFile]:
+    from gateway.logs.files import STANDARD_INPUT, open_logs, standard_input  # noqa: PLC0415 - heavy, see app
 
     named = files or []
     logs = open_logs([path for path in named if path != STANDARD_INPUT] if named else _configured(config))
     if STANDARD_INPUT in named:
         logs.append(standard_input())
-    for index, log in enumerate(logs):
-        is_over = not named and filters.since is not None and index + 1 < len(logs)
-        if is_over and filters.since is not None and is_over_before(logs[index + 1], filters.since):
-            log.close()
-            continue
-        yield from _hits_in(log, reader, filters, output)
+    return logs
 
 
 def _hits_in(log: LogFile, reader: Reader, filters: Filters, output: Output) -> Iterator[Hit]:

@@ -31,7 +31,7 @@ _REQUEST: Final = re.compile(r"(\S++) (.*\S) (HTTP/\S++|-)", re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 _COMMON_NAME: Final = re.compile(r"(?:^|[,+])CN=((?:[^\\,+]|\\.)*+)", re.DOTALL)  # RFC 4514
 _ESCAPED_IN_NAME: Final = re.compile(r"\\(.)", re.DOTALL)
-_FIRST_YEAR, _LAST_YEAR = 1970, 9998  # every time zone can show them
+FIRST_YEAR, LAST_YEAR = 1970, 9998  # every time zone can show them
 _FIRST_KEY: Final = b'{"time":'  # inside a JSON string its quotes are escaped: where it stands, a line begins
 
 
@@ -70,12 +70,17 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     @property
     def common_name(self) -> str | None:
         """The first CN of the certificate's subject."""
-        found = _COMMON_NAME.search(self.cert_subject or "")
-        return None if found is None else _ESCAPED_IN_NAME.sub(r"\1", found[1])
+        return common_name(self.cert_subject)
 
 
 class CombinedEntry(Entry, frozen=True, gc=False):
     """A line of the combined format: reason, rule, certificate, device and duration are unknown."""
+
+
+def common_name(subject: str | None) -> str | None:
+    """The first CN of a certificate's subject (RFC 4514)."""
+    found = _COMMON_NAME.search(subject or "")
+    return None if found is None else _ESCAPED_IN_NAME.sub(r"\1", found[1])
 
 
 _decode: Final = msgspec.json.Decoder(Entry).decode
@@ -89,7 +94,7 @@ def parse(line: bytes) -> Entry | None:
         entry = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return entry if _FIRST_YEAR <= entry.time.year <= _LAST_YEAR else None
+    return entry if FIRST_YEAR <= entry.time.year <= LAST_YEAR else None
 
 
 def parse_rest(line: bytes) -> tuple[bytes, Entry] | None:
@@ -114,7 +119,7 @@ def _parse_combined(line: bytes) -> CombinedEntry | None:
         ).astimezone(UTC)
     except (ValueError, KeyError, OverflowError):
         return None
-    if not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
         return None
     method, uri = _request_of(_text(request))
     user = _text(found["user"].strip())

@@ -76,6 +76,7 @@ class Filters:
 
     filters: tuple[Filter, ...]
     since: float | None  # Unix seconds
+    until: float | None = None
 
     @property
     def finder(self) -> bytes | None:
@@ -86,6 +87,10 @@ class Filters:
     def not_in_combined(self) -> tuple[str, ...]:
         """The options that no line in the combined format passes."""
         return tuple(each.option for each in self.filters if not each.is_in_combined)
+
+    def without_since(self) -> Filters:
+        """The others: for what has to know of earlier lines too."""
+        return Filters(tuple(each for each in self.filters if each.option != "--since"), None, self.until)
 
     def matches(self) -> Callable[[Entry], bool]:
         """Whether a line passes all."""
@@ -99,7 +104,7 @@ def filters_of(asked: Asked, now: datetime) -> Filters:
     """The filters that were asked for. Raises `UsageError` that says what to write instead."""
     since = None if asked.since is None else parse_since(asked.since, now)
     until = None if asked.until is None else parse_until(asked.until, now, since)
-    return Filters((*_named(asked), *_flags(asked), *_ranges(asked, since, until)), since)
+    return Filters((*_named(asked), *_flags(asked), *_ranges(asked, since, until)), since, until)
 
 
 def fold(text: str) -> str:

@@ -33,7 +33,12 @@ _MIN_SERVER_ERROR: Final = 500
 
 def is_harmless(entry: Entry) -> bool:
     """Whether this is a connection that a browser opened in advance and didn't need."""
-    return entry.reason in _HARMLESS
+    return is_harmless_reason(entry.reason)
+
+
+def is_harmless_reason(reason: str | None) -> bool:
+    """Whether a line with this reason is such a connection."""
+    return reason in _HARMLESS
 
 
 def shown(text: str) -> str:
@@ -231,3 +236,12 @@ def fit(text: str, cells: int) -> str:
 
     length = cell_len(text)
     return text + " " * (cells - length) if length <= cells else set_cell_size(text, cells - 1) + _CUT
+
+
+def cell_count(text: str) -> int:
+    """How many cells of a terminal it takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - only for text that has wide characters
+
+    return cell_len(text)

@@ -348,3 +348,49 @@ def test_on_a_terminal_it_is_a_table_with_colours_and_nothing_that_acts(log):
     assert [json.loads(line) for line in as_json.splitlines()] == [
         json.loads(line) for line in log.read_bytes().splitlines()
     ]
+
+
+def test_a_summary_as_text_and_as_json(log, capsys):
+    assert run(["logs", str(log), "--summary"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 requests: 1 let in, 1 refused (50.0 %)" in out
+    assert "no_rule 1" in out
+    assert err == ""
+    assert run(["logs", str(log), "--summary", "--json", "--user", "bob"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["requests"], found["refused"]) == (1, 1)
+
+
+def test_a_summary_of_nothing_and_of_a_file_that_ends_early(tmp_path, log, capsys):
+    assert run(["logs", str(log), "--summary", "--user", "carla"]) == 1
+    packed = tmp_path / "access.jsonl.1.gz"
+    packed.write_bytes(gzip.compress(line_of(0, user="alice") * 100)[:-8])
+    assert run(["logs", str(packed), str(log), "--summary"]) == 2
+    out = "".join(capsys.readouterr().out.split())
+    assert "access.jsonl.1.gz:notreadtoitsend" in out
+    assert run(["logs", str(log), "--summary", "--follow"]) == 2
+    assert "--summary needs the end of the log" in capsys.readouterr().err
+
+
+def test_a_summary_knows_what_rotated_files_have_from_before_since(tmp_path, configured, capsys):
+    phone = "/Microsoft-Server-ActiveSync?Cmd=Sync&User=alice&DeviceId=OLD&DeviceType=iPhone"
+    older = line_of(0, user="alice", device_id="OLD", uri=phone)
+    (tmp_path / "access.jsonl.1.gz").write_bytes(gzip.compress(older))
+    newer = line_of(7200, user="alice", device_id="OLD", uri=phone + "&x") + line_of(7300, device_id="NEW")
+    (tmp_path / "access.jsonl").write_bytes(newer)
+    config = configured(str(tmp_path / "access.jsonl"))
+    assert run(["logs", "-c", config, "--summary", "--json", "--since", "2026-11-24T08:00:00Z"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["device"] for each in found["first_seen"]["devices"]["rows"]] == ["NEW"]
+    assert (found["requests"], found["lines"]["earlier"]) == (2, 1)
+    assert [each["path"] for each in found["slowest"]["paths"]][-1] == "/webmail"
+
+
+def test_a_summary_on_a_terminal_fits_it(log):
+    code, shown = on_terminal([str(log), "--summary"], COLUMNS="60")
+    assert code == 0
+    assert "\x1b[31m" in shown
+    assert "█" in shown
+    code, plain = on_terminal([str(log), "--summary"], COLUMNS="60", NO_COLOR="1")
+    assert max(map(len, plain.splitlines())) <= 60
+    assert plain.replace("\r\n", "").isprintable()

@@ -1,0 +1,74 @@
+"""`gateway logs --summary`: reads all that passes the filters, and shows what it counted."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.http.activesync import EasQueryError, parse_query
+from gateway.logs.files import LogFile, reading
+from gateway.logs.filters import Filters
+from gateway.logs.summary.as_json import json_of
+from gateway.logs.summary.batches import Batches
+from gateway.logs.summary.collect import Collector
+from gateway.logs.summary.report import Lines, Report, report_of
+from gateway.logs.summary.text import Screen, text_of
+
+PIPE_COLUMNS: Final = 100  # of text that isn't for a terminal
+
+
+def collect(logs: Iterable[LogFile], filters: Filters, *, shows_all: bool) -> Report:
+    """Read the logs. Lines from before `--since` are read too: they say what is new."""
+    since = None if filters.since is None else datetime.fromtimestamp(filters.since, UTC)
+    until = None if filters.until is None else datetime.fromtimestamp(filters.until, UTC)
+    batches = Batches(filters.without_since())
+    found = Collector(since, shows_all=shows_all, command_of=activesync_command)
+    for log in logs:
+        with reading(log, batches.skipped) as source:
+            for batch in batches.read(source):
+                found.add(batch)
+    skipped = batches.skipped
+    lines = Lines(
+        read=batches.lines,
+        counted=found.counted,
+        earlier=found.earlier,
+        unreadable=skipped.unreadable,
+        too_long=skipped.too_long,
+        combined=skipped.combined,
+        problems=tuple(skipped.problems),
+    )
+    return report_of(found, lines, until)
+
+
+def show(report: Report, *, as_json: bool) -> None:
+    """Print it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if as_json:
+        sys.stdout.write(json_of(report))
+    else:
+        sys.stdout.write(text_of(report, _screen()))
+    sys.stdout.flush()
+
+
+def _screen() -> Screen:
+    if sys.stdout.isatty():
+        has_colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        columns = shutil.get_terminal_size().columns
+    else:
+        has_colour, columns = False, PIPE_COLUMNS
+    has_blocks = "utf" in (sys.stdout.encoding or "").lower()
+    return Screen(columns, has_colour, has_blocks)
+
+
+def activesync_command(query: str) -> str | None:
+    """The command in the query of a request for ActiveSync."""
+    try:
+        return parse_query(query).command
+    except EasQueryError:
+        return None
