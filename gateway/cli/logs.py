@@ -91,6 +91,17 @@ def logs(  # noqa: PLR0913 - a parameter for each option
         bool, typer.Option("--all", help="Also show connections that browsers opened and didn't need.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are in the log.")] = False,
+    anonymise: Annotated[
+        bool, typer.Option("--anonymise", help="Print the lines as JSON in which people and addresses are replaced.")
+    ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-file",
+            help="With --anonymise: its content is the key. Without it, each run has another one.",
+            metavar="FILE",
+        ),
+    ] = None,
     summary: Annotated[
         bool, typer.Option("--summary", help="Count the lines instead of showing them; with --json, as one object.")
     ] = False,
@@ -100,7 +111,7 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     A line is shown if it passes all filters. Times are local.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
-    from gateway.cli.logs_output import Output, printer_for, tell  # noqa: PLC0415 - the same
+    from gateway.cli.logs_output import Output, anonymous_printer, printer_for, tell  # noqa: PLC0415 - the same
     from gateway.logs import filters as known  # noqa: PLC0415 - the same
     from gateway.logs.reader import Reader  # noqa: PLC0415 - the same
 
@@ -128,8 +139,11 @@ def logs(  # noqa: PLR0913 - a parameter for each option
         _summarise(_opened(files, config), filters, as_json=as_json, shows_all=shows_all)
         return
     reader = Reader(filters.matches(), filters.finder)
-    hides = not (shows_all or as_json or reason is not None or request is not None)
-    output = Output(printer_for(as_json=as_json), hides_harmless=hides)
+    if key_file is not None and not anonymise:
+        raise UsageError("--key-file is for --anonymise", "add --anonymise, or leave out --key-file")
+    printer = anonymous_printer(key_file, reader.skipped) if anonymise else printer_for(as_json=as_json)
+    hides = not (shows_all or as_json or anonymise or reason is not None or request is not None)
+    output = Output(printer, hides_harmless=hides)
     hits = (
         _followed(files, config, reader, filters, output) if follow else _hits(files, config, reader, filters, output)
     )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
+from gateway.errors import UsageError
 from gateway.logs.entry import Entry
 from gateway.logs.filters import Filters
 from gateway.logs.reader import MAX_LINE_BYTES, Hit, Skipped
 from gateway.logs.render import Table, is_harmless, plain_line, shown, shown_json
+
+_KEY_BYTES: Final = 32
+_MAX_KEY_BYTES: Final = 4096
 
 
 class Printer(Protocol):
@@ -71,6 +77,43 @@ def printer_for(*, as_json: bool) -> Printer:
     if sys.stdout.isatty():
         return _JsonOnTerminal() if as_json else _OnTerminal()
     return _Json() if as_json else _Plain()
+
+
+class _Anonymous(_Json):
+    """JSON in which people and addresses are replaced. A line that can't be read so is counted and left out."""
+
+    def __init__(self, key: bytes, skipped: Skipped) -> None:
+        from gateway.logs.anonymous.lines import Anonymiser  # noqa: PLC0415 - only for this form
+
+        self._line = Anonymiser(key).line
+        self._skipped = skipped
+        self._is_terminal = sys.stdout.isatty()
+
+    def add(self, line: bytes, entry: Entry) -> None:
+        replaced = self._line(line, entry)
+        if replaced is None:
+            self._skipped.unreadable += 1
+        elif self._is_terminal:
+            sys.stdout.write(f"{shown_json(replaced)}\n")
+        else:
+            sys.stdout.buffer.write(replaced + b"\n")
+
+
+def anonymous_printer(key_file: Path | None, skipped: Skipped) -> Printer:
+    """Raises `UsageError` for a key file that can't be used."""
+    return _Anonymous(secrets.token_bytes(_KEY_BYTES) if key_file is None else _key_in(key_file), skipped)
+
+
+def _key_in(path: Path) -> bytes:
+    remedy = f"make one that only you may read: (umask 077; openssl rand -hex 32 >{path})"
+    try:
+        with path.open("rb") as file:
+            key = file.read(_MAX_KEY_BYTES + 1).strip()
+    except OSError as error:
+        raise UsageError(f"--key-file: {path}: {error.strerror}", remedy) from error
+    if not _KEY_BYTES <= len(key) <= _MAX_KEY_BYTES:
+        raise UsageError(f"--key-file: {path}: a key has from {_KEY_BYTES} to {_MAX_KEY_BYTES} bytes", remedy)
+    return key
 
 
 class Output:

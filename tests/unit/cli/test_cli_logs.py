@@ -394,3 +394,48 @@ def test_a_summary_on_a_terminal_fits_it(log):
     code, plain = on_terminal([str(log), "--summary"], COLUMNS="60", NO_COLOR="1")
     assert max(map(len, plain.splitlines())) <= 60
     assert plain.replace("\r\n", "").isprintable()
+
+
+def test_anonymised_lines_are_json_without_people_and_addresses(log, tmp_path, capfdbinary):
+    log.write_bytes(log.read_bytes() + b"torn {\n")
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef" * 2 + "\n")
+    shown = []
+    for options in ([], [], ["--key-file", str(key)], ["--key-file", str(key)]):
+        assert run(["logs", str(log), "--anonymise", *options]) == 0
+        out, err = capfdbinary.readouterr()
+        assert err == b"gateway: 1 line skipped: torn, or not of an access log\n"
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert [line["status"] for line in lines] == [200, 403]
+        for hidden in (b"alice", b"bob", b"203.0.113.9", b"mail.example.com"):
+            assert hidden not in out
+        shown.append(out)
+    assert shown[0] != shown[1] != shown[2] == shown[3]
+
+
+def test_anonymised_lines_can_be_filtered_by_what_they_were(log, capsys):
+    assert run(["logs", str(log), "--anonymise", "--user", "bob"]) == 0
+    assert '"reason":"no_rule"' in capsys.readouterr().out
+    assert run(["logs", str(log), "--anonymise", "--user", "carol"]) == 1
+
+
+def test_a_line_that_can_only_be_filtered_is_left_out(log, capfdbinary):
+    log.write_bytes(log.read_bytes() + b'{"time":"2026-11-24T07:00:00Z","x":' + b"[" * 900 + b"]" * 900 + b"}\n")
+    code = run(["logs", str(log), "--anonymise"])
+    out, err = capfdbinary.readouterr()
+    assert (code, len(out.splitlines()) + err.count(b"1 line skipped")) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--key-file", "KEY"], "--key-file is for --anonymise"),
+        (["--anonymise", "--key-file", "NONE"], "No such file"),
+        (["--anonymise", "--key-file", "KEY"], "a key has from 32 to 4096 bytes"),
+    ],
+)
+def test_a_key_that_cannot_be_used(log, tmp_path, capsys, options, words):
+    (tmp_path / "key").write_text("short\n")
+    named = [str(tmp_path / "key") if word == "KEY" else word for word in options]
+    assert run(["logs", str(log), *named]) == 2
+    assert words in capsys.readouterr().err
