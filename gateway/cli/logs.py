@@ -21,7 +21,7 @@ from gateway.errors import UsageError
 if TYPE_CHECKING:
     from gateway.cli.logs_output import Output
     from gateway.logs.files import LogFile
-    from gateway.logs.filters import Filters
+    from gateway.logs.filters import Asked, Filters
     from gateway.logs.reader import Hit, Reader, Source
 
 _NOTHING_FOUND: Final = 1
@@ -105,10 +105,22 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     summary: Annotated[
         bool, typer.Option("--summary", help="Count the lines instead of showing them; with --json, as one object.")
     ] = False,
+    why: Annotated[
+        str | None,
+        typer.Option(
+            "--why",
+            help="Explain why this person is refused: an address, login, certificate, device, request number or time.",
+            metavar="WHO",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", help="With --why: the registry's URL. [default: pki.store, or pki/registry.db]"),
+    ] = None,
 ) -> None:
     """Find lines of the access log by person, address, reason or time, or count them.
 
-    A line is shown if it passes all filters. Times are local.
+    A line is shown if it passes all filters. Times are local. With --why, explain a person's refusals instead.
     """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.cli.logs_output import Output, anonymous_printer, printer_for, tell  # noqa: PLC0415 - the same
@@ -133,6 +145,12 @@ def logs(  # noqa: PLR0913 - a parameter for each option
         until=until,
     )
     filters = known.filters_of(asked, clock.now())
+    if why is not None:
+        _check_why(asked, is_other=follow or shows_all or summary)
+        _explain(why, files, config, store, filters, as_json=as_json)
+        return
+    if store is not None:
+        raise UsageError("--store is only for --why", "remove it, or add --why WHO")
     if summary:
         if follow:
             raise UsageError("--summary needs the end of the log, and --follow has none", "Leave one of them out.")
@@ -152,6 +170,33 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     if reader.skipped.problems:
         raise typer.Exit(_UNUSABLE)
     if not output.count:
+        raise typer.Exit(_NOTHING_FOUND)
+
+
+def _check_why(asked: Asked, *, is_other: bool) -> None:
+    """Refuse options that would hide what an explanation needs, such as successes."""
+    hiding = (asked.reason, asked.user, asked.cert, asked.rule, asked.status, asked.request, asked.slow)
+    if is_other or asked.denied or asked.observed or any(each is not None for each in hiding):
+        raise UsageError(
+            "--why reads successes and refusals, and chooses by itself",
+            "combine it only with --since, --until, --site, --uri, --ip, --device, --json, -c and --store",
+        )
+
+
+def _explain(
+    who: str, files: list[Path] | None, config: Path, store: str | None, filters: Filters, *, as_json: bool
+) -> None:
+    from gateway import clock  # noqa: PLC0415 - heavy, see app
+    from gateway.cli.logs_output import Output, printer_for, tell  # noqa: PLC0415 - the same
+    from gateway.cli.why.answer import Asked, answer  # noqa: PLC0415 - the same
+
+    output = Output(printer_for(as_json=as_json), hides_harmless=False)
+    asked = Asked(who, config if exists(config) else None, tuple(files or ()), store, as_json)
+    is_one, reader = answer(asked, filters, clock.now(), lambda reader: _hits(files, config, reader, filters, output))
+    tell(reader.skipped, filters, output)
+    if reader.skipped.problems:
+        raise typer.Exit(_UNUSABLE)
+    if not is_one:
         raise typer.Exit(_NOTHING_FOUND)
 
 

@@ -1,0 +1,93 @@
+"""Why a request came without a certificate: it was never issued, never installed, not needed so far, or not sent."""
+
+from __future__ import annotations
+
+from gateway.cli.why import changes
+from gateway.cli.why.case import Case
+from gateway.cli.why.registry import Certificate
+from gateway.cli.why.words import Said, moment
+
+_INSTALL = "Install the certificate on this device. Then close the browser completely, so that it asks again."
+
+
+def missing_certificate(case: Case) -> Said | None:
+    """The cause, as far as the last success and the registry show it."""
+    before, registry = case.before, case.sources.registry
+    address = case.newest.entry.client_ip
+    shown = case.sources.inside.shown(address)
+    had_none = before is not None and before.entry.cert_fingerprint is None
+    issued = _issued(case)
+    network = case.changed(changes.NETWORK)
+    if had_none and before is not None and network is not None:
+        return Said(
+            "other_network",
+            f"{case.who} was let in from {case.sources.inside.shown(before.entry.client_ip)} without "
+            f"a certificate, and "
+            f"now comes from {shown}, where one is required and none was sent.{issued}",
+            _INSTALL,
+            ("show", "issue", "explain"),
+        )
+    if before is not None and before.entry.cert_fingerprint is not None:
+        return _not_sent(case, shown)
+    if not registry.is_known or not case.is_name:
+        return None
+    own = registry.usable()
+    if not registry.certificates:
+        return Said(
+            "never_issued",
+            f"{case.who} has no certificate: the registry has never issued one, and one is required from {shown}.",
+            "Issue a certificate and install it.",
+            ("issue", "certificates"),
+        )
+    if not own:
+        newest = registry.certificates[-1]
+        return Said(
+            "no_valid_certificate",
+            f"{case.who} sent no certificate and has no valid one: {newest.serial} is {_state(newest)}.",
+            "Issue a new certificate and install it.",
+            ("issue", "reissue", "certificates"),
+        )
+    if not any(each.fingerprint in case.person.certificates for each in own):
+        return Said(
+            "never_installed",
+            f"{case.who} has the certificate {own[-1].serial}, issued {moment(own[-1].created)}, but "
+            f"it was never seen in "
+            "these files: it is not installed, or the browser doesn't offer it.",
+            _INSTALL,
+            ("show",),
+        )
+    return None
+
+
+def _not_sent(case: Case, shown: str) -> Said:
+    before = case.before
+    name = changes.certificate_name(before.entry) if before is not None else ""
+    when = moment(before.entry.time) if before is not None else ""
+    device = case.changed(changes.DEVICE) or case.changed(changes.PROGRAM)
+    other = " The request is from another device or program, where it may not be installed." if device else ""
+    return Said(
+        "certificate_not_sent",
+        f"{case.who} sent no certificate from {shown}. The last success, {when}, was with the "
+        f"certificate {name}.{other}",
+        "Install the certificate on this device, or choose it when the browser asks; close the "
+        "browser completely first.",
+        ("show", "certificate_lines"),
+    )
+
+
+def _issued(case: Case) -> str:
+    registry = case.sources.registry
+    if not registry.is_known or not case.is_name:
+        return ""
+    own = registry.usable()
+    if own:
+        return f" The registry has the certificate {own[-1].serial} for this person."
+    return " The registry has no valid certificate for this person."
+
+
+def _state(certificate: Certificate) -> str:
+    if certificate.status == "expired":
+        return f"expired since {moment(certificate.ends)}"
+    if certificate.status == "revoked":
+        return f"revoked since {moment(certificate.revoked)}"
+    return certificate.status

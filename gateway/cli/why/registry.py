@@ -1,0 +1,218 @@
+"""What the certificate registry says about the certificates of a person. It is only read.
+
+A registry that can't be opened is no error: the log explains most refusals without it, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.access import exists
+from gateway.errors import GatewayError
+from gateway.logs.filters import fold
+
+STORE_VARIABLE: Final = "GATEWAY_PKI_STORE"
+MAX_CERTIFICATES: Final = 50  # of one person
+_DEFAULT_STORE: Final = "sqlite:///pki/registry.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate in the registry."""
+
+    serial: str
+    fingerprint: str
+    authority: str
+    name: str
+    email: str | None
+    device: str | None
+    is_client: bool
+    status: str  # live, expired, superseded, held, revoked, pending
+    begins: datetime
+    ends: datetime
+    created: datetime
+    superseded: datetime | None  # when its successor takes over
+    revoked: datetime | None
+    reason: str | None
+    renews: str | None  # the serial of its predecessor
+    revoked_by: str | None = None  # who did it, from the audit trail
+
+    @property
+    def holder(self) -> str:
+        """The person, as lines of the log name her."""
+        return fold(self.email or self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """An authority of the registry."""
+
+    name: str
+    subject: str  # RFC 4514
+    ends: datetime
+    list_ends: datetime | None
+    is_revoked: bool
+
+
+@dataclass(slots=True)
+class Registry:
+    """What was found. `problem`: why the registry could not be asked."""
+
+    problem: str | None = None
+    place: str | None = None
+    authorities: list[Authority] = field(default_factory=list)
+    certificates: list[Certificate] = field(default_factory=list)  # of the person, the newest last
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has authorities, so that a missing certificate means something."""
+        return self.problem is None and bool(self.authorities)
+
+    def certificate(self, fingerprint: str | None) -> Certificate | None:
+        """The certificate with this fingerprint."""
+        return next((each for each in self.certificates if each.fingerprint == fingerprint), None)
+
+    def successor(self, of: Certificate) -> Certificate | None:
+        """The newest renewal of a certificate, through several renewals."""
+        newest, serial = None, of.serial
+        for each in self.certificates:  # oldest first, and a renewal is younger
+            if each.renews == serial and each.authority == of.authority:
+                newest, serial = each, each.serial
+        return newest
+
+    def usable(self) -> list[Certificate]:
+        """Those with which the person can log in."""
+        return [each for each in self.certificates if each.status == "live" and each.is_client]
+
+    def authority_of(self, subject: str | None) -> Authority | None:
+        """The authority with this subject."""
+        return next((each for each in self.authorities if subject is not None and each.subject == subject), None)
+
+
+class Asker:
+    """Asks one registry, several times."""
+
+    def __init__(self, store: str | None, config: Path | None, now: datetime) -> None:
+        self._now = now
+        self.store: str | None = None  # as an option or the configuration names it
+        self.problem: str | None = None
+        self.is_default = False
+        self._folder = Path.cwd()
+        try:
+            self.store = self._store(store, config)
+        except GatewayError as error:
+            self.problem = error.cause
+
+    def _store(self, store: str | None, config: Path | None) -> str | None:
+        from gateway.config.load import read_pki  # noqa: PLC0415 - heavy, see app
+
+        if store is not None:
+            return store
+        pki = None if config is None else read_pki(config)
+        if pki is not None:
+            return pki.store
+        if (named := os.environ.get(STORE_VARIABLE)) is not None:
+            return named
+        for folder in (Path.cwd(), *(() if config is None else (config.absolute().parent,))):
+            if exists(folder / "pki" / "registry.db"):
+                self._folder, self.is_default = folder, True
+                return _DEFAULT_STORE
+        self.problem = "no registry was named (-c FILE or --store URL), and there is no pki/registry.db"
+        return None
+
+    def find(self, names: Iterable[str], numbers: Iterable[str] = ()) -> Registry:
+        """The certificates with these names (address, CN, UPN, device) or serials and fingerprints."""
+        if self.store is None:
+            return Registry(self.problem)
+        from gateway.pki.registry.engine import Registry as Database  # noqa: PLC0415 - heavy, see app
+        from gateway.pki.registry.engine import locate  # noqa: PLC0415 - the same
+
+        try:
+            url = locate(self.store, self._folder)
+            if url.drivername == "sqlite" and not exists(Path(str(url.database))):
+                return Registry(f"{url.database}: there is no registry, or this user can't reach it")
+            with Database.open_for_reading(self.store, self._folder) as database:
+                with database.reading() as connection:
+                    found = _read(connection, {fold(name) for name in names if name}, set(numbers), self._now)
+                found.place = database.place
+                return found
+        except GatewayError as error:
+            return Registry(error.cause)
+
+
+def _read(connection: Any, names: set[str], numbers: set[str], now: datetime) -> Registry:
+    from sqlalchemy import func, or_  # noqa: PLC0415 - heavy, see app
+
+    from gateway.pki.authority import path_of  # noqa: PLC0415 - the same
+    from gateway.pki.registry import audit, authorities, certificates  # noqa: PLC0415 - the same
+    from gateway.pki.registry.tables import CERTIFICATES  # noqa: PLC0415 - the same
+    from gateway.pki.taken_back import is_revoked  # noqa: PLC0415 - the same
+    from gateway.x509.loading import certificate_in  # noqa: PLC0415 - the same
+
+    column = CERTIFICATES.c
+    bare = [name for name in names if "@" not in name and name]
+    meant = [func.lower(each).in_(names) for each in (column.email, column.common_name, column.upn, column.device)]
+    meant += [func.lower(column.email).like(f"{_escaped(name)}@%", escape="\\") for name in bare]
+    meant += [column.serial.in_(numbers), column.fingerprint.in_(numbers)]
+    found = certificates.find(connection, or_(*meant), limit=MAX_CERTIFICATES) if names or numbers else []
+    known = {record.id for record in found}
+    serials = {record.serial for record in found} | {record.renews for record in found if record.renews}
+    if serials:  # renewals have the same names, but the device may be asked for by its serial
+        related = certificates.find(
+            connection, or_(column.renews.in_(serials), column.serial.in_(serials)), limit=MAX_CERTIFICATES
+        )
+        found += [record for record in related if record.id not in known]
+    trails = {
+        record.serial: audit.entries(connection, serial=record.serial)
+        for record in found
+        if record.revoked_at is not None
+    }
+    return Registry(
+        authorities=[
+            Authority(
+                record.name,
+                certificate_in(record.certificate_der).subject.rfc4514_string(),
+                record.not_after,
+                record.crl_next_update,
+                is_revoked(connection, path_of(record)),
+            )
+            for record in authorities.all_of(connection)
+        ],
+        certificates=[
+            Certificate(
+                serial=record.serial,
+                fingerprint=record.fingerprint,
+                authority=record.authority,
+                name=record.common_name,
+                email=record.email,
+                device=record.device,
+                is_client=record.purpose in ("client", "auth"),
+                status=record.status(now),
+                begins=record.not_before,
+                ends=record.not_after,
+                created=record.created_at,
+                superseded=record.supersede_at,
+                revoked=record.revoked_at,
+                reason=record.reason,
+                renews=record.renews,
+                revoked_by=next(
+                    (
+                        entry.actor
+                        for entry in reversed(trails.get(record.serial, []))
+                        if entry.action in ("revoked", "held")
+                    ),
+                    None,
+                ),
+            )
+            for record in sorted(found, key=lambda each: each.id)
+        ],
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,137 @@
+"""One pass over the log: who matches WHO, and what happened to them. Memory is constant, whatever the log holds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from gateway.cli.why.history import (
+    NAMELESS,
+    Episode,
+    People,
+    Person,
+    address_name,
+    is_address_name,
+    open_episode,
+)
+from gateway.cli.why.lines import code_of, is_success, kept, more_of
+from gateway.cli.why.question import NUMBER, TIME, Question
+from gateway.logs.entry import Entry
+from gateway.logs.reader import Hit
+
+MAX_PEOPLE: Final = 256  # that match WHO
+MAX_ALL: Final = 2000  # of a request or a time, whose person is not known before
+MAX_STRANGERS: Final = 500  # addresses of clients without a name
+MAX_NEAR: Final = 64  # people and places that were refused around a time
+
+
+class Found(NamedTuple):
+    """Refusals around a time, or the request that was asked for."""
+
+    person: Person
+    episode: Episode | None  # None: the request was let in
+    hit: Hit
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the log says."""
+
+    question: Question
+    people: People = field(init=False)
+    strangers: People = field(init=False)
+    asked: Found | None = None
+    near: OrderedDict[int, Found] = field(default_factory=OrderedDict)
+    near_dropped: int = 0
+    named: set[str] = field(default_factory=set)  # of those in `people`, who match WHO as a name
+
+    def __post_init__(self) -> None:
+        self.people = People(MAX_ALL if self.question.reads_all else MAX_PEOPLE)
+        self.strangers = People(MAX_STRANGERS)
+
+    def read(self, hits: Iterable[Hit | None]) -> None:
+        """Take all lines in."""
+        take = self._scan if self.question.reads_all else self._match
+        for hit in hits:
+            if hit is not None:
+                take(hit)
+
+    def _match(self, hit: Hit) -> None:
+        entry, question = hit.entry, self.question
+        name = question.person_in(entry, self.people)
+        if name == NAMELESS:
+            self.strangers.add(address_name(entry), hit)
+        elif name is not None:
+            self.people.add(name, hit)
+            if entry.reason is None and is_success(code_of(hit)):
+                self.strangers.discard(address_name(entry))
+        elif entry.reason is not None and question.network is None and self.people.name_of(entry) == NAMELESS:
+            self.strangers.add(address_name(entry), hit)
+
+    def _scan(self, hit: Hit) -> None:
+        entry, question = hit.entry, self.question
+        name = self.people.name_of(entry)
+        if name == NAMELESS:
+            person, episode = self.strangers.add(address_name(entry), hit)
+        else:
+            person, episode = self.people.add(name, hit)
+        if question.is_asked_request(entry):
+            question.note(NUMBER)
+            self.asked = Found(person, episode, kept(hit))
+        if episode is not None and question.is_near(entry):
+            question.note(TIME)
+            if id(episode) in self.near or len(self.near) < MAX_NEAR:
+                self.near.setdefault(id(episode), Found(person, episode, kept(hit)))
+            else:
+                self.near_dropped += 1
+        if question.moment is None and name != NAMELESS and question.person_in(entry, self.people) is not None:
+            self.named.add(person.name)
+
+    def matching(self) -> list[Person]:
+        """Everyone who matches WHO as a name or address."""
+        if not self.question.reads_all:
+            return [*self.people.all(), *(self.strangers.all() if self.question.network is not None else ())]
+        return [each for each in self.people.all() if each.name in self.named]
+
+    def likely(self, person: Person) -> tuple[Episode, Person] | None:
+        """Refusals without a name after the last success that may be this person's: by address, or by the program."""
+        found = []
+        for each in self.nameless_after(person):
+            episode = open_episode(each)
+            if episode is not None and (is_from(person, episode.last.entry) or _has_same_program(person, episode.last)):
+                found.append((episode, each))
+        return max(found, key=lambda each: each[0].last.entry.time, default=None)
+
+    def nameless_after(self, person: Person) -> list[Person]:
+        """Clients without a name that were refused after the last success, the newest first."""
+        since = None if person.success is None else person.success.entry.time
+        found = []
+        for each in self.strangers.all():
+            episode = open_episode(each)
+            if episode is not None and (since is None or episode.last.entry.time > since):
+                found.append((episode.last.entry.time, each))
+        found.sort(key=lambda each: each[0], reverse=True)
+        return [each for _, each in found]
+
+
+def is_from(person: Person, entry: Entry) -> bool:
+    """Whether the address is one from which this person got in."""
+    return entry.client_ip in person.addresses
+
+
+def _has_same_program(person: Person, hit: Hit) -> bool:
+    if person.success is None:
+        return False
+    program = more_of(person.success).user_agent
+    return program is not None and program == more_of(hit).user_agent
+
+
+def label_of(person: Person) -> str:
+    """The name as it is said."""
+    if is_address_name(person.name):
+        return f"the client at {person.name.partition(' ')[2]}"
+    if person.name.startswith("fingerprint "):
+        return f"the certificate {person.name.partition(' ')[2][:16]}…"
+    return person.name

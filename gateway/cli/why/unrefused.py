@@ -1,0 +1,142 @@
+"""Verdicts where nothing is refused now: it works, it works again, or the log has nothing about the person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from shlex import quote
+
+from gateway.cli.why.case import Case
+from gateway.cli.why.history import Person, closed_episode, is_address_name
+from gateway.cli.why.lines import code_of, more_of
+from gateway.cli.why.verdict import Verdict
+from gateway.cli.why.words import count_of, moment
+from gateway.logs.reader import Hit
+
+LET_IN, OBSERVED, WORKS_AGAIN = "let_in", "observed", "works_again"
+NEVER_SEEN, ONLY_REDIRECTED = "never_seen", "only_redirected"
+_ASK = (
+    "Ask for the number on the page, or for the time of the refusal: a request without certificate and "
+    "login has no name."
+)
+
+
+def let_in(case: Case, strangers: Sequence[Person]) -> Verdict:
+    """The verdict without refusals."""
+    person, success = case.person, case.person.success
+    if case.asked is not None and not code_of(case.asked):
+        return _asked(case)
+    if success is None:
+        return _never(case, strangers)
+    observed = person.observed
+    if observed is not None and (observed is success or observed.entry.time == success.entry.time):
+        return Verdict(
+            observed.entry.observed or "",
+            OBSERVED,
+            f'{case.who} gets in, but only because the rule "{observed.entry.rule}" is in observation: it would have '
+            f"refused the request of {moment(success.entry.time)} ({observed.entry.observed}).",
+            "Help this person to a certificate before the rule is enforced.",
+            _with_files(case, "gateway logs --observed"),
+        )
+    ended = closed_episode(person)
+    others = f" {_ASK}" if strangers and not is_address_name(person.name) else ""
+    command = f"gateway logs --ip {strangers[0].name.partition(' ')[2]}" if others else None
+    if ended is not None:
+        codes = ", ".join(ended.codes)
+        return Verdict(
+            "",
+            WORKS_AGAIN,
+            f"{case.who} gets in again since {moment(ended.after and ended.after.entry.time)}, after "
+            f"{count_of(ended.count, 'refusal')} ({codes}) from {moment(ended.first.entry.time)} on.{others}",
+            "To see why it was refused, ask for the number of one of these refusals.",
+            _with_files(case, f"gateway logs --why {_number(ended.last)}"),
+        )
+    return Verdict(
+        "",
+        LET_IN,
+        f"{case.who} gets in: nothing with this name was refused after {moment(success.entry.time)}.{others}",
+        _ASK if not others else "Look at the refusals without a name.",
+        _with_files(case, command or "gateway logs --denied --since 1h"),
+    )
+
+
+def _asked(case: Case) -> Verdict:
+    asked = case.asked
+    entry = asked.entry if asked is not None else None
+    status = "no status" if entry is None or entry.status is None else str(entry.status)
+    upstream = (asked and more_of(asked).upstream) or "the mail server"
+    return Verdict(
+        "",
+        LET_IN,
+        f"This request was let in: {upstream} answered it with {status}.",
+        "If the page shows an error, it is the mail server's own: read its log.",
+        _with_files(case, f"gateway logs --request {_number(asked)} --json") if asked is not None else None,
+    )
+
+
+def _never(case: Case, strangers: Sequence[Person]) -> Verdict:
+    person, registry = case.person, case.sources.registry
+    if person.redirects:
+        return Verdict(
+            "",
+            ONLY_REDIRECTED,
+            f"From {case.who}, there were only requests over http, which were sent on to https "
+            f"({count_of(person.redirects, 'time')}): no connection over https arrived.",
+            "Look whether port 443 can be reached from there, and whether the device may open https addresses.",
+            _with_files(case, f"gateway logs --all --since 1d{_address(person)}"),
+        )
+    usable = registry.usable()
+    if usable and not is_address_name(person.name):
+        newest = usable[-1]
+        return Verdict(
+            "",
+            NEVER_SEEN,
+            f"{case.who} has the certificate {newest.serial}, issued {moment(newest.created)}, but no "
+            f"request with it and "
+            "none with this login is in these files: the certificate is not installed, or the device "
+            "asks another server.",
+            f"Install the certificate. {_ASK}",
+            command_show(case, newest.serial),
+        )
+    if registry.is_known and not registry.certificates and not is_address_name(person.name):
+        return Verdict(
+            "",
+            NEVER_SEEN,
+            f"Neither the log nor the registry knows {case.who}: no certificate was issued to this name.",
+            "Check the spelling, or issue a certificate.",
+            f"gateway cert{_desk(case)} list",
+        )
+    return Verdict(
+        "",
+        NEVER_SEEN,
+        f"The log has no request of {case.who} that was let in or refused.",
+        _ASK if strangers else "Check the spelling, and whether these files are of the right days.",
+        _with_files(case, "gateway logs --denied --since 1d"),
+    )
+
+
+def command_show(case: Case, serial: str) -> str:
+    """The command that shows a certificate."""
+    return f"gateway cert{_desk(case)} show {serial}"
+
+
+def _desk(case: Case) -> str:
+    sources = case.sources
+    if sources.config is not None:
+        return f" -c {quote(str(sources.config))}"
+    return "" if sources.store is None or "@" in sources.store else f" --store {quote(sources.store)}"
+
+
+def _with_files(case: Case, command: str) -> str:
+    sources = case.sources
+    if sources.files:
+        return command + "".join(f" {quote(str(file))}" for file in sources.files)
+    return command if sources.config is None else f"{command} -c {quote(str(sources.config))}"
+
+
+def _number(hit: Hit) -> str:
+    number = hit.entry.request_id
+    return number if number is not None and number.isalnum() and number.isascii() else "NUMBER"
+
+
+def _address(person: Person) -> str:
+    return f" --ip {person.name.partition(' ')[2]}" if is_address_name(person.name) else ""

@@ -1,0 +1,25 @@
+"""Small words that the modules of the answer share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Said(NamedTuple):
+    """A cause in words. `commands` are keys of `commands.COMMANDS`."""
+
+    name: str
+    sentence: str
+    remedy: str
+    commands: tuple[str, ...]
+
+
+def moment(time: datetime | None) -> str:
+    """A time in local time: `2026-11-24 07:12:30`."""
+    return "at an unknown time" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def count_of(number: int, what: str) -> str:
+    """`1 line`, `2,000 lines`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
