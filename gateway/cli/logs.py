@@ -105,6 +105,9 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     summary: Annotated[
         bool, typer.Option("--summary", help="Count the lines instead of showing them; with --json, as one object.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="With --summary: write it to this file, as a page.", metavar="FILE")
+    ] = None,
     why: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +149,7 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     )
     filters = known.filters_of(asked, clock.now())
     if why is not None:
-        _check_why(asked, is_other=follow or shows_all or summary)
+        _check_why(asked, is_other=follow or shows_all or summary or html is not None)
         _explain(why, files, config, store, filters, as_json=as_json)
         return
     if store is not None:
@@ -154,8 +157,13 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     if summary:
         if follow:
             raise UsageError("--summary needs the end of the log, and --follow has none", "Leave one of them out.")
-        _summarise(_opened(files, config), filters, as_json=as_json, shows_all=shows_all)
+        if anonymise:
+            remedy = "Anonymise first: gateway logs --anonymise | gateway logs --summary -"
+            raise UsageError("--anonymise replaces no names in a summary", remedy)
+        _summarise(lambda: _opened(files, config), filters, html, as_json=as_json, shows_all=shows_all)
         return
+    if html is not None:
+        raise UsageError("--html: only a summary can be a page", "Add --summary.")
     reader = Reader(filters.matches(), filters.finder)
     if key_file is not None and not anonymise:
         raise UsageError("--key-file is for --anonymise", "add --anonymise, or leave out --key-file")
@@ -200,11 +208,15 @@ def _explain(
         raise typer.Exit(_NOTHING_FOUND)
 
 
-def _summarise(logs: list[LogFile], filters: Filters, *, as_json: bool, shows_all: bool) -> None:
+def _summarise(
+    opened: Callable[[], list[LogFile]], filters: Filters, html: Path | None, *, as_json: bool, shows_all: bool
+) -> None:
     from gateway.cli import logs_summary  # noqa: PLC0415 - heavy, see app
 
-    report = logs_summary.collect(logs, filters, shows_all=shows_all)
-    logs_summary.show(report, as_json=as_json)
+    if html is not None:
+        logs_summary.check_place(html)
+    report = logs_summary.collect(opened(), filters, shows_all=shows_all)
+    logs_summary.show(report, html, as_json=as_json)
     if report.lines.problems:
         raise typer.Exit(_UNUSABLE)
     if not report.lines.counted:

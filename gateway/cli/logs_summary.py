@@ -8,16 +8,23 @@ import shutil
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
+from gateway import clock
+from gateway.access import exists
+from gateway.errors import UsageError
 from gateway.http.activesync import EasQueryError, parse_query
 from gateway.logs.files import LogFile, reading
 from gateway.logs.filters import Filters
+from gateway.logs.render import shown
 from gateway.logs.summary.as_json import json_of
 from gateway.logs.summary.batches import Batches
 from gateway.logs.summary.collect import Collector
+from gateway.logs.summary.page import PAGE_BEGIN, page_of
 from gateway.logs.summary.report import Lines, Report, report_of
 from gateway.logs.summary.text import Screen, text_of
+from gateway.pki import files
 
 PIPE_COLUMNS: Final = 100  # of text that isn't for a terminal
 
@@ -45,13 +52,35 @@ def collect(logs: Iterable[LogFile], filters: Filters, *, shows_all: bool) -> Re
     return report_of(found, lines, until)
 
 
-def show(report: Report, *, as_json: bool) -> None:
-    """Print it."""
+def check_place(page: Path) -> None:
+    """Raises an error if a page can't be written there: before the log is read, which may take minutes."""
+    files.check_place(page)
+    if not exists(page):
+        return
+    try:
+        begin = b"no page"
+        if page.is_file():
+            with page.open("rb") as file:
+                begin = file.read(len(PAGE_BEGIN))
+    except OSError as error:
+        raise UsageError(f"{page}: {error.strerror}", "Name a file that you may write to.") from error
+    if begin not in {b"", PAGE_BEGIN}:
+        raise UsageError(f"{page}: is no page, and would be lost", "Name a new file, such as summary.html.")
+
+
+def show(report: Report, page: Path | None, *, as_json: bool) -> None:
+    """Print it, or write it to a page."""
+    if page is not None:
+        # It has people's names in it: the file's mode is 0600.
+        files.write_private(page, page_of(report, clock.now()).encode())
+        for problem in report.lines.problems:
+            sys.stderr.write(f"gateway: {shown(problem)}\n")
+        sys.stderr.write(f"gateway: {shown(str(page))} written\n")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if as_json:
         sys.stdout.write(json_of(report))
-    else:
+    elif page is None:
         sys.stdout.write(text_of(report, _screen()))
     sys.stdout.flush()
 

@@ -142,7 +142,7 @@ class _Text:
                 (
                     person.refusals.key,
                     words.amount(person.refusals),
-                    "" if person.refusals.last is None else words.local(person.refusals.last),
+                    words.last(person.refusals),
                     words.reasons(person),
                 )
                 for person in rows
@@ -154,16 +154,16 @@ class _Text:
     def _unready(self, report: Report) -> None:
         if not report.observed:
             return
-        self._heading("Rules in observation: refused, once they are enforced")
+        self._heading(words.OBSERVED_HEADING)
         self._note(words.unready_note(report.observed))
-        rows = report.observed[:LIST_ROWS]
+        rows = words.unready_rows(report.observed, LIST_ROWS, ROWS)
         self._table(
             [
                 (
                     each.name,
                     words.amount(each.requests),
-                    "" if each.requests.last is None else words.local(each.requests.last),
-                    "elsewhere" if each.has_certificate else "none" if each.is_person else "",
+                    words.last(each.requests),
+                    words.certificate(each),
                     each.reason,
                     each.rule,
                 )
@@ -173,7 +173,7 @@ class _Text:
         )
         self._more(len(report.observed) - len(rows), "rows")
         if not report.is_observed_exact:
-            self._note("There are too many to count all: some are missing.")
+            self._note(words.OBSERVED_MISSING)
 
     def _first(self, what: str, found: FirstList, report: Report) -> None:
         if not found.rows:
@@ -214,10 +214,8 @@ class _Text:
             ("", "mean", "longest", "requests"),
         )
         self._more(len(report.slowest) - len(rows), "paths")
-        if not report.is_slowest_exact:
-            self._note("There are too many paths to count all: numbers are of those on which most time was spent.")
-        if report.waiting:
-            self._note(f"Without {words.plural(report.waiting, 'Ping')} of ActiveSync, which wait for new mail")
+        for note in words.slowest_notes(report):
+            self._note(note)
 
     def _bars(self, rows: Sequence[Count[str]], colour: str, share_of: int = 0) -> None:
         name_cells = self._name_cells([each.key for each in rows])
@@ -271,7 +269,7 @@ class _Text:
         if note:
             self._note(note)
         elif not ranking.is_exact:
-            self._note("There are more than could be counted: these are exact, others are not listed.")
+            self._note(words.SOME_MISSING)
 
     def _more(self, count: int, what: str) -> None:
         if count > 0:

@@ -17,6 +17,10 @@ REASON_NOTES: Final = {
     LOGIN_REFUSED: "the mail server answered 401 to a login",
     HANDSHAKE_FAILED: "no request came",
 }
+TIMES: Final = ("last", "first line")  # heads of columns with times
+OBSERVED_HEADING: Final = "Rules in observation: refused, once they are enforced"
+OBSERVED_MISSING: Final = "There are too many to count all: some are missing."
+SOME_MISSING: Final = "There are more than could be counted: these are exact, others are not listed."
 _SECOND_MS: Final = 1000
 _MINUTE_MS: Final = 60 * _SECOND_MS
 
@@ -65,11 +69,9 @@ def duration(milliseconds: float) -> str:
 
 
 def step(seconds: int) -> str:
-    """`10 minutes`, `1 hour`, `7 days`."""
-    for unit, length in (("day", 86400), ("hour", 3600)):
-        if seconds >= length:
-            return plural(seconds // length, unit)
-    return plural(seconds // 60, "minute")
+    """`10 minutes`, `hour`, `7 days`."""
+    unit, length = next(each for each in (("day", 86400), ("hour", 3600), ("minute", 60)) if seconds >= each[1])
+    return unit if seconds == length else plural(seconds // length, unit)
 
 
 def title(report: Report) -> str:
@@ -115,6 +117,34 @@ def skipped(report: Report) -> list[str]:
 def reasons(person: Person) -> str:
     """`certificate_missing 12, login_refused 3`."""
     return ", ".join(f"{each.key} {amount(each)}" for each in person.reasons)
+
+
+def last(count: Count[Any]) -> str:
+    """When it was counted the last time, local time."""
+    return "" if count.last is None else local(count.last)
+
+
+def certificate(row: Unready) -> str:
+    """Whether the person has a certificate."""
+    return "elsewhere" if row.has_certificate else "none" if row.is_person else ""
+
+
+def unready_rows(rows: Sequence[Unready], people: int, addresses: int) -> list[Unready]:
+    """So many of the people, and of the addresses that named no person."""
+    return [
+        *[each for each in rows if each.is_person][:people],
+        *[each for each in rows if not each.is_person][:addresses],
+    ]
+
+
+def slowest_notes(report: Report) -> list[str]:
+    """What the list of slow paths is worth."""
+    found = []
+    if not report.is_slowest_exact:
+        found.append("There are too many paths to count all: numbers are of those on which most time was spent.")
+    if report.waiting:
+        found.append(f"Without {plural(report.waiting, 'Ping')} of ActiveSync, which wait for new mail")
+    return found
 
 
 def never_note(report: Report) -> str:

@@ -439,3 +439,38 @@ def test_a_key_that_cannot_be_used(log, tmp_path, capsys, options, words):
     named = [str(tmp_path / "key") if word == "KEY" else word for word in options]
     assert run(["logs", str(log), *named]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_summary_as_a_page(log, tmp_path, capsys):
+    page = tmp_path / "summary.html"
+    assert run(["logs", str(log), "--summary", "--html", str(page)]) == 0
+    assert capsys.readouterr() == ("", f"gateway: {page} written\n")
+    assert "1 let in, 1 refused" in page.read_text()
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert run(["logs", str(log), "--summary", "--json", "--html", str(page), "--user", "bob"]) == 0
+    assert json.loads(capsys.readouterr().out)["requests"] == 1
+    assert "0 let in, 1 refused" in page.read_text()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["access.jsonl", "summary.html"]
+
+
+def test_a_page_says_on_standard_error_which_file_ends_early(tmp_path, capsys):
+    packed, page = tmp_path / "access.jsonl.1.gz", tmp_path / "summary.html"
+    packed.write_bytes(gzip.compress(line_of(0, user="alice") * 100)[:-8])
+    assert run(["logs", str(packed), "--summary", "--html", str(page)]) == 2
+    assert "access.jsonl.1.gz: not read to its end" in capsys.readouterr().err
+
+
+def test_a_page_replaces_nothing_but_a_page(log, tmp_path, capsys):
+    before = log.read_bytes()
+    assert run(["logs", str(log), "--summary", "--html", str(log)]) == 2
+    assert "is no page, and would be lost" in capsys.readouterr().err
+    assert log.read_bytes() == before
+    assert run(["logs", str(log), "--summary", "--html", "/dev/null"]) == 2
+    assert run(["logs", str(log), "--summary", "--html", str(tmp_path)]) == 2
+    assert run(["logs", str(log), "--summary", "--html", str(tmp_path / "none" / "summary.html")]) == 1
+    assert run(["logs", str(log), "--summary", "--anonymise"]) == 2
+    assert run(["logs", str(log), "--html", str(tmp_path / "summary.html")]) == 2
+    assert "Add --summary." in capsys.readouterr().err
+    empty = tmp_path / "summary.html"
+    empty.touch()
+    assert run(["logs", str(log), "--summary", "--html", str(empty)]) == 0
