@@ -22,6 +22,7 @@ from time import monotonic
 FILES = (
     "tests/property",
     "tests/unit/http/test_http_forwarded.py",
+    "tests/unit/logs",
     "tests/unit/test_redaction.py",
     "tests/e2e/test_e2e_smuggling.py",
     "tests/e2e/test_e2e_random_dialogues.py",

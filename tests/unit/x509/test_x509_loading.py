@@ -135,7 +135,7 @@ def test_nothing_but_a_regular_file_is_read(tmp_path):
         (b" \n", "is empty"),
         (b"rubbish", "holds no PEM certificate"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds a broken certificate"),
-        (b"\x30\x03\x02\x01\x05", "holds a broken certificate"),
+        (b"\x30\x03\x02\x01\x05", "is not PEM, and not readable in DER either"),
         (ROOT.key_pem(), "holds a private key and no certificate"),
     ],
 )
