@@ -14,6 +14,8 @@ from support.credentials import Credentials
 from support.gateway import Gateway, settings_for
 from support.mail import MailServer
 
+FAILED = pytest.StashKey[bool]()
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _measuring(request):
@@ -88,11 +90,19 @@ def _addresses():
     return count(1)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left_open(request):
     yield
     if "mail" in request.fixturenames:
         request.getfixturevalue("mail").forget()
-    if "running" in request.fixturenames:
+    # What a failed test had open is open as long as its traceback is kept.
+    if "running" in request.fixturenames and not request.node.stash.get(FAILED, False):
         for gateway in request.getfixturevalue("running"):
             gateway.check_open_files()

@@ -99,8 +99,13 @@ def test_certbot_renews_the_certificate_that_the_gateway_shows(gateway, webroot,
     assert done.returncode == 0, done.stdout + done.stderr
     until(lambda: served_issuer(gateway) != shown, "the gateway shows the new certificate")
     assert "Pebble" in served_issuer(gateway)
-    records = [each for each in gateway.log.records() if (each["user_agent"] or "").startswith("LetsEncrypt-Pebble")]
-    assert {(each["status"], each["host"].partition(":")[0]) for each in records} == {(200, HOST)}
+
+    def validations():
+        records = gateway.log.records()
+        return [each for each in records if (each["user_agent"] or "").startswith("LetsEncrypt-Pebble")]
+
+    until(validations, "the validation is in the access log")
+    assert {(each["status"], each["host"].partition(":")[0]) for each in validations()} == {(200, HOST)}
 
 
 def served_issuer(gateway):

@@ -36,7 +36,7 @@ from support.raw_hello import (
     ask_raw,
     raw_hello,
 )
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 from gateway.tls.client_hello import MAX_CLIENT_HELLO_BYTES
 from gateway.tls.contexts import SESSION_SECONDS
@@ -252,7 +252,9 @@ def test_a_hello_above_the_limit_gets_its_alert(say, server_name, source, is_pro
 )
 def test_a_client_that_goes_on_sending_reads_its_alert_too(gateway, outside, hello):
     """An end with unread bytes would be a reset, which takes the alert along."""
-    with socket.create_connection((INSIDE, gateway.port), timeout=10, source_address=(outside, 0)) as plain:
+    with socket.create_connection(
+        (INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(outside, 0)
+    ) as plain:
         plain.sendall(hello)
         assert read_all(plain)[0] == 21
     (record,) = gateway.log.of_address(outside)
@@ -287,7 +289,9 @@ def test_a_hello_just_below_the_limit_is_answered(say):
 
 def test_a_handshake_that_fails_half_way_gets_its_alert_too(gateway, outside):
     """TLS 1.2, where it isn't encrypted: a ClientKeyExchange of rubbish, with much behind it."""
-    with socket.create_connection((INSIDE, gateway.port), timeout=10, source_address=(outside, 0)) as plain:
+    with socket.create_connection(
+        (INSIDE, gateway.port), timeout=PATIENCE_SECONDS, source_address=(outside, 0)
+    ) as plain:
         plain.sendall(raw_hello(versions=None))
         assert plain.recv(1) == b"\x16"
         plain.sendall(b"\x16\x03\x03\x00\x05\x10\x00\x00\x01\x00" + bytes(2_000_000))

@@ -82,7 +82,7 @@ def test_a_name_that_moves_is_followed_while_traffic_goes_on(following, dns, old
         for _ in range(5):
             assert client.ask("GET", "/webmail").status == 200
         assert len(old.received) == before
-    assert f"{NAME} now has the addresses {ELSEWHERE}" in following.errors
+    following.says(f"{NAME} now has the addresses {ELSEWHERE}")
 
 
 def test_what_is_under_way_ends_where_it_began(following, dns, old, new):
@@ -132,7 +132,7 @@ def test_without_any_answer_the_gateway_serves_and_refuses(start, credentials, d
     settings = settings_for(credentials.site, f"http://nowhere.lan:{port}")
     gateway = start({**settings, "resolver": {"servers": [dns.address]}})
     assert ask(gateway.port, "/webmail").verdict == (502, "upstream_unreachable")
-    assert "nowhere.lan can't be resolved: the name does not exist" in gateway.errors
+    gateway.says("nowhere.lan can't be resolved: the name does not exist")
 
 
 def test_every_worker_follows_a_real_server(start, credentials, old, new, port, tmp_path_factory):

@@ -133,7 +133,7 @@ def test_without_a_responder_in_the_certificate_hard_keeps_out(launch, credentia
     gateway = launch("hard")
     answer = ask(gateway.port, "/webmail", source=OUTSIDE, identity=credentials["alice"])
     assert answer.verdict == IS_UNKNOWN
-    assert "the certificate names no OCSP responder" in gateway.errors
+    gateway.says("the certificate names no OCSP responder")
 
 
 def make_user(credentials, web, tmp_path, name="carol"):
@@ -174,7 +174,7 @@ def test_a_responder_of_no_use_is_no_answer(launch, credentials, web, tmp_path, 
     web.answers["/ocsp"] = page
     gateway = launch("hard")
     assert verdict(gateway, carol) == IS_UNKNOWN
-    assert words in gateway.errors
+    gateway.says(words)
     assert [seen.path for seen in web.requests] == ["/ocsp"]
 
 
@@ -225,5 +225,5 @@ def test_a_responder_that_never_ends_is_given_up(launch, credentials, web, tmp_p
     page.goes_on = threading.Event()
     gateway = launch("hard")
     assert verdict(gateway, carol) == IS_UNKNOWN
-    assert "did not answer within 5 s" in gateway.errors
+    gateway.says("did not answer within 5 s")
     page.goes_on.set()

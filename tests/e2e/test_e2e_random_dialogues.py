@@ -126,7 +126,9 @@ class Run:
 
     def _knock(self, address, choice):
         """It gets no further than a handshake, if so far."""
-        plain = socket.create_connection((INSIDE, self.gateway.port), timeout=15, source_address=(address, 0))
+        plain = socket.create_connection(
+            (INSIDE, self.gateway.port), timeout=PATIENCE_SECONDS, source_address=(address, 0)
+        )
         hello = client_hello(self.contexts[True])
         plain.sendall(choice.choice((b"", b"GET / HTTP/1.0\r\n\r\n", hello, hello[:50])))
         choice.choice((drop, reset))(plain)

@@ -180,7 +180,9 @@ def test_a_tunnel_in_which_nobody_speaks_ends_and_one_in_which_somebody_does_goe
             talkative.send(b"x")
             pause.wait(0.1)
         assert silent.is_at_end()
-        (record,) = [record for record in gateway.log.records() if record["status"] == 101]
+        (record,) = until(
+            lambda: [record for record in gateway.log.records() if record["status"] == 101], "the silent one's record"
+        )
         assert 3000 <= record["duration_ms"] < 6000
         talkative.socket.settimeout(0)
         with pytest.raises(ssl.SSLWantReadError):

@@ -66,9 +66,8 @@ def test_a_worker_is_killed_under_load(gateway, mail, credentials, outside, outs
         for client in again:
             assert client.ask("GET", "/webmail/load").status == 200
             client.close()
-    state = state_of(gateway)
-    assert state["worker_restarts"] == 1
-    assert [worker["is_answering"] for worker in state["workers"]] == [True]
+    assert state_of(gateway)["worker_restarts"] == 1
+    until(lambda: [worker["is_answering"] for worker in state_of(gateway)["workers"]] == [True], "it answers")
     assert passed(gateway) >= 2 * SOME
     assert idle(gateway) == before
     gateway.note_open_files()

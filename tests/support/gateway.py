@@ -32,6 +32,7 @@ HOST = "mail.example.com"
 START_SECONDS = 60.0
 STOP_SECONDS = 25.0  # less than the time that connections have to finish: nobody is ended by force
 SETTLED_POLLS = 5
+ESTABLISHED, CLOSE_WAIT, LISTEN = "01", "08", "0A"  # states in /proc/net/tcp
 
 RULES = [
     {"name": "Nobody administers from here", "uri": ["/webmail/admin"], "action": "deny"},
@@ -93,25 +94,46 @@ class AccessLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._forget()
+
+    def _forget(self) -> None:
+        self._records: list[dict[str, Any]] = []
+        self._last_line = b""  # of those that are in `_records`
+        self._end = 0  # where it ends in the file
 
     def records(self) -> list[dict[str, Any]]:
-        """Every record; each line must be JSON, and have all the keys in their order."""
-        data = self._data()
+        """Every record; each line must be JSON, and have all the keys in their order.
+
+        What was read before is not read again, unless the file is another one now.
+        """
+        data = self._new_data()
         # Who reads while it is written may see half of a write.
-        found = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
-        for record in found:
+        for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
+            record = json.loads(line)
             assert tuple(record) == KEYS
             assert (record["reason"] is None) == (record["detail"] is None), record
-        return found
+            self._records.append(record)
+            self._last_line = line
+            self._end += len(line)
+        return self._records.copy()
+
+    def _new_data(self) -> bytes:
+        """What stands behind the last line that was read, or all there is if that line is no longer where it was."""
+        if not self.path.exists():
+            self._forget()
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(self._end - len(self._last_line))
+            if file.read(len(self._last_line)) != self._last_line:
+                self._forget()
+                file.seek(0)
+            return file.read()
 
     @property
     def is_whole(self) -> bool:
         """True when the last line has its end, as it must when the gateway has stopped."""
-        data = self._data()
-        return not data or data.endswith(b"\n")
-
-    def _data(self) -> bytes:
-        return self.path.read_bytes() if self.path.exists() else b""
+        self.records()
+        return not self._new_data()
 
     def of(self, request_id: str) -> dict[str, Any]:
         """The one record of a request."""
@@ -201,6 +223,10 @@ class Gateway:
         """What it wrote to standard error so far."""
         return self._errors.read_text()
 
+    def says(self, text: str) -> None:
+        """Wait until it has written this to standard error: often it answers first."""
+        until(lambda: text in self.errors, f"{text!r} in standard error")
+
     def workers(self) -> list[int]:
         """The worker processes' ids: not those of helpers, also while a program of its own has not named itself yet."""
         unnamed = [pid for pid, name in self._children() if not name.startswith("gateway-")]
@@ -235,6 +261,10 @@ class Gateway:
         seen: list[dict[int, int]] = []
 
         def is_settled() -> bool:
+            # However long a worker on a busy machine takes to close the connection of `_answers`.
+            if self._has_connections():
+                seen.clear()
+                return False
             seen.append(self.open_files())
             # A helper process that has not become a program of its own yet looks like one worker more.
             is_complete = len(seen[-1]) == self.settings["workers"]
@@ -244,6 +274,15 @@ class Gateway:
 
         until(is_settled, "the workers have closed the first connections")
         self._baseline = seen[-1]
+
+    def _has_connections(self) -> bool:
+        """Whether a process has a connection of a listener, or one waits to be accepted."""
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            is_waiting = state in (ESTABLISHED, CLOSE_WAIT)  # has no inode before it is accepted
+            if int(local.rpartition(":")[2], 16) in self.ports and state != LISTEN and (inode != "0" or is_waiting):
+                return True
+        return False
 
     def check_open_files(self) -> None:
         """Every worker comes back to as many open files as it had."""

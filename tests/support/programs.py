@@ -35,7 +35,7 @@ def miss(message: str) -> NoReturn:
     pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 
-def run(program: str, arguments: Sequence[str], *, text: bytes = b"", seconds: float = 20.0) -> tuple[int, bytes]:
+def run(program: str, arguments: Sequence[str], *, text: bytes = b"", seconds: float = 60.0) -> tuple[int, bytes]:
     """(exit code, standard output and error together)."""
     done = subprocess.run(
         [need(program), *arguments],

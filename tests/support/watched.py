@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,10 @@ import sys
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from support.gateway import INSIDE, Gateway
-from support.waiting import PATIENCE_SECONDS
+from support.waiting import PATIENCE_SECONDS, until
+
+COMMAND_SECONDS = 120.0
+SILENT_WORKER = re.compile("worker [0-9]+ does not answer")
 
 
 class Watched(Gateway):
@@ -46,10 +50,18 @@ class Watched(Gateway):
         assert len(found) <= 1, (name, labels, found)
         return found[0] if found else 0  # what has not happened yet is not counted yet
 
-    def ask_status(self, *options):
-        """The finished `gateway status`."""
+    def ask_status(self, *options, is_hung=False):
+        """The finished `gateway status`; unless a worker `is_hung`, it is asked again until all of them answer.
+
+        A worker that a busy machine keeps waiting for a second is a problem of its own.
+        """
         command = [sys.executable, "-m", "gateway", "status", "-c", str(self.config), *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+        def answered():
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
+            return done if is_hung or not SILENT_WORKER.search(done.stdout) else None
+
+        return until(answered, "all workers answer `gateway status`")
 
     def rewrite(self, **more):
         self.config.write_text(yaml.safe_dump({**self.settings, **more}, sort_keys=False))
