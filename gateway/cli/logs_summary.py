@@ -18,13 +18,9 @@ from gateway.http.activesync import EasQueryError, parse_query
 from gateway.logs.files import LogFile, reading
 from gateway.logs.filters import Filters
 from gateway.logs.render import shown
-from gateway.logs.summary.as_json import json_of
 from gateway.logs.summary.batches import Batches
 from gateway.logs.summary.collect import Collector
-from gateway.logs.summary.page import PAGE_BEGIN, page_of
 from gateway.logs.summary.report import Lines, Report, report_of
-from gateway.logs.summary.text import Screen, text_of
-from gateway.pki import files
 
 PIPE_COLUMNS: Final = 100  # of text that isn't for a terminal
 
@@ -54,6 +50,9 @@ def collect(logs: Iterable[LogFile], filters: Filters, *, shows_all: bool) -> Re
 
 def check_place(page: Path) -> None:
     """Raises an error if a page can't be written there: before the log is read, which may take minutes."""
+    from gateway.logs.summary.page import PAGE_BEGIN  # noqa: PLC0415 - only for a page
+    from gateway.pki import files  # noqa: PLC0415 - the same
+
     files.check_place(page)
     if not exists(page):
         return
@@ -71,6 +70,9 @@ def check_place(page: Path) -> None:
 def show(report: Report, page: Path | None, *, as_json: bool) -> None:
     """Print it, or write it to a page."""
     if page is not None:
+        from gateway.logs.summary.page import page_of  # noqa: PLC0415 - only for a page
+        from gateway.pki import files  # noqa: PLC0415 - the same
+
         # It has people's names in it: the file's mode is 0600.
         files.write_private(page, page_of(report, clock.now()).encode())
         for problem in report.lines.problems:
@@ -79,20 +81,24 @@ def show(report: Report, page: Path | None, *, as_json: bool) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if as_json:
+        from gateway.logs.summary.as_json import json_of  # noqa: PLC0415 - only for JSON
+
         sys.stdout.write(json_of(report))
     elif page is None:
-        sys.stdout.write(text_of(report, _screen()))
+        sys.stdout.write(_text(report))
     sys.stdout.flush()
 
 
-def _screen() -> Screen:
+def _text(report: Report) -> str:
+    from gateway.logs.summary.text import Screen, text_of  # noqa: PLC0415 - only for text
+
     if sys.stdout.isatty():
         has_colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         columns = shutil.get_terminal_size().columns
     else:
         has_colour, columns = False, PIPE_COLUMNS
     has_blocks = "utf" in (sys.stdout.encoding or "").lower()
-    return Screen(columns, has_colour, has_blocks)
+    return text_of(report, Screen(columns, has_colour, has_blocks))
 
 
 def activesync_command(query: str) -> str | None:

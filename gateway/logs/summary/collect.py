@@ -7,17 +7,29 @@ were split into batches. Entries before `since` are only remembered for what is 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final, NamedTuple
+from operator import call
+from typing import Any, Final, NamedTuple
 
 from gateway.logs.entry import Entry
 from gateway.logs.render import is_harmless_reason
 from gateway.logs.summary.batches import Batch, Brief
 from gateway.logs.summary.counters import Durations, FirstTimes, Timeline, TopCounts
-from gateway.logs.summary.groups import UNAUTHORIZED, Group, characters, cut, group_of, key_of, path_of, reason_of
+from gateway.logs.summary.groups import (
+    SWITCHING,
+    UNAUTHORIZED,
+    Group,
+    address_of,
+    characters,
+    cut,
+    group_of,
+    key_of,
+    path_of,
+    reason_of,
+)
 from gateway.logs.summary.names import Links
 
 MAX_KEYS: Final = 4096  # of a table; it holds twice as many for a while
@@ -29,8 +41,10 @@ MAX_URIS: Final = 8192  # whose paths are remembered
 MAX_URI_CHARACTERS: Final = 1024 * 1024  # in them
 _FEW: Final = 16  # new keys of a batch, that are looked for one by one
 
-_Key = tuple[object, ...]
 Command = Callable[[str], str | None]
+
+
+_Key = tuple[object, ...]
 
 
 class Reasoned(NamedTuple):
@@ -49,6 +63,15 @@ class Observed(NamedTuple):
     rule: str
 
 
+class _Seen(NamedTuple):
+    """What was observed, of entries with this key."""
+
+    key: _Key
+    client: str | None  # if the request names no person
+    reason: str
+    rule: str
+
+
 class Ranked:
     """How many requests a kind of client made, and how many of them were refused."""
 
@@ -56,12 +79,13 @@ class Ranked:
         self.requests: TopCounts[str] = TopCounts(MAX_KEYS)
         self.refusals: TopCounts[str] = TopCounts(MAX_KEYS)
 
-    def add(self, key: str | None, count: int, *, is_refused: bool, last: datetime) -> None:
-        """So many requests of this client."""
+    def add(self, key: str | None, count: int, refused: int, last: datetime | None = None) -> None:
+        """So many requests of this client, of which so many were refused."""
         if key is not None:
-            self.requests.add(key, count)
-            if is_refused:
-                self.refusals.add(key, count, last)
+            if count:
+                self.requests.add(key, count)
+            if refused:
+                self.refusals.add(key, refused, last)
 
 
 class FirstSeen:
@@ -117,6 +141,7 @@ class Collector:
         self.durations = Durations()
         self.links = Links(MAX_LET_IN)
         self._groups = _Groups(self._add_group, self._add_observed, shows_all=shows_all)
+        self._clients = _Clients(self.addresses)
         self._paths = _Paths(self.durations, command_of)
 
     def add(self, batch: Batch) -> None:
@@ -141,12 +166,14 @@ class Collector:
             if each.reason is not None or each.status == UNAUTHORIZED or each.observed is not None
         ]
         self._groups.add(entries, special)
+        self._clients.add(entries)
         self._paths.add(entries)
         self._add_times(times, special)
 
     def finish(self) -> None:
         """Count what was kept until now."""
         self._groups.empty()
+        self._clients.empty()
         self.waiting += self._paths.empty()
 
     def _add_times(self, times: list[datetime], special: Sequence[Entry | Brief]) -> None:
@@ -157,8 +184,10 @@ class Collector:
             number = int(entry.time.timestamp()) // step
             if self._groups.is_dropped(entry.reason):
                 dropped[number] += 1
+                self._clients.drop(entry.client_ip)
             elif reason_of(entry) is not None:
                 refused[number] += 1
+                self._clients.refuse(entry.client_ip)
         begin = 0
         while begin < len(times):
             number = int(times[begin].timestamp()) // step
@@ -175,25 +204,24 @@ class Collector:
         if group is None:
             self.dropped += count
             return
-        is_refused = group.reason is not None
+        refused = 0 if group.reason is None else count
         self.requests += count
         if group.is_let_in:
             self.let_in += count
         if group.reason is not None:
             self.refused += count
             self.reasons.add(group.reason, count)
-        self.addresses.add(group.address, count, is_refused=is_refused, last=last)
-        self.devices.add(group.device, count, is_refused=is_refused, last=last)
-        self.people.add(group.person, count, is_refused=is_refused, last=last)
+        self.devices.add(group.device, count, refused, last)
+        self.people.add(group.person, count, refused, last)
         self._seen(group, first)
         if group.person is None:
             self.unnamed += count
         else:
             self._add_person(group, group.person, count)
 
-    def _add_observed(self, group: Group, rule: str, reason: str, count: int, last: datetime) -> None:
-        key = Observed(group.person, "" if group.person else group.address or "-", cut(reason), cut(rule))
-        self.observed.add(key, count, last)
+    def _add_observed(self, group: Group, seen: _Seen, count: int, last: datetime) -> None:
+        address = "" if group.person else address_of(seen.client or "-")
+        self.observed.add(Observed(group.person, address, cut(seen.reason), cut(seen.rule)), count, last)
 
     def _add_person(self, group: Group, person: str, count: int) -> None:
         if group.reason is not None:
@@ -211,7 +239,7 @@ class _Groups:
     def __init__(
         self,
         add_group: Callable[[Group | None, int, datetime, datetime], None],
-        add_observed: Callable[[Group, str, str, int, datetime], None],
+        add_observed: Callable[[Group, _Seen, int, datetime], None],
         *,
         shows_all: bool,
     ) -> None:
@@ -221,7 +249,7 @@ class _Groups:
         self._counts: Counter[_Key] = Counter()
         self._groups: list[tuple[Group | None, datetime]] = []  # in the order of `_counts`; when the first entry began
         self._last: dict[_Key, datetime] = {}  # entry of groups that are refused or observed
-        self._observed: Counter[tuple[_Key, str, str]] = Counter()  # with the reason and the rule
+        self._observed: Counter[_Seen] = Counter()
         self._characters = 0
         self._earlier: set[_Key] = set()
         self._earlier_characters = 0
@@ -235,7 +263,9 @@ class _Groups:
             key = key_of(entry)
             self._last[key] = entry.time
             if entry.observed is not None:
-                self._observed[key, entry.observed, entry.rule or ""] += 1
+                has_name = entry.user or entry.cert_email or entry.cert_subject
+                client = None if has_name else entry.client_ip
+                self._observed[_Seen(key, client, entry.observed, entry.rule or "")] += 1
         count = len(counts) - len(groups)
         if count:
             new = list(islice(reversed(counts), count))
@@ -269,10 +299,10 @@ class _Groups:
         found = dict(zip(self._counts, self._groups, strict=True))
         for key, (group, first) in found.items():
             self._add_group(group, self._counts[key], first, self._last.get(key, first))
-        for (key, reason, rule), count in self._observed.items():
-            group = found[key][0]
+        for seen, count in self._observed.items():
+            group = found[seen.key][0]
             if group is not None:
-                self._add_observed(group, rule, reason, count, self._last[key])
+                self._add_observed(group, seen, count, self._last[seen.key])
         self._counts.clear()
         self._groups.clear()
         self._last.clear()
@@ -281,6 +311,43 @@ class _Groups:
 
     def _group(self, entry: Entry | Brief) -> Group | None:
         return None if self.is_dropped(entry.reason) else group_of(entry)
+
+
+class _Clients:
+    """Requests by address, as it stands in the log, until there are many addresses."""
+
+    def __init__(self, addresses: Ranked) -> None:
+        self._addresses = addresses
+        self._requests: Counter[str | None] = Counter()
+        self._refused: Counter[str | None] = Counter()
+        self._characters = 0
+
+    def add(self, entries: Sequence[Entry | Brief]) -> None:
+        """Count the entries."""
+        known = len(self._requests)
+        if known > MAX_GROUPS or self._characters > MAX_GROUP_CHARACTERS:
+            self.empty()
+            known = 0
+        self._requests.update([entry.client_ip for entry in entries])
+        for client in islice(reversed(self._requests), len(self._requests) - known):
+            self._characters += len(client or "")
+
+    def drop(self, client: str | None) -> None:
+        """One of the entries was no request."""
+        self._requests[client] -= 1
+
+    def refuse(self, client: str | None) -> None:
+        """One of the entries was refused."""
+        self._refused[client] += 1
+
+    def empty(self) -> None:
+        """Hand all on."""
+        for client, count in self._requests.items():
+            if client is not None:
+                self._addresses.add(address_of(client), count, self._refused[client])
+        self._requests.clear()
+        self._refused.clear()
+        self._characters = 0
 
 
 class _Paths(dict[str | None, Callable[[float], None]]):
@@ -305,10 +372,14 @@ class _Paths(dict[str | None, Callable[[float], None]]):
 
     def add(self, entries: Sequence[Entry | Brief]) -> None:
         """Take the durations of requests that were let in. A connection that was switched to WebSocket isn't one."""
-        for entry in entries:
-            if entry.reason is None and (milliseconds := entry.duration_ms) is not None and entry.status != 101:
-                self[entry.uri](milliseconds)
-        self._count += len(entries)
+        ended = [
+            entry
+            for entry in entries
+            if entry.reason is None and entry.duration_ms is not None and entry.status != SWITCHING
+        ]
+        takers: Iterator[Any] = map(self.__getitem__, [entry.uri for entry in ended])
+        deque(map(call, takers, [entry.duration_ms for entry in ended]), maxlen=0)  # a loop takes twice as long
+        self._count += len(ended)
         if self._count > MAX_DURATIONS or len(self) > MAX_URIS or self._characters > MAX_URI_CHARACTERS:
             self._waiting += self.empty()
 

@@ -7,13 +7,12 @@ tuple of these values first, without looking at them, and a tuple is looked at o
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from ipaddress import IPv6Address
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from gateway.logs.entry import Entry, common_name
-from gateway.logs.filters import MAX_REMEMBERED, fold
+from gateway.logs.filters import fold
 from gateway.logs.summary.batches import Brief
 
 MAX_NAME_CHARACTERS: Final = 128  # of names, devices, paths: longer ones are cut, so that a table's memory is bounded
@@ -21,6 +20,7 @@ LOGIN_REFUSED: Final = "login_refused"  # the mail server answered 401 to a logi
 PING: Final = "Ping"  # ActiveSync's command that waits for new mail
 _LOGINS: Final = frozenset({"basic", "digest", "bearer"})  # that a 401 is an answer to
 UNAUTHORIZED: Final = 401
+SWITCHING: Final = 101  # to WebSocket: the connection stays open
 _CUT: Final = "…"
 _IPV6_PREFIX_BITS: Final = 64
 _ACTIVESYNC: Final = "/microsoft-server-activesync"
@@ -28,7 +28,7 @@ _ACTIVESYNC: Final = "/microsoft-server-activesync"
 
 # The values by which entries are counted.
 key_of: Final[Callable[[Entry | Brief], tuple[object, ...]]] = attrgetter(
-    "client_ip", "user", "device_id", "cert_fingerprint", "reason", "status", "login", "observed"
+    "user", "device_id", "cert_fingerprint", "reason", "status", "login", "observed"
 )
 
 
@@ -40,7 +40,6 @@ def characters(key: tuple[object, ...]) -> int:
 class Group(NamedTuple):
     """What entries with one key mean."""
 
-    address: str | None  # an IPv6 client is its /64
     login: str | None
     holder: str | None  # of the certificate that was shown
     device: str | None
@@ -58,7 +57,6 @@ class Group(NamedTuple):
 def group_of(entry: Entry | Brief) -> Group:
     """What entries with the key of this one are."""
     return Group(
-        address=None if entry.client_ip is None else _address(entry.client_ip),
         login=None if not entry.user else cut(fold(entry.user)),
         holder=_holder(entry),
         device=None if not entry.device_id else cut(entry.device_id),
@@ -97,8 +95,8 @@ def _holder(entry: Entry | Brief) -> str | None:
     return cut(name) if name else None
 
 
-@lru_cache(MAX_REMEMBERED)
-def _address(client: str) -> str:
+def address_of(client: str) -> str:
+    """What an address is counted under: a client of IPv6 is its /64."""
     if ":" not in client:
         return cut(client)
     try:
