@@ -9,6 +9,10 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .PHONY: help demo test short soak check format bench lock peers clean
 
+# Tests start hundreds of processes. Where Python may not keep what it has compiled, as is usual in containers, each of them
+# compiles the gateway anew, which takes it as long as all the rest of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
