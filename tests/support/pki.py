@@ -21,8 +21,9 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from support import key_numbers
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -33,8 +34,18 @@ SERVER_AUTH = (ExtendedKeyUsageOID.SERVER_AUTH,)
 
 @cache
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
-    """An RSA key; the same one for the same size, since making them is slow."""
-    return rsa.generate_private_key(65537, bits)
+    """An RSA key; the same one for the same size, since looking for primes is slow."""
+    if bits not in key_numbers.RSA:
+        return rsa.generate_private_key(65537, bits)
+    p, q = key_numbers.RSA[bits]
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    parts = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, *parts, rsa.RSAPublicNumbers(65537, p * q)).private_key()
+
+
+def dsa_key() -> dsa.DSAPrivateKey:
+    """A new DSA key of 2048 bits."""
+    return dsa.DSAParameterNumbers(*key_numbers.DSA).parameters().generate_private_key()
 
 
 def ec_key(curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:

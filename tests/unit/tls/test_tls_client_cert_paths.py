@@ -6,9 +6,9 @@ from itertools import permutations
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from OpenSSL import crypto
-from support.pki import DAY, NOW, SERVER_AUTH, Ca, build, ca_extensions, ec_key, rsa_key
+from support.pki import DAY, NOW, SERVER_AUTH, Ca, build, ca_extensions, dsa_key, ec_key, rsa_key
 
 from gateway.facts import Reason
 from gateway.tls.client_cert import judge
@@ -253,7 +253,7 @@ def test_cas_that_certify_each_other_make_no_endless_path():
         (ed448.Ed448PrivateKey.generate(), None, None),
         (ec_key(ec.SECP384R1()), "default", None),
         (rsa_key(3072), "default", None),
-        (dsa.generate_private_key(2048), "default", Reason.CERTIFICATE_UNTRUSTED),
+        (dsa_key(), "default", Reason.CERTIFICATE_UNTRUSTED),
     ],
     ids=["ed25519", "ed448", "p384", "rsa", "dsa"],
 )

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from time import time
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
 from support.loaded import certificate_file, key_file
-from support.pki import NOW, Ca, Leaf, build, ca_extensions, crowd, openssl, rsa_key, rsa_with_exponent, server
+from support.pki import NOW, Ca, Leaf, build, ca_extensions, crowd, dsa_key, openssl, rsa_key, rsa_with_exponent, server
 from support.raw_hello import (
     DHE_SUITES_1_2,
     FALLBACK_SCSV,
@@ -842,7 +842,7 @@ def test_an_rsa_exponent_that_would_take_long_ends_the_handshake(site, version, 
     ("limit", "key"),
     [
         ("MAX_RSA_BITS", lambda: rsa.generate_private_key(65537, 2056)),
-        ("MAX_DSA_BITS", lambda: dsa.generate_private_key(2048)),
+        ("MAX_DSA_BITS", dsa_key),
     ],
 )
 def test_a_modulus_one_step_above_the_limit_ends_the_handshake(site, monkeypatch, limit, key):

@@ -8,12 +8,12 @@ from ssl import PEM_cert_to_DER_cert
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from support.certificates_by_hand import by_hand as make_by_hand
 from support.config_files import fill
-from support.pki import Ca, of_version_six
+from support.pki import Ca, dsa_key, of_version_six
 
 from gateway.errors import ConfigError
 from gateway.x509 import loading
@@ -191,9 +191,7 @@ def test_what_is_no_servers_key_is_an_error(tmp_path):
         (b"rubbish", "holds no PEM private key"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds a broken private key"),
         (
-            dsa.generate_private_key(2048).private_bytes(
-                Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
+            dsa_key().private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
             "holds a key that is neither RSA, EC nor Ed25519",
         ),
     ):

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from support.ocsp import GOOD, MINUTE, OCSP_SIGNING, REVOKED, UNKNOWN, named, response
-from support.pki import DAY, NOW, Ca, Leaf, build, ec_key, openssl, openssl_leaf, openssl_root, rsa_key
+from support.pki import DAY, NOW, Ca, Leaf, build, dsa_key, ec_key, openssl, openssl_leaf, openssl_root, rsa_key
 
 from gateway import clock
 from gateway.x509 import ocsp as module
@@ -189,7 +189,7 @@ def test_keys_and_digests_that_can_be_forged_are_refused():
         subject = odd.certificate.subject
 
         def public_key(self):
-            return dsa.generate_private_key(2048).public_key()
+            return dsa_key().public_key()
 
     class Response:
         signature_hash_algorithm = hashes.SHA1()  # noqa: S303 - refused

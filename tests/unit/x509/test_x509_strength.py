@@ -3,8 +3,9 @@
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from support.certificates_by_hand import certificate
+from support.pki import dsa_key
 
 from gateway.x509.strength import weakness_of_key, weakness_of_signature
 
@@ -18,7 +19,7 @@ from gateway.x509.strength import weakness_of_key, weakness_of_signature
         (lambda: ec.generate_private_key(ec.SECP224R1()), "a key on the curve secp224r1"),
         (lambda: rsa.generate_private_key(65537, 2047), "an RSA key of 2047 bits, below 2048"),  # noqa: S505
         (x25519.X25519PrivateKey.generate, "a key that is neither RSA, EC nor Ed25519"),
-        (lambda: dsa.generate_private_key(2048), "a key that is neither RSA, EC nor Ed25519"),
+        (dsa_key, "a key that is neither RSA, EC nor Ed25519"),
     ],
 )
 def test_keys_that_tls_refuses(make, weakness):
