@@ -242,6 +242,7 @@ def measure(folder: Path, megabytes: float) -> list[Read]:
         _beside_grep(["--ip", "198.51.100.7"], "198.51.100.7", path),
         _beside_grep(["--reason", "certificate_expired"], "certificate_expired", path),
         _beside_grep(["--status", "401"], '"status":401', path),
+        _beside_grep(["--uri", "/ecp"], '"uri":"/ecp', path),
     ]
     for program, suffix in (("gzip", ".gz"), ("zstd", ".zst")):
         packed = folder / f"access.jsonl{suffix}"

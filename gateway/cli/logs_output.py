@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -101,7 +100,9 @@ class _Anonymous(_Json):
 
 def anonymous_printer(key_file: Path | None, skipped: Skipped) -> Printer:
     """Raises `UsageError` for a key file that can't be used."""
-    return _Anonymous(secrets.token_bytes(_KEY_BYTES) if key_file is None else _key_in(key_file), skipped)
+    from secrets import token_bytes  # noqa: PLC0415 - slow to import, and only for this form
+
+    return _Anonymous(token_bytes(_KEY_BYTES) if key_file is None else _key_in(key_file), skipped)
 
 
 def _key_in(path: Path) -> bytes:

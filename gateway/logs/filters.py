@@ -4,8 +4,9 @@ A line must pass all filters. Text is compared without regard to case.
 
 These filters have a finder (see `reader`): `--request` with a whole number, `--cert`, `--user`, `--device` and `--rule`
 (the longest run of letters and digits in the text, if there are three), `--ip` (the parts of the address that all of
-the network has; of IPv4 at least two), `--reason`, `--denied`, `--observed` and `--status`. One of them is used. The
-others need each line parsed: `--site`, `--uri`, `--slow`, `--since`, `--until`, and `--request` with a short number.
+the network has; of IPv4 at least two), `--reason`, `--denied`, `--observed`, `--status`, `--slow` (the digits before
+the point), `--uri` (see `paths`), `--since` and `--until` (see `time_finders`) and `--site`. One of them is used, the
+rarest. `--request` with a short number needs each line parsed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final, NamedTuple
 from gateway.errors import UsageError
 from gateway.facts import Reason
 from gateway.logs.entry import Entry
+from gateway.logs.time_finders import since_finder, until_finder
 from gateway.logs.times import parse_duration, parse_since, parse_until
 from gateway.request_number import parse_short_number, short_value
 
@@ -68,6 +70,7 @@ class Filter(NamedTuple):
     passes: Callable[[Entry], bool]
     finder: str | None = None
     is_in_combined: bool = False  # whether a line in the combined format can pass
+    is_common: bool = False  # most lines pass: its finder is used only where there is no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,9 @@ class Filters:
 
     @property
     def finder(self) -> bytes | None:
-        """The first finder."""
-        return next((each.finder.encode("ascii") for each in self.filters if each.finder is not None), None)
+        """The first finder, of those for what is rare if there are any."""
+        found = sorted((each for each in self.filters if each.finder is not None), key=lambda each: each.is_common)
+        return found[0].finder.encode("ascii") if found and found[0].finder is not None else None
 
     @property
     def not_in_combined(self) -> tuple[str, ...]:
@@ -144,13 +148,19 @@ def _flags(asked: Asked) -> Iterator[Filter]:
 def _ranges(asked: Asked, since: float | None, until: float | None) -> Iterator[Filter]:
     if asked.slow is not None:
         least_ms = parse_duration("--slow", asked.slow) * 1000
-        yield Filter("--slow", lambda entry: entry.duration_ms is not None and entry.duration_ms >= least_ms)
+        yield Filter(
+            "--slow", lambda entry: entry.duration_ms is not None and entry.duration_ms >= least_ms, _slow(least_ms)
+        )
     if since is not None:
         first = datetime.fromtimestamp(since, UTC)
-        yield Filter("--since", lambda entry: entry.time >= first, is_in_combined=True)
+        yield Filter(
+            "--since", lambda entry: entry.time >= first, since_finder(first), is_in_combined=True, is_common=True
+        )
     if until is not None:
         last = datetime.fromtimestamp(until, UTC)
-        yield Filter("--until", lambda entry: entry.time < last, is_in_combined=True)
+        yield Filter(
+            "--until", lambda entry: entry.time < last, until_finder(last), is_in_combined=True, is_common=True
+        )
 
 
 def _by_request(text: str) -> Filter:
@@ -216,7 +226,7 @@ def _by_site(text: str) -> Filter:
         host = fold(entry.host or "").partition(":")[0].rstrip(".")
         return wanted in {host, fold(entry.site or "")}
 
-    return Filter("--site", passes)
+    return Filter("--site", passes, _run(wanted), is_common=True)
 
 
 def _by_reason(text: str) -> Filter:
@@ -292,14 +302,26 @@ def _address_run(network: IPv4Network | IPv6Network) -> str | None:
 
 
 def _by_uri(text: str) -> Filter:
-    from gateway.logs.paths import path_test  # noqa: PLC0415 - with all that judges paths, only for this option
+    from gateway.logs import paths  # noqa: PLC0415 - with all that judges paths, only for this option
 
-    has_path = lru_cache(MAX_REMEMBERED)(path_test("--uri", text.strip()))
+    pattern = paths.parse("--uri", text.strip())
+    has_path = lru_cache(MAX_REMEMBERED)(paths.path_test(pattern))
+    beginning = paths.path_finder(pattern)
     return Filter(
         "--uri",
         lambda entry: entry.uri is not None and has_path(entry.uri.partition("?")[0]),
+        None if beginning is None else _key("uri", f'"{beginning}'),
         is_in_combined=True,
     )
+
+
+def _slow(least_ms: float) -> str | None:
+    """A number with as many digits before its point, or more; or one with an exponent."""
+    digits = str(int(least_ms))
+    if digits == "0":
+        return None
+    same = f"[{digits[0]}-9][0-9]{{{len(digits) - 1}}}"
+    return _key("duration_ms", f"(?:{same}|[0-9]{{{len(digits) + 1}}}|[0-9.]+[eE])")
 
 
 def _given(option: str, text: str, what: str) -> str:

@@ -11,18 +11,47 @@ from gateway.config.uri_patterns import read_pattern
 from gateway.errors import UsageError
 from gateway.policy.characters import fold
 from gateway.policy.rules import PatternError
-from gateway.policy.uri import UriRejected, normalise
+from gateway.policy.uri import UriPattern, UriRejected, normalise
 
+_MIN_BEGINNING: Final = 2  # every path begins with a slash
 _ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
-def path_test(option: str, text: str) -> Callable[[str], bool]:
-    """Whether a path, without its query, matches the pattern. Raises `UsageError` for what is no pattern."""
+# A path with another character, or with one of these sequences, may have another spelling or several readings.
+_ORDINARY: Final = "A-Za-z0-9_~!$&'*,=@./-"
+_UNUSUAL: Final = rf"""[^"?]*(?:[^"?{_ORDINARY}]|//|/[.]|[.](?:[/?]|"))"""
+_LITERAL: Final = re.compile(r"/[A-Za-z0-9/_-]*")
+_REPEATED: Final = frozenset("*?{")  # after a character that may then be missing
+
+
+def parse(option: str, text: str) -> UriPattern:
+    """A pattern as rules write it. Raises `UsageError` for what is none."""
     try:
-        pattern = read_pattern(text).pattern
+        return read_pattern(text).pattern
     except PatternError as error:
         raise UsageError(f"{option}: {error.cause}", error.remedy) from error
+
+
+def path_test(pattern: UriPattern) -> Callable[[str], bool]:
+    """Whether a path, without its query, matches the pattern."""
     return lambda path: any(pattern.matches(form) for form in _forms(path))
+
+
+def path_finder(pattern: UriPattern) -> str | None:
+    """What the text of each path that matches begins with, in RE2 syntax; None if that could be anything."""
+    begins = _beginning(pattern)
+    return f"(?:(?i:{re.escape(begins)})|{_UNUSUAL})" if len(begins) >= _MIN_BEGINNING else None
+
+
+def _beginning(pattern: UriPattern) -> str:
+    """What all matching paths in ASCII begin with."""
+    if pattern.kind != "regex":
+        return pattern.folded if pattern.folded.isascii() else "/\\"  # such a path is never ordinary
+    text = pattern.text[1:]
+    found = _LITERAL.match(text)
+    if found is None or "|" in text:
+        return ""
+    return found[0][:-1] if text[found.end() :][:1] in _REPEATED else found[0]
 
 
 def _forms(path: str) -> tuple[str, ...]:

@@ -23,6 +23,11 @@ BLOCK_BYTES: Final = 1024 * 1024  # of one read: larger ones are no faster, sinc
 # The writer's longest line: 28,672 characters that clients choose, of which each may become six bytes.
 MAX_LINE_BYTES: Final = 256 * 1024
 
+# A finder that finds so many lines costs more than it saves. Then blocks are read without it, and it is tried again.
+MANY_FOUND: Final = 256  # of one block, which has about 1,000 lines
+_MANY_PARTS: Final = 3  # one line of three
+_BLOCKS_WITHOUT: Final = 31
+
 _ESCAPED: Final = rb"\\u"
 _OTHER: Final = rb"\n[^{]"
 
@@ -116,6 +121,7 @@ class Reader:
         self._matches = matches
         self._finders = [] if finder is None else [compile_finder(each).search for each in (finder, _ESCAPED)]
         self._others = compile_finder(_OTHER).search
+        self._blocks_without = 0  # that are still to be read without the finder
 
     def read(self, source: Source, *, begins_inside_line: bool = False) -> Iterator[Hit]:
         """The hits in all that a source has."""
@@ -151,13 +157,16 @@ class Reader:
     def _lines(self, data: bytearray, begin: int, end: int) -> Iterable[bytes]:
         """The candidates: all lines if there is no finder."""
         view = memoryview(data)
-        if not self._finders:
+        if not self._finders or self._blocks_without:
+            self._blocks_without = max(0, self._blocks_without - 1)
             return bytes(view[begin : end - 1]).split(b"\n")
         found = [place for search in self._finders for place in _found(search, data, begin, end)]
         if not data.startswith(b"{", begin):
             found.append((begin, data.index(b"\n", begin)))
         found += _found(self._others, data, begin, end, before=1)
         places = sorted(set(found)) if len(found) > 1 else found
+        if len(places) > MANY_FOUND and len(places) * _MANY_PARTS > data.count(b"\n", begin, end):
+            self._blocks_without = _BLOCKS_WITHOUT
         return (bytes(view[start:stop]) for start, stop in places)
 
 

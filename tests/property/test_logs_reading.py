@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +31,16 @@ NAMES = (
 ADDRESSES = ("203.0.113.9", "203.0.113.90", "10.1.2.3", "2001:db8::9", "2001:db8:0:1::1", "::1")
 NETWORKS = ("203.0.113.9", "203.0.113.0/24", "203.0.112.0/21", "10.0.0.0/8", "2001:db8::/48", "2001:db8::9", "::/0")
 REASONS = ("certificate_missing", "no_rule", "handshake_failed: no application protocol")
-PATHS = ("/owa", "/OWA/a?b", "/%6fwa/", "/alice", "/203.0.113.9", "/x\u202ey")
+PATHS = ("/owa", "/OWA/a?b", "/%6fwa/", "/alice", "/203.0.113.9", "/x\u202ey", "", "owa", "/x?/owa", "//owa", "/./owa")
+PATHS += ("/x/../owa", "https://a.example/owa", "/owa;x/y", "/owa.", "/owa./", "/\u212aite", "/ow", "/owa\\")
+HOSTS = ("mail.example.com", "MAIL.example.com:443", "mail.example.com.", "mail.example.community", "x", "mai\u0130")
+DAYS = (
+    "2026-11-24T07:00:00Z",
+    "2026-11-24T07:30:30Z",
+    "2026-11-24T08:00:00Z",
+    "2026-11-23T23:59:59Z",
+    "2027-01-01T00:00:00Z",
+)
 IDS = (REQUEST_ID, "f" * 32)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAME = st.sampled_from(NAMES) | TEXT
@@ -51,13 +60,17 @@ def lines(draw) -> bytes:
         "user": draw(maybe(NAME)),
         "device_id": draw(maybe(NAME)),
         "rule": draw(maybe(NAME)),
-        "uri": draw(maybe(st.sampled_from(PATHS) | TEXT)),
+        "uri": draw(maybe(st.sampled_from(PATHS) | TEXT | st.text("/owa.;%6fA?", max_size=8))),
+        "host": draw(maybe(st.sampled_from(HOSTS))),
+        "site": draw(maybe(st.sampled_from(HOSTS))),
         "status": draw(maybe(st.sampled_from([200, 401, 403, 404, 502]))),
         "reason": draw(maybe(st.sampled_from(REASONS))),
         "detail": draw(maybe(TEXT)),
         "observed": draw(maybe(st.sampled_from(REASONS))),
         "request_id": draw(maybe(st.sampled_from(IDS))),
-        "duration_ms": draw(maybe(st.sampled_from([0.5, 1999.9, 2000.0, 1e6]))),
+        "duration_ms": draw(
+            maybe(st.sampled_from([0.5, 9.0, 99.9, 1500.0, 1999.9, 2000.0, 1e6, 1e22]) | st.floats(0, 1e5))
+        ),
     }
     seconds = draw(st.integers(0, 7200))
     if draw(st.integers(0, 4)) == 0:
@@ -67,9 +80,15 @@ def lines(draw) -> bytes:
 
 def respelled(draw, line: bytes) -> bytes:
     """The line as another program could spell the same JSON."""
-    match draw(st.integers(0, 3)):
+    match draw(st.integers(0, 4)):
         case 0 | 1:
             return line
+        case 4:  # the same moment, as another program could write it
+            entry = json.loads(line)
+            then = datetime.fromisoformat(entry["time"])
+            zone = timezone(timedelta(hours=draw(st.integers(-14, 14))))
+            text = draw(st.sampled_from([then.astimezone(zone).isoformat(" "), entry["time"].lower()]))
+            spelled = json.dumps(entry | {"time": text})
         case 2:
             spelled = json.dumps(json.loads(line), ensure_ascii=draw(st.booleans()))
         case _:
@@ -87,26 +106,35 @@ def as_escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-ASKED = st.fixed_dictionaries(
-    {},
-    optional={
-        "denied": st.just(True),
-        "observed": st.just(True),
-        "reason": st.sampled_from(["certificate_missing", "no_rule", "handshake_failed"]),
-        "user": NAME.filter(str.strip),
-        "cert": st.sampled_from(["alice", "Doe, Jane", "jürgen", "ab:12:cd", "abcd", FINGERPRINT])
-        | NAME.filter(str.strip),
-        "ip": st.sampled_from(NETWORKS),
-        "rule": NAME.filter(str.strip),
-        "device": NAME.filter(str.strip),
-        "uri": st.sampled_from(["/owa", "=/owa", "~/.*a.*"]),
-        "status": st.sampled_from(["4xx", "403", "2xx"]),
-        "request": st.sampled_from([REQUEST_ID, short_number(REQUEST_ID)]),
-        "slow": st.just("2s"),
-        "since": st.just(BEGIN.isoformat()),
-        "until": st.just((BEGIN + timedelta(hours=1)).isoformat()),
-    },
-).map(lambda asked: dict(list(asked.items())[:2]))
+def is_usable(asked: dict) -> bool:
+    return asked.get("since", "") < asked.get("until", "9")
+
+
+ASKED = (
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "denied": st.just(True),
+            "observed": st.just(True),
+            "reason": st.sampled_from(["certificate_missing", "no_rule", "handshake_failed"]),
+            "user": NAME.filter(str.strip),
+            "cert": st.sampled_from(["alice", "Doe, Jane", "jürgen", "ab:12:cd", "abcd", FINGERPRINT])
+            | NAME.filter(str.strip),
+            "ip": st.sampled_from(NETWORKS),
+            "rule": NAME.filter(str.strip),
+            "device": NAME.filter(str.strip),
+            "uri": st.sampled_from(["/owa", "=/owa", "~/.*a.*", "~/owa?/?.*", "~/owa(/.*)?", "/Kite", "~/ow|/x", "/"]),
+            "status": st.sampled_from(["4xx", "403", "2xx"]),
+            "request": st.sampled_from([REQUEST_ID, short_number(REQUEST_ID)]),
+            "slow": st.sampled_from(["2s", "1500ms", "9ms", "0.5ms", "1m"]),
+            "since": st.sampled_from(DAYS),
+            "until": st.sampled_from(DAYS),
+            "site": st.sampled_from(["mail.example.com", "Mail.Example.com.", "x", "mai\u0130"]),
+        },
+    )
+    .map(lambda asked: dict(list(asked.items())[:2]))
+    .filter(is_usable)
+)
 
 
 class Split:

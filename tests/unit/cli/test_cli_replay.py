@@ -141,6 +141,41 @@ def test_what_the_line_lacks_is_never_called_unchanged(replay, replay_json, rule
     )
 
 
+def test_earlier_logins_of_a_connection_count_where_it_belongs_to_one_client(replay_json, monkeypatch):
+    servers = '["http://127.0.0.1:1"]'
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", CONFIG.replace(servers, f"{servers}, connections: per_client"))
+    told = replay_json(REQUIRE, line_of(identity=ALICE, **BY_CERTIFICATE), code=1)
+    assert [each["fact"] for each in told["missing"]] == ["earlier_logins"]
+    told = replay_json(
+        REQUIRE, line_of(identity=ALICE, **BY_CERTIFICATE | {"login": "connection", "user": None}), code=1
+    )
+    assert [change["would_be"]["reason"] for change in told["changes"]] == ["user_mismatch"]
+
+
+@pytest.mark.parametrize("user", ["al\u202eice", "a" * 1023 + "…", "x?token=[redacted]"])
+def test_a_login_that_the_log_has_not_as_it_was_is_not_compared(replay_json, user):
+    told = replay_json(REQUIRE, line_of(identity=ALICE, **BY_CERTIFICATE | {"user": user}), code=1)
+    assert [each["fact"] for each in told["missing"]] == ["login"]
+
+
+@pytest.mark.parametrize(("issuer", "unchanged"), [("CN=Stranger", 1), ("CN=Test Root", 0)])
+def test_an_untrusted_certificate_stays_so_unless_its_issuer_is_now_in_client_ca(replay_json, issuer, unchanged):
+    refused = BY_CERTIFICATE | {"reason": "certificate_untrusted", "detail": "x"}
+    told = replay_json(REQUIRE, line_of(identity=replace(ALICE, issuer=issuer), **refused), code=1 - unchanged)
+    assert (told["unchanged"], told["cannot_tell"]) == (unchanged, 1 - unchanged)
+
+
+@pytest.mark.parametrize("reason", ["certificate_expired", "certificate_not_allowed"])
+def test_a_certificate_that_was_refused_is_judged_as_it_was(replay_json, reason):
+    refused = BY_CERTIFICATE | {"reason": reason, "detail": "x"}
+    told = replay_json(
+        "- {name: Any, action: require_certificate}",
+        line_of(identity=ALICE, **refused),
+        code=1 if "not" in reason else 0,
+    )
+    assert [change["kind"] for change in told["changes"]] == (["let_in"] if "not" in reason else [])
+
+
 def test_a_client_that_a_proxy_named_is_not_known_without_trusted_proxies(replay_json):
     line = line_of(**LET_IN).replace(b'"client_port":51234', b'"client_port":null')
     told = replay_json("- {name: In, from: internal, action: allow}", line, code=1)

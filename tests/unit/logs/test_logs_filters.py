@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -12,7 +13,8 @@ from support.log_lines import BEGIN, FINGERPRINT, REQUEST_ID, combined_of, ident
 
 from gateway.errors import UsageError
 from gateway.logs.filters import MAX_REMEMBERED, REASONS, Asked, filters_of, fold
-from gateway.logs.reader import Reader
+from gateway.logs.reader import Reader, compile_finder
+from gateway.logs.time_finders import since_finder, until_finder
 from gateway.request_number import short_number
 
 NOW = BEGIN + timedelta(hours=1)
@@ -268,5 +270,51 @@ def test_no_ascii_letter_comes_from_another_letter():
 
 def test_the_finder_of_a_whole_request_number_is_taken_first():
     assert filters_of(Asked(denied=True, user="alice", request=REQUEST_ID), NOW).finder == f"(?i){REQUEST_ID}".encode()
-    assert filters_of(Asked(denied=True, site="x"), NOW).finder is not None
-    assert filters_of(Asked(site="example.com", since="1h"), datetime.now(UTC)).finder is None
+    assert filters_of(Asked(request=short_number(REQUEST_ID)), NOW).finder is None
+
+
+def test_the_finder_for_what_most_lines_have_is_taken_last():
+    rare = filters_of(Asked(slow="2s"), NOW).finder
+    assert rare is not None
+    assert filters_of(Asked(site="example.com", since="1h", slow="2s"), datetime.now(UTC)).finder == rare
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_candidate", "is_none"),
+    [
+        ({"slow": "2s"}, {"duration_ms": 2000.0}, {"duration_ms": 1999.9}),
+        ({"slow": "2s"}, {"duration_ms": 12000.0}, {"duration_ms": 999.9}),
+        ({"slow": "1500ms"}, {"duration_ms": 1600.0}, {"duration_ms": 160.0}),
+        ({"uri": "/owa"}, {"uri": "/OWA/x"}, {"uri": "/webmail?/owa"}),
+        ({"uri": "=/owa"}, {"uri": "/x/../owa"}, {"uri": "/webmail/owa"}),
+        ({"uri": "/owa"}, {"uri": "/%6fwa"}, {"uri": "/x-y_z~/a.b/1?%6f"}),
+        ({"uri": "~/owa?/.*"}, {"uri": "/ow/x"}, {"uri": "/webmail"}),
+        ({"uri": "/p\u0159\u00edstup"}, {"uri": "/p%C5%99%C3%ADstup"}, {"uri": "/pristup"}),
+        ({"site": "mail.example.com"}, {"host": "Mail.Example.com:443"}, {"host": "other", "site": "other"}),
+        ({"since": "2026-11-24T07:00:00Z"}, {"seconds": 0}, {"seconds": -60}),
+        ({"until": "2026-11-24T07:00:00Z"}, {"seconds": -1}, {"seconds": 61}),
+    ],
+)
+def test_what_finders_leave_out_without_parsing(asked, is_candidate, is_none):
+    finder = filters_of(Asked(**asked), NOW).finder
+    assert finder is not None
+    search = compile_finder(finder).search
+    assert search(line_of(is_candidate.pop("seconds", 0), **is_candidate)) is not None
+    assert search(line_of(is_none.pop("seconds", 0), referer="https://a.example/owa", **is_none)) is None
+
+
+@pytest.mark.parametrize("asked", [{"uri": "/"}, {"uri": "~.*owa"}, {"uri": "~/owa|/x"}, {"slow": "0.5ms"}])
+def test_what_could_be_anywhere_has_no_finder(asked):
+    assert filters_of(Asked(**asked), NOW).finder is None
+
+
+@pytest.mark.parametrize("moment", ["2026-11-24T07:09:00Z", "2020-01-01T00:00:00Z", "2099-12-31T23:59:00Z"])
+@pytest.mark.parametrize("minutes", [-1_000_000, -60 * 24 * 31, -61, -1, 0, 1, 59, 60 * 24 * 366, 1_000_000])
+def test_times_are_compared_by_their_digits(moment, minutes):
+    now = datetime.fromisoformat(moment)
+    then = f'"time":"{now + timedelta(minutes=minutes):%Y-%m-%dT%H:%M}:30Z"'
+    assert (re.search(since_finder(now), then) is not None) == (minutes >= 0)
+    assert (re.search(until_finder(now), then) is not None) == (minutes <= 0)
+    with_offset = then.replace("Z", "+14:00")
+    assert re.search(since_finder(now), with_offset) is not None
+    assert re.search(until_finder(now), with_offset) is not None

@@ -8,7 +8,7 @@ import tracemalloc
 from support.log_lines import combined_of, line_of
 
 from gateway.logs.entry import Entry
-from gateway.logs.reader import BLOCK_BYTES, MAX_LINE_BYTES, Reader
+from gateway.logs.reader import BLOCK_BYTES, MANY_FOUND, MAX_LINE_BYTES, Reader
 
 BOB = rb"(?i)bob"
 
@@ -123,3 +123,16 @@ def test_memory_is_constant():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 * BLOCK_BYTES
+
+
+def test_a_finder_that_finds_nearly_every_line_is_set_aside_and_no_line_is_missed():
+    bobs, others = line_of(1, user="bob"), line_of(2, user="alice")
+    count = BLOCK_BYTES // len(others)
+    data = others * count + bobs * (2 * MANY_FOUND) + others * count * 3 + bobs + others * count * 40 + bobs
+    hits, skipped = found(data)
+    assert len(hits) == 2 * MANY_FOUND + 2
+    assert skipped.unreadable == 0
+    torn = b"{torn\n"
+    hits, skipped = found(bobs * count * 2 + torn * 2 + others * count * 40 + torn)
+    assert len(hits) == count * 2
+    assert skipped.unreadable == 2  # the last one was passed over: the finder was tried again
