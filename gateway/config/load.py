@@ -15,6 +15,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.config.addresses import Unreadable
+from gateway.config.alerts import check_alerts
 from gateway.config.certificates import Material
 from gateway.config.container import arrivals, warn_of_trust
 from gateway.config.environment import Lookups
@@ -186,6 +187,8 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
             material.path(named)
     if (log_ca := log.get("ca")) is not None:
         material.certificates(log_ca)
+    pki = build_pki(root, path.parent, problems)
+    check_alerts(root, None if pki is None else pki.mail, access_log, problems)
     _warn_of_unused(root, problems)
     return Config(
         path=path,
@@ -205,7 +208,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
         pages=build_pages(root, path.parent, problems),
         workers=worker_count(root),
         admin=admin,
-        pki=build_pki(root, path.parent, problems),
+        pki=pki,
         user=build_user(root, problems),
     )
 

@@ -259,6 +259,14 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """Mails about what the access log shows."""
+
+    new_place: bool = False  # to the holder of a certificate that is used at a new place
+    refusals: int | None = None  # to the administrators, from so many refusals of one person on
+
+
+@dataclass(frozen=True, slots=True)
 class KeptAuthority:
     """An authority whose lists and OCSP signer the gateway renews by itself."""
 
@@ -276,6 +284,7 @@ class Pki:
     authorities: tuple[KeptAuthority, ...] = ()
     warn_before_seconds: tuple[float, ...] = (30 * DAY_SECONDS, 7 * DAY_SECONDS, DAY_SECONDS)  # the longest first
     mail: Mail | None = None
+    alerts: Alerts | None = None  # None: off
     is_watched: bool = False  # the gateway renews and warns while it runs
 
 

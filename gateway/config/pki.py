@@ -10,10 +10,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from shlex import quote as for_shell
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from gateway.access import exists
 from gateway.config.addresses import Unreadable, parse_mail_server
+from gateway.config.alerts import build_alerts
 from gateway.config.certificates import Material
 from gateway.config.model import KeptAuthority, Mail, Pki
 from gateway.config.problems import Place, Problems, quote
@@ -40,7 +41,7 @@ def build_pki(root: Value, folder: Path, problems: Problems) -> Pki | None:
     url = absolute_store(str(store.data), folder)
     files = section.plain("folder", None)
     before = {item.data for item in section.section("warn").items("before")}
-    warn = {"warn_before_seconds": tuple(sorted(before, reverse=True))} if before else {}
+    warn: dict[str, Any] = {"warn_before_seconds": tuple(sorted(before, reverse=True))} if before else {}
     return Pki(
         store=url,
         folder=default_folder(url, folder) if files is None else folder / str(files),
@@ -50,6 +51,7 @@ def build_pki(root: Value, folder: Path, problems: Problems) -> Pki | None:
             if (file := value.get("passphrase_file")) is not None
         ),
         mail=_mail(section.get("mail"), folder, problems),
+        alerts=build_alerts(section.get("alerts")),
         is_watched=any(section.get(key) is not None for key in _WATCHED),
         **warn,
     )

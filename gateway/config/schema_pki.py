@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, TableOf, Text
+from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, TableOf, Text, Whole
 from gateway.config.schema_words import DAY, EMAIL, FILE, HOUR, ONE_LINE, optional
 
 _AUTHORITY: Final = Record(
@@ -64,6 +64,25 @@ _MAIL: Final = Record(
     )
 )
 
+_ALERTS: Final = Record(
+    (
+        optional(
+            "new_place",
+            Flag(),
+            False,
+            "Send a holder a mail when the certificate is used in a network or on a device for the first time. The "
+            "first day only learns.",
+        ),
+        Field(
+            "refusals",
+            Whole(2, 10_000),
+            "Send `mail.admin` a mail when one person is refused so many times in ten minutes.",
+            is_nullable=True,
+            default_note="off",
+        ),
+    )
+)
+
 PKI: Final = Record(
     (
         Field(
@@ -111,6 +130,13 @@ PKI: Final = Record(
             "How mails are sent.",
             is_nullable=True,
             default_note="no mails",
+        ),
+        Field(
+            "alerts",
+            _ALERTS,
+            "Mails about what the access log shows. Needs `mail`, and an access log in a file with `format: json`.",
+            is_nullable=True,
+            default_note="off",
         ),
     )
 )

@@ -53,7 +53,7 @@ def to_holder(
     """To the holder of a certificate that ends soon. Raises `UndeliverableError` for an address that is not valid."""
     use, then = _USES[record.purpose]
     helper = contact or "your administrator"
-    device = "" if record.device is None else f"  device:      {_printable(record.device)}\n"
+    device = "" if record.device is None else f"  device:      {printable(record.device)}\n"
     body = f"""\
 Hello,
 
@@ -69,16 +69,16 @@ works until it ends.
 
 The certificate:
 
-  name:        {_printable(record.common_name)}
-  address:     {_printable(record.email or "")}
+  name:        {printable(record.common_name)}
+  address:     {printable(record.email or "")}
 {device}  serial:      {record.serial}
-  issued by:   {_printable(record.authority)}
+  issued by:   {printable(record.authority)}
   valid until: {text(record.not_after)}
 
 The mail gateway sent this mail automatically.
 """
     subject = f"Your certificate {use} ends on {_date(record.not_after)}"
-    return _message(notice, (notice.recipient,), sender, subject, body, now)
+    return message(notice, (notice.recipient,), sender, subject, body, now)
 
 
 def to_admins(
@@ -88,14 +88,14 @@ def to_admins(
     count = findings.ending[0][1]
     what = f"{count:,} certificate{'' if count == 1 else 's'} to renew" if count else "the registry needs attention"
     body = "\n".join(_summary(findings, troubles))
-    return _message(notice, recipients, sender, f"Mail gateway: {what}", body, findings.at)
+    return message(notice, recipients, sender, f"Mail gateway: {what}", body, findings.at)
 
 
 def of_outages(
     outages: Sequence[str], notice: Notice, recipients: Sequence[str], sender: str, now: datetime
 ) -> EmailMessage:
     """Why clients are refused now, to the administrators."""
-    lines = "\n".join(f"- {_printable(line)}" for line in outages[:OUTAGES_NAMED])
+    lines = "\n".join(f"- {printable(line)}" for line in outages[:OUTAGES_NAMED])
     if (more := len(outages) - OUTAGES_NAMED) > 0:
         lines += f"\n  and {more:,} more; run 'gateway status' to see them"
     body = f"""\
@@ -111,7 +111,7 @@ has the cause of each refusal in "detail".
 The mail gateway sends this mail automatically, at most once a day for the
 same problems.
 """
-    return _message(notice, recipients, sender, "Mail gateway: clients are refused", body, now)
+    return message(notice, recipients, sender, "Mail gateway: clients are refused", body, now)
 
 
 def is_worth_a_summary(findings: Findings, troubles: Sequence[Trouble]) -> bool:
@@ -127,14 +127,14 @@ def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
             yield f"- {trouble.what}: {trouble.cause}\n  {as_sentence(trouble.remedy)}\n  (since {text(trouble.since)})"
     if findings.problems or findings.warnings:
         yield "\nWhat to do:\n"
-        yield from (f"- {_printable(line)}" for line in (*findings.problems, *findings.warnings))
+        yield from (f"- {printable(line)}" for line in (*findings.problems, *findings.warnings))
     if findings.next:
         yield "\nCertificates that expire soon and were not renewed:\n"
         yield from (f"  {count:>6,} within {format_duration(w.total_seconds())}" for w, count in findings.ending)
         yield ""
         for record in findings.next:
             who = f"{record.email or '-'}  {record.common_name}"
-            yield _printable(f"  {record.not_after:%Y-%m-%d}  {record.authority}  {record.serial}  {who}")
+            yield printable(f"  {record.not_after:%Y-%m-%d}  {record.authority}  {record.serial}  {who}")
         horizon = format_duration(findings.ending[0][0].total_seconds())
         if (more := findings.ending[0][1] - len(findings.next)) > 0:
             yield f"  and {more:,} more"
@@ -142,13 +142,14 @@ def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
         yield "and 'gateway cert renew SERIAL' to renew one."
     if findings.undelivered:
         yield "\nMails that could not be delivered:\n"
-        yield from (_printable(f"- {each.recipient}: {each.failure}") for each in findings.undelivered)
+        yield from (printable(f"- {each.recipient}: {each.failure}") for each in findings.undelivered)
     yield "\nThe mail gateway sends this mail automatically, at most once a day.\n"
 
 
-def _message(
+def message(
     notice: Notice, recipients: Sequence[str], sender: str, subject: str, body: str, now: datetime
 ) -> EmailMessage:
+    """A mail with the gateway's header fields. Raises `UndeliverableError` for an address that is not valid."""
     message = EmailMessage(policy=_POLICY)
     try:
         message["From"] = Address("Mail gateway", addr_spec=sender)
@@ -183,5 +184,6 @@ def _date(moment: datetime) -> str:
     return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """Text on one line, without control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -12,11 +12,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.config.model import Config, Mail
+from gateway.config.list_folder import list_folder
+from gateway.config.model import Alerts, Config, Mail, Pki
 from gateway.x509.names import fingerprint_of
 
 # A revocation list has hours or days left when it is due, and warnings come at least a day ahead.
 ROUND_SECONDS: Final = 60.0
+ALERTS_FILE: Final = "alerts.json"  # in the folder of the gateway's state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPlan:
+    """What is alerted of, by what the access log shows."""
+
+    settings: Alerts
+    log: Path
+    state: Path  # the file in which the keeper remembers what it has seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +42,7 @@ class Plan:
     contact: str | None
     watched: frozenset[Path]  # files of CAs and lists that sites name; the master warns about those
     trusting: dict[str, tuple[str, ...]]  # fingerprint of a CA in client_ca → the sites that trust it
+    alerts: AlertPlan | None = None
 
     @property
     def horizon(self) -> timedelta:
@@ -53,7 +65,16 @@ def plan_of(config: Config) -> Plan | None:
         contact=config.pages.contact,
         watched=frozenset(map(canonical, files)),
         trusting=_trusting(config),
+        alerts=_alerts(config, pki),
     )
+
+
+def _alerts(config: Config, pki: Pki) -> AlertPlan | None:
+    log = config.access_log.path
+    if pki.alerts is None or log is None:
+        return None
+    state = list_folder(config.path.parent).parent / ALERTS_FILE
+    return AlertPlan(settings=pki.alerts, log=log, state=state)
 
 
 def _trusting(config: Config) -> dict[str, tuple[str, ...]]:
@@ -88,7 +109,16 @@ def to_message(plan: Plan) -> dict[str, Any]:
         "contact": plan.contact,
         "watched": sorted(map(str, plan.watched)),
         "trusting": {fingerprint: list(sites) for fingerprint, sites in plan.trusting.items()},
+        "alerts": None if plan.alerts is None else _alerts_to_message(plan.alerts),
     }
+
+
+def _alerts_to_message(alerts: AlertPlan) -> dict[str, Any]:
+    return {"settings": asdict(alerts.settings), "log": str(alerts.log), "state": str(alerts.state)}
+
+
+def _alerts_from_message(message: dict[str, Any]) -> AlertPlan:
+    return AlertPlan(settings=Alerts(**message["settings"]), log=Path(message["log"]), state=Path(message["state"]))
 
 
 def from_message(message: dict[str, Any]) -> Plan:
@@ -106,4 +136,5 @@ def from_message(message: dict[str, Any]) -> Plan:
         contact=message["contact"],
         watched=frozenset(map(Path, message["watched"])),
         trusting={fingerprint: tuple(sites) for fingerprint, sites in message["trusting"].items()},
+        alerts=None if message["alerts"] is None else _alerts_from_message(message["alerts"]),
     )

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from gateway.errors import GatewayError, OperationError
+from gateway.keeper.alerting import Alerting
 from gateway.keeper.announcer import Announcer
 from gateway.keeper.findings import Findings, look
 from gateway.keeper.mailing import Mailing
@@ -41,19 +42,24 @@ class Watch:
         self._renewal = Renewal(plan, self._troubles)
         self._announcer = Announcer()
         self._mailing = None if plan.mail is None else Mailing(plan, plan.mail, self._troubles)
+        self._alerting: Alerting | None = None
+        if plan.alerts is not None and plan.mail is not None:
+            self._alerting = Alerting(plan.alerts, plan.mail, plan.contact, self._troubles)
         self._desk: Desk | None = None
         self._copies: Copies | None = None  # the files of that desk's lists
         self._findings: Findings | None = None
 
     def report(self, notifications: NotificationsReport | None = None) -> Report:
         """The report for the master."""
-        mailing = self._mailing
-        sent, refused = (0, 0) if mailing is None else (mailing.sent, mailing.refused)
+        mailers = [each for each in (self._mailing, self._alerting) if each is not None]
+        sent, refused = sum(each.sent for each in mailers), sum(each.refused for each in mailers)
         return report(self._findings, self._troubles, sent=sent, refused=refused, notifications=notifications)
 
     def round(self, now: datetime) -> None:
         """Renew the lists and OCSP signers that are due, then read the registry for warnings."""
         self._with_desk(ROUND, now, self._round)
+        if self._alerting is not None:
+            self._alerting.look(now)
 
     def refresh(self, now: datetime) -> None:
         """Write lists that another machine made into this machine's files."""
@@ -62,6 +68,8 @@ class Watch:
 
     async def mail(self, now: datetime, outages: tuple[str, ...] = ()) -> None:
         """Send the mails that are due after the round of `now`; `outages` are the master's lines."""
+        if self._alerting is not None:
+            await self._alerting.mail(now)
         desk, findings = self._desk, self._findings
         if self._mailing is None or desk is None or findings is None or findings.at != now:
             return  # findings of an earlier round are not mailed
@@ -80,11 +88,17 @@ class Watch:
 
     def end(self) -> None:
         """Start no further mail."""
-        if self._mailing is not None:
-            self._mailing.is_ending = True
+        for each in (self._mailing, self._alerting):
+            if each is not None:
+                each.is_ending = True
 
     def close(self) -> None:
-        """Close the registry."""
+        """Close the registry and the log."""
+        self._close_desk()
+        if self._alerting is not None:
+            self._alerting.close()
+
+    def _close_desk(self) -> None:
         if self._desk is not None:
             self._desk.registry.close()
         self._desk = None
@@ -97,7 +111,7 @@ class Watch:
                 self._copies = Copies(self._desk)
             failure = do(self._desk, now)
         except GatewayError as error:
-            self.close()
+            self._close_desk()
             self._troubles.failed(REGISTRY, error, now, max_seconds=FIRST_RETRY_SECONDS)
             return
         except Exception as error:  # noqa: BLE001 - lists must be renewed even if another part has a defect

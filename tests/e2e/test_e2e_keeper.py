@@ -22,6 +22,8 @@ from support.post import PASSWORD, USER, PostOffice
 from support.waiting import until
 from support.watched import Watched
 
+from gateway.keeper import alert_state
+from gateway.keeper.alert_state import Person, State
 from gateway.pki import crl, lifecycle, pkcs8
 from gateway.pki.desk import Desk
 from gateway.pki.registry import authorities, certificates
@@ -432,3 +434,37 @@ def test_a_registry_that_is_not_there_is_told_and_not_made(launch, site, tmp_pat
     until(lambda: gateway.state()["registry"]["troubles"], "the trouble is told", seconds=SOON_SECONDS)
     assert not (tmp_path / "elsewhere").exists()
     assert HOST in gateway.state()["sites"][0]["hosts"]
+
+
+def test_a_new_place_and_many_refusals_are_mailed_by_what_the_log_says(
+    site, launch, post, post_ca, outsiders, monkeypatch
+):
+    """The keeper finds a state by which it has learnt for two days."""
+    corp = site()
+    monkeypatch.setenv("STATE_DIRECTORY", str(corp.folder / "state"))
+    alice, now = corp.user("alice"), datetime.now(UTC).timestamp()
+    home, away = outsiders(), outsiders()
+    known = Person(networks=[f"{home.rpartition('.')[0]}.0/24"])
+    learnt = State(began=now - 2 * DAY.total_seconds(), seen_until=now, people={"alice@example.com": known})
+    alert_state.save(corp.folder / "state" / "alerts.json", learnt)
+    alerts = {"new_place": True, "refusals": 3}
+    gateway = launch(corp, pki={"mail": mail_settings(post, post_ca[2]), "alerts": alerts})
+    looked(gateway)
+    assert verdict(gateway, alice, home) == (200, None)
+    assert verdict(gateway, alice, away) == (200, None)
+    for _ in range(3):
+        with Client(gateway.port, source=home, identity=alice) as client:
+            assert client.ask("GET", "/").reason == "denied_by_rule"
+    until(lambda: len(gateway.log.records()) >= 5, "the log is written")
+
+    def have_arrived():
+        gateway.signal(signal.SIGHUP)  # the keeper looks at once
+        return len(post.mails) >= 2
+
+    until(have_arrived, "both mails arrive", seconds=SOON_SECONDS)
+    (told,) = post.to("alice@example.com")
+    assert f"from {away}, in the network {away.rpartition('.')[0]}.0/24" in told.get_content()
+    assert home not in told.get_content()
+    (refusals,) = post.to("admin@example.com")
+    assert "denied_by_rule (3)" in refusals.get_content()
+    assert gateway.metric("gateway_pki_mails_total", result="sent") == 2

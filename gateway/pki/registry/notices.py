@@ -36,6 +36,7 @@ class Kind(StrEnum):
 
     HOLDER = "holder"  # to the person whose certificate expires; the topic is the certificate's fingerprint
     SUMMARY = "summary"  # to the administrators; the topic is the day
+    ALERT = "alert"  # by what the access log shows; not in the registry, since each machine has a log of its own
     OUTAGE = "outage"  # to the administrators; the topic is the day and a digest of the causes that refuse clients
 
 

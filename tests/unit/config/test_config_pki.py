@@ -4,8 +4,9 @@ import pytest
 from support.config_files import BASE, NOW
 
 from gateway.config.load import load, load_with_warnings, read_contact, read_pki
-from gateway.config.model import Mail, Pki
+from gateway.config.model import Alerts, Mail, Pki
 from gateway.config.problems import ConfigErrors
+from gateway.keeper.plan import plan_of
 
 
 @pytest.mark.parametrize(
@@ -278,3 +279,87 @@ def test_a_site_that_uses_no_list_of_an_authority_of_its_own_is_warned_of(write,
 )
 def test_a_site_whose_revocations_come_from_elsewhere_is_not(write, trusted, old, new):
     assert load_with_warnings(write(trusted.replace(old, new, 1)), now=NOW).warnings == ()
+
+
+ALERTING = 'pki: {store: "sqlite:///x", mail: {server: m.example.com, from: g@example.com%s}%s}\n'
+
+
+@pytest.mark.parametrize(
+    ("alerts", "expected"),
+    [
+        ("", None),
+        (", alerts: null", None),
+        (", alerts: {}", None),
+        (", alerts: {new_place: false, refusals: null}", None),
+        (", alerts: {new_place: true}", Alerts(new_place=True)),
+        (", alerts: {refusals: 2}", Alerts(refusals=2)),
+    ],
+)
+def test_alerts_are_off_unless_one_is_named(write, alerts, expected):
+    text = BASE + "access_log: {path: access.jsonl}\n" + ALERTING % (", admin: a@example.com", alerts)
+    found = load(write(text), now=NOW, environ={})
+    assert found.pki.alerts == expected
+    plan = plan_of(found)
+    assert plan.alerts is None if expected is None else plan.alerts.settings == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "log", "said"),
+    [
+        (
+            'pki: {store: "sqlite:///x", alerts: {new_place: true}}',
+            "path: access.jsonl",
+            "pki.alerts: alerts are sent by mail, and pki.mail is missing; add pki.mail, or remove alerts",
+        ),
+        (
+            ALERTING % (", admin: a@example.com, to_users: false", ", alerts: {new_place: true}"),
+            "path: access.jsonl",
+            "pki.alerts.new_place: new_place sends mails to holders, and to_users is false; remove one of the two",
+        ),
+        (
+            ALERTING % ("", ", alerts: {refusals: 20}"),
+            "path: access.jsonl",
+            (
+                "pki.alerts.refusals: refusals sends mails to administrators, and pki.mail.admin is empty; "
+                "add pki.mail.admin, or remove refusals"
+            ),
+        ),
+        (
+            ALERTING % ("", ", alerts: {new_place: true}"),
+            "",
+            (
+                "pki.alerts: alerts are made from the access log's file, and the access log goes to standard output; "
+                "write a file's name into access_log.path, or remove alerts"
+            ),
+        ),
+        (
+            ALERTING % ("", ", alerts: {new_place: true}"),
+            "path: 'syslog:10.0.0.5'",
+            (
+                "pki.alerts: alerts are made from the access log's file, and the access log goes to another program; "
+                "write a file's name into access_log.path, or remove alerts"
+            ),
+        ),
+        (
+            ALERTING % ("", ", alerts: {new_place: true}"),
+            "path: access.jsonl, format: combined",
+            (
+                "access_log.format: alerts need certificates and reasons, which the format combined doesn't have; "
+                "write json, or remove pki.alerts"
+            ),
+        ),
+    ],
+)
+def test_alerts_that_could_not_be_sent(write, section, log, said):
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(f"{BASE}access_log: {{{log}}}\n{section}\n"), now=NOW, environ={})
+    (problem,) = raised.value.problems
+    assert str(problem).partition(": ")[2] == said
+
+
+@pytest.mark.parametrize("log", ["path: []", "path: 'syslog:'"])
+def test_alerts_without_a_log_that_can_be_read_are_no_second_error(write, log):
+    text = f"{BASE}access_log: {{{log}}}\n" + ALERTING % ("", ", alerts: {new_place: true}")
+    with pytest.raises(ConfigErrors) as raised:
+        load(write(text), now=NOW, environ={})
+    assert len(raised.value.problems) == 1

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from support.config_files import BASE, NOW, fill
 
 from gateway.config.load import load
-from gateway.config.model import Mail
-from gateway.keeper.plan import canonical, from_message, plan_of, to_keep, to_message
+from gateway.config.model import Alerts, Mail
+from gateway.keeper.plan import AlertPlan, canonical, from_message, plan_of, to_keep, to_message
 from gateway.x509.loading import load_certificates
 
 
@@ -26,6 +26,7 @@ def test_what_goes_over_the_channel_comes_out(make_plan, ca):
         ),
         watched=frozenset({Path("/etc/a.crl"), Path("/etc/b.crl")}),
         trusting={"ab" * 32: ("mail.example.com", "ews.example.com")},
+        alerts=AlertPlan(settings=Alerts(new_place=True, refusals=20), log=Path("/a.jsonl"), state=Path("/s.json")),
     )
     assert from_message(json.loads(json.dumps(to_message(plan)))) == plan
     assert from_message(json.loads(json.dumps(to_message(replace(plan, mail=None))))) == replace(plan, mail=None)
