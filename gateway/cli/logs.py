@@ -155,8 +155,6 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     if store is not None:
         raise UsageError("--store is only for --why", "remove it, or add --why WHO")
     if summary:
-        if anonymise:
-            raise UsageError("--summary counts by name, and --anonymise replaces names", "Leave one of them out.")
         if follow:
             raise UsageError("--summary needs the end of the log, and --follow has none", "Leave one of them out.")
         if anonymise:
