@@ -149,7 +149,7 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     )
     filters = known.filters_of(asked, clock.now())
     if why is not None:
-        _check_why(asked, is_other=follow or shows_all or summary or html is not None)
+        _check_why(asked, is_other=follow or shows_all or summary or anonymise or html is not None)
         _explain(why, files, config, store, filters, as_json=as_json)
         return
     if store is not None:
