@@ -26,7 +26,7 @@ _DELIMITED: Final = re.compile(r"/(\^.+)/[imsux]*")  # as in JavaScript and Perl
 _BACKSLASHES: Final = re.compile(r"/[^|^\[\]{}()*+?$\\]*(?:\\[A-Za-z]{2,}[^|^\[\]{}()*+?$\\]*)+")
 _LITERAL: Final = re.compile(r"[^|\\^\[\]{}()*+?$]*")
 _OPEN_END: Final = re.compile(r".*(?:\.[*+]|\)[?*+]|\$)", re.DOTALL)
-_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_ESCAPES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")  # together: a letter beyond ASCII has several
 _SLASH_STAR: Final = re.compile(r"/\*(?=/|$|[)|])")
 _LOOKAROUND: Final = re.compile(r"\(\?(?:[=!]|<[=!])")
 
@@ -68,9 +68,10 @@ def _read_expression(text: str) -> ReadPattern:
     if _LOOKAROUND.search(text):
         remedy = "write a separate rule above this one for the paths that it leaves out"
         raise PatternError(f"{text[1:]!r} looks ahead or behind, which RE2 doesn't support", remedy)
-    if _ESCAPE.search(text):
-        decoded = _ESCAPE.sub(lambda found: re.escape(unquote(found[0])), text)
-        raise PatternError(f"{text!r} has a '%', but regular expressions see the decoded path", _write(decoded))
+    if _ESCAPES.search(text):
+        decoded = _ESCAPES.sub(lambda found: re.escape(unquote(found[0])), text)
+        remedy = "write the letters themselves, in UTF-8" if "\ufffd" in decoded else _write(decoded)
+        raise PatternError(f"{text!r} has a '%', but regular expressions see the decoded path", remedy)
     if (braces := _EXPRESSION_BRACES.search(text)) is not None:
         meant = _EXPRESSION_BRACES.sub(_meant_by_braces, text)
         meant = meant if _OPEN_END.fullmatch(meant) else _with_all_below(meant)
@@ -112,11 +113,22 @@ def _refuse_wildcard(text: str) -> None:
 
 
 def _expression_of(path: str) -> str:
-    """The regular expression that a path with wildcards probably means."""
-    path = f"/{path.lstrip('/')}"
+    """The regular expression that a path with wildcards probably means.
+
+    `*.php` and `**/admin` mean these names in every folder.
+    """
+    path = path if path.startswith(("/", "*")) else f"/{path}"
     head = path.rstrip("*").removesuffix(".")
-    parts = [re.escape(unquote(part)) for part in re.split(r"\*+", head)]
-    expression = "~" + "[^/]*".join(parts)
+    parts = re.split(r"(/?\*\*+/|\*+)", head)  # each second part is a wildcard
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
+            parts[index] = re.escape(unquote(part))
+        elif part.endswith("/"):
+            parts[index] = "/(.*/)?" if part.startswith("/") or index == 1 else ".*/"
+        else:
+            is_any = part.startswith("**") or (index == 1 and not parts[0])
+            parts[index] = ".*" if is_any else "[^/]*"
+    expression = "~" + "".join(parts)
     return f"{expression}.*" if len(head) < len(path) else _with_all_below(expression)
 
 

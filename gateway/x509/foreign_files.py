@@ -29,7 +29,22 @@ _OPENSSH_CONVERTIBLE: Final = re.compile(rb".{0,500}?(?:ssh-rsa|ecdsa-sha2-nistp
 _BASE64_LINE: Final = re.compile(rb"^[A-Za-z0-9+/]+$", re.MULTILINE)
 
 Wanted = Literal["certificate", "authorities", "key"]
-_FROM_PKCS12: Final = {"certificate": "-clcerts -nokeys", "authorities": "-cacerts -nokeys", "key": "-nocerts"}
+# With `-nokeys` alone a site's certificate keeps its intermediates.
+_FROM_PKCS12: Final = {"certificate": "-nokeys", "authorities": "-cacerts -nokeys", "key": "-nocerts"}
+# `-cacerts` leaves out the certificate whose key is in the file, which is the CA's in a CA's own file.
+_TAKEN: Final = {
+    "certificate": "the certificate",
+    "authorities": "the certificates (from a CA's own file without -cacerts)",
+    "key": "the key",
+}
+
+_PEM_CONTENTS: Final = (
+    (re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----"), "a certificate request"),
+    (re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----"), "a certificate"),
+    (re.compile(rb"-----BEGIN X509 CRL-----"), "a revocation list"),
+    (re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"), "a private key"),
+    (re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PUBLIC KEY-----|\A(?:ssh-|ecdsa-)[a-z0-9-]+ AAAA"), "a public key"),
+)
 
 
 def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | None:
@@ -44,8 +59,8 @@ def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | No
     if not is_der(data):
         return None
     if _PKCS12.match(data):
-        part = "the key" if wanted == "key" else "the certificate" + ("s" if wanted == "authorities" else "")
-        return "PKCS#12", f"take {part} out and name {out}: openssl pkcs12 -in {file} {_FROM_PKCS12[wanted]} -out {out}"
+        command = f"openssl pkcs12 -in {file} {_FROM_PKCS12[wanted]} -out {out}"
+        return "PKCS#12", f"take {_TAKEN[wanted]} out and name {out}: {command}"
     if _PKCS7.match(data):
         command = f"openssl pkcs7 -inform DER -in {file} -print_certs -out {out}"
         return "PKCS#7", f"take the certificates out and name {out}: {command}"
@@ -57,6 +72,15 @@ def other_format(data: bytes, name: str, wanted: Wanted) -> tuple[str, str] | No
         return f"a {held} in DER", f"name the file of {name_instead}"
     command = "pkey" if wanted == "key" else "x509"
     return "not PEM", f"convert it and name {out}: openssl {command} -inform DER -in {file} -out {out}"
+
+
+def content_of(data: bytes) -> str | None:
+    """What a file of the wrong kind holds, with its article, for messages; None if it is nothing of these."""
+    for pattern, what in _PEM_CONTENTS:
+        if pattern.search(data):
+            return what
+    held = _held(data) if is_der(data) else None
+    return None if held is None else f"a {held}"
 
 
 def _held(der: bytes) -> str | None:

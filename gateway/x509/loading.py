@@ -6,7 +6,6 @@ error, never an empty list (CVE-2026-27586: a missing CA file made a server use 
 
 from __future__ import annotations
 
-import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,14 +24,13 @@ from gateway.errors import ConfigError
 from gateway.regular_files import NotRegularError, TooLargeError, read_regular
 from gateway.x509 import pem
 from gateway.x509.fields import issuer_of, subject_of
-from gateway.x509.foreign_files import Wanted, is_der, openssh_remedy, other_format
+from gateway.x509.foreign_files import Wanted, content_of, is_der, openssh_remedy, other_format
 from gateway.x509.key_encryption import unsupported_encryption
 from gateway.x509.keys import PrivateKey
 from gateway.x509.unreadable import UNREADABLE
 
 # A bundle of every public CA has 250 KiB; the largest public revocation lists have some 30 MiB.
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
-_REQUEST: Final = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
 
 
 class NoPasswordError(ConfigError):
@@ -95,16 +93,23 @@ def parse_certificates(
     with _mapped(place, "a broken certificate"):
         count = 1 if is_one else pem.certificate_blocks(data, name)
         if not count:
-            what = "a private key and no certificate" if b"PRIVATE KEY-----" in data else "no PEM certificate"
-            remedy = "name a file that begins with -----BEGIN CERTIFICATE-----"
-            if _REQUEST.search(data):
-                what, remedy = "a certificate request", "name the certificate that the CA made from it"
-            raise ConfigError(f"{place} holds {what}", remedy)
+            held = content_of(data)
+            what = "no PEM certificate" if held is None else f"{held} and no certificate"
+            raise ConfigError(f"{place} holds {what}", _certificate_instead(held, wanted))
         with tolerated_serials():
             found = (x509.load_der_x509_certificate(data),) if is_one else tuple(x509.load_pem_x509_certificates(data))
             for _, certificate in zip(range(count), found, strict=True):  # raises ValueError if the numbers differ
                 _read_lazy_parts(certificate)
     return found
+
+
+def _certificate_instead(held: str | None, wanted: Wanted) -> str:
+    """What to name instead of a file that holds something else than certificates."""
+    if held == "a certificate request":
+        return "name the certificate that the CA made from it"
+    if held == "a revocation list" and wanted == "authorities":
+        return "name the CA's certificate here, and this list under crl"
+    return "name a file that begins with -----BEGIN CERTIFICATE-----"
 
 
 def load_private_key(path: Path, password: str | None = None, *, may_be_encrypted: bool = True) -> PrivateKey:
@@ -123,7 +128,9 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
     if b"BEGIN OPENSSH PRIVATE KEY" in data:
         raise ConfigError(f"{path} is in OpenSSH's format", openssh_remedy(data, str(path)))
     if b"PRIVATE KEY-----" not in data:
-        raise ConfigError(f"{path} holds no PEM private key", "name a file that holds -----BEGIN … PRIVATE KEY-----")
+        held = content_of(data)
+        what = "no PEM private key" if held is None else f"{held} and no private key"
+        raise ConfigError(f"{path} holds {what}", "name a file that holds -----BEGIN … PRIVATE KEY-----")
     is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
     if is_encrypted and not may_be_encrypted:
         out = for_shell(f"{path}.pem")
@@ -165,7 +172,7 @@ def load_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, .
 
 def parse_revocation_lists(data: bytes, place: str) -> tuple[x509.CertificateRevocationList, ...]:
     """As `load_revocation_lists`, from bytes; `place` is for messages. Raises `ConfigError`."""
-    with _mapped(place, "no readable revocation list"), tolerated_serials():
+    with _mapped(place, "no readable revocation list", data), tolerated_serials():
         if texts := pem.list_texts(data):
             return tuple(_parse_list(x509.load_pem_x509_crl, text) for text in texts)
         return (_parse_list(x509.load_der_x509_crl, data),)
@@ -189,10 +196,13 @@ def _parse_list(load: Callable[[bytes], x509.CertificateRevocationList], data: b
 
 
 @contextmanager
-def _mapped(place: str, what: str) -> Iterator[None]:
+def _mapped(place: str, what: str, list_data: bytes = b"") -> Iterator[None]:
     try:
         yield
     except pem.PemError as error:
         raise ConfigError(f"{place}: {error.cause}", error.remedy) from error
     except UNREADABLE as error:
+        if (held := content_of(list_data)) not in {None, "a revocation list"}:
+            remedy = "name a file that begins with -----BEGIN X509 CRL-----, or a list in DER"
+            raise ConfigError(f"{place} holds {held} and no revocation list", remedy) from error
         raise ConfigError(f"{place} holds {what}", "replace it with the complete file in PEM") from error

@@ -22,7 +22,7 @@ from support.programs import need
 from gateway.errors import ConfigError
 from gateway.x509.foreign_files import other_format
 from gateway.x509.key_encryption import unsupported_encryption
-from gateway.x509.loading import load_private_key, parse_certificates, read_file
+from gateway.x509.loading import load_private_key, parse_certificates, parse_revocation_lists, read_file
 
 ROOT = Ca.make("CN=Root")
 LEAF = ROOT.issue("CN=alice")
@@ -67,8 +67,12 @@ def test_the_command_makes_pem_of_certificates(tmp_path, data, wanted, cause):
         parse_certificates(read_file(path), str(path), name=str(path), wanted=wanted)
     follow(raised.value.remedy)
     found = parse_certificates(read_file(tmp_path / "my file.pem"), "x")
-    expected = {ROOT.certificate if wanted == "authorities" else LEAF.certificate}
-    assert set(found) == (expected if data != P7B else {ROOT.certificate, LEAF.certificate})
+    if wanted == "authorities":
+        assert found == (ROOT.certificate,)
+    elif data in {P12, P7B}:  # with its chain
+        assert set(found) == {ROOT.certificate, LEAF.certificate}
+    else:
+        assert found == (LEAF.certificate,)
 
 
 @pytest.mark.parametrize(("data", "cause"), [(P12, "is PKCS#12"), (KEY_DER, "is not PEM")])
@@ -141,9 +145,59 @@ def test_a_java_keystore_and_a_request_are_named():
     assert found[0] == "a Java keystore"
     assert "-srckeystore a.jks -destkeystore a.jks.p12" in found[1]
     request = b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
-    with pytest.raises(ConfigError, match="holds a certificate request"):
+    with pytest.raises(ConfigError, match="holds a certificate request and no certificate"):
         parse_certificates(request, "a.csr")
     assert other_format(LEAF.pem, "a.pem", "certificate") is None
+
+
+def pem(label):
+    return f"-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "held"),
+    [
+        (pem("X509 CRL"), "a revocation list"),
+        (pem("PUBLIC KEY"), "a public key"),
+        (pem("RSA PUBLIC KEY"), "a public key"),
+        (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA alice@example.com\n", "a public key"),
+        (pem("NEW CERTIFICATE REQUEST"), "a certificate request"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_where_a_certificate_or_a_key_is_expected(tmp_path, data, held):
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ConfigError, match=f"holds {held} and no certificate"):
+        parse_certificates(data, "x")
+    with pytest.raises(ConfigError, match=f"holds {held} and no private key"):
+        load_private_key(tmp_path / "x")
+
+
+def test_a_list_among_the_authorities_is_sent_to_its_key():
+    with pytest.raises(ConfigError, match="holds a revocation list and no certificate") as raised:
+        parse_certificates(pem("X509 CRL"), "x", wanted="authorities")
+    assert raised.value.remedy == "name the CA's certificate here, and this list under crl"
+
+
+@pytest.mark.parametrize(
+    ("data", "held"),
+    [(LEAF.pem, "a certificate"), (LEAF.der, "a certificate"), (KEY_DER, "a private key")],
+)
+def test_a_file_of_another_kind_is_named_where_a_list_is_expected(data, held):
+    with pytest.raises(ConfigError, match=f"holds {held} and no revocation list") as raised:
+        parse_revocation_lists(data, "x")
+    assert raised.value.remedy == "name a file that begins with -----BEGIN X509 CRL-----, or a list in DER"
+
+
+def test_a_cas_own_p12_file_needs_the_command_without_the_option_that_the_message_names(tmp_path):
+    path = tmp_path / "ca.p12"
+    path.write_bytes(
+        serialize_key_and_certificates(b"ca", ROOT.key, ROOT.certificate, None, BestAvailableEncryption(PASSPHRASE))
+    )
+    found = other_format(path.read_bytes(), str(path), "authorities")
+    assert found is not None
+    assert "from a CA's own file without -cacerts" in found[1]
+    follow(found[1].replace(" -cacerts -nokeys", " -nokeys"))
+    assert parse_certificates(read_file(tmp_path / "ca.p12.pem"), "x") == (ROOT.certificate,)
 
 
 @pytest.mark.parametrize("cipher", ["des", "seed", "camellia128", "aria128", "pkcs8 seed-cbc", "pkcs8 aria-256-cbc"])
