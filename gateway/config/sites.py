@@ -21,6 +21,7 @@ from gateway.config.upstreams import given
 from gateway.x509.ca_names import why_none_is_named
 from gateway.x509.files import CertificateFile, KeyFile
 from gateway.x509.host_names import uncovered_hosts
+from gateway.x509.public_cas import lacks_intermediate, strangers
 from gateway.x509.revocation_list import RevocationList
 from gateway.x509.same_names import too_many_of_one_name
 
@@ -58,6 +59,7 @@ class Sites:
         authorities = [self._material.authorities(item) for item in value.items("client_ca")]
         anchors = self._anchors(value, authorities)
         certificate, key = self._certificate(value, hosts)
+        self._check_strangers(value, anchors, certificate)
         crl = self._crl(value, anchors or ())
         upstream = self._upstream(value)
         site = None
@@ -118,6 +120,11 @@ class Sites:
                 self._problems.warning(value.at("client_ca"), cause, remedy)
         return anchors
 
+    def _check_strangers(self, value: Value, anchors: Certificates | None, own: CertificateFile | None) -> None:
+        found = strangers(anchors or (), None if own is None else own.certificates[0])
+        if found is not None:
+            self._problems.warning(value.at("client_ca"), *found)
+
     def _certificate(self, value: Value, hosts: tuple[str, ...]) -> tuple[CertificateFile | None, KeyFile | None]:
         certificate, key = value.get("certificate"), value.get("key")
         password = value.plain("key_password", None)
@@ -132,6 +139,10 @@ class Sites:
                 f"{listing(map(quote, uncovered), 'and')}, so browsers will warn"
             )
             self._problems.warning(certificate.place, cause, "issue it again with these names too")
+        if shown is not None and lacks_intermediate(shown.certificates):
+            cause = "the file has no intermediate, so phones and other clients refuse the certificate"
+            remedy = "append the certificate of the CA that issued it, or name the CA's full chain (fullchain.pem)"
+            self._problems.warning(certificate.place, cause, remedy)
         return shown, secret
 
     def _crl(self, value: Value, anchors: Certificates) -> tuple[str, ...]:
