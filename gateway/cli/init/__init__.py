@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -96,6 +97,8 @@ def init(  # noqa: PLR0913 - a command's options
     config = Path(os.path.abspath(config))  # noqa: PTH100 - without "..", which commands and messages would repeat
     check_authority_name(ca_name)
     _check_authority_options(ca, ca_key, ca_key_passphrase, ca_list, passphrase)
+    if config.is_dir():
+        raise UsageError(f"-c: {config} is a folder", f"Name a file in it: -c {quote(str(config / 'config.yaml'))}")
     placing.check_free(config.parent, [config.name])  # before any question is asked
     settings = Settings(
         config=config,
@@ -140,6 +143,9 @@ def _write(given: Given, settings: Settings, *, are_asked: bool) -> None:
         typer.echo(f"This writes to {folder} after the last answer. Return accepts the answer in brackets.\n")
     answers = ask(given, settings, are_asked=are_asked)
     made = making.all_names(answers)
+    if settings.config.name in {*made.placed[:-1], *made.folders}:
+        cause = f"-c: gateway init writes something else named {settings.config.name}"
+        raise UsageError(cause, f"Name the configuration: -c {quote(str(folder / 'config.yaml'))}")
     placing.check_free(folder, made.placed)
     program = _program()
     if are_asked:

@@ -5,6 +5,7 @@ Every answer is checked at once. On a terminal, a wrong one is asked for again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -22,6 +23,7 @@ from gateway.pki.words import KeyKind
 
 Parsed = TypeVar("Parsed")
 
+_BETWEEN_PATHS: Final = re.compile(r",?\s+|,(?=[/=~])")  # a comma can also be part of an expression
 _FEWEST_LABELS_WITH_A_HOST: Final = 3  # mail.example.com is a host in example.com; example.com is a domain
 
 
@@ -156,7 +158,7 @@ def _check_complete(required: Mapping[str, object]) -> None:
 
 def _paths(questions: Questions, given: Given, kind: ServerKind) -> tuple[str, ...]:
     if given.paths:
-        return tuple(_option("--path", path, _path) for path in given.paths)
+        return tuple(path for text in given.paths for path in _option("--path", text, _path_list))
     known = PATHS[kind].with_certificate
     if kind is not ServerKind.OTHER:
         return known
@@ -237,7 +239,7 @@ def _path(text: str) -> str:
 
 
 def _path_list(text: str) -> tuple[str, ...]:
-    return tuple(_path(each) for each in text.split())
+    return tuple(_path(each) for each in _BETWEEN_PATHS.split(text.strip().rstrip(",")))
 
 
 def _file(text: str) -> Path:

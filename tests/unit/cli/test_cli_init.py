@@ -171,6 +171,21 @@ def test_a_second_init_overwrites_nothing_and_names_what_is_there(written, capsy
     }
 
 
+def test_a_folder_is_not_the_name_of_a_configuration(tmp_path, capsys):
+    assert run(["init", "-c", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder\n  Name a file in it: -c {tmp_path}/config.yaml\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pki", "gateway.service", "logs", "corp.passphrase"])
+def test_the_configuration_does_not_have_the_name_of_another_file(tmp_path, capsys, name):
+    options = ("--yes", "--host", HOST, "--mail-server", SERVER)
+    assert run(["init", "-c", str(tmp_path / name), *options]) == 2
+    said = capsys.readouterr().err
+    assert f"gateway init writes something else named {name}\n" in said
+    assert f"-c {tmp_path}/config.yaml" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dangling_link_is_not_followed(tmp_path, capsys):
     (tmp_path / "config.yaml").symlink_to(tmp_path / "elsewhere")
     assert init(tmp_path) == 2
@@ -379,6 +394,20 @@ def test_a_terminal_is_asked_and_return_takes_the_default():
     assert answers.certificate is answers.key is answers.ca is None
     assert "Mail domain, the part behind the @ [example.com]: " in shown
     assert "make a test certificate): " in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "paths"),
+    [
+        ("/webmail, /owa", ("/webmail", "/owa")),
+        ("/webmail,=/owa,~/a{1,2}", ("/webmail", "=/owa", "~/a{1,2}")),
+        (" /webmail  /owa, ", ("/webmail", "/owa")),
+    ],
+)
+def test_commas_and_spaces_separate_paths(typed, paths):
+    answers, _ = asked(NOTHING, [HOST, "", "10.0.0.5", typed, "", "", "", ""])
+    assert answers.paths == paths
+    assert answers_of(Path("/etc/gateway"), replace(NOTHING, paths=(typed,))).paths == paths
 
 
 def test_a_wrong_answer_is_asked_for_again(tmp_path):
