@@ -35,15 +35,17 @@ MAX_READINGS: Final = 64
 MAX_CHARACTERS_READ: Final = 8 * 1024  # of all readings together
 
 # ASCII text that some servers read in another way: escapes within the decoded path, ends of segments in dots or blanks,
-# segments that are cut to nothing, ASP.NET's sessions, NTFS streams, and a plus sign, which is a space in forms.
+# segments that are cut to nothing, ASP.NET's sessions, NTFS streams ("::" may begin one), and a plus sign, which is a
+# space in forms.
 _ODD: Final = re.compile(r"%|\+|[.\s](?=[/;?#]|\Z)|/[;?#]|\([A-Za-z]\(|:[:$]")
 _FORBIDDEN_ESCAPE: Final = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff]|2[Ff]|5[Cc]|u[0-9A-Fa-f]{4})")
-_STREAM: Final = re.compile(r":[:$]")
+_STREAM: Final = re.compile(r":\$")
 _SESSION_START: Final = re.compile(r"\([A-Za-z]\(")
 _SESSION: Final = r"\((?:[A-Za-z]\([^()]*+\))++\)"
 # IIS and ASP.NET differ in which slash goes with a session (CVE-2023-36899).
 _SESSIONS: Final = tuple(map(re.compile, (_SESSION, "/" + _SESSION, _SESSION + "/")))
-_CUTS: Final = tuple(map(re.compile, (";[^/]*", ";.*", "[?#][^/]*", "[?#].*", "[;?#][^/]*")))
+# "::" is for Windows, which may read "a::b" as the file or folder "a".
+_CUTS: Final = tuple(map(re.compile, (";[^/]*", "::[^/]*", ";.*", "[?#][^/]*", "[?#].*", "[;?#][^/]*")))
 _SLASHES: Final = re.compile("/+")
 # Bytes that careless decoders read as a character in more bytes than it needs. Valid UTF-8 has none of them.
 _OVERLONG: Final = re.compile(
@@ -125,7 +127,7 @@ def _check(reading: str) -> None:
     if (why := objection(reading)) is not None:
         reject(why)
     if _STREAM.search(reading) is not None:
-        reject("'::' or ':$' names a stream of a file on Windows")
+        reject("':$' names a stream of a file on Windows")
     if any(segment and not segment.strip(BLANKS) for segment in reading.split("/")):
         reject("a segment has only dots or spaces, and some servers read it as a dot segment")
     if _SESSION_START.search(reading) is not None and _SESSIONS[0].search(reading) is None:

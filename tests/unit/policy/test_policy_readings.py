@@ -42,6 +42,10 @@ READ = [
     ("/a;b%3Fc/d", "/a/d", ["/a;b?c/d", "/a;b/d", "/a;b", "/a"]),
     ("/a%3F/webmail", "/a/webmail", ["/a?/webmail", "/a"]),
     ("/%3Fa", "/", ["/?a"]),
+    # two colons may begin a stream on Windows
+    ("/Perl%20Foo::Bar.pdf", "/perl foo::bar.pdf", ["/perl foo"]),
+    ("/webmail%3A%3A/x", "/webmail::/x", ["/webmail/x"]),
+    ("/admin.::x", "/admin.::x", ["/admin.", "/admin"]),
     # a plus sign is a space to decoders of forms
     ("/C++.pdf", "/c++.pdf", ["/c  .pdf"]),
     ("/my+files", "/my+files", ["/my files"]),
@@ -93,7 +97,7 @@ REFUSED = [
     # overlong UTF-8 in the second decoding
     "/%25c0%25af", "/%25e0%2580%25af", "/%25ed%25a0%2580", "/%25f0%2580%2580%25af", "/%25f8", "/a%25e0b",
     # streams and sessions without an end
-    "/a::$DATA", "/a:$i30", "/a%EF%BC%9A%EF%BC%9A$DATA", "/(S(a)/owa", "/(S(a))/(S(b)/x",
+    "/a::$DATA", "/a:$i30", "/..::x/y", "/a%EF%BC%9A%EF%BC%9A$DATA", "/(S(a)/owa", "/(S(a))/(S(b)/x",
     # dot segments beside what may end the path
     "/a%3F/../b", "/a%23/./b", "/a;b/../c",
     # too many

@@ -128,7 +128,7 @@ REJECTED = [
     # fragments
     "/webmail#", "/webmail#/../x", "/#", "/?a#b", "/user/profile#section1",
     # streams of files on Windows
-    "/webmail::", "/webmail::$DATA", "/webmail:$i30:$INDEX_ALLOCATION/x", "/webmail%3A%3A%24DATA",
+    "/webmail:$", "/webmail::$DATA", "/webmail:$i30:$INDEX_ALLOCATION/x", "/webmail%3A%3A%24DATA",
     # characters taken for others
     "/x/%EF%BC%8E%EF%BC%8E/webmail", "/%E2%80%A5/webmail", "/%E2%80%A4%E2%80%A4/",
     # invisible ones, line separators and private use characters
