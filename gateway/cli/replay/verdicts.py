@@ -22,7 +22,7 @@ from gateway.logs.render import who_of
 from gateway.policy.partial import PartialRules
 from gateway.policy.rules import Rule
 
-MAX_REMEMBERED: Final = 50_000  # of a log of 500 MB, these are nearly all different requests
+MAX_REMEMBERED: Final = 20_000  # different requests, at most 32 MiB; a log of a day has fewer
 MAX_CHANGES: Final = 10_000
 MAX_PEOPLE: Final = 1_000  # named for each fact that is missing
 UNRECOGNISED_NAME: Final = "unrecognized_name"  # no site answers to the host: the handshake fails

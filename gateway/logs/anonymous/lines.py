@@ -43,7 +43,7 @@ class Anonymiser:
     def __init__(self, key: bytes) -> None:
         self._as = Pseudonyms(key)
         self._makers: dict[str, Callable[[str, frozenset[str]], str | None]] = {
-            "request_id": lambda text, _: self._as.digits("request", text, 32),
+            "request_id": lambda text, _: self._as.digits_once("request", text, 32),
             "client_ip": lambda text, _: self._as.address(text) or self._as.host(text),
             "listener": lambda text, _: _listener(text) or self._as.host(text),
             "site": lambda text, _: self._as.host(text),
@@ -99,7 +99,7 @@ class Anonymiser:
         if isinstance(given.get("tls_resumed"), bool):
             made["tls_resumed"] = given["tls_resumed"]
         if entry.client_port is not None:
-            made["client_port"] = int(self._as.digits("port", f"{entry.client_ip} {entry.client_port}", 4), 16)
+            made["client_port"] = int(self._as.digits_once("port", f"{entry.client_ip} {entry.client_port}", 4), 16)
         if entry.cert_subject is not None:
             name = entry.common_name
             subject = self._as.name(entry.cert_subject) if name is None else self._as.person(name)

@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway.facts import Address, parse_address
 
-MAX_REMEMBERED: Final = 65_536
+MAX_REMEMBERED: Final = 32_768  # texts that come again, at most 16 MiB
 _DIGITS: Final = 8  # of a digest in a name: of 10,000 people, two have the same one with a chance of 1 %
 
 _V4_RANGE: Final = 0xF0000000
@@ -44,6 +44,10 @@ class Pseudonyms:
     def digits(self, kind: str, text: str, count: int = _DIGITS) -> str:
         """Hex digits for a text of this kind; case is ignored."""
         return self._digest(kind, text.lower())[:count]
+
+    def digits_once(self, kind: str, text: str, count: int) -> str:
+        """As `digits`, for texts that don't come again."""
+        return self._new_digest(kind, text.lower())[:count]
 
     def name(self, text: str) -> str:
         """For a name that is not known to be a person's. It has the digits that the person would have."""
