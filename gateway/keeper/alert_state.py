@@ -19,7 +19,7 @@ MAX_STATE_BYTES: Final = 32 * 1024 * 1024  # more than the limits below allow
 MAX_PEOPLE: Final = 10_000  # those who were not seen for the longest time are forgotten first
 MAX_NETWORKS: Final = 32  # of one person; a phone has some at home, at work and from its provider
 MAX_DEVICES: Final = 8  # of one person
-MAX_PENDING: Final = 1000  # events that wait to be mailed; further ones are counted
+MAX_PENDING: Final = 1000  # events of one kind that wait to be mailed; further ones are counted
 FORGET_SECONDS: Final = 7 * 86_400.0  # so long without the log, and the keeper learns again
 _FOLDER_MODE: Final = 0o750
 
@@ -57,7 +57,7 @@ class State(msgspec.Struct):
     pending: dict[str, Event] = {}
     unlisted: int = 0  # events for which `pending` had no place
     told: dict[str, float] = {}  # event's key → when it was mailed
-    sent: list[float] = []  # when mails of the last hour were sent
+    sent: dict[str, list[float]] = {}  # by kind: when the mails of the last hour were sent
 
 
 def load(path: Path, now: float) -> State:

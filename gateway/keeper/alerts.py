@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -26,7 +27,9 @@ REFUSALS_SECONDS: Final = 600.0  # in this time, refusals are a burst
 PLACE_PAUSE_SECONDS: Final = 3600.0  # between two mails to one holder; what is new meanwhile comes in the second
 REFUSALS_PAUSE_SECONDS: Final = 86_400.0  # between two mails about one person: a phone tries again for weeks
 PENDING_SECONDS: Final = 3 * 86_400.0  # an event that could not be mailed for so long is dropped
-MAILS_AN_HOUR: Final = 30  # all alerts together; what is more is told to the administrators in one mail
+# The rest is told to the administrators in one mail. Each kind has its own limit, because strangers can cause refusals:
+# they must not use up the mails that tell holders of a thief.
+MAILS_AN_HOUR: Final = MappingProxyType({"place": 30, "refusals": 10})
 MAX_REFUSED: Final = 2000  # people whose refusals are counted at the same time
 LINES: Final = 10  # new places in one mail
 ADDRESSES: Final = 5  # in one mail about refusals
@@ -65,20 +68,25 @@ class Alerts:
 
     def due(self, now: float, *, has_admins: bool) -> tuple[list[Event], list[Event] | None]:
         """(events to mail now, each for itself; events for one mail to the administrators, None for no such mail)."""
-        state = self.state
         self._forget(now)
-        ready = [_copy(event) for key, event in state.pending.items() if self._may_tell(key, now)]
-        left = MAILS_AN_HOUR - len(state.sent)
-        if len(ready) <= left and not (state.unlisted and has_admins):
-            return ready, None
-        if not has_admins:
-            return ready[: max(left, 0)], None
-        return (ready[: left - 1], ready[left - 1 :]) if left > 0 else ([], None)
+        single: list[Event] = []
+        rest: list[Event] = []
+        for kind in MAILS_AN_HOUR:
+            left = self._left(kind)
+            ready = self._ready(kind, now)
+            fits = left if len(ready) <= left or not has_admins else max(0, left - 1)  # one is for the rest
+            single += ready[:fits]
+            if has_admins and left:
+                rest += ready[fits:]
+        used = sum(event.kind == "refusals" for event in single)
+        has_unlisted = bool(self.state.unlisted) and has_admins and self._left("refusals") > used
+        return single, rest if rest or has_unlisted else None
 
     def done(self, events: list[Event], now: float, *, is_folded: bool = False) -> None:
         """These events were mailed, in one mail. What was added to them since `due` stays pending."""
         state = self.state
-        state.sent.append(now)
+        for kind in {event.kind for event in events} or {"refusals"}:
+            state.sent.setdefault(kind, []).append(now)
         if is_folded:
             state.unlisted = 0
         for event in events:
@@ -94,8 +102,15 @@ class Alerts:
         state = self.state
         longest = max(_PAUSES.values())
         state.told = {key: at for key, at in state.told.items() if now - at < longest}
-        state.sent = [at for at in state.sent if now - at < _HOUR]
+        state.sent = {kind: [at for at in times if now - at < _HOUR] for kind, times in state.sent.items()}
         state.pending = {key: each for key, each in state.pending.items() if now - each.first < PENDING_SECONDS}
+
+    def _left(self, kind: str) -> int:
+        return max(0, MAILS_AN_HOUR[kind] - len(self.state.sent.get(kind, ())))
+
+    def _ready(self, kind: str, now: float) -> list[Event]:
+        pending = self.state.pending.items()
+        return [_copy(event) for key, event in pending if event.kind == kind and self._may_tell(key, now)]
 
     def _may_tell(self, key: str, now: float) -> bool:
         kind = key.partition(" ")[0]
@@ -159,7 +174,7 @@ class Alerts:
         key, pending = _key(kind, person), self.state.pending
         self.is_changed = True
         if key not in pending:
-            if len(pending) >= MAX_PENDING:
+            if sum(event.kind == kind for event in pending.values()) >= MAX_PENDING:
                 self.state.unlisted += 1
                 return None
             pending[key] = Event(kind, person, first, first)

@@ -32,6 +32,7 @@ from gateway.keeper.alerts import (
 )
 from gateway.logs.entry import Entry
 
+PLACES_AN_HOUR, REFUSALS_AN_HOUR = MAILS_AN_HOUR["place"], MAILS_AN_HOUR["refusals"]
 START = BEGIN.timestamp()
 HOUR = 3600.0
 ALICE = "alice@example.com"
@@ -230,22 +231,36 @@ def crowd(alerts, count):
 @pytest.mark.parametrize(
     ("count", "has_admins", "expected"),
     [
-        (MAILS_AN_HOUR, True, (MAILS_AN_HOUR, 0)),
-        (MAILS_AN_HOUR + 1, True, (MAILS_AN_HOUR - 1, 2)),
-        (MAILS_AN_HOUR + 1, False, (MAILS_AN_HOUR, 0)),
+        (PLACES_AN_HOUR, True, (PLACES_AN_HOUR, 0)),
+        (PLACES_AN_HOUR + 1, True, (PLACES_AN_HOUR - 1, 2)),
+        (PLACES_AN_HOUR + 1, False, (PLACES_AN_HOUR, 0)),
     ],
 )
 def test_so_many_mails_an_hour_and_the_rest_in_one(alerts, count, has_admins, expected):
     crowd(alerts, count)
     people, folded = told(alerts, 1, has_admins=has_admins)
     assert (len(people), folded) == expected
-    assert len(alerts.state.sent) == MAILS_AN_HOUR
+    assert len(alerts.state.sent["place"]) == PLACES_AN_HOUR
     alerts.note(used(2, client_ip=ROAD))
     assert told(alerts, 3, has_admins=has_admins) == ([], 0)
     people, folded = told(alerts, HOUR + 1, has_admins=has_admins)
     assert ALICE in people
     assert folded == 0
     assert alerts.state.pending == {}
+
+
+def test_refusals_that_strangers_cause_keep_no_holder_from_a_mail(alerts):
+    """However many names they send: mails, places among what waits, and the list in the mail of the rest."""
+    for number in range(MAX_PENDING + 1):
+        for _ in range(3):
+            alerts.note(refused(email=None, user=f"{number}"))
+    people, folded = told(alerts, 1)
+    assert (len(people), folded) == (REFUSALS_AN_HOUR - 1, MAX_PENDING - REFUSALS_AN_HOUR + 1)
+    for _ in range(3):
+        alerts.note(refused(2, email=None, user="another"))
+    alerts.note(used(2, client_ip=ROAD))
+    assert told(alerts, 3) == ([ALICE], 0)
+    assert pending(alerts) == [("refusals", "another", 3)]
 
 
 def test_what_could_not_be_mailed_for_days_is_dropped(alerts):
@@ -281,11 +296,16 @@ def test_of_more_events_than_can_wait_only_the_number_is_known(alerts):
     assert (len(alerts.state.pending), alerts.state.unlisted) == (MAX_PENDING, 5)
     assert told(alerts, 1, has_admins=False)[1] == 0
     assert alerts.state.unlisted == 5
-    assert told(alerts, 2 * HOUR)[1] == MAX_PENDING - MAILS_AN_HOUR - (MAILS_AN_HOUR - 1)
+    assert told(alerts, 2 * HOUR)[1] == MAX_PENDING - PLACES_AN_HOUR - (PLACES_AN_HOUR - 1)
     assert alerts.state.unlisted == 0
     alerts.state.unlisted = 1
     assert alerts.due(START + 9 * HOUR, has_admins=True) == ([], [])
-    alerts.state.sent = [START + 9 * HOUR] * MAILS_AN_HOUR
+    alerts.state.sent = {"refusals": [START + 9 * HOUR] * (REFUSALS_AN_HOUR - 1)}
+    for _ in range(3):
+        alerts.note(refused(9 * HOUR))
+    assert told(alerts, 9 * HOUR) == ([ALICE], 0)
+    assert alerts.state.unlisted == 1
+    alerts.state.sent = {"refusals": [START + 9 * HOUR] * REFUSALS_AN_HOUR}
     assert alerts.due(START + 9 * HOUR, has_admins=True) == ([], None)
 
 
