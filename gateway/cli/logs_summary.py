@@ -17,35 +17,81 @@ from gateway.errors import UsageError
 from gateway.http.activesync import EasQueryError, parse_query
 from gateway.logs.files import LogFile, reading
 from gateway.logs.filters import Filters
+from gateway.logs.reader import Skipped, Source
 from gateway.logs.render import shown
 from gateway.logs.summary.batches import Batches
 from gateway.logs.summary.collect import Collector
+from gateway.logs.summary.halves import Forked, Part, middle_of
 from gateway.logs.summary.report import Lines, Report, report_of
+from gateway.logs.summary.tables import Tables
 
 PIPE_COLUMNS: Final = 100  # of text that isn't for a terminal
 
 
 def collect(logs: Iterable[LogFile], filters: Filters, *, shows_all: bool) -> Report:
     """Read the logs. Lines from before `--since` are read too: they say what is new."""
-    since = None if filters.since is None else datetime.fromtimestamp(filters.since, UTC)
-    until = None if filters.until is None else datetime.fromtimestamp(filters.until, UTC)
-    batches = Batches(filters.without_since())
-    found = Collector(since, shows_all=shows_all, command_of=activesync_command)
+    counting = _Counting(filters, shows_all=shows_all)
     for log in logs:
-        with reading(log, batches.skipped) as source:
-            for batch in batches.read(source):
-                found.add(batch)
-    skipped = batches.skipped
-    lines = Lines(
-        read=batches.lines,
-        counted=found.counted,
-        earlier=found.earlier,
-        unreadable=skipped.unreadable,
-        too_long=skipped.too_long,
-        combined=skipped.combined,
-        problems=tuple(skipped.problems),
-    )
-    return report_of(found, lines, until)
+        with reading(log, counting.batches.skipped) as source:
+            counting.read_halves(log, source)
+    return counting.report()
+
+
+class _Counting:
+    """What was read and counted so far."""
+
+    def __init__(self, filters: Filters, *, shows_all: bool) -> None:
+        self._filters = filters
+        self._shows_all = shows_all
+        since = None if filters.since is None else datetime.fromtimestamp(filters.since, UTC)
+        self._collector = Collector(since, shows_all=shows_all, command_of=activesync_command)
+        self.batches = Batches(filters.without_since())
+
+    def read(self, source: Source) -> None:
+        """Count all that a source has."""
+        for batch in self.batches.read(source):
+            self._collector.add(batch)
+
+    def read_halves(self, log: LogFile, source: Source) -> None:
+        """Count all of a file; if it is large, with the help of a second process."""
+        middle = middle_of(log)
+        if middle is None:
+            self.read(source)
+            return
+        with Forked(lambda: self._of_others(log, middle)) as other:
+            self.read(Part(log, 0, middle))
+            found = other.result()
+        if found is None:
+            self.read(Part(log, middle))
+            return
+        tables, lines, skipped = found
+        self._collector.finish().merge(tables)
+        self.batches.lines += lines
+        mine = self.batches.skipped
+        mine.unreadable += skipped.unreadable
+        mine.too_long += skipped.too_long
+        mine.combined += skipped.combined
+
+    def _of_others(self, log: LogFile, middle: int) -> tuple[Tables, int, Skipped]:
+        other = _Counting(self._filters, shows_all=self._shows_all)
+        other.read(Part(log, middle))
+        return other._collector.finish(), other.batches.lines, other.batches.skipped
+
+    def report(self) -> Report:
+        """All that was counted."""
+        tables = self._collector.finish()
+        skipped = self.batches.skipped
+        lines = Lines(
+            read=self.batches.lines,
+            counted=tables.counted,
+            earlier=tables.earlier,
+            unreadable=skipped.unreadable,
+            too_long=skipped.too_long,
+            combined=skipped.combined,
+            problems=tuple(skipped.problems),
+        )
+        until = None if self._filters.until is None else datetime.fromtimestamp(self._filters.until, UTC)
+        return report_of(tables, lines, until)
 
 
 def check_place(page: Path) -> None:

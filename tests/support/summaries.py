@@ -11,15 +11,16 @@ from gateway.logs.filters import Asked, filters_of
 from gateway.logs.summary.batches import Batches
 from gateway.logs.summary.collect import Collector
 from gateway.logs.summary.report import Lines, Report, report_of
+from gateway.logs.summary.tables import Tables
 from gateway.logs.summary.text import Screen, text_of
 
 
-def collected(*lines: bytes, since=None, shows_all: bool = False, **asked) -> tuple[Batches, Collector]:
+def collected(*lines: bytes, since=None, shows_all: bool = False, **asked) -> tuple[Batches, Tables]:
     batches = Batches(filters_of(Asked(**asked), BEGIN))
     found = Collector(since, shows_all=shows_all, command_of=activesync_command)
     for batch in batches.read(io.BytesIO(b"".join(lines))):
         found.add(batch)
-    return batches, found
+    return batches, found.finish()
 
 
 def summary_of(*lines: bytes, until=None, **options) -> Report:

@@ -72,6 +72,21 @@ class TopCounts(Generic[Key]):
         if len(self._counts) > 2 * self._capacity:
             self._prune()
 
+    def merge(self, other: TopCounts[Key]) -> None:
+        """Count what another process has counted. A key that one of them doesn't hold may have been dropped there."""
+        mine, self._counts = self._counts, {}
+        for key in mine | other._counts:
+            self._counts[key] = mine.get(key, self.floor) + other._counts.get(key, other.floor)
+            error = self._errors.get(key, 0 if key in mine else self.floor)
+            error += other._errors.get(key, 0 if key in other._counts else other.floor)
+            if error:
+                self._errors[key] = error
+        for key, last in other._last.items():
+            self._last[key] = max(last, self._last.get(key, last))
+        self.floor += other.floor
+        if len(self._counts) > 2 * self._capacity:
+            self._prune()
+
     def _prune(self) -> None:
         ranked = sorted(self._counts.items(), key=itemgetter(1), reverse=True)
         self._counts = dict(ranked[: self._capacity])
@@ -86,12 +101,12 @@ def ranked(counts: Iterable[Count[str]]) -> list[Count[str]]:
 
 
 class FirstTimes(Generic[Key]):
-    """When each key occurred first. A table that is full takes no more keys, and says so."""
+    """When each key occurred first, or that it was known before. A full table takes no more keys, and says so."""
 
     def __init__(self, capacity: int) -> None:
         self.is_complete = True
         self._capacity = capacity
-        self._first: dict[Key, datetime] = {}
+        self._first: dict[Key, datetime | None] = {}  # None: known before
 
     def __len__(self) -> int:
         return len(self._first)
@@ -99,17 +114,22 @@ class FirstTimes(Generic[Key]):
     def __contains__(self, key: Key) -> bool:
         return key in self._first
 
-    def items(self) -> Iterable[tuple[Key, datetime]]:
-        """The keys and their times."""
+    def items(self) -> Iterable[tuple[Key, datetime | None]]:
+        """The keys and their times; None if it was known before."""
         return self._first.items()
 
-    def add(self, key: Key, time: datetime) -> None:
-        """The key occurred then. Times come in any order."""
-        before = self._first.get(key)
-        if before is None and len(self._first) >= self._capacity:
+    def add(self, key: Key, time: datetime | None) -> None:
+        """The key occurred then, in a line behind those that were added; or it was known before."""
+        if key not in self._first and len(self._first) >= self._capacity:
             self.is_complete = False
-        elif before is None or time < before:
+        elif time is None or key not in self._first:
             self._first[key] = time
+
+    def merge(self, other: FirstTimes[Key]) -> None:
+        """Add what another process has seen, in a later part of the log."""
+        for key, time in other.items():
+            self.add(key, time)
+        self.is_complete = self.is_complete and other.is_complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +159,17 @@ class Durations:
 
     def add(self, path: str, milliseconds: list[float]) -> None:
         """These requests for it ended."""
-        total, count, longest = self._sums.get(path, (0.0, 0, 0.0))
-        self._sums[path] = (
-            total + sum(milliseconds),
-            count + len(milliseconds),
-            max(longest, max(milliseconds)),  # noqa: PLW3301 - unpacking a long list is slow
-        )
+        self._add(path, sum(milliseconds), len(milliseconds), max(milliseconds))
+
+    def merge(self, other: Durations) -> None:
+        """Add what another process has added."""
+        for path, (total, count, longest) in other._sums.items():
+            self._add(path, total, count, longest)
+        self.is_exact = self.is_exact and other.is_exact
+
+    def _add(self, path: str, total: float, count: int, longest: float) -> None:
+        before, number, most = self._sums.get(path, (0.0, 0, 0.0))
+        self._sums[path] = before + total, number + count, max(most, longest)
         if len(self._sums) > 2 * self._capacity:
             kept = sorted(self._sums.items(), key=itemgetter(1), reverse=True)[: self._capacity]
             self._sums = dict(kept)
@@ -174,6 +199,13 @@ class Timeline:
             longer = self.STEPS[self.STEPS.index(self.step) + 1]
             self._counts = self.in_steps(longer, 0)
             self.step = longer
+
+    def merge(self, other: Timeline) -> None:
+        """Count what another process has counted."""
+        step = max(self.step, other.step)
+        self._counts, self.step = self.in_steps(step, 0), step
+        for number, (requests, refusals) in other.in_steps(step, 0).items():
+            self.add(number * step // self.step, requests, refusals)
 
     def in_steps(self, step: int, offset: int) -> dict[int, list[int]]:
         """The counts in longer steps, which begin at multiples of `step` after `offset` seconds were added."""

@@ -24,6 +24,15 @@ class Links:
             self._note(self._holders, login, holder)
             self._note(self._logins, holder, login)
 
+    def merge(self, other: Links) -> None:
+        """Add what another process has seen."""
+        for login, holders in other._holders.items():
+            for holder in holders:
+                self._note(self._holders, login, holder)
+        for holder, logins in other._logins.items():
+            for login in logins:
+                self._note(self._logins, holder, login)
+
     def _note(self, table: dict[str, set[str]], name: str, other: str) -> None:
         held = table.get(name)
         if held is not None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
-from gateway.logs.summary.collect import Collector, FirstSeen, Observed, Reasoned
 from gateway.logs.summary.counters import Count, Duration, Timeline, TopCounts, ranked
+from gateway.logs.summary.tables import FirstSeen, Observed, Reasoned, Tables
 
 MAX_BARS: Final = 60  # of the timeline
 KINDS: Final = ("people", "addresses", "devices")
@@ -118,9 +118,8 @@ class Report:
     is_observed_exact: bool
 
 
-def report_of(found: Collector, lines: Lines, until: datetime | None) -> Report:
+def report_of(found: Tables, lines: Lines, until: datetime | None) -> Report:
     """What was collected."""
-    found.finish()
     names = found.links.people(_names(found))
     refusals = _joined(found.people.refusals, lambda name: names[name])
     reasons = _by_person(found.people_by_reason, names)
@@ -158,14 +157,14 @@ def report_of(found: Collector, lines: Lines, until: datetime | None) -> Report:
         slowest=tuple(sorted(found.durations, key=_slowness)),
         is_slowest_exact=found.durations.is_exact,
         waiting=found.waiting,
-        first_devices=_first(found.first_devices, found.since, names),
-        first_certificates=_first(found.first_certificates, found.since, names),
+        first_devices=_first(found.first_devices, names),
+        first_certificates=_first(found.first_certificates, names),
         observed=_unready(found, names),
         is_observed_exact=found.observed.is_exact,
     )
 
 
-def _names(found: Collector) -> set[str]:
+def _names(found: Tables) -> set[str]:
     names = {each.key for each in found.people.requests}
     names.update(each.key for each in found.people.refusals)
     names.update(each.key.person for each in found.people_by_reason)
@@ -222,19 +221,23 @@ def _slowness(path: Duration) -> tuple[bool, float, str]:
     return path.count < _MIN_REQUESTS, -path.mean_ms, path.path
 
 
-def _first(found: FirstSeen, since: datetime | None, names: dict[str, str]) -> FirstList:
-    times = dict(found.refused.items())
-    for key, time in found.let_in.items():
-        times[key] = min(time, times.get(key, time))
+def _first(found: FirstSeen, names: dict[str, str]) -> FirstList:
+    times: dict[str, datetime] = {}
+    known = set()
+    for key, time in (*found.let_in.items(), *found.refused.items()):
+        if time is None:
+            known.add(key)
+        else:
+            times[key] = min(time, times.get(key, time))
     rows = [
         Seen(key, time, None if (person := found.people.get(key)) is None else names[person], key in found.let_in)
         for key, time in times.items()
-        if since is None or time >= since
+        if key not in known
     ]
     return FirstList(tuple(sorted(rows, key=lambda each: (each.time, each.key), reverse=True)), found.is_complete)
 
 
-def _unready(found: Collector, names: dict[str, str]) -> tuple[Unready, ...]:
+def _unready(found: Tables, names: dict[str, str]) -> tuple[Unready, ...]:
     """The people first, then addresses without a name; each by the number of requests."""
     have = {names[each.key] for each in found.people_with_certificate}
 

@@ -10,7 +10,7 @@ from support.log_lines import BEGIN, combined_of, identity_of, line_of
 from support.summaries import collected, summary_of
 
 from gateway.logs.reader import MAX_LINE_BYTES
-from gateway.logs.summary import collect
+from gateway.logs.summary import buffers, tables
 from gateway.logs.summary.report import Report
 
 DROPPED = "handshake_failed: the client closed the connection during the handshake"
@@ -158,7 +158,7 @@ def test_what_is_seen_for_the_first_time_since_then():
 
 
 def test_strangers_do_not_fill_the_table_of_devices_that_were_let_in(monkeypatch):
-    monkeypatch.setattr(collect, "MAX_KEYS", 8)
+    monkeypatch.setattr(tables, "MAX_KEYS", 8)
     lines = [refused(number, device_id=f"X{number}") for number in range(50)]
     report = summary_of(*lines, alice(60, device_id="D1"))
     assert report.first_devices.rows[0].key == "D1"
@@ -260,10 +260,10 @@ def test_a_line_that_is_too_long_is_skipped_in_a_block_without_other_faults():
 
 
 def test_names_without_end_take_no_memory(monkeypatch):
-    monkeypatch.setattr(collect, "MAX_KEYS", 16)
-    monkeypatch.setattr(collect, "MAX_LET_IN", 16)
-    monkeypatch.setattr(collect, "MAX_GROUPS", 16)
-    monkeypatch.setattr(collect, "MAX_URIS", 16)
+    monkeypatch.setattr(tables, "MAX_KEYS", 16)
+    monkeypatch.setattr(tables, "MAX_LET_IN", 16)
+    monkeypatch.setattr(buffers, "MAX_GROUPS", 16)
+    monkeypatch.setattr(buffers, "MAX_URIS", 16)
     lines = [
         line
         for number in range(300)
@@ -280,14 +280,13 @@ def test_names_without_end_take_no_memory(monkeypatch):
         )
     ]
     _, found = collected(*lines)
-    found.finish()
-    tables = [
+    counters = [
         *(table for kind in (found.people, found.addresses, found.devices) for table in (kind.requests, kind.refusals)),
         *(found.people_by_reason, found.people_let_in, found.people_with_certificate, found.observed),
         *(found.first_devices.let_in, found.first_devices.refused, found.first_devices.people),
         *(found.first_certificates.let_in, found.first_certificates.people),
     ]
-    assert max(map(len, tables)) <= 32
+    assert max(map(len, counters)) <= 32
     report = summary_of(*lines)
     assert (report.requests, report.refused) == (600, 300)
     assert not report.is_never_certain
@@ -306,7 +305,7 @@ def test_long_values_are_cut():
 
 
 def test_earlier_lines_without_end_take_no_memory(monkeypatch):
-    monkeypatch.setattr(collect, "MAX_GROUPS", 4)
+    monkeypatch.setattr(buffers, "MAX_GROUPS", 4)
     lines = [alice(number, device_id=f"D{number % 9}") for number in range(60)]
     report = summary_of(*lines, refused(61, reason=DROPPED), since=BEGIN + timedelta(seconds=55))
     assert (report.lines.earlier, report.requests, report.first_devices.rows) == (55, 5, ())

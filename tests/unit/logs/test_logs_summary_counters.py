@@ -37,6 +37,30 @@ def test_a_count_is_never_too_low_and_at_most_its_error_too_high(capacity, added
     assert counts.is_exact == (len(held) == len(true) and not counts.floor)
 
 
+@given(
+    st.integers(1, 4),
+    *[st.lists(st.tuples(st.sampled_from("abcdefghijkl"), st.integers(1, 20)))] * 2,
+)
+def test_merged_counts_are_true_too(capacity, first, second):
+    parts: list[TopCounts[str]] = []
+    true: Counter[str] = Counter()
+    for added in (first, second):
+        counts: TopCounts[str] = TopCounts(capacity)
+        for key, count in added:
+            counts.add(key, count)
+            true[key] += count
+        parts.append(counts)
+    whole = parts[0]
+    whole.merge(parts[1])
+    held = {each.key: each for each in whole}
+    for key, count in true.items():
+        if key in held:
+            assert held[key].count - held[key].error <= count <= held[key].count
+        else:
+            assert count <= whole.floor
+    assert len(whole) <= 2 * capacity
+
+
 def test_as_many_keys_as_it_holds_are_counted_exactly_and_one_more_is_not():
     names = [f"name{number}" for number in range(9)]
     exact = counted(4, names[:8] * 3)
@@ -67,17 +91,20 @@ def test_equal_counts_are_ranked_by_name():
     assert [each.key for each in ranked(counted(4, ["b", "a", "c", "c"]))] == ["c", "a", "b"]
 
 
-def test_first_times_come_in_any_order_and_a_full_table_says_so():
-    table: FirstTimes[str] = FirstTimes(2)
+def test_the_first_line_counts_and_what_was_known_before_is_never_new():
+    table: FirstTimes[str] = FirstTimes(3)
     table.add("a", BEGIN)
-    table.add("a", BEGIN - timedelta(hours=1))
-    table.add("a", BEGIN + timedelta(hours=1))
+    table.add("a", BEGIN - timedelta(minutes=1))
     table.add("b", BEGIN)
-    assert table.is_complete
-    assert dict(table.items()) == {"a": BEGIN - timedelta(hours=1), "b": BEGIN}
+    table.add("b", None)
+    table.add("c", None)
     table.add("c", BEGIN)
+    assert dict(table.items()) == {"a": BEGIN, "b": None, "c": None}
+    table.add("a", None)
+    assert table.is_complete
+    table.add("d", BEGIN)
     assert not table.is_complete
-    assert (len(table), "c" in table) == (2, False)
+    assert (len(table), "d" in table) == (3, False)
 
 
 def test_durations():

@@ -10,7 +10,7 @@ import pytest
 from support.log_lines import BEGIN, identity_of, line_of
 from support.summaries import summary_of
 
-from gateway.logs.summary import collect
+from gateway.logs.summary import tables
 from gateway.logs.summary.chart import timeline_chart
 from gateway.logs.summary.page import PAGE_BEGIN, page_of
 from gateway.logs.summary.report import Bar
@@ -144,7 +144,7 @@ def test_what_is_new_and_what_is_not():
 
 
 def test_estimates_are_told(monkeypatch):
-    monkeypatch.setattr(collect, "MAX_KEYS", 2)
+    monkeypatch.setattr(tables, "MAX_KEYS", 2)
     observed = [line_of(at, user=f"v{at}", observed="certificate_missing", rule="Phones") for at in range(20)]
     found = page(*LINES, *observed, *LINES)
     assert re.search(r"~ about: [\d,]+ is at most [\d,]+ too high", found.words)

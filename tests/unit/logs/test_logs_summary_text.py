@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from support.log_lines import BEGIN, combined_of, identity_of, line_of
 from support.summaries import summary_of, text_lines
 
-from gateway.logs.summary import collect
+from gateway.logs.summary import tables
 from gateway.logs.summary.as_json import json_of
 from gateway.logs.summary.text import Screen, text_of
 
@@ -134,14 +134,14 @@ def test_slowest_paths():
 
 
 def test_estimates_are_told(monkeypatch):
-    monkeypatch.setattr(collect, "MAX_KEYS", 2)
+    monkeypatch.setattr(tables, "MAX_KEYS", 2)
     lines = [refused(number, user=f"u{number}", client_ip=f"10.0.0.{number}") for number in range(20)]
     text = "\n".join(
         text_lines(*lines, *(line_of(number, user="alice") for number in range(30)), refused(1, user="u3"))
     )
     assert re.search(r"u\d+ +~\d+ ", text)
     assert re.search(r"~ about: \d+ is at most \d+ too high, the others are no worse", text)
-    monkeypatch.setattr(collect, "MAX_LET_IN", 2)
+    monkeypatch.setattr(tables, "MAX_LET_IN", 2)
     many = [line_of(number, user=f"u{number}", device_id=f"D{number}") for number in range(9)]
     text = " ".join(" ".join(text_lines(*many, *lines)).split())
     assert "Refused, and probably not let in: there were too many names to remember all." in text
@@ -149,7 +149,7 @@ def test_estimates_are_told(monkeypatch):
 
 
 def test_where_all_shown_are_exact_others_may_be_missing(monkeypatch):
-    monkeypatch.setattr(collect, "MAX_KEYS", 10)
+    monkeypatch.setattr(tables, "MAX_KEYS", 10)
     known = [line_of(number, client_ip=f"10.0.0.{number % 10}") for number in range(200)]
     strangers = [line_of(number, client_ip=f"10.0.1.{number}") for number in range(30)]
     text = " ".join(" ".join(text_lines(*known, *strangers)).split())
