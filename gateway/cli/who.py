@@ -122,7 +122,8 @@ def access_of(config: Config, now: datetime) -> tuple[SiteAccess, ...]:
 
 
 def _of_site(config: Config, engine: Engine, site: Site, now: datetime) -> Iterator[SiteAccess]:
-    for entry in engine.overview(site.hosts, config.trusted_proxies):
+    others = (host for other in config.sites if other is not site for host in other.hosts)
+    for entry in engine.overview(site.hosts, config.trusted_proxies, others):
         hosts = tuple(_host(pattern.kind, pattern.name) for pattern in entry.hosts)
         yield SiteAccess(hosts, bool(site.client_ca), tuple(_origins(config, entry.addresses, now)))
 

@@ -35,11 +35,19 @@ class Reach:
             and _networks_cover(self.networks, other.networks)
         )
 
-    def on_site(self, hosts: tuple[HostPattern, ...]) -> Reach | None:
-        """The part of these requests that is for a site's hosts; None if there are no such requests."""
+    def on_site(self, hosts: tuple[HostPattern, ...], others: tuple[HostPattern, ...] = ()) -> Reach | None:
+        """The part of these requests that is for a site's hosts; None if there are no such requests.
+
+        `others`: the hosts of all other sites, which may have a more specific pattern for some of them.
+        """
         if self.hosts is None:
             return replace(self, hosts=hosts)
-        shared = [narrower(own, host) for own in self.hosts for host in hosts if own.meets(host)]
+        shared = [
+            narrower(own, host)
+            for own in self.hosts
+            for host in hosts
+            if own.meets(host) and host.keeps(narrower(own, host), others)
+        ]
         return replace(self, hosts=tuple(shared)) if shared else None
 
 

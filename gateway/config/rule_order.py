@@ -91,7 +91,8 @@ class RuleOrder:
         if rule.action is not Action.REQUIRE_CERTIFICATE:
             return
         for view, hosts in self._sites:
-            part = reach.on_site(hosts) if hosts and not view.has_client_ca else None
+            others = tuple(host for other, its in self._sites if other is not view for host in its)
+            part = reach.on_site(hosts, others) if hosts and not view.has_client_ca else None
             if part is not None and self._earlier.covering(part) is None:
                 cause = f"the site {quote(view.hosts[0])} has no client_ca, so no certificate could satisfy the rule"
                 self._problems.error(

@@ -7,7 +7,7 @@ request that the same rule with `allow` would not let in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from math import inf
@@ -97,10 +97,12 @@ class Engine:
             return decision
         return replace(decision, detail=f"{decision.detail}; {_ORIGINS[request.origin].format(request.address)}")
 
-    def overview(self, site_hosts: Sequence[str], proxies: Sequence[Network] = ()) -> tuple[HostEntry, ...]:
-        """The decisions on all requests to a site; `proxies` are the trusted ones."""
-        hosts = tuple(map(parse_host_pattern, site_hosts))
-        return overview(self._matchers, self._index, hosts, self._internal, NetworkSet(proxies))
+    def overview(
+        self, site_hosts: Sequence[str], proxies: Sequence[Network] = (), others: Iterable[str] = ()
+    ) -> tuple[HostEntry, ...]:
+        """The decisions on all requests to a site; `proxies` are the trusted ones, `others` the other sites' hosts."""
+        hosts, theirs = (tuple(map(parse_host_pattern, texts)) for texts in (site_hosts, others))
+        return overview(self._matchers, self._index, hosts, self._internal, NetworkSet(proxies), theirs)
 
     def decide_every(self, request: Request, readings: Sequence[str]) -> Decision:
         """The decision on a path that servers read in several ways: the rules must let in every reading."""

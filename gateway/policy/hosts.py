@@ -83,6 +83,13 @@ class HostPattern:
         """Whether some host matches both patterns."""
         return self.covers(other) or other.covers(self)
 
+    def keeps(self, narrower: HostPattern, others: Iterable[HostPattern]) -> bool:
+        """Whether a site with this pattern serves the hosts of a narrower one, though other sites have `others`.
+
+        A host belongs to the site with the most specific pattern for it.
+        """
+        return not any(self.covers(other) and other.covers(narrower) for other in others)
+
 
 def parse_host_pattern(text: str) -> HostPattern:
     """A pattern from the file. Raises `PatternError` with the remedy."""

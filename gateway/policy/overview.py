@@ -87,23 +87,29 @@ def overview(
     site: Sequence[HostPattern],
     internal: NetworkSet,
     proxies: NetworkSet,
+    others: Sequence[HostPattern] = (),
 ) -> tuple[HostEntry, ...]:
-    """The decisions on all requests to a site. Hosts in rules that are not hosts of the site are left out."""
+    """The decisions on all requests to a site. Hosts in rules that are not hosts of the site are left out.
+
+    `others`: the hosts of all other sites.
+    """
     table = _Table(matchers, index)
     runs = _runs(index, internal, proxies) + _proxy_runs(matchers, index, proxies)
     found: dict[tuple[AddressEntry, ...], list[HostPattern]] = {}
-    for host in _hosts(matchers, site):
+    for host in _hosts(matchers, site, others):
         bits = index.by_host(_example(host))
         found.setdefault(_addresses(table, runs, bits), []).append(host)
     return tuple(HostEntry(tuple(hosts), entries) for entries, hosts in found.items())
 
 
-def _hosts(matchers: Sequence[Matcher], site: Sequence[HostPattern]) -> list[HostPattern]:
+def _hosts(
+    matchers: Sequence[Matcher], site: Sequence[HostPattern], others: Sequence[HostPattern]
+) -> list[HostPattern]:
     """The site's hosts, and the narrower hosts in rules."""
     named = dict.fromkeys(site)
     for matcher in matchers:
         for pattern in matcher.hosts or ():
-            if any(host.covers(pattern) for host in site):
+            if any(host.covers(pattern) and host.keeps(pattern, others) for host in site):
                 named[pattern] = None
     return list(named)
 

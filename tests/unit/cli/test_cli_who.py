@@ -248,6 +248,20 @@ def test_for_scripts(folder, capsys):
     assert who["warnings"] == []
 
 
+def test_a_site_for_every_other_host_does_not_have_the_hosts_of_other_sites(folder, capsys):
+    other = '  - {hosts: ["*"], certificate: mail.crt, key: mail.key, upstream: mail}\n'
+    rules = """rules:
+  - {name: Mail, hosts: [mail.example.com], action: require_certificate}
+  - {name: Rest, action: deny}
+"""
+    text = HEAD.replace("upstreams:", f"{other}upstreams:") + rules
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    assert run(["check", "--who", "--json"]) == 0
+    who = json.loads(capsys.readouterr().out)["who"]
+    assert [site["hosts"] for site in who["sites"]] == [["mail.example.com"], ["every other host"]]
+    assert not any("has no client_ca" in line for line in who["warnings"])
+
+
 def test_nothing_is_said_of_a_file_that_cannot_be_used(folder, capsys):
     (folder / "config.yaml").write_text(CASES["webmail"].replace("action: deny", "action: none"), encoding="utf-8")
     for options in (["--who"], ["--who", "--json"]):

@@ -113,6 +113,16 @@ def test_the_part_of_a_rule_that_is_on_a_site():
     assert reach(hosts="z").on_site(site) is None
 
 
+def test_a_host_is_on_the_site_with_the_most_specific_pattern():
+    every = (parse_host_pattern("*"),)
+    others = tuple(map(parse_host_pattern, ("x.a", "*.b")))
+    for hosts in ("x.a", "*.b", "c.b", "x.a c.b"):
+        assert reach(hosts=hosts).on_site(every, others) is None
+    assert reach(hosts="x.a y.a *.a").on_site(every, others).hosts == tuple(map(parse_host_pattern, ("y.a", "*.a")))
+    assert reach().on_site(every, others).hosts == every
+    assert reach(hosts="c.b").on_site((parse_host_pattern("*.b"),), (parse_host_pattern("c.b"), *every)) is None
+
+
 def test_the_narrower_of_two_patterns():
     wide, narrow = parse_host_pattern("*.a"), parse_host_pattern("x.a")
     assert narrower(wide, narrow) == narrower(narrow, wide) == narrow

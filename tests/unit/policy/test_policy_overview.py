@@ -54,6 +54,15 @@ def test_addresses_that_no_rule_tells_apart_are_one_entry():
     assert [(line[1], line[4]) for line in found] == [(True, "in"), (False, "rest"), (False, "in")]
 
 
+def test_hosts_of_other_sites_are_left_out():
+    rules = [rule("named", hosts=("a.example", "b.other", "*.other", "c.example")), rule("rest", Action.DENY)]
+    engine = Engine(rules, NETWORKS)
+    found = [pattern.name for host in engine.overview(["*"], (), ["a.example", "*.other"]) for pattern in host.hosts]
+    assert found == ["", "c.example"]
+    found = [pattern.name for host in engine.overview(["*.other"], (), ["*", "b.other"]) for pattern in host.hosts]
+    assert found == ["other"]
+
+
 def test_hosts_that_only_a_rule_names_are_told_apart_from_the_rest_of_a_wildcard():
     rules = rule("a", hosts=("a.example",)), rule("other", hosts=("x.other",)), rule("rest", Action.DENY)
     found = shown(*rules, site=("*.example", "*"))
