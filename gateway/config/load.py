@@ -267,12 +267,6 @@ def read_log_place(path: Path, *, environ: Mapping[str, str] | None = None) -> T
         raise ConfigErrors(problems.errors) from error
 
 
-def read_log_path(path: Path, *, environ: Mapping[str, str] | None = None) -> Path | None:
-    """The access log's file; None if the log doesn't go to a file. As `read_log_place`."""
-    place = read_log_place(path, environ=environ)
-    return place if isinstance(place, Path) else None
-
-
 def _read_alone(
     path: Path,
     problems: Problems,

@@ -25,9 +25,9 @@ _LAST_BYTES: Final = 64 * 1024  # in which they are looked for
 class _Growing:
     """One file, and how far it was read."""
 
-    def __init__(self, file: io.FileIO, reader: Reader, *, begins_inside_line: bool = False) -> None:
+    def __init__(self, file: io.FileIO, reader: Reader, linger_polls: int, *, begins_inside_line: bool = False) -> None:
         self.file = file
-        self.polls_left = _LINGER_POLLS
+        self.polls_left = linger_polls
         self._reader = reader
         self._buffer = LineBuffer(reader.skipped, begins_inside_line=begins_inside_line)
 
@@ -45,14 +45,21 @@ class _Growing:
 
 
 def follow(
-    path: Path, file: io.FileIO, reader: Reader, wait: Callable[[], None], *, begins_inside_line: bool = False
+    path: Path,
+    file: io.FileIO,
+    reader: Reader,
+    wait: Callable[[], None],
+    *,
+    begins_inside_line: bool = False,
+    linger_polls: int = _LINGER_POLLS,
 ) -> Iterator[Hit | None]:
     """The hits from where `file`, the log at `path`, stands now; never ends. None each time that there are no more yet.
 
-    `wait` is called before each further look, and lets `POLL_SECONDS` pass.
+    `wait` is called before each further look, and lets `POLL_SECONDS` pass. With another time between two looks,
+    `linger_polls` says in how many of them a renamed file is read, the one included that finds the new file.
     """
     older: list[_Growing] = []
-    newest = _Growing(file, reader, begins_inside_line=begins_inside_line)
+    newest = _Growing(file, reader, linger_polls, begins_inside_line=begins_inside_line)
     try:
         while True:
             for each in (*older, newest):
@@ -65,7 +72,7 @@ def follow(
             successor = _successor(path, newest.file)
             if successor is not None:
                 older.append(newest)
-                newest = _Growing(successor, reader)
+                newest = _Growing(successor, reader, linger_polls)
                 continue
             yield None
             wait()

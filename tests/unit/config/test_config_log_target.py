@@ -7,7 +7,7 @@ from support.config_files import BASE, NOW
 
 from gateway.config import log_target
 from gateway.config.addresses import Unreadable
-from gateway.config.load import load, load_with_warnings, read_log_path, read_log_place
+from gateway.config.load import load, load_with_warnings, read_log_place
 from gateway.config.log_target import UNIX_PATH_BYTES, parse_log_target, read_log_target
 from gateway.config.model import AccessLog, SyslogServer
 from gateway.config.problems import ConfigErrors, Mark, Place, Problems
@@ -142,10 +142,9 @@ def test_only_a_file_is_rotated(monkeypatch, tmp_path, path, is_wrong):
     assert found == [("access_log.rotate", "rotate is for a file, and this log goes elsewhere")] * is_wrong
 
 
-def test_only_a_file_has_a_path(write):
+def test_the_place_is_read_without_the_files_that_are_named(write):
     path = write("access_log: {path: 'syslog:10.0.0.5'}\n" + BASE)
     assert read_log_place(path, environ={}) == SyslogServer("udp", "10.0.0.5", 514)
-    assert read_log_path(path, environ={}) is None
     assert read_log_place(write(BASE), environ={}) == "stdout"
     with pytest.raises(ConfigErrors, match="not a syslog server"):
         read_log_place(write("access_log: {path: 'syslog:'}\n" + BASE), environ={})

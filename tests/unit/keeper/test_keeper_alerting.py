@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from support.desk import DAY, NOW
@@ -218,12 +219,19 @@ def test_a_log_that_cannot_be_read_is_read_again_later(node, post):
     assert len(post.mails) == 1
 
 
-def test_a_rotated_log_is_followed(node, plan, post):
-    plan.log.rename(plan.log.with_name("access.jsonl.1"))
+def test_a_rotated_log_is_followed_and_read_to_its_end_and_closed(node, plan, post):
+    old = plan.log.with_name("access.jsonl.1")
+    plan.log.rename(old)
     plan.log.touch()
     node.write(NOW, client_ip=ROAD)
     node.run(NOW)
     assert len(post.mails) == 1
+    late = Node(replace(plan, log=old), node.alerting._mail)
+    for second in range(3):
+        late.write(NOW + timedelta(seconds=second), **EXPIRED)  # by a worker that had not opened the new file yet
+    node.run(NOW + MINUTE)
+    assert len(post.mails) == 2
+    assert str(old) not in {str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.exists()}
 
 
 def test_one_look_reads_so_much_and_the_next_one_the_rest(node, monkeypatch, post):
