@@ -13,17 +13,18 @@ from support.gateway import OUTSIDE, settings_for
 
 pytestmark = pytest.mark.e2e
 
+WITH_CERTIFICATE = ["/webmail", "/closed", "/Microsoft-Server-ActiveSync"]
 BEFORE = [
-    {"name": "Open", "uri": ["/open"], "action": "allow"},
-    {"name": "Any certificate", "uri": ["/webmail", "/Microsoft-Server-ActiveSync"], "action": "require_certificate"},
+    {"name": "Open", "uri": ["/open", "/bound"], "action": "allow"},
+    {"name": "Any certificate", "uri": WITH_CERTIFICATE, "action": "require_certificate"},
     {"name": "Rest", "action": "deny"},
 ]
 AFTER = [
-    {"name": "Closed", "uri": ["/webmail/closed"], "action": "deny"},
+    {"name": "Closed", "uri": ["/closed"], "action": "deny"},
     {"name": "New", "uri": ["/new"], "action": "allow"},
     {
         "name": "Bound",
-        "uri": ["/webmail", "/open/bound", "/Microsoft-Server-ActiveSync"],
+        "uri": ["/webmail", "/bound", "/Microsoft-Server-ActiveSync"],
         "action": "require_certificate",
         "certificate": {"email": ["bob@*"], "bind_user": "email"},
     },
@@ -34,12 +35,12 @@ EAS = "/Microsoft-Server-ActiveSync?Cmd=Ping&User=bob&DeviceId=D1&DeviceType=pho
 # A certificate, a path of its own for each, a login, and what the log can't tell.
 CASES = [
     (None, "/webmail/1", None, None),
-    (None, "/webmail/closed/2", None, None),
+    (None, "/closed/2", None, None),
     (None, "/new/3", None, None),
     (None, "/rest/4", None, None),
     (None, "/open/5", None, None),
-    (None, "/open/bound/6", None, "certificate"),
-    ("v3", "/open/bound/7", None, "trust"),
+    (None, "/bound/6", None, "certificate"),
+    ("v3", "/bound/7", None, "trust"),
     ("v3", "/webmail/8", None, None),
     ("v3", "/webmail/9", "bob", None),
     ("v3", "/webmail/10", "alice", "email"),

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.cli.replay.verdicts import COMBINED, Change, Kind, Replay, Seen, Unknown, Verdict
+from gateway.cli.replay.verdicts import (
+    COMBINED,
+    NO_REQUEST,
+    NO_RULE_ASKED,
+    OTHER,
+    Change,
+    Kind,
+    Replay,
+    Seen,
+    Unknown,
+    Verdict,
+)
 from gateway.logs.render import shown
 from gateway.policy.partial_facts import Missing
 
@@ -16,6 +27,7 @@ _TITLES: Final = {
 _HEAD: Final = ("person", "address", "what", "was", "would be", "times", "last seen")
 _MAX_CELLS: Final = 60  # of a column
 _SHOWN_PEOPLE: Final = 8
+_SHOWN_OTHER_REASONS: Final = 40  # rows; most are of scanners
 
 _WHAT_IS_MISSING: Final = {
     Missing.CLIENT.value: "the client's address: the line has that of a trusted proxy, or a proxy named it",
@@ -37,7 +49,9 @@ _WHY_NOT_JUDGED: Final = {
     "handshake_failed": "the TLS handshake failed",
     "locked_out": "the client was locked out",
     "too_many_connections": "the client had too many connections or requests",
-    "no_rule_asked": "no rule was asked: redirects and published lists",
+    NO_REQUEST: "the connection ended without a request",
+    NO_RULE_ASKED: "no rule was asked: redirects and published lists",
+    OTHER: "a reason that this version doesn't know",
 }
 
 
@@ -63,8 +77,10 @@ def lines(replay: Replay) -> list[str]:
     told: list[str] = []
     for kind, title in _TITLES.items():
         some = [(change, seen) for change, seen in _in_order(replay) if change.kind is kind]
+        more = max(0, len(some) - _SHOWN_OTHER_REASONS) if kind is Kind.OTHER_REASON else 0
         if some:
-            told += [title, *_table([_HEAD, *(_row(change, seen) for change, seen in some)]), ""]
+            rows = [_row(change, seen) for change, seen in some[: len(some) - more]]
+            told += [title, *_table([_HEAD, *rows]), *([f"  and {more:,} more: --json lists them"] if more else []), ""]
     if replay.unlisted:
         told += [f"{_requests(replay.unlisted)} more whose verdict changes: see fewer with --since", ""]
     if any(change.would_be.observed is not None for change in replay.changes):

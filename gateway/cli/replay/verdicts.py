@@ -1,8 +1,8 @@
 """Compares what was decided on logged requests with what the rules of a configuration decide on them.
 
 Keeps true: a request counts as unchanged only if the rules are sure to decide as before. Memory is constant, whatever
-the log holds: verdicts are remembered for `MAX_REMEMBERED` different requests, and changes are listed for
-`MAX_CHANGES`; others are still counted.
+the log holds: verdicts are remembered for `MAX_REMEMBERED` different requests, and of each kind `MAX_CHANGES` changes
+are listed; others are still counted.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from gateway.cli.replay.facts import LET_IN_AND_FAILED, Facts
 from gateway.config.model import Config
 from gateway.facts import Reason
 from gateway.logs.entry import CombinedEntry, Entry
-from gateway.logs.filters import HANDSHAKE_FAILED
+from gateway.logs.filters import REASONS
 from gateway.logs.render import who_of
 from gateway.policy.partial import PartialRules
 from gateway.policy.rules import Rule
 
 MAX_REMEMBERED: Final = 20_000  # different requests, at most 32 MiB; a log of a day has fewer
-MAX_CHANGES: Final = 10_000
+MAX_CHANGES: Final = 5_000  # of each kind, so that scans of the internet leave room for people
+SHOWN_SEGMENTS: Final = 2  # of a path: `/owa/auth/…`
 MAX_PEOPLE: Final = 1_000  # named for each fact that is missing
 UNRECOGNISED_NAME: Final = "unrecognized_name"  # no site answers to the host: the handshake fails
 COMBINED: Final = "combined"  # what is missing in lines of the combined format
+# Why lines say nothing of the rules, besides reason codes.
+NO_REQUEST: Final = "no_request"
+NO_RULE_ASKED: Final = "no_rule_asked"
+OTHER: Final = "other"
 
 _OF_RULES: Final = frozenset(
     reason.value
@@ -114,6 +119,7 @@ class Replay:
         self._facts = Facts(config)
         self._rules = PartialRules(config.rules, config.networks, now.timestamp())
         self._remembered: dict[tuple[object, ...], _Found] = {}
+        self._listed = dict.fromkeys(Kind, 0)
 
     @property
     def cannot_tell(self) -> int:
@@ -187,7 +193,7 @@ class Replay:
             entry.client_ip or "",
             entry.method or "",
             entry.host or entry.site or "",
-            (entry.uri or "").partition("?")[0],
+            _shortened((entry.uri or "").partition("?")[0]),
             _was(entry),
             would_be,
         )
@@ -195,7 +201,8 @@ class Replay:
         if seen is not None:
             seen.count += 1
             seen.last = max(seen.last, entry.time)
-        elif len(self.changes) < MAX_CHANGES:
+        elif self._listed[kind] < MAX_CHANGES:
+            self._listed[kind] += 1
             self.changes[change] = Seen(1, entry.time)
         else:
             self.unlisted += 1
@@ -220,15 +227,23 @@ def _key(entry: Entry) -> tuple[object, ...]:
     )
 
 
+def _shortened(path: str) -> str:
+    """Webmail has thousands of paths, and rules name their beginnings."""
+    parts = path.split("/", SHOWN_SEGMENTS + 1)
+    return "/".join([*parts[:-1], "…"]) if len(parts) > SHOWN_SEGMENTS + 1 and parts[-1] else path
+
+
 def _why_not_judged(entry: Entry) -> str | None:
     """Why the line says nothing of the rules; None if they decided."""
     reason = None if entry.reason is None else entry.reason.partition(": ")[0]
     if entry.method is None:
-        return reason or HANDSHAKE_FAILED
+        return reason if reason in REASONS else NO_REQUEST
+    if reason is not None and reason not in REASONS:
+        return OTHER
     if reason in _OF_RULES:
         return None
     if entry.rule is None:
-        return reason or "no_rule_asked"
+        return reason or NO_RULE_ASKED
     return None if reason is None or reason in LET_IN_AND_FAILED else reason
 
 

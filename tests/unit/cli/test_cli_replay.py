@@ -290,6 +290,30 @@ def test_what_is_remembered_has_a_bound(replay, replay_json, monkeypatch):
     assert (told["missing"][0]["count"], len(told["missing"][0]["people"])) == (5, 2)
 
 
+def test_paths_are_listed_by_their_beginning(replay_json):
+    paths = ["/owa/auth/a.js", "/owa/auth/b.js?x", "/owa/auth/", "/owa/auth", "/owa/", "/"]
+    told = replay_json(DENY_ALL, *(line_of(uri=path, **LET_IN) for path in paths), code=1)
+    assert {change["path"]: change["count"] for change in told["changes"]} == {
+        "/owa/auth/…": 2, "/owa/auth/": 1, "/owa/auth": 1, "/owa/": 1, "/": 1,
+    }  # fmt: skip
+
+
+def test_scanners_leave_room_for_people(replay, replay_json, monkeypatch):
+    monkeypatch.setattr(verdicts, "MAX_CHANGES", 50)
+    scans = [line_of(second, uri=f"/{second}", **NO_CERTIFICATE) for second in range(60)]
+    told = replay_json(DENY_ALL, *scans, line_of(70, user="alice", **LET_IN), code=1)
+    assert [change["person"] for change in told["changes"] if change["kind"] == "shut_out"] == ["alice"]
+    assert (len(told["changes"]), told["changes_not_listed"]) == (51, 10)
+    assert "  and 10 more: --json lists them\n" in replay(DENY_ALL, *scans, code=1).out
+
+
+def test_reasons_of_connections_and_of_other_versions_are_not_listed_one_by_one(replay_json):
+    lines = [line_of(n, method=None, uri=None, reason=f"proxy {n}: no", detail="x") for n in range(3)]
+    lines += [line_of(n, reason=f"new {n}", detail="x", rule="Old") for n in range(2)]
+    told = replay_json(ALLOW_ALL, *lines, line_of(9, **LET_IN), code=0)
+    assert told["not_judged"] == {"no_request": 3, "other": 2}
+
+
 def test_many_people_are_cut_in_the_text(replay):
     lines = [line_of(second, user=f"user{second}", **LET_IN) for second in range(10)]
     assert "(user0, user1, user2, user3, user4, user5, user6, user7 and 2 more)" in replay(REQUIRE, *lines, code=1).out
