@@ -155,7 +155,7 @@ def _traffic(state: State) -> Iterator[Metric]:
     family.add_metric(["sent"], state["bytes"]["sent"])
     yield family
     dropped = state["dropped_log_lines"]
-    yield _counter("gateway_access_log_dropped_lines", "Access log lines that could not be written.", dropped)
+    yield _counter("gateway_access_log_dropped_lines", "Access log lines that could not be written or sent.", dropped)
 
 
 def _observed(state: State) -> Metric:

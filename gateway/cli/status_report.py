@@ -179,7 +179,7 @@ def _traffic(state: State) -> Iterator[Line]:
         f"  handshakes: {handshakes['full']:,} full, {handshakes['resumed']:,} resumed, {handshakes['failed']:,} failed"
     )
     if dropped := state["dropped_log_lines"]:
-        yield Line(f"  {dropped:,} lines of the access log were lost; free space on its disk, or move the log", "red")
+        yield Line(f"  {dropped:,} lines of the access log were lost; the error log says why", "red")
 
 
 def _observation(state: State) -> Iterator[Line]:

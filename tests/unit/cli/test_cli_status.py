@@ -233,7 +233,7 @@ def test_what_a_restart_would_not_mend_is_shown_and_does_not_fail(status):
     state["sites"][0]["client_cas"] = [ending("CN=b", seconds_left=86400.0)]
     code, out, _ = status(state)
     assert code == 0
-    assert "1,234 lines of the access log were lost; free space on its disk, or move the log" in out
+    assert "1,234 lines of the access log were lost; the error log says why" in out
     assert "CN=a: ends 2027-11-24 11:00:00 UTC, ended 1 min 0 s ago" in out
     assert "CN=b: ends 2027-11-24 11:00:00 UTC, 1 d 0 h left" in out
     assert "1 busy, 2 idle, down for 2 of 2 workers: refused" in out
