@@ -39,7 +39,7 @@ _OURS: Final = {
 _SIGNS: Final = re.compile(r"[-_\s]")
 _YES: Final = frozenset({"true", "yes", "on", "enabled", "required", "any", "default"})
 _NO: Final = frozenset({"false", "no", "off", "none", "disabled"})
-_OFF_IF_LEFT_OUT: Final = frozenset({"lockout", "admin", "pki", "health", "hsts", "tls", "certificate"})
+_OFF_IF_LEFT_OUT: Final = frozenset({"lockout", "rotate", "admin", "pki", "health", "hsts", "tls", "certificate"})
 _FOLDER_KEYS: Final = ("path", "directory", "folder")
 _SUBJECT: Final = re.compile(r"\s*([A-Za-z.0-9]+)\s*=\s*([^,=/]+?)\s*(?:[,/]|$)")
 

@@ -212,6 +212,16 @@ class SyslogServer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """When the access log begins a new file, and what happens to the old ones."""
+
+    size_bytes: int = 256 * 1024 * 1024
+    age_seconds: float = 86400.0
+    keep: int = 30
+    compress: Literal["zstd", "gzip", "none"] = "zstd"
+
+
+@dataclass(frozen=True, slots=True)
 class AccessLog:
     """Where access records are written: a file, a syslog server, the journal; otherwise standard output."""
 
@@ -219,6 +229,7 @@ class AccessLog:
     format: Literal["json", "combined"] = "json"
     syslog: SyslogServer | None = None
     is_journald: bool = False
+    rotate: Rotation | None = None  # None: only a signal lets the gateway open another file
 
     @property
     def is_stdout(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, TableOf, Text, Whole
 from gateway.config.schema_access import RULE, SITE
 from gateway.config.schema_pki import PKI
-from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER, TRUSTED_PROXIES
+from gateway.config.schema_service import IDENTITY_HEADERS, LIMITS, LISTENER, ROTATION, TRUSTED_PROXIES
 from gateway.config.schema_upstreams import RESOLVER, UPSTREAM
 from gateway.config.schema_words import (
     DAY,
@@ -126,6 +126,13 @@ SCHEMA: Final = Record(
                     ),
                     optional(
                         "format", Choice(("json", "combined"), "a format"), "json", "JSON lines, or Apache's combined."
+                    ),
+                    Field(
+                        "rotate",
+                        ROTATION,
+                        "When the gateway begins a new file. `{}` takes all defaults.",
+                        is_nullable=True,
+                        default_note="off: another program may rename the file and send SIGUSR1",
                     ),
                 )
             ),

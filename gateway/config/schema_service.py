@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.config.kinds import Choice, Duration, Field, Flag, ListOf, Record, Size, Text, Whole
-from gateway.config.schema_words import CIDR, DAY, KIB, LISTEN_ADDRESS, MINUTE, SECOND, optional
+from gateway.config.schema_words import CIDR, DAY, HOUR, KIB, LISTEN_ADDRESS, MINUTE, SECOND, optional
 
 LISTENER: Final = Record(
     (
@@ -121,6 +121,26 @@ LIMITS: Final = Record(
             64,
             "Lowest speed at which a client must send a body and read an answer, measured over each `transfer_idle`. "
             "The bodies of Outlook Anywhere may be slower.",
+        ),
+    )
+)
+
+ROTATION: Final = Record(
+    (
+        optional("size", Size(64 * KIB, KIB**4), "256MiB", "Size at which a new file begins."),
+        optional(
+            "age",
+            Duration(HOUR, 366 * DAY),
+            "1d",
+            "Age of the file's first line at which a new file begins.",
+        ),
+        # With more, `gateway logs` would refuse to read all of them: `logs.files.MAX_FILES`.
+        optional("keep", Whole(1, 500), 30, "Number of rotated files. Older ones are deleted."),
+        optional(
+            "compress",
+            Choice(("zstd", "gzip", "none"), "a compression"),
+            "zstd",
+            "How rotated files are packed. `gateway logs` reads all of them.",
         ),
     )
 )

@@ -19,6 +19,7 @@ from gateway.config.model import (
     Lockout,
     Network,
     Pages,
+    Rotation,
     SyslogServer,
 )
 from gateway.config.networks import mostly, read_network
@@ -48,6 +49,7 @@ _LIMITS: Final = {
     "body_bytes_per_second": "body_bytes_per_second",
 }
 _LOCKOUT: Final = {"failures": "failures", "window": "window_seconds", "ban": "ban_seconds"}
+_ROTATION: Final = {"size": "size_bytes", "age": "age_seconds", "keep": "keep", "compress": "compress"}
 _HEADERS: Final = ("subject", "email", "serial", "fingerprint", "verified")
 # Headers that already have a meaning between client, gateway and upstream. Identity headers must have other names.
 _TAKEN_HEADERS: Final = frozenset(
@@ -190,14 +192,18 @@ def build_lockout(root: Value) -> Lockout | None:
 def build_access_log(root: Value, folder: Path, problems: Problems) -> AccessLog:
     """The access log. Its folder need not exist yet, but it must be possible to create it."""
     section = root.section("access_log")
-    value, target = section.get("path"), read_log_target(section, folder, problems)
+    value, rotate = section.get("path"), section.get("rotate")
+    target = read_log_target(section, folder, problems)
     path = target if isinstance(target, Path) else None
     if path is not None and value is not None and (found := _unwritable(path)) is not None:
         problems.error(value.place, *found)
+    elif path is not None and rotate is not None and (found := _unrotatable(path)) is not None:
+        problems.error(rotate.place, *found)
     return AccessLog(
         path=path,
         syslog=target if isinstance(target, SyslogServer) else None,
         is_journald=target == "journald",
+        rotate=None if rotate is None else Rotation(**given(rotate, _ROTATION)),
         **given(section, {"format": "format"}),
     )
 
@@ -262,6 +268,16 @@ def _unwritable(path: Path) -> tuple[str, str] | None:
     except OSError as error:
         return f"{quote(str(path))} is not usable: {error.strerror}", elsewhere
     return None if os.access(target, os.W_OK) else (f"{target} is not writable", access.to_write(target))
+
+
+def _unrotatable(path: Path) -> tuple[str, str] | None:
+    """Why a log that can be written to can't be rotated, and the remedy; None if it can."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return f"{path} is not a regular file", "name the file itself in access_log.path, or remove rotate"
+    folder = path.parent
+    if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return f"files can't be renamed in {folder}", access.to_write(folder)
+    return None
 
 
 def _is_folder(path: Path) -> bool:

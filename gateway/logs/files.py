@@ -1,7 +1,8 @@
 """The files of an access log: found, put in order, and opened, whatever they are packed with.
 
 Keeps true: files are read in the order of their content, by the first line that parses, not of their names; a file
-that was named twice is read once; what a file is packed with is told from its first bytes, not from its name.
+that was named twice is read once, and so is a rotated file that is there plain and packed; what a file is packed with
+is told from its first bytes, not from its name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final, Literal
 from gateway.errors import UsageError
 from gateway.logs.entry import Entry, parse
 from gateway.logs.reader import MAX_LINE_BYTES, Skipped, Source
+from gateway.logs.rotated_names import or_packed, without_doubles
 
 STANDARD_INPUT: Final = Path("-")
 FIRST_LINE_BYTES: Final = MAX_LINE_BYTES + 64 * 1024  # of a file, in which its first line that parses is looked for
@@ -99,8 +101,8 @@ def open_logs(paths: Iterable[Path]) -> list[LogFile]:
     """These files, opened, the oldest first. Raises `UsageError` for one that can't be read."""
     found: dict[tuple[int, int], LogFile] = {}
     with contextlib.ExitStack() as stack:
-        for path in paths:
-            log = _open(path)
+        for path in without_doubles(paths):
+            log = _open(or_packed(path))
             stack.callback(log.close)
             state = os.fstat(log.file.fileno())
             if (state.st_dev, state.st_ino) in found:

@@ -16,6 +16,10 @@ class AccessLogOutput(Protocol):
     def dropped_lines(self) -> int:
         """How many lines were lost since the start."""
 
+    @property
+    def is_current(self) -> bool:
+        """False if the log is a file that has another name now."""
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use this loop from now on; call it after a fork, in the process that writes."""
 

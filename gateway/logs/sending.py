@@ -72,6 +72,11 @@ class SendingLog:
         """How many lines were lost since the start."""
         return self._queue.dropped_lines
 
+    @property
+    def is_current(self) -> bool:
+        """True: there is no file that could be renamed."""
+        return True
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ARG002 - which is the running one
         """Send in this loop from now on. The first connection is made at once, so that a failure is reported early."""
         self._task = tasks.spawn(self._run(), name="access log")

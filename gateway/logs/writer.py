@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import select
@@ -32,6 +33,7 @@ FLUSH_SECONDS: Final = 0.1  # a reader with `--follow` sees a line this soon
 MAX_BATCH_BYTES: Final = 64 * 1024  # a batch of this size is written at once; that takes about 20 µs
 MAX_PENDING_BYTES: Final = 16 * 1024 * 1024  # about 15,000 lines while the disk is full; further ones are dropped
 REPORT_SECONDS: Final = 10.0  # a full disk is reported at this interval, not for every line
+OPEN_ATTEMPTS: Final = 10  # each of them fails only if the file is renamed in this very moment
 FILE_MODE: Final = 0o640  # lines contain personal data: only the owner and the log group may read them
 FOLDER_MODE: Final = 0o750
 PIPE_CHUNK_BYTES: Final = select.PIPE_BUF
@@ -43,6 +45,7 @@ _log = logging.getLogger("gateway.access_log")
 class AccessLogWriter:
     """Collects lines and writes them out. `path` None is standard output.
 
+    With `holds_lock`, the file that is open has a shared lock, so that it isn't packed or deleted: see `logs.packing`.
     Without a running loop (`start` not called) lines are written when a batch is full and at `close`. Raises
     `ConfigError` when the file can't be opened.
     """
@@ -51,10 +54,12 @@ class AccessLogWriter:
         self,
         path: Path | None,
         *,
+        holds_lock: bool = False,
         write: Callable[[int, bytes], int] = os.write,
         now: Callable[[], float] = monotonic_seconds,
     ) -> None:
         self._path = path
+        self._holds_lock = holds_lock
         self._write = write
         self._now = now
         self._lines: list[bytes] = []
@@ -65,9 +70,8 @@ class AccessLogWriter:
         self._unreported = 0
         self._reported_at = float("-inf")
         self.dropped_lines = 0
-        self._descriptor = _open_stdout() if path is None else _open(path)
+        self._descriptor, self._reading = self._open()
         self._chunk_bytes = _chunk_bytes(self._descriptor)
-        self._reading = _open_to_read(self._descriptor)
 
     def __repr__(self) -> str:
         where = self._path or "stdout"
@@ -150,14 +154,37 @@ class AccessLogWriter:
             return
         self.flush()
         try:
-            descriptor = _open(self._path)
+            descriptor, reading = self._open()
         except ConfigError as error:
             _log.error("%s; the old file is still used; %s", error.cause, error.remedy)
             return
         self._close_files()
         self._descriptor = descriptor
+        self._reading = reading
         self._chunk_bytes = _chunk_bytes(descriptor)
-        self._reading = _open_to_read(descriptor)
+
+    @property
+    def is_current(self) -> bool:
+        """False if the file that is open is no longer the one at the path."""
+        return self._path is None or _is_at(self._path, self._descriptor)
+
+    def _open(self) -> tuple[int, int]:
+        """The file's descriptors to write to and to read from; -1 if it is a pipe or may not be read."""
+        for _ in range(OPEN_ATTEMPTS):
+            descriptor = _open_stdout() if self._path is None else _open(self._path)
+            reading = _open_to_read(descriptor)
+            if self._path is None or reading < 0 or not self._holds_lock:
+                return descriptor, reading
+            with contextlib.suppress(OSError):  # without locks on this filesystem, nothing is packed either
+                fcntl.flock(reading, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if _is_at(self._path, reading):  # else it was renamed before it was locked
+                return descriptor, reading
+            os.close(reading)
+            os.close(descriptor)
+        raise ConfigError(
+            f"access_log.path: {self._path}: it was renamed {OPEN_ATTEMPTS} times while it was opened",
+            "let only one program rotate it",
+        )
 
     async def finish(self) -> None:
         """Write the pending lines."""
@@ -222,6 +249,13 @@ def _open(path: Path) -> int:
         raise ConfigError(
             f"access_log.path: {path}: {error.strerror}", "name a file that the gateway's user can write"
         ) from error
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def _open_stdout() -> int:

@@ -22,7 +22,7 @@ def open_access_log(settings: AccessLog) -> AccessLogOutput:
     if settings.is_journald:
         return journal_log()
     if server is None:
-        return AccessLogWriter(settings.path)
+        return AccessLogWriter(settings.path, holds_lock=settings.rotate is not None)
     if server.kind != "tls":
         return syslog_log(server)
     authorities = None if server.ca is None else load_certificates(server.ca)

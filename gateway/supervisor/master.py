@@ -36,6 +36,7 @@ from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.list_state import ListState
+from gateway.supervisor.log_rotation import LogRotation
 from gateway.supervisor.privileges import Privileges, root_warning
 from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, at_day, check_same_frame, read_revision
@@ -75,6 +76,12 @@ class Master:
                 self._listening.append((listener, open_listener(listener)))
             self._admin = None if config.admin is None else open_admin(config.admin)
         privileges.give_up()
+        self._rotation = None
+        rotate = config.access_log.rotate
+        if config.access_log.path is not None and rotate is not None:
+            self._rotation = LogRotation(
+                config.access_log.path, rotate, self._reopen_log, lambda: self._access_log.is_current, self._let_go
+            )
         self._files = FileWatch(revision.stamps)
         self._reloads = Reloads()
         self._bans = Bans(config.lockout, self._say)
@@ -140,8 +147,7 @@ class Master:
                     case signal.SIGTERM | signal.SIGINT:
                         return self._stop()
                     case signal.SIGUSR1:
-                        self._access_log.reopen()
-                        self._children.signal(self._workers, signal.SIGUSR1)
+                        self._reopen_log()
                     case signal.SIGHUP:
                         self._reload(None)
                         self._fetching.fetch_now()
@@ -180,11 +186,19 @@ class Master:
 
     # the other processes
 
+    def _reopen_log(self) -> None:
+        """Let all processes open the access log again: it has another file."""
+        self._access_log.reopen()
+        self._children.signal(self._workers, signal.SIGUSR1)
+
     def _let_go(self) -> None:
         """Close, in a new child, what belongs to the master, and reset its signal handlers."""
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            # A worker that is still starting looks by itself whether the log was rotated meanwhile.
+            signal.signal(number, signal.SIG_IGN if number is signal.SIGUSR1 else signal.SIG_DFL)
+        if self._rotation is not None:
+            self._rotation.end()
         self._selector.close()
         self._signals.close()
         self._wakeup.close()
@@ -263,6 +277,8 @@ class Master:
             self._look_at_seconds = now + WATCH_SECONDS
             self._look_at_lists()
             self._look_at_files()
+            if self._rotation is not None:
+                self._rotation.tick()
 
     def _look_at_lists(self) -> None:
         """Take up changed revocation lists, without waiting for other files or for the configuration."""
@@ -335,6 +351,8 @@ class Master:
         if self._publishing is not None:
             self._end(self._publishing.role, KILL_HELPER_AFTER_SECONDS)
             self._publishing.discard()
+        if self._rotation is not None:
+            self._rotation.end()
         self._access_log.close()
         self._revision.store.discard_fallback()
         return 0

@@ -96,6 +96,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._access_log.reopen)
+        if not self._access_log.is_current:  # the signal came before its handler
+            self._access_log.reopen()
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # only the master handles it
         servers = [await loop.create_server(self._factory(each), sock=its_socket) for each, its_socket in listening]
         await self._stopping.wait()

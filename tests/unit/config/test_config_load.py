@@ -28,6 +28,7 @@ from gateway.config.model import (
     Ocsp,
     Pages,
     Pki,
+    Rotation,
     Server,
     Site,
     Timeouts,
@@ -91,7 +92,7 @@ limits: {header_bytes: 16KiB, headers: 50, uri_bytes: 4096, body: 1MB, connectio
          handshake: 1s, header_time: 2s, keepalive: 3s, transfer_idle: 4s, body_bytes_per_second: 6}
 identity_headers: {rfc9440: false, subject: X-S, email: null, serial: X-N, fingerprint: X-F, verified: X-V}
 lockout: {failures: 3, window: 1m, ban: 1h, count: [login, certificate]}
-access_log: {path: logs/access.jsonl, format: combined}
+access_log: {path: logs/access.jsonl, format: combined, rotate: {size: 1MiB, age: 2d, keep: 3, compress: gzip}}
 pages: {contact: help, directory: folder}
 workers: 3
 admin: {address: "127.0.0.1:9444"}
@@ -209,7 +210,8 @@ def test_every_key_reaches_the_model(write, folder):
     assert config.limits == Limits(16384, 50, 4096, 10**6, 10, 5, 7, 8, 1.0, 2.0, 3.0, 4.0, 6)
     assert config.identity_headers == IdentityHeaders(False, "X-S", None, "X-N", "X-F", "X-V")
     assert config.lockout == Lockout(3, 60.0, 3600.0, ("login", "certificate"))
-    assert config.access_log == AccessLog(folder / "logs/access.jsonl", "combined")
+    rotation = Rotation(1024 * 1024, 2 * 86400.0, 3, "gzip")
+    assert config.access_log == AccessLog(folder / "logs/access.jsonl", "combined", rotate=rotation)
     assert config.pages == Pages("help", folder / "folder")
     assert (config.workers, config.admin) == (3, Admin("127.0.0.1:9444", "127.0.0.1", 9444))
     assert config.pki == Pki(f"sqlite:///{folder}/pki/registry.db", folder / "authorities")
@@ -798,3 +800,36 @@ def test_only_root_may_write_where_nobody_may(write, monkeypatch):
     monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
     with pytest.raises(ConfigErrors, match=r"is not writable; let the user .* write to it: chgrp"):
         load(write(BASE + "access_log: {path: logs/x}\n"), now=NOW, environ={})
+
+
+@pytest.mark.parametrize("written", ["{}", "{size: 256MiB, age: 1d, keep: 30, compress: zstd}"])
+def test_an_empty_rotation_has_every_default_and_none_is_off(write, written):
+    text = BASE + "access_log: {path: access.jsonl, rotate: %s}\n"
+    assert load(write(text % written), now=NOW, environ={}).access_log.rotate == Rotation()
+    assert load(write(text % "null"), now=NOW, environ={}).access_log.rotate is None
+
+
+def test_a_rotation_needs_a_folder_in_which_files_can_be_renamed(write, folder, monkeypatch):
+    (folder / "logs").mkdir(exist_ok=True)
+    (folder / "logs/access.jsonl").touch()
+    text = BASE + "access_log: {path: logs/access.jsonl, rotate: {}}\n"
+    assert load(write(text), now=NOW, environ={})
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder / "logs" and real(path, mode))
+    with pytest.raises(
+        ConfigErrors, match=r"access_log.rotate: files can't be renamed in .*; let the user .* write to"
+    ):
+        load(write(text), now=NOW, environ={})
+    load(write(text.replace(", rotate: {}", "")), now=NOW, environ={})
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_rotation_needs_a_file(write, folder, kind):
+    if kind == "pipe":
+        os.mkfifo(folder / kind)
+    else:
+        (folder / kind).symlink_to("elsewhere")
+    text = BASE + f"access_log: {{path: {kind}, rotate: {{}}}}\n"
+    with pytest.raises(ConfigErrors, match=rf"{kind} is not a regular file; name the file itself"):
+        load(write(text), now=NOW, environ={})
+    load(write(text.replace(", rotate: {}", "")), now=NOW, environ={})

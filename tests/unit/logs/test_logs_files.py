@@ -243,3 +243,20 @@ def test_a_log_is_over_before_if_the_next_one_began_long_before(tmp_path):
     (tmp_path / "log").write_bytes(combined_of())
     with opened(tmp_path / "log") as (log,):
         assert not is_over_before(log, begin + HOUR)
+
+
+def test_a_rotated_file_that_is_there_plain_and_packed_is_read_once(tmp_path):
+    plain = tmp_path / "access-20261124T070000Z.jsonl"
+    plain.write_bytes(line_of(1))
+    (tmp_path / f"{plain.name}.zst").write_bytes(zstd.compress(line_of(1)))
+    for paths, found in ((rotated(tmp_path / "access.jsonl"), f"{plain.name}.zst"), ([plain], plain.name)):
+        (log,) = open_logs(paths)
+        assert log.path.name == found
+        log.close()
+
+
+def test_a_rotated_file_that_was_packed_meanwhile_is_read(tmp_path):
+    plain = tmp_path / "access-20261124T070000Z.jsonl"
+    (tmp_path / f"{plain.name}.gz").write_bytes(gzip.compress(line_of(1)))
+    (log,) = open_logs([plain])
+    assert content(log) == [line_of(1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from gateway.logs.writer import (
     FLUSH_SECONDS,
     MAX_BATCH_BYTES,
     MAX_PENDING_BYTES,
+    OPEN_ATTEMPTS,
     PIPE_CHUNK_BYTES,
     REPORT_SECONDS,
     AccessLogWriter,
@@ -357,6 +359,95 @@ def test_a_rotation_that_fails_keeps_the_old_file(path: Path, caplog: pytest.Log
     writer.close()
     assert path.with_suffix(".1").read_bytes() == LINE
     assert "the old file is still used" in caplog.text
+
+
+def test_the_writer_notices_that_its_file_was_renamed(path: Path) -> None:
+    writer = AccessLogWriter(path)
+    assert writer.is_current
+    path.rename(path.with_suffix(".1"))
+    assert not writer.is_current
+    writer.reopen()
+    assert writer.is_current
+    writer.close()
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_the_file_that_is_open_is_locked_and_no_other(path: Path) -> None:
+    old = path.with_suffix(".1")
+    first, second = (AccessLogWriter(path, holds_lock=True) for _ in range(2))
+    path.rename(old)
+    first.reopen()
+    assert is_locked(path)
+    assert is_locked(old)
+    second.reopen()
+    assert not is_locked(old)
+    for writer in (first, second):
+        writer.close()
+    assert not is_locked(path)
+
+
+def test_a_worker_inherits_the_lock_and_gives_it_back_by_itself(path: Path) -> None:
+    old = path.with_suffix(".1")
+    writer = AccessLogWriter(path, holds_lock=True)
+    reading, told = os.pipe()
+    worker = os.fork()
+    if not worker:
+        os.read(reading, 1)
+        os._exit(0)  # as a process that was killed: nothing is closed by its own doing
+    path.rename(old)
+    writer.reopen()
+    assert is_locked(old)
+    os.write(told, b"x")
+    os.waitpid(worker, 0)
+    assert not is_locked(old)
+    writer.close()
+    os.close(reading)
+    os.close(told)
+
+
+@pytest.mark.parametrize("renames", [1, OPEN_ATTEMPTS - 1, OPEN_ATTEMPTS])
+def test_a_file_that_is_renamed_before_it_is_locked_is_opened_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    real, left = fcntl.flock, renames
+    before = open_descriptors()
+
+    def renamed_first(descriptor: int, operation: int) -> None:
+        nonlocal left
+        if left:
+            path.rename(path.with_suffix(f".{left}"))
+            left -= 1
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", renamed_first)
+    if renames == OPEN_ATTEMPTS:
+        with pytest.raises(ConfigError, match="renamed 10 times"):
+            AccessLogWriter(path, holds_lock=True)
+    else:
+        writer = AccessLogWriter(path, holds_lock=True)
+        assert writer.is_current
+        assert is_locked(path)
+        writer.close()
+    assert open_descriptors() == before
+
+
+def test_a_filesystem_without_locks_is_written_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    writer = AccessLogWriter(path, holds_lock=True)
+    writer.write(LINE)
+    writer.close()
+    assert path.read_bytes() == LINE
 
 
 def open_descriptors() -> set[str]:

@@ -353,6 +353,27 @@ def test_the_access_log_is_opened_anew_by_all(run):
     run(talk)
 
 
+def test_a_full_access_log_is_rotated_and_packed(run, caplog):
+    caplog.set_level(logging.INFO)
+    line = b'{"time":"2026-11-24T10:00:00.123Z","uri":"/%b"}\n' % (b"x" * 65536)
+
+    def talk(dialogue):
+        log = dialogue.folder / "access.jsonl"
+        with log.open("ab") as file:
+            file.write(line)
+        yield from until(lambda: "access log" in caplog.text and "rotated to access-" in caplog.text)
+        yield from until(lambda: list(dialogue.folder.glob("access-*.jsonl.zst")))
+        yield from until(dialogue.status)
+        yield from until(dialogue.records)
+        assert list(dialogue.folder.glob("access-*.jsonl")) == []
+        with log.open("ab") as file:  # the master ends while this one waits to be packed
+            file.write(line)
+        yield from until(lambda: list(dialogue.folder.glob("access-*.jsonl")))
+
+    run(talk, access_log={"path": "access.jsonl", "rotate": {"size": "64KiB"}})
+    assert "Traceback" not in caplog.text
+
+
 def test_failed_logins_are_counted_together_and_told_to_all(run, caplog):
     def talk(dialogue):
         dialogue.master._bans.count({"127.0.0.1": 1})

@@ -533,6 +533,20 @@ def test_it_opens_its_log_anew(serve, tmp_path):
     assert json.loads(moved.read_bytes())["uri"] == "/before"
 
 
+def test_a_log_that_was_rotated_while_the_worker_started_is_opened_anew(serve, tmp_path, monkeypatch):
+    log, moved = tmp_path / "access.jsonl", tmp_path / "access.jsonl.1"
+    real = AccessLogWriter.start
+
+    def rotated_meanwhile(writer, loop):
+        log.rename(moved)
+        real(writer, loop)
+
+    monkeypatch.setattr(AccessLogWriter, "start", rotated_meanwhile)
+    (record,) = serve(lambda dialogue: dialogue.ask(b"after"))
+    assert record["uri"] == "/after"
+    assert moved.read_bytes() == b""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_it_is_asked_to_and_not_at_a_hangup(serve, number):
     def talk(dialogue):

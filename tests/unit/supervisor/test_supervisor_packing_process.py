@@ -1,0 +1,82 @@
+"""The process that packs: what it tells the master, and that it ends with it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.logs.packing import BLOCK_BYTES
+from gateway.supervisor.channel import Channel, ChannelClosed
+from gateway.supervisor.packing_process import LOWEST_PRIORITY, serve
+
+
+@pytest.fixture
+def old(tmp_path):
+    (tmp_path / "access.jsonl").touch()
+    path = tmp_path / "access-20261130T000000Z.jsonl"
+    path.write_bytes(b"x" * (2 * BLOCK_BYTES))
+    return path
+
+
+@pytest.fixture
+def channel():
+    ours, theirs = Channel.pair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def test_it_packs_and_tells_the_master(old, channel):
+    ours, theirs = channel
+    serve(theirs, old.with_name("access.jsonl"), "zstd", 30)
+    assert ours.receive() == [{"is": "packed", "busy": 0, "problems": []}]
+    assert old.with_name(old.name + ".zst").exists()
+    assert not old.exists()
+
+
+def test_a_failure_is_told_too(tmp_path, channel):
+    ours, theirs = channel
+    serve(theirs, tmp_path / "gone" / "access.jsonl", "zstd", 30)
+    ((cause, remedy),) = ours.receive()[0]["problems"]
+    assert "No such file or directory" in cause
+    assert remedy
+
+
+def test_it_ends_with_the_master_and_leaves_the_plain_file(old, channel):
+    ours, theirs = channel
+    ours.close()
+    serve(theirs, old.with_name("access.jsonl"), "zstd", 30)
+    assert [each.name for each in old.parent.iterdir() if each != old.with_name("access.jsonl")] == [old.name]
+
+
+def test_the_program_runs_at_the_lowest_priority(old, channel):
+    ours, theirs = channel
+    script = (
+        "import os, sys\n"
+        "from gateway.supervisor import packing_process\n"
+        "packing_process.main()\n"
+        "print(os.nice(0), open('/proc/self/comm').read().strip())\n"
+    )
+    arguments = [str(theirs.fileno()), str(old.with_name("access.jsonl")), "gzip", "30"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        pass_fds=[theirs.fileno()],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.split() == [str(LOWEST_PRIORITY), "gateway-packs"]
+    assert ours.receive() == [{"is": "packed", "busy": 0, "problems": []}]
+    assert Path(f"{old}.gz").exists()
+
+
+def test_a_master_that_is_gone_is_no_error(old, channel, monkeypatch):
+    ours, theirs = channel
+
+    def gone(_message):
+        raise ChannelClosed
+
+    monkeypatch.setattr(theirs, "send", gone)
+    serve(theirs, old.with_name("access.jsonl"), "none", 30)
+    assert ours.receive() == []
