@@ -430,7 +430,7 @@ INCIDENTS = (
     Incident("in-observation", "alice", "observed", in_observation, ("in observation",)),
     Incident("tls-too-old", OUTSIDE, "tls_too_old", tls_too_old, ("too old",)),
     Incident(
-        "site-certificate", OUTSIDE, "server_certificate_refused", site_certificate, ("certificate of this site",)
+        "site-certificate", OUTSIDE, "server_certificate_expired", site_certificate, ("clock of the device is wrong",)
     ),
     Incident("weak-key", ALICE, "weak_certificate", weak_key, ("1024 bits",)),
     Incident("path-denied", ALICE, "denied_by_rule", path_denied, ("GET /ecp/",)),

@@ -19,7 +19,7 @@ from gateway.cli.why import live
 from gateway.cli.why.case import Case, Sources
 from gateway.cli.why.document import document_of, people_document
 from gateway.cli.why.history import Episode, Person, closed_episode, is_address_name, is_stray, open_episode
-from gateway.cli.why.lines import code_of
+from gateway.cli.why.lines import SERVER_ERROR, code_of
 from gateway.cli.why.question import DEVICE, NUMBER, TIME, Question, in_order, question_of
 from gateway.cli.why.registry import Asker, Registry
 from gateway.cli.why.report import lines_of, listed, rendered, state_text
@@ -27,12 +27,26 @@ from gateway.cli.why.survey import Found, Survey, label_of
 from gateway.cli.why.unrefused import let_in
 from gateway.cli.why.verdict import verdict_of
 from gateway.cli.why.words import count_of, moment
+from gateway.facts import Reason
 from gateway.logs.entry import Entry
 from gateway.logs.filters import Filters, fold
 from gateway.logs.reader import Hit, Reader
 from gateway.x509.serials import serial_text
 
 MAX_HINTS: Final = 5
+# What refuses everyone alike.
+_SHARED: Final = frozenset(
+    {
+        Reason.LOCKED_OUT,
+        Reason.REVOCATION_UNKNOWN,
+        Reason.TOO_MANY_CONNECTIONS,
+        Reason.UPSTREAM_UNREACHABLE,
+        Reason.UPSTREAM_BAD_RESPONSE,
+        Reason.UPSTREAM_TIMEOUT,
+        Reason.NO_HEALTHY_UPSTREAM,
+        SERVER_ERROR,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,10 @@ class _Answer:
                 self._note_others(others, "refused at that time")
                 return self._of_one(found.person, found.episode, found.hit)
         people = {id(found.person): found for found in near}
+        if (shared := _of_shared_cause([found.person for found in people.values()])) is not None:
+            self._note_others([each.person for each in people.values() if each.person is not shared], "refused too")
+            chosen_one = people[id(shared)]
+            return self._of_one(shared, chosen_one.episode, chosen_one.hit)
         about = f"{len(people)} people or addresses were refused within five minutes of {self._moment()}"
         if self._survey.near_dropped:
             about += f" (and {count_of(self._survey.near_dropped, 'more refusal')})"
@@ -133,6 +151,9 @@ class _Answer:
         if shares and len(refused) == 1:
             self._note_others([each for each in people if each is not refused[0]], f"with {self._asked.who}")
             return self._of_one(refused[0])
+        if shares and (shared := _of_shared_cause(refused)) is not None:
+            self._note_others([each for each in people if each is not shared], f"with {self._asked.who}")
+            return self._of_one(shared)
         return self._ask_for_one(list(people), f"{self._asked.who} matches {len(people)} people")
 
     def _ask_for_one(self, people: list[Person], about: str) -> bool:
@@ -205,6 +226,8 @@ class _Answer:
             )
         elif asked is not None and case.asked is None:
             case.asked = asked
+        if not is_name and self._question.network is None:
+            self._note_others(survey.let_in_from(person.name.partition(" ")[2]), "let in from this address before")
         strangers = survey.nameless_after(person) if episode is None else []
         if episode is None and is_name:
             self._notes += self._hints(person)
@@ -254,6 +277,16 @@ class _Answer:
         if self._asked.files:
             return "".join(f" {quote(str(file))}" for file in self._asked.files)
         return "" if self._sources.config is None else f" -c {quote(str(self._sources.config))}"
+
+
+def _of_shared_cause(people: Sequence[Person]) -> Person | None:
+    """The one who was refused last, if all are refused for the same cause that has nothing to do with a person."""
+    episodes = [(episode, each) for each in people if (episode := open_episode(each)) is not None]
+    if not episodes or {code_of(episode.last) for episode, _ in episodes} - _SHARED:
+        return None
+    if len({code_of(episode.last) for episode, _ in episodes}) > 1:
+        return None
+    return max(episodes, key=lambda each: each[0].last.entry.time)[1]
 
 
 def _option(person: Person, who: str) -> str:

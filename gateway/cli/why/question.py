@@ -134,8 +134,10 @@ class Question:
         holder = holder_of(entry)
         if entry.cert_email is not None and holder is not None and self._is_login(holder):
             return EMAIL
-        if entry.common_name is not None and fold(entry.common_name) == self.whole:
-            return NAME
+        if entry.common_name is not None:
+            name = fold(entry.common_name)
+            if name == self.whole or (entry.cert_email is None and self._is_login(name)):
+                return NAME
         if self.digits:
             if entry.cert_serial is not None and fold(entry.cert_serial).lstrip("0") == self.digits:
                 return SERIAL

@@ -90,14 +90,23 @@ def _handshake(name: str, pattern: str, sentence: str, *causes: str, remedy: str
         sentence=sentence,
         causes=causes,
         remedy=remedy,
-        commands=("check", "address_lines") if name == "server_certificate_refused" else ("address_lines",),
+        commands=("check", "address_lines") if name.startswith("server_certificate") else ("address_lines",),
     )
 
 
 HANDSHAKES: Final = (
     _handshake(
+        "server_certificate_expired",
+        r"alert certificate expired",
+        "The device of {who} says that the certificate of this site is not valid today: it has ended, or the clock of "
+        "the device is wrong.",
+        "the site's certificate, or its intermediate, has expired",
+        "the date or time of the device is wrong",
+        remedy="Check the site's certificate. If other devices get in, correct the date and time of this device.",
+    ),
+    _handshake(
         "server_certificate_refused",
-        r"alert (?:certificate expired|certificate unknown|bad certificate|unknown ca|unsupported certificate|"
+        r"alert (?:certificate unknown|bad certificate|unknown ca|unsupported certificate|"
         r"certificate revoked|bad certificate status response|access denied)",
         "The device of {who} did not accept the certificate of this site, so it ended the handshake: {detail}.",
         "the site's certificate has expired, or its intermediate is missing in the file",

@@ -97,12 +97,17 @@ class Survey:
 
     def likely(self, person: Person) -> tuple[Episode, Person] | None:
         """Refusals without a name after the last success that may be this person's: by address, or by the program."""
-        found = []
-        for each in self.nameless_after(person):
-            episode = open_episode(each)
-            if episode is not None and (is_from(person, episode.last.entry) or _has_same_program(person, episode.last)):
-                found.append((episode, each))
-        return max(found, key=lambda each: each[0].last.entry.time, default=None)
+        found = [(open_episode(each), each) for each in self.nameless_after(person)]  # the newest first
+        refused = [(episode, each) for episode, each in found if episode is not None]
+        by_address = [each for each in refused if is_from(person, each[0].last.entry)]
+        by_program = [each for each in refused if _has_same_program(person, each[0].last)]
+        if by_address:
+            return by_address[0]
+        return by_program[0] if len(by_program) == 1 else None  # many people have the same browser
+
+    def let_in_from(self, address: str) -> list[Person]:
+        """Everyone with a name who was let in from this address."""
+        return [each for each in self.people.all() if address in each.addresses]
 
     def nameless_after(self, person: Person) -> list[Person]:
         """Clients without a name that were refused after the last success, the newest first."""

@@ -21,6 +21,7 @@ from gateway.cli.why.missing import missing_certificate
 from gateway.cli.why.reasons import TABLE
 from gateway.cli.why.words import Said, moment
 from gateway.facts import Reason
+from gateway.logs.filters import HANDSHAKE_FAILED
 
 # Causes that an edited rule, or another part of the configuration, can have.
 _OF_CONFIGURATION: Final = frozenset(
@@ -194,6 +195,29 @@ def _locked(case: Case) -> Said | None:
     )
 
 
+def _handshake(case: Case) -> Said | None:
+    """Whose fault it is that a device finds the site's certificate expired: the gateway knows when it ends."""
+    state = case.sources.live.state
+    if state is None or "alert certificate expired" not in case.detail or not state["sites"]:
+        return None
+    ended = [site for site in state["sites"] if site["certificate"]["seconds_left"] <= 0]
+    if ended:
+        name, end = ended[0]["name"], moment(datetime.fromisoformat(ended[0]["certificate"]["ends"]))
+        return Said(
+            "server_certificate_expired",
+            f"The certificate of {name} ended {end}, so the device of {case.who} ended the handshake.",
+            "Renew the site's certificate.",
+            ("status",),
+        )
+    return Said(
+        "clock_of_device",
+        f"The device of {case.who} says that the certificate of this site has expired, but it is valid: the clock of "
+        "the device is wrong, or an intermediate in the file has expired.",
+        "Correct the date and time of the device; if others are refused too, look at the intermediates in the file.",
+        ("check",),
+    )
+
+
 _SPECIAL: Final[dict[str, tuple[Callable[[Case], Said | None], ...]]] = {
     Reason.CERTIFICATE_MISSING: (missing_certificate,),
     Reason.CERTIFICATE_EXPIRED: (causes_certificate.expired,),
@@ -202,4 +226,5 @@ _SPECIAL: Final[dict[str, tuple[Callable[[Case], Said | None], ...]]] = {
     Reason.CERTIFICATE_UNTRUSTED: (causes_certificate.untrusted,),
     Reason.USER_MISMATCH: (_mismatch,),
     Reason.LOCKED_OUT: (_locked,),
+    HANDSHAKE_FAILED: (_handshake,),
 }

@@ -221,6 +221,45 @@ def test_a_reload_is_not_blamed_for_what_has_ended(stage, document, detail):
     assert document("alice")["verdict"]["cause"] == "list_ended"
 
 
+def test_a_certificate_of_another_ca_without_an_address_is_hers_by_its_name(stage, document):
+    stranger = shown("alice", email=None, serial="77", fingerprint="77" * 32, issuer="CN=Other CA")
+    stage.line(0, identity=shown())
+    detail = (
+        "not issued by a CA that this site trusts, or the intermediate certificate was not sent (issuer CN=Other CA)"
+    )
+    stage.refused(HOUR, "certificate_untrusted", detail, identity=stranger)
+    assert document("alice@example.com")["verdict"]["cause"] == "wrong_ca"
+
+
+@pytest.mark.parametrize("who", [OUTSIDE, "08:00"])
+def test_what_refuses_everyone_alike_is_explained_once(stage, document, who):
+    stage.line(0, identity=shown())
+    for identity in (shown(), BOB):
+        stage.refused(HOUR, "upstream_unreachable", "https://10.0.0.5:443: refused", 502, identity=identity)
+    told = document(who)
+    assert told["verdict"]["cause"] == "upstream_unreachable"
+    assert "1 other" in told["notes"][0]
+
+
+def test_a_program_that_many_have_makes_no_refusal_hers(stage, document):
+    stage.line(0, identity=shown(), user_agent="Firefox")
+    stage.refused(HOUR, "certificate_missing", MISSING, client_ip=OTHER, user_agent="Firefox")
+    told = document("alice")
+    assert (told["is_likely"], told["verdict"]["cause"]) == (True, "certificate_not_sent")
+    assert {"address", "certificate"} == {each["what"] for each in told["changed"]}
+    stage.refused(HOUR, "certificate_missing", MISSING, client_ip=INSIDE, user_agent="Firefox")
+    told = document("alice")
+    assert (told["is_likely"], told["verdict"]["cause"]) == (False, "let_in")
+
+
+def test_a_number_without_a_name_says_who_came_from_there_before(stage, document):
+    stage.line(0, identity=shown())
+    number = stage.refused(HOUR, "certificate_missing", MISSING)
+    told = document(number)
+    assert "sent no certificate" in told["verdict"]["text"]
+    assert told["notes"][0].startswith("1 other let in from this address before: alice@example.com, last let in")
+
+
 # the registry and the gateway
 
 
@@ -297,6 +336,17 @@ def test_problems_of_the_gateway_and_servers_that_are_down_are_shown(stage, runn
     ]
     running["upstreams"] = {"mail": [admin_state.server()]}
     assert document("alice")["gateway"][1] == "mail: all servers are up now"
+
+
+def test_whose_clock_is_wrong_the_gateway_knows_by_its_certificate(stage, running, document):
+    stage.handshake(0, "ssl/tls alert certificate expired")
+    assert document(OUTSIDE)["verdict"]["cause"] == "clock_of_device"
+    running["sites"][0]["certificate"] |= {"seconds_left": -1.0, "ends": "2026-11-23T00:00:00.000Z"}
+    verdict = document(OUTSIDE)["verdict"]
+    assert verdict["cause"] == "server_certificate_expired"
+    assert "ended 2026-11-23 00:00:00" in verdict["text"]
+    running["sites"] = []
+    assert "clock of the device is wrong" in document(OUTSIDE)["verdict"]["text"]
 
 
 def test_a_rule_in_observation_is_shown_with_its_outlook(stage, running, why):

@@ -50,6 +50,7 @@ DETAILS = {
     "no_rule": "no rule matches, so the request is denied",
     "locked_out": "too many failed attempts from 203.0.113.9; otherwise the request would be let in",
     "too_many_connections": "too many connections",
+    "server_certificate_expired": "ssl/tls alert certificate expired",
     "server_certificate_refused": "ssl/tls alert certificate unknown",
     "tls_too_old": "unsupported protocol",
     "nothing_in_common": "no shared cipher",
