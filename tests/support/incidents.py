@@ -214,6 +214,12 @@ def rule_edited(stage: Stage) -> None:
     stage.refused(HOUR, "denied_by_rule", "denied by the rule", identity=alice, rule="No webmail", config="22222222")
 
 
+def closed_by_a_rule(stage: Stage) -> None:
+    """No rule requires a certificate any more, so the handshake asks for none and the line has no name."""
+    stage.line(0, identity=shown())
+    stage.refused(HOUR, "denied_by_rule", "denied by the rule", rule="Closed today", config="22222222")
+
+
 def wrong_login(stage: Stage) -> None:
     alice = shown()
     stage.phone(0, alice)
@@ -395,6 +401,58 @@ def missing_intermediate(stage: Stage) -> None:
     stage.refused(HOUR, "certificate_untrusted", f"{UNTRUSTED} (issuer {alice.issuer})", identity=alice)
 
 
+def intermediate_is_gone(stage: Stage) -> None:
+    alice = shown(issuer="CN=Issuing CA")
+    stage.line(0, identity=alice)
+    stage.refused(HOUR, "certificate_untrusted", f"{UNTRUSTED} (issuer {alice.issuer})", identity=alice)
+
+
+def revoked_and_not_seen_since(stage: Stage) -> None:
+    stage.registry()
+    alice = stage.issue()
+    stage.line(0, identity=alice)
+    stage.revoke(alice, RevocationReason.KEY_COMPROMISE)
+
+
+def held_and_not_seen_since(stage: Stage) -> None:
+    stage.registry()
+    alice = stage.issue()
+    stage.line(0, identity=alice)
+    stage.hold(alice)
+
+
+def expired_and_not_seen_since(stage: Stage) -> None:
+    stage.registry()
+    alice = stage.issue(at=NOW - 250 * DAY, days=249)
+    stage.line(-30 * HOUR, identity=alice)
+
+
+def replaced_and_not_seen_since(stage: Stage) -> None:
+    stage.registry()
+    alice = stage.issue()
+    stage.line(0, identity=alice)
+    stage.renew(alice, at=NOW - timedelta(hours=2), overlap=timedelta(hours=1))
+
+
+def renewed_and_waiting(stage: Stage) -> None:
+    stage.registry()
+    alice = stage.issue()
+    stage.renew(alice, at=NOW - 2 * DAY)
+    stage.line(0, identity=alice)
+
+
+def revoked_and_never_seen(stage: Stage) -> None:
+    stage.registry()
+    stage.revoke(stage.issue(), RevocationReason.UNSPECIFIED)
+
+
+def locked_out_by_others(stage: Stage) -> None:
+    stage.phone(0, shown())
+    for number in range(5):
+        stage.phone(HOUR + number, None, user="bob", status=401)
+    stage.refused_phone(HOUR + 20, "locked_out", f"{LOCKED} {OUTSIDE}; otherwise the request would be let in", 429)
+
+
 NUMBER_OF_THE_FIRST = "0" * 31 + "1"
 ALICE = "alice@example.com"
 INCIDENTS = (
@@ -409,6 +467,7 @@ INCIDENTS = (
     Incident("lockout", ALICE, "locked_out", lockout, ("wrong_password ×10",), "--unban"),
     Incident("list-ended", ALICE, "list_ended", list_ended, ("ended 2026-11-24 07:30",), "ca crl corp"),
     Incident("rule-edited", ALICE, "configuration_changed", rule_edited, ("11111111 → 22222222", "No webmail")),
+    Incident("closed-by-a-rule", ALICE, "configuration_changed", closed_by_a_rule, ("22222222", "Closed today")),
     Incident("wrong-login", ALICE, "wrong_login", wrong_login, ("The login bob", ALICE), "--cert"),
     Incident("wrong-login-of-bob", "bob", "wrong_login", wrong_login, ("The login bob", ALICE), "--cert"),
     Incident("other-device", ALICE, "device_not_listed", other_device, ("TABLET2",), "--device TABLET2"),
@@ -448,6 +507,14 @@ INCIDENTS = (
     Incident("works-again", ALICE, "works_again", works_again, ("gets in again",)),
     Incident("swapped-device", "PHONE1", "wrong_login", swapped_device, ("bob@example.com",)),
     Incident("missing-intermediate", ALICE, "ca_not_in_client_ca", missing_intermediate, ("'corp'", "intermediate")),
+    Incident("intermediate-is-gone", ALICE, "intermediate_missing", intermediate_is_gone, ("was let in at",)),
+    Incident("revoked-not-seen", ALICE, "certificate_revoked", revoked_and_not_seen_since, ("revoked since",), "issue"),
+    Incident("held-not-seen", ALICE, "on_hold", held_and_not_seen_since, ("on hold since",), "unhold"),
+    Incident("expired-not-seen", ALICE, "certificate_expired", expired_and_not_seen_since, ("expired since",), "renew"),
+    Incident("replaced-not-seen", ALICE, "renewed_old_in_use", replaced_and_not_seen_since, ("replaced",), "show"),
+    Incident("renewed-waiting", ALICE, "let_in", renewed_and_waiting, ("install it before",), "show"),
+    Incident("revoked-never-seen", ALICE, "no_valid_certificate", revoked_and_never_seen, ("revoked since",), "show"),
+    Incident("locked-out-by-others", ALICE, "locked_out", locked_out_by_others, ("others at this address",), "--unban"),
     Incident("by-number", NUMBER_OF_THE_FIRST, "list_missing", list_not_fetched),
     Incident("by-time", "08:02", "list_missing", list_not_fetched),
     Incident("by-serial", "0a:11:ce", "ca_ended", ca_ended),

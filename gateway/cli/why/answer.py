@@ -134,7 +134,8 @@ class _Answer:
         about = f"{len(people)} people or addresses were refused within five minutes of {self._moment()}"
         if self._survey.near_dropped:
             about += f" (and {count_of(self._survey.near_dropped, 'more refusal')})"
-        return self._ask_for_one([found.person for found in people.values()], about)
+        nearest = sorted(people.values(), key=self._survey.distance)
+        return self._ask_for_one([found.person for found in nearest], about)
 
     def _note_others(self, others: Sequence[Person], where: str) -> None:
         if others:
@@ -154,10 +155,10 @@ class _Answer:
         if shares and (shared := _of_shared_cause(refused)) is not None:
             self._note_others([each for each in people if each is not shared], f"with {self._asked.who}")
             return self._of_one(shared)
-        return self._ask_for_one(list(people), f"{self._asked.who} matches {len(people)} people")
+        people = sorted(people, key=lambda each: open_episode(each) is None)  # those who are refused first
+        return self._ask_for_one(people, f"{self._asked.who} matches {len(people)} people")
 
     def _ask_for_one(self, people: list[Person], about: str) -> bool:
-        people.sort(key=lambda each: open_episode(each) is None)  # those who are refused first
         options = [_option(each, self._asked.who) for each in people]
         if self._asked.as_json:
             _print_json(people_document(self._asked.who, self._taken(), about, people, options))
@@ -231,6 +232,10 @@ class _Answer:
         strangers = survey.nameless_after(person) if episode is None else []
         if episode is None and is_name:
             self._notes += self._hints(person)
+        ended = closed_episode(person)
+        if episode is None and ended is not None and asked is None:
+            past = Case(person, case.who, sources, ended, is_name=is_name)
+            self._notes.append(f"the refusals until {moment(ended.last.entry.time)}: {verdict_of(past).sentence}")
         verdict = let_in(case, strangers) if episode is None else verdict_of(case)
         if self._asked.as_json:
             _print_json(document_of(self._asked.who, self._taken(), case, verdict, self._notes))

@@ -127,6 +127,17 @@ def untrusted(case: Case) -> Said | None:
             f"Add the certificate of '{authority.name}' to client_ca of this site, and reload.",
             ("authorities",),
         )
+    before = case.before
+    if before is not None and before.entry.cert_fingerprint == case.newest.entry.cert_fingerprint:
+        return Said(
+            "intermediate_missing",
+            f"The same certificate of {case.holder} was let in at {moment(before.entry.time)}. Now its issuer, "
+            f"{issuer or 'the CA'}, is not found: the device did not send the intermediate certificate, or the CA was "
+            "taken out of client_ca.",
+            "Install the certificate again with its intermediate (the whole p12 file), or add the intermediate to "
+            "client_ca.",
+            ("show", "authorities"),
+        )
     own = registry.usable()
     instead = ""
     if own:

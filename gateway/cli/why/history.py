@@ -57,7 +57,6 @@ class Episode:
     count: int = 0
     codes: dict[str, int] = field(default_factory=dict)
     after: Hit | None = None  # the first success after them
-    leading: Hit | None = None  # the newest that is no lockout, if a lockout followed
 
 
 @dataclass(slots=True)
@@ -114,8 +113,6 @@ class Person:
         episode = track.open
         if episode is None:
             episode = track.open = Episode(track.success or self.success, hit, hit)
-        if code == "locked_out" and episode.count and episode.last.entry.reason != code:
-            episode.leading = episode.last
         episode.last = hit
         episode.count += 1
         if code in episode.codes or len(episode.codes) < MAX_CODES:

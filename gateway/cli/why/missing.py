@@ -43,7 +43,7 @@ def missing_certificate(case: Case) -> Said | None:
         newest = registry.certificates[-1]
         return Said(
             "no_valid_certificate",
-            f"{case.who} sent no certificate and has no valid one: {newest.serial} is {_state(newest)}.",
+            f"{case.who} sent no certificate and has no valid one: {newest.serial} is {state_text(newest)}.",
             "Issue a new certificate and install it.",
             ("issue", "reissue", "certificates"),
         )
@@ -85,9 +85,14 @@ def _issued(case: Case) -> str:
     return " The registry has no valid certificate for this person."
 
 
-def _state(certificate: Certificate) -> str:
+def state_text(certificate: Certificate) -> str:
+    """Why a certificate is not valid."""
     if certificate.status == "expired":
         return f"expired since {moment(certificate.ends)}"
-    if certificate.status == "revoked":
-        return f"revoked since {moment(certificate.revoked)}"
+    if certificate.status in {"revoked", "held"}:
+        word = "revoked" if certificate.status == "revoked" else "on hold"
+        why = "" if certificate.reason in {None, "unspecified", "certificate-hold"} else f" ({certificate.reason})"
+        return f"{word} since {moment(certificate.revoked)}{why}"
+    if certificate.status == "superseded":
+        return f"replaced by a newer one since {moment(certificate.superseded)}"
     return certificate.status

@@ -86,8 +86,21 @@ class Survey:
                 self.near.setdefault(id(episode), Found(person, episode, kept(hit)))
             else:
                 self.near_dropped += 1
+                self._keep_nearer(Found(person, episode, kept(hit)))
         if question.moment is None and name != NAMELESS and question.person_in(entry, self.people) is not None:
             self.named.add(person.name)
+
+    def _keep_nearer(self, new: Found) -> None:
+        """Put a refusal in the place of the one that is farthest from the time, if it is nearer."""
+        far = max(self.near, key=lambda each: self.distance(self.near[each]))
+        if self.distance(new) < self.distance(self.near[far]):
+            del self.near[far]
+            self.near[id(new.episode)] = new
+
+    def distance(self, found: Found) -> tuple[bool, float]:
+        """How far a refusal is from the time that was asked for; people with a name come first."""
+        seconds = abs(found.hit.entry.time.timestamp() - (self.question.moment or 0.0))
+        return is_address_name(found.person.name), seconds
 
     def matching(self) -> list[Person]:
         """Everyone who matches WHO as a name or address."""
@@ -112,10 +125,14 @@ class Survey:
     def nameless_after(self, person: Person) -> list[Person]:
         """Clients without a name that were refused after the last success, the newest first."""
         since = None if person.success is None else person.success.entry.time
+        parts = {place.part for place, track in person.tracks.items() if track.success is not None}
         found = []
         for each in self.strangers.all():
             episode = open_episode(each)
-            if episode is not None and (since is None or episode.last.entry.time > since):
+            if episode is None or not (since is None or episode.last.entry.time > since):
+                continue
+            wanted = {place.part for place, track in each.tracks.items() if track.open is not None}
+            if not parts or parts & wanted or is_from(person, episode.last.entry):  # the others are rather scanners
                 found.append((episode.last.entry.time, each))
         found.sort(key=lambda each: each[0], reverse=True)
         return [each for _, each in found]

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from shlex import quote
 
 from gateway.cli.why.case import Case
+from gateway.cli.why.commands import Known, command_of
 from gateway.cli.why.history import Person, closed_episode, is_address_name
 from gateway.cli.why.lines import code_of, more_of
+from gateway.cli.why.missing import state_text
+from gateway.cli.why.registry import Certificate
 from gateway.cli.why.verdict import Verdict
 from gateway.cli.why.words import count_of, moment
+from gateway.facts import Reason
 from gateway.logs.reader import Hit
 
 LET_IN, OBSERVED, WORKS_AGAIN = "let_in", "observed", "works_again"
@@ -27,6 +31,8 @@ def let_in(case: Case, strangers: Sequence[Person]) -> Verdict:
         return _asked(case)
     if success is None:
         return _never(case, strangers)
+    if (ended_certificate := _no_longer(case, success)) is not None:
+        return ended_certificate
     observed = person.observed
     if observed is not None and (observed is success or observed.entry.time == success.entry.time):
         return Verdict(
@@ -50,13 +56,67 @@ def let_in(case: Case, strangers: Sequence[Person]) -> Verdict:
             "To see why it was refused, ask for the number of one of these refusals.",
             _with_files(case, f"gateway logs --why {_number(ended.last)}"),
         )
+    sentence = f"{case.who} gets in: nothing with this name was refused after {moment(success.entry.time)}."
+    if (waiting := _waiting(case, success)) is not None:
+        text, serial = waiting
+        remedy = f"Install the new certificate {serial}."
+        return Verdict("", LET_IN, f"{sentence} {text}", remedy, command_show(case, serial))
     return Verdict(
         "",
         LET_IN,
-        f"{case.who} gets in: nothing with this name was refused after {moment(success.entry.time)}.{others}",
+        f"{sentence}{others}",
         _ASK if not others else "Look at the refusals without a name.",
         _with_files(case, command or "gateway logs --denied --since 1h"),
     )
+
+
+def _no_longer(case: Case, success: Hit) -> Verdict | None:
+    """The verdict if the registry says that the certificate of the last success is not valid any more."""
+    registry = case.sources.registry
+    certificate = registry.certificate(success.entry.cert_fingerprint)
+    if certificate is None or certificate.status == "live":
+        return None
+    successor = registry.successor(certificate)
+    desk = f"gateway cert{_desk(case)}"
+    sentence = (
+        f"{case.who} was let in last at {moment(success.entry.time)}, with the certificate {certificate.serial}. It is "
+        f"{state_text(certificate)}, so it does not let anyone in any more."
+    )
+    if certificate.status == "held":
+        return Verdict(
+            "", "on_hold", sentence, "Release it if the device is back.", f"{desk} unhold {certificate.serial}"
+        )
+    if successor is not None:
+        remedy = f"Install the new certificate {successor.serial}."
+        return Verdict("", "renewed_old_in_use", sentence, remedy, f"{desk} show {successor.serial}")
+    if certificate.status == "expired":
+        remedy = "Renew the certificate and install the new one."
+        return Verdict("", Reason.CERTIFICATE_EXPIRED, sentence, remedy, f"{desk} renew {certificate.serial}")
+    remedy = f"If {case.who} may come in, issue a new certificate and install it."
+    command = command_of(("reissue", "show"), _known(case, success, certificate))
+    return Verdict("", Reason.CERTIFICATE_REVOKED, sentence, remedy, command)
+
+
+def _known(case: Case, success: Hit, certificate: Certificate) -> Known:
+    sources = case.sources
+    return Known(
+        success.entry, case.person.name, sources.registry, certificate, config=sources.config, store=sources.store
+    )
+
+
+def _waiting(case: Case, success: Hit) -> tuple[str, str] | None:
+    """That a newer certificate waits to be installed, and its serial number."""
+    registry = case.sources.registry
+    certificate = registry.certificate(success.entry.cert_fingerprint)
+    successor = None if certificate is None else registry.successor(certificate)
+    if certificate is None or successor is None or successor.fingerprint in case.person.certificates:
+        return None
+    end = min(each for each in (certificate.superseded, certificate.ends) if each is not None)
+    text = (
+        f"The certificate {certificate.serial} is valid until {moment(end)}, and the renewed one, {successor.serial}, "
+        "was not seen in these files: install it before."
+    )
+    return text, successor.serial
 
 
 def _asked(case: Case) -> Verdict:
@@ -95,6 +155,16 @@ def _never(case: Case, strangers: Sequence[Person]) -> Verdict:
             "none with this login is in these files: the certificate is not installed, or the device "
             "asks another server.",
             f"Install the certificate. {_ASK}",
+            command_show(case, newest.serial),
+        )
+    if registry.certificates and not usable and not is_address_name(person.name):
+        newest = registry.certificates[-1]
+        return Verdict(
+            "",
+            "no_valid_certificate",
+            f"{case.who} has no valid certificate, and no request of this name is in these files: {newest.serial} is "
+            f"{state_text(newest)}.",
+            "Issue a new certificate if this person may come in.",
             command_show(case, newest.serial),
         )
     if registry.is_known and not registry.certificates and not is_address_name(person.name):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.cli.why import causes_certificate, changes
 from gateway.cli.why.case import Case
 from gateway.cli.why.commands import command_of
 from gateway.cli.why.explanation import Explanation, explanation_of
+from gateway.cli.why.history import closed_episode
 from gateway.cli.why.lines import path_of
 from gateway.cli.why.missing import missing_certificate
 from gateway.cli.why.reasons import TABLE
@@ -33,6 +34,7 @@ _OF_CONFIGURATION: Final = frozenset(
         "no_valid_certificate",
         "wrong_ca",
         "ca_not_in_client_ca",
+        "intermediate_missing",
         "no_client_ca",
         "list_missing",
         Reason.CERTIFICATE_NOT_ALLOWED,
@@ -46,6 +48,7 @@ _OF_CONFIGURATION: Final = frozenset(
         Reason.HOST_MISMATCH,
     }
 )
+_BEFORE_LOCKOUT: Final = timedelta(hours=1)  # in which the failures that count must be
 _BY_CLIENT: Final = (changes.NETWORK, changes.CERTIFICATE, changes.LOGIN, changes.DEVICE, changes.PATH)
 
 
@@ -109,7 +112,12 @@ def fields_of(case: Case) -> dict[str, str]:
 def _because_of_configuration(case: Case, said: Said) -> Said | None:
     """Whether the same request was let in before the configuration was changed."""
     before = case.before
-    if before is None or said.name not in _OF_CONFIGURATION or any(map(case.changed, _BY_CLIENT)):
+    if before is None or said.name not in _OF_CONFIGURATION:
+        return None
+    by_client = {what for what in _BY_CLIENT if case.changed(what) is not None}
+    if said.name in {Reason.DENIED_BY_RULE, Reason.NO_RULE} and case.newest.entry.cert_fingerprint is None:
+        by_client.discard(changes.CERTIFICATE)  # where no rule requires a certificate, the handshake asks for none
+    if by_client:
         return None
     config, rule = case.changed(changes.CONFIG), case.changed(changes.RULE)
     observed = before.entry.observed
@@ -175,8 +183,10 @@ def _locked(case: Case) -> Said | None:
     entry = case.newest.entry
     who = re.search(r"too many failed attempts from ([^;]*)", case.detail)
     lockout = case.sources.live.lockout(entry.client_ip, entry.cert_fingerprint, entry.cert_email)
-    leading = None if episode is None else episode.leading
     counts = {} if episode is None else {code: count for code, count in episode.codes.items() if code != "locked_out"}
+    ended = closed_episode(case.person)
+    if not counts and ended is not None and entry.time - ended.last.entry.time < _BEFORE_LOCKOUT:
+        counts = ended.codes  # a request without a login was let in meanwhile
     before = ", ".join(f"{code} ×{count}" for code, count in sorted(counts.items(), key=lambda each: -each[1]))
     otherwise = re.search(r"; otherwise (.*)", case.detail, re.DOTALL)
     state = ""
@@ -184,9 +194,11 @@ def _locked(case: Case) -> Said | None:
         state = f" The lockout ends {moment(datetime.fromisoformat(lockout['ends']))}."
     elif case.sources.live.state is not None:
         state = " The lockout is over now."
-    cause = f" Before: {before}." if before and leading is not None else ""
-    if otherwise is not None and not cause:
-        cause = f" Without the lockout: {otherwise[1].rstrip('.')}."
+    cause = f" Before: {before}." if before else ""
+    if not before and case.is_name and who is not None and " with the certificate " not in who[1]:
+        cause = f" None of the failed attempts has the name of {case.who}: they may be of others at this address."
+    if otherwise is not None and not before:
+        cause += f" Without the lockout: {otherwise[1].rstrip('.')}."
     return Said(
         Reason.LOCKED_OUT,
         f"{who[1] if who else entry.client_ip} was locked out after too many failed attempts.{cause}{state}",

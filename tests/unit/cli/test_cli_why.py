@@ -260,6 +260,31 @@ def test_a_number_without_a_name_says_who_came_from_there_before(stage, document
     assert told["notes"][0].startswith("1 other let in from this address before: alice@example.com, last let in")
 
 
+def test_around_a_time_the_nearest_refusals_are_kept(stage, monkeypatch, document):
+    """People with a name come first, then the nearest."""
+    monkeypatch.setattr(survey, "MAX_NEAR", 2)
+    for seconds in (600, 730, 700, 900):
+        stage.refused(seconds, "certificate_missing", MISSING, client_ip=f"198.51.100.{seconds // 10}")
+    stage.refused(960, "no_rule", "no rule matches", identity=shown())
+    told = document("07:12", code=1)
+    assert [each["who"] for each in told["people"]] == ["alice@example.com", "the client at 198.51.100.73"]
+    assert "3 more refusals" in told["about"]
+
+
+def test_refusals_of_scanners_are_no_hints(stage, why):
+    stage.line(0, identity=shown())
+    stage.refused(HOUR, "certificate_missing", MISSING, client_ip=OTHER, uri="/.env")
+    assert "refused without a name" not in why("alice").out
+
+
+def test_a_lockout_after_a_request_without_a_login_still_names_the_passwords(stage, document):
+    for number in range(4):
+        stage.phone(number, shown(), status=401)
+    stage.phone(10, shown(), status=200)
+    locked_line(stage, HOUR / 2)
+    assert "Before: wrong_password ×4." in document("alice")["verdict"]["text"]
+
+
 # the registry and the gateway
 
 
@@ -297,10 +322,10 @@ def running(monkeypatch, tmp_path):
     return state
 
 
-def locked_line(stage):
-    stage.phone(0, shown())
+def locked_line(stage, seconds=HOUR):
+    stage.phone(20, shown())
     detail = f"too many failed attempts from {OUTSIDE}; otherwise the request would be let in"
-    stage.refused_phone(HOUR, "locked_out", detail, 429)
+    stage.refused_phone(seconds, "locked_out", detail, 429)
 
 
 def test_a_lockout_that_is_still_on_is_ended_by_the_command(stage, running, why, document):
