@@ -84,8 +84,17 @@ class Filters:
     @property
     def finder(self) -> bytes | None:
         """The first finder, of those for what is rare if there are any."""
-        found = sorted((each for each in self.filters if each.finder is not None), key=lambda each: each.is_common)
-        return found[0].finder.encode("ascii") if found and found[0].finder is not None else None
+        return self.rare_finder or self._first_of(is_common=True)
+
+    @property
+    def rare_finder(self) -> bytes | None:
+        """The first finder for what few lines have."""
+        return self._first_of(is_common=False)
+
+    def _first_of(self, *, is_common: bool) -> bytes | None:
+        found = (each.finder for each in self.filters if each.is_common == is_common and each.finder is not None)
+        finder = next(found, None)
+        return None if finder is None else finder.encode("ascii")
 
     @property
     def not_in_combined(self) -> tuple[str, ...]:

@@ -277,6 +277,8 @@ def test_the_finder_for_what_most_lines_have_is_taken_last():
     rare = filters_of(Asked(slow="2s"), NOW).finder
     assert rare is not None
     assert filters_of(Asked(site="example.com", since="1h", slow="2s"), datetime.now(UTC)).finder == rare
+    common = filters_of(Asked(site="example.com", since="1h"), datetime.now(UTC))
+    assert (common.finder, common.rare_finder) == (b"(?i)example\\.com", None)
 
 
 @pytest.mark.parametrize(
