@@ -12,6 +12,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from gateway.x509.authorities import is_ca
 from gateway.x509.fields import extensions_of, issuer_of, subject_of
 from gateway.x509.unreadable import UNREADABLE
 
@@ -38,7 +39,7 @@ def strangers(anchors: Sequence[x509.Certificate], shown: x509.Certificate | Non
 
     `shown`: the site's own certificate.
     """
-    if shown is not None and shown in anchors:
+    if shown is not None and shown in anchors and is_ca(shown):  # another one is an error
         return "client_ca names the site's own certificate, not the CA of its users", _NAME_YOURS
     if len(organizations := {_organization(anchor) for anchor in anchors}) > MAX_ORGANIZATIONS:
         cause = f"{len(anchors)} CAs of {len(organizations)} organizations are a bundle of public CAs"

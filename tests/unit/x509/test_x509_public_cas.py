@@ -51,6 +51,8 @@ def test_the_sites_own_certificate_is_not_the_ca_of_its_users():
     cause = "client_ca names the site's own certificate, not the CA of its users"
     assert strangers([ROOT.certificate], ROOT.certificate) == (cause, NAME_YOURS)
     assert strangers([ROOT.certificate], PRIVATE.certificate) is None
+    leaf = ROOT.issue("CN=mail.example.com").certificate
+    assert strangers([leaf], leaf) is None  # it is not a CA's, which is an error
 
 
 def test_a_certificate_of_a_public_ca_needs_the_intermediate():
