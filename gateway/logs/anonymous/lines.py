@@ -30,6 +30,7 @@ _ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _PRODUCT: Final = r"[A-Za-z][A-Za-z0-9+-]{0,40}/[0-9][0-9A-Za-z._]{0,30}"
 _AGENT_TOKEN: Final = re.compile(rf"({_PRODUCT})(?![^\s();,])|[^\s();,:/\"]+")
 _V6_ADDRESS: Final = re.compile(r"[0-9A-Fa-f.]*(?::[0-9A-Fa-f.]*){2,}")
+_SHORT_NUMBER: Final = re.compile(r"[0-9]{1,4}")  # in versions, and no name
 _VERSION: Final = re.compile(r"[0-9]{1,5}(?:[._][0-9]{1,5}){0,2}", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[\s.@]+")
 _NUMBERS: Final = frozenset({"status", "bytes_in", "bytes_out", "duration_ms", "upstream_status", "upstream_ms"})
@@ -167,7 +168,7 @@ class Anonymiser:
 
         def shown(found: re.Match[str]) -> str:
             token, folded = found[0], _folded(found[0])
-            if any(name in folded for name in own if len(name) >= _MIN_NAME):
+            if any(name in folded for name in own if len(name) >= _MIN_NAME and not _SHORT_NUMBER.fullmatch(name)):
                 return REPLACED
             is_kept = found[1] is not None or folded in words.AGENT_WORDS or _VERSION.fullmatch(token) is not None
             return token if is_kept else REPLACED

@@ -191,6 +191,8 @@ def test_a_name_of_the_line_is_replaced_where_it_would_be_harmless_otherwise():
     line = of(user="mail", uri="/mail/?_task=list&mail=1", user_agent="mail/1 Mail Chrome/2")
     assert line["uri"].startswith(f"/person-{digits_of('mail')}/?_task=list&name-")
     assert line["user_agent"] == "… … Chrome/2"
+    agent = "Chrome/142.0.0.0 x/12345.0"
+    assert of(identity=identity_of("No 142 12345"), user_agent=agent)["user_agent"] == "Chrome/142.0.0.0 …"
 
 
 def test_the_combined_format_becomes_json():
