@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pytest
+from support import warm_gateway
 from support.desk_command import DeskFolder
 from support.guide import CERTIFICATES, blocks
 from support.pki import openssl, openssl_root
@@ -155,5 +154,4 @@ def test_the_options_that_are_named_are_there():
 
 
 def _help(command):
-    arguments = [sys.executable, "-m", "gateway", *command.split(), "--help"]
-    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    return warm_gateway.run([*command.split(), "--help"]).stdout

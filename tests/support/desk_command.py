@@ -1,4 +1,4 @@
-"""The certificate desk as a program: `python -m gateway` in a folder, as an administrator types it.
+"""The certificate desk as a program: `gateway` in a folder, as an administrator types it.
 
 desk = DeskFolder(folder)
 desk.run("ca", "init", "corp", "--key", "ecdsa-p256")
@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from support import warm_gateway
 
 PASSPHRASE = "correct horse battery staple"
 COMMAND = (sys.executable, "-m", "gateway")
@@ -34,21 +36,12 @@ class DeskFolder:
 
     def run(self, *arguments: object, code: int = 0, seconds: float = RUN_SECONDS) -> str:
         """Run a command; what it printed, standard error after standard output."""
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            cwd=self.path,
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        done = warm_gateway.run(arguments, cwd=self.path, env=self.variables, seconds=seconds)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def start(self, *arguments: object) -> subprocess.Popen[bytes]:
-        """Start a command and don't wait for it."""
+        """Start a command as `python -m gateway`, and don't wait for it."""
         return subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             cwd=self.path,

@@ -6,15 +6,13 @@ import http.client
 import json
 import re
 import signal
-import subprocess
-import sys
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from support import warm_gateway
 from support.gateway import INSIDE, Gateway
 from support.waiting import PATIENCE_SECONDS, until
 
-COMMAND_SECONDS = 120.0
 SILENT_WORKER = re.compile("worker [0-9]+ does not answer")
 
 
@@ -55,10 +53,9 @@ class Watched(Gateway):
 
         A worker that a busy machine keeps waiting for a second is a problem of its own.
         """
-        command = [sys.executable, "-m", "gateway", "status", "-c", str(self.config), *options]
 
         def answered():
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
+            done = warm_gateway.run(["status", "-c", self.config, *options])
             return done if is_hung or not SILENT_WORKER.search(done.stdout) else None
 
         return until(answered, "all workers answer `gateway status`")
