@@ -31,6 +31,8 @@ _KEYS: Final = {
     "address": "bind port listen ip addr",
     "ca": "issuer cafile clientca sslproxycacertificatefile proxyssltrustedcertificate",
     "admin": "to recipients admins adminemail",
+    "response": "timeout readtimeout proxyreadtimeout timeoutserver",
+    "connect": "connecttimeout proxyconnecttimeout timeoutconnect",
     "verify": "insecure sslverify proxysslverify insecureskipverify",
 }
 _OURS: Final = {
@@ -55,7 +57,7 @@ def key_meant(kind: Record, key: Scalar, child: Node, present: Collection[str]) 
             return entry.name, f"write {entry.name}: {key.text}"
     inner = [
         (entry.name, name)
-        for name in (key.text, *names)
+        for name in (*names, key.text)
         for entry in kind.fields
         if isinstance(entry.kind, Record) and name in entry.kind.by_name
     ]

@@ -31,6 +31,8 @@ _NO_COLON: Final = re.compile(r"[ ]*(?:- +)?([A-Za-z_]+)(?:(?: *[=;] *| +)([^\s:
 _FOREIGN_COMMENT: Final = re.compile(r"[ ]*(//+|/\*+|<!--|;+)\s*(.*?)\s*(?:\*+/|-->)?")
 _HAS_VALUE: Final = re.compile(r"[ ]*(?:- +)*[^\s:]+:\s+(\S)")
 _OPEN_QUOTE: Final = re.compile(r"""[ ]*(?:- +)*(?:[^\s:'"]+:\s+)?(["'])(?:(?!\1).)*""")
+_QUOTED: Final = re.compile(r"""(?:"([^"]*)"|'([^']*)')""")
+_QUOTED_VALUES: Final = re.compile(rf"{_QUOTED.pattern}(?:(?:\s*,\s*|\s+){_QUOTED.pattern})+")
 _TOKEN_START: Final = re.compile(r"(?:.*[\s\[{,])?", re.DOTALL)
 _VALUE_START: Final = re.compile(r".*(?:[:,]\s+|[{\[])")
 # A value in brackets that contains a '#', followed by the closing bracket.
@@ -351,6 +353,9 @@ def _brackets(stop: Stop) -> Hint | None:
             return opened
         start = re.match(r"[ ]*(?:- +)*(?:[^\s:'\"]+:\s+)?", stop.line)
         value = stop.line[start.end() if start is not None else 0 :].strip()
+        if _QUOTED_VALUES.fullmatch(value) is not None:
+            texts = [double or single for double, single in _QUOTED.findall(value)]
+            return Hint(stop.at, "several values are not a list without brackets", f"write {as_yaml_list(texts)}")
         inner = value[1:-1] if value[0] == value[-1] and len(value) > 1 else value
         remedy = f"put the value in other quotes: {as_quoted(inner)}"
         return Hint(stop.at, "there is text after the closing quote", remedy)
