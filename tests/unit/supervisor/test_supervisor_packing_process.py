@@ -1,14 +1,22 @@
 """The process that packs: what it tells the master, and that it ends with it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from gateway.logs.packing import BLOCK_BYTES
 from gateway.supervisor.channel import Channel, ChannelClosed
 from gateway.supervisor.packing_process import LOWEST_PRIORITY, serve
+
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 @pytest.fixture
@@ -69,6 +77,22 @@ def test_the_program_runs_at_the_lowest_priority(old, channel):
     assert done.stdout.split() == [str(LOWEST_PRIORITY), "gateway-packs"]
     assert ours.receive() == [{"is": "packed", "busy": 0, "problems": []}]
     assert Path(f"{old}.gz").exists()
+
+
+def test_a_program_that_is_killed_leaves_one_complete_file(old, channel):
+    data = os.urandom(32 * BLOCK_BYTES)
+    old.write_bytes(data)
+    unfinished, packed = (old.with_name(old.name + ending) for ending in (".zst.tmp", ".zst"))
+    command = [sys.executable, "-m", "gateway.supervisor.packing_process"]
+    arguments = [str(channel[1].fileno()), str(old.with_name("access.jsonl")), "zstd", "30"]
+    with subprocess.Popen([*command, *arguments], pass_fds=[channel[1].fileno()]) as program:
+        until(lambda: unfinished.exists() or program.poll() is not None, "it has begun")
+        program.kill()
+    assert old.exists() or packed.exists()
+    serve(channel[1], old.with_name("access.jsonl"), "zstd", 30)
+    assert not old.exists()
+    assert not unfinished.exists()
+    assert zstd.decompress(packed.read_bytes()) == data
 
 
 def test_a_master_that_is_gone_is_no_error(old, channel, monkeypatch):
