@@ -12,7 +12,6 @@ from gateway.logs.packing import BLOCK_BYTES
 from gateway.supervisor.channel import Channel, ChannelClosed
 from gateway.supervisor.packing_process import LOWEST_PRIORITY, serve
 
-
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
