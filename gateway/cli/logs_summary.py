@@ -129,7 +129,7 @@ def show(report: Report, page: Path | None, *, as_json: bool) -> None:
     if as_json:
         from gateway.logs.summary.as_json import json_of  # noqa: PLC0415 - only for JSON
 
-        sys.stdout.write(json_of(report))
+        sys.stdout.writelines(json_of(report))
     elif page is None:
         sys.stdout.write(_text(report))
     sys.stdout.flush()

@@ -50,7 +50,7 @@ class Split:
 def test_batches_are_what_the_reader_finds(pieces, size, asked):
     data = b"".join(pieces)
     filters = filters_of(Asked(**asked), BEGIN)
-    reader = Reader(filters.matches(), filters.finder)
+    reader = Reader(filters.matches(), filters.rare_finder)
     expected = [(hit.entry.time, hit.entry.user, hit.entry.uri) for hit in reader.read(io.BytesIO(data))]
     batches = Batches(filters)
     found = list(batches.read(Split(data, size)))

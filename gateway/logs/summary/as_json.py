@@ -7,6 +7,7 @@ Keeps true: it is ASCII without control characters, whatever is in the log. Each
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,9 +17,11 @@ from gateway.logs.summary.report import FirstList, Person, Ranking, Report
 ROWS: Final = 100  # of a ranking; lists of people, devices and certificates are complete
 
 
-def json_of(report: Report) -> str:
-    """The object, and a newline."""
-    return json.dumps(_object(report), indent=1).replace("\x7f", "\\u007f") + "\n"
+def json_of(report: Report) -> Iterator[str]:
+    """The object, and a newline, in small pieces: together they may take more memory than all tables."""
+    for piece in json.JSONEncoder(indent=1).iterencode(_object(report)):
+        yield piece.replace("\x7f", "\\u007f")
+    yield "\n"
 
 
 def _object(report: Report) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from gateway.logs.summary.counters import Durations
 from gateway.logs.summary.groups import SWITCHING, Group, address_of, characters, group_of, key_of, path_of
 from gateway.logs.summary.tables import Ranked
 
-MAX_GROUPS: Final = 12_288  # that are counted before they are looked at
-MAX_GROUP_CHARACTERS: Final = 2 * 1024 * 1024  # in their values, since a value may have a thousand
-MAX_DURATIONS: Final = 65_536  # that are kept before they are added up
-MAX_URIS: Final = 8192  # whose paths are remembered
-MAX_URI_CHARACTERS: Final = 1024 * 1024  # in them
+MAX_GROUPS: Final = 4096  # that are counted before they are looked at
+MAX_GROUP_CHARACTERS: Final = 512 * 1024  # in their values, since a value may have a thousand
+MAX_DURATIONS: Final = 32_768  # that are kept before they are added up
+MAX_URIS: Final = 4096  # whose paths are remembered
+MAX_URI_CHARACTERS: Final = 256 * 1024  # in them
 _FEW: Final = 16  # new keys of a batch, that are looked for one by one
 
 Command = Callable[[str], str | None]

@@ -113,7 +113,7 @@ class Collector:
         if group.reason is not None:
             self.tables.people_by_reason.add(Reasoned(person, group.reason), count)
         if group.is_let_in:
-            self.tables.people_let_in.add(person, count)
+            self.tables.people_let_in.add(person)
             self.tables.links.add(group.login, group.holder)
             if group.fingerprint is not None and not group.is_observed:
-                self.tables.people_with_certificate.add(person, count)
+                self.tables.people_with_certificate.add(person)

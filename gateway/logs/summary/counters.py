@@ -1,7 +1,7 @@
 """Counts in constant memory: how often each of many keys occurs, if there may be more keys than memory.
 
-Keeps true: a counter holds at most twice its `capacity` of keys, and a count is never too low and at most `error` too
-high. Counts are exact as long as there are no more keys than that.
+Keeps true: a counter holds at most `capacity` keys, and a count is never too low and at most `error` too high. Counts
+are exact as long as there are no more keys than that.
 
 This is Space-Saving (Metwally, Agrawal, El Abbadi, 2005), pruned in batches: a table that is full drops the lower half
 of its keys. What a dropped key had counted is at most `floor`, the highest count that was dropped. A key that comes
@@ -69,7 +69,7 @@ class TopCounts(Generic[Key]):
             before = self._last.get(key)
             if before is None or last > before:
                 self._last[key] = last
-        if len(self._counts) > 2 * self._capacity:
+        if len(self._counts) > self._capacity:
             self._prune()
 
     def merge(self, other: TopCounts[Key]) -> None:
@@ -84,13 +84,14 @@ class TopCounts(Generic[Key]):
         for key, last in other._last.items():
             self._last[key] = max(last, self._last.get(key, last))
         self.floor += other.floor
-        if len(self._counts) > 2 * self._capacity:
+        if len(self._counts) > self._capacity:
             self._prune()
 
     def _prune(self) -> None:
+        kept = (self._capacity + 1) // 2
         ranked = sorted(self._counts.items(), key=itemgetter(1), reverse=True)
-        self._counts = dict(ranked[: self._capacity])
-        self.floor = ranked[self._capacity][1]
+        self._counts = dict(ranked[:kept])
+        self.floor = ranked[kept][1]
         self._errors = {key: error for key, error in self._errors.items() if key in self._counts}
         self._last = {key: last for key, last in self._last.items() if key in self._counts}
 
@@ -98,6 +99,34 @@ class TopCounts(Generic[Key]):
 def ranked(counts: Iterable[Count[str]]) -> list[Count[str]]:
     """The highest count first. Of equal ones, the exact one, then by name."""
     return sorted(counts, key=lambda each: (-each.count, each.error, each.key))
+
+
+class Names:
+    """A set of names. When it is full, it takes no more, and says so."""
+
+    def __init__(self, capacity: int) -> None:
+        self.is_complete = True
+        self._capacity = capacity
+        self._names: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def add(self, name: str) -> None:
+        """Take a name."""
+        if len(self._names) < self._capacity:
+            self._names.add(name)
+        elif name not in self._names:
+            self.is_complete = False
+
+    def merge(self, other: Names) -> None:
+        """Take the names of another process."""
+        for name in other:
+            self.add(name)
+        self.is_complete = self.is_complete and other.is_complete
 
 
 class FirstTimes(Generic[Key]):
@@ -170,9 +199,9 @@ class Durations:
     def _add(self, path: str, total: float, count: int, longest: float) -> None:
         before, number, most = self._sums.get(path, (0.0, 0, 0.0))
         self._sums[path] = before + total, number + count, max(most, longest)
-        if len(self._sums) > 2 * self._capacity:
-            kept = sorted(self._sums.items(), key=itemgetter(1), reverse=True)[: self._capacity]
-            self._sums = dict(kept)
+        if len(self._sums) > self._capacity:
+            kept = sorted(self._sums.items(), key=itemgetter(1), reverse=True)
+            self._sums = dict(kept[: (self._capacity + 1) // 2])
             self.is_exact = False
 
 

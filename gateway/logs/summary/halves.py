@@ -8,6 +8,7 @@ Two and not more: each one needs as much memory as the other (docs/adr/0032-two-
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -70,9 +71,10 @@ class Forked:
 
     def result(self) -> Any:
         """What the work returned; None if it failed."""
-        with os.fdopen(os.dup(self._pipe), "rb") as pipe:
-            data = pipe.read()
-        return pickle.loads(data) if self._end() == 0 else None  # noqa: S301 - this program wrote it
+        found = None
+        with os.fdopen(os.dup(self._pipe), "rb") as pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
+            found = pickle.load(pipe)  # noqa: S301 - this program wrote it
+        return found if self._end() == 0 else None
 
     def __enter__(self) -> Self:
         return self

@@ -15,8 +15,8 @@ class Links:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._holders: dict[str, set[str]] = {}  # by login; two are as good as many
-        self._logins: dict[str, set[str]] = {}
+        self._holders: dict[str, str | None] = {}  # by login; None if there are several
+        self._logins: dict[str, str | None] = {}
 
     def add(self, login: str | None, holder: str | None) -> None:
         """A request had both, or one of them."""
@@ -26,20 +26,16 @@ class Links:
 
     def merge(self, other: Links) -> None:
         """Add what another process has seen."""
-        for login, holders in other._holders.items():
-            for holder in holders:
-                self._note(self._holders, login, holder)
-        for holder, logins in other._logins.items():
-            for login in logins:
-                self._note(self._logins, holder, login)
+        for mine, others in ((self._holders, other._holders), (self._logins, other._logins)):
+            for name, partner in others.items():
+                self._note(mine, name, partner)
 
-    def _note(self, table: dict[str, set[str]], name: str, other: str) -> None:
-        held = table.get(name)
-        if held is not None:
-            if len(held) < 2:
-                held.add(other)
+    def _note(self, table: dict[str, str | None], name: str, partner: str | None) -> None:
+        if name in table:
+            if table[name] != partner:
+                table[name] = None
         elif len(table) < self._capacity:
-            table[name] = {other}
+            table[name] = partner
 
     def people(self, names: Iterable[str]) -> dict[str, str]:
         """For each name, the person's name: the mail address if one of the names is an address."""
@@ -51,19 +47,11 @@ class Links:
         return {name: self._person(name, addresses) for name in names}
 
     def _person(self, name: str, addresses: dict[str, set[str]]) -> str:
-        for login in (name, *self._logins.get(name, ())):
-            holder = self._only_holder(login)
-            if holder is not None and name in {login, holder}:
-                return login if "@" in login or "@" not in holder else holder
+        login = name if name in self._holders else self._logins.get(name)
+        holder = None if login is None else self._holders.get(login)
+        if login is not None and holder is not None and name in {login, holder} and self._logins.get(holder) == login:
+            return login if "@" in login or "@" not in holder else holder
         if "@" in name:
             return name
         found = addresses.get(name.rpartition("\\")[2], set())
         return next(iter(found)) if len(found) == 1 else name
-
-    def _only_holder(self, login: str) -> str | None:
-        """The only holder that it was used with, if that was used with no other login."""
-        holders = self._holders.get(login, set())
-        if len(holders) != 1:
-            return None
-        (holder,) = holders
-        return holder if self._logins.get(holder) == {login} else None

@@ -124,7 +124,7 @@ def report_of(found: Tables, lines: Lines, until: datetime | None) -> Report:
     refusals = _joined(found.people.refusals, lambda name: names[name])
     reasons = _by_person(found.people_by_reason, names)
     refused = tuple(Person(each, reasons.get(each.key, ())) for each in ranked(refusals.values()))
-    let_in = {names[each.key] for each in found.people_let_in}
+    let_in = {names[name] for name in found.people_let_in}
     step, bars = _bars(found.timeline)
     return Report(
         since=found.since,
@@ -153,7 +153,7 @@ def report_of(found: Tables, lines: Lines, until: datetime | None) -> Report:
         },
         people_refused=refused,
         never_let_in=tuple(each for each in refused if each.refusals.key not in let_in),
-        is_never_certain=found.people_let_in.is_exact and found.people.refusals.is_exact,
+        is_never_certain=found.people_let_in.is_complete and found.people.refusals.is_exact,
         slowest=tuple(sorted(found.durations, key=_slowness)),
         is_slowest_exact=found.durations.is_exact,
         waiting=found.waiting,
@@ -168,8 +168,7 @@ def _names(found: Tables) -> set[str]:
     names = {each.key for each in found.people.requests}
     names.update(each.key for each in found.people.refusals)
     names.update(each.key.person for each in found.people_by_reason)
-    names.update(each.key for each in found.people_let_in)
-    names.update(each.key for each in found.people_with_certificate)
+    names.update(found.people_let_in, found.people_with_certificate)
     names.update(each.key.person for each in found.observed if each.key.person is not None)
     return names.union(found.first_devices.people.values(), found.first_certificates.people.values())
 
@@ -239,7 +238,7 @@ def _first(found: FirstSeen, names: dict[str, str]) -> FirstList:
 
 def _unready(found: Tables, names: dict[str, str]) -> tuple[Unready, ...]:
     """The people first, then addresses without a name; each by the number of requests."""
-    have = {names[each.key] for each in found.people_with_certificate}
+    have = {names[name] for name in found.people_with_certificate}
 
     def rename(key: Observed) -> Observed:
         if key.person is None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from gateway.logs.summary.counters import Durations, FirstTimes, Timeline, TopCounts
+from gateway.logs.summary.counters import Durations, FirstTimes, Names, Timeline, TopCounts
 from gateway.logs.summary.names import Links
 
-MAX_KEYS: Final = 4096  # of a table; it holds twice as many for a while
-MAX_LET_IN: Final = 16_384  # people and devices that were let in: strangers can't fill these tables
+# With all tables full, and in both processes that read a large file, memory stays below 64 MiB.
+MAX_KEYS: Final = 2048  # of a ranking
+MAX_REFUSED: Final = 4096  # people that were refused, or would be by a rule in observation: these lists should be whole
+MAX_LET_IN: Final = 8192  # devices and certificates that were let in: strangers can't fill these tables
+MAX_PEOPLE: Final = 8192  # that were let in, and of names that were let in together
 
 
 class Reasoned(NamedTuple):
@@ -35,9 +38,9 @@ class Observed(NamedTuple):
 class Ranked:
     """How many requests a kind of client made, and how many of them were refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: int) -> None:
         self.requests: TopCounts[str] = TopCounts(MAX_KEYS)
-        self.refusals: TopCounts[str] = TopCounts(MAX_KEYS)
+        self.refusals: TopCounts[str] = TopCounts(refused)
 
     def add(self, key: str | None, count: int, refused: int, last: datetime | None = None) -> None:
         """So many requests of this client, of which so many were refused."""
@@ -102,17 +105,17 @@ class Tables:
         self.waiting = 0  # requests that only waited for new mail
         self.timeline = Timeline()
         self.reasons: TopCounts[str] = TopCounts(MAX_KEYS)
-        self.people = Ranked()
-        self.addresses = Ranked()
-        self.devices = Ranked()
-        self.people_by_reason: TopCounts[Reasoned] = TopCounts(MAX_KEYS)
-        self.people_let_in: TopCounts[str] = TopCounts(MAX_LET_IN)
-        self.people_with_certificate: TopCounts[str] = TopCounts(MAX_LET_IN)
-        self.observed: TopCounts[Observed] = TopCounts(MAX_KEYS)
+        self.people = Ranked(MAX_REFUSED)
+        self.addresses = Ranked(MAX_KEYS)
+        self.devices = Ranked(MAX_KEYS)
+        self.people_by_reason: TopCounts[Reasoned] = TopCounts(MAX_REFUSED)
+        self.people_let_in = Names(MAX_PEOPLE)
+        self.people_with_certificate = Names(MAX_PEOPLE)
+        self.observed: TopCounts[Observed] = TopCounts(MAX_REFUSED)
         self.first_devices = FirstSeen()
         self.first_certificates = FirstSeen()
         self.durations = Durations()
-        self.links = Links(MAX_LET_IN)
+        self.links = Links(MAX_PEOPLE)
 
     def add_period(self, first: datetime, last: datetime) -> None:
         """Requests that count began between these."""

@@ -159,6 +159,7 @@ def test_what_is_seen_for_the_first_time_since_then():
 
 def test_strangers_do_not_fill_the_table_of_devices_that_were_let_in(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 8)
+    monkeypatch.setattr(tables, "MAX_REFUSED", 8)
     lines = [refused(number, device_id=f"X{number}") for number in range(50)]
     report = summary_of(*lines, alice(60, device_id="D1"))
     assert report.first_devices.rows[0].key == "D1"
@@ -261,7 +262,9 @@ def test_a_line_that_is_too_long_is_skipped_in_a_block_without_other_faults():
 
 def test_names_without_end_take_no_memory(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 16)
+    monkeypatch.setattr(tables, "MAX_REFUSED", 16)
     monkeypatch.setattr(tables, "MAX_LET_IN", 16)
+    monkeypatch.setattr(tables, "MAX_PEOPLE", 16)
     monkeypatch.setattr(buffers, "MAX_GROUPS", 16)
     monkeypatch.setattr(buffers, "MAX_URIS", 16)
     lines = [
@@ -286,7 +289,7 @@ def test_names_without_end_take_no_memory(monkeypatch):
         *(found.first_devices.let_in, found.first_devices.refused, found.first_devices.people),
         *(found.first_certificates.let_in, found.first_certificates.people),
     ]
-    assert max(map(len, counters)) <= 32
+    assert max(map(len, counters)) <= 16
     report = summary_of(*lines)
     assert (report.requests, report.refused) == (600, 300)
     assert not report.is_never_certain

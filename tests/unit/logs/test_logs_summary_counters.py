@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.logs.summary.counters import Durations, FirstTimes, Timeline, TopCounts, ranked
+from gateway.logs.summary.counters import Durations, FirstTimes, Names, Timeline, TopCounts, ranked
 
 BEGIN = datetime(2026, 11, 24, 7, 0, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def test_a_count_is_never_too_low_and_at_most_its_error_too_high(capacity, added
             assert held[key].count - held[key].error <= count <= held[key].count
         else:
             assert count <= counts.floor
-    assert len(counts) <= 2 * capacity
+    assert len(counts) <= capacity
     assert counts.is_exact == (len(held) == len(true) and not counts.floor)
 
 
@@ -58,15 +58,15 @@ def test_merged_counts_are_true_too(capacity, first, second):
             assert held[key].count - held[key].error <= count <= held[key].count
         else:
             assert count <= whole.floor
-    assert len(whole) <= 2 * capacity
+    assert len(whole) <= capacity
 
 
 def test_as_many_keys_as_it_holds_are_counted_exactly_and_one_more_is_not():
     names = [f"name{number}" for number in range(9)]
-    exact = counted(4, names[:8] * 3)
+    exact = counted(8, names[:8] * 3)
     assert exact.is_exact
     assert {(each.count, each.error) for each in exact} == {(3, 0)}
-    assert not counted(4, names * 3).is_exact
+    assert not counted(8, names * 3).is_exact
 
 
 def test_what_is_frequent_from_the_beginning_stays_exact_in_a_flood():
@@ -107,6 +107,18 @@ def test_the_first_line_counts_and_what_was_known_before_is_never_new():
     assert (len(table), "d" in table) == (3, False)
 
 
+def test_a_full_set_of_names_says_so():
+    names, others = Names(2), Names(2)
+    for name in ("a", "b", "a"):
+        names.add(name)
+    others.add("b")
+    names.merge(others)
+    assert (set(names), names.is_complete) == ({"a", "b"}, True)
+    others.add("c")
+    names.merge(others)
+    assert (len(names), names.is_complete) == (2, False)
+
+
 def test_durations():
     durations = Durations(2)
     durations.add("/owa", [10.0, 30.0])
@@ -116,7 +128,7 @@ def test_durations():
     for number in range(50):
         durations.add(f"/{number}", [1.0])
     assert not durations.is_exact
-    assert len(durations) <= 4
+    assert len(durations) <= 2
     assert owa in set(durations)
 
 

@@ -77,7 +77,7 @@ def two(monkeypatch):
 
 def summary(path: Path, **asked) -> dict:
     report = logs_summary.collect(open_logs([path]), filters_of(Asked(**asked), BEGIN), shows_all=False)
-    return json.loads(json_of(report))
+    return json.loads("".join(json_of(report)))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,9 @@ def test_one_process_reads_where_two_would_not_help(log, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("two")
 def test_merged_tables_say_what_they_dropped(log, monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 3)
+    monkeypatch.setattr(tables, "MAX_REFUSED", 3)
     monkeypatch.setattr(tables, "MAX_LET_IN", 3)
+    monkeypatch.setattr(tables, "MAX_PEOPLE", 3)
     found = summary(log)
     assert found["requests"] == 1201
     assert not found["most_requests"]["people"]["is_exact"]

@@ -135,6 +135,7 @@ def test_slowest_paths():
 
 def test_estimates_are_told(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 2)
+    monkeypatch.setattr(tables, "MAX_REFUSED", 2)
     lines = [refused(number, user=f"u{number}", client_ip=f"10.0.0.{number}") for number in range(20)]
     text = "\n".join(
         text_lines(*lines, *(line_of(number, user="alice") for number in range(30)), refused(1, user="u3"))
@@ -142,6 +143,7 @@ def test_estimates_are_told(monkeypatch):
     assert re.search(r"u\d+ +~\d+ ", text)
     assert re.search(r"~ about: \d+ is at most \d+ too high, the others are no worse", text)
     monkeypatch.setattr(tables, "MAX_LET_IN", 2)
+    monkeypatch.setattr(tables, "MAX_PEOPLE", 2)
     many = [line_of(number, user=f"u{number}", device_id=f"D{number}") for number in range(9)]
     text = " ".join(" ".join(text_lines(*many, *lines)).split())
     assert "Refused, and probably not let in: there were too many names to remember all." in text
@@ -149,7 +151,8 @@ def test_estimates_are_told(monkeypatch):
 
 
 def test_where_all_shown_are_exact_others_may_be_missing(monkeypatch):
-    monkeypatch.setattr(tables, "MAX_KEYS", 10)
+    monkeypatch.setattr(tables, "MAX_KEYS", 20)
+    monkeypatch.setattr(tables, "MAX_REFUSED", 20)
     known = [line_of(number, client_ip=f"10.0.0.{number % 10}") for number in range(200)]
     strangers = [line_of(number, client_ip=f"10.0.1.{number}") for number in range(30)]
     text = " ".join(" ".join(text_lines(*known, *strangers)).split())
@@ -173,7 +176,7 @@ def test_nothing_in_it_acts():
     )
     assert "".join(text_lines(*lines)).isprintable()
     assert "evil\\x1b]0;title" in "".join(text_lines(*lines))
-    as_json = json_of(summary_of(*lines))
+    as_json = "".join(json_of(summary_of(*lines)))
     assert as_json.replace("\n", "").isprintable()
     assert as_json.isascii()
     assert json.loads(as_json)["never_let_in"]["people"] == []
@@ -200,7 +203,7 @@ def test_filters_and_other_formats_are_told():
 
 
 def test_json_has_these_keys():
-    found = json.loads(json_of(summary_of(*LINES, refused(99, user="carla@example.com"))))
+    found = json.loads("".join(json_of(summary_of(*LINES, refused(99, user="carla@example.com")))))
     assert list(found) == [
         *("period", "lines", "requests", "let_in", "refused", "browser_connections", "without_person", "timeline"),
         *("reasons", "most_requests", "most_refusals", "people_by_reason", "never_let_in", "observed", "first_seen"),
