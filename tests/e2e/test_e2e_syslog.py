@@ -16,7 +16,7 @@ from support.gateway import Gateway, settings_for
 from support.log_lines import line_of
 from support.pki import DAY, SERVER_AUTH, Ca
 from support.rsyslog import Rsyslog
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 from gateway import clock
 from gateway.config.model import AccessLog, SyslogServer
@@ -48,7 +48,8 @@ def rsyslog(ca, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["udp", "tcp", "tls", "unix"])
-def test_it_reads_every_line_as_it_was_written(rsyslog, kind):
+def test_it_reads_every_line_as_it_was_written(rsyslog, kind, monkeypatch):
+    monkeypatch.setattr("gateway.logs.sending.CLOSE_SECONDS", PATIENCE_SECONDS)
     before = len(rsyslog.seen())
     host = str(rsyslog.unix) if kind == "unix" else "127.0.0.1"
     port = 0 if kind == "unix" else getattr(rsyslog, kind)
