@@ -115,7 +115,7 @@ class AccessLog:
             self._records.append(record)
             self._last_line = line
             self._end += len(line)
-        return self._records.copy()
+        return [record.copy() for record in self._records]  # a test may take a record apart
 
     def _new_data(self) -> bytes:
         """What stands behind the last line that was read, or all there is if that line is no longer where it was."""
