@@ -464,4 +464,4 @@ def test_a_new_place_and_many_refusals_are_mailed_by_what_the_log_says(
     assert home not in told.get_content()
     (refusals,) = post.to("admin@example.com")
     assert "denied_by_rule (3)" in refusals.get_content()
-    assert gateway.metric("gateway_pki_mails_total", result="sent") == 2
+    until(lambda: gateway.metric("gateway_pki_mails_total", result="sent") == 2, "the keeper has reported them")
