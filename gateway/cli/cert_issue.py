@@ -103,6 +103,7 @@ def issue(  # noqa: PLR0913 - a command's options
     requested = None if csr is None else _requested(csr, email)
     with open_desk(context) as desk:
         _note_revoked(desk, email, device, purposes)
+        _note_authority(desk, authority)
         locked, now = desk_authority.locked(desk, authority), clock.now()
         orders = [desk_issue.Order.of_person(email, name, purpose=purpose, **options) for purpose in purposes]
         orders = [desk_issue.check(desk, locked, order, now) for order in orders]
@@ -212,6 +213,7 @@ def import_(  # noqa: PLR0913 - a command's options
         open_desk(context) as desk,
         batch.checked(desk, desk_authority.locked(desk, authority), wanted, clock.now()) as ready,
     ):
+        _note_authority(desk, authority)
         signer = unlock(desk, authority, passphrase_file)
         began = clock.monotonic_seconds()  # from here on no input is waited for
         with _progress() as progress:
@@ -280,6 +282,15 @@ def _note_revoked(desk: Desk, email: str, device: str | None, purposes: tuple[Pu
     notes = {revoked_people.told(found) for purpose in purposes if (found := people.find(email, device, purpose))}
     for note in sorted(notes):
         typer.echo(f"note: {note}", err=True)
+
+
+def _note_authority(desk: Desk, name: str) -> None:
+    """Note that another authority is the one for people: sites that trust that one refuse certificates of this one."""
+    from gateway.pki import authority as desk_authority  # noqa: PLC0415 - heavy, see app
+
+    for other in desk_authority.for_people_below(desk, name):
+        cause = f"sites that trust '{other}' refuse certificates of '{name}', the authority above it"
+        typer.echo(f"note: {cause}; issue with --ca {other}", err=True)
 
 
 def _requested(csr: Path, email: str) -> PublicKey:

@@ -227,6 +227,18 @@ def signer_for(desk: Desk, name: str, purpose: Purpose) -> str:
     return name
 
 
+def for_people_below(desk: Desk, name: str) -> list[str]:
+    """The names of the authorities below this one that sign for people. Sites that trust those don't trust this one."""
+    with desk.registry.reading() as connection:
+        above = certificate_in(authorities.get(connection, name).certificate_der)
+        found = {
+            each: certificate
+            for each, certificate in authorities.below(connection, name).items()
+            if taken_back(connection, (certificate, above)) is None
+        }
+    return [each for each, certificate in found.items() if uses.allows(certificate, Purpose.CLIENT)]
+
+
 def locked(desk: Desk, name: str) -> LockedAuthority:
     """An authority that a passphrase may unlock. Raises `UsageError` for a missing key or one only for RSA-PSS."""
     record = load(desk, name)

@@ -208,6 +208,11 @@ def test_a_root_and_an_authority_that_signs_people_only(desk):
     (desk.folder / "users.csv").write_text("email,name\nbob@example.com,Bob\n")
     desk.run("cert", "import", "users.csv", "--ca", "servers", "--out", "out", code=2)
     assert not (desk.folder / "out").exists()
+    cause = "sites that trust 'corp' refuse certificates of 'corp-root', the authority above it"
+    note = f"note: {cause}; issue with --ca corp\n"
+    assert desk.run("cert", "import", "users.csv", "--ca", "corp-root", "--out", "out").stderr == note
+    assert desk.run("cert", "issue", "eve@example.com", "--ca", "corp-root").stderr == note
+    assert desk.run("cert", "issue", "dan@example.com", "--ca", "corp").stderr == ""
 
 
 SERVED = (

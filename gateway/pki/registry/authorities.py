@@ -108,6 +108,13 @@ def has_below(connection: Connection, name: str, serial: int) -> bool:
     return any(certificate_in(der).serial_number == serial for der in found)
 
 
+def below(connection: Connection, name: str) -> dict[str, x509.Certificate]:
+    """The authorities that this one has signed, by name."""
+    columns = AUTHORITIES.c
+    query = select(columns.name, columns.certificate_der).where(columns.parent == name).order_by(columns.name)
+    return {below: certificate_in(der) for below, der in connection.execute(query)}
+
+
 def keep_crl(connection: Connection, name: str, crl: x509.CertificateRevocationList, number: int) -> None:
     """Store a new revocation list as the newest, and notify other machines. The caller holds the lock."""
     connection.execute(

@@ -192,6 +192,16 @@ def test_servers_are_signed_by_the_nearest_authority_that_may(desk):
         issue_to(desk, servers)
 
 
+def test_the_authorities_for_people_below_another_one(desk):
+    corp, root = authority.create_with_root(desk, PAIR, SECRETS, NOW, authority.Urls())
+    make_authority(desk, "servers", parent=root, signs=Signs.SERVERS)
+    make_authority(desk, "branch", parent=root)
+    assert authority.for_people_below(desk, "corp-root") == ["branch", "corp"]
+    assert authority.for_people_below(desk, "corp") == []
+    lifecycle.revoke(desk, root, [], RevocationReason.SUPERSEDED, NOW, [serial_text(corp.certificate.serial_number)])
+    assert authority.for_people_below(desk, "corp-root") == ["branch"]
+
+
 def test_no_authority_above_may_sign_for_servers(desk):
     root = make_authority(desk, "root", signs=Signs.PEOPLE)
     make_authority(desk, "corp", parent=root, signs=Signs.PEOPLE)
