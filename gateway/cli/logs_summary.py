@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway import clock
-from gateway.access import exists
+from gateway.access import exists, is_file
 from gateway.errors import UsageError
 from gateway.http.activesync import EasQueryError, parse_query
 from gateway.logs.files import LogFile, reading
@@ -104,7 +104,7 @@ def check_place(page: Path) -> None:
         return
     try:
         begin = b"no page"
-        if page.is_file():
+        if is_file(page):
             with page.open("rb") as file:
                 begin = file.read(len(PAGE_BEGIN))
     except OSError as error:
