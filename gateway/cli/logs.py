@@ -160,7 +160,8 @@ def logs(  # noqa: PLR0913 - a parameter for each option
         if anonymise:
             remedy = "Anonymise first: gateway logs --anonymise | gateway logs --summary -"
             raise UsageError("--anonymise replaces no names in a summary", remedy)
-        _summarise(lambda: _opened(files, config), filters, html, as_json=as_json, shows_all=shows_all)
+        counts_all = shows_all or reason is not None or request is not None
+        _summarise(lambda: _opened(files, config), filters, html, as_json=as_json, shows_all=counts_all)
         return
     if html is not None:
         raise UsageError("--html: only a summary can be a page", "Add --summary.")

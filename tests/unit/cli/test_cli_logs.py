@@ -361,6 +361,14 @@ def test_a_summary_as_text_and_as_json(log, capsys):
     assert (found["requests"], found["refused"]) == (1, 1)
 
 
+@pytest.mark.parametrize(("options", "refused"), [([], 0), (["--all"], 1), (["--reason", "handshake_failed"], 1)])
+def test_a_summary_counts_dropped_connections_where_they_would_be_shown(tmp_path, capsys, options, refused):
+    log = tmp_path / "access.jsonl"
+    log.write_bytes(line_of(0, reason=DROPPED, method=None, uri=None, status=None))
+    assert run(["logs", str(log), "--summary", "--json", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["refused"] == refused
+
+
 def test_a_summary_of_nothing_and_of_a_file_that_ends_early(tmp_path, log, capsys):
     assert run(["logs", str(log), "--summary", "--user", "carla"]) == 1
     packed = tmp_path / "access.jsonl.1.gz"
