@@ -22,7 +22,7 @@ from gateway.cli.why.history import Episode, Person, closed_episode, is_address_
 from gateway.cli.why.lines import SERVER_ERROR, code_of
 from gateway.cli.why.question import DEVICE, NUMBER, TIME, Question, in_order, question_of
 from gateway.cli.why.registry import Asker, Registry
-from gateway.cli.why.report import lines_of, listed, rendered, state_text
+from gateway.cli.why.report import lines_of, listed, refused_text, rendered, state_text
 from gateway.cli.why.survey import Found, Survey, label_of
 from gateway.cli.why.unrefused import let_in
 from gateway.cli.why.verdict import verdict_of
@@ -135,7 +135,7 @@ class _Answer:
         if self._survey.near_dropped:
             about += f" (and {count_of(self._survey.near_dropped, 'more refusal')})"
         nearest = sorted(people.values(), key=self._survey.distance)
-        return self._ask_for_one([found.person for found in nearest], about)
+        return self._ask_for_one([found.person for found in nearest], about, [refused_text(each) for each in nearest])
 
     def _note_others(self, others: Sequence[Person], where: str) -> None:
         if others:
@@ -158,12 +158,13 @@ class _Answer:
         people = sorted(people, key=lambda each: open_episode(each) is None)  # those who are refused first
         return self._ask_for_one(people, f"{self._asked.who} matches {len(people)} people")
 
-    def _ask_for_one(self, people: list[Person], about: str) -> bool:
+    def _ask_for_one(self, people: list[Person], about: str, states: Sequence[str] = ()) -> bool:
         options = [_option(each, self._asked.who) for each in people]
+        states = states or [state_text(each) for each in people]
         if self._asked.as_json:
             _print_json(people_document(self._asked.who, self._taken(), about, people, options))
             return False
-        lines = [("Who", f"{about}. Ask for one of them:"), *listed(people)]
+        lines = [("Who", f"{about}. Ask for one of them:"), *listed(people, states)]
         lines += [("", ""), ("command", f"gateway logs {_option_text(options[0])}{self._log()}")]
         sys.stdout.write(rendered(lines))
         return False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cli.why.words import first_line
 from gateway.errors import GatewayError
 from gateway.facts import counted_text, parse_address
 
@@ -70,7 +71,7 @@ def ask(config: Path | None) -> Live:
     try:
         return Live(status_client.fetch(status_client.admin_address(config, None)))
     except GatewayError as error:
-        return Live(problem=error.cause)
+        return Live(problem=first_line(error))
 
 
 class Inside:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.access import exists
+from gateway.cli.why.words import first_line
 from gateway.errors import GatewayError
 from gateway.logs.filters import fold
 
@@ -106,16 +107,16 @@ class Asker:
         try:
             self.store = self._store(store, config)
         except GatewayError as error:
-            self.problem = error.cause
+            self.problem = first_line(error)
 
     def _store(self, store: str | None, config: Path | None) -> str | None:
-        from gateway.config.load import read_pki  # noqa: PLC0415 - heavy, see app
-
         if store is not None:
             return store
-        pki = None if config is None else read_pki(config)
-        if pki is not None:
-            return pki.store
+        if config is not None:
+            from gateway.config.load import read_pki  # noqa: PLC0415 - heavy, see app
+
+            if (pki := read_pki(config)) is not None:
+                return pki.store
         if (named := os.environ.get(STORE_VARIABLE)) is not None:
             return named
         for folder in (Path.cwd(), *(() if config is None else (config.absolute().parent,))):
@@ -142,7 +143,7 @@ class Asker:
                 found.place = database.place
                 return found
         except GatewayError as error:
-            return Registry(error.cause)
+            return Registry(first_line(error))
 
 
 def _read(connection: Any, names: set[str], numbers: set[str], now: datetime) -> Registry:

@@ -11,7 +11,7 @@ from gateway.cli.why.changes import Change, certificate_name
 from gateway.cli.why.history import Person, open_episode
 from gateway.cli.why.lines import code_of, detail_of, path_of
 from gateway.cli.why.registry import Certificate
-from gateway.cli.why.survey import label_of
+from gateway.cli.why.survey import Found, label_of
 from gateway.cli.why.verdict import Verdict
 from gateway.cli.why.words import count_of, moment
 from gateway.logs.reader import Hit
@@ -248,12 +248,23 @@ def gateway_texts(case: Case) -> list[str]:
     return texts
 
 
-def listed(people: Sequence[Person]) -> Iterator[tuple[str, str]]:
-    """Several people, each with her state."""
-    for person in people[:MAX_LISTED]:
-        yield "", f"{label_of(person)}: {state_text(person)}"
+def listed(people: Sequence[Person], states: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Several people, each with what happened."""
+    for person, state in zip(people[:MAX_LISTED], states, strict=False):
+        yield "", f"{label_of(person)}: {state}"
     if len(people) > MAX_LISTED:
         yield "", f"and {len(people) - MAX_LISTED} more"
+
+
+def refused_text(found: Found) -> str:
+    """What was refused around a time, and whether it went on."""
+    episode, entry = found.episode, found.hit.entry
+    text = f"{moment(entry.time)} from {entry.client_ip}, {entry.method or 'handshake'} {path_of(entry)}".rstrip()
+    text += f": {code_of(found.hit)}"
+    if episode is None:
+        return text
+    after = "" if episode.after is None else f", let in again {moment(episode.after.entry.time)}"
+    return f"{text} ×{episode.count}{after}"
 
 
 def state_text(person: Person) -> str:

@@ -22,8 +22,8 @@ from gateway.logs.entry import Entry
 from gateway.logs.reader import Hit
 
 MAX_PEOPLE: Final = 256  # that match WHO
-MAX_ALL: Final = 2000  # of a request or a time, whose person is not known before
-MAX_STRANGERS: Final = 500  # addresses of clients without a name
+MAX_ALL: Final = 1000  # of a request or a time, whose person is not known before
+MAX_STRANGERS: Final = 250  # addresses of clients without a name
 MAX_NEAR: Final = 64  # people and places that were refused around a time
 
 

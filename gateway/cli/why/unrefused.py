@@ -8,7 +8,7 @@ from shlex import quote
 from gateway.cli.why.case import Case
 from gateway.cli.why.commands import Known, command_of
 from gateway.cli.why.history import Person, closed_episode, is_address_name
-from gateway.cli.why.lines import code_of, more_of
+from gateway.cli.why.lines import code_of, is_redirect, more_of
 from gateway.cli.why.missing import state_text
 from gateway.cli.why.registry import Certificate
 from gateway.cli.why.verdict import Verdict
@@ -28,7 +28,7 @@ def let_in(case: Case, strangers: Sequence[Person]) -> Verdict:
     """The verdict without refusals."""
     person, success = case.person, case.person.success
     if case.asked is not None and not code_of(case.asked):
-        return _asked(case)
+        return _asked(case, case.asked)
     if success is None:
         return _never(case, strangers)
     if (ended_certificate := _no_longer(case, success)) is not None:
@@ -119,18 +119,29 @@ def _waiting(case: Case, success: Hit) -> tuple[str, str] | None:
     return text, successor.serial
 
 
-def _asked(case: Case) -> Verdict:
-    asked = case.asked
-    entry = asked.entry if asked is not None else None
-    status = "no status" if entry is None or entry.status is None else str(entry.status)
-    upstream = (asked and more_of(asked).upstream) or "the mail server"
-    return Verdict(
-        "",
-        LET_IN,
-        f"This request was let in: {upstream} answered it with {status}.",
-        "If the page shows an error, it is the mail server's own: read its log.",
-        _with_files(case, f"gateway logs --request {_number(asked)} --json") if asked is not None else None,
-    )
+def _asked(case: Case, asked: Hit) -> Verdict:
+    """The verdict on a request that was not refused."""
+    entry = asked.entry
+    name, remedy = LET_IN, "If the page shows an error, it is the mail server's own: read its log."
+    if entry.reason is not None:
+        name, sentence = "dropped", "The browser opened this connection in advance and dropped it: that is no refusal."
+        remedy = "Nothing has to be done. Look at the other lines of this address."
+    elif entry.status is None:
+        name, sentence = "went_away", "The client went away before the answer, so it got none."
+        remedy = "Try again. A phone does so whenever its connection changes."
+    elif entry.status < 400 and is_redirect(asked):
+        name, sentence = ONLY_REDIRECTED, "This request came over http and was sent on to https."
+        remedy = "Look for the request over https: it has a number of its own."
+    elif entry.status == 401:
+        name, sentence = (
+            "asked_to_log_in",
+            "The gateway let this request in, and the mail server asked for a login (401).",
+        )
+        remedy = "Nothing has to be done: most programs ask once without a login. Look at the next line."
+    else:
+        upstream = more_of(asked).upstream or "the mail server"
+        sentence = f"This request was let in: {upstream} answered it with {entry.status}."
+    return Verdict("", name, sentence, remedy, _with_files(case, f"gateway logs --request {_number(asked)} --json"))
 
 
 def _never(case: Case, strangers: Sequence[Person]) -> Verdict:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from gateway.errors import GatewayError
+
 
 class Said(NamedTuple):
     """A cause in words. `commands` are keys of `commands.COMMANDS`."""
@@ -23,3 +25,8 @@ def moment(time: datetime | None) -> str:
 def count_of(number: int, what: str) -> str:
     """`1 line`, `2,000 lines`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def first_line(error: GatewayError) -> str:
+    """The cause, of a configuration with several errors the first one."""
+    return error.cause.partition("\n")[0]

@@ -142,13 +142,36 @@ def test_the_number_of_a_request_that_was_let_in_is_said_so(stage, why):
     assert "Last success" not in out.split("Verdict")[0] or "The request" in out
 
 
-def test_at_a_time_one_client_is_explained_and_several_are_listed(stage, document):
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        ({"status": None}, "went_away"),
+        ({"status": 308}, "only_redirected"),
+        ({"status": 401, "login": "none", "upstream": "https://10.0.0.5:443"}, "asked_to_log_in"),
+        ({"status": 404, "upstream": "https://10.0.0.5:443"}, "let_in"),
+        (
+            {"status": None, "method": None, "reason": "handshake_failed: the client went away during the handshake"},
+            "dropped",
+        ),
+    ],
+)
+def test_the_number_of_a_request_that_was_not_refused_says_what_became_of_it(stage, document, values, cause):
+    number = stage.line(0, **values)
+    verdict = document(number)["verdict"]
+    assert (verdict["cause"], verdict["reason"]) == (cause, None)
+    assert verdict["command"] == f"gateway logs --request {number} --json access.jsonl"
+
+
+def test_at_a_time_one_client_is_explained_and_several_are_listed(stage, why, document):
     stage.refused(720, "certificate_missing", MISSING)
     stage.refused(730, "bad_request", "no Host", 400, client_ip=OTHER)
     told = document("07:12")
     assert told["who"] == f"the client at {OUTSIDE}"
     assert any("1 other" in note for note in told["notes"])
     stage.refused(740, "no_rule", "no rule matches", client_ip=INSIDE, user="bob", login="basic")
+    stage.phone(900, None, user="bob", device_id=None, uri="/webmail", client_ip=INSIDE)
+    out = " ".join(why("07:12", code=1).out.split())
+    assert f"bob: 2026-11-24 07:12:20 from {INSIDE}, GET /webmail: no_rule ×1, let in again 2026-11-24 07:15:00" in out
     told = document("2026-11-24 07:12", code=1)
     assert "were refused within five minutes of 2026-11-24 07:12:00" in told["about"]
 
@@ -303,6 +326,16 @@ def test_a_registry_that_can_t_be_read_is_said_so_and_the_log_is_enough(stage, d
         told = document("alice", "--store", store)
         assert told["registry"]["problem"]
         assert told["verdict"]["cause"] == "no_rule"
+
+
+def test_a_configuration_with_errors_is_no_obstacle(stage, document, tmp_path):
+    """The first error is said, in one line, where the configuration would have been asked."""
+    (tmp_path / "config.yaml").write_text("listen: [}\nrules: 3\n")
+    stage.refused(0, "no_rule", "no rule matches", identity=shown())
+    told = document("alice")
+    assert told["verdict"]["cause"] == "no_rule"
+    assert "config.yaml" in told["registry"]["problem"]
+    assert "\n" not in told["registry"]["problem"] + told["lockout"]["problem"]
 
 
 def test_a_named_registry_is_in_the_command(stage, document, tmp_path):
