@@ -66,7 +66,7 @@ def answer(
     """Print the answer. Returns whether there is one about one person, and the reader, which counts what it skipped."""
     question = question_of(asked.who, now)
     asker = Asker(asked.store, asked.config, now)
-    registry = Registry("WHO is no name") if question.network or question.moment else _of_question(asker, question)
+    registry = Registry("WHO is not a name") if question.network or question.moment else _of_question(asker, question)
     for certificate in registry.certificates:
         question.fingerprints[certificate.fingerprint] = certificate.holder
     passes = filters.matches()
@@ -188,6 +188,8 @@ class _Answer:
             _print_json(people_document(self._asked.who, self._taken(), about, [], []))
             return False
         lines = [("Who", f"{about}. Searched: {searched}."), ("Try", f"{advice}.")]
+        if self._sources.registry.problem is not None and self._question.network is None:
+            lines.append(("Registry", f"not asked: {self._sources.registry.problem}"))
         lines += [("Note", hint) for hint in hints]
         lines += [("", ""), ("command", f"gateway logs --denied --since 1d{self._log()}")]
         sys.stdout.write(rendered(lines))

@@ -18,7 +18,6 @@ from gateway.logs.reader import Hit
 MAX_TRACKS: Final = 12  # of a person
 MAX_ADDRESSES: Final = 16
 MAX_CERTIFICATES: Final = 8
-MAX_CODES: Final = 40  # there are fewer
 MAX_FINGERPRINTS: Final = 4096  # whose holder is remembered
 NAMELESS: Final = ""  # neither certificate nor login
 _FINGERPRINT: Final = "fingerprint "
@@ -55,7 +54,7 @@ class Episode:
     first: Hit
     last: Hit
     count: int = 0
-    codes: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)  # at most as many as there are
     after: Hit | None = None  # the first success after them
 
 
@@ -115,8 +114,7 @@ class Person:
             episode = track.open = Episode(track.success or self.success, hit, hit)
         episode.last = hit
         episode.count += 1
-        if code in episode.codes or len(episode.codes) < MAX_CODES:
-            episode.codes[code] = episode.codes.get(code, 0) + 1
+        episode.codes[code] = episode.codes.get(code, 0) + 1
         return episode
 
     def _track(self, place: Place) -> Track:
@@ -175,10 +173,6 @@ class People:
     def all(self) -> list[Person]:
         """Everyone, the most recently seen last."""
         return list(self._people.values())
-
-    def get(self, name: str) -> Person | None:
-        """The person of this name."""
-        return self._people.get(self._full(name))
 
     def name_of(self, entry: Entry) -> str:
         """Whose line this is: the certificate's holder, else the login; `NAMELESS` without both."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.logs.entry import CombinedEntry, Entry, parse
-from gateway.logs.filters import HANDSHAKE_FAILED, REASONS, fold
+from gateway.logs.filters import REASONS, fold
 from gateway.logs.reader import Hit
 from gateway.logs.render import is_harmless
 
@@ -147,8 +147,3 @@ def holder_of(entry: Entry) -> str | None:
     """The name of the certificate's holder, in lower case."""
     name = entry.cert_email or entry.common_name
     return fold(name) if name else None
-
-
-def is_handshake(entry: Entry) -> bool:
-    """Whether the line is about a connection, before any request."""
-    return entry.method is None and (entry.reason or "").startswith(HANDSHAKE_FAILED)

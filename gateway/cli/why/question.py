@@ -9,7 +9,7 @@ from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
-from gateway.cli.why.history import NAMELESS, People
+from gateway.cli.why.history import People
 from gateway.cli.why.lines import holder_of, login_of
 from gateway.errors import UsageError
 from gateway.facts import parse_address
@@ -195,11 +195,6 @@ def question_of(text: str, now: datetime) -> Question:
         question.whole_number = wanted
     question.number = parse_short_number(wanted)
     return question
-
-
-def is_of_nobody(name: str) -> bool:
-    """Whether the line has neither certificate nor login."""
-    return name == NAMELESS
 
 
 def in_order(kinds: Iterable[str]) -> list[str]:
