@@ -14,7 +14,7 @@ from support.client import TLS_1_3, VERSIONS, Client, ask, context_for
 from support.gateway import OUTSIDE, settings_for
 from support.openssl_ca import POINT, OpensslCa, put
 from support.pki import openssl
-from support.waiting import AT_ONCE_SECONDS, until
+from support.waiting import AT_ONCE_SECONDS, lasting_seconds, until
 
 from gateway import clock
 
@@ -234,6 +234,22 @@ def test_the_log_says_which_list_is_missing_or_outdated(gateway, site, words):
     until(lambda: re.search(words, gateway.errors), f"a warning for {site}: {words}")
 
 
+def served_clients(gateway, **options):
+    """One for each version of TLS."""
+    clients = [Client(gateway.port, version=version, **options) for version in VERSIONS]
+    for client in clients:
+        assert client.ask("GET", "/webmail").verdict == SERVED
+    return clients
+
+
+def brief_seconds(gateway, **options):
+    """So long lasts what has to end while such clients are open, but not before they have been served."""
+    began = time.monotonic()
+    for client in served_clients(gateway, **options):
+        client.close()
+    return lasting_seconds(BRIEF_SECONDS, time.monotonic() - began)
+
+
 def until_refused(clients):
     """Ask on open connections without a pause; what each hears when it is no longer served."""
     return [
@@ -245,13 +261,12 @@ def until_refused(clients):
 def test_a_list_that_runs_out_stops_open_connections_until_there_is_a_new_one(gateway, world):
     path = world.folder / "brief.crl"
     options = {"source": OUTSIDE, "server_name": host_of("brief"), "identity": world.people["good"]}
-    world.root.publish(path, "-crlsec", str(BRIEF_SECONDS))
+    seconds = brief_seconds(gateway, **options)
+    world.root.publish(path, "-crlsec", str(seconds))
     began = time.monotonic()
-    clients = [Client(gateway.port, version=version, **options) for version in VERSIONS]
-    for client in clients:
-        assert client.ask("GET", "/webmail").verdict == SERVED
+    clients = served_clients(gateway, **options)
     assert until_refused(clients) == [UNKNOWN, UNKNOWN]
-    assert BRIEF_SECONDS - 2 < time.monotonic() - began < BRIEF_SECONDS + AT_ONCE_SECONDS
+    assert seconds - 2 < time.monotonic() - began < seconds + AT_ONCE_SECONDS
     for client in clients:
         assert client.is_at_end()
         client.close()
@@ -264,23 +279,20 @@ def test_a_list_that_runs_out_stops_open_connections_until_there_is_a_new_one(ga
 def test_a_list_that_begins_later_counts_on_open_connections_once_it_has_begun(gateway, world):
     options = {"source": OUTSIDE, "server_name": host_of("soon"), "identity": world.people["soon_revoked"]}
     world.root.revoke(world.people["soon_revoked"])
+    seconds = brief_seconds(gateway, **options)
     began = time.monotonic()
-    world.publish("soon.crl", world.root, timedelta(seconds=BRIEF_SECONDS), timedelta(days=1), clock.now())
-    clients = [Client(gateway.port, version=version, **options) for version in VERSIONS]
-    for client in clients:
-        assert client.ask("GET", "/webmail").verdict == SERVED
+    world.publish("soon.crl", world.root, timedelta(seconds=seconds), timedelta(days=1), clock.now())
+    clients = served_clients(gateway, **options)
     assert until_refused(clients) == [REVOKED, REVOKED]
-    assert BRIEF_SECONDS - 2 < time.monotonic() - began < BRIEF_SECONDS + AT_ONCE_SECONDS
+    assert seconds - 2 < time.monotonic() - began < seconds + AT_ONCE_SECONDS
     for client in clients:
         client.close()
 
 
 def test_a_certificate_that_expires_stops_its_open_connections(gateway, world):
-    identity = world.root.issue("ending", seconds=BRIEF_SECONDS)
-    options = {"source": OUTSIDE, "server_name": host_of("current"), "identity": identity}
-    clients = [Client(gateway.port, version=version, **options) for version in VERSIONS]
-    for client in clients:
-        assert client.ask("GET", "/webmail").verdict == SERVED
+    options = {"source": OUTSIDE, "server_name": host_of("current")}
+    seconds = brief_seconds(gateway, **options, identity=world.people["good"])
+    clients = served_clients(gateway, **options, identity=world.root.issue("ending", seconds=seconds))
     assert until_refused(clients) == [(403, "certificate_expired")] * 2
     for client in clients:
         client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,6 +14,15 @@ POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 30.0
 # What happens by itself within a second, on a machine that does much else: far less than any limit that would end it.
 AT_ONCE_SECONDS = 20.0
+
+# What has to end in a test lasts so many times as long as a part of its preparations took, and shorter than PATIENCE.
+LASTING_FACTOR = 10
+MAX_LASTING_SECONDS = 25
+
+
+def lasting_seconds(usual: int, took: float) -> int:
+    """How long it has to last so that a busy machine, where a part of the preparations took so long, gets ready."""
+    return min(max(usual, math.ceil(LASTING_FACTOR * took)), MAX_LASTING_SECONDS)
 
 
 def until(holds: Callable[[], T], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
