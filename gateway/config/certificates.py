@@ -5,6 +5,7 @@ Expired and unsuitable files are errors, before a client meets them. Certificate
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,7 +19,7 @@ from gateway.config.braces import expanded
 from gateway.config.permissions import Permissions
 from gateway.config.problems import Place, Problems, quote
 from gateway.config.reading import Value
-from gateway.config.yaml_text import as_yaml
+from gateway.config.yaml_text import as_yaml, as_yaml_list
 from gateway.errors import ConfigError
 from gateway.x509.authorities import is_ca
 from gateway.x509.fields import issuer_of, subject_of
@@ -35,6 +36,7 @@ from gateway.x509.revocation_list import RevocationList, outline
 from gateway.x509.strength import weakness_of_key, weakness_of_signature
 from gateway.x509.unreadable import UNREADABLE, in_words
 
+_LIST_OF_FILES: Final = re.compile(r"\.(client_ca|crl)(?:\[\d+\])?$")
 EXPIRY_WARNING_DAYS: Final = 30  # a month is enough for every CA's paperwork
 
 Certificates = tuple[x509.Certificate, ...]
@@ -207,7 +209,7 @@ class Material:
 
 
 def _name_remedy(value: Value, error: ConfigError) -> str:
-    """The remedy; for a missing file with `~` or `*` in its name, that these are not expanded here."""
+    """The remedy; for a missing file whose name is several names, or has `~` or `*` in it, what to write instead."""
     text = str(value.data)
     if not error.cause.endswith("does not exist"):
         return error.remedy
@@ -219,6 +221,9 @@ def _name_remedy(value: Value, error: ConfigError) -> str:
         return f"write the whole path instead of '~', such as /home/NAME/{text.removeprefix('~/')}"
     if (names := expanded(text)) is not None:
         return f"write, instead of the braces, {', '.join(map(as_yaml, names))}"
+    names = text.split()
+    if len(names) > 1 and all("." in name for name in names) and (key := _LIST_OF_FILES.search(value.place.path)):
+        return f"write {key[1]}: {as_yaml_list(names)}"
     return "list each file instead of '*'" if "*" in text else error.remedy
 
 
