@@ -68,7 +68,7 @@ code { font-family: ui-monospace, monospace; }
   h2 { break-after: avoid; }
   .tile { flex-basis: 6rem; padding: .5rem .7rem; }
   th, td { padding-right: .6rem; }
-  tbody th { min-width: 9rem; }
+  tbody th { min-width: 12rem; }
   tr, .tile, .chart { break-inside: avoid; }
   thead { display: table-header-group; }
 }

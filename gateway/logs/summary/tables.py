@@ -14,6 +14,7 @@ from gateway.logs.summary.names import Links
 
 # With all tables full, and in both processes that read a large file, memory stays below 64 MiB.
 MAX_KEYS: Final = 2048  # of a ranking
+MAX_ADDRESSES: Final = 8192  # of requests: a phone has many
 MAX_REFUSED: Final = 4096  # people that were refused, or would be by a rule in observation: these lists should be whole
 MAX_LET_IN: Final = 8192  # devices and certificates that were let in: strangers can't fill these tables
 MAX_PEOPLE: Final = 8192  # that were let in, and of names that were let in together
@@ -38,8 +39,8 @@ class Observed(NamedTuple):
 class Ranked:
     """How many requests a kind of client made, and how many of them were refused."""
 
-    def __init__(self, refused: int) -> None:
-        self.requests: TopCounts[str] = TopCounts(MAX_KEYS)
+    def __init__(self, requests: int, refused: int) -> None:
+        self.requests: TopCounts[str] = TopCounts(requests)
         self.refusals: TopCounts[str] = TopCounts(refused)
 
     def add(self, key: str | None, count: int, refused: int, last: datetime | None = None) -> None:
@@ -105,9 +106,9 @@ class Tables:
         self.waiting = 0  # requests that only waited for new mail
         self.timeline = Timeline()
         self.reasons: TopCounts[str] = TopCounts(MAX_KEYS)
-        self.people = Ranked(MAX_REFUSED)
-        self.addresses = Ranked(MAX_KEYS)
-        self.devices = Ranked(MAX_KEYS)
+        self.people = Ranked(MAX_KEYS, MAX_REFUSED)
+        self.addresses = Ranked(MAX_ADDRESSES, MAX_REFUSED)
+        self.devices = Ranked(MAX_KEYS, MAX_KEYS)
         self.people_by_reason: TopCounts[Reasoned] = TopCounts(MAX_REFUSED)
         self.people_let_in = Names(MAX_PEOPLE)
         self.people_with_certificate = Names(MAX_PEOPLE)

@@ -159,6 +159,7 @@ def test_what_is_seen_for_the_first_time_since_then():
 
 def test_strangers_do_not_fill_the_table_of_devices_that_were_let_in(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 8)
+    monkeypatch.setattr(tables, "MAX_ADDRESSES", 8)
     monkeypatch.setattr(tables, "MAX_REFUSED", 8)
     lines = [refused(number, device_id=f"X{number}") for number in range(50)]
     report = summary_of(*lines, alice(60, device_id="D1"))
@@ -262,6 +263,7 @@ def test_a_line_that_is_too_long_is_skipped_in_a_block_without_other_faults():
 
 def test_names_without_end_take_no_memory(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 16)
+    monkeypatch.setattr(tables, "MAX_ADDRESSES", 16)
     monkeypatch.setattr(tables, "MAX_REFUSED", 16)
     monkeypatch.setattr(tables, "MAX_LET_IN", 16)
     monkeypatch.setattr(tables, "MAX_PEOPLE", 16)

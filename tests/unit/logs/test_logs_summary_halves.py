@@ -127,6 +127,7 @@ def test_one_process_reads_where_two_would_not_help(log, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("two")
 def test_merged_tables_say_what_they_dropped(log, monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 3)
+    monkeypatch.setattr(tables, "MAX_ADDRESSES", 3)
     monkeypatch.setattr(tables, "MAX_REFUSED", 3)
     monkeypatch.setattr(tables, "MAX_LET_IN", 3)
     monkeypatch.setattr(tables, "MAX_PEOPLE", 3)

@@ -145,6 +145,7 @@ def test_what_is_new_and_what_is_not():
 
 def test_estimates_are_told(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 2)
+    monkeypatch.setattr(tables, "MAX_ADDRESSES", 2)
     monkeypatch.setattr(tables, "MAX_REFUSED", 2)
     observed = [line_of(at, user=f"v{at}", observed="certificate_missing", rule="Phones") for at in range(20)]
     found = page(*LINES, *observed, *LINES)

@@ -135,6 +135,7 @@ def test_slowest_paths():
 
 def test_estimates_are_told(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 2)
+    monkeypatch.setattr(tables, "MAX_ADDRESSES", 2)
     monkeypatch.setattr(tables, "MAX_REFUSED", 2)
     lines = [refused(number, user=f"u{number}", client_ip=f"10.0.0.{number}") for number in range(20)]
     text = "\n".join(
@@ -152,6 +153,7 @@ def test_estimates_are_told(monkeypatch):
 
 def test_where_all_shown_are_exact_others_may_be_missing(monkeypatch):
     monkeypatch.setattr(tables, "MAX_KEYS", 20)
+    monkeypatch.setattr(tables, "MAX_ADDRESSES", 20)
     monkeypatch.setattr(tables, "MAX_REFUSED", 20)
     known = [line_of(number, client_ip=f"10.0.0.{number % 10}") for number in range(200)]
     strangers = [line_of(number, client_ip=f"10.0.1.{number}") for number in range(30)]
