@@ -311,6 +311,21 @@ def test_a_told_verdict_is_the_real_one(config, seed):
 
 
 @given(st.integers(0, 10**9))
+@settings(max_examples=20, deadline=None)
+def test_a_certificate_and_a_login_are_told_rightly(config, seed):
+    random = Random(seed)
+    for _ in range(100):
+        sent = some_request(random)
+        if sent.judgement.identity is None or sent.site == SITES["bare.example.com"]:
+            continue
+        bound = CertificateConditions(bind_user=random.choice(["email", "upn", "cn", "san"]))
+        conditions = some_conditions(random) if random.random() < 0.3 else bound
+        after = Rule(name="after", action=Action.REQUIRE_CERTIFICATE, line=1, certificate=conditions)
+        trusted = replace(sent.judgement, reason=None, identity=replace(sent.judgement.identity, issuer="CN=Test Root"))
+        check(config, [ANY_CERTIFICATE], [after], replace(sent, judgement=trusted))
+
+
+@given(st.integers(0, 10**9))
 @settings(max_examples=5, deadline=None)
 def test_the_same_rules_change_nothing_but_what_is_in_observation(config, seed):
     random = Random(seed)

@@ -181,7 +181,7 @@ def _known(text: str, allowed: Iterable[str]) -> str | None:
 
 
 def _listener(text: str) -> str | None:
-    """Every address of the machine is nobody's."""
+    """A listener on all addresses of the machine tells nothing; None for others."""
     host, colon, port = text.rpartition(":")
     return text if colon and port.isdecimal() and host in {"0.0.0.0", "[::]", "*", ""} else None
 
