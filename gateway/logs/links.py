@@ -119,6 +119,7 @@ class StreamLink(asyncio.Protocol):
             async with asyncio.timeout(LINGER_SECONDS):
                 await self._ended.wait()
         transport.abort()
+        await asyncio.sleep(0)  # the loop closes the socket in its next turn
 
     def abort(self) -> None:
         """Close the connection at once."""

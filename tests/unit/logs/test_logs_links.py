@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 from support.waiting import PATIENCE_SECONDS
@@ -136,21 +137,34 @@ def test_a_socket_that_is_not_there(tmp_path):
         asyncio.run(connect_unix(str(tmp_path / "log")))
 
 
-async def listening(handle) -> tuple[asyncio.Server, tuple[str, int]]:
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    return server, server.sockets[0].getsockname()
+@asynccontextmanager
+async def listening(handle) -> AsyncIterator[tuple[str, int]]:
+    """The address of a server for one connection; at the end, its socket is closed."""
+    ended = asyncio.Event()
+
+    async def whole(reader, writer):
+        try:
+            await handle(reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            ended.set()
+
+    async with await asyncio.start_server(whole, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await ended.wait()
 
 
 def test_a_stream_carries_the_messages_one_after_the_other():
     got = bytearray()
 
-    async def read(reader, writer):
+    async def read(reader, _writer):
         got.extend(await reader.read(-1))
-        writer.close()
 
     async def dialogue():
-        server, address = await listening(read)
-        async with server:
+        async with listening(read) as address:
             link = await connect_stream(*address)
             await send_all(link, queue_of(*[b"%d " % number for number in range(1000)]))
             await link.close()
@@ -169,10 +183,8 @@ def test_a_server_that_does_not_read_is_given_up_and_its_batch_stays(monkeypatch
         async def hold(_reader, writer):
             writer.transport.pause_reading()
             await ended.wait()
-            writer.close()
 
-        server, address = await listening(hold)
-        async with server:
+        async with listening(hold) as address:
             link = await connect_stream(*address)
             queue = queue_of(*[b"x" * 1_000_000] * 15)
             with pytest.raises(TimeoutError):
@@ -188,10 +200,8 @@ def test_a_server_that_closes_is_noticed_at_once_and_its_words_are_ignored():
     async def dialogue():
         async def close(_reader, writer):
             writer.write(b"hello")
-            writer.close()
 
-        server, address = await listening(close)
-        async with server:
+        async with listening(close) as address:
             link = await connect_stream(*address)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not link.is_lost:  # noqa: ASYNC110 - it has no event
@@ -228,13 +238,14 @@ def test_a_connection_that_breaks_during_a_batch_leaves_the_batch_in_the_queue()
 
 def test_the_next_address_of_a_name_is_tried(monkeypatch):
     async def dialogue():
-        server, address = await listening(lambda _reader, writer: writer.close())
+        async def close(_reader, _writer):
+            pass
 
         async def look_up(_host, port, kind):
             return [(socket.AF_INET, kind, 0, "", (host, port)) for host in ("127.0.0.9", "127.0.0.1")]
 
         monkeypatch.setattr(links, "_look_up", look_up)
-        async with server:
+        async with listening(close) as address:
             link = await connect_stream("logs.example.com", address[1])
             link.abort()
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import threading
+from contextlib import suppress
 from ipaddress import ip_address
+from typing import Self
 
 import pytest
 from cryptography.x509 import IPAddress, SubjectAlternativeName
@@ -67,6 +71,37 @@ def loop(request):
     made.close()
 
 
+class TlsServer(threading.Thread):
+    """Takes one connection after the other until its end, and keeps what comes."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self.got = bytearray()
+        self._context = context
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            connection.settimeout(PATIENCE_SECONDS)
+            with connection, suppress(OSError), self._context.wrap_socket(connection, server_side=True) as secured:
+                while data := secured.recv(65_536):
+                    self.got += data
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self.join(PATIENCE_SECONDS)
+        self._listening.close()
+
+
 async def refused(caplog):
     async with asyncio.timeout(PATIENCE_SECONDS):
         while "the server's certificate is not trusted" not in caplog.text:  # noqa: ASYNC110 - a log has no event
@@ -82,28 +117,21 @@ def test_tls_speaks_only_to_a_server_that_the_ca_vouches_for(loop, tmp_path, cap
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*leaf.write(tmp_path, "server"))
     ca, _ = ours.write(tmp_path, "ours")
-    got = bytearray()
 
-    async def read(reader, writer):
-        got.extend(await reader.read(-1))
-        writer.close()
+    async def dialogue(port):
+        log = open_access_log(AccessLog(syslog=SyslogServer("tls", "127.0.0.1", port, ca)))
+        log.start(asyncio.get_running_loop())
+        for _ in range(500):
+            log.write(LINE)
+        if not is_known:
+            await refused(caplog)
+        await log.finish()
+        log.close()
+        return log.dropped_lines
 
-    async def dialogue():
-        server = await asyncio.start_server(read, "127.0.0.1", 0, ssl=context)
-        async with server:
-            port = server.sockets[0].getsockname()[1]
-            log = open_access_log(AccessLog(syslog=SyslogServer("tls", "127.0.0.1", port, ca)))
-            log.start(asyncio.get_running_loop())
-            for _ in range(500):
-                log.write(LINE)
-            if not is_known:
-                await refused(caplog)
-            await log.finish()
-            log.close()
-            return log.dropped_lines
-
-    lost = loop.run_until_complete(dialogue())
-    messages, rest = counted(bytes(got))
+    with TlsServer(context) as server:
+        lost = loop.run_until_complete(dialogue(server.port))
+    messages, rest = counted(bytes(server.got))
     assert rest == b""
     if is_known:
         assert [parse(message).text for message in messages] == [LINE[:-1]] * 500
