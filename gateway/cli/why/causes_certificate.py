@@ -40,8 +40,8 @@ def _renewed(case: Case, what_happened: str) -> Said:
     old = certificate.serial if certificate else ""
     new = successor.serial if successor else ""
     created = moment(successor.created) if successor else ""
-    is_used = successor is not None and successor.fingerprint in case.person.certificates
-    seen = "which another device of hers uses" if is_used else "which was not seen in these files"
+    used = None if successor is None else case.person.certificates.get(successor.fingerprint)
+    seen = "which was not seen in these files" if used is None else f"which was last seen {moment(used.entry.time)}"
     return Said(
         "renewed_old_in_use",
         f"{case.who} still uses the old certificate {old}, which {what_happened}. It was renewed {created}: the new "

@@ -83,6 +83,17 @@ def test_a_certificate_that_is_revoked_in_the_log_and_live_in_the_registry(stage
     assert told["verdict"]["text"] == "The certificate of alice@example.com was revoked."
 
 
+def test_the_old_certificate_on_one_device_and_the_new_one_on_another(stage, ask):
+    stage.registry()
+    alice = stage.issue()
+    new = stage.renew(alice, at=NOW - 15 * DAY, overlap=timedelta(0))
+    stage.phone(0, new)
+    stage.refused(HOUR, "certificate_revoked", "revoked by 'corp'", identity=alice)
+    text, told = ask("alice")
+    assert told["verdict"]["cause"] == "renewed_old_in_use"
+    assert f"the new one is {new.serial}, which was last seen 2026-11-24 07:00:00" in text
+
+
 def test_a_date_that_has_come_since_and_one_to_come(stage, ask):
     stage.refused(0, "certificate_not_yet_valid", "not valid before 2026-11-24 11:00:00 UTC", identity=shown())
     assert "so it is valid now" in ask("alice")[0]
