@@ -21,7 +21,7 @@ from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.e2e
 
-HANDSHAKE_SECONDS = 1.0
+HANDSHAKE_SECONDS = 3.0  # every handshake has to be over in this time, also on a busy machine
 PER_ADDRESS = 3
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 LOCAL = SIGNATURE + b"\x20\x00\x00\x00"

@@ -103,6 +103,7 @@ class _Server:
         atexit.register(self._end)
 
     def _end(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # also where a fork of this process still has it
         self._socket.close()
         self._process.wait()
 
