@@ -247,7 +247,7 @@ def handed_over(home, mail):
     answers = ("--yes", "--host", HOST, "--mail-server", mail.url, "--key-kind", "ecdsa-p256", "--user", NAMED_USER)
     told = gateway_command("init", "-c", str(folder / "config.yaml"), *answers, *options)
     assert told.returncode == 0, told.stderr
-    return folder, [line.strip() for line in told.stdout.split("\nNext:\n")[1].splitlines()]
+    return folder, [line.strip() for line in told.stdout.split("\nNext:\n")[1].partition("\n\n")[0].splitlines()]
 
 
 def test_what_init_writes_is_that_users_where_it_has_to_be(handed_over):
