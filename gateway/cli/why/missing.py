@@ -65,6 +65,15 @@ def _not_sent(case: Case, shown: str) -> Said:
     when = moment(before.entry.time) if before is not None else ""
     device = case.changed(changes.DEVICE) or case.changed(changes.PROGRAM)
     other = " The request is from another device or program, where it may not be installed." if device else ""
+    own = None if before is None else case.sources.registry.certificate(before.entry.cert_fingerprint)
+    if own is not None and own.status != "live":
+        return Said(
+            "no_valid_certificate",
+            f"{case.who} sent no certificate from {shown}. The last success, {when}, was with the certificate {name}, "
+            f"which is {state_text(own)}: browsers don't offer such a one.",
+            "Renew it or issue a new one, and install it.",
+            ("renew", "unhold", "reissue", "show"),
+        )
     return Said(
         "certificate_not_sent",
         f"{case.who} sent no certificate from {shown}. The last success, {when}, was with the "

@@ -130,6 +130,17 @@ def test_a_device_that_used_its_certificate_before_and_sends_none_now(stage, ask
     assert told["verdict"]["cause"] == "certificate_missing"
 
 
+def test_a_browser_that_offers_its_expired_certificate_no_more(stage, ask):
+    stage.registry()
+    alice = stage.issue(at=NOW - 250 * DAY, days=249)
+    stage.line(-30 * HOUR, identity=alice)
+    stage.refused(0, "certificate_missing", MISSING)
+    text, told = ask("alice")
+    assert told["verdict"]["cause"] == "no_valid_certificate"
+    assert "which is expired since 2026-11-23 12:00:00: browsers don't offer such a one" in text
+    assert told["verdict"]["command"] == f"gateway cert renew {alice.serial}"
+
+
 def test_another_network_and_a_certificate_that_waits_in_the_registry(stage, ask):
     stage.registry()
     stage.issue()
