@@ -147,10 +147,10 @@ class Rules:
 
     def _uris(self, value: Value) -> tuple[UriPattern, ...] | None:
         found: list[UriPattern] = []
-        items = value.items("uri")
+        items, denies = value.items("uri"), value.plain("action", "") == Action.DENY.value
         for item in items:
             try:
-                read = read_pattern(str(item.data))
+                read = read_pattern(str(item.data), denies=denies)
             except PatternError as error:
                 self._problems.error(item.place, error.cause, error.remedy)
                 continue

@@ -39,12 +39,15 @@ class ReadPattern:
     warning: tuple[str, str] | None = None
 
 
-def read_pattern(text: str) -> ReadPattern:
-    """The pattern in `text`. Raises `PatternError` with the remedy."""
+def read_pattern(text: str, *, denies: bool = False) -> ReadPattern:
+    """The pattern in `text`. Raises `PatternError` with the remedy.
+
+    `denies`: the rule denies, so what lies below a file counts, too: servers run `/a.php` for `/a.php/x`.
+    """
     if (found := _NGINX.match(text)) is not None:
         _refuse_nginx(text, found[0].strip(), text[found.end() :])
     if text.startswith("~"):
-        return _read_expression(text)
+        return _read_expression(text, denies=denies)
     _refuse_list(text)
     _refuse_wildcard(text)
     _refuse_expression(text)
@@ -64,7 +67,7 @@ def _refuse_nginx(text: str, modifier: str, rest: str) -> None:
     raise PatternError(cause, _write(f"~{searched}"))
 
 
-def _read_expression(text: str) -> ReadPattern:
+def _read_expression(text: str, *, denies: bool) -> ReadPattern:
     if _LOOKAROUND.search(text):
         remedy = "write a separate rule above this one for the paths that it leaves out"
         raise PatternError(f"{text[1:]!r} looks ahead or behind, which RE2 doesn't support", remedy)
@@ -82,7 +85,8 @@ def _read_expression(text: str) -> ReadPattern:
     if "\\?" in text:
         raise PatternError("rules don't see a '?' and what follows it", _write(text.partition("\\?")[0] + "$"))
     pattern = parse_pattern(text)
-    if text == "~/" or _OPEN_END.fullmatch(text) or "." in text.rstrip("/").rpartition("/")[2]:
+    is_for_files = "." in text.rstrip("/").rpartition("/")[2] and not denies
+    if text == "~/" or _OPEN_END.fullmatch(text) or is_for_files:
         return ReadPattern(pattern)
     cause = f"{text!r} must match the whole path, so it doesn't match paths below it"
     wide, narrow = _with_all_below(text), as_yaml(f"{_grouped(text)}$")
