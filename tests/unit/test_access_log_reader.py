@@ -50,6 +50,12 @@ def test_a_line_that_was_read_is_not_parsed_again(log, monkeypatch):
     assert parsed == [line("c")]
 
 
+def test_a_record_that_a_test_takes_apart_is_whole_the_next_time(log):
+    log.path.write_bytes(line("a"))
+    log.records()[0].clear()
+    assert ids(log) == ["a"]
+
+
 def test_another_file_at_the_path_is_read_from_its_beginning(log):
     log.path.write_bytes(line("a") + line("b"))
     assert ids(log) == ["a", "b"]
