@@ -31,6 +31,7 @@ from gateway.supervisor.reload import read_revision
 HOUR = timedelta(hours=1)
 TICK_SECONDS = 0.02
 SECONDS = 20.0
+MANY_LOOKS = 40  # of half a second
 ALLOW = {"name": "all", "action": "allow"}
 DENY = {"name": "nobody", "action": "deny"}
 HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM)
@@ -75,6 +76,10 @@ class Dialogue:
                 return int(client.recv(65536).split(b" ")[1]), client.getpeercert(binary_form=True)
         except OSError:
             return None
+
+    def answered(self):
+        """As `ask`, of a worker that serves already: a busy machine may need more than one look."""
+        return next(filter(None, (self.ask() for _ in range(MANY_LOOKS))))
 
     def status(self):
         answer = self.ask()
@@ -163,7 +168,7 @@ def run(tmp_path):
 def test_it_serves_until_it_is_told_to_stop(run):
     def talk(dialogue):
         assert len(dialogue.workers()) == 2
-        assert dialogue.status() == 502
+        assert dialogue.answered()[0] == 502
         yield from until(dialogue.records)
 
     code, dialogue = run(talk, workers=2)
@@ -197,11 +202,11 @@ def test_a_hangup_brings_in_the_file_and_a_broken_one_changes_nothing(run, caplo
         dialogue.path.write_text("rules: nonsense")
         dialogue.signal(signal.SIGHUP)
         yield from until(lambda: "reload refused, the old configuration stays" in caplog.text)
-        assert dialogue.status() == 403
+        assert dialogue.answered()[0] == 403
         dialogue.write(workers=2)
         dialogue.signal(signal.SIGHUP)
         yield from until(lambda: "workers cannot change" in caplog.text)
-        assert dialogue.status() == 403
+        assert dialogue.answered()[0] == 403
 
     run(talk)
     assert "reloaded: 1 site(s), 1 rule(s)" in caplog.text
@@ -262,11 +267,11 @@ def test_a_certificate_that_changes_on_disk_is_brought_in_and_a_half_edited_file
     caplog.set_level(logging.INFO)
 
     def talk(dialogue):
-        before = dialogue.ask()[1]
+        before = dialogue.answered()[1]
         dialogue.path.write_text("being edited: [")
         pki.server(dialogue.folder)
         yield from until(lambda: (answer := dialogue.ask()) and answer[1] != before)
-        assert dialogue.status() == 502
+        assert dialogue.answered()[0] == 502
 
     run(talk)
     assert "changed on disk: " in caplog.text
@@ -377,7 +382,7 @@ def test_a_full_access_log_is_rotated_and_packed(run, caplog):
 def test_failed_logins_are_counted_together_and_told_to_all(run, caplog):
     def talk(dialogue):
         dialogue.master._bans.count({"127.0.0.1": 1})
-        assert dialogue.status() == 502
+        assert dialogue.answered()[0] == 502
         dialogue.master._bans.count({"127.0.0.1": 1})
         yield from until(lambda: dialogue.status() == 429)
         os.kill(dialogue.workers()[0], signal.SIGKILL)  # its successor is told
@@ -386,7 +391,7 @@ def test_failed_logins_are_counted_together_and_told_to_all(run, caplog):
         dialogue.signal(signal.SIGHUP)
         yield from until(lambda: dialogue.status() == 502)
         dialogue.master._bans.count({"127.0.0.1": 100})
-        assert dialogue.status() == 502
+        assert dialogue.answered()[0] == 502
         dialogue.write(lockout={"failures": 3})
         dialogue.signal(signal.SIGHUP)
         yield from until(lambda: dialogue.master._bans.settings is not None)
@@ -583,6 +588,6 @@ def test_a_reload_that_fails_in_a_way_that_was_not_foreseen_does_not_end_the_mas
             patch.setattr(master_module, "read_revision", lambda *_: 1 // 0)
             dialogue.signal(signal.SIGHUP)
             yield from until(lambda: "reload refused, the old configuration stays: ZeroDivisionError" in caplog.text)
-        assert dialogue.status() == 502
+        assert dialogue.answered()[0] == 502
 
     run(talk)
