@@ -16,7 +16,7 @@ from gateway.logs.summary.names import Links
 MAX_KEYS: Final = 2048  # of a ranking
 MAX_ADDRESSES: Final = 8192  # of requests: a phone has many
 MAX_REFUSED: Final = 4096  # people that were refused, or would be by a rule in observation: these lists should be whole
-MAX_LET_IN: Final = 8192  # devices and certificates that were let in: strangers can't fill these tables
+MAX_LET_IN: Final = 4096  # devices and certificates that were let in: strangers can't fill these tables
 MAX_PEOPLE: Final = 8192  # that were let in, and of names that were let in together
 
 
