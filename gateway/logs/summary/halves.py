@@ -3,7 +3,7 @@
 Keeps true: what is counted is what one process would count. If the second process ends early, for whatever reason, the
 first one reads its half too.
 
-Two and not more: each one needs as much memory as the other (docs/adr/0032-two-processes-count.md).
+Two and not more: each one needs as much memory as the other (docs/adr/0033-two-processes-count.md).
 """
 
 from __future__ import annotations
