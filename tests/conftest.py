@@ -6,6 +6,7 @@ too slow: how fast the machine is says nothing about the code.
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,3 +30,17 @@ def _everywhere_alike():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gateway.config.load.arrivals", Arrivals)
         yield
+
+
+# Those that the gateway's processes handle.
+_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM)
+
+
+@pytest.fixture(autouse=True)
+def _signal_handlers():
+    """No test leaves a handler behind: a child that a later test forks would have it, and not end at SIGTERM."""
+    before = {number: signal.getsignal(number) for number in _HANDLED}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
