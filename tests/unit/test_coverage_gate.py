@@ -150,7 +150,9 @@ def test_no_data_at_all_is_a_failure(tmp_path):
 def test_data_without_branches_are_a_failure(data_file):
     for file in data_file.parent.glob("data.*"):
         file.unlink()
-    coverage.CoverageData(str(data_file.with_name("data.a"))).loads(coverage.CoverageData(no_disk=True).dumps())
+    empty = coverage.CoverageData(no_disk=True)
+    coverage.CoverageData(str(data_file.with_name("data.a"))).loads(empty.dumps())
+    empty.close(force=True)
     assert combine(data_file).failure == "CoverageException: no branch was measured"
 
 
