@@ -21,6 +21,7 @@ import logging
 import os
 import select
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,10 @@ FILE_MODE: Final = 0o640  # lines contain personal data: only the owner and the 
 FOLDER_MODE: Final = 0o750
 PIPE_CHUNK_BYTES: Final = select.PIPE_BUF
 STDOUT_DESCRIPTOR: Final = 1
+# How often a file is looked at that ends within a line. Most often another worker's write is under way for some
+# microseconds; if it isn't, this is waited for once.
+LOOKS: Final = 25
+LOOK_SECONDS: Final = 0.001
 
 _log = logging.getLogger("gateway.access_log")
 
@@ -71,6 +76,7 @@ class AccessLogWriter:
         self._reported_at = float("-inf")
         self.dropped_lines = 0
         self._descriptor, self._reading = self._open()
+        self._torn_bytes = -1  # the size of the file when its last line was found to be cut short
         self._chunk_bytes = _chunk_bytes(self._descriptor)
 
     def __repr__(self) -> str:
@@ -117,12 +123,24 @@ class AccessLogWriter:
                 return
 
     def _missing_end(self) -> bytes:
-        """What ends the file's last line: nothing if it is whole, or if this is no file."""
+        """What ends the file's last line: nothing if it is whole, or if this is no file.
+
+        Another worker may be in the middle of its write: until the kernel has copied all of it, the file ends within a
+        line. Such a line is whole a moment later.
+        """
         if self._reading < 0:
             return b""
         with contextlib.suppress(OSError):
-            if size := os.fstat(self._reading).st_size:
-                return b"" if os.pread(self._reading, 1, size - 1) in {b"\n", b""} else b"\n"
+            for look in range(LOOKS):
+                size = os.fstat(self._reading).st_size
+                if not size or os.pread(self._reading, 1, size - 1) in {b"\n", b""}:
+                    return b""
+                if size == self._torn_bytes:
+                    return b"\n"
+                if look:
+                    time.sleep(LOOK_SECONDS)
+            self._torn_bytes = size
+            return b"\n"
         return b""
 
     def _remove(self, count: int, chunk: bytes, written: int) -> bool:
@@ -161,6 +179,7 @@ class AccessLogWriter:
         self._close_files()
         self._descriptor = descriptor
         self._reading = reading
+        self._torn_bytes = -1
         self._chunk_bytes = _chunk_bytes(descriptor)
 
     @property

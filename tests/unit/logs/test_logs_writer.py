@@ -15,6 +15,7 @@ import pytest
 from support.waiting import PATIENCE_SECONDS
 
 from gateway.errors import ConfigError
+from gateway.logs import writer as writer_module
 from gateway.logs.writer import (
     FLUSH_SECONDS,
     MAX_BATCH_BYTES,
@@ -555,3 +556,64 @@ def test_a_closed_log_is_refused_with_the_command_that_opens_it(tmp_path, monkey
     monkeypatch.undo()
     assert opened in raised.value.remedy
     assert raised.value.remedy.endswith(str(path if is_there else tmp_path))
+
+
+def test_a_line_that_another_worker_is_writing_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel copies a batch page by page, so a look at the file may come in the middle of it."""
+    path.parent.mkdir()
+    path.write_bytes(b'{"a":')
+
+    def goes_on(_seconds: float) -> None:
+        with path.open("ab") as file:
+            file.write(b"1}\n")
+
+    monkeypatch.setattr(writer_module.time, "sleep", goes_on)
+    writer = AccessLogWriter(path)
+    writer.write(b'{"b":2}\n')
+    writer.close()
+    assert path.read_bytes() == b'{"a":1}\n{"b":2}\n'
+
+
+def test_a_line_that_was_cut_short_is_waited_for_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(writer_module.time, "sleep", waited.append)
+    path.parent.mkdir()
+    path.write_bytes(b'{"a":')
+    is_full = True
+
+    def write(descriptor: int, data: bytes) -> int:
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.write(descriptor, data)
+
+    writer = AccessLogWriter(path, write=write)
+    writer.write(b'{"b":2}\n')
+    for _ in range(3):
+        writer.flush()
+    is_full = False
+    writer.close()
+    assert path.read_bytes() == b'{"a":\n{"b":2}\n'
+    assert len(waited) == writer_module.LOOKS - 1
+
+
+MANY_BATCHES = """
+import sys
+from pathlib import Path
+from gateway.logs.writer import AccessLogWriter
+
+writer, line = AccessLogWriter(Path(sys.argv[1])), sys.argv[2].encode() + b"\\n"
+for number in range(4000):
+    writer.write(line)
+    if number % 31 == 0:
+        writer.flush()
+writer.close()
+"""
+
+
+def test_many_processes_leave_no_blank_line(path: Path) -> None:
+    """Batches of many pages, at the same time: nothing of a neighbour's is taken for a line that was cut short."""
+    line = f'{{"a":"{"x" * 900}"}}'
+    command = [sys.executable, "-c", MANY_BATCHES, str(path), line]
+    writing = [subprocess.Popen(command) for _ in range(4)]
+    assert [process.wait(PATIENCE_SECONDS) for process in writing] == [0] * 4
+    assert path.read_text() == f"{line}\n" * 16_000
