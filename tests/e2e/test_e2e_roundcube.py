@@ -34,6 +34,10 @@ RULES = [
 ]
 ATTACHED_BYTES = 20 * 2**20
 SECONDS = 60.0
+# The shown mailbox makes these two requests by itself. Each saves the person's session when it ends, over a compose
+# session begun meanwhile: "Requested compose session not found".
+MAILBOX_IS_LOADED = """['list', 'getunread'].every(
+  action => performance.getEntriesByType('resource').some(({name}) => name.includes(`_action=${action}&`)))"""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,7 @@ def webmail(browse, credentials):
     browser.keep_picture("roundcube-login")
     browser.click("#rcmloginsubmit")
     browser.wait_for("location.search.includes('_task=mail') && document.querySelector('#messagelist') !== null")
+    browser.wait_for(MAILBOX_IS_LOADED)
     return browser
 
 

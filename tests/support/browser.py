@@ -161,7 +161,11 @@ class Browser:
             except AssertionError:  # in the middle of going to another page
                 return None
 
-        return until(value, script, seconds=seconds)
+        try:
+            return until(value, script, seconds=seconds)
+        except AssertionError as error:
+            error.add_note(f"The page: {self._page()}")
+            raise
 
     def type_into(self, selector: str, text: str) -> None:
         """As with a keyboard."""
@@ -227,6 +231,13 @@ class Browser:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def _page(self) -> str:
+        """Where it is and what a person reads there."""
+        try:
+            return str(self.evaluate("`${location.href}\n${document.body.innerText}`"))
+        except AssertionError as error:
+            return str(error)
 
     def _attach(self) -> None:
         def tabs() -> list[str]:
