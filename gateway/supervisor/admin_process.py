@@ -23,9 +23,9 @@ from gateway.admin.api import make_app
 from gateway.admin.state import LiftAnswer, State
 from gateway.errors import OperationError
 from gateway.logs.error_log import begin_error_log
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.dumps import forbid_reading
-from gateway.supervisor.link import Link
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.dumps import forbid_reading
 
 # The master answers within a little more than a second, with what it knows by then.
 MASTER_SECONDS: Final = 3.0
@@ -77,7 +77,7 @@ class Master:
         """`is_gone` is set when the master has ended."""
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[object]] = {}
-        self._link = Link(channel, asyncio.get_running_loop(), self._hear, is_gone.set)
+        self._channel = AsyncChannel(channel, asyncio.get_running_loop(), self._hear, is_gone.set)
 
     async def state(self) -> State:
         """The gateway's state. Raises `OperationError` if the master does not answer."""
@@ -91,7 +91,7 @@ class Master:
         number = next(self._numbers)
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._link.send({**message, "number": number})
+        self._channel.send({**message, "number": number})
         try:
             async with asyncio.timeout(MASTER_SECONDS):
                 return await answer
@@ -105,7 +105,7 @@ class Master:
 
     def close(self) -> None:
         """Receive no more messages."""
-        self._link.close()
+        self._channel.close()
 
     def _hear(self, message: Message) -> None:
         match message:

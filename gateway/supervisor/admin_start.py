@@ -7,8 +7,8 @@ from typing import Final, NoReturn
 
 from gateway.config.model import Admin, Listener
 from gateway.errors import OperationError
-from gateway.supervisor.channel import Channel
-from gateway.supervisor.program import become
+from gateway.supervisor.processes.channel import Channel
+from gateway.supervisor.processes.program import become
 from gateway.supervisor.sockets import open_listener
 
 _MODULE: Final = "gateway.supervisor.admin_process"

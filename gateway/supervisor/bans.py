@@ -13,8 +13,8 @@ from gateway import clock
 from gateway.admin.state import LiftAnswer, LockoutState
 from gateway.config.model import Lockout
 from gateway.proxy.lockout import Who, certificate_name, key_of_text
-from gateway.supervisor.channel import Message
 from gateway.supervisor.lockouts import Lockouts
+from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.times import rfc3339
 
 _log = logging.getLogger("gateway.master")

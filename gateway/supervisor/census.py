@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gateway import clock
-from gateway.supervisor.channel import Message
-from gateway.supervisor.children import Child, Children, Role
+from gateway.supervisor.processes.channel import Message
+from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.totals import Totals
 
 

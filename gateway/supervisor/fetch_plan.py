@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError
-from gateway.supervisor.channel import Message
 from gateway.supervisor.lists import ListStore
+from gateway.supervisor.processes.channel import Message
 from gateway.tls.trust import anchors_in, is_url
 from gateway.x509.loading import certificate_in
 

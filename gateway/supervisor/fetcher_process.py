@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.logs.error_log import begin_error_log
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.dumps import forbid_reading
 from gateway.supervisor.fetch_plan import from_message
 from gateway.supervisor.fetcher import Fetcher
-from gateway.supervisor.link import Link
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.dumps import forbid_reading
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ async def serve(channel: Channel) -> None:
             case {"do": "fetch now"}:
                 fetcher.fetch_now()
 
-    link = Link(channel, loop, hear, fetcher.stop)
+    link = AsyncChannel(channel, loop, hear, fetcher.stop)
     loop.add_signal_handler(signal.SIGTERM, fetcher.stop)
     await fetcher.run()
     link.close()

@@ -9,11 +9,11 @@ import os
 import signal
 from typing import Final, NoReturn
 
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetch_plan import Plan, to_message
 from gateway.supervisor.lists import ListStore
-from gateway.supervisor.program import become
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.children import Child, Children, Role
+from gateway.supervisor.processes.program import become
 
 _MODULE: Final = "gateway.supervisor.fetcher_process"
 

@@ -14,8 +14,8 @@ from typing import Final
 from gateway import clock
 from gateway.admin.state import LiftAnswer, State
 from gateway.supervisor.census import Census
-from gateway.supervisor.channel import Message
-from gateway.supervisor.children import Child, Children, Role
+from gateway.supervisor.processes.channel import Message
+from gateway.supervisor.processes.children import Child, Children, Role
 
 # A worker that serves answers within milliseconds; the admin process waits a few seconds for the master.
 ANSWER_SECONDS: Final = 1.0

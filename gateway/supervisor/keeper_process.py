@@ -17,9 +17,9 @@ from pathlib import Path
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.plan import from_message
 from gateway.logs.error_log import begin_error_log
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.dumps import forbid_reading
-from gateway.supervisor.link import Link
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.dumps import forbid_reading
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ async def serve(channel: Channel) -> None:
             case {"do": "tell outages", "outages": list(lines)}:
                 keeper.hear_outages(tuple(map(str, lines)))
 
-    link = Link(channel, loop, hear, keeper.stop)
+    link = AsyncChannel(channel, loop, hear, keeper.stop)
     loop.add_signal_handler(signal.SIGTERM, keeper.stop)
     await keeper.run()
     link.close()

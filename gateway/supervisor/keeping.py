@@ -13,10 +13,10 @@ from gateway import clock
 from gateway.admin.state import AuthorityState, CertificateState, NotificationsState, RegistryState, TroubleState
 from gateway.keeper.plan import ROUND_SECONDS, Plan, to_message
 from gateway.keeper.told import AuthorityReport, CertificateReport, NotificationsReport, Report, TroubleReport
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.child_environment import database_variables
-from gateway.supervisor.children import Child, Children, Role
-from gateway.supervisor.program import become
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.children import Child, Children, Role
+from gateway.supervisor.processes.environment import database_variables
+from gateway.supervisor.processes.program import become
 
 _MODULE: Final = "gateway.supervisor.keeper_process"
 # Three rounds: a database or a key may take a while.

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway import clock
-from gateway.supervisor.channel import Message
-from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.list_state import ListSet
+from gateway.supervisor.processes.channel import Message
+from gateway.supervisor.processes.children import Child, Children, Role
 
 # In base64 a piece fits into a socket's buffer, and takes less than a millisecond of a worker's loop. A list of 100,000
 # certificates has forty pieces.

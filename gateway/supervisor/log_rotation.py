@@ -15,9 +15,9 @@ from gateway import clock
 from gateway.config.model import Rotation as Settings
 from gateway.errors import OperationError
 from gateway.logs.rotation import Rotation
-from gateway.supervisor.channel import Channel, ChannelClosed, Message
-from gateway.supervisor.forking import fork
-from gateway.supervisor.program import become
+from gateway.supervisor.processes.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.processes.forking import fork
+from gateway.supervisor.processes.program import become
 
 LOOK_SECONDS: Final = 1.0  # one call of lstat: at 2,000 requests a second the file grows by 2 MB meanwhile
 PACK_AFTER_SECONDS: Final = 2.0  # workers take milliseconds to open the new file

@@ -22,13 +22,11 @@ from gateway.config.model import Config, Listener
 from gateway.errors import ConfigError, in_one_line
 from gateway.keeper.plan import plan_of
 from gateway.proxy.tally import Tally
-from gateway.supervisor import dumps, open_files, worker
+from gateway.supervisor import worker
 from gateway.supervisor.access_log import open_access_log
 from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.fetch_plan import Plan, fetch_plan
 from gateway.supervisor.fetching import Fetching
 from gateway.supervisor.file_watch import FileWatch
@@ -38,13 +36,16 @@ from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.list_state import ListState
 from gateway.supervisor.log_rotation import LogRotation
 from gateway.supervisor.privileges import Privileges, root_warning
+from gateway.supervisor.processes import dumps, open_files
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.children import Child, Children, Role
+from gateway.supervisor.processes.watchdog import Watchdog
 from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, at_day, check_same_frame, read_revision
 from gateway.supervisor.snapshot import with_lists
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
-from gateway.supervisor.watchdog import Watchdog
 
 # Workers that have not ended by then, a little after their own drain time, are killed.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0

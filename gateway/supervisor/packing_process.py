@@ -15,8 +15,8 @@ from typing import Final, cast
 
 from gateway.logs.error_log import begin_error_log
 from gateway.logs.packing import Format, Interrupted, pack_and_delete
-from gateway.supervisor.channel import Channel, ChannelClosed
-from gateway.supervisor.dumps import forbid_reading
+from gateway.supervisor.processes.channel import Channel, ChannelClosed
+from gateway.supervisor.processes.dumps import forbid_reading
 
 LOWEST_PRIORITY: Final = 19
 

@@ -17,7 +17,7 @@ import gateway
 from gateway import access
 from gateway.config.model import User
 from gateway.errors import OperationError
-from gateway.supervisor import dumps
+from gateway.supervisor.processes import dumps
 
 ROOT: Final = 0
 _UNCHANGED: Final = -1

@@ -23,9 +23,9 @@ from gateway.logs.error_log import begin_error_log
 from gateway.pki.desk import Desk
 from gateway.pki.ocsp_signer import SignerFiles
 from gateway.pki.registry.engine import Registry
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.dumps import forbid_reading
-from gateway.supervisor.link import Link
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.dumps import forbid_reading
 from gateway.supervisor.publications import Publications
 
 # A worker sends its question right after it has connected.
@@ -60,7 +60,7 @@ async def serve(channel: Channel, listening: socket.socket) -> None:
         publisher.clean_up()
         stopping.set()
 
-    link = Link(channel, loop, publisher.hear, is_alone)
+    link = AsyncChannel(channel, loop, publisher.hear, is_alone)
     await stopping.wait()
     link.close()
     await publisher.close()

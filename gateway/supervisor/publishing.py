@@ -19,10 +19,10 @@ from typing import Final
 from gateway import access
 from gateway.config.model import Pki
 from gateway.errors import OperationError
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.child_environment import database_variables
-from gateway.supervisor.children import Child, Children, Role
-from gateway.supervisor.program import become
+from gateway.supervisor.processes.channel import Channel, Message
+from gateway.supervisor.processes.children import Child, Children, Role
+from gateway.supervisor.processes.environment import database_variables
+from gateway.supervisor.processes.program import become
 
 # Workers send one question per connection.
 BACKLOG: Final = 256

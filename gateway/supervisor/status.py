@@ -31,15 +31,15 @@ from gateway.config.observation import is_observed, outlook
 from gateway.proxy import snapshot as proxy
 from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.census import Census
-from gateway.supervisor.channel import Message
-from gateway.supervisor.children import Child, Children, Role
 from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.list_sending import ListSending
+from gateway.supervisor.processes.channel import Message
+from gateway.supervisor.processes.children import Child, Children, Role
+from gateway.supervisor.processes.watchdog import Watchdog
 from gateway.supervisor.reload import Revision
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
 from gateway.supervisor.warnings import Bulletin
-from gateway.supervisor.watchdog import Watchdog
 from gateway.tls.trust import is_url
 from gateway.x509.fields import subject_of
 

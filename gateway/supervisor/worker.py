@@ -28,10 +28,10 @@ from gateway.proxy.publisher import Publisher
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
 from gateway.proxy.tally import Tally
-from gateway.supervisor import dumps, open_files
-from gateway.supervisor.channel import Channel, Message
-from gateway.supervisor.link import Link
 from gateway.supervisor.loop import WorkerLoop
+from gateway.supervisor.processes import dumps, open_files
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.reload import Revision
 from gateway.supervisor.worker_updates import WorkerUpdates
 
@@ -81,7 +81,7 @@ class Worker:
         if shared.publisher is not None:
             self._service.publisher = Publisher(shared.publisher)
         self._stopping = asyncio.Event()
-        self._master = Link(master, loop, self._obey, self._stopping.set)
+        self._master = AsyncChannel(master, loop, self._obey, self._stopping.set)
         self._updates = WorkerUpdates(revision, self._service, loop, self._master.send)
         self._started = clock.unix_seconds()
 

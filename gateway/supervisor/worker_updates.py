@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 from gateway import tasks
 from gateway.errors import GatewayError
 from gateway.proxy.service import Service
-from gateway.supervisor.channel import Message
 from gateway.supervisor.list_receiving import ListReceiver, read_all
+from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.reload import Revision, read_with_known_lists
 from gateway.supervisor.snapshot import with_lists
 

@@ -24,7 +24,7 @@ from support.waiting import AT_ONCE_SECONDS, until
 from support.watched import Watched
 from support.web import Page, WebServer
 
-from gateway.supervisor.watchdog import HUNG_HELPER_SECONDS
+from gateway.supervisor.processes.watchdog import HUNG_HELPER_SECONDS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 

@@ -20,7 +20,7 @@ from support.openssl_ca import OpensslCa, put
 from support.waiting import AT_ONCE_SECONDS, until
 
 from gateway import clock
-from gateway.supervisor.watchdog import HUNG_SECONDS
+from gateway.supervisor.processes.watchdog import HUNG_SECONDS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.supervisor import dumps
+from gateway.supervisor.processes import dumps
 
 
 @pytest.fixture(autouse=True)

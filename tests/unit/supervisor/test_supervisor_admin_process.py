@@ -14,8 +14,8 @@ from gateway.config.model import Admin
 from gateway.errors import OperationError
 from gateway.supervisor import admin_process
 from gateway.supervisor.admin_start import become_admin_process, open_admin
-from gateway.supervisor.channel import Channel
-from gateway.supervisor.link import Link
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import Channel
 
 
 class World:
@@ -34,21 +34,21 @@ class World:
             def hear(message):
                 self.asked.append(message)
                 if answers:
-                    self.link.send({"is": "something else"})
-                    self.link.send({"is": "state", "number": message["number"] + 1000, "state": {}})
+                    self.channel.send({"is": "something else"})
+                    self.channel.send({"is": "state", "number": message["number"] + 1000, "state": {}})
                     if message["do"] == "lift":
                         answer = {"address": message["address"], "outcome": "lifted"}
-                        self.link.send({"is": "lift", "number": message["number"], "answer": answer})
+                        self.channel.send({"is": "lift", "number": message["number"], "answer": answer})
                     else:
-                        self.link.send({"is": "state", "number": message["number"], "state": self.state})
+                        self.channel.send({"is": "state", "number": message["number"], "state": self.state})
 
-            self.link = Link(self.ours, asyncio.get_running_loop(), hear, lambda: None)
+            self.channel = AsyncChannel(self.ours, asyncio.get_running_loop(), hear, lambda: None)
             serving = asyncio.ensure_future(admin_process.serve(self.theirs, self.listening, "127.0.0.1"))
             async with ClientSession() as session:
                 try:
                     await dialogue(session)
                 finally:
-                    self.link.close()
+                    self.channel.close()
                     self.ours.close()
                     await serving
 
@@ -116,8 +116,8 @@ def test_an_answer_that_comes_too_late_hurts_nobody(world, monkeypatch):
     async def dialogue(session):
         async with session.get(f"{world.url}/healthz") as answer:
             assert answer.status == 503
-        world.link.send({"is": "state", "number": 1, "state": world.state})
-        world.link.send({"is": "state", "number": 1, "state": world.state})
+        world.channel.send({"is": "state", "number": 1, "state": world.state})
+        world.channel.send({"is": "state", "number": 1, "state": world.state})
         async with session.get(f"{world.url}/nothing") as answer:
             assert answer.status == 404
 

@@ -11,9 +11,9 @@ from support.waiting import PATIENCE_SECONDS
 from support.web import WebServer
 
 from gateway.supervisor import fetcher_process
-from gateway.supervisor.channel import Channel
 from gateway.supervisor.fetch_plan import to_message
 from gateway.supervisor.lists import ListStore
+from gateway.supervisor.processes.channel import Channel
 
 ROOT = Ca.make()
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from support.pki import Ca
 
-from gateway.supervisor.channel import Channel
 from gateway.supervisor.fetch_plan import to_message
 from gateway.supervisor.fetching import Fetching, become_fetcher
 from gateway.supervisor.lists import ListStore
+from gateway.supervisor.processes.channel import Channel
 
 ROOT = Ca.make()
 PLAN = {"http://a/ca.crl": (ROOT.certificate,)}

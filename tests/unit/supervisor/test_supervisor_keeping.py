@@ -18,9 +18,9 @@ from gateway import clock
 from gateway.config.model import Mail
 from gateway.keeper.plan import Plan, to_message
 from gateway.supervisor import keeper_process
-from gateway.supervisor.channel import Channel
 from gateway.supervisor.keeping import SILENT_SECONDS, Keeping, become_keeper
-from gateway.supervisor.link import Link
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import Channel
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 UNIX = NOW.timestamp()
@@ -218,7 +218,7 @@ def _converse(dialogue):
     heard = []
 
     async def both():
-        link = Link(ours, asyncio.get_running_loop(), heard.append, lambda: None)
+        link = AsyncChannel(ours, asyncio.get_running_loop(), heard.append, lambda: None)
         serving = asyncio.ensure_future(keeper_process.serve(theirs))
         await dialogue(link, heard)
         async with asyncio.timeout(PATIENCE_SECONDS):

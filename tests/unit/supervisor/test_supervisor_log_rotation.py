@@ -11,7 +11,6 @@ from gateway import clock
 from gateway.config.model import Rotation as Settings
 from gateway.errors import OperationError
 from gateway.supervisor import log_rotation
-from gateway.supervisor.channel import Channel
 from gateway.supervisor.log_rotation import (
     FIRST_AGAIN_SECONDS,
     LOOK_SECONDS,
@@ -21,6 +20,7 @@ from gateway.supervisor.log_rotation import (
     REPORT_AGAIN_SECONDS,
     LogRotation,
 )
+from gateway.supervisor.processes.channel import Channel
 
 SETTINGS = Settings(size_bytes=10_000, age_seconds=3600.0, keep=7, compress="gzip")
 FULL = line_of() * 20

@@ -24,8 +24,9 @@ from gateway import clock
 from gateway.errors import ConfigError, OperationError
 from gateway.proxy.status import Statuses
 from gateway.supervisor import master as master_module
-from gateway.supervisor import open_files, warnings, watchdog
+from gateway.supervisor import warnings
 from gateway.supervisor.master import Master
+from gateway.supervisor.processes import open_files, watchdog
 from gateway.supervisor.reload import read_revision
 
 HOUR = timedelta(hours=1)

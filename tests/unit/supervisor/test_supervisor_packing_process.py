@@ -9,8 +9,8 @@ import pytest
 from support.waiting import until
 
 from gateway.logs.packing import BLOCK_BYTES
-from gateway.supervisor.channel import Channel, ChannelClosed
 from gateway.supervisor.packing_process import LOWEST_PRIORITY, serve
+from gateway.supervisor.processes.channel import Channel, ChannelClosed
 
 if sys.version_info >= (3, 14):
     from compression import zstd

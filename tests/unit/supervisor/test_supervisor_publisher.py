@@ -19,7 +19,7 @@ from gateway.http.relay import MAX_LINE_BYTES, Question, question_line, read_rep
 from gateway.pki import pkcs8
 from gateway.pki.registry.tables import AUTHORITIES
 from gateway.supervisor import publisher
-from gateway.supervisor.channel import Channel
+from gateway.supervisor.processes.channel import Channel
 
 LIST = Question(Wanted(Kind.LIST, "corp"))
 

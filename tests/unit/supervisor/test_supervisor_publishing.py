@@ -11,7 +11,7 @@ import pytest
 from gateway.config.model import Pki
 from gateway.errors import OperationError
 from gateway.supervisor import publishing as module
-from gateway.supervisor.children import Children
+from gateway.supervisor.processes.children import Children
 from gateway.supervisor.publishing import Publishing, instructions
 
 PKI = Pki("postgresql+psycopg://u:secret@h/d", Path("/pki"))

@@ -19,8 +19,8 @@ from typing import Final
 
 from gateway import clock
 from gateway.errors import OperationError
-from gateway.supervisor.channel import Channel, ChannelClosed, Message
-from gateway.supervisor.forking import fork
+from gateway.supervisor.processes.channel import Channel, ChannelClosed, Message
+from gateway.supervisor.processes.forking import fork
 
 # If a child has run this long, its start was not the reason for its end.
 STEADY_SECONDS: Final = 10.0

@@ -13,8 +13,8 @@ import pytest
 from support.waiting import until
 
 from gateway import clock
-from gateway.supervisor.channel import ChannelClosed
-from gateway.supervisor.children import MAX_DELAY_SECONDS, STEADY_SECONDS, Children, Role
+from gateway.supervisor.processes.channel import ChannelClosed
+from gateway.supervisor.processes.children import MAX_DELAY_SECONDS, STEADY_SECONDS, Children, Role
 
 BIG = "x" * 3_000_000  # more than any socket buffer takes at once
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from support.waiting import PATIENCE_SECONDS
 
-from gateway.supervisor.channel import PING, PONG, Channel, ChannelClosed
-from gateway.supervisor.link import Link
+from gateway.supervisor.processes.async_channel import AsyncChannel
+from gateway.supervisor.processes.channel import PING, PONG, Channel, ChannelClosed
 
 BIG = "x" * 3_000_000  # more than any socket buffer takes at once
 
@@ -20,13 +20,13 @@ def pair():
 
 
 class End:
-    """A link, and what came over it."""
+    """An end, and what came over it."""
 
     def __init__(self, channel):
         self.heard = asyncio.Queue()
         self.closed = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        self.link = Link(channel, loop, self.heard.put_nowait, lambda: self.closed.put_nowait(True))
+        self.channel = AsyncChannel(channel, loop, self.heard.put_nowait, lambda: self.closed.put_nowait(True))
 
 
 def run(dialogue):
@@ -37,12 +37,12 @@ def test_messages_pass_both_ways_however_long(pair):
     async def dialogue():
         ours, theirs = map(End, pair)
         for message in ({"n": 1}, {"n": BIG}, {"n": 2}):
-            ours.link.send(message)
+            ours.channel.send(message)
         assert [await theirs.heard.get() for _ in range(3)] == [{"n": 1}, {"n": BIG}, {"n": 2}]
-        theirs.link.send({"n": BIG})
+        theirs.channel.send({"n": BIG})
         assert await ours.heard.get() == {"n": BIG}
-        ours.link.close()
-        theirs.link.close()
+        ours.channel.close()
+        theirs.channel.close()
 
     run(dialogue)
 
@@ -53,8 +53,8 @@ def test_the_other_sides_end_is_told_once_and_sending_is_then_without_effect(pai
         ours = End(channel)
         theirs.close()
         assert await ours.closed.get()
-        ours.link.send({"n": 1})
-        ours.link.close()
+        ours.channel.send({"n": 1})
+        ours.channel.close()
         assert (ours.closed.empty(), ours.heard.empty()) == (True, True)
 
     run(dialogue)
@@ -65,7 +65,7 @@ def test_an_end_noticed_while_sending_is_told_too(pair):
         channel, theirs = pair
         ours = End(channel)
         theirs.close()
-        ours.link.send({"n": 1})
+        ours.channel.send({"n": 1})
         assert not ours.closed.empty()
 
     run(dialogue)
@@ -85,7 +85,7 @@ def test_an_end_noticed_while_sending_the_rest_is_told_too(pair):
     async def dialogue():
         one, other = pair
         ours = End(Breaking(one._socket))
-        ours.link.send({"n": 1})
+        ours.channel.send({"n": 1})
         assert await ours.closed.get()
         other.close()
 
@@ -96,7 +96,7 @@ def test_nothing_is_heard_after_the_close(pair):
     async def dialogue():
         channel, theirs = pair
         ours = End(channel)
-        ours.link.close()
+        ours.channel.close()
         theirs.send({"n": 1})
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -115,11 +115,11 @@ def test_a_message_that_cannot_be_obeyed_keeps_none_after_it_from_being_heard(pa
             if message["n"] == 1:
                 raise ValueError("no way")
 
-        link = Link(channel, asyncio.get_running_loop(), hear, lambda: None)
+        asynchronous = AsyncChannel(channel, asyncio.get_running_loop(), hear, lambda: None)
         for number in (1, 2):
             ours.send({"n": number})  # both are there when it is woken
         assert [await heard.get(), await heard.get()] == [1, 2]
-        link.close()
+        asynchronous.close()
 
     run(dialogue)
     assert "no way" in caplog.text
@@ -128,11 +128,11 @@ def test_a_message_that_cannot_be_obeyed_keeps_none_after_it_from_being_heard(pa
 def test_a_ping_is_answered_and_not_heard(pair):
     async def dialogue():
         ours, theirs = map(End, pair)
-        ours.link.send(PING)
-        ours.link.send({"n": 1})
+        ours.channel.send(PING)
+        ours.channel.send({"n": 1})
         assert await ours.heard.get() == PONG
         assert await theirs.heard.get() == {"n": 1}
         for end in (ours, theirs):
-            end.link.close()
+            end.channel.close()
 
     run(dialogue)

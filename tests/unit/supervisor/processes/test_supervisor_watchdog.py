@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.supervisor import watchdog
-from gateway.supervisor.watchdog import (
+from gateway.supervisor.processes import watchdog
+from gateway.supervisor.processes.watchdog import (
     HUNG_HELPER_SECONDS,
     HUNG_SECONDS,
     MAX_STEP_SECONDS,

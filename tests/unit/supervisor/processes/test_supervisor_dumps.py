@@ -8,7 +8,7 @@ import pytest
 
 ASKS = """
 import ctypes, resource
-from gateway.supervisor import dumps
+from gateway.supervisor.processes import dumps
 dumps.forbid_core_dumps()
 dumps.forbid_reading()
 print(*resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))

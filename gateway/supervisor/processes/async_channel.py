@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from gateway.supervisor.channel import PING, PONG, Channel, ChannelClosed, Message
+from gateway.supervisor.processes.channel import PING, PONG, Channel, ChannelClosed, Message
 
 _log = logging.getLogger("gateway.worker")
 
 
-class Link:
+class AsyncChannel:
     """Receives and sends messages without blocking the loop."""
 
     def __init__(

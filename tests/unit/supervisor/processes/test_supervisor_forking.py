@@ -8,9 +8,9 @@ import pytest
 from support.waiting import until
 
 from gateway.errors import OperationError
-from gateway.supervisor import open_files
-from gateway.supervisor.channel import Channel
-from gateway.supervisor.forking import fork
+from gateway.supervisor.processes import open_files
+from gateway.supervisor.processes.channel import Channel
+from gateway.supervisor.processes.forking import fork
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import signal
 from typing import Final
 
 from gateway import clock
-from gateway.supervisor.channel import PING
-from gateway.supervisor.children import Child, Children, Role
+from gateway.supervisor.processes.channel import PING
+from gateway.supervisor.processes.children import Child, Children, Role
 
 # A worker's event loop answers within milliseconds. If it does not run for so long, its clients have given up; a
 # shorter time might kill workers on a machine that is only very busy.

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from gateway.supervisor import channel
-from gateway.supervisor.channel import Channel, ChannelClosed
+from gateway.supervisor.processes import channel
+from gateway.supervisor.processes.channel import Channel, ChannelClosed
 
 BIG = {"text": "x" * 1_000_000}  # more than a socket's buffers take
 

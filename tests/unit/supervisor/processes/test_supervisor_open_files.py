@@ -5,12 +5,12 @@ import socket
 import subprocess
 import sys
 
-from gateway.supervisor import open_files
+from gateway.supervisor.processes import open_files
 
 # In a process of its own: a limit that was lowered could not be lifted again beyond its hard one.
 LIFTS = """
 import resource
-from gateway.supervisor import open_files
+from gateway.supervisor.processes import open_files
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))
 print(open_files.limit())
 for _ in range(2):
@@ -33,7 +33,7 @@ def test_open_files_are_counted_one_by_one():
 
 ALL_ARE_TAKEN = """
 import os, resource
-from gateway.supervisor import open_files
+from gateway.supervisor.processes import open_files
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 while True:
     try:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gateway.supervisor.program import become
+from gateway.supervisor.processes.program import become
 
 
 @pytest.mark.parametrize(("given", "told"), [([], ["-W", "ignore::UserWarning"]), (["error"], [])])

@@ -15,8 +15,8 @@ from typing import Final
 
 from gateway.errors import OperationError
 from gateway.logs.error_log import end_error_log
-from gateway.supervisor.channel import Channel
-from gateway.supervisor.child_environment import forget_the_rest
+from gateway.supervisor.processes.channel import Channel
+from gateway.supervisor.processes.environment import forget_the_rest
 
 _log: Final = logging.getLogger("gateway.master")
 

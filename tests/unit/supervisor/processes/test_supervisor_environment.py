@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import gateway
-from gateway.supervisor import child_environment
-from gateway.supervisor.child_environment import database_variables, environment
+from gateway.supervisor.processes import environment as module
+from gateway.supervisor.processes.environment import database_variables, environment
 
 
 def test_the_environment_holds_no_password():
@@ -52,7 +52,7 @@ def test_what_no_message_can_carry_is_said(caplog):
 
 FORGETS = """
 import ctypes, os, pathlib
-from gateway.supervisor.child_environment import forget_the_rest
+from gateway.supervisor.processes.environment import forget_the_rest
 os.environ["LATER"] = "a secret that was set later"
 forget_the_rest()
 find = ctypes.CDLL(None).getenv
@@ -71,8 +71,8 @@ def test_a_fork_forgets_the_environment_of_its_program():
 
 
 def test_without_proc_the_variables_are_gone_all_the_same(monkeypatch, tmp_path):
-    monkeypatch.setattr(child_environment, "_STAT", tmp_path / "nowhere")
+    monkeypatch.setattr(module, "_STAT", tmp_path / "nowhere")
     monkeypatch.setattr(os, "environ", {"SECRET": "a secret", "TZ": "UTC"})
-    child_environment.forget_the_rest()
+    module.forget_the_rest()
     assert "SECRET" not in os.environ
     assert os.environ["TZ"] == "UTC"

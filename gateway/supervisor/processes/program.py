@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn, Protocol
 
-from gateway.supervisor.child_environment import environment
+from gateway.supervisor.processes.environment import environment
 
 # Only the master handles these; a terminal sends the first two to all processes in the foreground.
 _IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)

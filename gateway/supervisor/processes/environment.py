@@ -19,7 +19,7 @@ from typing import Final
 
 import gateway
 from gateway.config.environment import is_unicode
-from gateway.supervisor.dumps import SWITCH
+from gateway.supervisor.processes.dumps import SWITCH
 
 _log: Final = logging.getLogger("gateway.master")
 _STAT: Final = Path("/proc/self/stat")

@@ -1,0 +1,1 @@
+"""The master's child processes: how they are started, talked to, watched and ended."""
