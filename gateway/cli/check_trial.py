@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.config.problems import START, Place, Problem
 from gateway.config.reading import Value
 from gateway.errors import ConfigError
-from gateway.supervisor.lists import ListStore, stored_lists
+from gateway.fetching.list_store import ListStore, stored_lists
 from gateway.supervisor.reload import prepare
 from gateway.supervisor.trial import Fault, faults_of
 

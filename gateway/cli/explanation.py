@@ -26,6 +26,7 @@ from gateway.facts import (
     Origin,
     Request,
 )
+from gateway.fetching.list_store import ListStore, stored_lists
 from gateway.http.login import HIDDEN_LOGIN, login_of, path_for_login
 from gateway.policy.engine import Engine
 from gateway.policy.hosts import SiteIndex, normalise_host
@@ -33,7 +34,6 @@ from gateway.policy.networks import EXTERNAL, NetworkSet, named
 from gateway.policy.trace import Step
 from gateway.policy.uri import Target, normalise
 from gateway.proxy.forwarding import client_of
-from gateway.supervisor.lists import ListStore, stored_lists
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import load_trust
 

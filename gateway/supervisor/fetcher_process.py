@@ -13,9 +13,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.fetching.fetcher import Fetcher
+from gateway.fetching.plan import from_message
 from gateway.logs.error_log import begin_error_log
-from gateway.supervisor.fetch_plan import from_message
-from gateway.supervisor.fetcher import Fetcher
 from gateway.supervisor.processes.async_channel import AsyncChannel
 from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.processes.dumps import forbid_reading

@@ -9,8 +9,8 @@ import os
 import signal
 from typing import Final, NoReturn
 
-from gateway.supervisor.fetch_plan import Plan, to_message
-from gateway.supervisor.lists import ListStore
+from gateway.fetching.list_store import ListStore
+from gateway.fetching.plan import Plan, to_message
 from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.program import become

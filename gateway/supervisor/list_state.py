@@ -23,10 +23,10 @@ from cryptography import x509
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError, in_one_line
+from gateway.fetching.list_store import ListStore, signer_or_claim
 from gateway.proxy.snapshot import Snapshot
 from gateway.redaction import without_secrets
 from gateway.stamps import Stamp, stamp_of
-from gateway.supervisor.lists import ListStore, signer_or_claim
 from gateway.tls.trust import KnownLists, anchors_in, check_signers, is_url, not_fetched
 from gateway.x509.fields import subject_of
 from gateway.x509.loading import read_file

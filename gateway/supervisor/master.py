@@ -20,6 +20,7 @@ from gateway import clock
 from gateway.admin.state import State
 from gateway.config.model import Config, Listener
 from gateway.errors import ConfigError, in_one_line
+from gateway.fetching.plan import Plan, fetch_plan
 from gateway.keeper.plan import plan_of
 from gateway.proxy.tally import Tally
 from gateway.supervisor import worker
@@ -27,7 +28,6 @@ from gateway.supervisor.access_log import open_access_log
 from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
-from gateway.supervisor.fetch_plan import Plan, fetch_plan
 from gateway.supervisor.fetching import Fetching
 from gateway.supervisor.file_watch import FileWatch
 from gateway.supervisor.inquiries import Inquiries

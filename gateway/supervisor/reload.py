@@ -16,13 +16,13 @@ from gateway.config.load import load_with_warnings
 from gateway.config.model import Config
 from gateway.config.problems import Problem
 from gateway.errors import ConfigError
+from gateway.fetching.list_store import ListStore
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream_tls import upstream_tls
 from gateway.redaction import without_secrets
 from gateway.regular_files import read_regular
 from gateway.stamps import Stamp
 from gateway.supervisor.list_state import ListSet, read_lists
-from gateway.supervisor.lists import ListStore
 from gateway.supervisor.snapshot import build_snapshot
 from gateway.tls.trust import KnownLists
 from gateway.x509.loading import MAX_FILE_BYTES

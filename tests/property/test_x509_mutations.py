@@ -32,9 +32,9 @@ from gateway.config.problems import START, Place, Problems
 from gateway.config.reading import Value
 from gateway.errors import ConfigError, GatewayError, UsageError
 from gateway.facts import Reason
+from gateway.fetching.list_store import check_successor
 from gateway.pki import intake, pkcs8, requests
 from gateway.pki.ocsp import respond
-from gateway.supervisor.lists import check_successor
 from gateway.tls.client_cert import examine
 from gateway.tls.trust import load_anchors, make_trust
 from gateway.x509.authorities import descends, is_constrained

@@ -11,7 +11,7 @@ from support.pki import NOW, Ca, build_crl
 from support.scopes import issuing_point
 
 from gateway.errors import ConfigError
-from gateway.supervisor.lists import check_successor
+from gateway.fetching.list_store import check_successor
 from gateway.tls.trust import make_trust
 from gateway.x509.ocsp import OcspError, verify_response
 from gateway.x509.status import Status

@@ -10,9 +10,9 @@ from support.pki import Ca
 from support.waiting import PATIENCE_SECONDS
 from support.web import WebServer
 
+from gateway.fetching.list_store import ListStore
+from gateway.fetching.plan import to_message
 from gateway.supervisor import fetcher_process
-from gateway.supervisor.fetch_plan import to_message
-from gateway.supervisor.lists import ListStore
 from gateway.supervisor.processes.channel import Channel
 
 ROOT = Ca.make()

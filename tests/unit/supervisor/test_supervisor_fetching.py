@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from support.pki import Ca
 
-from gateway.supervisor.fetch_plan import to_message
+from gateway.fetching.list_store import ListStore
+from gateway.fetching.plan import to_message
 from gateway.supervisor.fetching import Fetching, become_fetcher
-from gateway.supervisor.lists import ListStore
 from gateway.supervisor.processes.channel import Channel
 
 ROOT = Ca.make()

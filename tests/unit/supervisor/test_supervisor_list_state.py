@@ -12,9 +12,9 @@ from support.pki import Ca, ec_key
 
 from gateway import clock
 from gateway.errors import ConfigError
+from gateway.fetching.list_store import ListStore
 from gateway.supervisor import list_state
 from gateway.supervisor.list_state import MAX_LOOKS, ListSet, ListState, read_lists
-from gateway.supervisor.lists import ListStore
 from gateway.supervisor.reload import read_revision
 from gateway.supervisor.snapshot import with_lists
 

@@ -16,11 +16,11 @@ from support.scopes import delta
 from support.waiting import PATIENCE_SECONDS
 from support.web import Page, WebServer
 
-from gateway.supervisor import download as downloads
-from gateway.supervisor import fetcher as module
-from gateway.supervisor.download import DownloadError, Validators, download, download_context, open_session
-from gateway.supervisor.fetcher import Fetcher, Shared, Source, interval_seconds, retry_seconds
-from gateway.supervisor.lists import ListStore
+from gateway.fetching import download as downloads
+from gateway.fetching import fetcher as module
+from gateway.fetching.download import DownloadError, Validators, download, download_context, open_session
+from gateway.fetching.fetcher import Fetcher, Shared, Source, interval_seconds, retry_seconds
+from gateway.fetching.list_store import ListStore
 from gateway.x509.revocation_list import parse_lists
 
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)

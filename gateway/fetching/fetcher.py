@@ -18,12 +18,12 @@ from cryptography import x509
 
 from gateway import clock, tasks
 from gateway.errors import GatewayError, in_one_line
+from gateway.fetching.download import Validators, download, download_context, open_session
+from gateway.fetching.earlier_deltas import bytes_to_keep, newest_of_each_kind
+from gateway.fetching.limits import Memory, Threads
+from gateway.fetching.list_store import ListStore, NotBegunError, check_successor
+from gateway.fetching.plan import Plan
 from gateway.redaction import without_secrets
-from gateway.supervisor.download import Validators, download, download_context, open_session
-from gateway.supervisor.earlier_deltas import bytes_to_keep, newest_of_each_kind
-from gateway.supervisor.fetch_limits import Memory, Threads
-from gateway.supervisor.fetch_plan import Plan
-from gateway.supervisor.lists import ListStore, NotBegunError, check_successor
 from gateway.x509.revocation_list import RevocationList, parse_lists
 
 # The next request comes after this part of the list's remaining validity, so that there is time for retries.

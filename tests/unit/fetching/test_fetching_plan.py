@@ -6,9 +6,9 @@ from support.pki import Ca
 
 from gateway.config.model import Config, Site
 from gateway.errors import ConfigError
-from gateway.supervisor import fetch_plan as module
-from gateway.supervisor.fetch_plan import fetch_plan, from_message, to_message
-from gateway.supervisor.lists import ListStore
+from gateway.fetching import plan as module
+from gateway.fetching.list_store import ListStore
+from gateway.fetching.plan import fetch_plan, from_message, to_message
 
 ROOT, OTHER = Ca.make(), Ca.make("CN=Other")
 ANCHORS = (ROOT.certificate, OTHER.certificate)

@@ -6,8 +6,8 @@ import threading
 import pytest
 from support.waiting import PATIENCE_SECONDS
 
-from gateway.supervisor import fetch_limits as module
-from gateway.supervisor.fetch_limits import GivenUpError, Memory, Threads
+from gateway.fetching import limits as module
+from gateway.fetching.limits import GivenUpError, Memory, Threads
 
 
 @pytest.fixture(autouse=True)

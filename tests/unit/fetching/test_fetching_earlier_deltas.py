@@ -9,9 +9,9 @@ from support.scopes import delta, issuing_point
 
 from gateway.errors import ConfigError
 from gateway.facts import Reason
-from gateway.supervisor import earlier_deltas as module
-from gateway.supervisor.earlier_deltas import bytes_to_keep, newest_of_each_kind
-from gateway.supervisor.lists import check_successor
+from gateway.fetching import earlier_deltas as module
+from gateway.fetching.earlier_deltas import bytes_to_keep, newest_of_each_kind
+from gateway.fetching.list_store import check_successor
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import make_trust
 from gateway.x509.revocation_list import parse_lists

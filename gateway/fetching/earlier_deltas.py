@@ -13,7 +13,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.supervisor.lists import readable_lists, signer_or_claim
+from gateway.fetching.list_store import readable_lists, signer_or_claim
 from gateway.x509.revocation_list import RevocationList
 
 # Daily delta lists of two months: by then the complete list that they change has ended. The oldest are dropped first.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from cryptography import x509
@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError
-from gateway.supervisor.lists import ListStore
-from gateway.supervisor.processes.channel import Message
+from gateway.fetching.list_store import ListStore
 from gateway.tls.trust import anchors_in, is_url
 from gateway.x509.loading import certificate_in
+
+Message = dict[str, Any]  # of the channel between the master and the fetcher
 
 # URL → the CAs of all sites that name it.
 Plan = Mapping[str, tuple[x509.Certificate, ...]]

@@ -12,8 +12,8 @@ from support.scopes import issuing_point
 
 from gateway.config.model import Config, Site
 from gateway.errors import ConfigError, OperationError
-from gateway.supervisor import lists as module
-from gateway.supervisor.lists import ListStore, check_successor, stored_lists
+from gateway.fetching import list_store as module
+from gateway.fetching.list_store import ListStore, check_successor, stored_lists
 
 ROOT, OTHER = Ca.make(), Ca.make("CN=Other")
 ANCHORS = (ROOT.certificate, OTHER.certificate)
