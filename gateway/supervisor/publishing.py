@@ -26,7 +26,7 @@ from gateway.supervisor.processes.program import become
 
 # Workers send one question per connection.
 BACKLOG: Final = 256
-_MODULE: Final = "gateway.supervisor.publisher"
+_MODULE: Final = "gateway.supervisor.publisher_process"
 
 
 class Publishing:

@@ -49,7 +49,7 @@ def test_the_password_goes_over_the_channel_and_nowhere_else(folder, children, m
     (child,) = children.of(made.role)
     os.waitpid(child.pid, 0)
     child.channel.close()
-    assert os.read(out, 1000) == b"['gateway.supervisor.publisher', 2]"
+    assert os.read(out, 1000) == b"['gateway.supervisor.publisher_process', 2]"
     for each in (out, into):
         os.close(each)
     assert heard == [(made.role, instructions(PKI, os.environ))]

@@ -27,8 +27,8 @@ from gateway.pki import lifecycle, ocsp, ocsp_signer, pkcs8
 from gateway.pki.registry.engine import Registry
 from gateway.pki.registry.records import RevocationReason
 from gateway.pki.registry.tables import AUTHORITIES
-from gateway.supervisor import publications as module
-from gateway.supervisor.publications import FRESH_SECONDS, KEPT_SECONDS, MAX_AGE, Publications
+from gateway.publishing import answers as module
+from gateway.publishing.answers import FRESH_SECONDS, KEPT_SECONDS, MAX_AGE, Answers
 
 SHA1 = hashes.SHA1()  # noqa: S303 - what clients ask with
 LIST = Question(Wanted(Kind.LIST, "corp"), is_cacheable=True)
@@ -63,7 +63,7 @@ class World:
         monkeypatch.setattr(clock, "unix_seconds", lambda: clock.now().timestamp())
         monkeypatch.setattr(clock, "monotonic_seconds", lambda: 1000 + self.seconds)
         self.registry = Registry.open_for_reading(url)
-        self.publications = Publications(self.registry, ocsp_signer.SignerFiles(self.desk))
+        self.answers = Answers(self.registry, ocsp_signer.SignerFiles(self.desk))
         self.signed = 0
 
     def run(self, *questions):
@@ -71,7 +71,7 @@ class World:
         self.seconds += 2 * FRESH_SECONDS
 
         async def ask():
-            return await asyncio.gather(*map(self.publications.answer, questions), return_exceptions=True)
+            return await asyncio.gather(*map(self.answers.answer, questions), return_exceptions=True)
 
         return asyncio.run(ask())
 
@@ -97,7 +97,7 @@ def world(tmp_path, registry_url, monkeypatch):
     monkeypatch.setattr(pkcs8, "SCRYPT_COST", 2**4)
     made = World(tmp_path, registry_url, monkeypatch)
     yield made
-    made.publications.close()
+    made.answers.close()
     made.registry.close()
     made.desk.registry.close()
 
@@ -157,7 +157,7 @@ def test_who_has_the_list_is_told_so(world):
 
 def test_a_list_is_read_once_for_as_long_as_it_is_the_newest(world, monkeypatch):
     first = world.ask(LIST)[1]
-    monkeypatch.setattr(world.publications, "_read_list", None)
+    monkeypatch.setattr(world.answers, "_read_list", None)
     assert world.ask(LIST)[1] == first
 
 
@@ -208,7 +208,7 @@ def test_lists_are_kept_up_to_a_bound(world, monkeypatch):
     size = len(world.ask(LIST)[1])
     monkeypatch.setattr(module, "MAX_KEPT_LIST_BYTES", size + 10)
     world.ask(Question(Wanted(Kind.LIST, "other")))
-    assert list(world.publications._lists) == ["other"]
+    assert list(world.answers._lists) == ["other"]
     assert world.ask(LIST)[0].status == 200
 
 
@@ -312,8 +312,8 @@ def test_a_signer_that_cannot_be_read_is_told(world, caplog):
 @pytest.mark.usefixtures("signer")
 def test_many_who_ask_at_once_are_one_look_at_the_numbers(world, monkeypatch):
     looks = []
-    original = world.publications._read_numbers
-    monkeypatch.setattr(world.publications, "_read_numbers", lambda: looks.append(1) or original())
+    original = world.answers._read_numbers
+    monkeypatch.setattr(world.answers, "_read_numbers", lambda: looks.append(1) or original())
     made = issue_to(world.desk, world.corp).certificate
     answers = world.run(*[world.question(made)] * 20, *[LIST] * 20)
     assert not [each for each in answers if isinstance(each, BaseException)]
@@ -322,8 +322,8 @@ def test_many_who_ask_at_once_are_one_look_at_the_numbers(world, monkeypatch):
 
 def test_a_new_list_is_read_once_however_many_want_it(world, monkeypatch):
     reads = []
-    original = world.publications._read_list
-    monkeypatch.setattr(world.publications, "_read_list", lambda name: reads.append(name) or original(name))
+    original = world.answers._read_list
+    monkeypatch.setattr(world.answers, "_read_list", lambda name: reads.append(name) or original(name))
     for count in (1, 2):
         answers = world.run(*[LIST] * (2 * module.MAX_WAITING))
         assert {reply.status for reply, _ in answers} == {200}
@@ -333,17 +333,17 @@ def test_a_new_list_is_read_once_however_many_want_it(world, monkeypatch):
 
 
 def test_who_goes_away_takes_a_new_list_from_nobody(world, monkeypatch):
-    reading, goes_on, original = threading.Event(), threading.Event(), world.publications._read_list
+    reading, goes_on, original = threading.Event(), threading.Event(), world.answers._read_list
 
     def slow(name):
         reading.set()
         assert goes_on.wait(PATIENCE_SECONDS)
         return original(name)
 
-    monkeypatch.setattr(world.publications, "_read_list", slow)
+    monkeypatch.setattr(world.answers, "_read_list", slow)
 
     async def ask():
-        one, other = (asyncio.ensure_future(world.publications.answer(LIST)) for _ in range(2))
+        one, other = (asyncio.ensure_future(world.answers.answer(LIST)) for _ in range(2))
         assert await asyncio.to_thread(reading.wait, 10)
         one.cancel()
         goes_on.set()
@@ -366,7 +366,7 @@ def test_more_than_can_wait_are_asked_to_come_again(world, monkeypatch, caplog):
     world.ask(LIST)
 
     async def ask():
-        waiting = [asyncio.ensure_future(world.publications.answer(world.question(each))) for each in certificates]
+        waiting = [asyncio.ensure_future(world.answers.answer(world.question(each))) for each in certificates]
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         while len(done) < 2:
             more, _ = await asyncio.wait(
@@ -387,18 +387,18 @@ def test_more_than_can_wait_are_asked_to_come_again(world, monkeypatch, caplog):
 def test_a_registry_that_is_away_is_told_and_found_again(world, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
     made = issue_to(world.desk, world.corp).certificate
-    original = world.publications._read_numbers
+    original = world.answers._read_numbers
 
     def away():
         raise OperationError("the registry cannot be used: gone", "Check it.")
 
-    monkeypatch.setattr(world.publications, "_read_numbers", away)
+    monkeypatch.setattr(world.answers, "_read_numbers", away)
     for answer in world.run(LIST, LIST):
         assert isinstance(answer, RequestError)
         assert (answer.reason, answer.cause) == (Reason.NO_HEALTHY_UPSTREAM, "the registry cannot be used: gone")
     assert world.status(made).response_status is codec.OCSPResponseStatus.TRY_LATER
     assert caplog.text.count("the registry cannot be used: gone") == 1
-    monkeypatch.setattr(world.publications, "_read_numbers", original)
+    monkeypatch.setattr(world.answers, "_read_numbers", original)
     assert world.ask(LIST)[0].status == 200
 
 
@@ -406,5 +406,5 @@ def test_an_error_of_the_desk_is_a_reason_too(world, monkeypatch):
     def broken(_name):
         raise UsageError("that cannot be", "Do something else.")
 
-    monkeypatch.setattr(world.publications, "_read_list", broken)
+    monkeypatch.setattr(world.answers, "_read_list", broken)
     assert refusal(world, LIST).cause == "that cannot be"

@@ -18,7 +18,8 @@ from gateway.http.published import Kind, Wanted
 from gateway.http.relay import MAX_LINE_BYTES, Question, question_line, read_reply
 from gateway.pki import pkcs8
 from gateway.pki.registry.tables import AUTHORITIES
-from gateway.supervisor import publisher
+from gateway.publishing import server
+from gateway.supervisor import publisher_process
 from gateway.supervisor.processes.channel import Channel
 
 LIST = Question(Wanted(Kind.LIST, "corp"))
@@ -42,7 +43,7 @@ class World:
             self.ours.send({"do": "something else"})
             told = {"store": store or self.store, "folder": str(self.folder / "pki"), "environment": {"PGAPPNAME": "x"}}
             self.ours.send({"do": "publish", **told})
-            self.serving = asyncio.ensure_future(publisher.serve(self.theirs, self.listening))
+            self.serving = asyncio.ensure_future(publisher_process.serve(self.theirs, self.listening))
             try:
                 await dialogue()
             finally:
@@ -155,7 +156,7 @@ def test_nonsense_is_answered_with_nothing(world, caplog, data):
 
 @pytest.mark.usefixtures("desk")
 def test_a_worker_that_says_nothing_is_not_waited_for(world, monkeypatch):
-    monkeypatch.setattr(publisher, "QUESTION_SECONDS", 0.01)
+    monkeypatch.setattr(server, "QUESTION_SECONDS", 0.01)
 
     async def dialogue():
         assert await world.say(b"{") == b""
@@ -165,7 +166,7 @@ def test_a_worker_that_says_nothing_is_not_waited_for(world, monkeypatch):
 
 @pytest.mark.usefixtures("desk")
 def test_more_than_can_be_served_at_once_are_turned_away(world, monkeypatch):
-    monkeypatch.setattr(publisher, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
 
     async def dialogue():
         await world.ask(LIST)
@@ -195,7 +196,7 @@ def test_a_long_list_goes_at_the_readers_pace(world, desk, monkeypatch):
         reader, writer = await asyncio.open_unix_connection(str(world.path), limit=1024)
         writer.write(question_line(LIST))
         assert read_reply(await reader.readline()).length_bytes == len(body)
-        for _ in range(10 * len(body) // publisher.CHUNK_BYTES):  # turns enough to send all of it
+        for _ in range(10 * len(body) // server.CHUNK_BYTES):  # turns enough to send all of it
             await asyncio.sleep(0)
         assert sum(sent) < len(body) // 2
         assert await reader.readexactly(len(body)) == body
@@ -212,12 +213,12 @@ def test_its_program_takes_descriptors(world, monkeypatch):
         channel.close()
         listening.close()
 
-    monkeypatch.setattr(publisher, "serve", serve)
+    monkeypatch.setattr(publisher_process, "serve", serve)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     comm = Path("/proc/self/comm")
     before = comm.read_text()
     channel, listening = (os.dup(each.fileno()) for each in (world.theirs, world.listening))
     monkeypatch.setattr("sys.argv", ["publisher", str(channel), str(listening)])
-    publisher.main()
+    publisher_process.main()
     comm.write_text(before)
     assert served == [(channel, listening)]

@@ -1,7 +1,7 @@
-"""The publisher process: it answers the workers' questions about lists, certificates and OCSP.
+"""The publisher's server on a Unix socket: it answers the workers' questions about lists, certificates and OCSP.
 
-Keeps true: it is a separate program (`program` says what it can't read), so that no worker has a key that signs OCSP
-answers; every wait has a named limit; it ends with the master.
+Keeps true: every wait has a named limit, and so has the number of connections; after a registry that can't be read, the
+next question reads it again.
 """
 
 from __future__ import annotations
@@ -10,23 +10,18 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
-import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway import tasks
 from gateway.errors import GatewayError, RequestError, as_clause
 from gateway.http.relay import MAX_LINE_BYTES, RelayError, read_question, refusal_line, reply_line
-from gateway.logs.error_log import begin_error_log
 from gateway.pki.desk import Desk
 from gateway.pki.ocsp_signer import SignerFiles
 from gateway.pki.registry.engine import Registry
-from gateway.supervisor.processes.async_channel import AsyncChannel
-from gateway.supervisor.processes.channel import Channel, Message
-from gateway.supervisor.processes.dumps import forbid_reading
-from gateway.supervisor.publications import Publications
+from gateway.publishing.answers import Answers
 
 # A worker sends its question right after it has connected.
 QUESTION_SECONDS: Final = 5.0
@@ -39,45 +34,18 @@ CHUNK_BYTES: Final = 64 * 1024
 _log = logging.getLogger("gateway.publisher")
 
 
-def main() -> None:
-    """The program. Arguments: descriptors of the channel and of the listening socket."""
-    begin_error_log()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text("gateway-publish", encoding="ascii")  # what ps and top show
-    forbid_reading()
-    channel, listening = map(int, sys.argv[1:])
-    asyncio.run(serve(Channel(socket.socket(fileno=channel)), socket.socket(fileno=listening)))
-
-
-async def serve(channel: Channel, listening: socket.socket) -> None:
-    """Serve until SIGTERM, or until the master has ended."""
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    publisher = Publisher(listening)
-
-    def is_alone() -> None:
-        publisher.clean_up()
-        stopping.set()
-
-    link = AsyncChannel(channel, loop, publisher.hear, is_alone)
-    await stopping.wait()
-    link.close()
-    await publisher.close()
-
-
-class Publisher:
-    """The server on the Unix socket."""
+class PublishingServer:
+    """Answers one question on each connection."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._listening = listening
         self._server: asyncio.Server | None = None
         self._starting: asyncio.Task[None] | None = None
-        self._publications: Publications | None = None
+        self._answers: Answers | None = None
         self._registry: Registry | None = None
         self._open = 0
 
-    def hear(self, message: Message) -> None:
+    def hear(self, message: Mapping[str, Any]) -> None:
         """Take the master's message that says what to publish."""
         match message:
             case {"do": "publish", "store": str(store), "folder": str(folder), "environment": dict(variables)}:
@@ -92,7 +60,7 @@ class Publisher:
             _log.error("pki.store: %s; nothing is published; %s", error.cause, as_clause(error.remedy))
         else:
             desk = Desk(self._registry, folder, "publisher")
-            self._publications = Publications(self._registry, SignerFiles(desk))
+            self._answers = Answers(self._registry, SignerFiles(desk))
         # Not `start_unix_server`: since Python 3.13 closing it removes the path, which the next publisher needs.
         self._server = await asyncio.start_server(self._accept, sock=self._listening, limit=MAX_LINE_BYTES)
 
@@ -100,8 +68,8 @@ class Publisher:
         """Accept no more questions."""
         if self._server is not None:
             self._server.close()
-        if self._publications is not None:
-            self._publications.close()
+        if self._answers is not None:
+            self._answers.close()
         if self._registry is not None:
             self._registry.close()
 
@@ -135,10 +103,10 @@ class Publisher:
         async with asyncio.timeout(QUESTION_SECONDS):
             line = await reader.readuntil(b"\n")
         question = read_question(line)
-        if self._publications is None:
+        if self._answers is None:
             return
         try:
-            reply, body = await self._publications.answer(question)
+            reply, body = await self._answers.answer(question)
         except RequestError as error:
             writer.write(refusal_line(error))
             await writer.drain()
@@ -153,7 +121,3 @@ async def _send(writer: asyncio.StreamWriter, body: bytes) -> None:
     for at in range(0, len(body), CHUNK_BYTES):
         writer.write(view[at : at + CHUNK_BYTES])
         await writer.drain()
-
-
-if __name__ == "__main__":
-    main()

@@ -78,7 +78,7 @@ class _Kept:
 _Numbers = dict[str, authorities.Listed]  # by the authority's name
 
 
-class Publications:
+class Answers:
     """Answers the workers' questions."""
 
     def __init__(self, registry: Registry, signers: ocsp.Signers) -> None:
