@@ -26,7 +26,7 @@ FIRST_AGAIN_SECONDS: Final = 5.0
 MAX_AGAIN_SECONDS: Final = 60.0
 REOPEN_AGAIN_SECONDS: Final = 10.0  # until it is tried again to open a log that another program has renamed
 REPORT_AGAIN_SECONDS: Final = 600.0  # a failure that lasts is logged at this interval
-_MODULE: Final = "gateway.supervisor.packing_process"
+_MODULE: Final = "gateway.supervisor.helpers.packer_process"
 _NAME: Final = "the process that packs access logs"
 
 _log = logging.getLogger("gateway.access_log")

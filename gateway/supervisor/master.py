@@ -25,13 +25,14 @@ from gateway.keeper.plan import plan_of
 from gateway.proxy.tally import Tally
 from gateway.supervisor import worker
 from gateway.supervisor.access_log import open_access_log
-from gateway.supervisor.admin_start import become_admin_process, open_admin
 from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
-from gateway.supervisor.fetching import Fetching
 from gateway.supervisor.file_watch import FileWatch
+from gateway.supervisor.helpers.admin_role import become_admin_process, open_admin
+from gateway.supervisor.helpers.fetcher_role import FetcherRole
+from gateway.supervisor.helpers.keeper_role import KeeperRole
+from gateway.supervisor.helpers.publisher_role import PublisherRole
 from gateway.supervisor.inquiries import Inquiries
-from gateway.supervisor.keeping import Keeping
 from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.list_state import ListState
 from gateway.supervisor.log_rotation import LogRotation
@@ -40,7 +41,6 @@ from gateway.supervisor.processes import dumps, open_files
 from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.watchdog import Watchdog
-from gateway.supervisor.publishing import Publishing
 from gateway.supervisor.reload import Revision, at_day, check_same_frame, read_revision
 from gateway.supervisor.snapshot import with_lists
 from gateway.supervisor.sockets import open_listener
@@ -90,10 +90,10 @@ class Master:
         self._signals, self._wakeup = socket.socketpair()
         self._children = Children(self._selector, self._let_go)
         self._census = Census(self._children)
-        self._keeping = Keeping(self._children)
-        self._fetching = Fetching(self._children, revision.store)
+        self._keeper = KeeperRole(self._children)
+        self._fetcher = FetcherRole(self._children, revision.store)
         self._bulletin = Bulletin(
-            lambda: (*root_warning(), *self._keeping.warnings), self._silent_sites, lambda: self._keeping.problems
+            lambda: (*root_warning(), *self._keeper.warnings), self._silent_sites, lambda: self._keeper.problems
         )
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
@@ -110,15 +110,15 @@ class Master:
             self._workers,
             reloads=self._reloads,
             bulletin=self._bulletin,
-            keeping=self._keeping,
+            keeper=self._keeper,
             list_sending=self._list_sending,
             watchdog=self._watchdog,
         )
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
         self._administration = Role("the admin process", self._administer, self._inquiries.hear)
-        self._publishing = None
+        self._publisher = None
         if config.pki is not None and config.publishes:
-            self._publishing = Publishing(config.pki, self._children)
+            self._publisher = PublisherRole(config.pki, self._children)
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
@@ -133,9 +133,9 @@ class Master:
             self._children.start(self._workers)
         addresses = ", ".join(listener.address for listener in config.listen)
         _log.info("serving on %s with %d worker(s)", addresses, config.workers)
-        if self._publishing is not None:
-            self._reporter.helpers.append(self._publishing.role)
-            self._children.start(self._publishing.role)
+        if self._publisher is not None:
+            self._reporter.helpers.append(self._publisher.role)
+            self._children.start(self._publisher.role)
         if config.admin is not None:
             self._children.start(self._administration)
             _log.info("status, health and metrics on %s", config.admin.address)
@@ -151,8 +151,8 @@ class Master:
                         self._reopen_log()
                     case signal.SIGHUP:
                         self._reload(None)
-                        self._fetching.fetch_now()
-                        self._keeping.retry()
+                        self._fetcher.fetch_now()
+                        self._keeper.retry()
             self._census.forget(self._children.reap())
             self._children.replace()
             self._watchdog.tick()
@@ -160,7 +160,7 @@ class Master:
             self._look_at_day()
             self._list_sending.tick()
             self._bulletin.tick()
-            self._keeping.tell_outages(self._bulletin.lasting)
+            self._keeper.tell_outages(self._bulletin.lasting)
 
     def _watch_signals(self) -> None:
         self._signals.setblocking(False)
@@ -209,9 +209,9 @@ class Master:
         if self._admin is not None:
             self._admin.close()
         path = None
-        if self._publishing is not None:
-            self._publishing.let_go()
-            path = self._publishing.path
+        if self._publisher is not None:
+            self._publisher.let_go()
+            path = self._publisher.path
         self._tally.take_row(self._free_row())
         shared = worker.Shared(self._tally, path)
         worker.serve(self._revision, self._listening, self._access_log, channel, shared)
@@ -235,14 +235,14 @@ class Master:
 
     def _keep(self, config: Config) -> None:
         plan = plan_of(config)
-        if plan is not None and self._keeping.role not in self._reporter.helpers:
-            self._reporter.helpers.append(self._keeping.role)
-        self._keeping.follow(plan)
+        if plan is not None and self._keeper.role not in self._reporter.helpers:
+            self._reporter.helpers.append(self._keeper.role)
+        self._keeper.follow(plan)
 
     def _fetch(self, plan: Plan) -> None:
-        if plan and self._fetching.role not in self._reporter.helpers:
-            self._reporter.helpers.append(self._fetching.role)
-        self._fetching.follow(plan)
+        if plan and self._fetcher.role not in self._reporter.helpers:
+            self._reporter.helpers.append(self._fetcher.role)
+        self._fetcher.follow(plan)
 
     def _describe(self, asked_seconds: float) -> State:
         return self._reporter.state(self._revision, asked_seconds, self._bans.describe())
@@ -347,11 +347,11 @@ class Master:
         self._children.end()
         self._reporter.is_stopping = True
         self._end(self._workers, KILL_AFTER_SECONDS)
-        for role in (self._administration, self._keeping.role, self._fetching.role):
+        for role in (self._administration, self._keeper.role, self._fetcher.role):
             self._end(role, KILL_HELPER_AFTER_SECONDS)
-        if self._publishing is not None:
-            self._end(self._publishing.role, KILL_HELPER_AFTER_SECONDS)
-            self._publishing.discard()
+        if self._publisher is not None:
+            self._end(self._publisher.role, KILL_HELPER_AFTER_SECONDS)
+            self._publisher.discard()
         if self._rotation is not None:
             self._rotation.end()
         self._access_log.close()

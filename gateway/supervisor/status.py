@@ -31,7 +31,7 @@ from gateway.config.observation import is_observed, outlook
 from gateway.proxy import snapshot as proxy
 from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.census import Census
-from gateway.supervisor.keeping import Keeping
+from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.processes.children import Child, Children, Role
@@ -88,7 +88,7 @@ class Reporter:
         *,
         reloads: Reloads,
         bulletin: Bulletin,
-        keeping: Keeping,
+        keeper: KeeperRole,
         list_sending: ListSending,
         watchdog: Watchdog,
     ) -> None:
@@ -97,7 +97,7 @@ class Reporter:
         self._workers = workers
         self._reloads = reloads
         self._bulletin = bulletin
-        self._keeping = keeping
+        self._keeper = keeper
         self._list_sending = list_sending
         self._watchdog = watchdog
         self._started = clock.now()
@@ -157,7 +157,7 @@ class Reporter:
             },
             "bytes": {"received": totals.bytes["in"], "sent": totals.bytes["out"]},
             "dropped_log_lines": totals.dropped_log_lines,
-            "registry": self._keeping.describe(now),
+            "registry": self._keeper.describe(now),
         }
 
     def _helper(self, role: Role) -> HelperState:

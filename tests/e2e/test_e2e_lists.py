@@ -322,7 +322,7 @@ def test_the_fetcher_has_no_password_no_key_and_no_port(launch, web, credentials
     process = Path(f"/proc/{fetcher}")
     assert SECRET.encode() in Path(f"/proc/{gateway.process.pid}/environ").read_bytes()
     assert SECRET.encode() not in (process / "environ").read_bytes()
-    assert b"gateway.supervisor.fetcher_process" in (process / "cmdline").read_bytes()
+    assert b"gateway.supervisor.helpers.fetcher_process" in (process / "cmdline").read_bytes()
     listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[3] == "0A"}
     targets = {str(link.readlink()) for link in (process / "fd").iterdir()}
     assert not {f"socket:[{inode}]" for inode in listening} & targets

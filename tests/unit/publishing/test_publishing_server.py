@@ -19,7 +19,7 @@ from gateway.http.relay import MAX_LINE_BYTES, Question, question_line, read_rep
 from gateway.pki import pkcs8
 from gateway.pki.registry.tables import AUTHORITIES
 from gateway.publishing import server
-from gateway.supervisor import publisher_process
+from gateway.supervisor.helpers import publisher_process
 from gateway.supervisor.processes.channel import Channel
 
 LIST = Question(Wanted(Kind.LIST, "corp"))

@@ -227,7 +227,7 @@ def test_the_process_gets_the_settings(world, monkeypatch):
     world.ticks()
     channel = object()
     world.main(channel)
-    assert told == [("gateway.supervisor.packing_process", (channel,), str(world.path), "gzip", "7")]
+    assert told == [("gateway.supervisor.helpers.packer_process", (channel,), str(world.path), "gzip", "7")]
 
 
 def test_the_times_are_in_order():

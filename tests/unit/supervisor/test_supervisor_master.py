@@ -483,7 +483,7 @@ def test_the_publisher_is_started_replaced_and_cleaned_up_after(run, tmp_path, m
             return plain.recv(65536).split(b" ")[1]
 
     def talk(dialogue):
-        paths.append(dialogue.master._publishing.path)
+        paths.append(dialogue.master._publisher.path)
         yield from until(lambda: helpers(dialogue)[0]["pid"])
         (before,) = helpers(dialogue)
         assert (before["name"], before["restarts"]) == ("publisher", 0)
@@ -496,7 +496,7 @@ def test_the_publisher_is_started_replaced_and_cleaned_up_after(run, tmp_path, m
     listen = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "pki": True}]
     code, dialogue = run(talk, listen=listen, pki={"store": "sqlite:///pki/registry.db"})
     assert code == 0
-    assert not dialogue.master._children.of(dialogue.master._publishing.role)
+    assert not dialogue.master._children.of(dialogue.master._publisher.role)
     assert not paths[0].parent.exists()
     assert not (tmp_path / "pki").exists()
 

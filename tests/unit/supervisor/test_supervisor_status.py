@@ -14,7 +14,7 @@ from support.pki import Ca, server
 from gateway import clock
 from gateway.facts import Action
 from gateway.supervisor.census import Census
-from gateway.supervisor.keeping import Keeping
+from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.reload import read_revision
 from gateway.supervisor.status import Reloads, Reporter
@@ -70,7 +70,7 @@ class World:
         bulletin = Bulletin()
         bulletin.follow(revision.snapshot)
         self.revision = revision
-        kept = {"reloads": self.reloads, "bulletin": bulletin, "keeping": Keeping(self.children)}
+        kept = {"reloads": self.reloads, "bulletin": bulletin, "keeper": KeeperRole(self.children)}
         self.list_sending = ListSending(self.children, WORKERS, lambda: self.revision.lists)
         self.silent = set()
         watchdog = SimpleNamespace(is_silent=lambda child: child.pid in self.silent)

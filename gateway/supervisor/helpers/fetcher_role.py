@@ -15,10 +15,10 @@ from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.program import become
 
-_MODULE: Final = "gateway.supervisor.fetcher_process"
+_MODULE: Final = "gateway.supervisor.helpers.fetcher_process"
 
 
-class Fetching:
+class FetcherRole:
     """Starts the fetcher and tells it what to fetch."""
 
     def __init__(self, children: Children, store: ListStore) -> None:

@@ -12,7 +12,7 @@ from support.web import WebServer
 
 from gateway.fetching.list_store import ListStore
 from gateway.fetching.plan import to_message
-from gateway.supervisor import fetcher_process
+from gateway.supervisor.helpers import fetcher_process
 from gateway.supervisor.processes.channel import Channel
 
 ROOT = Ca.make()

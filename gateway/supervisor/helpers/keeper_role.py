@@ -18,12 +18,12 @@ from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.environment import database_variables
 from gateway.supervisor.processes.program import become
 
-_MODULE: Final = "gateway.supervisor.keeper_process"
+_MODULE: Final = "gateway.supervisor.helpers.keeper_process"
 # Three rounds: a database or a key may take a while.
 SILENT_SECONDS: Final = 3 * ROUND_SECONDS
 
 
-class Keeping:
+class KeeperRole:
     """Starts the keeper, sends it the plan, and keeps its last report."""
 
     def __init__(self, children: Children) -> None:

@@ -26,10 +26,10 @@ from gateway.supervisor.processes.program import become
 
 # Workers send one question per connection.
 BACKLOG: Final = 256
-_MODULE: Final = "gateway.supervisor.publisher_process"
+_MODULE: Final = "gateway.supervisor.helpers.publisher_process"
 
 
-class Publishing:
+class PublisherRole:
     """The publisher's part of the master."""
 
     def __init__(self, pki: Pki, children: Children) -> None:

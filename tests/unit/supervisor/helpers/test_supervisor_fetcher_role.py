@@ -9,7 +9,7 @@ from support.pki import Ca
 
 from gateway.fetching.list_store import ListStore
 from gateway.fetching.plan import to_message
-from gateway.supervisor.fetching import Fetching, become_fetcher
+from gateway.supervisor.helpers.fetcher_role import FetcherRole, become_fetcher
 from gateway.supervisor.processes.channel import Channel
 
 ROOT = Ca.make()
@@ -52,48 +52,48 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def fetching(children, store):
-    return Fetching(children, store)
+def fetcher(children, store):
+    return FetcherRole(children, store)
 
 
 def briefing(plan, store):
     return {"do": "fetch", "plan": to_message(plan, store)}
 
 
-def test_it_is_started_where_there_is_something_to_fetch_and_told_both_folders(fetching, children, store):
-    fetching.follow({})
-    fetching.fetch_now()
+def test_it_is_started_where_there_is_something_to_fetch_and_told_both_folders(fetcher, children, store):
+    fetcher.follow({})
+    fetcher.fetch_now()
     assert (children.running, children.said) == ([], [])
-    fetching.follow(PLAN)
-    fetching.follow(dict(PLAN))  # nothing new
+    fetcher.follow(PLAN)
+    fetcher.follow(dict(PLAN))  # nothing new
     assert children.said == [(1, briefing(PLAN, store))]
     told = children.said[0][1]["plan"]
     assert (told["folder"], told["fallback"]) == (str(store.folder), str(store.fallback))
-    fetching.follow(OTHER)
-    fetching.fetch_now()
-    fetching.follow({})
+    fetcher.follow(OTHER)
+    fetcher.fetch_now()
+    fetcher.follow({})
     assert children.said[1:] == [(1, briefing(OTHER, store)), (1, {"do": "fetch now"}), (1, briefing({}, store))]
     assert len(children.running) == 1
-    assert fetching.role.hear(children.running[0], {"is": "anything"}) is None
+    assert fetcher.role.hear(children.running[0], {"is": "anything"}) is None
 
 
-def test_a_successor_that_is_coming_is_not_started_twice_and_gets_the_newest_plan(fetching, children, store):
-    fetching.follow(PLAN)
+def test_a_successor_that_is_coming_is_not_started_twice_and_gets_the_newest_plan(fetcher, children, store):
+    fetcher.follow(PLAN)
     children.running.clear()
     children.is_replacing = True
-    fetching.follow(OTHER)
+    fetcher.follow(OTHER)
     assert children.running == []
-    children.begin(fetching.role)
+    children.begin(fetcher.role)
     assert children.said[-1] == (1, briefing(OTHER, store))
 
 
-def test_one_that_does_not_read_is_ended(fetching, children, monkeypatch):
+def test_one_that_does_not_read_is_ended(fetcher, children, monkeypatch):
     killed = []
     monkeypatch.setattr(os, "kill", lambda *arguments: killed.append(arguments))
-    fetching.follow(PLAN)
+    fetcher.follow(PLAN)
     assert killed == []
     children.is_read = False
-    fetching.follow(OTHER)
+    fetcher.follow(OTHER)
     assert killed == [(1, signal.SIGKILL)]
 
 
@@ -106,7 +106,7 @@ def test_only_the_channel_is_handed_on_and_nothing_secret(monkeypatch):
     become_fetcher(theirs)
     ((program, arguments, environ),) = started
     assert arguments[0] == program
-    assert arguments[-3:] == ["-m", "gateway.supervisor.fetcher_process", str(theirs.fileno())]
+    assert arguments[-3:] == ["-m", "gateway.supervisor.helpers.fetcher_process", str(theirs.fileno())]
     assert "secret" not in environ.values()
     assert not os.get_inheritable(ours.fileno())
     ours.close()

@@ -9,7 +9,7 @@ import pytest
 from support.waiting import until
 
 from gateway.logs.packing import BLOCK_BYTES
-from gateway.supervisor.packing_process import LOWEST_PRIORITY, serve
+from gateway.supervisor.helpers.packer_process import LOWEST_PRIORITY, serve
 from gateway.supervisor.processes.channel import Channel, ChannelClosed
 
 if sys.version_info >= (3, 14):
@@ -61,8 +61,8 @@ def test_the_program_runs_at_the_lowest_priority(old, channel):
     ours, theirs = channel
     script = (
         "import os, sys\n"
-        "from gateway.supervisor import packing_process\n"
-        "packing_process.main()\n"
+        "from gateway.supervisor.helpers import packer_process\n"
+        "packer_process.main()\n"
         "print(os.nice(0), open('/proc/self/comm').read().strip())\n"
     )
     arguments = [str(theirs.fileno()), str(old.with_name("access.jsonl")), "gzip", "30"]
@@ -82,7 +82,7 @@ def test_a_program_that_is_killed_leaves_one_complete_file(old, channel):
     data = os.urandom(32 * BLOCK_BYTES)
     old.write_bytes(data)
     unfinished, packed = (old.with_name(old.name + ending) for ending in (".zst.tmp", ".zst"))
-    command = [sys.executable, "-m", "gateway.supervisor.packing_process"]
+    command = [sys.executable, "-m", "gateway.supervisor.helpers.packer_process"]
     arguments = [str(channel[1].fileno()), str(old.with_name("access.jsonl")), "zstd", "30"]
     with subprocess.Popen([*command, *arguments], pass_fds=[channel[1].fileno()]) as program:
         until(lambda: unfinished.exists() or program.poll() is not None, "it has begun")

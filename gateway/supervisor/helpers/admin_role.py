@@ -11,7 +11,7 @@ from gateway.supervisor.processes.channel import Channel
 from gateway.supervisor.processes.program import become
 from gateway.supervisor.sockets import open_listener
 
-_MODULE: Final = "gateway.supervisor.admin_process"
+_MODULE: Final = "gateway.supervisor.helpers.admin_process"
 
 
 def open_admin(admin: Admin) -> socket.socket:

@@ -56,7 +56,7 @@ async def serve(channel: Channel, listening: socket.socket, bound_host: str) -> 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    master = Master(channel, stopping)
+    master = MasterClient(channel, stopping)
     runner = web.AppRunner(
         make_app(bound_host, master.state, master.lift),
         access_log=None,
@@ -70,7 +70,7 @@ async def serve(channel: Channel, listening: socket.socket, bound_host: str) -> 
     master.close()
 
 
-class Master:
+class MasterClient:
     """Sends questions to the master and waits for the answers."""
 
     def __init__(self, channel: Channel, is_gone: asyncio.Event) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.config.model import Pki
 from gateway.errors import OperationError
-from gateway.supervisor import publishing as module
+from gateway.supervisor.helpers import publisher_role as module
+from gateway.supervisor.helpers.publisher_role import PublisherRole, instructions
 from gateway.supervisor.processes.children import Children
-from gateway.supervisor.publishing import Publishing, instructions
 
 PKI = Pki("postgresql+psycopg://u:secret@h/d", Path("/pki"))
 
@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_nobody_else_can_look_into_its_folder(folder, children):
-    made = Publishing(PKI, children)
+    made = PublisherRole(PKI, children)
     assert stat.S_ISSOCK(made.path.stat().st_mode)
     assert stat.S_IMODE(made.path.parent.stat().st_mode) == 0o700
     assert made.path.parent.parent == folder
@@ -42,14 +42,14 @@ def test_the_password_goes_over_the_channel_and_nowhere_else(folder, children, m
     """In the child: what would be executed."""
     out, into = os.pipe()
     monkeypatch.setattr(module, "become", lambda *what: os.write(into, repr([*what[:1], len(what)]).encode()))
-    made = Publishing(PKI, children)
+    made = PublisherRole(PKI, children)
     heard = []
     monkeypatch.setattr(children, "send", lambda child, message: heard.append((child.role, message)))
     children.start(made.role)
     (child,) = children.of(made.role)
     os.waitpid(child.pid, 0)
     child.channel.close()
-    assert os.read(out, 1000) == b"['gateway.supervisor.publisher_process', 2]"
+    assert os.read(out, 1000) == b"['gateway.supervisor.helpers.publisher_process', 2]"
     for each in (out, into):
         os.close(each)
     assert heard == [(made.role, instructions(PKI, os.environ))]
@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_used_is_said_before_anything_is_forked(folder, 
         where.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(where))
     with pytest.raises(OperationError) as raised:
-        Publishing(PKI, children)
+        PublisherRole(PKI, children)
     assert raised.value.cause.startswith("listen[].pki: the publisher's socket cannot be made: ")
     assert "TMPDIR" in raised.value.remedy
     assert not where.exists() or not list(where.iterdir())

@@ -17,8 +17,8 @@ from support.waiting import PATIENCE_SECONDS
 from gateway import clock
 from gateway.config.model import Mail
 from gateway.keeper.plan import Plan, to_message
-from gateway.supervisor import keeper_process
-from gateway.supervisor.keeping import SILENT_SECONDS, Keeping, become_keeper
+from gateway.supervisor.helpers import keeper_process
+from gateway.supervisor.helpers.keeper_role import SILENT_SECONDS, KeeperRole, become_keeper
 from gateway.supervisor.processes.async_channel import AsyncChannel
 from gateway.supervisor.processes.channel import Channel
 
@@ -105,59 +105,59 @@ def children():
 
 
 @pytest.fixture
-def keeping(time, children):
+def keeper(time, children):
     assert time.seconds
-    return Keeping(children)
+    return KeeperRole(children)
 
 
-def _hear(keeping, children, message):
-    keeping.role.hear(children.running[0], message)
+def _hear(keeper, children, message):
+    keeper.role.hear(children.running[0], message)
 
 
-def test_it_is_started_where_there_is_something_to_keep_and_briefed(keeping, children):
-    keeping.follow(None)
-    assert (children.running, keeping.describe(NOW), keeping.warnings) == ([], None, ())
-    keeping.follow(PLAN)
-    keeping.follow(PLAN)
+def test_it_is_started_where_there_is_something_to_keep_and_briefed(keeper, children):
+    keeper.follow(None)
+    assert (children.running, keeper.describe(NOW), keeper.warnings) == ([], None, ())
+    keeper.follow(PLAN)
+    keeper.follow(PLAN)
     assert children.said == [(1, "keep", to_message(PLAN))]
     other = replace(PLAN, contact="helpdesk")
-    keeping.follow(other)
-    keeping.retry()
-    keeping.follow(None)
+    keeper.follow(other)
+    keeper.retry()
+    keeper.follow(None)
     assert [plan for _, _, plan in children.said[1:]] == [to_message(other), to_message(other), None]
     assert len(children.running) == 1
-    assert keeping.describe(NOW) is None
+    assert keeper.describe(NOW) is None
 
 
-def test_a_successor_that_is_coming_is_not_started_twice_and_gets_the_newest_plan(keeping, children):
-    keeping.follow(PLAN)
+def test_a_successor_that_is_coming_is_not_started_twice_and_gets_the_newest_plan(keeper, children):
+    keeper.follow(PLAN)
     children.running.clear()
     children.is_replacing = True
     other = replace(PLAN, contact="helpdesk")
-    keeping.follow(other)
+    keeper.follow(other)
     assert children.running == []
-    children.begin(keeping.role)
+    children.begin(keeper.role)
     assert children.said[-1] == (1, "keep", to_message(other))
 
 
-def test_what_refuses_clients_is_told_when_it_changes_and_to_each_successor(keeping, children):
-    keeping.tell_outages(("a list ended",))  # nothing is kept
+def test_what_refuses_clients_is_told_when_it_changes_and_to_each_successor(keeper, children):
+    keeper.tell_outages(("a list ended",))  # nothing is kept
     assert children.outages == []
-    keeping.follow(PLAN)
-    keeping.tell_outages(("a list ended",))
+    keeper.follow(PLAN)
+    keeper.tell_outages(("a list ended",))
     assert children.outages == [("a list ended",)]
-    keeping.tell_outages(())
+    keeper.tell_outages(())
     children.running.clear()
-    children.begin(keeping.role)
+    children.begin(keeper.role)
     assert children.outages[1:] == [(), ()]
 
 
-def test_its_report_is_told_with_the_time_that_is_left(keeping, children):
-    keeping.follow(PLAN)
-    assert keeping.describe(NOW)["looked"] is None
-    _hear(keeping, children, {"is": "something else"})
-    _hear(keeping, children, {"is": "kept", "report": REPORT})
-    told = keeping.describe(NOW)
+def test_its_report_is_told_with_the_time_that_is_left(keeper, children):
+    keeper.follow(PLAN)
+    assert keeper.describe(NOW)["looked"] is None
+    _hear(keeper, children, {"is": "something else"})
+    _hear(keeper, children, {"is": "kept", "report": REPORT})
+    told = keeper.describe(NOW)
     assert (told["looked"], told["is_silent"]) == ("2026-11-24T12:00:00.000Z", False)
     corp, new = told["authorities"]
     assert (corp["seconds_left"], corp["list_seconds_left"], corp["certificates"]) == (60.0, -1.0, {"live": 2})
@@ -169,29 +169,29 @@ def test_its_report_is_told_with_the_time_that_is_left(keeping, children):
     assert told["mails"] == {"sent": 1, "refused": 2}
     lost = {"is_up": False, "since": "2026-11-24T12:00:00.000Z", "cause": "the server is away"}
     assert told["notifications"] == lost
-    _hear(keeping, children, {"is": "kept", "report": {**REPORT, "notifications": None}})
-    assert keeping.describe(NOW)["notifications"] is None
-    assert (keeping.problems, keeping.warnings) == (("'old' was revoked",), ("the list of 'new' is due",))
+    _hear(keeper, children, {"is": "kept", "report": {**REPORT, "notifications": None}})
+    assert keeper.describe(NOW)["notifications"] is None
+    assert (keeper.problems, keeper.warnings) == (("'old' was revoked",), ("the list of 'new' is due",))
 
 
-def test_what_was_told_by_another_plan_is_forgotten(keeping, children):
-    keeping.follow(PLAN)
-    _hear(keeping, children, {"is": "kept", "report": REPORT})
-    keeping.follow(replace(PLAN, contact="helpdesk"))
-    assert (keeping.describe(NOW)["looked"], keeping.problems, keeping.warnings) == (None, (), ())
-    keeping.follow(None)
-    _hear(keeping, children, {"is": "kept", "report": REPORT})  # that was under way
-    assert keeping.warnings == ()
+def test_what_was_told_by_another_plan_is_forgotten(keeper, children):
+    keeper.follow(PLAN)
+    _hear(keeper, children, {"is": "kept", "report": REPORT})
+    keeper.follow(replace(PLAN, contact="helpdesk"))
+    assert (keeper.describe(NOW)["looked"], keeper.problems, keeper.warnings) == (None, (), ())
+    keeper.follow(None)
+    _hear(keeper, children, {"is": "kept", "report": REPORT})  # that was under way
+    assert keeper.warnings == ()
 
 
-def test_one_that_says_nothing_is_noticed(keeping, children, time):
-    keeping.follow(PLAN)
+def test_one_that_says_nothing_is_noticed(keeper, children, time):
+    keeper.follow(PLAN)
     time.seconds += SILENT_SECONDS
-    assert not keeping.describe(NOW)["is_silent"]
+    assert not keeper.describe(NOW)["is_silent"]
     time.seconds += 1
-    assert keeping.describe(NOW)["is_silent"]
-    _hear(keeping, children, {"is": "kept", "report": REPORT})
-    assert not keeping.describe(NOW)["is_silent"]
+    assert keeper.describe(NOW)["is_silent"]
+    _hear(keeper, children, {"is": "kept", "report": REPORT})
+    assert not keeper.describe(NOW)["is_silent"]
 
 
 def test_only_the_channel_is_handed_on_and_nothing_secret(monkeypatch):
@@ -203,7 +203,7 @@ def test_only_the_channel_is_handed_on_and_nothing_secret(monkeypatch):
     become_keeper(theirs)
     ((program, arguments, environ),) = started
     assert arguments[0] == program
-    assert arguments[-3:] == ["-m", "gateway.supervisor.keeper_process", str(theirs.fileno())]
+    assert arguments[-3:] == ["-m", "gateway.supervisor.helpers.keeper_process", str(theirs.fileno())]
     assert "secret" not in environ.values()
     assert os.get_inheritable(theirs.fileno())
     assert not os.get_inheritable(ours.fileno())

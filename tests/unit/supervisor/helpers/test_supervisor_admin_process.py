@@ -12,8 +12,8 @@ from support.waiting import PATIENCE_SECONDS
 
 from gateway.config.model import Admin
 from gateway.errors import OperationError
-from gateway.supervisor import admin_process
-from gateway.supervisor.admin_start import become_admin_process, open_admin
+from gateway.supervisor.helpers import admin_process
+from gateway.supervisor.helpers.admin_role import become_admin_process, open_admin
 from gateway.supervisor.processes.async_channel import AsyncChannel
 from gateway.supervisor.processes.channel import Channel
 
@@ -142,7 +142,7 @@ def test_only_the_channel_and_the_socket_are_handed_on(monkeypatch, world):
     become_admin_process(world.theirs, world.listening, "")
     ((program, arguments, _),) = started
     assert arguments == [
-        *(program, "-P", "-W", "ignore::UserWarning", "-m", "gateway.supervisor.admin_process"),
+        *(program, "-P", "-W", "ignore::UserWarning", "-m", "gateway.supervisor.helpers.admin_process"),
         *(str(world.theirs.fileno()), str(world.listening.fileno()), ""),
     ]
     assert os.get_inheritable(world.theirs.fileno())
