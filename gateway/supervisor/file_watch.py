@@ -17,7 +17,7 @@ MAX_LOOKS: Final = 5
 
 
 class FileWatch:
-    """Certificates and keys; see `list_state` for revocation lists."""
+    """Certificates and keys; see `revocation_lists.current` for revocation lists."""
 
     def __init__(self, stamps: Mapping[Path, Stamp]) -> None:
         """`stamps`: of the files, taken before they were read."""

@@ -33,8 +33,6 @@ from gateway.supervisor.helpers.fetcher_role import FetcherRole
 from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.helpers.publisher_role import PublisherRole
 from gateway.supervisor.inquiries import Inquiries
-from gateway.supervisor.list_sending import ListSending
-from gateway.supervisor.list_state import ListState
 from gateway.supervisor.log_rotation import LogRotation
 from gateway.supervisor.privileges import Privileges, root_warning
 from gateway.supervisor.processes import dumps, open_files
@@ -42,6 +40,8 @@ from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.watchdog import Watchdog
 from gateway.supervisor.reload import Revision, at_day, check_same_frame, read_revision
+from gateway.supervisor.revocation_lists.current import CurrentLists
+from gateway.supervisor.revocation_lists.sender import ListSender
 from gateway.supervisor.snapshot import with_lists
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
@@ -98,9 +98,9 @@ class Master:
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
         self._watchdog = Watchdog(self._children, self._workers)
         self._children.on_heard = self._watchdog.heard
-        self._lists = ListState(revision.store)
+        self._lists = CurrentLists(revision.store)
         self._lists.follow(revision.lists, revision.snapshot)
-        self._list_sending = ListSending(self._children, self._workers, lambda: self._lists.current)
+        self._list_sender = ListSender(self._children, self._workers, lambda: self._lists.current)
         self._look_at_seconds = 0.0  # monotonic
         self._tally = Tally(config.workers)
         self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
@@ -111,7 +111,7 @@ class Master:
             reloads=self._reloads,
             bulletin=self._bulletin,
             keeper=self._keeper,
-            list_sending=self._list_sending,
+            list_sender=self._list_sender,
             watchdog=self._watchdog,
         )
         self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
@@ -158,7 +158,7 @@ class Master:
             self._watchdog.tick()
             self._look_at_disk()
             self._look_at_day()
-            self._list_sending.tick()
+            self._list_sender.tick()
             self._bulletin.tick()
             self._keeper.tell_outages(self._bulletin.lasting)
 
@@ -225,7 +225,7 @@ class Master:
     def _on_worker(self) -> None:
         newest = self._children.of(self._workers)[-1]
         self._rows[newest.pid] = self._free_row()
-        self._list_sending.started(newest)
+        self._list_sender.started(newest)
         self._bans.tell()
 
     def _administer(self, channel: Channel) -> None:
@@ -252,7 +252,7 @@ class Master:
             case {"is": "failures", "counts": dict(counts)}:
                 self._bans.count(counts)
             case {"is": "list" | "lists"}:
-                self._list_sending.hear(child, message)
+                self._list_sender.hear(child, message)
             case _:
                 self._census.hear(child, message)
 

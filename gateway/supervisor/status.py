@@ -32,11 +32,11 @@ from gateway.proxy import snapshot as proxy
 from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.census import Census
 from gateway.supervisor.helpers.keeper_role import KeeperRole
-from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.watchdog import Watchdog
 from gateway.supervisor.reload import Revision
+from gateway.supervisor.revocation_lists.sender import ListSender
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
 from gateway.supervisor.warnings import Bulletin
@@ -89,7 +89,7 @@ class Reporter:
         reloads: Reloads,
         bulletin: Bulletin,
         keeper: KeeperRole,
-        list_sending: ListSending,
+        list_sender: ListSender,
         watchdog: Watchdog,
     ) -> None:
         self._children = children
@@ -98,7 +98,7 @@ class Reporter:
         self._reloads = reloads
         self._bulletin = bulletin
         self._keeper = keeper
-        self._list_sending = list_sending
+        self._list_sender = list_sender
         self._watchdog = watchdog
         self._started = clock.now()
         self._started_seconds = clock.monotonic_seconds()
@@ -173,7 +173,7 @@ class Reporter:
     def _worker(self, worker: Child, asked_seconds: float) -> WorkerState:
         known = self._census.of(worker)
         heard, status = known.heard_seconds, known.status
-        lists = self._list_sending.of(worker)
+        lists = self._list_sender.of(worker)
         return {
             "pid": worker.pid,
             "started": rfc3339(worker.started),

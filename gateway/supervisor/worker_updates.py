@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar
 from gateway import tasks
 from gateway.errors import GatewayError
 from gateway.proxy.service import Service
-from gateway.supervisor.list_receiving import ListReceiver, read_all
 from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.reload import Revision, read_with_known_lists
+from gateway.supervisor.revocation_lists.receiver import ListReceiver, read_all
 from gateway.supervisor.snapshot import with_lists
 
 # A worker may fail to read what the master could read, because it has no free descriptor for example. It tries again,

@@ -531,7 +531,7 @@ class Pki:
 def lists_of(master):
     """(numbers of the lists that serve, generation, and that of each worker)."""
     (state,) = master._revision.snapshot.states
-    recipients = [master._list_sending.of(child).generation for child in master._children.of(master._workers)]
+    recipients = [master._list_sender.of(child).generation for child in master._children.of(master._workers)]
     return [entry.number for entry in state.tls.trust.lists], master._lists.current.generation, recipients
 
 

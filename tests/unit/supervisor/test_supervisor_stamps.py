@@ -10,7 +10,8 @@ from support.pki import Ca, server
 
 from gateway import clock
 from gateway.stamps import stamp_of
-from gateway.supervisor import list_state, reload
+from gateway.supervisor import reload
+from gateway.supervisor.revocation_lists import current
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_list_replaced_in_the_middle_of_the_reading_is_taken_up_afterwards(con
     """Else a revocation would wait for the next one."""
     crl = config.parent / "ca.crl"
     newer = crl.read_bytes() + b"\n"
-    read = list_state.parse_lists
+    read = current.parse_lists
 
     def slowly(*arguments):
         lists = read(*arguments)
@@ -65,9 +66,9 @@ def test_a_list_replaced_in_the_middle_of_the_reading_is_taken_up_afterwards(con
             put(crl, newer)
         return lists
 
-    monkeypatch.setattr(list_state, "parse_lists", slowly)
+    monkeypatch.setattr(current, "parse_lists", slowly)
     revision = reload.read_revision(config)
-    state = list_state.ListState(revision.store)
+    state = current.CurrentLists(revision.store)
     state.follow(revision.lists, revision.snapshot)
     assert state.look(clock.now()).changed == (str(crl),)
 

@@ -15,8 +15,8 @@ from gateway import clock
 from gateway.facts import Action
 from gateway.supervisor.census import Census
 from gateway.supervisor.helpers.keeper_role import KeeperRole
-from gateway.supervisor.list_sending import ListSending
 from gateway.supervisor.reload import read_revision
+from gateway.supervisor.revocation_lists.sender import ListSender
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
 
@@ -71,10 +71,10 @@ class World:
         bulletin.follow(revision.snapshot)
         self.revision = revision
         kept = {"reloads": self.reloads, "bulletin": bulletin, "keeper": KeeperRole(self.children)}
-        self.list_sending = ListSending(self.children, WORKERS, lambda: self.revision.lists)
+        self.list_sender = ListSender(self.children, WORKERS, lambda: self.revision.lists)
         self.silent = set()
         watchdog = SimpleNamespace(is_silent=lambda child: child.pid in self.silent)
-        told = {"list_sending": self.list_sending, "watchdog": watchdog}
+        told = {"list_sender": self.list_sender, "watchdog": watchdog}
         self.reporter = Reporter(self.children, self.census, WORKERS, **kept, **told)
 
     def report(self, index, server="http://127.0.0.1:1", **more):
@@ -108,7 +108,7 @@ def test_which_lists_a_worker_has(world):
     state = world.state()
     assert state["lists_generation"] == 1
     assert [worker["lists_generation"] for worker in state["workers"]] == [0, 0]
-    world.list_sending.started(world.children.workers[0])
+    world.list_sender.started(world.children.workers[0])
     (one, _) = world.state()["workers"]
     assert (one["lists_generation"], one["lists_behind_seconds"], one["lists_error"]) == (1, 0.0, None)
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway import clock
-from gateway.supervisor.list_state import ListSet
 from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.processes.children import Child, Children, Role
+from gateway.supervisor.revocation_lists.current import ListSet
 
 # In base64 a piece fits into a socket's buffer, and takes less than a millisecond of a worker's loop. A list of 100,000
 # certificates has forty pieces.
@@ -50,7 +50,7 @@ class Recipient:
     retry_seconds: float = FIRST_RETRY_SECONDS
 
 
-class ListSending:
+class ListSender:
     """The deliveries to all workers."""
 
     def __init__(self, children: Children, workers: Role, lists: Callable[[], ListSet]) -> None:

@@ -173,7 +173,7 @@ class Look:
     is_news: bool = False  # True: one of these is not empty, or a problem is over
 
 
-class ListState:
+class CurrentLists:
     """The lists that count now; watches their files."""
 
     def __init__(self, store: ListStore) -> None:

@@ -13,9 +13,9 @@ from support.pki import Ca, ec_key
 from gateway import clock
 from gateway.errors import ConfigError
 from gateway.fetching.list_store import ListStore
-from gateway.supervisor import list_state
-from gateway.supervisor.list_state import MAX_LOOKS, ListSet, ListState, read_lists
 from gateway.supervisor.reload import read_revision
+from gateway.supervisor.revocation_lists import current as module
+from gateway.supervisor.revocation_lists.current import MAX_LOOKS, CurrentLists, ListSet, read_lists
 from gateway.supervisor.snapshot import with_lists
 
 URL = "http://crl.example.com/ca.crl"
@@ -50,7 +50,7 @@ class House:
         """The state as at a start with these sources."""
         self.files = files
         self.revision = read_revision(self.write_config(*sources))
-        self.state = ListState(self.revision.store)
+        self.state = CurrentLists(self.revision.store)
         self.state.follow(self.revision.lists, self.revision.snapshot)
 
     def write_config(self, *sources):
@@ -97,7 +97,7 @@ def house(tmp_path, files):
 def test_what_is_there_at_the_start_counts(house):
     assert house.numbers() == [1]
     assert house.state.current.generation == 1
-    assert house.look() == list_state.Look()
+    assert house.look() == module.Look()
 
 
 def test_a_signed_list_counts_at_the_first_look(house, caplog):
@@ -107,7 +107,7 @@ def test_a_signed_list_counts_at_the_first_look(house, caplog):
     assert (look.changed, look.refused, look.is_news) == ((house.source,), (), True)
     assert (house.numbers(), house.state.current.generation) == ([2], 2)
     assert f"the revocation list {house.source} has changed (generation 2)" in caplog.text
-    assert [house.look(), house.look()] == [list_state.Look()] * 2
+    assert [house.look(), house.look()] == [module.Look()] * 2
     assert house.state.current.generation == 2
 
 
@@ -128,7 +128,7 @@ def test_what_is_changed_again_after_the_first_look_is_seen(house):
 def test_half_of_a_list_is_no_broken_one(house, caplog):
     whole = a_list(house.ca, 2)
     house.path.write_bytes(whole[:100])
-    assert house.look() == list_state.Look()
+    assert house.look() == module.Look()
     house.path.write_bytes(whole)
     assert house.look().changed == (house.source,)
     assert not caplog.text
@@ -171,7 +171,7 @@ def test_a_list_that_is_missing_from_its_bundle_for_good_is_gone(house):
 
 def test_a_list_of_another_ca_counts_when_the_file_is_quiet(house):
     house.path.write_bytes(a_list(house.middle, 7))
-    assert house.look() == list_state.Look()
+    assert house.look() == module.Look()
     assert house.look().changed == (house.source,)
     assert house.numbers() == [7]
 
@@ -179,7 +179,7 @@ def test_a_list_of_another_ca_counts_when_the_file_is_quiet(house):
 def test_a_file_that_never_rests_is_taken_as_it_is(house):
     for _ in range(MAX_LOOKS - 1):
         put(house.path, a_list(house.middle, 7))
-        assert house.look() == list_state.Look()
+        assert house.look() == module.Look()
     put(house.path, a_list(house.middle, 8))
     assert house.look().changed == (house.source,)
     assert house.numbers() == [8]
@@ -232,16 +232,16 @@ def test_a_forged_list_does_not_count(house):
 
 
 def test_what_cannot_be_read_now_is_tried_at_each_look(house, monkeypatch):
-    real = list_state.read_file
+    real = module.read_file
 
     def fail(path):
         raise ConfigError(f"{path}: Too many open files") from OSError(errno.EMFILE, "Too many open files")
 
     house.path.write_bytes(a_list(house.ca, 2))
-    monkeypatch.setattr(list_state, "read_file", fail)
+    monkeypatch.setattr(module, "read_file", fail)
     assert house.settle() == ()
     assert "Too many open files" in house.problem()
-    monkeypatch.setattr(list_state, "read_file", real)
+    monkeypatch.setattr(module, "read_file", real)
     assert house.look().changed == (house.source,)
     assert house.problem() is None
 
@@ -250,14 +250,14 @@ def test_one_file_does_not_hold_up_another_in_whatever_way_it_fails(house, monke
     second = house.folder / "other.crl"
     second.write_bytes(a_list(house.other, 5))
     house.begin(house.files, house.source, str(second))
-    real = list_state.parse_lists
+    real = module.parse_lists
 
     def parse(data, source):
         if source == house.source:
             raise MemoryError("no room")
         return real(data, source)
 
-    monkeypatch.setattr(list_state, "parse_lists", parse)
+    monkeypatch.setattr(module, "parse_lists", parse)
     house.path.write_bytes(a_list(house.ca, 2))
     second.write_bytes(a_list(house.other, 6))
     look = house.look()

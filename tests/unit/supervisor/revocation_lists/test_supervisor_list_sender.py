@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.errors import OperationError
-from gateway.supervisor import list_sending
-from gateway.supervisor.list_receiving import ListReceiver
-from gateway.supervisor.list_sending import (
+from gateway.supervisor.revocation_lists import sender
+from gateway.supervisor.revocation_lists.current import ListEntry, ListPart, ListSet
+from gateway.supervisor.revocation_lists.receiver import ListReceiver
+from gateway.supervisor.revocation_lists.sender import (
     FIRST_RETRY_SECONDS,
     MAX_BEHIND_SECONDS,
     MAX_RETRY_SECONDS,
     MAX_STEP_SECONDS,
     PIECE_BYTES,
-    ListSending,
+    ListSender,
 )
-from gateway.supervisor.list_state import ListEntry, ListPart, ListSet
 
 BIG = bytes(range(256)) * (2 * PIECE_BYTES // 256) + b"end"
 
@@ -45,9 +45,9 @@ class Workers:
         self.sent = {worker: [] for worker in self.alive}
         self.killed = []
         self.lists = lists(0)
-        monkeypatch.setattr(list_sending.clock, "monotonic_seconds", lambda: self.now)
-        monkeypatch.setattr(list_sending.os, "kill", self._kill)
-        self.sending = ListSending(self, None, lambda: self.lists)
+        monkeypatch.setattr(sender.clock, "monotonic_seconds", lambda: self.now)
+        monkeypatch.setattr(sender.os, "kill", self._kill)
+        self.sending = ListSender(self, None, lambda: self.lists)
         for worker in self.alive:
             self.sending.started(worker)
 

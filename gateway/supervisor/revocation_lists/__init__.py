@@ -1,0 +1,1 @@
+"""Which revocation lists count, and how they get from the master to the workers."""
