@@ -9,8 +9,8 @@ from gateway.config.problems import START, Place, Problem
 from gateway.config.reading import Value
 from gateway.errors import ConfigError
 from gateway.fetching.list_store import ListStore, stored_lists
-from gateway.supervisor.reload import prepare
-from gateway.supervisor.trial import Fault, faults_of
+from gateway.supervisor.reload.revision import prepare
+from gateway.supervisor.reload.trial import Fault, faults_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ def run(
     from gateway.logs.error_log import begin_error_log  # noqa: PLC0415 - asyncio, OpenSSL, uvloop: for this command only
     from gateway.supervisor.master import Master  # noqa: PLC0415
     from gateway.supervisor.privileges import Privileges  # noqa: PLC0415
-    from gateway.supervisor.reload import read_revision  # noqa: PLC0415
+    from gateway.supervisor.reload.revision import read_revision  # noqa: PLC0415
 
     garbage.look_as_usual()
     begin_error_log()

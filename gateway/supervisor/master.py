@@ -27,7 +27,6 @@ from gateway.supervisor import worker
 from gateway.supervisor.access_log import open_access_log
 from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
-from gateway.supervisor.file_watch import FileWatch
 from gateway.supervisor.helpers.admin_role import become_admin_process, open_admin
 from gateway.supervisor.helpers.fetcher_role import FetcherRole
 from gateway.supervisor.helpers.keeper_role import KeeperRole
@@ -39,10 +38,11 @@ from gateway.supervisor.processes import dumps, open_files
 from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.watchdog import Watchdog
-from gateway.supervisor.reload import Revision, at_day, check_same_frame, read_revision
+from gateway.supervisor.reload.build_snapshot import with_lists
+from gateway.supervisor.reload.file_watch import FileWatch
+from gateway.supervisor.reload.revision import Revision, at_day, check_same_frame, read_revision
 from gateway.supervisor.revocation_lists.current import CurrentLists
 from gateway.supervisor.revocation_lists.sender import ListSender
-from gateway.supervisor.snapshot import with_lists
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin

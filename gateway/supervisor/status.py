@@ -35,7 +35,7 @@ from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.watchdog import Watchdog
-from gateway.supervisor.reload import Revision
+from gateway.supervisor.reload.revision import Revision
 from gateway.supervisor.revocation_lists.sender import ListSender
 from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals

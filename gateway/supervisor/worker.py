@@ -32,7 +32,7 @@ from gateway.supervisor.loop import WorkerLoop
 from gateway.supervisor.processes import dumps, open_files
 from gateway.supervisor.processes.async_channel import AsyncChannel
 from gateway.supervisor.processes.channel import Channel, Message
-from gateway.supervisor.reload import Revision
+from gateway.supervisor.reload.revision import Revision
 from gateway.supervisor.worker_updates import WorkerUpdates
 
 # Longer than any ordinary answer; a long poll is cut, and its client sends it again.

@@ -18,9 +18,9 @@ from gateway import tasks
 from gateway.errors import GatewayError
 from gateway.proxy.service import Service
 from gateway.supervisor.processes.channel import Message
-from gateway.supervisor.reload import Revision, read_with_known_lists
+from gateway.supervisor.reload.build_snapshot import with_lists
+from gateway.supervisor.reload.revision import Revision, read_with_known_lists
 from gateway.supervisor.revocation_lists.receiver import ListReceiver, read_all
-from gateway.supervisor.snapshot import with_lists
 
 # A worker may fail to read what the master could read, because it has no free descriptor for example. It tries again,
 # after a longer pause each time.

@@ -39,7 +39,7 @@ from gateway.proxy.names import Names, Records
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream import UpstreamConnection
-from gateway.supervisor.snapshot import build_snapshot
+from gateway.supervisor.reload.build_snapshot import build_snapshot
 from gateway.tls.proxy_protocol import Endpoint
 
 HOST = "mail.example.com"

@@ -27,7 +27,7 @@ from gateway.policy.rules import Rule
 from gateway.proxy.admission import Admission
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
-from gateway.supervisor.snapshot import build_snapshot
+from gateway.supervisor.reload.build_snapshot import build_snapshot
 
 LIMITS = Limits()
 ONLY_OURS = (

@@ -27,7 +27,7 @@ from gateway.supervisor import master as master_module
 from gateway.supervisor import warnings
 from gateway.supervisor.master import Master
 from gateway.supervisor.processes import open_files, watchdog
-from gateway.supervisor.reload import read_revision
+from gateway.supervisor.reload.revision import read_revision
 
 HOUR = timedelta(hours=1)
 TICK_SECONDS = 0.02

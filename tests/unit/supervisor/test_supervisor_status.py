@@ -15,7 +15,7 @@ from gateway import clock
 from gateway.facts import Action
 from gateway.supervisor.census import Census
 from gateway.supervisor.helpers.keeper_role import KeeperRole
-from gateway.supervisor.reload import read_revision
+from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.revocation_lists.sender import ListSender
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin

@@ -26,7 +26,7 @@ from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
 from gateway.supervisor import worker, worker_updates
 from gateway.supervisor.processes.channel import Channel
-from gateway.supervisor.reload import read_revision
+from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.sockets import open_listener
 from gateway.tls.client_context import client_context
 from gateway.tls.proxy_protocol import LOCAL_HEADER

@@ -13,10 +13,10 @@ from support.pki import Ca, ec_key
 from gateway import clock
 from gateway.errors import ConfigError
 from gateway.fetching.list_store import ListStore
-from gateway.supervisor.reload import read_revision
+from gateway.supervisor.reload.build_snapshot import with_lists
+from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.revocation_lists import current as module
 from gateway.supervisor.revocation_lists.current import MAX_LOOKS, CurrentLists, ListSet, read_lists
-from gateway.supervisor.snapshot import with_lists
 
 URL = "http://crl.example.com/ca.crl"
 HOUR = timedelta(hours=1)

@@ -10,7 +10,7 @@ from support.pki import Ca, server
 
 from gateway import clock
 from gateway.stamps import stamp_of
-from gateway.supervisor import reload
+from gateway.supervisor.reload import revision as module
 from gateway.supervisor.revocation_lists import current
 
 
@@ -35,22 +35,22 @@ def config(tmp_path):
 
 
 def test_what_was_read_is_what_was_seen(config):
-    revision = reload.read_revision(config)
+    revision = module.read_revision(config)
     assert {path: stamp_of(path) for path in revision.stamps} == revision.stamps
     assert {path.name for path in revision.stamps} == {"server.crt", "server.key", "ca.crt"}
 
 
 def test_a_file_replaced_in_the_middle_of_the_reading_is_seen_as_changed(config, monkeypatch):
     ca = config.parent / "ca.crt"
-    build = reload.build_snapshot
+    build = module.build_snapshot
 
     def slowly(*arguments):
         snapshot = build(*arguments)
         put(ca, ca.read_bytes())
         return snapshot
 
-    monkeypatch.setattr(reload, "build_snapshot", slowly)
-    revision = reload.read_revision(config)
+    monkeypatch.setattr(module, "build_snapshot", slowly)
+    revision = module.read_revision(config)
     assert [path for path, stamp in revision.stamps.items() if stamp != stamp_of(path)] == [ca]
 
 
@@ -67,7 +67,7 @@ def test_a_list_replaced_in_the_middle_of_the_reading_is_taken_up_afterwards(con
         return lists
 
     monkeypatch.setattr(current, "parse_lists", slowly)
-    revision = reload.read_revision(config)
+    revision = module.read_revision(config)
     state = current.CurrentLists(revision.store)
     state.follow(revision.lists, revision.snapshot)
     assert state.look(clock.now()).changed == (str(crl),)

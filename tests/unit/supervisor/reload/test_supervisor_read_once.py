@@ -10,8 +10,8 @@ from support.loaded import certificate_file
 from support.pki import NOW
 
 from gateway.config.load import load_with_warnings
-from gateway.supervisor.reload import read_revision
-from gateway.supervisor.snapshot import build_snapshot
+from gateway.supervisor.reload.build_snapshot import build_snapshot
+from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.warnings import Bulletin
 from gateway.x509 import reader
 
@@ -19,7 +19,7 @@ OPENS = """
 import json, os, sys
 from pathlib import Path
 from gateway.proxy.upstream_tls import upstream_tls
-from gateway.supervisor.reload import read_revision
+from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.warnings import Bulletin
 
 path, counts = Path(sys.argv[1]), {}

@@ -7,7 +7,7 @@ from support.config_files import BASE, NOW, fill
 
 from gateway.config.load import load
 from gateway.config.model import UpstreamTls
-from gateway.supervisor.trial import faults_of
+from gateway.supervisor.reload.trial import faults_of
 from gateway.x509.reader import FileReader
 
 

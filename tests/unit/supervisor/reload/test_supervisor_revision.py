@@ -12,8 +12,8 @@ from support.loaded import certificates_named, key_named
 from gateway import clock
 from gateway.config.model import Pki, Site, Upstream, UpstreamTls
 from gateway.errors import ConfigError
-from gateway.supervisor.reload import at_day, check_same_frame, read_revision
-from gateway.supervisor.snapshot import build_snapshot, with_lists
+from gateway.supervisor.reload.build_snapshot import build_snapshot, with_lists
+from gateway.supervisor.reload.revision import at_day, check_same_frame, read_revision
 from gateway.tls.trust import KnownLists
 from gateway.x509.revocation_list import parse_lists
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.supervisor import file_watch
-from gateway.supervisor.file_watch import MAX_LOOKS, FileWatch
+from gateway.supervisor.reload import file_watch
+from gateway.supervisor.reload.file_watch import MAX_LOOKS, FileWatch
 
 CERTIFICATE, KEY = Path("/server.crt"), Path("/server.key")
 

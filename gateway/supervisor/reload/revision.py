@@ -22,8 +22,8 @@ from gateway.proxy.upstream_tls import upstream_tls
 from gateway.redaction import without_secrets
 from gateway.regular_files import read_regular
 from gateway.stamps import Stamp
+from gateway.supervisor.reload.build_snapshot import build_snapshot
 from gateway.supervisor.revocation_lists.current import ListSet, read_lists
-from gateway.supervisor.snapshot import build_snapshot
 from gateway.tls.trust import KnownLists
 from gateway.x509.loading import MAX_FILE_BYTES
 
