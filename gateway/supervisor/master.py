@@ -23,7 +23,6 @@ from gateway.errors import ConfigError, in_one_line
 from gateway.fetching.plan import Plan, fetch_plan
 from gateway.keeper.plan import plan_of
 from gateway.proxy.tally import Tally
-from gateway.supervisor import worker
 from gateway.supervisor.access_log import open_access_log
 from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
@@ -46,6 +45,7 @@ from gateway.supervisor.revocation_lists.sender import ListSender
 from gateway.supervisor.sockets import open_listener
 from gateway.supervisor.status import Reloads, Reporter
 from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.worker import process as worker
 
 # Workers that have not ended by then, a little after their own drain time, are killed.
 KILL_AFTER_SECONDS: Final = worker.DRAIN_SECONDS + 5.0

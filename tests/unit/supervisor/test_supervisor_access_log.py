@@ -22,7 +22,7 @@ from gateway.errors import ConfigError
 from gateway.logs.sending import SendingLog
 from gateway.logs.writer import AccessLogWriter
 from gateway.supervisor.access_log import open_access_log
-from gateway.supervisor.loop import WorkerLoop
+from gateway.supervisor.worker.loop import WorkerLoop
 
 NOW = clock.now()
 ALWAYS = {"not_before": NOW - DAY, "not_after": NOW + DAY}

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from gateway.supervisor.loop import WorkerLoop
+from gateway.supervisor.worker.loop import WorkerLoop
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_name_is_looked_up_and_a_path_is_none(loop, listening, tmp_path):
 THREADS = """
 import asyncio, os, socket
 from aiohappyeyeballs import start_connection
-from gateway.supervisor.loop import WorkerLoop
+from gateway.supervisor.worker.loop import WorkerLoop
 listening = socket.create_server(("127.0.0.1", 0))
 found = socket.getaddrinfo(*listening.getsockname(), type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
 loop = WorkerLoop()

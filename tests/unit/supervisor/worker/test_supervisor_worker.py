@@ -24,10 +24,11 @@ from gateway import clock
 from gateway.config.model import Listener
 from gateway.errors import ConfigError
 from gateway.logs.writer import AccessLogWriter
-from gateway.supervisor import worker, worker_updates
 from gateway.supervisor.processes.channel import Channel
 from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.sockets import open_listener
+from gateway.supervisor.worker import process as worker
+from gateway.supervisor.worker import updates
 from gateway.tls.client_context import client_context
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 from gateway.x509.loading import load_certificates
@@ -192,7 +193,7 @@ def test_variables_that_the_file_names_come_with_it(serve, config, monkeypatch):
 
 
 def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, config, monkeypatch):
-    real, read = worker_updates.read_with_known_lists, []
+    real, read = updates.read_with_known_lists, []
     has_begun, goes_on = threading.Event(), threading.Event()
 
     def slowly(path, source, *more):
@@ -201,7 +202,7 @@ def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, confi
         assert goes_on.wait(SECONDS)
         return real(path, source, *more)
 
-    monkeypatch.setattr(worker_updates, "read_with_known_lists", slowly)
+    monkeypatch.setattr(updates, "read_with_known_lists", slowly)
 
     def talk(dialogue):
         for name in ("one", "two", "three"):
@@ -220,7 +221,7 @@ def test_of_reloads_that_come_while_one_is_read_the_last_one_counts(serve, confi
 
 def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
     """Without a free descriptor a worker kept its old lists for good."""
-    real = worker_updates.read_with_known_lists
+    real = updates.read_with_known_lists
     failures = [OSError(errno.EMFILE, "Too many open files")] * 2
 
     def read(*arguments):
@@ -228,8 +229,8 @@ def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
             raise failures.pop()
         return real(*arguments)
 
-    monkeypatch.setattr(worker_updates, "read_with_known_lists", read)
-    monkeypatch.setattr(worker_updates, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(updates, "read_with_known_lists", read)
+    monkeypatch.setattr(updates, "FIRST_RETRY_SECONDS", 0.01)
 
     def talk(dialogue):
         dialogue.reload(config(rules=[{"name": "new", "action": "deny"}]).read_text())
@@ -242,7 +243,7 @@ def test_what_it_could_not_read_is_tried_again(serve, config, monkeypatch):
 
 
 def test_a_reload_that_fails_in_a_way_nobody_thought_of_is_not_the_last(serve, config, monkeypatch, caplog):
-    real = worker_updates.read_with_known_lists
+    real = updates.read_with_known_lists
     failures = [OSError("disk on fire")]
 
     def read(*arguments):
@@ -250,7 +251,7 @@ def test_a_reload_that_fails_in_a_way_nobody_thought_of_is_not_the_last(serve, c
             raise failures.pop()
         return real(*arguments)
 
-    monkeypatch.setattr(worker_updates, "read_with_known_lists", read)
+    monkeypatch.setattr(updates, "read_with_known_lists", read)
 
     def talk(dialogue):
         source = config(rules=[{"name": "nobody", "action": "deny"}]).read_text()
@@ -416,7 +417,7 @@ def test_a_configuration_whose_list_is_not_there_is_refused(serve, lists, config
 
 
 def test_lists_do_not_wait_for_a_configuration_and_it_does_not_bring_back_older_ones(serve, lists, config, monkeypatch):
-    real = worker_updates.read_with_known_lists
+    real = updates.read_with_known_lists
     has_begun, goes_on = threading.Event(), threading.Event()
 
     def slowly(*arguments):
@@ -425,7 +426,7 @@ def test_lists_do_not_wait_for_a_configuration_and_it_does_not_bring_back_older_
         assert goes_on.wait(SECONDS)
         return snapshot
 
-    monkeypatch.setattr(worker_updates, "read_with_known_lists", slowly)
+    monkeypatch.setattr(updates, "read_with_known_lists", slowly)
 
     def talk(dialogue):
         dialogue.reload(config(**lists.settings).read_text(), lists=1)
@@ -440,7 +441,7 @@ def test_lists_do_not_wait_for_a_configuration_and_it_does_not_bring_back_older_
 
 
 def test_a_configuration_taken_up_while_lists_are_read_gets_them_too(serve, lists, config, monkeypatch):
-    real = worker_updates.with_lists
+    real = updates.with_lists
     has_begun, goes_on = threading.Event(), threading.Event()
 
     def slowly(*arguments):
@@ -449,7 +450,7 @@ def test_a_configuration_taken_up_while_lists_are_read_gets_them_too(serve, list
         assert goes_on.wait(SECONDS)
         return snapshot
 
-    monkeypatch.setattr(worker_updates, "with_lists", slowly)
+    monkeypatch.setattr(updates, "with_lists", slowly)
 
     def talk(dialogue):
         lists.send(dialogue, lists.make(2, lists.user.certificate), 2)

@@ -28,12 +28,12 @@ from gateway.proxy.publisher import Publisher
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
 from gateway.proxy.tally import Tally
-from gateway.supervisor.loop import WorkerLoop
 from gateway.supervisor.processes import dumps, open_files
 from gateway.supervisor.processes.async_channel import AsyncChannel
 from gateway.supervisor.processes.channel import Channel, Message
 from gateway.supervisor.reload.revision import Revision
-from gateway.supervisor.worker_updates import WorkerUpdates
+from gateway.supervisor.worker.loop import WorkerLoop
+from gateway.supervisor.worker.updates import WorkerUpdates
 
 # Longer than any ordinary answer; a long poll is cut, and its client sends it again.
 DRAIN_SECONDS: Final = 30.0
