@@ -19,11 +19,6 @@ def spawn(coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any
     return task
 
 
-def running() -> frozenset[asyncio.Task[Any]]:
-    """The tasks that have not ended yet."""
-    return frozenset(_running)
-
-
 def _ended(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:

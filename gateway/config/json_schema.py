@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.config.availability import unavailable
 from gateway.config.days import DAY_PATTERN
 from gateway.config.kinds import (
     Choice,
@@ -33,7 +32,7 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": _DIALECT,
         "title": "gateway configuration",
-        **_schema(SCHEMA, ""),
+        **_schema(SCHEMA),
         "$defs": {
             "from_environment": {
                 "type": "string",
@@ -44,26 +43,26 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _schema(kind: Kind, shape: str) -> dict[str, Any]:
+def _schema(kind: Kind) -> dict[str, Any]:
     match kind:
         case Record():
             many: dict[str, Any] = {
                 "type": "object",
-                "properties": {entry.name: _field(entry, shape) for entry in kind.fields},
+                "properties": {entry.name: _field(entry) for entry in kind.fields},
                 "required": [entry.name for entry in kind.fields if entry.is_required],
                 "additionalProperties": False,
             }
-            short = None if kind.short is None else _schema(kind.by_name[kind.short].kind, shape)
+            short = None if kind.short is None else _schema(kind.by_name[kind.short].kind)
             return many if short is None else {"anyOf": [short, many]}
         case TableOf():
             return {
                 "type": "object",
                 "propertyNames": {"pattern": f"^(?:{kind.key_pattern})$"},
-                "additionalProperties": _schema(kind.value, f"{shape}.*"),
+                "additionalProperties": _schema(kind.value),
                 "minProperties": kind.minimum,
             }
         case ListOf():
-            item = _schema(kind.item, f"{shape}[]")
+            item = _schema(kind.item)
             many = {"type": "array", "items": item, "minItems": kind.minimum}
             return {"anyOf": [many, item]} if kind.can_be_single else many
         case _:
@@ -110,13 +109,11 @@ def _text(kind: Text) -> dict[str, Any]:
     }
 
 
-def _field(entry: Field, shape: str) -> dict[str, Any]:
-    path = f"{shape}.{entry.name}" if shape else entry.name
-    schema = _schema(entry.kind, path)
+def _field(entry: Field) -> dict[str, Any]:
+    schema = _schema(entry.kind)
     if entry.is_nullable:
         schema = {"anyOf": [schema, {"type": "null"}]}
-    feature = unavailable(path, None)
-    schema["description"] = entry.description + (" Not available yet." if feature else "")
+    schema["description"] = entry.description
     if entry.default is not None:
         schema["default"] = entry.default
     return schema

@@ -12,7 +12,6 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
-from gateway.config.availability import unavailable
 from gateway.config.braces import expanded, torn
 from gateway.config.environment import SubstitutionError, is_substituted, substitute
 from gateway.config.kinds import (
@@ -171,9 +170,6 @@ class Reader:
                 return None
             if single.can_be_other and single.text in NULLS and single.text in {"", single.written}:
                 return Value(None, place)
-        if (feature := unavailable(place.shape, None)) is not None:
-            self._not_available(place, feature)
-            return None
         return self.read(entry.kind, node, place)
 
     def _table(self, kind: TableOf, node: Node, place: Place) -> Value | None:
@@ -252,9 +248,6 @@ class Reader:
         single = self._substituted(node, place)
         if single is None:
             return None
-        if (feature := unavailable(place.shape, single.text)) is not None:
-            self._not_available(place, feature)
-            return None
         try:
             data = convert(kind, single)
         except UnfitError as unfit:
@@ -318,9 +311,6 @@ class Reader:
                 found = "empty" if node.is_plain and node.text in NULLS else "a single value"
         subject = "" if place.path else "the file "
         self._problems.error(place, f"{subject}is {found}", remedy or f"write {expected}")
-
-    def _not_available(self, place: Place, feature: str) -> None:
-        self._problems.error(place, f"not available yet ({feature})", "remove it")
 
 
 def _entries_of(item: Kind) -> str:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.config.availability import NOT_YET
 from gateway.config.kinds import (
     Choice,
     Duration,
@@ -44,58 +43,48 @@ editors complete and check the file while you type.
 - Durations have a unit: `500ms`, `10s`, `5m`, `1h`, `14d`. Sizes are in bytes, or have a unit: `4096`, `32KiB`, `10MB`.
 - A list of texts that has only one entry may be written without brackets.
 - Unknown and duplicate keys are errors, never ignored. YAML tags are refused; anchors and aliases work.
-- A key marked "not available yet" is refused, so that nothing you rely on is silently missing.
 """
 
 
 def markdown() -> str:
     """The whole page."""
-    lines = [_INTRODUCTION, *_table("Top level", "", SCHEMA)]
-    for title, shape, record in _records(SCHEMA, "", ""):
-        lines += _table(f"`{title}`", shape, record)
+    lines = [_INTRODUCTION, *_table("Top level", SCHEMA)]
+    for title, record in _records(SCHEMA, ""):
+        lines += _table(f"`{title}`", record)
     return "\n".join(lines)
 
 
-def _records(kind: Kind, title: str, shape: str) -> Iterator[tuple[str, str, Record]]:
-    """Every mapping below `kind` in the order of the file, with its path for readers and its shape."""
+def _records(kind: Kind, title: str) -> Iterator[tuple[str, Record]]:
+    """Every mapping below `kind` in the order of the file, with its path."""
     match kind:
         case Record():
             for entry in kind.fields:
                 path = f"{title}.{entry.name}" if title else entry.name
-                below = f"{shape}.{entry.name}" if shape else entry.name
                 if isinstance(entry.kind, Record):
-                    yield path, below, entry.kind
-                yield from _records(entry.kind, path, below)
+                    yield path, entry.kind
+                yield from _records(entry.kind, path)
         case ListOf(item=Record() as record):
-            yield f"{title}[]", f"{shape}[]", record
-            yield from _records(record, f"{title}[]", f"{shape}[]")
+            yield f"{title}[]", record
+            yield from _records(record, f"{title}[]")
         case TableOf(value=Record() as record):
-            yield f"{title}.NAME", f"{shape}.*", record
-            yield from _records(record, f"{title}.NAME", f"{shape}.*")
+            yield f"{title}.NAME", record
+            yield from _records(record, f"{title}.NAME")
         case _:
             return
 
 
-def _table(title: str, shape: str, record: Record) -> list[str]:
+def _table(title: str, record: Record) -> list[str]:
     rows = [f"## {title}", "", "| key | value | when left out | meaning |", "|---|---|---|---|"]
-    return [*rows, *(_row(entry, f"{shape}.{entry.name}" if shape else entry.name) for entry in record.fields), ""]
+    return [*rows, *map(_row, record.fields), ""]
 
 
-def _row(entry: Field, shape: str) -> str:
-    meaning = entry.description + "".join(f" *{note}*" for note in _notes(shape))
-    cells = (f"`{entry.name}`", _value(entry.kind), _default(entry), meaning)
+def _row(entry: Field) -> str:
+    cells = (f"`{entry.name}`", _value(entry.kind), _default(entry), entry.description)
     return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
 
 
 def _escaped(cell: str) -> str:
     return cell.replace("|", "\\|")
-
-
-def _notes(shape: str) -> Iterator[str]:
-    for key in NOT_YET:
-        path, separator, pattern = key.partition("=")
-        if path.removesuffix("[]") == shape:
-            yield f"`{pattern}` is not available yet." if separator else "Not available yet."
 
 
 def _value(kind: Kind) -> str:

@@ -80,7 +80,7 @@ class Pages:
         self._contact = contact
         self._templates = {} if directory is None else _load(directory)
 
-    def render(  # noqa: PLR0913  # keyword-only, each a fact of one request
+    def render(
         self,
         reason: Reason,
         *,
@@ -89,7 +89,6 @@ class Pages:
         accept_language: bytes | None = None,
         judgement: Judgement | None = None,
         detail: str | None = None,
-        head_only: bool = False,
     ) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """(header fields, body) of the answer; the caller adds the status line and `Connection`.
 
@@ -120,7 +119,7 @@ class Pages:
             (b"X-Request-Id", request_id.encode("ascii")),
             (b"X-Gateway-Reason", reason.value.encode("ascii")),
         ]
-        return headers, b"" if head_only else body
+        return headers, body
 
     def _facts(
         self, language: Language, reason: Reason, request_id: str, judgement: Judgement | None, detail: str | None

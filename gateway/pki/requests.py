@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -17,8 +16,6 @@ from gateway.errors import UsageError
 from gateway.pki.keys import PublicKey, check
 from gateway.x509.fields import extensions_of, subject_of
 from gateway.x509.unreadable import UNREADABLE
-
-_ASKED_BY_ANYBODY: Final = (x509.SubjectKeyIdentifier,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,6 @@ MAX_STRANGERS_PARTS: Final = 48  # names, attributes of the issuer, and extensio
 
 _UPN: Final = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 _UTF8_STRING: Final = 0x0C
-_EMAIL_ADDRESS: Final = NameOID.EMAIL_ADDRESS
 # Short names as `openssl` prints them, in addition to those of RFC 4514 that `cryptography` knows.
 _SHORT_NAMES: Final = {
     NameOID.EMAIL_ADDRESS: "emailAddress",

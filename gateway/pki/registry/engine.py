@@ -26,7 +26,6 @@ from gateway.errors import OperationError, UsageError
 from gateway.pki.files import PRIVATE_MODE, make_folder
 from gateway.pki.registry.migrations import migrate
 
-DEFAULT_URL: Final = "sqlite:///pki/registry.db"
 # How long one writer waits for others. A transaction takes a few milliseconds, so this is enough for hundreds in a row.
 LOCK_WAIT_SECONDS: Final = 20
 RETRY_SECONDS: Final = 0.01

@@ -12,7 +12,6 @@ from support.config_files import BASE, NOW, YEAR
 from support.loaded import certificates_named, key_named
 from support.pki import crowd
 
-from gateway.config import availability
 from gateway.config import load as load_module
 from gateway.config.load import load, load_with_warnings
 from gateway.config.model import (
@@ -101,11 +100,6 @@ resolver: {servers: [10.0.0.53, "[fd00::53]:5353"]}
 """.replace("AB:$HEX", ":".join(["AB"] * 32))
 
 
-@pytest.fixture
-def all_available(monkeypatch):
-    monkeypatch.setattr(availability, "NOT_YET", {})
-
-
 def warnings_of(path):
     return [str(warning) for warning in load_with_warnings(path, now=NOW, environ={}).warnings]
 
@@ -138,7 +132,6 @@ def test_a_small_file_gets_every_default(write, folder):
     assert (config.access_log, config.pages) == (AccessLog(), Pages())
 
 
-@pytest.mark.usefixtures("all_available")
 def test_every_key_reaches_the_model(write, folder):
     config = load(write(FULL), now=NOW, environ={"PASSWORD": "secret"})
     office, ten = ip_network("203.0.113.0/28"), ip_network("10.0.0.0/8")
@@ -217,7 +210,6 @@ def test_every_key_reaches_the_model(write, folder):
     assert config.pki == Pki(f"sqlite:///{folder}/pki/registry.db", folder / "authorities")
 
 
-@pytest.mark.usefixtures("all_available")
 def test_secrets_are_not_in_a_repr(write):
     text = FULL.replace("sqlite:///pki/registry.db", "postgresql+psycopg://u:hidden@h/d").replace(
         "locked.key", "mail.key"
@@ -228,7 +220,6 @@ def test_secrets_are_not_in_a_repr(write):
     assert "hidden" not in repr(config)
 
 
-@pytest.mark.usefixtures("all_available")
 def test_secrets_are_not_in_messages(write):
     text = FULL.replace("sqlite:///pki/registry.db", "mysql://u:hidden@h/d").replace("${PASSWORD}", "[hidden]")
     with pytest.raises(ConfigErrors) as raised:
@@ -237,7 +228,6 @@ def test_secrets_are_not_in_messages(write):
     assert "hidden" not in raised.value.cause
 
 
-@pytest.mark.usefixtures("all_available")
 @pytest.mark.parametrize(
     ("good", "bad", "message"),
     [
@@ -258,7 +248,6 @@ def test_a_remedy_shows_no_secret(write, good, bad, message):
     assert "hidden" not in raised.value.cause
 
 
-@pytest.mark.usefixtures("all_available")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -405,38 +394,6 @@ def test_everybody_who_can_write_there_could_get_certificates_for_the_hosts(writ
 def test_a_listener_may_have_another_port_in_urls(write):
     config = load(write(BASE.replace('":443"', '":8443"\n    public_port: 443')), now=NOW, environ={})
     assert config.listen[0].public_port == 443
-
-
-UNAVAILABLE = {
-    "listen[].proxy_protocol_from": (
-        '  - address: ":443"',
-        '  - address: ":443"\n    proxy_protocol_from: [10.0.0.0/8]',
-    ),
-    "sites[].crl[]=http*://*": ("[ca.pem]", '[ca.pem]\n    crl: "https://a/b.crl"'),
-    "sites[].ocsp.mode=soft": ("[ca.pem]", "[ca.pem]\n    ocsp: {mode: soft}"),
-    "sites[].ocsp.mode=hard": ("[ca.pem]", "[ca.pem]\n    ocsp: {mode: hard}"),
-    "upstreams.*.health": ('5:443"]', '5:443"]\n    health: {}'),
-    "upstreams.*.connections=per_client": ('5:443"]', '5:443"]\n    connections: per_client'),
-    "upstreams.*.rewrite_location": ('5:443"]', '5:443"]\n    rewrite_location: false'),
-    "upstreams.*.proxy_protocol=true": ('5:443"]', '5:443"]\n    proxy_protocol: true'),
-    "lockout": ("rules:", "lockout: {}\nrules:"),
-    "pages.directory": ("rules:", "pages: {directory: folder}\nrules:"),
-    "admin": ("rules:", 'admin: {address: "127.0.0.1:1"}\nrules:'),
-    "pki": ("rules:", "pki: {}\nrules:"),
-}
-
-
-@pytest.mark.parametrize("key", list(UNAVAILABLE))
-def test_a_key_without_its_feature_is_refused_and_never_ignored(write, monkeypatch, key):
-    monkeypatch.setattr(availability, "NOT_YET", {key: "a feature"})
-    with pytest.raises(ConfigErrors) as raised:
-        load(write(BASE.replace(*UNAVAILABLE[key], 1)), now=NOW, environ={})
-    (problem,) = raised.value.problems
-    assert str(problem).endswith("not available yet (a feature); remove it")
-
-
-def test_every_unavailable_key_is_tried():
-    assert set(availability.NOT_YET) <= set(UNAVAILABLE)
 
 
 @pytest.mark.parametrize(
@@ -611,7 +568,6 @@ def test_more_cas_than_a_client_can_be_told_of_are_a_warning(write, folder):
     assert found[0].endswith("; remove CAs that are no longer used from client_ca")
 
 
-@pytest.mark.usefixtures("all_available")
 def test_a_console_on_a_public_address_is_a_warning(write):
     (warning,) = warnings_of(write(BASE + 'admin: {address: "0.0.0.0:9444"}\n'))
     assert "admin.address: anybody who can reach this address can read status and metrics without a password" in warning
@@ -712,8 +668,7 @@ def test_a_thousand_rules_load_in_reasonable_time(write):
     assert len(config.rules) == 1000
 
 
-def test_names_too_long_for_the_system_are_errors(write, monkeypatch):
-    monkeypatch.setattr(availability, "NOT_YET", {})
+def test_names_too_long_for_the_system_are_errors(write):
     text = (
         BASE.replace("mail.crt", "x" * 300) + f"access_log: {{path: {'x' * 300}}}\npages: {{directory: {'x' * 300}}}\n"
     )

@@ -11,7 +11,6 @@ from jsonschema import Draft202012Validator
 from support.config_files import BASE, NOW, YEAR, Maker
 from test_config_load import FULL
 
-from gateway.config import availability
 from gateway.config.json_schema import json_schema
 from gateway.config.kinds import TEXT_CHARACTERS, Field, ListOf, Record, TableOf
 from gateway.config.load import load, load_with_warnings
@@ -115,25 +114,8 @@ def test_every_key_is_in_the_reference_and_in_the_example():
         assert re.search(rf"\b{entry.name}:", example), path
 
 
-def test_every_unavailable_key_is_in_the_schema():
-    known = {path for path, _ in fields(SCHEMA)}
-    assert {key.partition("=")[0].removesuffix("[]") for key in availability.NOT_YET} <= known
-
-
-def test_the_reference_says_what_is_not_available(monkeypatch):
-    monkeypatch.setitem(availability.NOT_YET, "workers", "x")
-    monkeypatch.setitem(availability.NOT_YET, "rules[].action=deny", "x")
-    rows = [row for row in markdown().splitlines() if row.startswith(("| `workers`", "| `action`"))]
-    assert [
-        row.endswith(end)
-        for row, end in zip(rows, ("*Not available yet.* |", "*`deny` is not available yet.* |"), strict=True)
-    ]
-    assert "Not available yet." in json_schema()["properties"]["workers"]["description"]
-
-
-def test_the_documented_defaults_are_the_models(write, monkeypatch):
+def test_the_documented_defaults_are_the_models(write):
     """A file that writes every default out is the file that leaves them out."""
-    monkeypatch.setattr(availability, "NOT_YET", {})
     document = yaml.safe_load(BASE)
     implied = load(write(BASE), now=NOW, environ={})
     write_out(SCHEMA, document)

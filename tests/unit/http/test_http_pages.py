@@ -118,11 +118,8 @@ def test_programs_get_one_plain_line() -> None:
     assert text.endswith("\n")
 
 
-def test_head_gets_the_length_and_no_body() -> None:
-    whole, text = page()
-    headers, body = page(head_only=True)
-    assert body == ""
-    assert headers == whole
+def test_the_length_is_that_of_the_body_in_octets() -> None:
+    headers, text = page()
     assert int(headers[b"Content-Length"]) == len(text.encode())
 
 
