@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
@@ -189,10 +189,6 @@ class AccessRecord(_Aside):
         """Set reason code and detail; client text in them is shortened and escaped."""
         self.reason = text_of(reason)
         self.detail = fit(detail)
-
-    def to_line(self, log_format: Literal["json", "combined"]) -> bytes:
-        """One line, newline included, in the configured format."""
-        return self.to_json_line() if log_format == "json" else self.to_combined_line()
 
     def to_json_line(self) -> bytes:
         """One JSON object with all keys of the log in order, and a newline. Client text is escaped in the record."""
