@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from typing import Final
 
 from cryptography import x509
 
+from gateway.atomic_write import replace_file
 from gateway.config.list_folder import list_folder
 from gateway.config.model import Config
 from gateway.errors import ConfigError, OperationError
@@ -36,6 +36,8 @@ from gateway.x509.revocation_list import RevocationList, parse_lists
 # In one answer, as PEM. Each list takes a millisecond to check, and 16 MiB have room for 60,000.
 MAX_LISTS: Final = 500
 _PEM: Final = b"-----BEGIN X509 CRL-----"
+_FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
 
 
 class NotBegunError(ConfigError):
@@ -108,24 +110,9 @@ def _file_name(url: str) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step that survives a power cut. Raises `OSError`; then the old file stays."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            made.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Replace `path` by `data`, in a folder that may have to be made first. Raises `OSError`."""
+    path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    replace_file(path, data, _FILE_MODE)
 
 
 def stored_lists(config: Config, store: ListStore) -> dict[str, KnownLists]:

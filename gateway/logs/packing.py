@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from gateway.access import exists
+from gateway.atomic_write import flush_folder
 from gateway.logs.rotated_names import PACKED_ENDINGS, UNFINISHED, RotatedNames
 from gateway.logs.rotation import give_like, remedy_for
 
@@ -143,7 +144,7 @@ def _write_packed(file: io.FileIO, packed: Path, compress: Format, goes_on: Call
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
-    _flush_folder(packed.parent)
+    flush_folder(packed.parent)  # before the plain file is deleted
     return True
 
 
@@ -174,12 +175,3 @@ def _packer(compress: Format) -> Any:
 
 def _unlink(path: Path) -> None:
     path.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Let the new name reach the disk, before the plain file is deleted."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,18 +1,14 @@
-"""Files of the certificate desk: a secret file has mode 0600 before its first byte, and no file is ever half written.
-
-A file is written under another name in its folder, flushed to the disk and renamed: a reader sees the old file or the
-new one. Its mode is set on the open descriptor, so it does not depend on the umask.
-"""
+"""Files of the certificate desk: a secret file has mode 0600 before its first byte, no file is ever half written."""
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 from pathlib import Path
 from typing import Final
 
 from gateway.access import exists
+from gateway.atomic_write import replace_file, write_and_close
 from gateway.errors import OperationError, UsageError
 from gateway.regular_files import TooLargeError, read_regular
 
@@ -50,7 +46,7 @@ def append_private(path: Path, data: bytes) -> None:
     """Append to a file with mode 0600, and flush it to the disk. Raises `OperationError`."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
-        _fill(descriptor, data, PRIVATE_MODE)
+        write_and_close(descriptor, data, PRIVATE_MODE)
     except OSError as error:
         raise _cannot("written", path, error) from error
 
@@ -113,35 +109,10 @@ def read_secret(path: Path) -> str:
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE)
-        try:
-            _fill(descriptor, data, mode)
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        _flush_folder(path.parent)
+        replace_file(path, data, mode)
     except OSError as error:
         raise _cannot("written", path, error) from error
-
-
-def _fill(descriptor: int, data: bytes, mode: int) -> None:
-    with os.fdopen(descriptor, "ab") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    # The rename is on the disk only after the folder is flushed.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> OperationError:

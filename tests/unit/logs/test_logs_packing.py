@@ -226,7 +226,7 @@ def killed_at(step, monkeypatch):
     elif step == "written":
         monkeypatch.setattr(Path, "rename", die)
     elif step == "named":
-        monkeypatch.setattr(packing, "_flush_folder", die)
+        monkeypatch.setattr(packing, "flush_folder", die)
     elif step == "not deleted":
         monkeypatch.setattr(packing, "_unlink", lambda path: die() if path.suffix == ".jsonl" else None)
 
