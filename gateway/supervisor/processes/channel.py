@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.errors import GatewayError
+
 # A status report of a busy worker is a few KiB; a configuration file's source may be a megabyte.
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
@@ -22,7 +24,7 @@ PING: Final[Message] = {"do": "ping"}
 PONG: Final[Message] = {"is": "pong"}
 
 
-class ChannelClosed(Exception):  # noqa: N818 - named for what happened
+class ChannelClosed(GatewayError):  # noqa: N818 - named for what happened
     """The other process has ended, or sends malformed messages."""
 
 

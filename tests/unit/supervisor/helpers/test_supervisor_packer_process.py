@@ -98,7 +98,7 @@ def test_a_master_that_is_gone_is_no_error(old, channel, monkeypatch):
     ours, theirs = channel
 
     def gone(_message):
-        raise ChannelClosed
+        raise ChannelClosed("the other process closed the channel")
 
     monkeypatch.setattr(theirs, "send", gone)
     serve(theirs, old.with_name("access.jsonl"), "none", 30)
