@@ -24,13 +24,13 @@ from gateway.fetching.plan import Plan, fetch_plan
 from gateway.keeper.plan import plan_of
 from gateway.proxy.tally import Tally
 from gateway.supervisor.access_log import open_access_log
-from gateway.supervisor.bans import Bans
 from gateway.supervisor.census import Census
 from gateway.supervisor.helpers.admin_role import become_admin_process, open_admin
 from gateway.supervisor.helpers.fetcher_role import FetcherRole
 from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.helpers.publisher_role import PublisherRole
 from gateway.supervisor.inquiries import Inquiries
+from gateway.supervisor.lockout.bans import Bans
 from gateway.supervisor.log_rotation import LogRotation
 from gateway.supervisor.privileges import Privileges, root_warning
 from gateway.supervisor.processes import dumps, open_files

@@ -26,6 +26,7 @@ from gateway.admin.state import (
     State,
     WorkerState,
 )
+from gateway.admin.times import rfc3339
 from gateway.config.model import Config
 from gateway.config.observation import is_observed, outlook
 from gateway.proxy import snapshot as proxy
@@ -37,7 +38,6 @@ from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.watchdog import Watchdog
 from gateway.supervisor.reload.revision import Revision
 from gateway.supervisor.revocation_lists.sender import ListSender
-from gateway.supervisor.times import rfc3339
 from gateway.supervisor.totals import Totals
 from gateway.supervisor.warnings import Bulletin
 from gateway.tls.trust import is_url

@@ -6,11 +6,12 @@ Keeps true: each new keeper gets the plan over its channel; the state says if th
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NoReturn, cast
 
 from gateway import clock
 from gateway.admin.state import AuthorityState, CertificateState, NotificationsState, RegistryState, TroubleState
+from gateway.admin.times import rfc3339
 from gateway.keeper.plan import ROUND_SECONDS, Plan, to_message
 from gateway.keeper.told import AuthorityReport, CertificateReport, NotificationsReport, Report, TroubleReport
 from gateway.supervisor.processes.channel import Channel, Message
@@ -87,7 +88,7 @@ class KeeperRole:
             return None
         report = self._report or _NOTHING
         return {
-            "looked": None if report["looked"] is None else _text(report["looked"]),
+            "looked": None if report["looked"] is None else rfc3339(report["looked"]),
             "is_silent": clock.monotonic_seconds() - self._heard_seconds > SILENT_SECONDS,
             "authorities": [_authority(each, now) for each in report["authorities"]],
             "ending": [{"within_seconds": seconds, "count": count} for seconds, count in report["ending"]],
@@ -121,9 +122,9 @@ def _authority(known: AuthorityReport, now: datetime) -> AuthorityState:
     list_ends = known["list_ends"]
     return {
         "name": known["name"],
-        "ends": _text(known["ends"]),
+        "ends": rfc3339(known["ends"]),
         "seconds_left": _left(known["ends"], now),
-        "list_ends": None if list_ends is None else _text(list_ends),
+        "list_ends": None if list_ends is None else rfc3339(list_ends),
         "list_seconds_left": None if list_ends is None else _left(list_ends, now),
         "list_number": known["list_number"],
         "is_kept": known["is_kept"],
@@ -137,7 +138,7 @@ def _certificate(known: CertificateReport, now: datetime) -> CertificateState:
         "name": known["name"],
         "email": known["email"],
         "authority": known["authority"],
-        "ends": _text(known["ends"]),
+        "ends": rfc3339(known["ends"]),
         "seconds_left": _left(known["ends"], now),
     }
 
@@ -147,19 +148,14 @@ def _trouble(known: TroubleReport) -> TroubleState:
         "what": known["what"],
         "cause": known["cause"],
         "remedy": known["remedy"],
-        "since": _text(known["since"]),
-        "retry_at": _text(known["retry_at"]),
+        "since": rfc3339(known["since"]),
+        "retry_at": rfc3339(known["retry_at"]),
     }
 
 
 def _notifications(known: NotificationsReport) -> NotificationsState:
-    return {"is_up": known["is_up"], "since": _text(known["since"]), "cause": known["cause"]}
+    return {"is_up": known["is_up"], "since": rfc3339(known["since"]), "cause": known["cause"]}
 
 
 def _left(unix_seconds: float, now: datetime) -> float:
     return round(unix_seconds - now.timestamp(), 3)
-
-
-def _text(unix_seconds: float) -> str:
-    time = datetime.fromtimestamp(unix_seconds, UTC)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 
 from gateway import clock
 from gateway.admin.state import LiftAnswer, LockoutState
+from gateway.admin.times import rfc3339
 from gateway.config.model import Lockout
 from gateway.proxy.lockout import Who, certificate_name, key_of_text
-from gateway.supervisor.lockouts import Lockouts
+from gateway.supervisor.lockout.table import LockoutTable
 from gateway.supervisor.processes.channel import Message
-from gateway.supervisor.times import rfc3339
 
 _log = logging.getLogger("gateway.master")
 
@@ -25,7 +25,7 @@ class Bans:
 
     def __init__(self, settings: Lockout | None, tell_workers: Callable[[Message], None]) -> None:
         """`settings` None: lockout is off."""
-        self._table = None if settings is None else Lockouts(settings)
+        self._table = None if settings is None else LockoutTable(settings)
         self._tell_workers = tell_workers
 
     @property
@@ -38,7 +38,7 @@ class Bans:
         if settings == self.settings:
             return
         before = {} if self._table is None else self._table.bans(clock.unix_seconds())
-        self._table = None if settings is None else Lockouts(settings, before)
+        self._table = None if settings is None else LockoutTable(settings, before)
         self.tell()
 
     def count(self, counts: Mapping[str, int]) -> None:

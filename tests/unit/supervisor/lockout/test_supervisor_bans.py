@@ -6,7 +6,7 @@ import pytest
 
 from gateway import clock
 from gateway.config.model import Lockout
-from gateway.supervisor.bans import Bans
+from gateway.supervisor.lockout.bans import Bans
 
 SETTINGS = Lockout(failures=2, window_seconds=60.0, ban_seconds=600.0)
 CLIENT, OTHER = "192.0.2.1", "2001:db8:0:1::/64"

@@ -19,7 +19,7 @@ MAX_TRACKED_CLIENTS: Final = 100_000
 MAX_BANS: Final = 10_000
 
 
-class Lockouts:
+class LockoutTable:
     """The failures within the window, and the lockouts."""
 
     def __init__(self, settings: Lockout, bans: Mapping[str, float] | None = None) -> None:
