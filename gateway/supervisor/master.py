@@ -24,12 +24,10 @@ from gateway.fetching.plan import Plan, fetch_plan
 from gateway.keeper.plan import plan_of
 from gateway.proxy.tally import Tally
 from gateway.supervisor.access_log import open_access_log
-from gateway.supervisor.census import Census
 from gateway.supervisor.helpers.admin_role import become_admin_process, open_admin
 from gateway.supervisor.helpers.fetcher_role import FetcherRole
 from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.helpers.publisher_role import PublisherRole
-from gateway.supervisor.inquiries import Inquiries
 from gateway.supervisor.lockout.bans import Bans
 from gateway.supervisor.log_rotation import LogRotation
 from gateway.supervisor.privileges import Privileges, root_warning
@@ -43,8 +41,10 @@ from gateway.supervisor.reload.revision import Revision, at_day, check_same_fram
 from gateway.supervisor.revocation_lists.current import CurrentLists
 from gateway.supervisor.revocation_lists.sender import ListSender
 from gateway.supervisor.sockets import open_listener
-from gateway.supervisor.status import Reloads, Reporter
-from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.state.report import Reloads, Reporter
+from gateway.supervisor.state.requests import PendingRequests
+from gateway.supervisor.state.warnings import WarningLog
+from gateway.supervisor.state.worker_reports import WorkerReports
 from gateway.supervisor.worker import process as worker
 
 # Workers that have not ended by then, a little after their own drain time, are killed.
@@ -89,10 +89,10 @@ class Master:
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
         self._children = Children(self._selector, self._let_go)
-        self._census = Census(self._children)
+        self._worker_reports = WorkerReports(self._children)
         self._keeper = KeeperRole(self._children)
         self._fetcher = FetcherRole(self._children, revision.store)
-        self._bulletin = Bulletin(
+        self._warning_log = WarningLog(
             lambda: (*root_warning(), *self._keeper.warnings), self._silent_sites, lambda: self._keeper.problems
         )
         self._workers = Role("worker", self._work, self._hear_worker, self._on_worker)
@@ -106,16 +106,18 @@ class Master:
         self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
         self._reporter = Reporter(
             self._children,
-            self._census,
+            self._worker_reports,
             self._workers,
             reloads=self._reloads,
-            bulletin=self._bulletin,
+            warning_log=self._warning_log,
             keeper=self._keeper,
             list_sender=self._list_sender,
             watchdog=self._watchdog,
         )
-        self._inquiries = Inquiries(self._children, self._census, self._workers, self._describe, self._bans.lift)
-        self._administration = Role("the admin process", self._administer, self._inquiries.hear)
+        self._requests = PendingRequests(
+            self._children, self._worker_reports, self._workers, self._describe, self._bans.lift
+        )
+        self._administration = Role("the admin process", self._administer, self._requests.hear)
         self._publisher = None
         if config.pki is not None and config.publishes:
             self._publisher = PublisherRole(config.pki, self._children)
@@ -141,7 +143,7 @@ class Master:
             _log.info("status, health and metrics on %s", config.admin.address)
         self._keep(config)
         self._fetch(self._first_plan)
-        self._bulletin.follow(self._revision.snapshot)
+        self._warning_log.follow(self._revision.snapshot)
         while True:
             for number in self._wait(WATCH_SECONDS):
                 match number:
@@ -153,14 +155,14 @@ class Master:
                         self._reload(None)
                         self._fetcher.fetch_now()
                         self._keeper.retry()
-            self._census.forget(self._children.reap())
+            self._worker_reports.forget(self._children.reap())
             self._children.replace()
             self._watchdog.tick()
             self._look_at_disk()
             self._look_at_day()
             self._list_sender.tick()
-            self._bulletin.tick()
-            self._keeper.tell_outages(self._bulletin.lasting)
+            self._warning_log.tick()
+            self._keeper.tell_outages(self._warning_log.lasting)
 
     def _watch_signals(self) -> None:
         self._signals.setblocking(False)
@@ -172,7 +174,7 @@ class Master:
 
     def _wait(self, seconds: float) -> list[int]:
         """Process messages of the other processes for at most so long; returns the signals that came."""
-        for due in (self._children.due_seconds(), self._inquiries.due_seconds()):
+        for due in (self._children.due_seconds(), self._requests.due_seconds()):
             if due is not None:
                 seconds = max(0.0, min(seconds, due - clock.monotonic_seconds()))
         numbers: list[int] = []
@@ -182,7 +184,7 @@ class Master:
                     numbers += self._signals.recv(64)
             else:
                 self._children.on_event(key.data, events)
-        self._inquiries.answer()
+        self._requests.answer()
         return numbers
 
     # the other processes
@@ -254,14 +256,14 @@ class Master:
             case {"is": "list" | "lists"}:
                 self._list_sender.hear(child, message)
             case _:
-                self._census.hear(child, message)
+                self._worker_reports.hear(child, message)
 
     def _silent_sites(self) -> set[str]:
         """Sites whose OCSP responder does not answer, by the workers' last reports; asks for new ones if it matters."""
         if all(site.ocsp.mode != "hard" for site in self._revision.config.sites):
             return set()
-        self._census.ask(self._workers)
-        reports = (self._census.of(child).status for child in self._children.of(self._workers))
+        self._worker_reports.ask(self._workers)
+        reports = (self._worker_reports.of(child).status for child in self._children.of(self._workers))
         return {site for report in reports for site in report.get("ocsp_silent", ())}
 
     def _say(self, message: Message) -> None:
@@ -287,7 +289,7 @@ class Master:
         if look.is_news:
             snapshot = with_lists(self._revision.snapshot, self._lists.current.known())
             self._revision = replace(self._revision, snapshot=snapshot, lists=self._lists.current)
-            self._bulletin.follow(snapshot)
+            self._warning_log.follow(snapshot)
         if look.refused and self._reloads.error is not None:
             # A new CA and its list belong together: the last reload may have been refused because of the missing list.
             self._reload(self._revision.source)
@@ -330,7 +332,7 @@ class Master:
         _log.info("reloaded: %d site(s), %d rule(s)", len(revision.config.sites), len(revision.config.rules))
         self._keep(revision.config)
         self._fetch(plan)
-        self._bulletin.follow(revision.snapshot)
+        self._warning_log.follow(revision.snapshot)
 
     def _refuse(self, cause: str) -> None:
         self._reloads.refuse(cause)
@@ -367,7 +369,7 @@ class Master:
             if signal.SIGTERM in numbers or signal.SIGINT in numbers or clock.monotonic_seconds() >= until:
                 self._children.signal(role, signal.SIGKILL)
                 until = clock.monotonic_seconds() + seconds
-            self._census.forget(self._children.reap())
+            self._worker_reports.forget(self._children.reap())
 
 
 def _note(_number: int, _frame: object) -> None:

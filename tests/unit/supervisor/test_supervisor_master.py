@@ -24,10 +24,10 @@ from gateway import clock
 from gateway.errors import ConfigError, OperationError
 from gateway.proxy.status import Statuses
 from gateway.supervisor import master as master_module
-from gateway.supervisor import warnings
 from gateway.supervisor.master import Master
 from gateway.supervisor.processes import open_files, watchdog
 from gateway.supervisor.reload.revision import read_revision
+from gateway.supervisor.state import warnings
 
 HOUR = timedelta(hours=1)
 TICK_SECONDS = 0.02

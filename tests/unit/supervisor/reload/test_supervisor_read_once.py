@@ -12,7 +12,7 @@ from support.pki import NOW
 from gateway.config.load import load_with_warnings
 from gateway.supervisor.reload.build_snapshot import build_snapshot
 from gateway.supervisor.reload.revision import read_revision
-from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.state.warnings import WarningLog
 from gateway.x509 import reader
 
 OPENS = """
@@ -20,7 +20,7 @@ import json, os, sys
 from pathlib import Path
 from gateway.proxy.upstream_tls import upstream_tls
 from gateway.supervisor.reload.revision import read_revision
-from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.state.warnings import WarningLog
 
 path, counts = Path(sys.argv[1]), {}
 
@@ -32,7 +32,7 @@ def count(event, arguments):
 read_revision(path)  # modules are loaded meanwhile
 sys.addaudithook(count)
 revision = read_revision(path)
-Bulletin().follow(revision.snapshot)
+WarningLog().follow(revision.snapshot)
 for upstream in revision.config.upstreams:
     upstream_tls(upstream)  # as each worker does
 print(json.dumps(counts))
@@ -77,7 +77,7 @@ def test_what_was_checked_is_served_whatever_becomes_of_the_files(files):
     snapshot = build_snapshot(loaded.config)
     assert {state.site.certificate.certificates for state in snapshot.states} == {chain}
     assert {state.tls.trust.anchors for state in snapshot.states} == {(files.ca.certificate,)}
-    Bulletin().follow(snapshot)
+    WarningLog().follow(snapshot)
 
 
 def test_a_file_that_changes_while_it_is_loaded_is_seen_as_changed(files, monkeypatch):

@@ -31,15 +31,15 @@ from gateway.config.model import Config
 from gateway.config.observation import is_observed, outlook
 from gateway.proxy import snapshot as proxy
 from gateway.proxy.snapshot import Snapshot
-from gateway.supervisor.census import Census
 from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.processes.children import Child, Children, Role
 from gateway.supervisor.processes.watchdog import Watchdog
 from gateway.supervisor.reload.revision import Revision
 from gateway.supervisor.revocation_lists.sender import ListSender
-from gateway.supervisor.totals import Totals
-from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.state.totals import Totals
+from gateway.supervisor.state.warnings import WarningLog
+from gateway.supervisor.state.worker_reports import WorkerReports
 from gateway.tls.trust import is_url
 from gateway.x509.fields import subject_of
 
@@ -83,20 +83,20 @@ class Reporter:
     def __init__(  # noqa: PLR0913 - what the state is made from
         self,
         children: Children,
-        census: Census,
+        worker_reports: WorkerReports,
         workers: Role,
         *,
         reloads: Reloads,
-        bulletin: Bulletin,
+        warning_log: WarningLog,
         keeper: KeeperRole,
         list_sender: ListSender,
         watchdog: Watchdog,
     ) -> None:
         self._children = children
-        self._census = census
+        self._worker_reports = worker_reports
         self._workers = workers
         self._reloads = reloads
-        self._bulletin = bulletin
+        self._warning_log = warning_log
         self._keeper = keeper
         self._list_sender = list_sender
         self._watchdog = watchdog
@@ -110,9 +110,9 @@ class Reporter:
         now, config = clock.now(), revision.config
         workers = self._children.of(self._workers)
         states = [self._worker(worker, asked_seconds) for worker in workers]
-        reports = [self._census.of(worker).status for worker in workers]
+        reports = [self._worker_reports.of(worker).status for worker in workers]
         totals = Totals()
-        totals.add_totals(self._census.ended)
+        totals.add_totals(self._worker_reports.ended)
         for report in reports:
             totals.add(report)
         is_serving = any(state["is_answering"] and not state["is_draining"] for state in states)
@@ -140,8 +140,8 @@ class Reporter:
             "sites": [_site(site, now) for site in revision.snapshot.states],
             "upstreams": _upstreams(revision.snapshot, reports),
             "lockouts": lockouts,
-            "warnings": list(self._bulletin.lines(now)),
-            "outages": list(self._bulletin.outages(now)),
+            "warnings": list(self._warning_log.lines(now)),
+            "outages": list(self._warning_log.outages(now)),
             "answers": [
                 {"status": status, "reason": reason, "count": count}
                 for (status, reason), count in totals.answers.items()
@@ -171,7 +171,7 @@ class Reporter:
         }
 
     def _worker(self, worker: Child, asked_seconds: float) -> WorkerState:
-        known = self._census.of(worker)
+        known = self._worker_reports.of(worker)
         heard, status = known.heard_seconds, known.status
         lists = self._list_sender.of(worker)
         return {

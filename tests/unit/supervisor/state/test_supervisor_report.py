@@ -13,12 +13,12 @@ from support.pki import Ca, server
 
 from gateway import clock
 from gateway.facts import Action
-from gateway.supervisor.census import Census
 from gateway.supervisor.helpers.keeper_role import KeeperRole
 from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.revocation_lists.sender import ListSender
-from gateway.supervisor.status import Reloads, Reporter
-from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.state.report import Reloads, Reporter
+from gateway.supervisor.state.warnings import WarningLog
+from gateway.supervisor.state.worker_reports import WorkerReports
 
 WORKERS = object()
 
@@ -65,17 +65,17 @@ class World:
         self.now = 1000.0
         monkeypatch.setattr(clock, "monotonic_seconds", lambda: self.now)
         self.children = FakeChildren()
-        self.census = Census(self.children)
+        self.worker_reports = WorkerReports(self.children)
         self.reloads = Reloads()
-        bulletin = Bulletin()
-        bulletin.follow(revision.snapshot)
+        warning_log = WarningLog()
+        warning_log.follow(revision.snapshot)
         self.revision = revision
-        kept = {"reloads": self.reloads, "bulletin": bulletin, "keeper": KeeperRole(self.children)}
+        kept = {"reloads": self.reloads, "warning_log": warning_log, "keeper": KeeperRole(self.children)}
         self.list_sender = ListSender(self.children, WORKERS, lambda: self.revision.lists)
         self.silent = set()
         watchdog = SimpleNamespace(is_silent=lambda child: child.pid in self.silent)
         told = {"list_sender": self.list_sender, "watchdog": watchdog}
-        self.reporter = Reporter(self.children, self.census, WORKERS, **kept, **told)
+        self.reporter = Reporter(self.children, self.worker_reports, WORKERS, **kept, **told)
 
     def report(self, index, server="http://127.0.0.1:1", **more):
         status = {
@@ -98,7 +98,7 @@ class World:
             },
             **more,
         }
-        self.census.hear(self.children.workers[index], {"is": "status", **status})
+        self.worker_reports.hear(self.children.workers[index], {"is": "status", **status})
 
     def state(self, asked=1000.0):
         return self.reporter.state(self.revision, asked, [])
@@ -131,7 +131,7 @@ def test_before_anybody_has_reported(world):
 def test_what_all_workers_report_is_added_up(world):
     world.report(0)
     world.report(1)
-    world.census.ended.add(world.census.of(world.children.workers[0]).status)
+    world.worker_reports.ended.add(world.worker_reports.of(world.children.workers[0]).status)
     state = world.state()
     assert state["answers"] == [
         {"status": 200, "reason": None, "count": 6},

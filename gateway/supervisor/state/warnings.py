@@ -44,7 +44,7 @@ class ServerChain:
     hosts: str  # the sites that use it, in words
 
 
-class Bulletin:
+class WarningLog:
     """Logs the warnings and outages of the current snapshot, and the warnings of other parts."""
 
     def __init__(

@@ -14,8 +14,8 @@ from gateway.config.model import KeptAuthority, Ocsp, Pki
 from gateway.facts import Action
 from gateway.keeper.plan import to_keep
 from gateway.policy.rules import Rule
-from gateway.supervisor import warnings as module
-from gateway.supervisor.warnings import Bulletin
+from gateway.supervisor.state import warnings as module
+from gateway.supervisor.state.warnings import WarningLog
 from gateway.tls.trust import Trust, make_trust
 from gateway.x509.revocation_list import parse_lists
 
@@ -70,58 +70,58 @@ def lines(caplog):
 
 def test_a_line_is_told_at_once_and_every_hour_while_it_holds(time, caplog, certificate):
     waiting = Trust((ROOT.certificate,), problems=("http://a/: not fetched yet",))
-    bulletin = Bulletin()
-    bulletin.tick()
+    warning_log = WarningLog()
+    warning_log.tick()
     assert lines(caplog) == []
-    bulletin.follow(snapshot(waiting, certificate=certificate))
+    warning_log.follow(snapshot(waiting, certificate=certificate))
     assert lines(caplog) == ["site0: http://a/: not fetched yet"]
-    bulletin.follow(snapshot(waiting, certificate=certificate))
+    warning_log.follow(snapshot(waiting, certificate=certificate))
     time.passes(module.REPEAT_SECONDS - 1)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == []
     time.passes(module.CHECK_SECONDS)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == ["site0: http://a/: not fetched yet"]
-    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
-    bulletin.follow(snapshot(waiting, certificate=certificate))
+    warning_log.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    warning_log.follow(snapshot(waiting, certificate=certificate))
     assert lines(caplog) == ["site0: http://a/: not fetched yet"]
 
 
 def test_what_others_find_is_told_beside_it(time, caplog, certificate):
     found = ["the list of 'x' ends"]
-    bulletin = Bulletin(lambda: tuple(found))
-    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    warning_log = WarningLog(lambda: tuple(found))
+    warning_log.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
     assert lines(caplog) == ["the list of 'x' ends"]
     found.append("and that of 'y'")
     time.passes(module.CHECK_SECONDS)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == ["and that of 'y'"]
 
 
 def test_a_problem_that_refuses_nobody_is_an_error_and_no_outage(time, caplog, certificate):
     found = ["the authority 'x' was revoked"]
-    bulletin = Bulletin(problems=lambda: tuple(found))
-    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    warning_log = WarningLog(problems=lambda: tuple(found))
+    warning_log.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.ERROR, found[0])]
     time.passes(module.MAILED_AFTER_SECONDS)
-    bulletin.tick()
-    assert (bulletin.outages(time.now), bulletin.lasting, bulletin.lines(time.now)) == ((), (), ())
+    warning_log.tick()
+    assert (warning_log.outages(time.now), warning_log.lasting, warning_log.lines(time.now)) == ((), (), ())
 
 
 def test_a_list_in_its_last_fifth_is_noticed_within_a_minute(time, caplog, certificate):
     trust = make_trust(
         [ROOT.certificate], parse_lists(ROOT.crl(last_update=NOW - DAY, next_update=NOW + DAY), "a.crl"), "require"
     )
-    bulletin = Bulletin()
-    bulletin.follow(snapshot(trust, trust, certificate=certificate))
+    warning_log = WarningLog()
+    warning_log.follow(snapshot(trust, trust, certificate=certificate))
     time.passes(0.6 * DAY.total_seconds() - module.CHECK_SECONDS + 1)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == []
     time.passes(module.CHECK_SECONDS - 1)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == []
     time.passes(1)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == [
         f"site{number}: a.crl: the revocation list expires 2026-11-25 12:00 UTC; publish a new one" for number in (0, 1)
     ]
@@ -134,41 +134,41 @@ def outdated(*, source="a.crl"):
 
 def test_an_outage_is_an_error_repeated_every_hour_and_its_end_is_told(time, caplog, certificate):
     caplog.set_level(logging.INFO)
-    bulletin = Bulletin()
-    bulletin.follow(snapshot(outdated(), certificate=certificate))
-    assert bulletin.outages(time.now) == ()
+    warning_log = WarningLog()
+    warning_log.follow(snapshot(outdated(), certificate=certificate))
+    assert warning_log.outages(time.now) == ()
     lines(caplog)
     time.passes(2 * 3600)
-    bulletin.tick()
+    warning_log.tick()
     (record,) = caplog.records
     line = (
         "site0: a.crl: the revocation list expired 2026-11-24 13:00 UTC: all certificates of 'CN=Test Root' "
         "are refused; publish a new one"
     )
     assert (record.levelno, record.getMessage()) == (logging.ERROR, line)
-    assert bulletin.outages(time.now) == (line,)
-    assert line not in bulletin.lines(time.now)
+    assert warning_log.outages(time.now) == (line,)
+    assert line not in warning_log.lines(time.now)
     lines(caplog)
     time.passes(module.REPEAT_SECONDS - 1)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == []
     time.passes(module.CHECK_SECONDS)
-    bulletin.tick()
+    warning_log.tick()
     assert lines(caplog) == [line]
-    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    warning_log.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
     assert lines(caplog) == [f"no longer a problem: {line}"]
 
 
 def test_an_outage_is_mailed_once_it_has_lasted_a_minute(time, certificate):
-    bulletin = Bulletin()
+    warning_log = WarningLog()
     time.passes(2 * 3600)
-    bulletin.follow(snapshot(outdated(), certificate=certificate))
-    assert bulletin.lasting == ()
+    warning_log.follow(snapshot(outdated(), certificate=certificate))
+    assert warning_log.lasting == ()
     time.passes(module.MAILED_AFTER_SECONDS)
-    bulletin.tick()
-    assert bulletin.lasting == bulletin.outages(time.now)
-    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
-    assert bulletin.lasting == ()
+    warning_log.tick()
+    assert warning_log.lasting == warning_log.outages(time.now)
+    warning_log.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate))
+    assert warning_log.lasting == ()
 
 
 @pytest.mark.parametrize(
@@ -186,24 +186,24 @@ def test_an_outage_is_mailed_once_it_has_lasted_a_minute(time, certificate):
 def test_the_list_of_an_authority_of_the_registry_has_a_command(time, certificate, tmp_path, name, kept, remedy):
     authorities = tuple(KeptAuthority(each, tmp_path / "x", 1) for each in kept)
     pki = Pki("sqlite:///registry.db", tmp_path / "pki", authorities)
-    bulletin = Bulletin()
+    warning_log = WarningLog()
     time.passes(2 * 3600)
     trust = outdated(source=str(tmp_path / "pki" / name))
-    bulletin.follow(snapshot(trust, certificate=certificate, pki=pki))
-    (line,) = bulletin.outages(time.now)
+    warning_log.follow(snapshot(trust, certificate=certificate, pki=pki))
+    (line,) = warning_log.outages(time.now)
     assert line.endswith(remedy)
 
 
 @pytest.mark.parametrize(("mode", "count"), [("hard", 1), ("soft", 0), ("off", 0)])
 def test_a_responder_that_does_not_answer_is_an_outage_where_it_must(time, certificate, mode, count):
     silent = {"site1"}
-    bulletin = Bulletin(silent_sites=lambda: silent)
+    warning_log = WarningLog(silent_sites=lambda: silent)
     trust = Trust((ROOT.certificate,))
-    bulletin.follow(snapshot(trust, trust, certificate=certificate, ocsp=mode))
-    found = bulletin.outages(time.now)
+    warning_log.follow(snapshot(trust, trust, certificate=certificate, ocsp=mode))
+    found = warning_log.outages(time.now)
     assert [line.partition(":")[0] for line in found] == ["site1"] * count
     silent.clear()
-    assert bulletin.outages(time.now) == ()
+    assert warning_log.outages(time.now) == ()
 
 
 def observing(number, *, enforce=False, hosts=None, action=Action.REQUIRE_CERTIFICATE):
@@ -228,46 +228,48 @@ def observing(number, *, enforce=False, hosts=None, action=Action.REQUIRE_CERTIF
 )
 def test_an_outage_says_which_rules_let_in_the_clients(time, certificate, rules, which):
     """It is a problem all the same: such clients count as clients without a certificate, and the day comes."""
-    bulletin = Bulletin(silent_sites=lambda: {"site0"})
+    warning_log = WarningLog(silent_sites=lambda: {"site0"})
     time.passes(2 * 3600)
-    bulletin.follow(snapshot(outdated(), certificate=certificate, ocsp="hard", rules=rules))
-    listed, silent = bulletin.outages(time.now)
+    warning_log.follow(snapshot(outdated(), certificate=certificate, ocsp="hard", rules=rules))
+    listed, silent = warning_log.outages(time.now)
     told = f", but {which} in these clients as clients without a certificate" if which else ""
     assert listed.endswith(f": all certificates of 'CN=Test Root' are refused{told}; publish a new one")
     assert f"that is still valid are refused{told}; repair the responder" in silent
 
 
 def test_a_missing_list_has_no_file_to_name(time, certificate, tmp_path):
-    bulletin = Bulletin()
+    warning_log = WarningLog()
     trust = make_trust([ROOT.certificate], (), "require")
-    bulletin.follow(snapshot(trust, certificate=certificate, pki=Pki("sqlite:///registry.db", tmp_path)))
-    (line,) = bulletin.outages(time.now)
+    warning_log.follow(snapshot(trust, certificate=certificate, pki=Pki("sqlite:///registry.db", tmp_path)))
+    (line,) = warning_log.outages(time.now)
     assert line.endswith("; name the CA's list in crl")
 
 
 def test_a_server_certificate_that_has_ended_names_its_sites(time, tmp_path):
     path = ROOT.issue("CN=mail", not_after=NOW + DAY).write(tmp_path, "mail")[0]
-    trust, bulletin = Trust((ROOT.certificate,)), Bulletin()
-    bulletin.follow(snapshot(trust, trust, certificate=certificate_file(path)))
-    assert bulletin.outages(time.now) == ()
+    trust, warning_log = Trust((ROOT.certificate,)), WarningLog()
+    warning_log.follow(snapshot(trust, trust, certificate=certificate_file(path)))
+    assert warning_log.outages(time.now) == ()
     time.passes(2 * DAY.total_seconds())
-    (line,) = bulletin.outages(time.now)
+    (line,) = warning_log.outages(time.now)
     assert line == (
         f"{path}: the certificate 'CN=mail' expired 2026-11-25 12:00 UTC: browsers and mail programs refuse site0 and "
         "1 more; renew it"
     )
-    assert bulletin.lines(time.now) == ()
-    assert Bulletin().outages(time.now) == ()
+    assert warning_log.lines(time.now) == ()
+    assert WarningLog().outages(time.now) == ()
 
 
 def test_an_intermediate_in_the_file_that_has_ended_is_a_warning(time, tmp_path):
     middle = ROOT.issue_ca("CN=Middle", not_after=NOW + DAY)
     path = middle.issue("CN=mail").write(tmp_path, "mail")[0]
-    bulletin = Bulletin()
-    bulletin.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate_file(path)))
+    warning_log = WarningLog()
+    warning_log.follow(snapshot(Trust((ROOT.certificate,)), certificate=certificate_file(path)))
     time.passes(2 * DAY.total_seconds())
-    assert bulletin.lines(time.now) == (f"{path}: the certificate 'CN=Middle' expired 2026-11-25 12:00 UTC; renew it",)
-    assert bulletin.outages(time.now) == ()
+    assert warning_log.lines(time.now) == (
+        f"{path}: the certificate 'CN=Middle' expired 2026-11-25 12:00 UTC; renew it",
+    )
+    assert warning_log.outages(time.now) == ()
 
 
 @pytest.mark.usefixtures("time")
@@ -275,5 +277,5 @@ def test_a_server_certificate_is_told_once_for_all_its_sites(caplog, tmp_path):
     ending = ROOT.issue("CN=mail", not_after=NOW + 6 * DAY)
     path = ending.write(tmp_path, "mail")[0]
     trust = Trust((ROOT.certificate,))
-    Bulletin().follow(snapshot(trust, trust, certificate=certificate_file(path)))
+    WarningLog().follow(snapshot(trust, trust, certificate=certificate_file(path)))
     assert lines(caplog) == [f"{path}: the certificate 'CN=mail' expires 2026-11-30 12:00 UTC, within 7 days; renew it"]

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from gateway import clock
-from gateway.supervisor.census import Census
-from gateway.supervisor.inquiries import ANSWER_SECONDS, Inquiries
-from gateway.supervisor.totals import Totals
+from gateway.supervisor.state.requests import ANSWER_SECONDS, PendingRequests
+from gateway.supervisor.state.totals import Totals
+from gateway.supervisor.state.worker_reports import WorkerReports
 
 WORKERS = object()
 ASKING = SimpleNamespace(pid=1)
@@ -37,8 +37,10 @@ class World:
         self.now = 1000.0
         monkeypatch.setattr(clock, "monotonic_seconds", lambda: self.now)
         self.children = FakeChildren(*pids)
-        self.census = Census(self.children)
-        self.inquiries = Inquiries(self.children, self.census, WORKERS, lambda asked: {"asked": asked}, self.lift)
+        self.worker_reports = WorkerReports(self.children)
+        self.requests = PendingRequests(
+            self.children, self.worker_reports, WORKERS, lambda asked: {"asked": asked}, self.lift
+        )
 
     def lift(self, address, asked_by):
         for worker in self.children.workers:
@@ -46,12 +48,12 @@ class World:
         return {"address": address, "outcome": asked_by}
 
     def ask(self, number):
-        self.inquiries.hear(ASKING, {"do": "state", "number": number})
-        self.inquiries.answer()
+        self.requests.hear(ASKING, {"do": "state", "number": number})
+        self.requests.answer()
 
     def report(self, worker, **status):
-        self.census.hear(worker, {"is": "status", **status})
-        self.inquiries.answer()
+        self.worker_reports.hear(worker, {"is": "status", **status})
+        self.requests.answer()
 
     def sent(self):
         sent, self.children.sent = self.children.sent, []
@@ -76,11 +78,11 @@ def test_the_answer_comes_as_soon_as_every_worker_has_reported(world):
     assert world.sent() == ASK_BOTH
     world.report(one)
     assert world.sent() == []
-    assert world.inquiries.due_seconds() == 1000.0 + ANSWER_SECONDS
+    assert world.requests.due_seconds() == 1000.0 + ANSWER_SECONDS
     world.now += 0.01
     world.report(other)
     assert world.sent() == [answer(7, 1000.0)]
-    assert world.inquiries.due_seconds() is None
+    assert world.requests.due_seconds() is None
 
 
 def test_a_worker_that_hangs_holds_the_answer_up_for_so_long_and_no_longer(world):
@@ -88,10 +90,10 @@ def test_a_worker_that_hangs_holds_the_answer_up_for_so_long_and_no_longer(world
     world.report(world.children.workers[0])
     world.sent()
     world.now += ANSWER_SECONDS - 0.001
-    world.inquiries.answer()
+    world.requests.answer()
     assert world.sent() == []
     world.now += 0.001
-    world.inquiries.answer()
+    world.requests.answer()
     assert world.sent() == [answer(7, 1000.0)]
 
 
@@ -119,13 +121,13 @@ def test_a_worker_that_cannot_be_told_is_one_that_does_not_answer(world):
     world.children.deaf.add(12)
     world.ask(1)
     assert world.sent() == [(11, {"do": "status"})]
-    assert world.census.of(world.children.workers[1]).asked_seconds is None
+    assert world.worker_reports.of(world.children.workers[1]).asked_seconds is None
 
 
 def test_a_lockout_is_lifted_before_workers_are_asked_and_told_of_when_they_have_answered(world):
     lift = {"do": "lift", "number": 7, "address": "192.0.2.1", "asked_by": "lifted"}
-    world.inquiries.hear(ASKING, lift)
-    world.inquiries.answer()
+    world.requests.hear(ASKING, lift)
+    world.requests.answer()
     assert world.sent() == [(11, {"do": "ban", "bans": {}}), (12, {"do": "ban", "bans": {}}), *ASK_BOTH]
     for worker in world.children.workers:
         world.report(worker)
@@ -134,10 +136,10 @@ def test_a_lockout_is_lifted_before_workers_are_asked_and_told_of_when_they_have
 
 
 def test_a_worker_that_hangs_holds_that_up_no_longer(world):
-    world.inquiries.hear(ASKING, {"do": "lift", "number": 7, "address": "192.0.2.1", "asked_by": "off"})
+    world.requests.hear(ASKING, {"do": "lift", "number": 7, "address": "192.0.2.1", "asked_by": "off"})
     world.sent()
     world.now += ANSWER_SECONDS
-    world.inquiries.answer()
+    world.requests.answer()
     assert world.sent() == [(1, {"is": "lift", "number": 7, "answer": {"address": "192.0.2.1", "outcome": "off"}})]
 
 
@@ -150,19 +152,19 @@ def test_what_else_another_process_says_means_nothing(world):
         {"do": "state", "number": "1"},
         {},
     ):
-        world.inquiries.hear(ASKING, message)
-        world.inquiries.answer()
+        world.requests.hear(ASKING, message)
+        world.requests.answer()
     assert world.sent() == []
 
 
 def test_why_a_worker_kept_its_configuration_is_remembered_until_it_did_not(world):
     worker = world.children.workers[0]
-    world.census.hear(worker, {"is": "reloaded", "error": "no such file"})
-    assert world.census.of(worker).reload_error == "no such file"
-    world.census.hear(worker, {"is": "reloaded", "error": None})
-    assert world.census.of(worker).reload_error is None
-    world.census.hear(worker, {"is": "something else"})
-    assert world.census.of(worker).heard_seconds is None
+    world.worker_reports.hear(worker, {"is": "reloaded", "error": "no such file"})
+    assert world.worker_reports.of(worker).reload_error == "no such file"
+    world.worker_reports.hear(worker, {"is": "reloaded", "error": None})
+    assert world.worker_reports.of(worker).reload_error is None
+    world.worker_reports.hear(worker, {"is": "something else"})
+    assert world.worker_reports.of(worker).heard_seconds is None
 
 
 REPORT = {
@@ -179,14 +181,14 @@ REPORT = {
 def test_what_an_ended_worker_had_counted_stays_in_the_totals(world):
     """Else a worker's end would look to Prometheus like all the others' traffic come anew."""
     one, other = world.children.workers
-    world.census.hear(one, {"is": "status", **REPORT})
-    world.census.forget([one, other, SimpleNamespace(pid=99)])
+    world.worker_reports.hear(one, {"is": "status", **REPORT})
+    world.worker_reports.forget([one, other, SimpleNamespace(pid=99)])
     totals = Totals()
-    totals.add_totals(world.census.ended)
+    totals.add_totals(world.worker_reports.ended)
     totals.add(REPORT)
     totals.add({})
     assert totals.answers == {(200, None): 6, (403, "denied_by_rule"): 2}
     assert totals.bytes == {"in": 20, "out": 40}
     assert totals.handshakes == {"full": 4, "resumed": 2, "failed": 0}
     assert totals.dropped_log_lines == 8
-    assert world.census.of(one).heard_seconds is None
+    assert world.worker_reports.of(one).heard_seconds is None

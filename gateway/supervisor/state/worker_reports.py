@@ -1,4 +1,4 @@
-"""What the master knows about its workers.
+"""The workers' reports: what the master knows about its workers.
 
 Keeps true: a worker that has not answered is not asked again, so questions don't pile up; the last reported counters
 of workers that have ended stay in the totals.
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from gateway import clock
 from gateway.supervisor.processes.channel import Message
 from gateway.supervisor.processes.children import Child, Children, Role
-from gateway.supervisor.totals import Totals
+from gateway.supervisor.state.totals import Totals
 
 
 @dataclass(slots=True)
-class Known:
+class KnownWorker:
     """What is known about one worker."""
 
     status: Message = field(default_factory=dict)
@@ -25,17 +25,17 @@ class Known:
     reload_error: str | None = None
 
 
-class Census:
+class WorkerReports:
     """The workers' reports."""
 
     def __init__(self, children: Children) -> None:
         self._children = children
-        self._known: dict[int, Known] = {}
+        self._known: dict[int, KnownWorker] = {}
         self.ended = Totals()  # counters of workers that have ended
 
-    def of(self, worker: Child) -> Known:
+    def of(self, worker: Child) -> KnownWorker:
         """What is known about a worker."""
-        return self._known.setdefault(worker.pid, Known())
+        return self._known.setdefault(worker.pid, KnownWorker())
 
     # the workers' side
 
