@@ -5,7 +5,7 @@ of string (EOS) never occurs; anything else raises `HuffmanError`.
 
 The decoder takes a whole octet in each step. Its states are the inner nodes of the code's tree; a state is a row of 256
 steps, and a last one for the end of the string. A row is filled when it is first used: reading ordinary header fields
-needs about fifty of the 256 rows.
+needs about sixty of the 256 rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 
 from gateway.errors import GatewayError
 
-# The symbols of each length of code in bits. The code is canonical: codes of one length are consecutive numbers.
+# The symbols of each length of code in bits. The code is canonical: on each level of its tree, the codes that end come
+# first, in the order of their symbols.
 _SYMBOLS: Final = {
     5: b"012aceiost",
     6: b" %-./3456789=A_bdfghlmnpru",
@@ -38,6 +39,7 @@ _SYMBOLS: Final = {
     28: bytes.fromhex("02 03 04 05 06 07 08 0b 0c 0e 0f 10 11 12 13 14 15 17 18 19 1a 1b 1c 1d 1e 1f 7f dc f9"),
     30: b"\n\r\x16",  # and EOS, whose code is all ones
 }
+_LONGEST_BITS: Final = max(_SYMBOLS)
 _MAX_PADDING_BITS: Final = 7
 _END: Final = 256  # the place in a row of the step at the end of the string
 
@@ -55,7 +57,7 @@ class _Node:
     __slots__ = ("branches", "is_padding", "row")
 
     def __init__(self, *, is_padding: bool) -> None:
-        self.branches: list[_Node | bytes | None] = [None, None]  # by the next bit; a symbol where a code ends, or EOS
+        self.branches: list[_Node | bytes | None] = []  # by the next bit; a symbol where a code ends, None for EOS
         self.is_padding = is_padding  # whether a string may end here
         self.row: _Row = []
 
@@ -84,24 +86,23 @@ def _tree() -> tuple[_Node, dict[int, _Node]]:
     """The root, and all inner nodes by the identity of their rows."""
     root = _Node(is_padding=True)
     nodes = {id(root.row): root}
-    code = last_bits = 0
-    for bits, symbols in _SYMBOLS.items():
-        code <<= bits - last_bits
-        last_bits = bits
-        for symbol in symbols:
-            node = root
-            for place in range(bits - 1, 0, -1):
-                bit = code >> place & 1
-                following = node.branches[bit]
-                if not isinstance(following, _Node):
-                    depth = bits - place
-                    is_ones = code >> place == (1 << depth) - 1
-                    following = _Node(is_padding=is_ones and depth <= _MAX_PADDING_BITS)
-                    node.branches[bit] = following
-                    nodes[id(following.row)] = following
-                node = following
-            node.branches[code & 1] = bytes((symbol,))
-            code += 1
+    level = [root]
+    for bits in range(1, _LONGEST_BITS + 1):
+        symbols = iter(_SYMBOLS.get(bits, b""))
+        parents, level = level, []
+        for parent in parents:
+            for bit in (0, 1):
+                symbol = next(symbols, None)
+                if symbol is not None:
+                    parent.branches.append(bytes((symbol,)))
+                elif bits == _LONGEST_BITS:
+                    parent.branches.append(None)
+                else:
+                    is_ones = parent.is_padding and bit == 1
+                    node = _Node(is_padding=is_ones and bits <= _MAX_PADDING_BITS)
+                    parent.branches.append(node)
+                    nodes[id(node.row)] = node
+                    level.append(node)
     return root, nodes
 
 
