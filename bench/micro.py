@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
+import hpack
 from rich.console import Console
 from rich.table import Table
 
 from gateway.facts import Action, Request
+from gateway.http.hpack import Decoder, Encoder
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.engine import Engine
 from gateway.policy.rules import Rule
@@ -69,6 +71,68 @@ def record_line(connection: ConnectionFields) -> bytes:
     return record.to_json_line()
 
 
+BROWSER = [
+    (b":method", b"GET"),
+    (b":authority", b"mail.example.com"),
+    (b":scheme", b"https"),
+    (b":path", b"/webmail/?_task=mail&_action=list&_mbox=INBOX&_remote=1&_unlock=loading1795520504250"),
+    (b"sec-ch-ua-platform", b'"Linux"'),
+    (b"x-roundcube-request", b"VYl0FzKk3ZcXw7J9bqDnTt5rGm8hUeSa"),
+    (
+        b"user-agent",
+        b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    ),
+    (b"accept", b"application/json, text/javascript, */*; q=0.01"),
+    (b"sec-ch-ua", b'"Chromium";v="142", "Not_A Brand";v="99"'),
+    (b"x-requested-with", b"XMLHttpRequest"),
+    (b"sec-ch-ua-mobile", b"?0"),
+    (b"sec-fetch-site", b"same-origin"),
+    (b"sec-fetch-mode", b"cors"),
+    (b"sec-fetch-dest", b"empty"),
+    (b"referer", b"https://mail.example.com/webmail/?_task=mail&_mbox=INBOX"),
+    (b"accept-encoding", b"gzip, deflate, br, zstd"),
+    (b"accept-language", b"de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7"),
+    (b"cookie", b"roundcube_sessid=8hk2v0q3m1c9d7f5s4a6"),
+    (b"cookie", b"roundcube_sessauth=Zr7yQm2WkXc9VbN4-1795520400"),
+    (b"priority", b"u=1, i"),
+]
+ANSWER = [
+    (b":status", b"200"),
+    (b"date", b"Tue, 24 Nov 2026 12:21:44 GMT"),
+    (b"content-type", b"application/json; charset=UTF-8"),
+    (b"content-length", b"1024"),
+    (b"expires", b"Tue, 24 Nov 2026 12:21:44 GMT"),
+    (b"cache-control", b"private, no-cache, no-store, must-revalidate, post-check=0, pre-check=0"),
+    (b"x-frame-options", b"sameorigin"),
+    (b"content-language", b"de"),
+    (b"strict-transport-security", b"max-age=31536000"),
+]
+
+
+def block_steps() -> list[tuple[str, Callable[[], object]]]:
+    """A browser puts into the table what comes again, and neither the path nor the cookies of one request."""
+    browser, server = hpack.Encoder(), Encoder(max_table_bytes=4096)
+    first = browser.encode(BROWSER)
+    later = browser.encode([(name, value + b"1" * (name == b":path"), name == b":path") for name, value in BROWSER])
+    ours, theirs = Decoder(max_list_bytes=65536, max_fields=100), hpack.Decoder()
+    ours.decode(first)
+    theirs.decode(first, raw=True)
+    server.encode(ANSWER)
+    server.encode(ANSWER)
+
+    def encode() -> bytes:
+        encode.number += 1
+        return server.encode([*ANSWER, (b"etag", b"%d" % encode.number)])
+
+    encode.number = 0
+    return [
+        ("HPACK, a browser's first request", lambda: Decoder(max_list_bytes=65536, max_fields=100).decode(first)),
+        ("HPACK, a browser's later request", lambda: ours.decode(later)),
+        ("HPACK, a browser's later request, hpack", lambda: theirs.decode(later, raw=True)),
+        ("HPACK, an answer", encode),
+    ]
+
+
 def main() -> None:
     request = Request(ip_address("198.51.100.7"), "mail7.example.com", "GET", "/webmail/inbox")
     few, many = Engine(rules(10), NETWORKS), Engine(rules(1000), NETWORKS)
@@ -83,6 +147,7 @@ def main() -> None:
         ("verdict, 10 rules, plain loop", lambda: few.decide_plain(request)),
         ("verdict, 1,000 rules, plain loop", lambda: many.decide_plain(request)),
         ("access log line", lambda: record_line(connection)),
+        *block_steps(),
     ]
     table = Table()
     table.add_column("step")
