@@ -31,7 +31,7 @@ from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_un
 from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upgrade import Tunnel
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.uptake import Uptake
 from gateway.proxy.waiting import RateWait, StatusWait, Wait
 from gateway.tls.layer import AT_ONCE_BYTES, TlsLayer

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from gateway.http.http1 import ResponseHead
     from gateway.proxy.admission import Admitted
     from gateway.proxy.connection import ClientConnection
-    from gateway.proxy.pool import Pool
-    from gateway.proxy.upstream import UpstreamConnection
+    from gateway.proxy.upstream.connection import UpstreamConnection
+    from gateway.proxy.upstream.pool import Pool
 
 _UNAUTHORIZED: Final = 401
 # If the upstream sends no 100 for this time, the gateway sends it to the waiting client: an HTTP/1.0 server never sends

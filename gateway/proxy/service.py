@@ -18,8 +18,6 @@ from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
 from gateway.proxy.acme_webroot import ChallengeReader
 from gateway.proxy.counters import Counters
-from gateway.proxy.names import Names
-from gateway.proxy.pool import Pool
 from gateway.proxy.publisher import Publisher
 from gateway.proxy.rate import HandshakeRate, RequestRate
 from gateway.proxy.retry import KeptBodies
@@ -27,7 +25,9 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.status import Statuses
 from gateway.proxy.tally import Tally
 from gateway.proxy.turns import Turns
-from gateway.proxy.upstream_tls import upstream_tls
+from gateway.proxy.upstream.names import Names
+from gateway.proxy.upstream.pool import Pool
+from gateway.proxy.upstream.tls import upstream_tls
 
 # Deadlines are checked at this interval; they are seconds to an hour long and needn't be exact.
 SWEEP_SECONDS: Final = 1.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.http.http1 import RequestHead
     from gateway.logs.record import AccessRecord
     from gateway.proxy.connection import ClientConnection
-    from gateway.proxy.upstream import UpstreamConnection
+    from gateway.proxy.upstream.connection import UpstreamConnection
 
 
 class Tunnel:

@@ -33,12 +33,12 @@ from gateway import clock
 from gateway.config.load import load_with_warnings
 from gateway.config.model import Config, Server
 from gateway.facts import Peer, parse_address
-from gateway.proxy import dial as dial_module
 from gateway.proxy.connection import ClientConnection
-from gateway.proxy.names import Names, Records
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream import dial as dial_module
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.names import Names, Records
 from gateway.supervisor.reload.build_snapshot import build_snapshot
 from gateway.tls.proxy_protocol import Endpoint
 

@@ -18,8 +18,8 @@ from gateway.http.pages import Pages
 from gateway.policy.engine import Engine
 from gateway.policy.hosts import SiteIndex
 from gateway.policy.networks import NetworkSet
-from gateway.proxy.names import is_address
 from gateway.proxy.snapshot import SiteState, Snapshot
+from gateway.proxy.upstream.names import is_address
 from gateway.tls.contexts import build_site
 from gateway.tls.judgements import JudgementCache
 from gateway.tls.trust import KnownLists, trust_of
@@ -51,7 +51,7 @@ def build_snapshot(
         # Imported now and not at the first handshake: it takes a third of a second, and the workers, forks, share it.
         import gateway.proxy.ocsp  # noqa: PLC0415
     if any(not is_address(server.host) for upstream in config.upstreams for server in upstream.servers):
-        import gateway.proxy.resolver  # noqa: F401, PLC0415 - see above
+        import gateway.proxy.upstream.dns  # noqa: F401, PLC0415 - see above
     identity_headers, now = IdentityHeaderWriter(config.identity_headers), clock.unix_seconds()
     return Snapshot(
         config=config,

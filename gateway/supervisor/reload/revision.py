@@ -18,7 +18,7 @@ from gateway.config.problems import Problem
 from gateway.errors import ConfigError
 from gateway.fetching.list_store import ListStore
 from gateway.proxy.snapshot import Snapshot
-from gateway.proxy.upstream_tls import upstream_tls
+from gateway.proxy.upstream.tls import upstream_tls
 from gateway.redaction import without_secrets
 from gateway.regular_files import read_regular
 from gateway.stamps import Stamp

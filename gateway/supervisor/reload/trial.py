@@ -13,7 +13,7 @@ from cryptography import x509
 from gateway.config.model import Config, Site
 from gateway.errors import ConfigError
 from gateway.http.pages import Pages
-from gateway.proxy.upstream_tls import upstream_tls
+from gateway.proxy.upstream.tls import upstream_tls
 from gateway.tls.contexts import build_site
 from gateway.tls.trust import anchors_in, is_url, load_lists
 

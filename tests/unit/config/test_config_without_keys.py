@@ -10,7 +10,7 @@ from gateway.cli.app import run
 from gateway.config.load import load, load_with_warnings, read_pki
 from gateway.config.problems import ConfigErrors
 from gateway.errors import ConfigError
-from gateway.proxy.upstream_tls import upstream_tls
+from gateway.proxy.upstream.tls import upstream_tls
 from gateway.tls.contexts import build_site
 
 # As systemd's LoadCredential has it, outside of the service: the variables are not set.

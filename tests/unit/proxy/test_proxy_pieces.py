@@ -5,7 +5,7 @@ from support.dialogue import get, request, response
 
 from gateway.http.body import MAX_CHUNKS_AT_ONCE
 from gateway.proxy.body_drain import MAX_DRAINED_BYTES
-from gateway.proxy.upstream import LARGE_READ_BYTES
+from gateway.proxy.upstream.connection import LARGE_READ_BYTES
 
 MANY = 10 * MAX_CHUNKS_AT_ONCE
 CHUNKS = b"1\r\nx\r\n" * MANY

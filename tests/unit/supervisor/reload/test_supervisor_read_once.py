@@ -18,7 +18,7 @@ from gateway.x509 import reader
 OPENS = """
 import json, os, sys
 from pathlib import Path
-from gateway.proxy.upstream_tls import upstream_tls
+from gateway.proxy.upstream.tls import upstream_tls
 from gateway.supervisor.reload.revision import read_revision
 from gateway.supervisor.state.warnings import WarningLog
 

@@ -6,8 +6,8 @@ import uvloop
 from support.dns_server import DnsServer
 
 from gateway.config.model import NameServer
-from gateway.proxy import resolver as resolver_module
-from gateway.proxy.resolver import MAX_ADDRESSES, Resolver
+from gateway.proxy.upstream import dns as resolver_module
+from gateway.proxy.upstream.dns import MAX_ADDRESSES, Resolver
 
 HOST = "mail.lan"
 

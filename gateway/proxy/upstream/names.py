@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from gateway import clock, tasks
 from gateway.config.model import NameServer
 from gateway.errors import GatewayError
-from gateway.proxy.hosts import Hosts
+from gateway.proxy.upstream.hosts_file import HostsFile
 
 # Some servers send 0; names are still not resolved more often than this.
 MIN_TTL_SECONDS: Final = 1.0
@@ -172,10 +172,10 @@ class Names:
     __slots__ = ("_hosts", "_look_up", "_names", "_servers")
 
     def __init__(
-        self, servers: Sequence[NameServer] = (), *, hosts: Hosts | None = None, look_up: Lookup | None = None
+        self, servers: Sequence[NameServer] = (), *, hosts: HostsFile | None = None, look_up: Lookup | None = None
     ) -> None:
         """`servers`: the DNS servers to ask; empty: the system's. `look_up`: replaces DNS."""
-        self._hosts = Hosts() if hosts is None else hosts
+        self._hosts = HostsFile() if hosts is None else hosts
         self._names: dict[str, Name] = {}
         self._servers: tuple[NameServer, ...] = tuple(servers)
         self._look_up = look_up
@@ -211,7 +211,7 @@ class Names:
             return Records(six, HOSTS_SECONDS), Records(found[len(six) :], HOSTS_SECONDS)
         if self._look_up is None:
             # dnspython takes time and memory: a snapshot that needs it imports it before clients are served.
-            from gateway.proxy.resolver import Resolver  # noqa: PLC0415
+            from gateway.proxy.upstream.dns import Resolver  # noqa: PLC0415
 
             self._look_up = Resolver(self._servers).lookup
         return await self._look_up(host)

@@ -8,8 +8,8 @@ from support.dialogue import get, header, response, status
 from support.dns_server import DnsServer
 
 from gateway.config.model import NameServer
-from gateway.proxy.hosts import Hosts
-from gateway.proxy.names import (
+from gateway.proxy.upstream.hosts_file import HostsFile
+from gateway.proxy.upstream.names import (
     LOG_SECONDS,
     MAX_TTL_SECONDS,
     NEGATIVE_SECONDS,
@@ -421,7 +421,7 @@ def test_the_hosts_file_comes_first(named, tmp_path):
 
 def test_without_another_way_dns_is_asked(tmp_path):
     async def find(server):
-        names = Names([NameServer(server.host, server.port)], hosts=Hosts(tmp_path / "hosts"))
+        names = Names([NameServer(server.host, server.port)], hosts=HostsFile(tmp_path / "hosts"))
         assert names.use("10.0.0.5", print) is names.use("fd00::5", print) is None
         name = names.use(HOST, print)
         found = await name.usable()

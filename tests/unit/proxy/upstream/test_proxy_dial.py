@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from gateway.proxy.dial import ExhaustedError, dial, peer_address
+from gateway.proxy.upstream.dial import ExhaustedError, dial, peer_address
 
 
 async def _connect(header_bytes):

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from support.dialogue import get, header, response
 
-from gateway.proxy.dial import ExhaustedError
-from gateway.proxy.health import PASSIVE_FALL, PASSIVE_SECONDS
-from gateway.proxy.pool import MAX_IDLE_CONNECTIONS
+from gateway.proxy.upstream.dial import ExhaustedError
+from gateway.proxy.upstream.health import PASSIVE_FALL, PASSIVE_SECONDS
+from gateway.proxy.upstream.pool import MAX_IDLE_CONNECTIONS
 
 SERVERS = ["http://10.0.0.5:8080", "http://10.0.0.6:8080", "http://10.0.0.7:8080"]
 

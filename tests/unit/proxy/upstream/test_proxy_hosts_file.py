@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.proxy.hosts import MAX_HOSTS_BYTES, Hosts, read_hosts
+from gateway.proxy.upstream.hosts_file import MAX_HOSTS_BYTES, HostsFile, read_hosts
 
 FILE = """\
 # comment
@@ -25,7 +25,7 @@ def path(tmp_path):
 
 
 def test_all_lines_of_a_name_count_ipv6_first(path):
-    hosts = Hosts(path)
+    hosts = HostsFile(path)
     assert hosts.find("mail.lan") == ("fd00::5", "10.0.0.5", "10.0.0.6")
     assert hosts.find("mail") == ("10.0.0.5",)
     assert hosts.find("link.lan") == ("fe80::1%eth0",)
@@ -33,11 +33,11 @@ def test_all_lines_of_a_name_count_ipv6_first(path):
 
 @pytest.mark.parametrize("name", ["wrong.lan", "alone.lan", "other.lan", ""])
 def test_what_is_not_there_is_for_dns(path, name):
-    assert Hosts(path).find(name) == ()
+    assert HostsFile(path).find(name) == ()
 
 
 def test_a_change_counts_at_the_next_look(path):
-    hosts = Hosts(path)
+    hosts = HostsFile(path)
     assert hosts.find("new.lan") == ()
     path.write_text("10.0.0.9 new.lan\n")
     assert hosts.find("new.lan") == ("10.0.0.9",)
@@ -48,17 +48,17 @@ def test_a_change_counts_at_the_next_look(path):
 
 
 def test_localhost_is_this_machine_whatever_the_file_lacks(path, tmp_path):
-    assert Hosts(path).find("localhost") == ("127.0.0.1",)
-    assert Hosts(path).find("mail.localhost") == ("::1", "127.0.0.1")
-    assert Hosts(tmp_path / "missing").find("localhost") == ("::1", "127.0.0.1")
+    assert HostsFile(path).find("localhost") == ("127.0.0.1",)
+    assert HostsFile(path).find("mail.localhost") == ("::1", "127.0.0.1")
+    assert HostsFile(tmp_path / "missing").find("localhost") == ("::1", "127.0.0.1")
 
 
 def test_so_much_of_the_file_is_read_and_no_more(path):
     line = b"10.0.0.5 inside.lan\n"
     path.write_bytes(line + b"#" * (MAX_HOSTS_BYTES - 2 * len(line) - 1) + b"\n" + line.replace(b"in", b"en") + line)
-    assert Hosts(path).find("enside.lan") == ("10.0.0.5",)
+    assert HostsFile(path).find("enside.lan") == ("10.0.0.5",)
     path.write_bytes(b"#" * MAX_HOSTS_BYTES + b"\n" + line)
-    assert Hosts(path).find("inside.lan") == ()
+    assert HostsFile(path).find("inside.lan") == ()
 
 
 def test_bytes_that_are_no_text_name_nobody():

@@ -20,8 +20,8 @@ from gateway.tls.layer import untaken_bytes
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection
     from gateway.proxy.exchange import Exchange
-    from gateway.proxy.pool import Pool, ServerState
     from gateway.proxy.upgrade import Tunnel
+    from gateway.proxy.upstream.pool import Pool, ServerState
 
 # A connection is not used any more this long before the end that the server announces (`Keep-Alive: timeout=`): a
 # request needs time to arrive, and servers count in whole seconds. Half of the announced time if that is less.

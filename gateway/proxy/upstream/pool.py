@@ -19,11 +19,11 @@ from gateway import clock, tasks
 from gateway.config.model import Server, Upstream
 from gateway.errors import UpstreamError
 from gateway.facts import Address, Reason
-from gateway.proxy import dial
-from gateway.proxy.health import MAX_STATUS_LINE_BYTES, Condition, watch
-from gateway.proxy.names import Name, Names, ResolveError
-from gateway.proxy.upstream import UpstreamConnection
-from gateway.proxy.upstream_tls import UpstreamContext
+from gateway.proxy.upstream import dial
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.health import MAX_STATUS_LINE_BYTES, Condition, watch
+from gateway.proxy.upstream.names import Name, Names, ResolveError
+from gateway.proxy.upstream.tls import UpstreamContext
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 
 if TYPE_CHECKING:

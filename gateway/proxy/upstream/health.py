@@ -16,8 +16,8 @@ from typing import Final
 
 from gateway import clock
 from gateway.config.model import Health
-from gateway.proxy.dial import FAILURES, ExhaustedError
-from gateway.proxy.names import ResolveError
+from gateway.proxy.upstream.dial import FAILURES, ExhaustedError
+from gateway.proxy.upstream.names import ResolveError
 
 # After this many failures to connect in a row a server is skipped, whatever its checks say …
 PASSIVE_FALL: Final = 2

@@ -17,7 +17,7 @@ MAX_HOSTS_BYTES: Final = 1024 * 1024
 _LOOPBACK: Final = ("::1", "127.0.0.1")
 
 
-class Hosts:
+class HostsFile:
     """The contents of this machine's hosts file, cached."""
 
     __slots__ = ("_names", "_path", "_stamp")

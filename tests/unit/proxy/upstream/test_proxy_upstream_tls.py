@@ -8,7 +8,7 @@ from support.loaded import certificate_file, key_file
 
 from gateway.config.model import Server, Upstream, UpstreamTls
 from gateway.errors import ConfigError
-from gateway.proxy.upstream_tls import upstream_tls
+from gateway.proxy.upstream.tls import upstream_tls
 
 
 def https(**tls):

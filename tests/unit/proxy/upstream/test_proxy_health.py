@@ -4,8 +4,8 @@ import pytest
 from support.dialogue import get, header, response
 
 from gateway.config.model import Health
-from gateway.proxy.dial import ExhaustedError
-from gateway.proxy.health import MAX_STATUS_LINE_BYTES, PASSIVE_FALL, PASSIVE_SECONDS, Condition
+from gateway.proxy.upstream.dial import ExhaustedError
+from gateway.proxy.upstream.health import MAX_STATUS_LINE_BYTES, PASSIVE_FALL, PASSIVE_SECONDS, Condition
 
 HEALTH = Health(path="/alive", interval_seconds=10, timeout_seconds=3, rise=2, fall=3)
 CHECKED = {"servers": ["http://10.0.0.5:8080"], "health": {"path": "/alive"}}
