@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from gateway.errors import GatewayError
-from gateway.proxy.name_lookup import ThreadPerNameResolver
+from gateway.name_lookup import ThreadPerNameResolver
 from gateway.redaction import without_secrets
 from gateway.tls.client_context import client_context
 

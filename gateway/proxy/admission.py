@@ -37,9 +37,9 @@ from gateway.proxy.destination import read_destination
 from gateway.proxy.forwarding import Client, client_of, forwarding_headers
 from gateway.proxy.lockout import key_of
 from gateway.proxy.login_binding import binds_connection
+from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.rewrite import Rewriter, rewriter_for
 from gateway.proxy.snapshot import SiteState, Snapshot
-from gateway.proxy.status import Statuses
 from gateway.tls.client_cert import Examination
 from gateway.tls.judgements import JudgementCache
 

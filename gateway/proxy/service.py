@@ -18,11 +18,11 @@ from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
 from gateway.proxy.acme_webroot import ChallengeReader
 from gateway.proxy.counters import Counters
+from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.publisher import Publisher
 from gateway.proxy.rate import HandshakeRate, RequestRate
 from gateway.proxy.retry import KeptBodies
 from gateway.proxy.snapshot import Snapshot
-from gateway.proxy.status import Statuses
 from gateway.proxy.tally import Tally
 from gateway.proxy.turns import Turns
 from gateway.proxy.upstream.names import Names

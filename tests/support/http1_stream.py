@@ -25,8 +25,8 @@ from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse
 from gateway.logs.record import AccessRecord
 from gateway.policy.rules import Rule
 from gateway.proxy.admission import Admission
+from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.snapshot import Snapshot
-from gateway.proxy.status import Statuses
 from gateway.supervisor.reload.build_snapshot import build_snapshot
 
 LIMITS = Limits()

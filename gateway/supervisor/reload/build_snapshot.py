@@ -49,7 +49,7 @@ def build_snapshot(
         states.append(SiteState(site, tls, JudgementCache(tls.trust), upstreams[site.upstream], _hsts_of(site)))
     if any(site.ocsp.mode != "off" for site in config.sites):
         # Imported now and not at the first handshake: it takes a third of a second, and the workers, forks, share it.
-        import gateway.proxy.ocsp  # noqa: PLC0415
+        import gateway.proxy.ocsp.client  # noqa: PLC0415
     if any(not is_address(server.host) for upstream in config.upstreams for server in upstream.servers):
         import gateway.proxy.upstream.dns  # noqa: F401, PLC0415 - see above
     identity_headers, now = IdentityHeaderWriter(config.identity_headers), clock.unix_seconds()

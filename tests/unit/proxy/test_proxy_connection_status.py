@@ -8,8 +8,8 @@ from support.ocsp import GOOD, MINUTE, REVOKED, named
 from support.ocsp import response as ocsp_response
 
 from gateway.proxy.inlet import MAX_HELD_BYTES
+from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.service import Service
-from gateway.proxy.status import Statuses
 from gateway.proxy.waiting import WAIT_SECONDS
 from gateway.x509.ocsp import OcspError
 

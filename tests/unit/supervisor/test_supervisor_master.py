@@ -22,7 +22,7 @@ from support.waiting import PATIENCE_SECONDS
 
 from gateway import clock
 from gateway.errors import ConfigError, OperationError
-from gateway.proxy.status import Statuses
+from gateway.proxy.ocsp.statuses import Statuses
 from gateway.supervisor import master as master_module
 from gateway.supervisor.master import Master
 from gateway.supervisor.processes import open_files, watchdog

@@ -14,9 +14,9 @@ from support.pki import SERVER_AUTH, Ca
 from support.waiting import PATIENCE_SECONDS
 from support.web import Page, WebServer
 
-from gateway.proxy import ocsp as module
-from gateway.proxy.ocsp import OcspClient
-from gateway.proxy.status import Statuses
+from gateway.proxy.ocsp import client as module
+from gateway.proxy.ocsp.client import OcspClient
+from gateway.proxy.ocsp.statuses import Statuses
 from gateway.x509.ocsp import MAX_RESPONSE_BYTES, OcspError
 
 ALWAYS = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2099, 1, 1, tzinfo=UTC)}

@@ -7,8 +7,8 @@ import threading
 import pytest
 from support.waiting import PATIENCE_SECONDS, until
 
-from gateway.proxy import name_lookup as module
-from gateway.proxy.name_lookup import ThreadPerNameResolver
+from gateway import name_lookup as module
+from gateway.name_lookup import ThreadPerNameResolver
 
 
 @pytest.fixture

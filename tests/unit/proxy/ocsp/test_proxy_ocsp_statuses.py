@@ -12,8 +12,8 @@ from support.waiting import PATIENCE_SECONDS
 from gateway import clock
 from gateway.config.model import Ocsp
 from gateway.facts import NO_CERTIFICATE, Judgement, Reason
-from gateway.proxy import status as module
-from gateway.proxy.status import Statuses
+from gateway.proxy.ocsp import statuses as module
+from gateway.proxy.ocsp.statuses import Statuses
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import make_trust
 from gateway.x509.ocsp import OcspError

@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from gateway.proxy.name_lookup import ThreadPerNameResolver
+from gateway.name_lookup import ThreadPerNameResolver
 from gateway.redaction import without_secrets
 from gateway.tls.client_context import client_context
 from gateway.x509.ocsp import MAX_RESPONSE_BYTES, OcspError

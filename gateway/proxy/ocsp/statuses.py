@@ -24,7 +24,7 @@ from gateway.x509.ocsp import OcspAnswer, OcspError
 from gateway.x509.status import Status
 
 if TYPE_CHECKING:
-    from gateway.proxy.ocsp import OcspClient
+    from gateway.proxy.ocsp.client import OcspClient
     from gateway.proxy.snapshot import SiteState
 
 # Certificates whose status is cached, about 1 MiB; the least recently used is dropped first.
@@ -184,7 +184,7 @@ class Statuses:
     def _http(self) -> Ask:
         if self._client is None:
             # importing aiohttp takes a third of a second: a snapshot that needs it does it before clients are served.
-            from gateway.proxy.ocsp import OcspClient  # noqa: PLC0415
+            from gateway.proxy.ocsp.client import OcspClient  # noqa: PLC0415
 
             self._client = OcspClient()
         return self._client.ask

@@ -1,0 +1,1 @@
+"""OCSP for client certificates: asking responders, and the statuses that connections share."""
