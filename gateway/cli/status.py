@@ -68,7 +68,7 @@ def status(
 
 def _unban(config: Path, address: str | None, text: str, *, as_json: bool) -> None:
     from gateway.cli import status_client  # noqa: PLC0415 - heavy, see app
-    from gateway.proxy.lockout import certificate_name, key_of_text  # noqa: PLC0415 - the same
+    from gateway.proxy.limits.lockout import certificate_name, key_of_text  # noqa: PLC0415 - the same
 
     key: str | None
     try:

@@ -35,7 +35,7 @@ from gateway.policy.hosts import normalise_host, port_of
 from gateway.policy.uri import Target, normalise
 from gateway.proxy.destination import read_destination
 from gateway.proxy.forwarding import Client, client_of, forwarding_headers
-from gateway.proxy.lockout import key_of
+from gateway.proxy.limits.lockout import key_of
 from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.rewrite import Rewriter, rewriter_for

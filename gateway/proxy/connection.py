@@ -23,9 +23,9 @@ from gateway.proxy.body_drain import BodyDrain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.half_closed import HalfClosed
 from gateway.proxy.inlet import Inlet
+from gateway.proxy.limits.lockout import CERTIFICATE_FAILURES, LockedOut
+from gateway.proxy.limits.rates import Requests
 from gateway.proxy.lingering import Lingering
-from gateway.proxy.lockout import CERTIFICATE_FAILURES, LockedOut
-from gateway.proxy.rate import Requests
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
 from gateway.proxy.request_reader import RequestReader

@@ -14,7 +14,7 @@ from gateway.http.http1 import RequestHead
 from gateway.http.pages import Pages
 from gateway.http.published import MethodNotAllowed
 from gateway.logs.record import AccessRecord
-from gateway.proxy.lockout import LockedOut
+from gateway.proxy.limits.lockout import LockedOut
 
 _PHRASES: Final = {
     400: b"Bad Request",

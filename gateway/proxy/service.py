@@ -18,12 +18,12 @@ from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
 from gateway.proxy.acme_webroot import ChallengeReader
 from gateway.proxy.counters import Counters
+from gateway.proxy.limits.rates import HandshakeRate, RequestRate
+from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.publisher import Publisher
-from gateway.proxy.rate import HandshakeRate, RequestRate
 from gateway.proxy.retry import KeptBodies
 from gateway.proxy.snapshot import Snapshot
-from gateway.proxy.tally import Tally
 from gateway.proxy.turns import Turns
 from gateway.proxy.upstream.names import Names
 from gateway.proxy.upstream.pool import Pool
@@ -75,11 +75,11 @@ class Service:
     """The shared part of one worker process."""
 
     __slots__ = (
+        "_connection_counts",
         "_failures",
         "_names",
         "_per_address",
         "_pools",
-        "_tally",
         "_tick",
         "access_log",
         "bans",
@@ -106,9 +106,9 @@ class Service:
         snapshot: Snapshot,
         access_log: AccessLogOutput,
         loop: asyncio.AbstractEventLoop,
-        tally: Tally | None = None,
+        connection_counts: SharedCounts | None = None,
     ) -> None:
-        """`tally`: the connection counts of all workers; None for a single worker."""
+        """`connection_counts`: those of all workers; None for a single worker."""
         self.snapshot = snapshot
         self.access_log = access_log
         self.log_format = snapshot.config.access_log.format
@@ -129,7 +129,7 @@ class Service:
         self.on_failures: Callable[[dict[str, int]], None] | None = None
         self._failures: dict[str, int] = {}  # lockout key → failed attempts not reported yet
         self._per_address: Counter[Address] = Counter()
-        self._tally = tally
+        self._connection_counts = connection_counts
         self._names = Names(snapshot.config.name_servers)
         self._pools: dict[str, Pool] = {}
         self._tick: asyncio.TimerHandle | None = None
@@ -213,14 +213,14 @@ class Service:
         `address`: None while only the balancer is known; then only the total limit is checked.
         """
         limits = self.snapshot.config.limits
-        tally = self._tally
-        total = len(self.connections) if tally is None else tally.total()
+        connection_counts = self._connection_counts
+        total = len(self.connections) if connection_counts is None else connection_counts.total()
         if total >= limits.connections + REFUSED_CONNECTIONS:
             return None
         here = 0
         if address is not None:
             address = counted(address)
-            here = self._per_address[address] if tally is None else tally.of(address)
+            here = self._per_address[address] if connection_counts is None else connection_counts.of(address)
         if here >= limits.connections_per_ip + REFUSED_CONNECTIONS:
             return None
         return total < limits.connections and here < limits.connections_per_ip
@@ -231,8 +231,8 @@ class Service:
         if address is not None:
             address = counted(address)
             self._per_address[address] += 1
-        if self._tally is not None:
-            self._tally.count(address, 1)
+        if self._connection_counts is not None:
+            self._connection_counts.count(address, 1)
 
     def replaced(self, old: Connection, new: Connection) -> None:
         """The same socket is now handled by another object."""
@@ -248,8 +248,8 @@ class Service:
             self._per_address[address] -= 1
             if self._per_address[address] <= 0:
                 del self._per_address[address]
-        if self._tally is not None:
-            self._tally.count(address, -1)
+        if self._connection_counts is not None:
+            self._connection_counts.count(address, -1)
         if self.is_draining and not self.connections and self.on_empty is not None:
             self.on_empty()
 

@@ -14,7 +14,7 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
-from gateway.proxy.rate import Requests
+from gateway.proxy.limits.rates import Requests
 
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection

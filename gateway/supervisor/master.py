@@ -22,7 +22,7 @@ from gateway.config.model import Config, Listener
 from gateway.errors import ConfigError, in_one_line
 from gateway.fetching.plan import Plan, fetch_plan
 from gateway.keeper.plan import plan_of
-from gateway.proxy.tally import Tally
+from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.supervisor.access_log import open_access_log
 from gateway.supervisor.helpers.admin_role import become_admin_process, open_admin
 from gateway.supervisor.helpers.fetcher_role import FetcherRole
@@ -102,8 +102,8 @@ class Master:
         self._lists.follow(revision.lists, revision.snapshot)
         self._list_sender = ListSender(self._children, self._workers, lambda: self._lists.current)
         self._look_at_seconds = 0.0  # monotonic
-        self._tally = Tally(config.workers)
-        self._rows: dict[int, int] = {}  # worker's process id → its row in the tally
+        self._connection_counts = SharedCounts(config.workers)
+        self._rows: dict[int, int] = {}  # worker's process id → its row in the shared counts
         self._reporter = Reporter(
             self._children,
             self._worker_reports,
@@ -214,12 +214,12 @@ class Master:
         if self._publisher is not None:
             self._publisher.let_go()
             path = self._publisher.path
-        self._tally.take_row(self._free_row())
-        shared = worker.Shared(self._tally, path)
+        self._connection_counts.take_row(self._free_row())
+        shared = worker.Shared(self._connection_counts, path)
         worker.serve(self._revision, self._listening, self._access_log, channel, shared)
 
     def _free_row(self) -> int:
-        """The lowest row of the tally without a running worker; the new worker and the master find the same one."""
+        """The lowest row without a running worker; the new worker and the master find the same one."""
         alive = {child.pid for child in self._children.of(self._workers)}
         taken = {row for pid, row in self._rows.items() if pid in alive}
         return min(set(range(self._revision.config.workers)) - taken)

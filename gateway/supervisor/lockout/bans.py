@@ -13,7 +13,7 @@ from gateway import clock
 from gateway.admin.state import LiftAnswer, LockoutState
 from gateway.admin.times import rfc3339
 from gateway.config.model import Lockout
-from gateway.proxy.lockout import Who, certificate_name, key_of_text
+from gateway.proxy.limits.lockout import Who, certificate_name, key_of_text
 from gateway.supervisor.lockout.table import LockoutTable
 from gateway.supervisor.processes.channel import Message
 

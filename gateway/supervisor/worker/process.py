@@ -21,13 +21,13 @@ from gateway.config.model import Listener
 from gateway.logs.output import AccessLogOutput
 from gateway.policy.networks import NetworkSet
 from gateway.proxy.challenge import ChallengeConnection
+from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.publication import PublicationConnection
 from gateway.proxy.publisher import Publisher
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import Service
-from gateway.proxy.tally import Tally
 from gateway.supervisor.processes import dumps, open_files
 from gateway.supervisor.processes.async_channel import AsyncChannel
 from gateway.supervisor.processes.channel import Channel, Message
@@ -46,7 +46,7 @@ Listening = Sequence[tuple[Listener, socket.socket]]
 class Shared:
     """What this worker shares with the others."""
 
-    tally: Tally | None = None  # counters of all workers
+    connection_counts: SharedCounts | None = None  # counters of all workers
     publisher: Path | None = None  # the publisher's socket
 
 
@@ -77,7 +77,7 @@ class Worker:
     ) -> None:
         self._loop = loop
         self._access_log = access_log
-        self._service = Service(revision.snapshot, access_log, loop, shared.tally)
+        self._service = Service(revision.snapshot, access_log, loop, shared.connection_counts)
         if shared.publisher is not None:
             self._service.publisher = Publisher(shared.publisher)
         self._stopping = asyncio.Event()

@@ -9,9 +9,9 @@ from support.dialogue import HOST, INSIDE, OUTSIDE, SocketEnd, TlsClient, get, h
 
 from gateway.config.model import Listener
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.limits.rates import BURST_SECONDS
 from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
 from gateway.proxy.listener import Front
-from gateway.proxy.rate import BURST_SECONDS
 from gateway.proxy.service import REFUSED_CONNECTIONS
 from gateway.tls.client_hello import ILLEGAL_PARAMETER, alert
 from gateway.tls.layer import TlsLayer

@@ -12,11 +12,11 @@ from support.dialogue import HOST, OUTSIDE, Transport
 from gateway.config.model import Listener
 from gateway.facts import Endpoint, parse_address
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
-from gateway.proxy.tally import Tally
 from gateway.tls.proxy_protocol import LOCAL_HEADER, encode_v2
 
 BALANCER, STRANGER = "10.0.0.2", "10.0.0.3"
@@ -96,14 +96,14 @@ def test_it_counts_for_the_client_alone_until_it_ends(world, accept):
 @pytest.mark.parametrize("make", [Front, RedirectConnection])
 @pytest.mark.parametrize("header", [HEADER, LOCAL_HEADER], ids=["proxy", "local"])
 def test_among_all_workers_it_counts_once_and_no_longer_than_it_is_open(world, accept, make, header):
-    tally = world.service._tally = Tally(1)
+    connection_counts = world.service._connection_counts = SharedCounts(1)
     for _ in range(3):
         socket = accept(make)
-        assert tally.total() == 1
+        assert connection_counts.total() == 1
         socket.says(header)
-        assert tally.total() == 1
+        assert connection_counts.total() == 1
         socket.goes()
-        assert tally.total() == 0
+        assert connection_counts.total() == 0
 
 
 def test_a_balancers_own_connection_counts_for_itself(world, accept):

@@ -8,8 +8,8 @@ from support.dialogue import OUTSIDE, UPSTREAM, get, header, response, status
 from gateway.errors import ConfigError
 from gateway.facts import parse_address
 from gateway.proxy import service
+from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.service import JUDGED_AT_ONCE, REFUSED_CONNECTIONS
-from gateway.proxy.tally import Tally
 
 HERE, THERE = parse_address("10.0.0.9"), parse_address("10.0.0.10")
 
@@ -68,9 +68,9 @@ def test_an_address_may_have_so_many_connections_then_pages_then_nothing(small):
     assert small.admit(HERE) is False
 
 
-@pytest.mark.parametrize("tally", [None, Tally(1)], ids=["alone", "with others"])
-def test_an_ipv6_client_is_its_64(small, tally):
-    small._tally = tally
+@pytest.mark.parametrize("connection_counts", [None, SharedCounts(1)], ids=["alone", "with others"])
+def test_an_ipv6_client_is_its_64(small, connection_counts):
+    small._connection_counts = connection_counts
     first = parse_address("2001:db8:0:1::1")
     opened = []
     for number in range(2):

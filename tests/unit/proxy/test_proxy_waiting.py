@@ -8,7 +8,7 @@ from support.dialogue import OUTSIDE, get
 
 from gateway.errors import RequestError
 from gateway.facts import Reason
-from gateway.proxy.rate import BURST_SECONDS
+from gateway.proxy.limits.rates import BURST_SECONDS
 from gateway.proxy.waiting import WAIT_SECONDS, RateWait, StatusWait
 
 

@@ -19,7 +19,7 @@ BUCKETS: Final = 1 << 14
 _BYTES: Final = 4
 
 
-class Tally:
+class SharedCounts:
     """Created before the fork; each worker then calls `take_row`."""
 
     __slots__ = ("_cells", "_key", "_memory", "_row", "_rows")

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from gateway.proxy.rate import BURST_SECONDS, HandshakeRate, RequestRate
+from gateway.proxy.limits.rates import BURST_SECONDS, HandshakeRate, RequestRate
 
 ONE, OTHER = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 

@@ -1,0 +1,1 @@
+"""Limits on one client: its connections, handshakes, requests and failed logins."""
