@@ -21,7 +21,7 @@ from gateway.tls.proxy_protocol import Header, ProxyProtocolError, parse
 
 if TYPE_CHECKING:
     from gateway.proxy.listener import Front
-    from gateway.proxy.redirect import RedirectConnection
+    from gateway.proxy.plain.redirect import RedirectConnection
     from gateway.proxy.service import Service
 
 

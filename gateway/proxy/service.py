@@ -16,12 +16,12 @@ from gateway.config.model import Upstream
 from gateway.facts import Address, counted
 from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
-from gateway.proxy.acme_webroot import ChallengeReader
 from gateway.proxy.counters import Counters
 from gateway.proxy.limits.rates import HandshakeRate, RequestRate
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.ocsp.statuses import Statuses
-from gateway.proxy.publisher import Publisher
+from gateway.proxy.plain.acme_webroot import ChallengeReader
+from gateway.proxy.plain.publisher_client import PublisherClient
 from gateway.proxy.retry import KeptBodies
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.turns import Turns
@@ -120,7 +120,7 @@ class Service:
         self.kept_bodies = KeptBodies()
         self.turns = Turns(loop)
         self.challenges = ChallengeReader(loop)
-        self.publisher: Publisher | None = None
+        self.publisher: PublisherClient | None = None
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
         self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)

@@ -7,7 +7,7 @@ from typing import Any
 from support.dialogue import Transport, World
 
 from gateway.http.relay import Question, Reply, read_question, reply_line
-from gateway.proxy.publisher import Publisher
+from gateway.proxy.plain.publisher_client import PublisherClient
 
 PATH = "/run/publisher"
 
@@ -41,7 +41,7 @@ class PublisherEnds:
         self.ends: list[PublisherEnd] = []
         self.error: OSError | None = None
         world.loop.create_unix_connection = self._connect  # type: ignore[method-assign]
-        world.service.publisher = Publisher(PATH)  # type: ignore[arg-type]
+        world.service.publisher = PublisherClient(PATH)  # type: ignore[arg-type]
 
     async def _connect(self, make: Any, path: str) -> tuple[PublisherEnd, Any]:
         assert path == PATH

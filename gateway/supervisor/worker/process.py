@@ -20,13 +20,13 @@ from gateway import clock
 from gateway.config.model import Listener
 from gateway.logs.output import AccessLogOutput
 from gateway.policy.networks import NetworkSet
-from gateway.proxy.challenge import ChallengeConnection
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
-from gateway.proxy.publication import PublicationConnection
-from gateway.proxy.publisher import Publisher
-from gateway.proxy.redirect import RedirectConnection
+from gateway.proxy.plain.challenge import ChallengeConnection
+from gateway.proxy.plain.publication import PublicationConnection
+from gateway.proxy.plain.publisher_client import PublisherClient
+from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.service import Service
 from gateway.supervisor.processes import dumps, open_files
 from gateway.supervisor.processes.async_channel import AsyncChannel
@@ -79,7 +79,7 @@ class Worker:
         self._access_log = access_log
         self._service = Service(revision.snapshot, access_log, loop, shared.connection_counts)
         if shared.publisher is not None:
-            self._service.publisher = Publisher(shared.publisher)
+            self._service.publisher = PublisherClient(shared.publisher)
         self._stopping = asyncio.Event()
         self._master = AsyncChannel(master, loop, self._obey, self._stopping.set)
         self._updates = WorkerUpdates(revision, self._service, loop, self._master.send)

@@ -4,7 +4,7 @@ import pytest
 from support.dialogue import INSIDE, SocketEnd, get, header, request, response, status
 
 from gateway.config.model import Listener
-from gateway.proxy.redirect import RedirectConnection
+from gateway.proxy.plain.redirect import RedirectConnection
 
 SERVERS = "Strict-Transport-Security: max-age=5"
 

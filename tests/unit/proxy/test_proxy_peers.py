@@ -15,7 +15,7 @@ from gateway.policy.networks import NetworkSet
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
-from gateway.proxy.redirect import RedirectConnection
+from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
 from gateway.tls.proxy_protocol import LOCAL_HEADER, encode_v2
 

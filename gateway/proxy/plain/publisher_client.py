@@ -14,7 +14,7 @@ from gateway import tasks
 from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.relay import MAX_LINE_BYTES, Question, RelayError, Reply, question_line, read_reply
-from gateway.proxy.published_body import MAX_BODY_BYTES, Body, Reader, SharedBodies
+from gateway.proxy.plain.published_body import MAX_BODY_BYTES, Body, Reader, SharedBodies
 
 CONNECT_SECONDS: Final = 5.0
 # For one worker; further requests wait. With 32 workers this is the publisher's limit.
@@ -28,7 +28,7 @@ class Asker(Reader, Protocol):
         """The answer begins. The asker reads the body, and must call `leave` on it."""
 
 
-class Publisher:
+class PublisherClient:
     """Asks the publisher at its Unix socket."""
 
     def __init__(self, path: Path) -> None:
@@ -36,25 +36,25 @@ class Publisher:
         self._turns = asyncio.Semaphore(MAX_QUESTIONS_AT_ONCE)
         self.bodies = SharedBodies()
 
-    def ask(self, question: Question, asker: Asker) -> Enquiry:
+    def ask(self, question: Question, asker: Asker) -> PublisherRequest:
         """Send a request; the asker gets the answer later."""
-        enquiry = Enquiry(question, asker, self.bodies)
-        tasks.spawn(self._connect(enquiry), name="ask the publisher")
-        return enquiry
+        request = PublisherRequest(question, asker, self.bodies)
+        tasks.spawn(self._connect(request), name="ask the publisher")
+        return request
 
-    async def _connect(self, enquiry: Enquiry) -> None:
+    async def _connect(self, request: PublisherRequest) -> None:
         async with self._turns:
-            if enquiry.over.is_set():
+            if request.over.is_set():
                 return
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    await asyncio.get_running_loop().create_unix_connection(lambda: enquiry, str(self._path))
+                    await asyncio.get_running_loop().create_unix_connection(lambda: request, str(self._path))
             except (OSError, TimeoutError) as error:
-                enquiry.fail(RequestError(Reason.NO_HEALTHY_UPSTREAM, f"the publisher does not answer: {error}"))
-            await enquiry.over.wait()
+                request.fail(RequestError(Reason.NO_HEALTHY_UPSTREAM, f"the publisher does not answer: {error}"))
+            await request.over.wait()
 
 
-class Enquiry(asyncio.Protocol):
+class PublisherRequest(asyncio.Protocol):
     """One request to the publisher, until its answer is complete."""
 
     __slots__ = ("_asker", "_bodies", "_body", "_line", "_question", "_transport", "over")

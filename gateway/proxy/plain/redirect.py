@@ -15,7 +15,7 @@ from gateway.http.date import date_field
 from gateway.http.http1 import RequestHead
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
-from gateway.proxy.plain import PlainConnection
+from gateway.proxy.plain.connection import PlainConnection
 from gateway.proxy.snapshot import Snapshot
 
 _STATUS_LINES: Final = {302: b"HTTP/1.1 302 Found\r\n", 308: b"HTTP/1.1 308 Permanent Redirect\r\n"}

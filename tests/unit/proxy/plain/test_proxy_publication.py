@@ -12,11 +12,11 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted
 from gateway.http.relay import MAX_LINE_BYTES, Question, Reply, refusal_line, reply_line
-from gateway.proxy import published_body
 from gateway.proxy.lingering import LINGER_IDLE_SECONDS
-from gateway.proxy.plain import MAX_UNWANTED_BYTES
-from gateway.proxy.publication import ANSWER_SECONDS, CHUNK_BYTES, TRANSFER_SECONDS, PublicationConnection
-from gateway.proxy.publisher import MAX_QUESTIONS_AT_ONCE
+from gateway.proxy.plain import published_body
+from gateway.proxy.plain.connection import MAX_UNWANTED_BYTES
+from gateway.proxy.plain.publication import ANSWER_SECONDS, CHUNK_BYTES, TRANSFER_SECONDS, PublicationConnection
+from gateway.proxy.plain.publisher_client import MAX_QUESTIONS_AT_ONCE
 
 BOTH = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True, pki=True)
 ALONE = Listener("127.0.0.1:80", "127.0.0.1", 80, pki=True)

@@ -10,11 +10,11 @@ from support.dialogue import INSIDE, SocketEnd, get, header, request, status
 from support.waiting import PATIENCE_SECONDS
 
 from gateway.config.model import Listener
-from gateway.proxy import acme_webroot
-from gateway.proxy.acme_webroot import MAX_CHALLENGE_BYTES, MAX_READS_AT_ONCE, ChallengeReader
-from gateway.proxy.challenge import READ_SECONDS, ChallengeConnection
 from gateway.proxy.lingering import LINGER_IDLE_SECONDS
-from gateway.proxy.publication import PublicationConnection
+from gateway.proxy.plain import acme_webroot
+from gateway.proxy.plain.acme_webroot import MAX_CHALLENGE_BYTES, MAX_READS_AT_ONCE, ChallengeReader
+from gateway.proxy.plain.challenge import READ_SECONDS, ChallengeConnection
+from gateway.proxy.plain.publication import PublicationConnection
 
 TOKEN = "Ab-_09"
 CONTENT = b"Ab-_09.thumbprint"

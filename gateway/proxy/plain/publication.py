@@ -19,9 +19,9 @@ from gateway.http.http1 import RequestHead
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted, check_body_type, read_target
 from gateway.http.relay import Question, Reply
 from gateway.logs.record import AccessRecord
-from gateway.proxy.challenge import ChallengeConnection
-from gateway.proxy.published_body import Body
-from gateway.proxy.publisher import Enquiry
+from gateway.proxy.plain.challenge import ChallengeConnection
+from gateway.proxy.plain.published_body import Body
+from gateway.proxy.plain.publisher_client import PublisherRequest
 
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
@@ -44,9 +44,9 @@ class PublicationConnection(ChallengeConnection):
         "_answer",
         "_asked_seconds",
         "_body",
-        "_enquiry",
         "_is_replied",
         "_is_write_paused",
+        "_publisher_request",
         "_question",
         "_sent_bytes",
     )
@@ -55,7 +55,7 @@ class PublicationConnection(ChallengeConnection):
         super().__init__(service, listener)
         self._body: BodyReader | None = None  # of a request that is not complete yet
         self._question = b""
-        self._enquiry: Enquiry | None = None
+        self._publisher_request: PublisherRequest | None = None
         self._answer: Body | None = None  # that is being sent to the client
         self._sent_bytes = 0  # of it
         self._asked_seconds = 0.0  # when the publisher was asked, monotonic
@@ -125,7 +125,7 @@ class PublicationConnection(ChallengeConnection):
         )
         self._asked_seconds = clock.monotonic_seconds()
         self.deadline = self._asked_seconds + ANSWER_SECONDS
-        self._enquiry = publisher.ask(question, self)
+        self._publisher_request = publisher.ask(question, self)
 
     # the answer
 
@@ -133,7 +133,7 @@ class PublicationConnection(ChallengeConnection):
         """Send the head of the answer, which begins now."""
         record = cast("AccessRecord", self._record)
         self._is_replied = True
-        self._enquiry, self._answer = None, body
+        self._publisher_request, self._answer = None, body
         self._renew_deadline()
         self._note_publisher(record)
         record.status = record.upstream_status = reply.status
@@ -162,7 +162,7 @@ class PublicationConnection(ChallengeConnection):
 
     def on_failure(self, error: RequestError) -> None:
         """The publisher failed: refuse, or abort an answer that has begun."""
-        self._enquiry = self._answer = None
+        self._publisher_request = self._answer = None
         record = cast("AccessRecord", self._record)
         if self._is_replied:
             self._break_off(record, error)
@@ -215,13 +215,13 @@ class PublicationConnection(ChallengeConnection):
 
     def on_deadline(self) -> None:
         """End: the request or the publisher's answer did not arrive in time, or the client did not read the answer."""
-        enquiry, record = self._enquiry, self._record
-        self._drop_enquiry()
+        publisher_request, record = self._publisher_request, self._record
+        self._drop_publisher_request()
         if record is None or self._reading is not None:
             super().on_deadline()
         elif self._is_replied:
             self._break_off(record, RequestError(Reason.REQUEST_TIMEOUT, "the client did not take the answer in time"))
-        elif enquiry is None:
+        elif publisher_request is None:
             self.refuse(self._head, RequestError(Reason.REQUEST_TIMEOUT, "the OCSP request did not arrive in time"))
         else:
             self._note_publisher(record)
@@ -230,17 +230,17 @@ class PublicationConnection(ChallengeConnection):
 
     def eof_received(self) -> bool:
         """The client sends no more; True if an answer is still due."""
-        return self._enquiry is not None or self._answer is not None or super().eof_received()
+        return self._publisher_request is not None or self._answer is not None or super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client's connection is closed."""
-        self._drop_enquiry()
+        self._drop_publisher_request()
         super().connection_lost(exc)
 
-    def _drop_enquiry(self) -> None:
-        enquiry, self._enquiry = self._enquiry, None
-        if enquiry is not None:
-            enquiry.drop()
+    def _drop_publisher_request(self) -> None:
+        publisher_request, self._publisher_request = self._publisher_request, None
+        if publisher_request is not None:
+            publisher_request.drop()
         self._leave_answer()
 
 

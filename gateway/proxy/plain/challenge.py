@@ -16,9 +16,9 @@ from gateway.http.acme import no_challenge, read_token
 from gateway.http.date import date_field
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
-from gateway.proxy.acme_webroot import Reading
+from gateway.proxy.plain.acme_webroot import Reading
+from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.records import finish_record
-from gateway.proxy.redirect import RedirectConnection
 
 if TYPE_CHECKING:
     from gateway.proxy.service import Service

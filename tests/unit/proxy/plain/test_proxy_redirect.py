@@ -7,8 +7,8 @@ from support.dialogue import INSIDE, SocketEnd, get, header, request, status
 
 from gateway.config.model import Listener
 from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
-from gateway.proxy.publication import PublicationConnection
-from gateway.proxy.redirect import RedirectConnection
+from gateway.proxy.plain.publication import PublicationConnection
+from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
 
 LISTENER = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True)

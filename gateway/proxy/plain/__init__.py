@@ -1,0 +1,1 @@
+"""Listeners for plain HTTP: redirects, ACME challenges and what the publisher publishes."""
