@@ -33,7 +33,7 @@ from gateway.policy.hosts import SiteIndex, normalise_host
 from gateway.policy.networks import EXTERNAL, NetworkSet, named
 from gateway.policy.trace import Step
 from gateway.policy.uri import Target, normalise
-from gateway.proxy.forwarding import client_of
+from gateway.proxy.exchange.forwarding import client_of
 from gateway.tls.client_cert import judge
 from gateway.tls.trust import load_trust
 

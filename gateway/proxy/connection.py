@@ -18,9 +18,11 @@ from gateway.http.headers import AUTHORIZATION
 from gateway.http.http1 import RequestHead
 from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord
-from gateway.proxy.admission import Admission, Admitted
 from gateway.proxy.body_drain import BodyDrain
-from gateway.proxy.exchange import Exchange
+from gateway.proxy.exchange.admission import Admission, Admitted
+from gateway.proxy.exchange.exchange import Exchange
+from gateway.proxy.exchange.tunnel import Tunnel
+from gateway.proxy.exchange.waiting import RateWait, StatusWait, Wait
 from gateway.proxy.half_closed import HalfClosed
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.limits.lockout import CERTIFICATE_FAILURES, LockedOut
@@ -30,10 +32,8 @@ from gateway.proxy.records import begin_record, finish_record, secured_fields, u
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
 from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
-from gateway.proxy.upgrade import Tunnel
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.uptake import Uptake
-from gateway.proxy.waiting import RateWait, StatusWait, Wait
 from gateway.tls.layer import AT_ONCE_BYTES, TlsLayer
 from gateway.tls.peer import peer_certificates
 from gateway.tls.proxy_protocol import encode_v2

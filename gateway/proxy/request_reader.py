@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.config.model import Limits
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
-from gateway.proxy.admission import Admitted
+from gateway.proxy.exchange.admission import Admitted
 from gateway.proxy.snapshot import Snapshot
 
 # Requests up to this length are kept, to recognise them: polls are short, and there are many idle connections.

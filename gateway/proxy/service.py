@@ -17,12 +17,12 @@ from gateway.facts import Address, counted
 from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
 from gateway.proxy.counters import Counters
+from gateway.proxy.exchange.retry import KeptBodies
 from gateway.proxy.limits.rates import HandshakeRate, RequestRate
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.plain.acme_webroot import ChallengeReader
 from gateway.proxy.plain.publisher_client import PublisherClient
-from gateway.proxy.retry import KeptBodies
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.turns import Turns
 from gateway.proxy.upstream.names import Names

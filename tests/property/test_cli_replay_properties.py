@@ -34,7 +34,7 @@ from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.engine import Engine
 from gateway.policy.rules import CertificateConditions, Rule
 from gateway.policy.uri import normalise
-from gateway.proxy.admission import named_user
+from gateway.proxy.exchange.admission import named_user
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 CONFIG = """\

@@ -17,9 +17,9 @@ from support.dialogue import HIGH_WATER_BYTES, INSIDE, OUTSIDE, UPSTREAM, Files,
 
 from gateway.logs.request_id import new_request_id
 from gateway.proxy import records
-from gateway.proxy.exchange import Exchange
+from gateway.proxy.exchange.exchange import Exchange
+from gateway.proxy.exchange.tunnel import Tunnel
 from gateway.proxy.inlet import MAX_HELD_BYTES
-from gateway.proxy.upgrade import Tunnel
 
 LARGE = b"x" * (HIGH_WATER_BYTES + 1000)
 UPGRADE = get("/webmail", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAA")

@@ -24,7 +24,7 @@ from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
 from gateway.logs.record import AccessRecord
 from gateway.policy.rules import Rule
-from gateway.proxy.admission import Admission
+from gateway.proxy.exchange.admission import Admission
 from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.snapshot import Snapshot
 from gateway.supervisor.reload.build_snapshot import build_snapshot

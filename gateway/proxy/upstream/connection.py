@@ -19,8 +19,8 @@ from gateway.tls.layer import untaken_bytes
 
 if TYPE_CHECKING:
     from gateway.proxy.connection import ClientConnection
-    from gateway.proxy.exchange import Exchange
-    from gateway.proxy.upgrade import Tunnel
+    from gateway.proxy.exchange.exchange import Exchange
+    from gateway.proxy.exchange.tunnel import Tunnel
     from gateway.proxy.upstream.pool import Pool, ServerState
 
 # A connection is not used any more this long before the end that the server announces (`Keep-Alive: timeout=`): a

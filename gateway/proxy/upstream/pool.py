@@ -27,7 +27,7 @@ from gateway.proxy.upstream.tls import UpstreamContext
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 
 if TYPE_CHECKING:
-    from gateway.proxy.exchange import Exchange
+    from gateway.proxy.exchange.exchange import Exchange
 
 # Idle connections kept for one server; above this, returned ones are closed.
 MAX_IDLE_CONNECTIONS: Final = 256

@@ -10,7 +10,7 @@ import pytest
 from support.http1_stream import Stream, golden, legend, parse, pieces, written
 
 from gateway.errors import RequestError
-from gateway.proxy.answer import Answer
+from gateway.proxy.exchange.answer import Answer
 
 REQUESTS = golden("smuggling_requests.txt", 3)
 PUBLISHED = golden("smuggling_published.txt", 4)

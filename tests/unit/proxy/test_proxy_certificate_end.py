@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from support.dialogue import INSIDE, OUTSIDE, get, header, request, response, status
 from support.pki import NOW
-from test_proxy_upgrade import SWITCH, upgraded
+from support.websocket import SWITCH, upgraded
 
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.service import JUDGED_AT_ONCE

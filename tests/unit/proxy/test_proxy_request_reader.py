@@ -6,7 +6,7 @@ import pytest
 from support.dialogue import get
 
 from gateway.errors import RequestError
-from gateway.proxy.admission import Admitted
+from gateway.proxy.exchange.admission import Admitted
 from gateway.proxy.request_reader import MAX_REMEMBERED_BYTES, RequestReader
 
 

@@ -5,8 +5,8 @@ import pytest
 from gateway.facts import NO_CERTIFICATE, Identity, Judgement, Reason
 from gateway.http.headers import RequestClassifier
 from gateway.http.http1 import parse_request
+from gateway.proxy.exchange.connection_logins import binds_connection, is_failed_login
 from gateway.proxy.limits.lockout import LockedOut, Who, certificate_name, key_of, key_of_text
-from gateway.proxy.login_binding import binds_connection, is_failed_login
 
 
 @pytest.mark.parametrize(

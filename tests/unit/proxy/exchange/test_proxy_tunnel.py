@@ -2,22 +2,7 @@
 
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, OUTSIDE, get, header, request, response, status
-
-ASK = get("/webmail/socket", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAA")
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-
-
-def upgraded(world, client=None):
-    client = client or world.client()
-    client.says(ASK)
-    server = world.accepts()
-    head = server.hears()
-    assert (header(head, "Connection"), header(head, "Upgrade")) == ("Upgrade", "websocket")
-    server.says(SWITCH)
-    answer = client.hears()
-    assert status(answer) == 101
-    assert header(answer, "Upgrade") == "websocket"
-    return client, server
+from support.websocket import ASK, SWITCH, upgraded
 
 
 def test_after_the_101_both_talk_to_each_other(world):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from support.dialogue import OUTSIDE, get, header, request, response, status
 from support.pki import NOW, Ca
-from test_proxy_upgrade import upgraded
+from support.websocket import upgraded
 
 from gateway import clock
 

@@ -8,7 +8,7 @@ from gateway.errors import RequestError
 from gateway.facts import Origin, Reason, parse_address
 from gateway.http.forwarded import MAX_FORWARDED_ENTRIES
 from gateway.policy.networks import NetworkSet
-from gateway.proxy.forwarding import client_of, forwarding_headers
+from gateway.proxy.exchange.forwarding import client_of, forwarding_headers
 
 TRUSTED = NetworkSet([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
 PROXY, STRANGER = parse_address("10.0.0.1"), parse_address("203.0.113.9")

@@ -16,17 +16,17 @@ from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
 from gateway.logs.record import AccessRecord
-from gateway.proxy.answer import Answer, unexpected
-from gateway.proxy.login_binding import is_failed_login
-from gateway.proxy.request_body import RequestBody
-from gateway.proxy.retry import STALE_SECONDS, KeptBody, may_keep, may_repeat
-from gateway.proxy.upgrade import Tunnel
+from gateway.proxy.exchange.answer import Answer, unexpected
+from gateway.proxy.exchange.connection_logins import is_failed_login
+from gateway.proxy.exchange.request_body import RequestBody
+from gateway.proxy.exchange.retry import STALE_SECONDS, KeptBody, may_keep, may_repeat
+from gateway.proxy.exchange.tunnel import Tunnel
 from gateway.tls.layer import SLICE_BYTES
 
 if TYPE_CHECKING:
     from gateway.http.http1 import ResponseHead
-    from gateway.proxy.admission import Admitted
     from gateway.proxy.connection import ClientConnection
+    from gateway.proxy.exchange.admission import Admitted
     from gateway.proxy.upstream.connection import UpstreamConnection
     from gateway.proxy.upstream.pool import Pool
 

@@ -33,12 +33,12 @@ from gateway.http.login import HIDDEN_LOGIN, carried_on, kind_of, login_of, path
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.hosts import normalise_host, port_of
 from gateway.policy.uri import Target, normalise
-from gateway.proxy.destination import read_destination
-from gateway.proxy.forwarding import Client, client_of, forwarding_headers
+from gateway.proxy.exchange.connection_logins import binds_connection
+from gateway.proxy.exchange.forwarding import Client, client_of, forwarding_headers
+from gateway.proxy.exchange.rewrite import Rewriter, rewriter_for
+from gateway.proxy.exchange.webdav_destination import read_destination
 from gateway.proxy.limits.lockout import key_of
-from gateway.proxy.login_binding import binds_connection
 from gateway.proxy.ocsp.statuses import Statuses
-from gateway.proxy.rewrite import Rewriter, rewriter_for
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.client_cert import Examination
 from gateway.tls.judgements import JudgementCache

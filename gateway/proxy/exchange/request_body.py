@@ -14,8 +14,8 @@ from gateway.facts import Reason
 from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader, encode_chunk, encode_last_chunk
 from gateway.http.headers import Classifier
 from gateway.http.http1 import RequestHead
-from gateway.proxy.answer import passing_trailers
-from gateway.proxy.pace import Pace
+from gateway.proxy.exchange.answer import passing_trailers
+from gateway.proxy.exchange.body_pace import Pace
 
 # Outlook Anywhere (MS-RPCH 2.1.2.1): a body of a gigabyte that trickles for hours while the answer waits elsewhere.
 _TRICKLING: Final = frozenset({b"RPC_IN_DATA", b"RPC_OUT_DATA"})

@@ -3,7 +3,7 @@
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
 
-from gateway.proxy.retry import MAX_KEPT_BODY_BYTES, MAX_KEPT_BYTES, STALE_SECONDS
+from gateway.proxy.exchange.retry import MAX_KEPT_BODY_BYTES, MAX_KEPT_BYTES, STALE_SECONDS
 
 OWN = {"upstreams": {"mail": {"servers": ["http://10.0.0.5:8080"], "connections": "per_client"}}}
 SERVERS = ["http://10.0.0.5:8080", "http://10.0.0.6:8080"]

@@ -4,7 +4,7 @@ import pytest
 from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
 
 from gateway.config.model import Limits
-from gateway.proxy.answer import MAX_INTERIM_ANSWERS, MAX_RESPONSE_HEAD_BYTES
+from gateway.proxy.exchange.answer import MAX_INTERIM_ANSWERS, MAX_RESPONSE_HEAD_BYTES
 
 IDLE_SECONDS = Limits().transfer_idle_seconds
 BYTES_PER_SECOND = Limits().body_bytes_per_second

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.model import Server, Upstream
-from gateway.proxy.rewrite import rewriter_for
+from gateway.proxy.exchange.rewrite import rewriter_for
 
 UPSTREAM = Upstream("mail", (Server("https", "ex1.internal", 443),), host="exchange.internal")
 

@@ -8,8 +8,8 @@ from support.dialogue import OUTSIDE, get
 
 from gateway.errors import RequestError
 from gateway.facts import Reason
+from gateway.proxy.exchange.waiting import WAIT_SECONDS, RateWait, StatusWait
 from gateway.proxy.limits.rates import BURST_SECONDS
-from gateway.proxy.waiting import WAIT_SECONDS, RateWait, StatusWait
 
 
 class Client:

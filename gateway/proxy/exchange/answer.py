@@ -27,8 +27,8 @@ from gateway.http.fields import Fields
 from gateway.http.headers import LAST_PASSING, NEVER_IN_TRAILERS, Classifier, ResponseClassifier, fold
 from gateway.http.hsts import without_hsts
 from gateway.http.http1 import END_OF_HEAD, RequestHead, ResponseHead, has_bare_lf, parse_response
-from gateway.proxy.login_binding import binds_connection, continues_login
-from gateway.proxy.rewrite import Rewriter
+from gateway.proxy.exchange.connection_logins import binds_connection, continues_login
+from gateway.proxy.exchange.rewrite import Rewriter
 
 # An upstream is trusted more than a client, but must not fill the memory.
 MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024

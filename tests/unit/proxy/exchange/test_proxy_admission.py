@@ -8,7 +8,7 @@ from support.dialogue import HOST, OUTSIDE, get, header, request, response, stat
 from support.pki import Ca
 
 from gateway.facts import Reason
-from gateway.proxy.admission import REJUDGE_SECONDS
+from gateway.proxy.exchange.admission import REJUDGE_SECONDS
 from gateway.tls import judgements
 from gateway.tls.client_cert import examine
 from gateway.tls.judgements import JudgementCache

@@ -4,7 +4,7 @@ import pytest
 from support.dialogue import get, header, request, response, status
 
 from gateway.config.model import Limits
-from gateway.proxy.exchange import CONTINUE_SECONDS
+from gateway.proxy.exchange.exchange import CONTINUE_SECONDS
 
 IDLE_SECONDS = Limits().transfer_idle_seconds
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -1,0 +1,1 @@
+"""One request: judged, forwarded to an upstream, and its answer brought back."""
