@@ -20,7 +20,7 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.tls.proxy_protocol import Header, ProxyProtocolError, parse
 
 if TYPE_CHECKING:
-    from gateway.proxy.listener import Front
+    from gateway.proxy.client.accepting import AcceptedConnection
     from gateway.proxy.plain.redirect import RedirectConnection
     from gateway.proxy.service import Service
 
@@ -41,7 +41,7 @@ class BalancedConnection(asyncio.Protocol):
         service: Service,
         listener: Listener,
         balancers: NetworkSet,
-        make: Callable[[], Front | RedirectConnection],
+        make: Callable[[], AcceptedConnection | RedirectConnection],
     ) -> None:
         self._service = service
         self._listener = listener

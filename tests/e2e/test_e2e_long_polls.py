@@ -14,7 +14,7 @@ from support.credentials import OTHER_HOST
 from support.gateway import INSIDE, settings_for
 from support.waiting import until
 
-from gateway.proxy.half_closed import HALF_CLOSED_SECONDS
+from gateway.proxy.client.half_closed import HALF_CLOSED_SECONDS
 
 pytestmark = pytest.mark.e2e
 

@@ -17,9 +17,9 @@ from support.dialogue import HIGH_WATER_BYTES, INSIDE, OUTSIDE, UPSTREAM, Files,
 
 from gateway.logs.request_id import new_request_id
 from gateway.proxy import records
+from gateway.proxy.client.receive_buffer import MAX_HELD_BYTES
 from gateway.proxy.exchange.exchange import Exchange
 from gateway.proxy.exchange.tunnel import Tunnel
-from gateway.proxy.inlet import MAX_HELD_BYTES
 
 LARGE = b"x" * (HIGH_WATER_BYTES + 1000)
 UPGRADE = get("/webmail", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAA")
@@ -236,14 +236,14 @@ class Dialogues(RuleBasedStateMachine):
             if not client.is_open:
                 continue
             application = client.application
-            assert client.is_paused is (application._inlet._is_full or application.is_read_paused)
+            assert client.is_paused is (application._receive_buffer._is_full or application.is_read_paused)
             assert application._exchange is not None or not application.is_read_paused
-            if application._inlet._is_full:
-                assert len(application._inlet.held) > MAX_HELD_BYTES
+            if application._receive_buffer._is_full:
+                assert len(application._receive_buffer.held) > MAX_HELD_BYTES
                 assert application._exchange is not None or application.is_write_paused
-            assert len(application._inlet.held) <= MAX_HELD_BYTES + LARGEST
+            assert len(application._receive_buffer.held) <= MAX_HELD_BYTES + LARGEST
             if application._exchange is None and not application.is_write_paused:
-                assert b"\r\n\r\n" not in application._inlet.held  # a whole request is not left lying
+                assert b"\r\n\r\n" not in application._receive_buffer.held  # a whole request is not left lying
         for server in self.open_servers:
             if server.is_paused and not server.is_closing():
                 assert server.protocol.exchange is not None

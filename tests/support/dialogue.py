@@ -33,7 +33,7 @@ from gateway import clock
 from gateway.config.load import load_with_warnings
 from gateway.config.model import Config, Server
 from gateway.facts import Peer, parse_address
-from gateway.proxy.connection import ClientConnection
+from gateway.proxy.client.connection import ClientConnection
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream import dial as dial_module

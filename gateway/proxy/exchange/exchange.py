@@ -25,7 +25,7 @@ from gateway.tls.layer import SLICE_BYTES
 
 if TYPE_CHECKING:
     from gateway.http.http1 import ResponseHead
-    from gateway.proxy.connection import ClientConnection
+    from gateway.proxy.client.connection import ClientConnection
     from gateway.proxy.exchange.admission import Admitted
     from gateway.proxy.upstream.connection import UpstreamConnection
     from gateway.proxy.upstream.pool import Pool

@@ -16,7 +16,7 @@ from gateway.errors import RequestError
 if TYPE_CHECKING:
     from gateway.http.http1 import RequestHead
     from gateway.logs.record import AccessRecord
-    from gateway.proxy.connection import ClientConnection
+    from gateway.proxy.client.connection import ClientConnection
     from gateway.proxy.upstream.connection import UpstreamConnection
 
 

@@ -17,7 +17,7 @@ from gateway.logs.record import AccessRecord
 from gateway.proxy.limits.rates import Requests
 
 if TYPE_CHECKING:
-    from gateway.proxy.connection import ClientConnection
+    from gateway.proxy.client.connection import ClientConnection
 
 # The OCSP request has its own, shorter limit; this one always applies.
 WAIT_SECONDS: Final = 15.0

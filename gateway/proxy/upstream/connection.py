@@ -18,7 +18,7 @@ from gateway.proxy.uptake import ServerUptake
 from gateway.tls.layer import untaken_bytes
 
 if TYPE_CHECKING:
-    from gateway.proxy.connection import ClientConnection
+    from gateway.proxy.client.connection import ClientConnection
     from gateway.proxy.exchange.exchange import Exchange
     from gateway.proxy.exchange.tunnel import Tunnel
     from gateway.proxy.upstream.pool import Pool, ServerState

@@ -20,8 +20,8 @@ from gateway import clock
 from gateway.config.model import Listener
 from gateway.logs.output import AccessLogOutput
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.limits.shared_counts import SharedCounts
-from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.plain.challenge import ChallengeConnection
 from gateway.proxy.plain.publication import PublicationConnection
@@ -120,7 +120,7 @@ class Worker:
 
     def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
         service = self._service
-        make: type[Front | RedirectConnection] = Front
+        make: type[AcceptedConnection | RedirectConnection] = AcceptedConnection
         if listener.pki:
             make = PublicationConnection
         elif listener.acme_webroot is not None:

@@ -12,8 +12,8 @@ from support.dialogue import HOST, OUTSIDE, Transport
 from gateway.config.model import Listener
 from gateway.facts import Endpoint, parse_address
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.limits.shared_counts import SharedCounts
-from gateway.proxy.listener import Front
 from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
@@ -49,7 +49,7 @@ class Socket(Transport):
 
 @pytest.fixture
 def accept(world):
-    def made(make=Front, address=BALANCER, where=world):
+    def made(make=AcceptedConnection, address=BALANCER, where=world):
         return Socket(where, make, (address, 40000))
 
     return made
@@ -73,7 +73,7 @@ def test_the_named_client_takes_the_connection_over(world, accept, cut):
     socket.says(data[:cut])
     socket.says(data[cut:])
 
-    assert isinstance(socket.protocol, Front)
+    assert isinstance(socket.protocol, AcceptedConnection)
     assert socket.hears()[0] == 21  # a TLS alert: what came behind the header was read as TLS
     (record,) = records(world)
     assert (record["client_ip"], record["client_port"], record["listener"]) == (OUTSIDE, 51234, "10.0.0.1:8443")
@@ -93,7 +93,7 @@ def test_it_counts_for_the_client_alone_until_it_ends(world, accept):
     assert not world.service.connections
 
 
-@pytest.mark.parametrize("make", [Front, RedirectConnection])
+@pytest.mark.parametrize("make", [AcceptedConnection, RedirectConnection])
 @pytest.mark.parametrize("header", [HEADER, LOCAL_HEADER], ids=["proxy", "local"])
 def test_among_all_workers_it_counts_once_and_no_longer_than_it_is_open(world, accept, make, header):
     connection_counts = world.service._connection_counts = SharedCounts(1)
@@ -129,7 +129,7 @@ def test_who_is_not_listed_is_not_heard(world, accept):
     assert not world.service.connections
 
 
-@pytest.mark.parametrize("make", [Front, RedirectConnection])
+@pytest.mark.parametrize("make", [AcceptedConnection, RedirectConnection])
 def test_a_peer_that_has_gone_before_it_was_looked_at(world, make):
     socket = Socket(world, make, None)
     world.settles()
@@ -215,9 +215,9 @@ def test_the_limits_are_the_clients_and_one_connection_counts_once(make_world):
 
 def test_a_balancer_with_far_too_many_connections_is_closed_at_once(make_world):
     world = make_world(limits={"connections": 1, "connections_per_ip": 1})
-    sockets = [Socket(world, Front, (BALANCER, 40000)) for _ in range(REFUSED_CONNECTIONS + 1)]
+    sockets = [Socket(world, AcceptedConnection, (BALANCER, 40000)) for _ in range(REFUSED_CONNECTIONS + 1)]
     assert not any(socket.is_lost for socket in sockets)
-    assert Socket(world, Front, (BALANCER, 40000)).is_lost
+    assert Socket(world, AcceptedConnection, (BALANCER, 40000)).is_lost
     assert reason(world) == "too many connections"
     for socket in sockets:
         socket.goes()

@@ -8,10 +8,10 @@ from support import pki
 from support.dialogue import HOST, INSIDE, OUTSIDE, SocketEnd, TlsClient, get, header, response, status
 
 from gateway.config.model import Listener
-from gateway.proxy.connection import ClientConnection
+from gateway.proxy.client.accepting import AcceptedConnection
+from gateway.proxy.client.connection import ClientConnection
 from gateway.proxy.limits.rates import BURST_SECONDS
 from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
-from gateway.proxy.listener import Front
 from gateway.proxy.service import REFUSED_CONNECTIONS
 from gateway.tls.client_hello import ILLEGAL_PARAMETER, alert
 from gateway.tls.layer import TlsLayer
@@ -21,7 +21,7 @@ LISTENER = Listener("127.0.0.1:443", "127.0.0.1", 443)
 
 def accept(world, address=INSIDE, listener=LISTENER):
     peer = None if address is None else (address, 40000)
-    return SocketEnd(world, Front(world.service, listener), peer)
+    return SocketEnd(world, AcceptedConnection(world.service, listener), peer)
 
 
 def test_a_whole_exchange_over_real_tls(world):
@@ -54,7 +54,7 @@ def test_a_client_hello_may_come_byte_by_byte(world):
     with pytest.raises(SSL.WantReadError):
         client.connection.do_handshake()
     for byte in client.connection.bio_read(65536):
-        assert isinstance(end.protocol, Front)
+        assert isinstance(end.protocol, AcceptedConnection)
         end.says(bytes((byte,)))
     client.shakes_hands()
     assert isinstance(end.protocol, TlsLayer)

@@ -4,8 +4,9 @@ import pytest
 from support.dialogue import HIGH_WATER_BYTES, OUTSIDE, get, header, request, response, status
 
 from gateway.config.model import Limits
-from gateway.proxy.body_drain import MAX_DRAINED_BYTES
-from gateway.proxy.inlet import MAX_HELD_BYTES
+from gateway.proxy.client.body_drain import MAX_DRAINED_BYTES
+from gateway.proxy.client.receive_buffer import MAX_HELD_BYTES
+from gateway.proxy.client.request_reader import MAX_REMEMBERED_BYTES
 from gateway.proxy.lingering import (
     BRIEF_LINGER_SECONDS,
     LINGER_IDLE_SECONDS,
@@ -13,7 +14,6 @@ from gateway.proxy.lingering import (
     MAX_LINGERING_BYTES,
 )
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW
-from gateway.proxy.request_reader import MAX_REMEMBERED_BYTES
 
 
 def test_a_request_goes_to_the_upstream_and_its_answer_comes_back(world):
@@ -344,7 +344,7 @@ def test_what_is_sent_ahead_is_held_up_to_a_bound(world):
     server = world.accepts()
     while not client.is_paused:
         client.says(get("/webmail/2") * 10)
-    assert MAX_HELD_BYTES < len(client.application._inlet.held) <= MAX_HELD_BYTES + len(get("/webmail/2") * 10)
+    assert MAX_HELD_BYTES < len(client.application._receive_buffer.held) <= MAX_HELD_BYTES + len(get("/webmail/2") * 10)
     server.hears()
     server.says(response())
     assert server.hears().count(b"GET ") == 1
@@ -377,7 +377,7 @@ def test_reading_goes_on_only_when_neither_held_bytes_nor_the_upstream_forbid_it
     held = []
     while client.is_paused:
         server.says(response())
-        held.append(len(client.application._inlet.held))
+        held.append(len(client.application._receive_buffer.held))
     assert held[-2] > MAX_HELD_BYTES >= held[-1]
     assert server.hears().count(b"GET ") == len(held)
 

@@ -3,7 +3,7 @@
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
 
-from gateway.proxy.half_closed import HALF_CLOSED_SECONDS
+from gateway.proxy.client.half_closed import HALF_CLOSED_SECONDS
 
 CHUNKS = b"1\r\n~\r\n" * 1000  # more than is read in one piece
 UPGRADE = ("Connection: Upgrade", "Upgrade: chat")

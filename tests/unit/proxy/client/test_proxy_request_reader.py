@@ -6,8 +6,8 @@ import pytest
 from support.dialogue import get
 
 from gateway.errors import RequestError
+from gateway.proxy.client.request_reader import MAX_REMEMBERED_BYTES, RequestReader
 from gateway.proxy.exchange.admission import Admitted
-from gateway.proxy.request_reader import MAX_REMEMBERED_BYTES, RequestReader
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from support.dialogue import get, request, response
 
 from gateway.http.body import MAX_CHUNKS_AT_ONCE
-from gateway.proxy.body_drain import MAX_DRAINED_BYTES
+from gateway.proxy.client.body_drain import MAX_DRAINED_BYTES
 from gateway.proxy.upstream.connection import LARGE_READ_BYTES
 
 MANY = 10 * MAX_CHUNKS_AT_ONCE

@@ -15,7 +15,7 @@ from gateway.facts import Peer, counted
 from gateway.http.date import date_field
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
-from gateway.proxy.connection import ClientConnection
+from gateway.proxy.client.connection import ClientConnection
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.peers import peer_of
 from gateway.proxy.snapshot import SiteState, Snapshot
@@ -38,7 +38,7 @@ _PLAIN_HTTP_ANSWER: Final = (
 )
 
 
-class Front(asyncio.Protocol):
+class AcceptedConnection(asyncio.Protocol):
     """Handles an accepted socket until its ClientHello is read."""
 
     __slots__ = ("_is_admitted", "_lingering", "_listener", "_peer", "_reader", "_service", "_transport", "deadline")

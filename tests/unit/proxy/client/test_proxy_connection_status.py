@@ -7,8 +7,8 @@ from support.dialogue import OUTSIDE, get, header, request, response, status
 from support.ocsp import GOOD, MINUTE, REVOKED, named
 from support.ocsp import response as ocsp_response
 
+from gateway.proxy.client.receive_buffer import MAX_HELD_BYTES
 from gateway.proxy.exchange.waiting import WAIT_SECONDS
-from gateway.proxy.inlet import MAX_HELD_BYTES
 from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.service import Service
 from gateway.x509.ocsp import OcspError

@@ -14,7 +14,7 @@ from gateway.tls.layer import TlsLayer
 MAX_HELD_BYTES: Final = 64 * 1024
 
 
-class Inlet:
+class ReceiveBuffer:
     """The input buffer of one client's TLS layer."""
 
     __slots__ = ("_is_full", "_layer", "held", "is_stopped", "is_waiting")

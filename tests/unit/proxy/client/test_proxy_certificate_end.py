@@ -7,7 +7,7 @@ from support.dialogue import INSIDE, OUTSIDE, get, header, request, response, st
 from support.pki import NOW
 from support.websocket import SWITCH, upgraded
 
-from gateway.proxy.connection import ClientConnection
+from gateway.proxy.client.connection import ClientConnection
 from gateway.proxy.service import JUDGED_AT_ONCE
 
 LIFE_SECONDS = 30

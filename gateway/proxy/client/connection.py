@@ -18,19 +18,19 @@ from gateway.http.headers import AUTHORIZATION
 from gateway.http.http1 import RequestHead
 from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord
-from gateway.proxy.body_drain import BodyDrain
+from gateway.proxy.client.body_drain import BodyDrain
+from gateway.proxy.client.half_closed import HalfClosed
+from gateway.proxy.client.receive_buffer import ReceiveBuffer
+from gateway.proxy.client.request_reader import RequestReader
 from gateway.proxy.exchange.admission import Admission, Admitted
 from gateway.proxy.exchange.exchange import Exchange
 from gateway.proxy.exchange.tunnel import Tunnel
 from gateway.proxy.exchange.waiting import RateWait, StatusWait, Wait
-from gateway.proxy.half_closed import HalfClosed
-from gateway.proxy.inlet import Inlet
 from gateway.proxy.limits.lockout import CERTIFICATE_FAILURES, LockedOut
 from gateway.proxy.limits.rates import Requests
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
-from gateway.proxy.request_reader import RequestReader
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.uptake import Uptake
@@ -51,13 +51,13 @@ class ClientConnection:
         "_drain",
         "_exchange",
         "_half_closed",
-        "_inlet",
         "_is_asked",
         "_is_over_limit",
         "_is_reading",
         "_layer",
         "_lingering",
         "_reader",
+        "_receive_buffer",
         "_refusals_in_a_row",
         "_requests",
         "_server_name",
@@ -95,7 +95,7 @@ class ClientConnection:
         self.trusted_until = float("inf")  # Unix seconds; see `Admission.trusted_until`
         self.closes_after_exchange = False
         self._layer: TlsLayer
-        self._inlet: Inlet
+        self._receive_buffer: ReceiveBuffer
         self._uptake: Uptake
         self._reader = RequestReader()
         self._server_name = server_name
@@ -120,7 +120,7 @@ class ClientConnection:
     def secured_by(self, layer: TlsLayer, *, is_asked: bool) -> None:
         """Set the TLS layer, before its first byte; `is_asked`: the client is asked for a certificate."""
         self._layer = layer
-        self._inlet = Inlet(layer)
+        self._receive_buffer = ReceiveBuffer(layer)
         self._uptake = Uptake(layer)
         self._is_asked = is_asked
         self.admission.implied_host = self._implied_host(layer)
@@ -163,7 +163,7 @@ class ClientConnection:
         """The client sends no more; True to continue writing to it."""
         if self._half_closed is not None:
             return True  # a FIN after a close_notify
-        exchange, has_more = self._exchange, bool(self._inlet.held)
+        exchange, has_more = self._exchange, bool(self._receive_buffer.held)
         if exchange is None:
             if not (has_more and self.is_write_paused):
                 return False  # no answer is due, or only half a request arrived
@@ -179,7 +179,7 @@ class ClientConnection:
     def _all_is_fed(self, half_closed: HalfClosed) -> None:
         """If everything the client sent has been handed on, tell the exchange that no more will come."""
         exchange = self._exchange
-        if exchange is None or self._inlet.held or not exchange.takes_body:
+        if exchange is None or self._receive_buffer.held or not exchange.takes_body:
             return
         if isinstance(exchange, Tunnel):
             half_closed.cancel()
@@ -206,7 +206,7 @@ class ClientConnection:
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The connection is closed: end everything that belongs to it."""
         exchange, self._exchange = self._exchange, None
-        self._inlet.drop()
+        self._receive_buffer.drop()
         if self._half_closed is not None:
             self._half_closed.cancel()
             self._half_closed = None
@@ -221,20 +221,20 @@ class ClientConnection:
         """Process plaintext from the client."""
         exchange = self._exchange
         if exchange is not None:
-            if exchange.takes_body and not self._inlet.held:
+            if exchange.takes_body and not self._receive_buffer.held:
                 data = exchange.request_data(data)
             if data:
                 self._hold_for(exchange, data)
-        elif self._drain is not None and not self._inlet.held:
+        elif self._drain is not None and not self._receive_buffer.held:
             self._drain_body(self._drain, data)
         elif self._drain is not None:
-            self._inlet.hold(data)
+            self._receive_buffer.hold(data)
         else:
             self._read(data)
 
     def _hold_for(self, exchange: Exchange | Tunnel | Wait, data: bytes) -> None:
         """Keep what the exchange has not taken: data for the next request, or too much at once."""
-        self._inlet.hold(data)
+        self._receive_buffer.hold(data)
         if exchange.takes_body:
             self._wait_turn()
 
@@ -244,21 +244,21 @@ class ClientConnection:
 
     def _wait_turn(self) -> None:
         """Continue with the held data after other clients have been served."""
-        if not self._inlet.is_waiting:
-            self._inlet.wait()
+        if not self._receive_buffer.is_waiting:
+            self._receive_buffer.wait()
             self.wait_turn(self._go_on)
 
     def _go_on(self) -> None:
         """Process the next piece of the held data."""
         if self._layer.is_closing():
             return
-        inlet = self._inlet
-        data = inlet.take()
-        inlet.is_waiting = False
+        receive_buffer = self._receive_buffer
+        data = receive_buffer.take()
+        receive_buffer.is_waiting = False
         if data:
             self.data_received(data)
-        if not inlet.is_waiting:
-            inlet.waited()
+        if not receive_buffer.is_waiting:
+            receive_buffer.waited()
         if self._half_closed is not None:
             self._all_is_fed(self._half_closed)
 
@@ -276,14 +276,14 @@ class ClientConnection:
         """Read one request from the bytes. Before a further one, other clients are served."""
         self.catch_up()
         if self.is_write_paused:
-            self._inlet.hold(data)  # a client that does not read its answers gets no further ones
+            self._receive_buffer.hold(data)  # a client that does not read its answers gets no further ones
             return
-        is_new = not self._inlet.held
+        is_new = not self._receive_buffer.held
         if not is_new:
-            if self._inlet.is_waiting:
-                self._inlet.hold(data)
+            if self._receive_buffer.is_waiting:
+                self._receive_buffer.hold(data)
                 return
-            data = self._inlet.take() + data
+            data = self._receive_buffer.take() + data
         elif (admitted := self._reader.again(data)) is not None:
             self._begin(admitted.head, b"", admitted)
             return
@@ -312,7 +312,7 @@ class ClientConnection:
             self._refuse_unread(error, data)
             return
         self._begin(head, rest, None)
-        if self._exchange is None and self._inlet.held:
+        if self._exchange is None and self._receive_buffer.held:
             self._wait_turn()
 
     def _read_next(self, data: bytes) -> None:
@@ -320,7 +320,7 @@ class ClientConnection:
         if len(data) <= AT_ONCE_BYTES:
             self._read(data)
         else:
-            self._inlet.hold(data)
+            self._receive_buffer.hold(data)
             self._wait_turn()
 
     def _await_rest(self, data: bytes, *, is_new: bool) -> None:
@@ -329,12 +329,12 @@ class ClientConnection:
             return
         if is_new:  # counted from the first byte; further bytes don't extend it
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
-        self._inlet.put_back(data)
+        self._receive_buffer.put_back(data)
 
     def _begin(self, head: RequestHead, rest: bytes, admitted: Admitted | None) -> None:
         """Judge one request and start its exchange, or refuse it. `admitted`: the result of an equal request."""
         if rest:
-            self._inlet.hold(rest)
+            self._receive_buffer.hold(rest)
         record = begin_record(self.admission.fields, head)
         requests = self._requests or self._requests_of_named(head, record)
         if requests is None or (seconds := requests.delay_seconds(record.duration_ms or 0.0)) <= 0:
@@ -419,7 +419,7 @@ class ClientConnection:
     def feed_exchange(self) -> None:
         """The exchange can take the body now: hand over the part that has arrived."""
         exchange = self._exchange
-        data = self._inlet.take()
+        data = self._receive_buffer.take()
         if exchange is not None and data:
             rest = exchange.request_data(data) if exchange.takes_body else data
             if rest:
@@ -429,11 +429,11 @@ class ClientConnection:
 
     def hold(self, data: bytes) -> None:
         """Keep data after a request's body until the exchange has ended."""
-        self._inlet.hold(data)
+        self._receive_buffer.hold(data)
 
     def may_keep_alive(self, head: RequestHead) -> bool:
         """True if another request may follow on this connection."""
-        if self._half_closed is not None and not self._inlet.held:
+        if self._half_closed is not None and not self._receive_buffer.held:
             return False
         return head.is_keep_alive and not self.service.is_draining
 
@@ -460,10 +460,10 @@ class ClientConnection:
         """The answer was sent completely. `unread_body`: reader of the rest of the request's body."""
         self._forget_exchange()
         if self.closes_after_exchange or self.service.is_draining:
-            self._close(is_lingering=unread_body is not None or bool(self._inlet.held))
+            self._close(is_lingering=unread_body is not None or bool(self._receive_buffer.held))
             return
         self._expect_next()
-        data = self._inlet.take()
+        data = self._receive_buffer.take()
         if unread_body is not None:
             self._drain = drain = BodyDrain(unread_body)
             self._drain_body(drain, data)
@@ -478,8 +478,8 @@ class ClientConnection:
 
     def _forget_exchange(self) -> None:
         self._exchange = None
-        if self._inlet.is_stopped:
-            self._inlet.go_on()
+        if self._receive_buffer.is_stopped:
+            self._receive_buffer.go_on()
 
     def _drain_body(self, drain: BodyDrain, data: bytes) -> None:
         try:
@@ -489,7 +489,7 @@ class ClientConnection:
             return
         if not drain.is_complete:
             if rest:
-                self._inlet.hold(rest)
+                self._receive_buffer.hold(rest)
                 self._wait_turn()
         else:
             self._drain = None
@@ -561,7 +561,7 @@ class ClientConnection:
         self._refuse(error, head, record, is_closing=is_closing)
         if not is_closing:
             self._expect_next()
-            if not self._is_reading and (data := self._inlet.take()):
+            if not self._is_reading and (data := self._receive_buffer.take()):
                 self._read_next(data)
 
     def _is_one_too_many(self, reason: Reason) -> bool:
@@ -613,15 +613,15 @@ class ClientConnection:
     @property
     def is_read_paused(self) -> bool:
         """True while reading is paused because the upstream is slow."""
-        return self._inlet.is_stopped
+        return self._receive_buffer.is_stopped
 
     def pause_reading(self) -> None:
         """Pause reading: the upstream reads slowly."""
-        self._inlet.stop()
+        self._receive_buffer.stop()
 
     def resume_reading(self) -> None:
         """Continue reading: the upstream has caught up, or is gone."""
-        self._inlet.go_on()
+        self._receive_buffer.go_on()
 
     def pause_writing(self) -> None:
         """The client reads slowly: pause the answer."""
@@ -636,7 +636,7 @@ class ClientConnection:
             self._exchange.resume_response()
         elif self._drain is None and self._layer.is_established and not self._layer.is_closing():
             self._expect_next()
-            if not self._inlet.is_waiting and (data := self._inlet.take()):
+            if not self._receive_buffer.is_waiting and (data := self._receive_buffer.take()):
                 self._read_next(data)
 
     def on_deadline(self) -> None:
@@ -651,11 +651,11 @@ class ClientConnection:
         elif not self._layer.is_established:
             self.handshake_failed(f"not finished within {self.snapshot.config.limits.handshake_seconds:g} s")
             self._layer.abort()
-        elif self._inlet.held:
+        elif self._receive_buffer.held:
             seconds = self.snapshot.config.limits.header_time_seconds
             self._refuse_unread(
                 RequestError(Reason.REQUEST_TIMEOUT, f"the request was not complete within {seconds:g} s"),
-                self._inlet.held,
+                self._receive_buffer.held,
             )
         else:
             self._close(is_lingering=self._drain is not None)
@@ -729,7 +729,7 @@ class ClientConnection:
         """Close; with `is_lingering`, a client that may still be sending gets time to read the answer."""
         if self._layer.is_closing():
             return
-        self._inlet.drop()
+        self._receive_buffer.drop()
         self._drain = None
         now = clock.monotonic_seconds()
         self.deadline = now + self.snapshot.config.limits.transfer_idle_seconds

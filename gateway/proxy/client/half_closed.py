@@ -14,7 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from gateway.proxy.connection import ClientConnection
+    from gateway.proxy.client.connection import ClientConnection
 
 # Long enough for nearly every page, and much shorter than a long poll, which each phone has.
 HALF_CLOSED_SECONDS: Final = 10.0
