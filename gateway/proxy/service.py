@@ -18,13 +18,13 @@ from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
 from gateway.proxy.counters import Counters
 from gateway.proxy.exchange.retry import KeptBodies
+from gateway.proxy.fair_queue import FairQueue
 from gateway.proxy.limits.rates import HandshakeRate, RequestRate
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.ocsp.statuses import Statuses
 from gateway.proxy.plain.acme_webroot import ChallengeReader
 from gateway.proxy.plain.publisher_client import PublisherClient
 from gateway.proxy.snapshot import Snapshot
-from gateway.proxy.turns import Turns
 from gateway.proxy.upstream.names import Names
 from gateway.proxy.upstream.pool import Pool
 from gateway.proxy.upstream.tls import upstream_tls
@@ -87,6 +87,7 @@ class Service:
         "challenges",
         "connections",
         "counters",
+        "fair_queue",
         "handshakes",
         "is_draining",
         "kept_bodies",
@@ -98,7 +99,6 @@ class Service:
         "requests",
         "snapshot",
         "statuses",
-        "turns",
     )
 
     def __init__(
@@ -118,7 +118,7 @@ class Service:
         self.counters = Counters()
         self.statuses = Statuses()
         self.kept_bodies = KeptBodies()
-        self.turns = Turns(loop)
+        self.fair_queue = FairQueue(loop)
         self.challenges = ChallengeReader(loop)
         self.publisher: PublisherClient | None = None
         self.is_draining = False

@@ -15,9 +15,9 @@ from gateway.facts import Peer, counted
 from gateway.http.date import date_field
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
+from gateway.proxy.balanced import peer_of
 from gateway.proxy.client.connection import ClientConnection
 from gateway.proxy.lingering import Lingering
-from gateway.proxy.peers import peer_of
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.client_hello import (
     UNRECOGNIZED_NAME,
@@ -93,7 +93,7 @@ class AcceptedConnection(asyncio.Protocol):
     def _wait_turn(self, peer: Peer, hello: ClientHello) -> None:
         """Wait for a turn: a handshake costs a millisecond, and a client may begin hundreds at once."""
         self._transport.pause_reading()
-        self._service.turns.wait(counted(peer.address), lambda: self._hand_over(peer, hello))
+        self._service.fair_queue.wait(counted(peer.address), lambda: self._hand_over(peer, hello))
 
     def _hand_over(self, peer: Peer, hello: ClientHello) -> None:
         """Choose the context and start TLS with the bytes that have arrived."""

@@ -31,9 +31,9 @@ from gateway.proxy.limits.rates import Requests
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
+from gateway.proxy.send_progress import SendProgress
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upstream.connection import UpstreamConnection
-from gateway.proxy.uptake import Uptake
 from gateway.tls.layer import AT_ONCE_BYTES, TlsLayer
 from gateway.tls.peer import peer_certificates
 from gateway.tls.proxy_protocol import encode_v2
@@ -60,8 +60,8 @@ class ClientConnection:
         "_receive_buffer",
         "_refusals_in_a_row",
         "_requests",
+        "_send_progress",
         "_server_name",
-        "_uptake",
         "admission",
         "carries_login",
         "closes_after_exchange",
@@ -96,7 +96,7 @@ class ClientConnection:
         self.closes_after_exchange = False
         self._layer: TlsLayer
         self._receive_buffer: ReceiveBuffer
-        self._uptake: Uptake
+        self._send_progress: SendProgress
         self._reader = RequestReader()
         self._server_name = server_name
         self._is_asked = False
@@ -121,7 +121,7 @@ class ClientConnection:
         """Set the TLS layer, before its first byte; `is_asked`: the client is asked for a certificate."""
         self._layer = layer
         self._receive_buffer = ReceiveBuffer(layer)
-        self._uptake = Uptake(layer)
+        self._send_progress = SendProgress(layer)
         self._is_asked = is_asked
         self.admission.implied_host = self._implied_host(layer)
 
@@ -240,7 +240,7 @@ class ClientConnection:
 
     def wait_turn(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` after other clients have been served."""
-        self.service.turns.wait(counted(self.peer.address), go_on)
+        self.service.fair_queue.wait(counted(self.peer.address), go_on)
 
     def _wait_turn(self) -> None:
         """Continue with the held data after other clients have been served."""
@@ -441,11 +441,11 @@ class ClientConnection:
         """Send plaintext to the client."""
         self._layer.write(data)
         if self.is_write_paused:
-            self._uptake.begin(clock.monotonic_seconds())
+            self._send_progress.begin(clock.monotonic_seconds())
 
     def takes_more(self) -> bool:
         """True if a slow client has read enough since the last write or the last call of this method."""
-        return self._uptake.goes_on(self.snapshot.config.limits, clock.monotonic_seconds())
+        return self._send_progress.goes_on(self.snapshot.config.limits, clock.monotonic_seconds())
 
     def log(self, record: AccessRecord) -> None:
         """Finish and log the record of an exchange."""
@@ -733,7 +733,7 @@ class ClientConnection:
         self._drain = None
         now = clock.monotonic_seconds()
         self.deadline = now + self.snapshot.config.limits.transfer_idle_seconds
-        self._uptake.begin(now)
+        self._send_progress.begin(now)
         if is_lingering and self._half_closed is None:
             is_brief = self._is_over_limit or self.service.is_draining
             self._lingering = lingering = Lingering(now, is_brief=is_brief)

@@ -196,7 +196,7 @@ class Exchange:
     def _await_upstream(self, upstream: UpstreamConnection, body: RequestBody, now: float) -> None:
         """Set the deadline for the upstream: to read what was written, or to answer."""
         seconds = self.pool.upstream.timeouts.response_seconds
-        deadline = now + seconds if body.bytes_in <= SLICE_BYTES else upstream.watch_uptake(now, seconds)
+        deadline = now + seconds if body.bytes_in <= SLICE_BYTES else upstream.watch_progress(now, seconds)
         if not self._client.is_write_paused:
             self._client.deadline = deadline
 

@@ -60,7 +60,7 @@ class Tunnel:
 
     def _watch(self) -> None:
         """Set the deadline while the upstream reads: it is not silent as long as it reads."""
-        self._client.deadline = self._upstream.watch_uptake(clock.monotonic_seconds(), self._idle_seconds)
+        self._client.deadline = self._upstream.watch_progress(clock.monotonic_seconds(), self._idle_seconds)
 
     def request_data(self, data: bytes) -> bytes:
         """Forward bytes from the client."""

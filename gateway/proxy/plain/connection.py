@@ -15,8 +15,8 @@ from gateway.errors import RequestError
 from gateway.facts import NO_CERTIFICATE, Peer, Reason
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
 from gateway.logs.record import AccessRecord, ConnectionFields
+from gateway.proxy.balanced import peer_of
 from gateway.proxy.lingering import Lingering
-from gateway.proxy.peers import peer_of
 from gateway.proxy.records import begin_record, finish_record
 from gateway.proxy.refusal import write_refusal
 from gateway.proxy.snapshot import Snapshot

@@ -14,7 +14,7 @@ import struct
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway import clock
-from gateway.proxy.uptake import ServerUptake
+from gateway.proxy.send_progress import ServerProgress
 from gateway.tls.layer import untaken_bytes
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_paused",
         "_is_waiting",
         "_pinned_to",
+        "_send_progress",
         "_socket",
-        "_uptake",
         "address",
         "exchange",
         "exchanges",
@@ -75,7 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_lost = False
         self._is_paused = False  # by the exchange
         self._is_waiting = False  # other clients are served before more is read
-        self._uptake: ServerUptake | None = None  # set once the server had much to read
+        self._send_progress: ServerProgress | None = None  # set once the server had much to read
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self.state.url} {'busy' if self.exchange else 'idle'} after {self.exchanges}>"
@@ -154,16 +154,16 @@ class UpstreamConnection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.resume_request()
 
-    def watch_uptake(self, now: float, seconds: float) -> float:
+    def watch_progress(self, now: float, seconds: float) -> float:
         """Watch a server that has much to read and may read nothing for `seconds`; returns when to check it."""
-        if self._uptake is None:
-            self._uptake = ServerUptake(self)
-        self._uptake.begin(now)
-        return self._uptake.next_look(now, seconds)
+        if self._send_progress is None:
+            self._send_progress = ServerProgress(self)
+        self._send_progress.begin(now)
+        return self._send_progress.next_look(now, seconds)
 
     def next_look(self, now: float, seconds: float) -> float:
         """When to check a watched server again; not after `now` if it has read nothing for `seconds`."""
-        return now if self._uptake is None else self._uptake.next_look(now, seconds)
+        return now if self._send_progress is None else self._send_progress.next_look(now, seconds)
 
     def untaken_bytes(self) -> int:
         """How many bytes the server has not acknowledged."""
@@ -208,7 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
         return name is not None and self.address not in name.addresses
 
     def _rest(self, keep_alive_seconds: int | None) -> None:
-        self.exchange = self._uptake = None
+        self.exchange = self._send_progress = None
         self.exchanges += 1
         if keep_alive_seconds is None:
             self.usable_until = None

@@ -20,9 +20,9 @@ from gateway import clock
 from gateway.config.model import Listener
 from gateway.logs.output import AccessLogOutput
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.balanced import BalancedConnection
 from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.limits.shared_counts import SharedCounts
-from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.plain.challenge import ChallengeConnection
 from gateway.proxy.plain.publication import PublicationConnection
 from gateway.proxy.plain.publisher_client import PublisherClient

@@ -16,7 +16,7 @@ from gateway.tls.layer import TlsLayer
 _LOOKS: Final = 4
 
 
-class Uptake:
+class SendProgress:
     """Measures how fast one client reads."""
 
     __slots__ = ("_begun_seconds", "_layer", "_untaken_bytes")
@@ -46,7 +46,7 @@ class Receiver(Protocol):
         """How many bytes the other side has not acknowledged."""
 
 
-class ServerUptake:
+class ServerProgress:
     """Measures since when one server has read nothing."""
 
     __slots__ = ("_looked_seconds", "_receiver", "_taken_seconds", "_untaken_bytes")

@@ -12,9 +12,9 @@ from support.dialogue import HOST, OUTSIDE, Transport
 from gateway.config.model import Listener
 from gateway.facts import Endpoint, parse_address
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.balanced import BalancedConnection
 from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.limits.shared_counts import SharedCounts
-from gateway.proxy.peers import BalancedConnection
 from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
 from gateway.tls.proxy_protocol import LOCAL_HEADER, encode_v2

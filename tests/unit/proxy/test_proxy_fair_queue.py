@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from gateway import clock
-from gateway.proxy.turns import TURN_SECONDS, Turns
+from gateway.proxy.fair_queue import TURN_SECONDS, FairQueue
 
 
 class Loop:
@@ -29,8 +29,8 @@ def loop():
 
 
 @pytest.fixture
-def turns(loop):
-    return Turns(loop)
+def fair_queue(loop):
+    return FairQueue(loop)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def took(monkeypatch):
 
 
 @pytest.fixture
-def work(turns, took):
+def work(fair_queue, took):
     """Begin some pieces of work, one behind the other; what was done is in `done`."""
     done = []
 
@@ -61,9 +61,9 @@ def work(turns, took):
             done.append(name)
             pieces -= 1
             if pieces:
-                turns.wait(client, go_on)
+                fair_queue.wait(client, go_on)
 
-        turns.wait(client, go_on)
+        fair_queue.wait(client, go_on)
 
     begin.done = done
     return begin
@@ -104,11 +104,11 @@ def test_what_begins_anew_is_served_anew(loop, work):
     assert work.done == ["a", "a"]
 
 
-def test_the_failure_of_one_is_not_that_of_the_next(loop, turns, work, caplog):
+def test_the_failure_of_one_is_not_that_of_the_next(loop, fair_queue, work, caplog):
     def fails():
         raise ValueError("broken")
 
-    turns.wait("one", fails)
+    fair_queue.wait("one", fails)
     work("other", "b")
     with caplog.at_level(logging.ERROR):
         loop.turn()

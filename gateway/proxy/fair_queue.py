@@ -21,7 +21,7 @@ TURN_SECONDS: Final = 0.0005
 _log = logging.getLogger("gateway.proxy")
 
 
-class Turns:
+class FairQueue:
     """The waiting work of one worker. Each connection has at most one waiting piece in each direction."""
 
     __slots__ = ("_is_due", "_loop", "_waiting")
