@@ -17,8 +17,9 @@ from gateway.facts import Action, Request
 from gateway.http.hpack import Decoder, Encoder
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.engine import Engine
+from gateway.policy.hosts import parse_host_pattern
 from gateway.policy.rules import Rule
-from gateway.policy.uri import normalise
+from gateway.policy.uri import normalise, parse_pattern
 
 BATCHES = 7
 BATCH_SECONDS = 0.1
@@ -48,12 +49,12 @@ def rules(count: int) -> list[Rule]:
             action=(Action.ALLOW, Action.REQUIRE_CERTIFICATE, Action.DENY)[number % 3],
             line=number + 1,
             networks=("internal" if number % 2 else f"203.0.{number % 256}.0/24",),
-            hosts=(f"mail{number % 50}.example.com",),
-            uris=(f"/app{number}", f"=/exact{number}"),
+            hosts=(parse_host_pattern(f"mail{number % 50}.example.com"),),
+            uris=(parse_pattern(f"/app{number}"), parse_pattern(f"=/exact{number}")),
         )
         for number in range(count - 1)
     ]
-    return [*shape, Rule("the last", Action.ALLOW, count, networks=("external",), uris=("/webmail",))]
+    return [*shape, Rule("the last", Action.ALLOW, count, networks=("external",), uris=(parse_pattern("/webmail"),))]
 
 
 def record_line(connection: ConnectionFields) -> bytes:

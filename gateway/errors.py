@@ -31,6 +31,10 @@ class OperationError(GatewayError):
     """The task was understood but could not be done. Exit code 1."""
 
 
+class PatternError(GatewayError):
+    """A rule's condition that could never hold, or means something else than it seems."""
+
+
 class RequestError(GatewayError):
     """A client's request cannot be served; `reason` goes into the answer and the log."""
 

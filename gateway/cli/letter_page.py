@@ -86,8 +86,9 @@ class _Pages:
 
     def open_paths(self) -> Iterator[str]:
         """The paths that rules name and that are open, in the order of the rules."""
-        named = (uri for rule in self._rules if rule.action is not Action.DENY for uri in rule.uris or ("/",))
-        for pattern in map(parse_pattern, dict.fromkeys(named)):
+        every = (parse_pattern("/"),)
+        named = (uri for rule in self._rules if rule.action is not Action.DENY for uri in rule.uris or every)
+        for pattern in dict.fromkeys(named):
             if pattern.kind == "regex":
                 continue
             try:

@@ -13,8 +13,8 @@ from typing import Final, Literal
 from gateway.config.model import NameServer, Network, Server
 from gateway.config.problems import quote
 from gateway.config.yaml_text import as_yaml, as_yaml_list
-from gateway.policy.hosts import HostPattern, parse_host_pattern
-from gateway.policy.rules import PatternError
+from gateway.errors import PatternError
+from gateway.policy.hosts import parse_host_pattern
 
 PORT_MAXIMUM: Final = 65535
 _MAPPED_PREFIX_BITS: Final = 96  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
@@ -143,7 +143,7 @@ def parse_host(text: str) -> str:
     if text in _EVERY_HOST:
         raise Unreadable(f"{quote(text)} is not a host that clients ask for", 'write "*" for every other host')
     try:
-        return host_text(parse_host_pattern(text))
+        return parse_host_pattern(text).text
     except PatternError as error:
         raise Unreadable(error.cause, _nearest_host(text) or error.remedy) from error
 
@@ -158,21 +158,10 @@ def _nearest_host(text: str) -> str | None:
     name = _PORT_OR_PATH.sub("", name)
     name = f"*{name}" if name.startswith(".") else name
     try:
-        found = host_text(parse_host_pattern(name))
+        found = parse_host_pattern(name).text
     except PatternError:
         return None
     return None if name == text else f"write {as_yaml(found)}"
-
-
-def host_text(pattern: HostPattern) -> str:
-    """A host pattern in its one spelling."""
-    match pattern.kind:
-        case "any":
-            return "*"
-        case "wildcard":
-            return f"*.{pattern.name}"
-        case "exact":
-            return pattern.name
 
 
 def parse_server(text: str) -> Server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gateway.config.addresses import host_text
 from gateway.config.problems import Problems, listing, quote
 from gateway.config.reach import Earlier, Reach
 from gateway.config.reading import Value
@@ -81,7 +80,7 @@ class RuleOrder:
         methods = [str(item.data) for item in value.items("methods")]
         return {
             "from": [(name, replace(reach, networks=each)) for name, each in networks],
-            "hosts": [(host_text(host), replace(reach, hosts=(host,))) for host in reach.hosts or ()],
+            "hosts": [(host.text, replace(reach, hosts=(host,))) for host in reach.hosts or ()],
             "uri": [(pattern.text, replace(reach, uris=(pattern,))) for pattern in reach.uris or ()],
             "methods": [(name, replace(reach, methods=frozenset({name}))) for name in methods],
         }

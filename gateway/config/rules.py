@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
-from gateway.config.addresses import host_text
 from gateway.config.certificates import Certificates, Material, name_of
 from gateway.config.days import format_day
 from gateway.config.methods import EVERY_METHOD, METHODS
@@ -18,10 +17,11 @@ from gateway.config.reading import Value
 from gateway.config.rule_order import RuleOrder
 from gateway.config.sites import SiteView, read_host
 from gateway.config.uri_patterns import read_pattern
+from gateway.errors import PatternError
 from gateway.facts import Action
 from gateway.policy.hosts import HostPattern, parse_host_pattern
 from gateway.policy.networks import Network, NetworkSet, named
-from gateway.policy.rules import CertificateConditions, PatternError, Rule
+from gateway.policy.rules import CertificateConditions, Rule
 from gateway.policy.uri import UriPattern
 from gateway.x509.authorities import descends, is_constrained
 from gateway.x509.names import fingerprint_of
@@ -83,8 +83,8 @@ class Rules:
             action=Action(action.data),
             line=value.place.mark.line,
             networks=networks,
-            hosts=None if hosts is None else tuple(map(host_text, hosts)),
-            uris=None if uris is None else tuple(pattern.text for pattern in uris),
+            hosts=hosts,
+            uris=uris,
             methods=methods,
             certificate=conditions,
             enforce=self._enforce(value),
@@ -137,7 +137,7 @@ class Rules:
             pattern = parse_host_pattern(text)
             served = [host for _, hosts in self._sites for host in hosts]
             if served and not any(pattern.meets(host) for host in served):
-                known = listing(map(host_text, served))
+                known = listing(host.text for host in served)
                 self._problems.error(
                     item.place, f"no site has the host {quote(text)}", f"write one of the sites' hosts: {known}"
                 )

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from gateway.config.yaml_text import as_yaml, as_yaml_list
-from gateway.policy.rules import PatternError
+from gateway.errors import PatternError
 from gateway.policy.uri import UriPattern, parse_pattern
 
 _NGINX: Final = re.compile(r"(\^~|=|~\*|~)\s+(?=[/^\\.(])|~\*(?=[/^\\.(])")  # the modifiers of nginx's `location`

@@ -8,9 +8,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from gateway.config.uri_patterns import read_pattern
-from gateway.errors import UsageError
+from gateway.errors import PatternError, UsageError
 from gateway.policy.characters import fold
-from gateway.policy.rules import PatternError
 from gateway.policy.uri import UriPattern, UriRejected, normalise
 
 _MIN_BEGINNING: Final = 2  # every path begins with a slash

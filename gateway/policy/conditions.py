@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.errors import PatternError
 from gateway.facts import Identity, Login, Reason, Request
 from gateway.policy.binding import belongs, is_address
 from gateway.policy.characters import fold
 from gateway.policy.glob import Glob
-from gateway.policy.rules import BindUser, CertificateConditions, PatternError
+from gateway.policy.rules import BindUser, CertificateConditions
 
 ACTIVESYNC: Final = "/microsoft-server-activesync"  # SOGo has it below a prefix
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Generic, Literal, TypeVar
 
-from gateway.errors import RequestError
+from gateway.errors import PatternError, RequestError
 from gateway.facts import Reason
-from gateway.policy.rules import PatternError
 
 T = TypeVar("T")
 
@@ -66,6 +65,13 @@ class HostPattern:
 
     kind: Literal["exact", "wildcard", "any"]
     name: str  # the name, the suffix without "*.", or ""
+
+    @property
+    def text(self) -> str:
+        """The pattern in its one spelling."""
+        if self.kind == "wildcard":
+            return f"*.{self.name}"
+        return "*" if self.kind == "any" else self.name
 
     def matches(self, host: str) -> bool:
         """Whether the pattern matches a normalised host."""

@@ -1,4 +1,4 @@
-"""One rule with parsed patterns: whether it matches a request, and what it decides.
+"""One rule with resolved networks: whether it matches a request, and what it decides.
 
 Keeps true: all conditions of a rule must hold, and a condition that is left out always holds. This is the
 plain meaning of a rule. `index` finds the same answer faster, and a property test checks that both are equal.
@@ -12,17 +12,18 @@ from ipaddress import ip_network
 from math import inf
 from typing import assert_never
 
+from gateway.errors import PatternError
 from gateway.facts import Action, Address, Decision, Origin, Reason, Request, parse_address
 from gateway.policy.conditions import Conditions
-from gateway.policy.hosts import HostPattern, parse_host_pattern
+from gateway.policy.hosts import HostPattern
 from gateway.policy.networks import Network, NetworkSet, named
-from gateway.policy.rules import CertificateConditions, PatternError, Rule
-from gateway.policy.uri import UriPattern, parse_pattern
+from gateway.policy.rules import CertificateConditions, Rule
+from gateway.policy.uri import UriPattern
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A rule with its patterns parsed; None stands for "every"."""
+    """A rule with its networks resolved and its conditions prepared; None stands for "every"."""
 
     rule: Rule
     networks: NetworkSet | None
@@ -103,7 +104,10 @@ class Matcher:
 
 
 def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]], now: float = inf) -> Matcher:
-    """Parse a rule's patterns. Raises `PatternError`, so that a rule that can't work is never skipped silently."""
+    """Resolve a rule's networks and prepare its conditions.
+
+    Raises `PatternError`, so that a rule that can't work is never skipped silently.
+    """
     if rule.certificate is not None and rule.action is not Action.REQUIRE_CERTIFICATE:
         raise PatternError(
             f"rule {rule.name!r} has certificate conditions and action {rule.action.value}",
@@ -113,8 +117,8 @@ def prepare(rule: Rule, networks: Mapping[str, Sequence[Network]], now: float = 
         rule=rule,
         networks=None if rule.networks is None else _union(rule.networks, networks),
         addresses=frozenset(single_addresses(rule.networks or ())),
-        hosts=None if rule.hosts is None else tuple(map(parse_host_pattern, rule.hosts)),
-        uris=None if rule.uris is None else tuple(map(parse_pattern, rule.uris)),
+        hosts=rule.hosts,
+        uris=rule.uris,
         methods=None if rule.methods is None else frozenset(method.upper() for method in rule.methods),
         conditions=Conditions(rule.certificate or CertificateConditions()),
         usual=_usual(rule),

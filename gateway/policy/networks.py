@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
+from gateway.errors import PatternError
 from gateway.facts import Address
-from gateway.policy.rules import PatternError
 
 Network = IPv4Network | IPv6Network
 Interval = tuple[int, int]  # first number, number after the last

@@ -1,4 +1,7 @@
-"""One rule of the file, as data: what it matches, and what it does with requests that match."""
+"""One rule of the file, as data: what it matches, and what it does with requests that match.
+
+Its patterns are parsed once, when the file is read: what was checked then is what decides on requests.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,11 @@ from datetime import UTC, date, datetime
 from math import inf
 from typing import Literal
 
-from gateway.errors import GatewayError
 from gateway.facts import Action
+from gateway.policy.hosts import HostPattern
+from gateway.policy.uri import UriPattern
 
 BindUser = Literal["email", "upn", "cn", "san"]
-
-
-class PatternError(GatewayError):
-    """A condition that could never hold, or means something else than it seems; the remedy says what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class CertificateConditions:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule as written. None stands for "every"."""
+    """A rule with its patterns parsed. None stands for "every"."""
 
     name: str
     action: Action
     line: int  # in the YAML file, from 1
     networks: tuple[str, ...] | None = None  # network names and CIDRs, as written
-    hosts: tuple[str, ...] | None = None  # lower case; exact, "*.suffix" (exactly one label) or "*"
-    uris: tuple[str, ...] | None = None  # "/prefix", "=/exact" or "~regex", as written
+    hosts: tuple[HostPattern, ...] | None = None
+    uris: tuple[UriPattern, ...] | None = None
     methods: frozenset[str] | None = None  # upper case
     certificate: CertificateConditions | None = None
     enforce: bool | date = True  # only for require_certificate: whether, or from which day on (00:00 UTC), it refuses

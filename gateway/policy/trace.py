@@ -66,9 +66,9 @@ def _checks(matcher: Matcher, request: Request) -> Iterable[Check]:
     elif rule.networks is not None:
         yield _check("from", matcher.is_from(request.address), str(request.address), rule.networks)
     if rule.hosts is not None:
-        yield _check("hosts", matcher.is_for_host(request.host), request.host, rule.hosts)
+        yield _check("hosts", matcher.is_for_host(request.host), request.host, [host.text for host in rule.hosts])
     if rule.uris is not None:
-        yield _check("uri", matcher.is_for_path(request.path), request.path, rule.uris)
+        yield _check("uri", matcher.is_for_path(request.path), request.path, [uri.text for uri in rule.uris])
     if rule.methods is not None:
         yield _check("methods", matcher.is_for_method(request.method), request.method, sorted(rule.methods))
 

@@ -10,15 +10,15 @@ docs/rules.md lists the refused spellings for admins.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
 import re2
 
+from gateway.errors import PatternError
 from gateway.policy.characters import fold, objection
 from gateway.policy.readings import UriRejected, cut_readings, has_cuts, is_odd, plain_form, readings, reject
-from gateway.policy.rules import PatternError
 
 __all__ = ["PatternError", "Target", "UriPattern", "UriRejected", "normalise", "parse_pattern"]
 
@@ -155,7 +155,7 @@ class UriPattern:
     kind: Literal["prefix", "exact", "regex"]
     text: str  # as written
     folded: str  # what a prefix (without a slash at its end, so "" is every path) or exact pattern is compared with
-    regex: Any = None  # a compiled re2 pattern; only for regexes
+    regex: Any = field(default=None, compare=False)  # a compiled re2 pattern; only for regexes
 
     def matches(self, path: str) -> bool:
         """Whether the pattern matches the match form of a path (`Target.match`)."""

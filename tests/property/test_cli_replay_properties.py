@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pki import Ca, server
+from support.rules import rule_of
 
 from gateway.cli.replay.verdicts import Kind, Replay
 from gateway.config.load import load
@@ -32,7 +33,7 @@ from gateway.http.login import HIDDEN_LOGIN, kind_of, login_of, path_for_login
 from gateway.logs.entry import parse
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.engine import Engine
-from gateway.policy.rules import CertificateConditions, Rule
+from gateway.policy.rules import CertificateConditions
 from gateway.policy.uri import normalise
 from gateway.proxy.exchange.admission import named_user
 
@@ -97,7 +98,7 @@ def some_rules(random):
         action = random.choice([*Action, *[Action.REQUIRE_CERTIFICATE] * 4])
         is_requiring = action is Action.REQUIRE_CERTIFICATE
         rules.append(
-            Rule(
+            rule_of(
                 name=f"rule {number}",
                 action=action,
                 line=number,
@@ -112,7 +113,7 @@ def some_rules(random):
     return rules
 
 
-ANY_CERTIFICATE = Rule(name="any", action=Action.REQUIRE_CERTIFICATE, line=1)  # so that the line tells of the trust
+ANY_CERTIFICATE = rule_of(name="any", action=Action.REQUIRE_CERTIFICATE, line=1)  # so that the line tells of the trust
 
 
 @dataclass(frozen=True)
@@ -320,7 +321,7 @@ def test_a_certificate_and_a_login_are_told_rightly(config, seed):
             continue
         bound = CertificateConditions(bind_user=random.choice(["email", "upn", "cn", "san"]))
         conditions = some_conditions(random) if random.random() < 0.3 else bound
-        after = Rule(name="after", action=Action.REQUIRE_CERTIFICATE, line=1, certificate=conditions)
+        after = rule_of(name="after", action=Action.REQUIRE_CERTIFICATE, line=1, certificate=conditions)
         trusted = replace(sent.judgement, reason=None, identity=replace(sent.judgement.identity, issuer="CN=Test Root"))
         check(config, [ANY_CERTIFICATE], [after], replace(sent, judgement=trusted))
 

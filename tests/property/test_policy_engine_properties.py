@@ -7,10 +7,11 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rules import rule_of
 
 from gateway.facts import NO_CERTIFICATE, Action, Identity, Judgement, Login, Origin, Request, parse_address
 from gateway.policy.engine import Engine
-from gateway.policy.rules import CertificateConditions, Rule
+from gateway.policy.rules import CertificateConditions
 
 NETWORKS = {
     "internal": tuple(map(ip_network, ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"])),
@@ -78,7 +79,7 @@ requests = st.builds(
 
 def _rules(conditions):
     return [
-        Rule(
+        rule_of(
             name=f"rule {number}",
             line=number,
             certificate=CertificateConditions() if some["action"] is Action.REQUIRE_CERTIFICATE else None,
@@ -129,7 +130,7 @@ def test_beyond_a_hundred_hosts_and_a_thousand_rules(seed):
     random = Random(seed)
     hosts = [f"h{number}.example" for number in range(150)]
     rules = [
-        Rule(
+        rule_of(
             name=str(number),
             action=random.choice([Action.ALLOW, Action.DENY]),
             line=number,

@@ -9,10 +9,10 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rules import rule_of
 
 from gateway.facts import Action, Request, parse_address
 from gateway.policy.engine import Engine
-from gateway.policy.rules import Rule
 from gateway.policy.uri import PatternError, Target, UriRejected, normalise, parse_pattern
 
 HOSTILE = [
@@ -42,8 +42,8 @@ EXACT = parse_pattern("=/webmail")
 TESTS = Path(__file__).parents[1]
 CORPUS_SIZE = 300  # at least
 RULES = [
-    Rule("admin", Action.DENY, 1, uris=("/webmail/admin", "/webmail/my%20admin", "=/webmail/x", "~.*/y")),
-    Rule("webmail", Action.ALLOW, 2, uris=("/webmail",)),
+    rule_of("admin", Action.DENY, 1, uris=("/webmail/admin", "/webmail/my%20admin", "=/webmail/x", "~.*/y")),
+    rule_of("webmail", Action.ALLOW, 2, uris=("/webmail",)),
 ]
 ENGINE = Engine(RULES, {})
 

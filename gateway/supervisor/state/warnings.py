@@ -174,7 +174,7 @@ def _let_in(site: Site, config: Config, now: datetime) -> str:
 
 
 def _is_for(rule: Rule, hosts: Sequence[HostPattern]) -> bool:
-    return rule.hosts is None or any(parse_host_pattern(own).meets(host) for own in rule.hosts for host in hosts)
+    return rule.hosts is None or any(own.meets(host) for own in rule.hosts for host in hosts)
 
 
 def _remedy(finding: Finding, config: Config) -> str:

@@ -11,6 +11,7 @@ import pytest
 from support.config_files import BASE, NOW, YEAR
 from support.loaded import certificates_named, key_named
 from support.pki import crowd
+from support.rules import rule_of
 
 from gateway.config import load as load_module
 from gateway.config.load import load, load_with_warnings
@@ -37,7 +38,7 @@ from gateway.config.model import (
 from gateway.config.networks import DEFAULT_INTERNAL
 from gateway.config.problems import ConfigErrors
 from gateway.facts import Action
-from gateway.policy.rules import CertificateConditions, Rule
+from gateway.policy.rules import CertificateConditions
 from gateway.x509.ca_names import MAX_CA_NAMES_BYTES
 
 FULL = """\
@@ -121,8 +122,8 @@ def test_a_small_file_gets_every_default(write, folder):
     )
     assert config.upstreams == (Upstream("mail", (Server("https", "10.0.0.5", 443),), line=11),)
     assert config.rules == (
-        Rule("inside", Action.ALLOW, 13, networks=("internal",)),
-        Rule("outside", Action.REQUIRE_CERTIFICATE, 16),
+        rule_of("inside", Action.ALLOW, 13, networks=("internal",)),
+        rule_of("outside", Action.REQUIRE_CERTIFICATE, 16),
     )
     assert config.networks == {"internal": DEFAULT_INTERNAL}
     assert config.workers == len(os.sched_getaffinity(0))
@@ -176,7 +177,7 @@ def test_every_key_reaches_the_model(write, folder):
         ),
     )
     first, second = config.rules
-    assert first == Rule(
+    assert first == rule_of(
         name="Inside",
         action=Action.DENY,
         line=31,
@@ -187,7 +188,7 @@ def test_every_key_reaches_the_model(write, folder):
     )
     assert second.certificate is not None
     assert len(second.certificate.ca_fingerprints or ()) == 2
-    assert replace(second, certificate=replace(second.certificate, ca_fingerprints=None)) == Rule(
+    assert replace(second, certificate=replace(second.certificate, ca_fingerprints=None)) == rule_of(
         name="rule 2",
         action=Action.REQUIRE_CERTIFICATE,
         line=37,

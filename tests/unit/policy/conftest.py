@@ -3,15 +3,16 @@
 from datetime import UTC, datetime
 
 import pytest
+from support.rules import rule_of
 
 from gateway.facts import NO_CERTIFICATE, NO_LOGIN, Action, Identity, Judgement, Request, parse_address
-from gateway.policy.rules import CertificateConditions, Rule
+from gateway.policy.rules import CertificateConditions
 
 
 @pytest.fixture
 def rule():
     def rule(action="allow", *, name="a rule", line=1, **conditions):
-        return Rule(name, Action(action), line, **conditions)
+        return rule_of(name, Action(action), line, **conditions)
 
     return rule
 

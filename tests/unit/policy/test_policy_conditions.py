@@ -2,10 +2,11 @@
 
 import pytest
 
+from gateway.errors import PatternError
 from gateway.facts import NO_CONNECTION_LOGIN, NO_LOGIN, ConnectionLogin, Login, Reason
 from gateway.policy.conditions import Conditions, EmailPattern
 from gateway.policy.glob import Glob
-from gateway.policy.rules import CertificateConditions, PatternError
+from gateway.policy.rules import CertificateConditions
 
 ALICE = {
     "common_name": "alice",

@@ -4,9 +4,10 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.errors import PatternError
 from gateway.facts import Action, Judgement, Login, Origin, Reason, parse_address
 from gateway.policy.engine import NO_RULE, Engine
-from gateway.policy.rules import CertificateConditions, PatternError
+from gateway.policy.rules import CertificateConditions
 from gateway.policy.uri import normalise
 
 NETWORKS = {"internal": (ip_network("10.0.0.0/8"),), "office": (ip_network("203.0.113.0/28"),)}

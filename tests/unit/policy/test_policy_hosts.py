@@ -2,9 +2,9 @@
 
 import pytest
 
+from gateway.errors import PatternError
 from gateway.facts import Reason
 from gateway.policy.hosts import HostRejected, SiteIndex, normalise_host, parse_host_pattern, port_of
-from gateway.policy.rules import PatternError
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from gateway.errors import PatternError
 from gateway.policy.networks import NetworkSet, named
-from gateway.policy.rules import PatternError
 
 NETWORKS = {"internal": (ip_network("10.0.0.0/8"), ip_network("fd00::/8")), "office": (ip_network("203.0.113.0/28"),)}
 

@@ -3,18 +3,19 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
+from support.rules import rule_of
 
 from gateway.facts import Action, Origin
 from gateway.policy.engine import Engine
 from gateway.policy.networks import NetworkSet
-from gateway.policy.rules import CertificateConditions, Rule
+from gateway.policy.rules import CertificateConditions
 
 NETWORKS = {"internal": (ip_network("10.0.0.0/8"), ip_network("fd00::/8")), "office": (ip_network("203.0.113.0/28"),)}
 
 
 def rule(name, action=Action.ALLOW, **conditions):
     certificate = CertificateConditions() if action is Action.REQUIRE_CERTIFICATE else None
-    return Rule(name=name, action=action, line=1, certificate=certificate, **conditions)
+    return rule_of(name=name, action=action, line=1, certificate=certificate, **conditions)
 
 
 def shown(*rules, site=("mail.example.com",)):

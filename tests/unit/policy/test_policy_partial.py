@@ -6,11 +6,12 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from support.rules import rule_of
 
 from gateway.facts import NO_CONNECTION_LOGIN, NO_LOGIN, Action, ConnectionLogin, Login, Reason, parse_address
 from gateway.policy.partial import PartialRules
 from gateway.policy.partial_facts import ANY_JUDGEMENT, KnownCertificate, Missing, PartialRequest, Shown
-from gateway.policy.rules import CertificateConditions, Rule
+from gateway.policy.rules import CertificateConditions
 
 NETWORKS = {"internal": (ip_network("10.0.0.0/8"),)}
 ALICE = KnownCertificate("01" * 32, (("O", "Example"), ("CN", "alice")), ("alice@example.com",))
@@ -30,7 +31,7 @@ def told(request, *rules):
 
 
 def rule(action=Action.REQUIRE_CERTIFICATE, **values):
-    return Rule(name=str(values), action=action, line=1, **values)
+    return rule_of(name=str(values), action=action, line=1, **values)
 
 
 def asking(**conditions):

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.errors import PatternError
 from gateway.facts import Action, Login, Reason
 from gateway.policy.engine import MAX_SHOWN_CHARACTERS, Engine
 from gateway.policy.readings import MAX_CHARACTERS
-from gateway.policy.rules import CertificateConditions, PatternError
+from gateway.policy.rules import CertificateConditions
 from gateway.policy.uri import UriRejected, normalise, parse_pattern
 
 # (as it came and is forwarded, as rules see it, what else servers read)

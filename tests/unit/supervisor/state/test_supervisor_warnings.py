@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from support.loaded import certificate_file
 from support.pki import DAY, NOW, Ca, server
+from support.rules import rule_of
 
 from gateway import clock
 from gateway.config.model import KeptAuthority, Ocsp, Pki
 from gateway.facts import Action
 from gateway.keeper.plan import to_keep
-from gateway.policy.rules import Rule
 from gateway.supervisor.state import warnings as module
 from gateway.supervisor.state.warnings import WarningLog
 from gateway.tls.trust import Trust, make_trust
@@ -207,7 +207,7 @@ def test_a_responder_that_does_not_answer_is_an_outage_where_it_must(time, certi
 
 
 def observing(number, *, enforce=False, hosts=None, action=Action.REQUIRE_CERTIFICATE):
-    return Rule(f"rule {number}", action, number, hosts=hosts, enforce=enforce)
+    return rule_of(f"rule {number}", action, number, hosts=hosts, enforce=enforce)
 
 
 @pytest.mark.parametrize(
