@@ -113,17 +113,18 @@ _failed.extend([(_failed, b"")] * (_END + 1))
 
 def decode_huffman(data: bytes) -> bytes:
     """The string that `data` encodes, at most 8/5 as long. Raises `HuffmanError`."""
+    row = _root.row
+    symbols: list[bytes] = []  # one for each octet, mostly of one byte or none
     while True:
-        row = _root.row
-        symbols: list[bytes] = []
         try:
-            for octet in data:
+            for octet in data[len(symbols) :]:  # all of it, or the rest after a row was filled
                 row, completed = row[octet]
                 symbols.append(completed)
             row, _ = row[_END]
         except IndexError:  # a row that was not needed before
             _nodes[id(row)].fill()
-            continue
-        if row is _failed:
-            raise HuffmanError("a string is not in the Huffman code")
-        return b"".join(symbols)
+        else:
+            break
+    if row is _failed:
+        raise HuffmanError("a string is not in the Huffman code")
+    return b"".join(symbols)

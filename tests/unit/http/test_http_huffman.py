@@ -1,5 +1,7 @@
 """The Huffman code: RFC 7541's examples and each symbol, and that a string has one coded form only."""
 
+from importlib.util import find_spec, module_from_spec
+
 import pytest
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
@@ -62,3 +64,17 @@ def test_the_end_of_string_never_occurs():
 def test_a_long_string():
     text = bytes(range(256)) * 50
     assert decode_huffman(coded(*text)) == text
+
+
+def test_states_that_were_not_needed_before():
+    """Each is made in the middle of a string, which is then read on from there."""
+    spec = find_spec("gateway.http.huffman")
+    fresh = module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    text = b"a" * 1000 + bytes(range(256))
+    made = []
+    fill = fresh._Node.fill
+    fresh._Node.fill = lambda node: (made.append(node), fill(node))
+    assert fresh.decode_huffman(coded(*text)) == text
+    assert fresh.decode_huffman(coded(*text)) == text
+    assert len(made) == len(set(made)) > 50
