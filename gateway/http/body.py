@@ -8,6 +8,7 @@ returns what it was given.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway.errors import GatewayError
@@ -188,7 +189,7 @@ def encode_chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
 
 
-def encode_last_chunk(trailers: Fields) -> bytes:
+def encode_last_chunk(trailers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """The end of a chunked body."""
     if not trailers:
         return b"0\r\n\r\n"

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.http.events import FieldParts, field
+
 _NAME: Final = b"strict-transport-security"
 
 
-def hsts_field(max_age_seconds: float, *, includes_subdomains: bool, is_preloaded: bool) -> bytes:
-    """The field with its line end."""
+def hsts_field(max_age_seconds: float, *, includes_subdomains: bool, is_preloaded: bool) -> FieldParts:
+    """The field that says this."""
     parts = [f"max-age={int(max_age_seconds)}"]
     parts += ["includeSubDomains"] if includes_subdomains else []
     parts += ["preload"] if is_preloaded else []
-    return f"Strict-Transport-Security: {'; '.join(parts)}\r\n".encode("ascii")
+    return field(b"Strict-Transport-Security", "; ".join(parts).encode("ascii"))
 
 
 def without_hsts(passing: list[bytes]) -> list[bytes]:

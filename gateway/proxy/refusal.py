@@ -1,4 +1,4 @@
-"""Writes refusals: status line, headers and page."""
+"""Makes refusals: status, fields and page."""
 
 from __future__ import annotations
 
@@ -9,29 +9,13 @@ from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import ANOTHER_CERTIFICATE_COULD_HELP, STATUS_OF_REASON, Judgement, Reason
 from gateway.http.date import date_field
+from gateway.http.events import END, Data, Event, FieldParts, Head, field, fields
 from gateway.http.headers import ACCEPT, ACCEPT_LANGUAGE
 from gateway.http.http1 import RequestHead
 from gateway.http.pages import Pages
 from gateway.http.published import MethodNotAllowed
 from gateway.logs.record import AccessRecord
 from gateway.proxy.limits.lockout import LockedOut
-
-_PHRASES: Final = {
-    400: b"Bad Request",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    417: b"Expectation Failed",
-    421: b"Misdirected Request",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-}
 
 # After these the connection ends: the next request would be refused too, or can't be found in the data.
 _ALWAYS_CLOSES: Final = ANOTHER_CERTIFICATE_COULD_HELP | {
@@ -60,7 +44,7 @@ def counts(reason: Reason) -> bool:
     return STATUS_OF_REASON[reason] not in _OURS_TO_KNOW
 
 
-def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
+def refusal_events(  # noqa: PLR0913 - keyword-only, each a fact of one answer
     pages: Pages,
     error: RequestError,
     head: RequestHead | None,
@@ -68,8 +52,8 @@ def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
     record: AccessRecord,
     *,
     is_closing: bool,
-    hsts: bytes = b"",
-) -> bytes:
+    hsts: FieldParts = (),
+) -> list[Event]:
     """The complete answer; status, reason and length are set in the record. `hsts`: the site's field, empty for
     plain HTTP (RFC 6797 7.2).
     """
@@ -88,21 +72,15 @@ def write_refusal(  # noqa: PLR0913 - keyword-only, each a fact of one answer
     record.status = status
     record.refused(error.reason, error.for_log if isinstance(error, LockedOut) else error.cause)
     record.bytes_out = len(body) if has_body else 0
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status]), date_field(clock.unix_seconds())]
-    parts += [b"%b: %b\r\n" % header for header in headers]
-    parts.append(hsts)
+    parts = [*date_field(clock.unix_seconds()), *fields(headers), *hsts]
     if isinstance(error, LockedOut):
-        parts.append(b"Retry-After: %d\r\n" % error.retry_after_seconds)
+        parts += field(b"Retry-After", b"%d" % error.retry_after_seconds)
     elif isinstance(error, MethodNotAllowed):
-        parts.append(b"Allow: %b\r\n" % error.allow)
-    if is_closing:
-        parts.append(b"Connection: close\r\n")
-    elif head is not None and not head.minor:  # without this, HTTP/1.0 clients read until the connection ends
-        parts.append(b"Connection: keep-alive\r\n")
-    parts.append(b"\r\n")
+        parts += field(b"Allow", error.allow)
+    events: list[Event] = [Head(status, None, parts, is_sized=True, may_keep_alive=not is_closing)]
     if has_body:
-        parts.append(body)
-    return b"".join(parts)
+        events.append(Data(body))
+    return [*events, END]
 
 
 def note_unanswered(error: RequestError, record: AccessRecord) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.config.model import Config, Site, Upstream
+from gateway.http.events import FieldParts
 from gateway.http.headers import RequestClassifier
 from gateway.http.identity_headers import IdentityHeaderWriter
 from gateway.http.pages import Pages
@@ -27,7 +28,7 @@ class SiteState:
     tls: SiteTls
     judgements: JudgementCache
     upstream: Upstream
-    hsts: bytes = b""  # the field in every answer, with its line end
+    hsts: FieldParts = ()  # the field in every answer; empty: none
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
-from gateway.facts import Peer, counted
+from gateway.facts import Peer, Reason, counted
 from gateway.http.date import date_field
+from gateway.http.events import END, Data, Head, field
+from gateway.http.http1_writer import Http1Writer
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
 from gateway.proxy.balanced import peer_of
@@ -31,11 +33,7 @@ from gateway.tls.layer import TlsLayer
 if TYPE_CHECKING:
     from gateway.proxy.service import Service
 
-_PLAIN_HTTP_ANSWER: Final = (
-    b"HTTP/1.1 400 Bad Request\r\n%bContent-Type: text/plain; charset=utf-8\r\nContent-Length: 59\r\n"
-    b"X-Request-Id: %b\r\nX-Gateway-Reason: bad_request\r\nConnection: close\r\n\r\n"
-    b"This port speaks HTTPS only; use https:// in the address.\r\n"
-)
+_HTTPS_ONLY: Final = b"This port speaks HTTPS only; use https:// in the address.\r\n"
 
 
 class AcceptedConnection(asyncio.Protocol):
@@ -144,7 +142,15 @@ class AcceptedConnection(asyncio.Protocol):
         """Answer plain HTTP with 400; the client may still be sending its request."""
         request_id, now = new_request_id(), clock.unix_seconds()
         self._log(cause, request_id)
-        self._transport.write(_PLAIN_HTTP_ANSWER % (date_field(now), request_id.encode("ascii")))
+        fields = (
+            *date_field(now),
+            *field(b"Content-Type", b"text/plain; charset=utf-8"),
+            *field(b"Content-Length", b"%d" % len(_HTTPS_ONLY)),
+            *field(b"X-Request-Id", request_id.encode("ascii")),
+            *field(b"X-Gateway-Reason", Reason.BAD_REQUEST.encode("ascii")),
+        )
+        head = Head(400, None, fields, is_sized=True, may_keep_alive=False)
+        self._transport.write(Http1Writer().write((head, Data(_HTTPS_ONLY), END)))
         self._linger(is_brief=self._service.is_draining)
 
     def _refuse(self, description: int, cause: str) -> None:

@@ -14,8 +14,10 @@ from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import Endpoint, Peer, Reason, counted
 from gateway.http.body import BodyError, BodyReader
+from gateway.http.events import Event
 from gateway.http.headers import AUTHORIZATION
 from gateway.http.http1 import RequestHead
+from gateway.http.http1_writer import Http1Writer
 from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord
 from gateway.proxy.client.body_drain import BodyDrain
@@ -30,7 +32,7 @@ from gateway.proxy.limits.lockout import CERTIFICATE_FAILURES, LockedOut
 from gateway.proxy.limits.rates import Requests
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
-from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, write_refusal
+from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, refusal_events
 from gateway.proxy.send_progress import SendProgress
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upstream.connection import UpstreamConnection
@@ -62,6 +64,7 @@ class ClientConnection:
         "_requests",
         "_send_progress",
         "_server_name",
+        "_writer",
         "admission",
         "carries_login",
         "closes_after_exchange",
@@ -97,6 +100,7 @@ class ClientConnection:
         self._layer: TlsLayer
         self._receive_buffer: ReceiveBuffer
         self._send_progress: SendProgress
+        self._writer: Http1Writer  # of the answer under way
         self._reader = RequestReader()
         self._server_name = server_name
         self._is_asked = False
@@ -387,6 +391,7 @@ class ClientConnection:
         if self.pins:
             admission.carry(admitted.login)
         self._refusals_in_a_row = 0
+        self._writer = Http1Writer(head.minor)
         self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
         exchange.start()
 
@@ -436,6 +441,15 @@ class ClientConnection:
         if self._half_closed is not None and not self._receive_buffer.held:
             return False
         return head.is_keep_alive and not self.service.is_draining
+
+    def send(self, events: list[Event]) -> None:
+        """Send a part of the exchange's answer."""
+        writer = self._writer
+        data = writer.write(events)
+        if writer.closes:
+            self.closes_after_exchange = True
+        if data:
+            self.write(data)
 
     def write(self, data: bytes) -> None:
         """Send plaintext to the client."""
@@ -592,7 +606,7 @@ class ClientConnection:
         self._refuse(error, None, record, is_closing=True)
 
     def _refuse(self, error: RequestError, head: RequestHead | None, record: AccessRecord, *, is_closing: bool) -> None:
-        answer = write_refusal(
+        events = refusal_events(
             self.snapshot.pages,
             error,
             head,
@@ -601,7 +615,7 @@ class ClientConnection:
             is_closing=is_closing,
             hsts=self.admission.site.hsts,
         )
-        self._layer.write(answer)
+        self._layer.write(Http1Writer(1 if head is None else head.minor).write(events))
         if error.reason in CERTIFICATE_FAILURES:
             self.service.note_failure(self.admission.lockout_key(record.connection.client_ip or ""), "certificate")
         self.log(record)

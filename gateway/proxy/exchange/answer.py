@@ -1,9 +1,9 @@
-"""Turns the bytes of an upstream's answer into the bytes for the client. Does no I/O.
+"""Turns the bytes of an upstream's answer into the events for the client. Does no I/O.
 
-Keeps true: the framing for the client is decided here (RFC 9112 6.3), independently of the upstream's. An answer is
-complete only when its framing says so, and then nothing more is read from its connection. Some servers send a body
-after an answer that has none (to HEAD, 204, 304), perhaps when the next request is already under way: after such
-answers no other client gets the connection.
+Keeps true: the events don't tell how the upstream framed the answer (RFC 9112 6.3). An answer is complete only when
+its framing says so, and then nothing more is read from its connection. Some servers send a body after an answer that
+has none (to HEAD, 204, 304), perhaps when the next request is already under way: after such answers no other client
+gets the connection.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from gateway.http.body import (
     ChunkedReader,
     CloseReader,
     LengthReader,
-    encode_chunk,
-    encode_last_chunk,
 )
 from gateway.http.date import date_field
+from gateway.http.events import END, Data, End, Event, FieldParts, Head, Interim, Upgrade
 from gateway.http.fields import Fields
 from gateway.http.headers import LAST_PASSING, NEVER_IN_TRAILERS, Classifier, ResponseClassifier, fold
 from gateway.http.hsts import without_hsts
@@ -41,12 +40,9 @@ _FIRST_FINAL: Final = 200
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 _BODILESS: Final = frozenset({_NO_CONTENT, _NOT_MODIFIED})
-_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
-_CLOSE: Final = b"Connection: close\r\n"
-_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
-_END: Final = b"\r\n"
 
 _classify: Final = ResponseClassifier()
+_new: Final = tuple.__new__  # takes half the time of a call of the class
 
 
 class Answer:
@@ -61,11 +57,9 @@ class Answer:
         "_replaces_hsts",
         "_request",
         "_rewriter",
-        "_sends_chunked",
         "awaits_continue",
         "binds",
         "bytes_out",
-        "closes_client",
         "goes_on_with_login",
         "is_clean",
         "is_complete",
@@ -75,16 +69,17 @@ class Answer:
         "response",
     )
 
-    def __init__(self, request: RequestHead, rewriter: Rewriter | None, request_id: bytes, hsts: bytes = b"") -> None:
-        """`hsts`: the site's field, with its line end; empty if the server's field is forwarded."""
+    def __init__(
+        self, request: RequestHead, rewriter: Rewriter | None, request_id: bytes, hsts: FieldParts = ()
+    ) -> None:
+        """`hsts`: the site's field; empty if the server's field is forwarded."""
         self._request = request
-        self._own_fields = b"X-Request-Id: %b\r\n%b" % (request_id, hsts)
+        self._own_fields = (b"X-Request-Id", b": ", request_id, b"\r\n", *hsts)
         self._replaces_hsts = bool(hsts)
         self._rewriter = rewriter
         self._held = b""  # an unfinished head
         self._interim = 0
         self._body: BodyReader | None = None
-        self._sends_chunked = False
         # True while the client may wait for a 100 before sending its body (RFC 9110 10.1.1).
         self.awaits_continue = request.expects_continue and request.has_body
         self._has_let_continue = False  # the gateway sent the 100
@@ -97,31 +92,30 @@ class Answer:
         self.is_clean = True  # no bytes came after the answer
         self.may_be_followed = False  # by a body that must not exist
         self.is_upgraded = False  # what follows is not HTTP
-        self.closes_client = False  # the client was told that its connection ends here
 
     @property
     def has_begun(self) -> bool:
         """True if any bytes of the answer arrived."""
         return self.response is not None or bool(self._held) or self._interim > 0
 
-    def let_continue(self) -> bytes:
+    def let_continue(self) -> Event:
         """A 100 in place of the upstream's, which is then not forwarded."""
         self.awaits_continue = False
         self._has_let_continue = True
-        return b"HTTP/1.1 100 Continue\r\n\r\n"
+        return Interim(_CONTINUE, b"Continue", ())
 
-    def feed(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool = False) -> bytes:
-        """Process bytes from the upstream; returns bytes for the client. Raises `RequestError` if they are not HTTP.
+    def feed(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool = False) -> list[Event]:
+        """Process bytes from the upstream; returns events for the client. Raises `RequestError` if they are not HTTP.
 
         `is_pinned`: both connections belong to one login and end together.
         """
         if self._body is None:
             data = self._held + data if self._held else data
             return self._head(data, may_keep_alive=may_keep_alive, is_pinned=is_pinned)
-        return self._pass_on(b"", data, self._body)
+        return self._pass_on([], data, self._body)
 
-    def _head(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool) -> bytes:
-        before = b""
+    def _head(self, data: bytes, *, may_keep_alive: bool, is_pinned: bool) -> list[Event]:
+        events: list[Event] = []
         while True:
             end = data.find(END_OF_HEAD)
             if (len(data) if end < 0 else end) > MAX_RESPONSE_HEAD_BYTES:
@@ -130,60 +124,62 @@ class Answer:
                 if has_bare_lf(data):
                     raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "a line of the answer's head ends in a bare LF")
                 self._held = data
-                return before
+                return events
             response = parse_response(data, end, _classify)
             data = data[end + 4 :]
             if response.status >= _FIRST_FINAL:
                 break
             if response.status == _SWITCHING_PROTOCOLS:
-                return before + self._upgrade(response, data)
-            before += self._pass_interim(response)
+                self._upgrade(response, data, events)
+                return events
+            self._pass_interim(response, events)
         self._held = b""
         self.response = response
+        if response.challenge is not None or response.keeps_login:
+            self._read_login(response)
+        is_pinned = is_pinned or self.binds
+        if self.awaits_continue:
+            # Some clients now send the body, others the next request; the gateway can't tell which.
+            may_keep_alive = may_keep_alive and is_pinned
+            self.awaits_continue = False
+        head, body = self._frame(response, may_keep_alive=may_keep_alive, is_pinned=is_pinned)
+        self._body = body
+        events.append(head)
+        return self._pass_on(events, data, body)
+
+    def _read_login(self, response: ResponseHead) -> None:
         if response.challenge is not None:
             self.binds = binds_connection(response.challenge)
             self.goes_on_with_login = continues_login(response.challenge)
         if response.keeps_login:
             self.binds = self.goes_on_with_login = True
-        if self.awaits_continue and not (is_pinned or self.binds):
-            # Some clients now send the body, others the next request; the gateway can't tell which.
-            may_keep_alive = False
-        self.awaits_continue = False
-        head, body = self._frame(response, may_keep_alive=may_keep_alive, is_pinned=is_pinned or self.binds)
-        self._body = body
-        return self._pass_on(before + head if before else head, data, body)
 
-    def _pass_interim(self, response: ResponseHead) -> bytes:
+    def _pass_interim(self, response: ResponseHead, events: list[Event]) -> None:
         self._interim += 1
         if self._interim > MAX_INTERIM_ANSWERS:
             raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "too many interim answers")
         if response.status == _CONTINUE:
             self.awaits_continue = False
             if self._has_let_continue:
-                return b""
-        if not self._request.minor:
-            return b""
-        return b"".join([b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.passing, _END])
+                return
+        events.append(Interim(response.status, response.reason, response.passing))
 
-    def _upgrade(self, response: ResponseHead, data: bytes) -> bytes:
+    def _upgrade(self, response: ResponseHead, data: bytes, events: list[Event]) -> None:
         asked = () if self._request.upgrade is None else self._request.upgrade.lower().split(b", ")
         if response.upgrade is None or response.upgrade.strip(b" \t").lower() not in asked:
             raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols without being asked")
         self.response = response
         self.is_upgraded = True
-        self.closes_client = True
         self.bytes_out = len(data)  # bytes of the new protocol
-        parts = [
-            b"HTTP/1.1 101 %b\r\n" % response.reason,
-            *self._passing(response),
-            self._own_fields,
-            b"" if response.has_date else date_field(clock.unix_seconds()),
-            b"Connection: Upgrade\r\nUpgrade: ",
-            response.upgrade,
-            b"\r\n\r\n",
-            data,
-        ]
-        return b"".join(parts)
+        events.append(Upgrade(response.reason, self._fields(response), response.upgrade))
+        if data:
+            events.append(Data(data))
+
+    def _fields(self, response: ResponseHead) -> list[bytes]:
+        fields = [*self._passing(response), *self._own_fields]
+        if not response.has_date:  # RFC 9110 6.6.1: added where an answer is forwarded
+            fields += date_field(clock.unix_seconds())
+        return fields
 
     def _passing(self, response: ResponseHead) -> list[bytes]:
         passing, rewriter = response.passing, self._rewriter
@@ -191,70 +187,51 @@ class Answer:
             passing = rewriter.response(passing)
         return without_hsts(passing) if self._replaces_hsts else passing
 
-    def _frame(self, response: ResponseHead, *, may_keep_alive: bool, is_pinned: bool) -> tuple[bytes, BodyReader]:
+    def _frame(self, response: ResponseHead, *, may_keep_alive: bool, is_pinned: bool) -> tuple[Head, BodyReader]:
         """(head for the client, reader of the body)."""
-        request = self._request
-        status_line = b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason)
-        parts = [status_line, *self._passing(response), self._own_fields]
-        if not response.has_date:  # RFC 9110 6.6.1: added where an answer is forwarded
-            parts.append(date_field(clock.unix_seconds()))
-        length = response.content_length
+        fields, length = self._fields(response), response.content_length
         if length is not None and response.status != _NO_CONTENT:  # RFC 9110 8.6
-            parts.append(b"Content-Length: %d\r\n" % length)
+            fields += (b"Content-Length", b": ", b"%d" % length, b"\r\n")
+        is_sized = True
         body: BodyReader
-        if request.method == b"HEAD" or response.status in _BODILESS:
+        if self._request.method == b"HEAD" or response.status in _BODILESS:
             body = LengthReader(0)
             is_plain_304 = response.status == _NOT_MODIFIED and length is None and not response.is_chunked
-            self.may_be_followed = length != 0 and (request.method == b"HEAD" or not is_plain_304)
+            self.may_be_followed = length != 0 and (self._request.method == b"HEAD" or not is_plain_304)
         elif length is not None:
             body = LengthReader(length)
         else:
             body = ChunkedReader() if response.is_chunked else CloseReader()
-            if request.minor:
-                self._sends_chunked = True
-                parts.append(_CHUNKED)
-            else:
-                may_keep_alive = False
+            is_sized = False
         if is_pinned and not (response.is_keep_alive and not isinstance(body, CloseReader)):
             may_keep_alive = False
-        if not may_keep_alive:
-            self.closes_client = True
-            parts.append(_CLOSE)
-        elif not request.minor:
-            parts.append(_KEEP_ALIVE)
-        parts.append(_END)
-        return b"".join(parts), body
+        return _new(Head, (response.status, response.reason, fields, is_sized, may_keep_alive)), body
 
-    def _pass_on(self, head: bytes, data: bytes, body: BodyReader) -> bytes:
+    def _pass_on(self, events: list[Event], data: bytes, body: BodyReader) -> list[Event]:
         if data and not body.is_complete:
             try:
                 payload, data = body.feed(data)
             except BodyError as error:
                 raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, f"the answer's body: {error}") from error
-            self.bytes_out += len(payload)
-        else:
-            payload = b""
+            if payload:
+                self.bytes_out += len(payload)
+                events.append(_new(Data, (payload,)))
         if body.is_complete:
             self.is_complete = True
             self.is_clean = not data
+            events.append(End(passing_trailers(body.trailers, _classify)) if body.trailers else END)
         else:
             self.left = data
-        if not self._sends_chunked:
-            return head + payload if head else payload
-        end = self._last_chunk(body) if body.is_complete else b""
-        return head + encode_chunk(payload) + end
+        return events
 
-    def _last_chunk(self, body: BodyReader) -> bytes:
-        return encode_last_chunk(passing_trailers(body.trailers, _classify))
-
-    def end(self) -> bytes | None:
-        """The upstream closed: the last bytes for the client if that completes the answer, else None."""
+    def end(self) -> list[Event] | None:
+        """The upstream closed: the last events for the client if that completes the answer, else None."""
         body = self._body
         if not isinstance(body, CloseReader) or self.is_complete:
             return None
         body.is_complete = self.is_complete = True
         self.is_clean = False
-        return self._last_chunk(body) if self._sends_chunked else b""
+        return [END]
 
 
 def passing_trailers(trailers: Fields, classify: Classifier) -> Fields:

@@ -155,7 +155,7 @@ class Exchange:
 
     def _let_continue(self) -> None:
         """Send a 100 to the client, which waits before sending its body."""
-        self._client.write(self._answer.let_continue())
+        self._client.send([self._answer.let_continue()])
         self._client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
 
     @property
@@ -249,15 +249,15 @@ class Exchange:
             return
         is_first, was_awaiting = answer.response is None, answer.awaits_continue
         try:
-            out = answer.feed(data, may_keep_alive=client.may_keep_alive(self.head), is_pinned=client.pins)
+            events = answer.feed(data, may_keep_alive=client.may_keep_alive(self.head), is_pinned=client.pins)
         except RequestError as error:
             self.fail(unexpected(error))
             return
         response = answer.response
         if is_first:
             self._answer_has_begun(response)
-        if out:
-            client.write(out)
+        if events:
+            client.send(events)
         if answer.is_complete:
             if answer.is_clean and self._owes_a_login_the_rest():
                 client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
@@ -327,8 +327,6 @@ class Exchange:
         record.upstream_ms = (clock.monotonic_seconds() - self._sent_at) * 1000
         if self._upstream is not None:
             self._upstream.state.is_http_1_0 = not response.minor
-        if answer.closes_client:
-            client.closes_after_exchange = True
         if answer.binds:
             client.owns_upstream(self.head, is_hidden=answer.goes_on_with_login)
         if response.status == _UNAUTHORIZED and is_failed_login(self.head, response.challenge):
@@ -348,9 +346,9 @@ class Exchange:
         self._finish_left()
         if self._is_done:
             return False
-        out = self._answer.end()
-        if out is not None:
-            self._client.write(out)
+        events = self._answer.end()
+        if events is not None:
+            self._client.send(events)
             self._complete(is_clean=False)
         return False
 

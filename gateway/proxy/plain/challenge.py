@@ -14,6 +14,7 @@ from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.acme import no_challenge, read_token
 from gateway.http.date import date_field
+from gateway.http.events import END, Data, Head, field
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.plain.acme_webroot import Reading
@@ -61,14 +62,14 @@ class ChallengeConnection(RedirectConnection):
         body = b"" if self._head.method == b"HEAD" else data
         record.bytes_out = len(body)
         fields = (
-            b"HTTP/1.1 200 OK\r\n",
-            date_field(clock.unix_seconds()),
-            b"Content-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n",
-            b"Content-Length: %d\r\n" % len(data),
-            f"X-Request-Id: {record.request_id}\r\nConnection: close\r\n\r\n".encode("ascii"),
-            body,
+            *date_field(clock.unix_seconds()),
+            *field(b"Content-Type", b"application/octet-stream"),
+            *field(b"X-Content-Type-Options", b"nosniff"),
+            *field(b"Cache-Control", b"no-store"),
+            *field(b"Content-Length", b"%d" % len(data)),
+            *field(b"X-Request-Id", f"{record.request_id}".encode("ascii")),
         )
-        self._transport.write(b"".join(fields))
+        self.send((Head(200, None, fields, is_sized=True, may_keep_alive=False), Data(body), END))
         self.end(record)
 
     def refuse(self, head: RequestHead | None, error: RequestError, record: AccessRecord | None = None) -> None:

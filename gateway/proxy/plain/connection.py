@@ -7,18 +7,21 @@ client that is still sending gets time to read the answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
 from gateway.errors import RequestError
 from gateway.facts import NO_CERTIFICATE, Peer, Reason
+from gateway.http.events import Event
 from gateway.http.http1 import END_OF_HEAD, RequestHead, check_unfinished, parse_request
+from gateway.http.http1_writer import Http1Writer
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.proxy.balanced import peer_of
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record
-from gateway.proxy.refusal import write_refusal
+from gateway.proxy.refusal import refusal_events
 from gateway.proxy.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -129,8 +132,12 @@ class PlainConnection(asyncio.Protocol):
         """Answer with a refusal."""
         record = record or self.begin(head)
         pages = self._service.snapshot.pages
-        self._transport.write(write_refusal(pages, error, head, NO_CERTIFICATE, record, is_closing=True))
+        self.send(refusal_events(pages, error, head, NO_CERTIFICATE, record, is_closing=True))
         self.end(record)
+
+    def send(self, events: Iterable[Event]) -> None:
+        """Send an answer, or its head, after which the connection ends."""
+        self._transport.write(Http1Writer().write(events))
 
     def end(self, record: AccessRecord) -> None:
         """Log the answer and close; a client that is still sending gets time to read it."""

@@ -14,6 +14,7 @@ from gateway.config.model import Listener
 from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.body import BodyError, BodyReader, ChunkedReader, LengthReader
+from gateway.http.events import Head, Interim, fields
 from gateway.http.headers import value_of
 from gateway.http.http1 import RequestHead
 from gateway.http.published import MAX_OCSP_REQUEST_BYTES, Kind, Wanted, check_body_type, read_target
@@ -34,7 +35,6 @@ TRANSFER_SECONDS: Final = 600.0
 CHUNK_BYTES: Final = 32 * 1024
 UPSTREAM: Final = "pki"  # in the access log
 _NOT_MODIFIED: Final = 304
-_PHRASES: Final = {200: "OK", _NOT_MODIFIED: "Not Modified"}
 
 
 class PublicationConnection(ChallengeConnection):
@@ -94,7 +94,7 @@ class PublicationConnection(ChallengeConnection):
         if (head.content_length or 0) > MAX_OCSP_REQUEST_BYTES:
             raise _too_long()
         if head.expects_continue and not rest:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.send([Interim(100, b"Continue", ())])
         self._body = ChunkedReader() if head.is_chunked else LengthReader(head.content_length or 0)
         self._feed(self._body, rest)
 
@@ -137,12 +137,12 @@ class PublicationConnection(ChallengeConnection):
         self._renew_deadline()
         self._note_publisher(record)
         record.status = record.upstream_status = reply.status
-        lines = [f"HTTP/1.1 {reply.status} {_PHRASES[reply.status]}"]
-        lines += [f"{name}: {value}" for name, value in reply.fields]
+        pairs = [*reply.fields]
         if reply.status != _NOT_MODIFIED:  # its length would mean another answer's (RFC 9110 8.6)
-            lines.append(f"Content-Length: {reply.length_bytes}")
-        lines += [f"X-Request-Id: {record.request_id}", "Connection: close", "", ""]
-        self._transport.write("\r\n".join(lines).encode("ascii"))
+            pairs.append(("Content-Length", f"{reply.length_bytes}"))
+        pairs.append(("X-Request-Id", f"{record.request_id}"))
+        parts = fields((name.encode("ascii"), value.encode("ascii")) for name, value in pairs)
+        self.send([Head(reply.status, None, parts, is_sized=True, may_keep_alive=False)])
         self.on_body()
 
     def on_body(self) -> None:

@@ -6,19 +6,16 @@ connection ends after its answer.
 
 from __future__ import annotations
 
-from typing import Final
-
 from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import Reason
 from gateway.http.date import date_field
+from gateway.http.events import END, Head, field
 from gateway.http.http1 import RequestHead
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
 from gateway.proxy.plain.connection import PlainConnection
 from gateway.proxy.snapshot import Snapshot
-
-_STATUS_LINES: Final = {302: b"HTTP/1.1 302 Found\r\n", 308: b"HTTP/1.1 308 Permanent Redirect\r\n"}
 
 
 class RedirectConnection(PlainConnection):
@@ -33,14 +30,14 @@ class RedirectConnection(PlainConnection):
             raise RequestError(Reason.NOT_FOUND, cause)
         location = location_of(self._service.snapshot, head)
         record = self.begin(head)
-        record.status = self._listener.redirect_status
+        record.status = status = self._listener.redirect_status
         fields = (
-            _STATUS_LINES[record.status],
-            date_field(clock.unix_seconds()),
-            f"Location: {location}\r\nX-Request-Id: {record.request_id}\r\n".encode("latin-1"),
-            b"Content-Length: 0\r\nConnection: close\r\n\r\n",
+            *date_field(clock.unix_seconds()),
+            *field(b"Location", location.encode("latin-1")),
+            *field(b"X-Request-Id", f"{record.request_id}".encode("ascii")),
+            *field(b"Content-Length", b"0"),
         )
-        self._transport.write(b"".join(fields))
+        self.send((Head(status, None, fields, is_sized=True, may_keep_alive=False), END))
         self.end(record)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from gateway import clock
 from gateway.config.model import Config, Site
 from gateway.errors import ConfigError
+from gateway.http.events import FieldParts
 from gateway.http.headers import RequestClassifier
 from gateway.http.hsts import hsts_field
 from gateway.http.identity_headers import IdentityHeaderWriter
@@ -87,9 +88,9 @@ def _with_lists(state: SiteState, known: Mapping[str, KnownLists]) -> SiteState:
     return replace(state, tls=replace(state.tls, trust=trust), judgements=JudgementCache(trust))
 
 
-def _hsts_of(site: Site) -> bytes:
+def _hsts_of(site: Site) -> FieldParts:
     if (hsts := site.hsts) is None:
-        return b""
+        return ()
     return hsts_field(hsts.max_age_seconds, includes_subdomains=hsts.include_subdomains, is_preloaded=hsts.preload)
 
 

@@ -15,7 +15,7 @@ from gateway.http.date import date_field
     ],
 )
 def test_it_is_written_as_an_imf_fixdate(seconds, expected):
-    assert date_field(seconds) == expected
+    assert b"".join(date_field(seconds)) == expected
 
 
 def test_it_is_written_once_a_second():

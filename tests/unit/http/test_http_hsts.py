@@ -16,7 +16,7 @@ from gateway.http.hsts import hsts_field, without_hsts
 )
 def test_the_field_says_what_is_configured(seconds, more, field):
     made = hsts_field(seconds, includes_subdomains=more[0], is_preloaded=more[1])
-    assert made == b"Strict-Transport-Security: " + field + b"\r\n"
+    assert b"".join(made) == b"Strict-Transport-Security: " + field + b"\r\n"
 
 
 def passing(*names):

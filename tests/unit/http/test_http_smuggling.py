@@ -10,6 +10,7 @@ import pytest
 from support.http1_stream import Stream, golden, legend, parse, pieces, written
 
 from gateway.errors import RequestError
+from gateway.http.http1_writer import Http1Writer
 from gateway.proxy.exchange.answer import Answer
 
 REQUESTS = golden("smuggling_requests.txt", 3)
@@ -28,12 +29,13 @@ def answered(method, parts):
     """(outcome, what the client gets)."""
     line = f"{method} / HTTP/1.1\r\nHost: a".encode()
     answer, out = Answer(parse(line + b"\r\n\r\n", len(line)), None, b"id"), b""
+    writer = Http1Writer()
     try:
         for part in parts:
             if answer.is_complete:
                 answer.is_clean = False
                 break
-            out += answer.feed(part, may_keep_alive=True)
+            out += writer.write(answer.feed(part, may_keep_alive=True))
     except RequestError as error:
         return f"refused {error.status}", out
     if answer.response is None:

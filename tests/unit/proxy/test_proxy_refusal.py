@@ -7,9 +7,10 @@ from gateway.errors import RequestError
 from gateway.facts import ANOTHER_CERTIFICATE_COULD_HELP, NO_CERTIFICATE, STATUS_OF_REASON, Reason
 from gateway.http.headers import RequestClassifier
 from gateway.http.http1 import END_OF_HEAD, parse_request
+from gateway.http.http1_writer import Http1Writer
 from gateway.http.pages import Pages
 from gateway.logs.record import AccessRecord, ConnectionFields
-from gateway.proxy.refusal import closes, write_refusal
+from gateway.proxy.refusal import closes, refusal_events
 
 PAGES = Pages("helpdesk@example.com", None)
 
@@ -22,7 +23,8 @@ def head_of(data):
 def refuse(reason, head=None, *, is_closing=False):
     record = AccessRecord(ConnectionFields(), 0.0, "0" * 32)
     error = RequestError(reason, "the cause")
-    return write_refusal(PAGES, error, head, NO_CERTIFICATE, record, is_closing=is_closing), record
+    events = refusal_events(PAGES, error, head, NO_CERTIFICATE, record, is_closing=is_closing)
+    return Http1Writer(1 if head is None else head.minor).write(events), record
 
 
 @pytest.mark.parametrize("reason", Reason)
