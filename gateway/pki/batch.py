@@ -21,11 +21,11 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from gateway.access import exists
 from gateway.errors import OperationError, UsageError
-from gateway.pki import constraints, crl, csv_users, handout, issue, key_pool, logins, passwords, pkcs12, uses
+from gateway.pki import constraints, crl, csv_users, handout, issue, key_pool, logins, passwords, uses
 from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.csv_users import UserRow
+from gateway.pki.delivery import free_stem, p12_of
 from gateway.pki.desk import Desk
 from gateway.pki.file_names import file_stem
 from gateway.pki.files import PRIVATE_MODE, make_folder, read, write_private
@@ -140,28 +140,15 @@ def _issue(
     def deliver(issued: issue.Issued) -> None:
         record = issued.record
         password = passwords.make()
-        path = free_path(batch.out, file_stem(row.email, row.device), "p12", record.serial)
+        path = batch.out / f"{free_stem(batch.out, file_stem(row.email, row.device), issued, ['p12'])}.p12"
         # The password's line comes first: after a crash it names the file that has to be removed.
         line = PasswordLine(row.email, record.common_name, path.name, password, record.serial)
         list_.add(line)
-        data = pkcs12.build(
-            key=key,
-            certificate=issued.certificate,
-            chain=issued.chain,
-            name=record.common_name,
-            password=password,
-            format_=format_,
-        )
+        data = p12_of(issued, key, password, format_)
         write_private(path, data)
         written[record.serial] = handout.digest(data)
 
     issue.issue(desk, authority, replace(_order(row), p12_format=format_, run=run_id), key, now, deliver)
-
-
-def free_path(folder: Path, stem: str, suffix: str, serial: str) -> Path:
-    """A path that doesn't exist yet: an existing key may still be needed for old mail, and is never overwritten."""
-    path = folder / f"{stem}.{suffix}"
-    return folder / f"{stem}-{serial[:8]}.{suffix}" if exists(path) else path
 
 
 def _order(row: UserRow) -> issue.Order:

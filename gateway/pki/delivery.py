@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Delivery:
     def __call__(self, issued: Issued) -> None:
         """Write the files. Raises `OperationError`, and then leaves none of them."""
         make_folder(self.folder)
-        stem = self._free_stem(issued.record.serial)
+        stem = free_stem(self.folder, self.stem, issued, _SUFFIXES)
         try:
             for suffix, write, data in self._files(issued):
                 path = self.folder / f"{stem}.{suffix}"
@@ -53,22 +53,28 @@ class Delivery:
         if self.password is None:
             return [*files, ("key", write_private, pkcs8.plain_pem(self.key))]
         files.append(("key", write_private, pkcs8.encrypt(self.key, self.password)))
-        p12 = pkcs12.build(
-            key=self.key,
-            certificate=issued.certificate,
-            chain=issued.chain,
-            name=issued.record.common_name,
-            password=self.password,
-            format_=self.p12_format,
-        )
-        files.append(("p12", write_private, p12))
+        files.append(("p12", write_private, p12_of(issued, self.key, self.password, self.p12_format)))
         if self.has_password_file:
             files.append(("password", write_private, f"{self.password}\n".encode()))
         return files
 
-    def _free_stem(self, serial: str) -> str:
-        is_taken = any(exists(self.folder / f"{self.stem}.{suffix}") for suffix in _SUFFIXES)
-        return f"{self.stem}-{serial[:8]}" if is_taken else self.stem
+
+def free_stem(folder: Path, stem: str, issued: Issued, suffixes: Iterable[str]) -> str:
+    """A stem for new files: an existing key may still be needed for old mail, and is never overwritten."""
+    is_taken = any(exists(folder / f"{stem}.{suffix}") for suffix in suffixes)
+    return f"{stem}-{issued.record.serial[:8]}" if is_taken else stem
+
+
+def p12_of(issued: Issued, key: PrivateKey, password: str, format_: P12Format) -> bytes:
+    """The PKCS#12 file of a certificate; devices show the person's name."""
+    return pkcs12.build(
+        key=key,
+        certificate=issued.certificate,
+        chain=issued.chain,
+        name=issued.record.common_name,
+        password=password,
+        format_=format_,
+    )
 
 
 def served(issued: Issued) -> bytes:
