@@ -140,7 +140,7 @@ def _foreign_state(connection: Connection, authority: str, serial: str) -> State
     entry = authorities.foreign_entry(connection, authorities.get(connection, authority).id, serial)
     if entry is None:
         return State.LIVE
-    return State.HELD if entry.reason is RevocationReason.CERTIFICATE_HOLD else State.REVOKED
+    return State.HELD if entry.is_hold else State.REVOKED
 
 
 def _in_state(desk: Desk, targets: list[str], authority: str | None, states: Collection[State], remedy: str) -> _Chosen:

@@ -23,7 +23,7 @@ from gateway.pki.files import read, write_public
 from gateway.pki.keys import signature_hash
 from gateway.pki.profiles import BACKDATE, authority_key_identifier
 from gateway.pki.reasons import FLAGS
-from gateway.pki.registry import audit, authorities, certificates
+from gateway.pki.registry import audit, authorities, certificates, revocations
 from gateway.pki.registry.records import (
     AuthorityRecord,
     CertificateRecord,
@@ -227,8 +227,7 @@ def _sweep(connection: Connection, authority: AuthorityRecord, actor: str, now: 
         ("abandoned", RevocationReason.CESSATION_OF_OPERATION, _left_behind(connection, authority, now)),
     ):
         for record in records:
-            certificates.put_on_list(connection, record, State.REVOKED, reason, now)
-            audit.add(connection, audit.about(record, action, actor, now))
+            revocations.give_up(connection, record, reason, action, revocations.Change(actor, now))
 
 
 def _next_moment(record: AuthorityRecord, now: datetime) -> datetime:

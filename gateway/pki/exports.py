@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certifi
 from gateway.pki import uses
 from gateway.pki.desk import Desk
 from gateway.pki.keys import describe
-from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, ListEntry, RevocationReason
+from gateway.pki.registry.records import AuthorityRecord, CertificateRecord, ListEntry
 from gateway.pki.registry.search import ListedOnly
 from gateway.pki.taken_back import taken_back
 from gateway.x509.fields import issuer_of, subject_of
@@ -136,4 +136,4 @@ def describe_entry(found: ListedOnly) -> dict[str, Any]:
 def _state(entry: ListEntry | None) -> str:
     if entry is None:
         return "valid"
-    return "held" if entry.reason is RevocationReason.CERTIFICATE_HOLD else "revoked"
+    return "held" if entry.is_hold else "revoked"

@@ -22,7 +22,7 @@ from gateway.pki.names import check_authority_name
 from gateway.pki.reasons import reason_of
 from gateway.pki.registry import authorities
 from gateway.pki.registry.certificates import can_be_listed
-from gateway.pki.registry.records import ListEntry, RevocationReason
+from gateway.pki.registry.records import ListEntry
 from gateway.x509.authorities import is_marked_as_ca
 from gateway.x509.fields import extensions_of, issuer_of, subject_bytes, subject_of
 from gateway.x509.keys import fits, has_issued
@@ -245,6 +245,6 @@ def entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
     found: dict[str, ListEntry] = {}
     for entry in crl:
         serial = serial_text(entry.serial_number)
-        if serial not in found or found[serial].reason is RevocationReason.CERTIFICATE_HOLD:
+        if serial not in found or found[serial].is_hold:
             found[serial] = ListEntry(serial=serial, revoked_at=entry.revocation_date_utc, reason=reason_of(entry))
     return tuple(found.values())

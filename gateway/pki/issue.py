@@ -21,7 +21,7 @@ from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.names import check_email, check_text, name_key
-from gateway.pki.registry import audit, certificates, claims
+from gateway.pki.registry import audit, certificates, claims, revocations
 from gateway.pki.registry.records import CertificateRecord, Purpose, RevocationReason, State
 from gateway.pki.registry.tables import AUTHORITIES, CERTIFICATES, NAME_CLAIMS
 
@@ -214,8 +214,7 @@ def abandon(desk: Desk, authority: Authority, pending: list[CertificateRecord], 
     with desk.registry.writing() as connection:
         for record in pending:
             reason = RevocationReason.CESSATION_OF_OPERATION
-            certificates.put_on_list(connection, record, State.REVOKED, reason, now)
-            audit.add(connection, event(desk, record, "abandoned", now))
+            revocations.give_up(connection, record, reason, "abandoned", revocations.Change(desk.actor, now))
         crl.issue(connection, authority, desk.actor, now)
     crl.publish(desk, authority.name)
 

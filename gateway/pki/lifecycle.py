@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from gateway.errors import OperationError, UsageError
+from gateway.errors import UsageError
 from gateway.pki import crl, issue
 from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
-from gateway.pki.registry import audit, authorities, certificates
+from gateway.pki.registry import audit, certificates, revocations
 from gateway.pki.registry.records import CertificateRecord, ListEntry, RevocationReason, State
 from gateway.x509.loading import certificate_in
 
@@ -109,7 +109,7 @@ def revoke(
     of authorities below it.
     """
     check_reason(reason)
-    _put(desk, authority, (records, serials), (State.REVOKED, reason, "revoked"), now)
+    _put(desk, authority, (records, serials), reason, now)
 
 
 def hold(
@@ -121,22 +121,19 @@ def hold(
             raise UsageError(
                 f"certificate {record.serial} is {record.state}", "Leave it out: only a live certificate can be held."
             )
-    _put(desk, authority, (records, serials), (State.HELD, RevocationReason.CERTIFICATE_HOLD, "held"), now)
+    _put(desk, authority, (records, serials), RevocationReason.CERTIFICATE_HOLD, now)
 
 
 def release(
     desk: Desk, authority: Authority, records: Sequence[CertificateRecord], now: datetime, serials: Sequence[str] = ()
 ) -> None:
     """Take held certificates of one authority off its list. Raises `OperationError` if one isn't held."""
+    change = revocations.Change(desk.actor, now)
     with desk.registry.writing() as connection:
         for record in records:
-            certificates.take_off_list(connection, record)
-            audit.add(connection, issue.event(desk, record, "released", now))
+            revocations.release(connection, authority.record, record, change)
         for serial in serials:
-            if not authorities.take_off_hold(connection, authority.record, serial):
-                raise OperationError(f"{serial} is not held", "Leave it out: only a held certificate can be released.")
-            detail = "not in the registry"
-            audit.add(connection, audit.Event(now, desk.actor, "released", authority.name, serial, detail))
+            revocations.release(connection, authority.record, serial, change)
         crl.issue(connection, authority, desk.actor, now)
     crl.publish(desk, authority.name)
 
@@ -145,20 +142,15 @@ def _put(
     desk: Desk,
     authority: Authority,
     which: tuple[Sequence[CertificateRecord], Sequence[str]],
-    what: tuple[State, RevocationReason, str],
+    reason: RevocationReason,
     now: datetime,
 ) -> None:
-    (records, serials), (state, reason, action) = which, what
+    records, serials = which
+    at, change = now.replace(microsecond=0), revocations.Change(desk.actor, now)
     with desk.registry.writing() as connection:
-        for record in records:
-            certificates.put_on_list(connection, record, state, reason, now)
-            detail = f"{reason}: {record.subject}"
-            audit.add(connection, replace(issue.event(desk, record, action, now), detail=detail))
-        for serial in serials:
-            entry = ListEntry(serial=serial, revoked_at=now.replace(microsecond=0), reason=reason)
-            authorities.add_foreign(connection, authority.record, entry)
-            detail = f"not in the registry; {reason}"
-            audit.add(connection, audit.Event(now, desk.actor, action, authority.name, serial, detail))
+        for known, serial in (*((record, record.serial) for record in records), *((None, each) for each in serials)):
+            entry = ListEntry(serial=serial, revoked_at=at, reason=reason)
+            revocations.put(connection, authority.record, known, entry, change)
         crl.issue(connection, authority, desk.actor, now)
     # The registry already has the list: if the file can't be written, OCSP and `gateway ca crl` still use it.
     crl.publish(desk, authority.name)

@@ -6,16 +6,14 @@ certificate that was released since the backup stays on hold until it is release
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
-
-from gateway.pki import crl, intake, issue
+from gateway.pki import crl, intake
 from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
-from gateway.pki.registry import audit, authorities, certificates
-from gateway.pki.registry.records import AuthorityRecord, ListEntry, RevocationReason, State
+from gateway.pki.registry import authorities, certificates, revocations
+from gateway.pki.registry.records import ListEntry, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +37,21 @@ def take_over(desk: Desk, authority: Authority, data: bytes, now: datetime) -> T
         states = certificates.states(connection, record)
         foreign = {entry.serial: entry for entry in authorities.foreign(connection, record)}
         new = [entry for entry in entries if _is_new(entry, states.get(entry.serial), foreign.get(entry.serial))]
+        change = revocations.Change(desk.actor, now, source=f"from list {number}")
         for entry in new:
-            _put(desk, connection, record, entry, (number, now, entry.serial in states))
+            is_known = entry.serial in states
+            known = certificates.get(connection, record.name, entry.serial) if is_known else None
+            revocations.put(connection, record, known, entry, change)
         authorities.continue_from(connection, record, number, listed.last_update_utc)
         crl.issue(connection, authority, desk.actor, now)
-        held = {entry.serial for entry in crl.entries_of(connection, record, now) if _is_hold(entry)}
+        held = {entry.serial for entry in crl.entries_of(connection, record, now) if entry.is_hold}
     crl.publish(desk, authority.name)
     return TakenOver(number, tuple(new), tuple(sorted(held - {entry.serial for entry in entries})))
 
 
 def _is_new(entry: ListEntry, state: State | None, foreign: ListEntry | None) -> bool:
     """Whether the list refuses more than the registry: a certificate that is live, or one on hold that it revokes."""
-    is_held = state is State.HELD or (foreign is not None and _is_hold(foreign))
+    is_held = state is State.HELD or (foreign is not None and foreign.is_hold)
     if is_held:
-        return not _is_hold(entry)
+        return not entry.is_hold
     return state is not State.REVOKED and foreign is None
-
-
-def _put(
-    desk: Desk, connection: Connection, record: AuthorityRecord, entry: ListEntry, what: tuple[int, datetime, bool]
-) -> None:
-    number, now, is_known = what
-    action = "held" if _is_hold(entry) else "revoked"
-    detail = f"from list {number}; {entry.reason}"
-    if is_known:
-        certificate = certificates.get(connection, record.name, entry.serial)
-        state = State.HELD if _is_hold(entry) else State.REVOKED
-        certificates.put_on_list(connection, certificate, state, entry.reason, entry.revoked_at)
-        event = replace(issue.event(desk, certificate, action, now), detail=f"{detail}: {certificate.subject}")
-    else:
-        authorities.add_foreign(connection, record, entry)
-        event = audit.Event(now, desk.actor, action, record.name, entry.serial, f"not in the registry; {detail}")
-    audit.add(connection, event)
-
-
-def _is_hold(entry: ListEntry) -> bool:
-    return entry.reason is RevocationReason.CERTIFICATE_HOLD

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
 
 from gateway.pki.registry import authorities
-from gateway.pki.registry.records import ListEntry, RevocationReason
+from gateway.pki.registry.records import ListEntry
 from gateway.pki.registry.tables import AUTHORITIES
 from gateway.x509.fields import subject_of
 from gateway.x509.serials import serial_text
@@ -29,7 +29,7 @@ class TakenBack:
 def is_revoked(connection: Connection, path: Sequence[x509.Certificate]) -> bool:
     """Whether an authority in `path`, as in `taken_back`, is revoked for good, not only on hold."""
     found = taken_back(connection, path)
-    return found is not None and found.entry.reason is not RevocationReason.CERTIFICATE_HOLD
+    return found is not None and not found.entry.is_hold
 
 
 def taken_back(connection: Connection, path: Sequence[x509.Certificate]) -> TakenBack | None:

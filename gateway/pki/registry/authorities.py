@@ -150,7 +150,7 @@ def add_foreign(connection: Connection, authority: AuthorityRecord, entry: ListE
     """
     values = {"serial": entry.serial, "revoked_at": entry.revoked_at, "reason": entry.reason.value}
     try:
-        if entry.reason is not RevocationReason.CERTIFICATE_HOLD:
+        if not entry.is_hold:
             take_off_hold(connection, authority, entry.serial)
         connection.execute(insert(FOREIGN_REVOCATIONS).values(authority_id=authority.id, **values))
     except IntegrityError as error:

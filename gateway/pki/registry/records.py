@@ -112,6 +112,11 @@ class ListEntry:
     revoked_at: datetime
     reason: RevocationReason
 
+    @property
+    def is_hold(self) -> bool:
+        """Whether the certificate can be released; otherwise it is revoked for good."""
+        return self.reason is RevocationReason.CERTIFICATE_HOLD
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
