@@ -14,9 +14,10 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+
+import msgspec
 
 from gateway.errors import UsageError
 from gateway.logs.entry import Entry, parse
@@ -67,8 +68,7 @@ class _Unpacked:
                 return len(data)
 
 
-@dataclass(slots=True)
-class LogFile:
+class LogFile(msgspec.Struct):
     """An open file of a log."""
 
     path: Path  # as it was named

@@ -2,35 +2,36 @@
 
 A line must pass all filters. Text is compared without regard to case.
 
-These filters have a finder (see `reader`): `--request` with a whole number, `--cert`, `--user`, `--device` and `--rule`
-(the longest run of letters and digits in the text, if there are three), `--ip` (the parts of the address that all of
-the network has; of IPv4 at least two), `--reason`, `--denied`, `--observed`, `--status`, `--slow` (the digits before
-the point), `--uri` (see `paths`), `--since` and `--until` (see `time_finders`) and `--site`. One of them is used, the
-rarest. `--request` with a short number needs each line parsed.
+These filters have a finder (see `reader`): `--request` with a whole number and `--cert` (the longest run of letters and
+digits in the text, if there are three), `--user`, `--device` and `--rule` (the same, behind the key), `--ip` (the parts
+of the address that all of the network has; of IPv4 at least two), `--reason`, `--denied`, `--observed`, `--status`,
+`--slow` (the digits before the point), `--uri` (see `paths`), `--since` and `--until` (see `time_finders`) and
+`--site`. One of them is used, the rarest. `--request` with a short number needs each line parsed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
+
+import msgspec
 
 from gateway.errors import UsageError
 from gateway.facts import Reason
 from gateway.logs.entry import Entry
 from gateway.logs.time_finders import since_finder, until_finder
 from gateway.logs.times import parse_duration, parse_since, parse_until
-from gateway.request_number import parse_short_number, short_value
 
 MAX_REMEMBERED: Final = 4096  # verdicts about addresses and paths that were seen before
 HANDSHAKE_FAILED: Final = "handshake_failed"
 REASONS: Final = (*(reason.value for reason in Reason), HANDSHAKE_FAILED)
 
 _SPACE: Final = r"[ \t\r]*"
+_IN_STRING: Final = r'(?:[^"\\\n]|\\.)*'
 _RUN: Final = re.compile(r"[A-Za-z0-9@._-]+")  # what JSON and names of certificates never escape, but for \u
 _MIN_RUN: Final = 3
 _STATUS: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)", re.IGNORECASE)
@@ -42,8 +43,7 @@ _MIN_OCTETS: Final = 2
 _ODD_LETTERS: Final = re.compile("([\u0130\u212a])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):  # a dataclass takes milliseconds of each start
     """The options, as they were written."""
 
     denied: bool = False
@@ -73,8 +73,7 @@ class Filter(NamedTuple):
     is_common: bool = False  # most lines pass: its finder is used only where there is no other
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(msgspec.Struct, frozen=True):
     """All options together."""
 
     filters: tuple[Filter, ...]
@@ -178,6 +177,8 @@ def _by_request(text: str) -> Filter:
         return Filter(
             "--request", lambda entry: entry.request_id is not None and fold(entry.request_id) == wanted, _run(text)
         )
+    from gateway.request_number import parse_short_number, short_value  # noqa: PLC0415 - slow, and only for this option
+
     value = parse_short_number(text)
     if value is None:
         raise UsageError(
@@ -213,19 +214,23 @@ def _by_user(text: str) -> Filter:
         user = fold(entry.user)
         return user == wanted or (is_bare and user.rpartition("\\")[2].partition("@")[0] == wanted)
 
-    return Filter("--user", passes, _run(wanted), is_in_combined=True)
+    return Filter("--user", passes, _run_of("user", wanted), is_in_combined=True)
 
 
 def _by_device(text: str) -> Filter:
     wanted = _given("--device", text, "an ActiveSync device id")
     return Filter(
-        "--device", lambda entry: entry.device_id is not None and fold(entry.device_id) == wanted, _run(wanted)
+        "--device",
+        lambda entry: entry.device_id is not None and fold(entry.device_id) == wanted,
+        _run_of("device_id", wanted),
     )
 
 
 def _by_rule(text: str) -> Filter:
     wanted = _given("--rule", text, "a rule's name")
-    return Filter("--rule", lambda entry: entry.rule is not None and fold(entry.rule) == wanted, _run(wanted))
+    return Filter(
+        "--rule", lambda entry: entry.rule is not None and fold(entry.rule) == wanted, _run_of("rule", wanted)
+    )
 
 
 def _by_site(text: str) -> Filter:
@@ -343,6 +348,12 @@ def _given(option: str, text: str, what: str) -> str:
 def _run(text: str) -> str | None:
     longest = max(_RUN.findall(text), key=len, default="")
     return f"(?i){re.escape(longest)}" if len(longest) >= _MIN_RUN else None
+
+
+def _run_of(name: str, text: str) -> str | None:
+    """The run, in the value of this key. A search for the key, in its only case, is faster than for the run itself."""
+    run = _run(text)
+    return None if run is None else _key(name, f'"{_IN_STRING}(?:{run})')
 
 
 def _key(name: str, value: str) -> str:

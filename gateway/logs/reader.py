@@ -12,9 +12,9 @@ escape is a candidate; and so is a line that doesn't begin with `{`, since it ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
 import re2
 
 from gateway.logs.entry import CombinedEntry, Entry, parse, parse_rest
@@ -24,9 +24,9 @@ BLOCK_BYTES: Final = 1024 * 1024  # of one read: larger ones are no faster, sinc
 MAX_LINE_BYTES: Final = 256 * 1024
 
 # A finder that finds so many lines costs more than it saves. Then blocks are read without it, and it is tried again.
-MANY_FOUND: Final = 256  # of one block, which has about 1,000 lines
+MANY_FOUND: Final = 256  # of one block, which has about 1,000 lines: then the search in it ends
 _MANY_PARTS: Final = 3  # one line of three
-_BLOCKS_WITHOUT: Final = 31
+_BLOCKS_WITHOUT: Final = 7  # more only save trials, and are parsed for nothing where the finder finds little again
 
 _ESCAPED: Final = rb"\\u"
 _OTHER: Final = rb"\n[^{]"
@@ -39,14 +39,13 @@ class Source(Protocol):
         """As of `io.RawIOBase`: 0 at the end."""
 
 
-@dataclass(slots=True)
-class Skipped:
+class Skipped(msgspec.Struct):
     """What was not read. Of the lines that a finder rules out by their bytes, only the torn ones are counted."""
 
     unreadable: int = 0  # torn, or of another program
     too_long: int = 0
     combined: int = 0  # lines in the combined format that were read: some filters can't match them
-    problems: list[str] = field(default_factory=list)  # files that could not be read to their end
+    problems: list[str] = msgspec.field(default_factory=list)  # files that could not be read to their end
 
 
 class Hit(NamedTuple):
@@ -160,13 +159,19 @@ class Reader:
         if not self._finders or self._blocks_without:
             self._blocks_without = max(0, self._blocks_without - 1)
             return bytes(view[begin : end - 1]).split(b"\n")
-        found = [place for search in self._finders for place in _found(search, data, begin, end)]
+        found = []
+        for search in self._finders:
+            for place in _found(search, data, begin, end):
+                found.append(place)
+                if len(found) == MANY_FOUND and data.count(b"\n", begin, place[1] + 1) < MANY_FOUND * _MANY_PARTS:
+                    self._blocks_without = _BLOCKS_WITHOUT
+                    return bytes(view[begin : end - 1]).split(b"\n")
         if not data.startswith(b"{", begin):
             found.append((begin, data.index(b"\n", begin)))
         found += _found(self._others, data, begin, end, before=1)
         places = sorted(set(found)) if len(found) > 1 else found
-        if len(places) > MANY_FOUND and len(places) * _MANY_PARTS > data.count(b"\n", begin, end):
-            self._blocks_without = _BLOCKS_WITHOUT
+        if len(places) > MANY_FOUND and data.count(b"\n", begin, end) < len(places) * _MANY_PARTS:
+            self._blocks_without = _BLOCKS_WITHOUT  # many have no JSON
         return (bytes(view[start:stop]) for start, stop in places)
 
 

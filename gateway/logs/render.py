@@ -7,7 +7,6 @@ printable is escaped as `\x1b` or `\u202e`. Columns are measured in the cells th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.logs.entry import Entry
@@ -125,8 +124,7 @@ def row_of(entry: Entry) -> Row:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Widths:
+class Widths(NamedTuple):
     """Cells of the columns that share what is left of a terminal's width; 0 leaves a column out."""
 
     reason: int
