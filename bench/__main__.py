@@ -225,7 +225,14 @@ def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--log-megabytes",
         type=float,
         default=access_logs.MEGABYTES,
-        help="of the log that is read (default %(default)s)",
+        help=f"of the log that {access_logs.NAME} reads (default %(default)s)",
+    )
+    parser.add_argument("--log-lines", type=int, default=0, help="of a second log, such as 10000000 (default: none)")
+    parser.add_argument(
+        "--log-piped-lines",
+        type=int,
+        default=access_logs.PIPED_LINES,
+        help="that are piped in, such as 100000000 (default %(default)s)",
     )
     parser.add_argument("--ping-minutes", type=float, default=pings.MINUTES, help="how long Pings wait (default 10)")
     parser.add_argument(
@@ -305,7 +312,8 @@ def run(bench: Bench, arguments: argparse.Namespace) -> None:
         findings.targets += transfer.targets(transfers)
         findings.show(transfer.table(transfers))
     if access_logs.NAME in arguments.only:
-        reads = access_logs.measure(bench.folder, arguments.log_megabytes)
+        sizes = access_logs.Sizes(arguments.log_megabytes, arguments.log_lines, arguments.log_piped_lines)
+        reads = access_logs.measure(bench.folder, sizes)
         findings.documents[access_logs.NAME] = [asdict(each) for each in reads]
         findings.targets += access_logs.targets(reads)
         findings.show(access_logs.table(reads))

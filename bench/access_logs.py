@@ -1,6 +1,6 @@
-"""`gateway logs` beside `grep -c` and goaccess, on a log of real shape that the product's own records and writer make.
+"""`gateway logs` beside `grep -c` and goaccess, on logs of real shape that the product's own records and writer make.
 
-`python -m bench.access_logs FILE --megabytes 5` only writes such a log.
+`python -m bench.access_logs FILE --megabytes 5` (or `--lines 10000`) only writes such a log.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import heapq
+import itertools
+import math
 import os
 import random
 import shutil
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +33,12 @@ from gateway.logs.writer import AccessLogWriter
 
 NAME = "logs"
 MEGABYTES = 500
-ROUNDS = 3
+PIPED_LINES = 1_000_000  # by default, which takes seconds
+ROUNDS = 3  # the cheapest counts: what disturbs only adds
+LARGE_BYTES = 2_000_000_000  # a log as large as this is read once
+# Of which a piped log consists, again and again. The block is small: what this process holds when it starts another one
+# counts as that one's memory (getrusage).
+PIPED_BLOCK_LINES = 4_000
 GREP_RATIO = 2.0
 PACKED_RATIO = 3.0
 SUMMARY_RATIO = 0.2
@@ -41,6 +48,15 @@ PEOPLE = 400
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 REQUESTS_A_SECOND = 5.0
 ASKED_USER = "person124@example.com"
+# Options, and the text that `grep -c` counts for them.
+FILTERS = (
+    (("--user", ASKED_USER), ASKED_USER),
+    (("--ip", "198.51.100.7"), "198.51.100.7"),
+    (("--reason", "certificate_expired"), "certificate_expired"),
+    (("--status", "401"), '"status":401'),
+    (("--uri", "/ecp"), '"uri":"/ecp'),
+    (("--until", "2026-11-01T00:10:00Z"), '"time":"2026-11-01T00:0'),
+)
 _SITE = "mail.example.com"
 _ACTIVESYNC = "/Microsoft-Server-ActiveSync?Cmd={command}&User={user}&DeviceId={device}&DeviceType=iPhone"
 _PAGES = (
@@ -55,6 +71,7 @@ _BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 )
 _PHONE = "Apple-iPhone17C3/2301.355"
+_GATEWAY = (sys.executable, "-m", "gateway", "logs")
 _CLOSED = "the client closed the connection during the handshake"
 
 
@@ -202,16 +219,16 @@ def _ask(record: AccessRecord, method: str, uri: str, user_agent: str) -> None:
     record.bytes_in = 0 if method == "GET" else 120
 
 
-def write_log(path: Path, megabytes: float) -> int:
-    """A log of this size; returns the number of its lines."""
+def write_log(path: Path, megabytes: float = math.inf, lines: float = math.inf) -> int:
+    """A log of this size, or of so many lines; returns the number of its lines."""
     writer = AccessLogWriter(path)
-    left, count = int(megabytes * 1e6), 0
+    left, count = megabytes * 1e6, 0
     for record in as_they_end(records()):
         line = record.to_json_line()
         writer.write(line)
         left -= len(line)
         count += 1
-        if left <= 0:
+        if left <= 0 or count >= lines:
             break
     writer.close()
     return count
@@ -228,68 +245,98 @@ def as_they_end(begun: Iterable[AccessRecord]) -> Iterator[AccessRecord]:
 
 @dataclass(frozen=True)
 class Read:
-    """What one command took for the log."""
+    """What one command took for a log."""
 
+    log: str
     what: str
     seconds: float  # of CPU, user and system; for summaries, on the clock
     beside: str
-    beside_seconds: float
+    beside_seconds: float | None  # None: nothing stands beside it
     limit: float
-    mib: float  # the most memory that it held
-    lines: int
+    mib: float  # the most memory that one of its processes held
+    lines: int  # of its output
 
     @property
-    def ratio(self) -> float:
-        return self.seconds / self.beside_seconds
+    def ratio(self) -> float | None:
+        return None if self.beside_seconds is None else self.seconds / self.beside_seconds
 
 
-def measure(folder: Path, megabytes: float) -> list[Read]:
-    """Each filter beside grep, then the packed log beside the plain one."""
-    path = folder / "access.jsonl"
-    write_log(path, megabytes)
-    reads = [
-        _beside_grep(["--user", ASKED_USER], ASKED_USER, path),
-        _beside_grep(["--ip", "198.51.100.7"], "198.51.100.7", path),
-        _beside_grep(["--reason", "certificate_expired"], "certificate_expired", path),
-        _beside_grep(["--status", "401"], '"status":401', path),
-        _beside_grep(["--uri", "/ecp"], '"uri":"/ecp', path),
-    ]
-    for program, suffix in (("gzip", ".gz"), ("zstd", ".zst")):
-        packed = folder / f"access.jsonl{suffix}"
-        _pack(program, path, packed)
-        seconds, mib, lines = _cheapest(_gateway(["--user", ASKED_USER], packed))
-        reads.append(Read(f"--user, {program}", seconds, "plain", reads[0].seconds, PACKED_RATIO, mib, lines))
-        packed.unlink()
+@dataclass(frozen=True)
+class Sizes:
+    """Of the logs that are read; 0 leaves one out."""
+
+    megabytes: float = MEGABYTES
+    lines: int = 0  # of a second log
+    piped_lines: int = PIPED_LINES
+
+
+def measure(folder: Path, sizes: Sizes) -> list[Read]:
+    """Filters beside grep and summaries beside goaccess; packed logs beside plain ones; and a log that is piped in."""
     if shutil.which("goaccess") is None:
         print("Without goaccess beside gateway logs --summary: it is not installed (apt-get install goaccess)")
-    else:
-        reads.append(_beside_goaccess(path, folder / "goaccess.json"))
-    path.unlink()
+    path = folder / "access.jsonl"
+    reads: list[Read] = []
+    if sizes.megabytes:
+        write_log(path, megabytes=sizes.megabytes)
+        reads += [*_plain(f"{sizes.megabytes:,g} MB", path), *_packed(f"{sizes.megabytes:,g} MB", path)]
+        path.unlink()
+    if sizes.lines:
+        write_log(path, lines=sizes.lines)
+        reads += _plain(f"{sizes.lines:,} lines", path)
+        path.unlink()
+    if sizes.piped_lines:
+        block = _block(folder)
+        for options in (["--user", ASKED_USER, "--json"], ["--summary"]):
+            run = _run([*_GATEWAY, "-", *options], piped=(block, sizes.piped_lines))
+            log = f"{sizes.piped_lines:,} lines, piped"
+            reads.append(Read(log, options[0], run.seconds, "", None, 0.0, run.mib, run.lines))
     return reads
 
 
-def _beside_goaccess(path: Path, output: Path) -> Read:
-    ours = min(_run(_gateway(["--summary"], path)) for _ in range(ROUNDS))
-    command = ["goaccess", str(path), "--no-global-config", "--no-progress", "--log-format", _GOACCESS]
-    command += ["--date-format", "%Y-%m-%d", "--time-format", "%H:%M:%S", "-o", str(output)]
-    theirs = min(_run(command) for _ in range(ROUNDS))
-    return Read("--summary, elapsed", ours.elapsed, "goaccess", theirs.elapsed, SUMMARY_RATIO, ours.mib, ours.lines)
+def _plain(log: str, path: Path) -> list[Read]:
+    reads = []
+    for options, text in FILTERS:
+        ours = _cheapest([*_GATEWAY, str(path), *options, "--json"], path)
+        grep = _cheapest(["grep", "-c", text, str(path)], path)
+        reads.append(
+            Read(log, " ".join(options), ours.seconds, "grep -c", grep.seconds, GREP_RATIO, ours.mib, ours.lines)
+        )
+    return [*reads, _summary(log, path)]
 
 
-def _beside_grep(options: list[str], text: str, path: Path) -> Read:
-    seconds, mib, lines = _cheapest(_gateway(options, path))
-    grep, _, _ = _cheapest(["grep", "-c", text, str(path)])
-    return Read(" ".join(options), seconds, "grep -c", grep, GREP_RATIO, mib, lines)
+def _packed(log: str, path: Path) -> Iterator[Read]:
+    options = ["--user", ASKED_USER, "--json"]
+    plain = _cheapest([*_GATEWAY, str(path), *options], path)
+    for program, suffix in (("gzip", ".gz"), ("zstd", ".zst")):
+        packed = path.with_name(path.name + suffix)
+        _pack(program, path, packed)
+        run = _cheapest([*_GATEWAY, str(packed), *options], packed)
+        yield Read(log, f"--user, {program}", run.seconds, "plain", plain.seconds, PACKED_RATIO, run.mib, run.lines)
+        packed.unlink()
 
 
-def _gateway(options: list[str], path: Path) -> list[str]:
-    return [sys.executable, "-m", "gateway", "logs", str(path), *options, "--json"]
+def _summary(log: str, path: Path) -> Read:
+    ours = _cheapest([*_GATEWAY, str(path), "--summary"], path, key=lambda run: run.elapsed)
+    theirs = None
+    if shutil.which("goaccess") is not None:
+        command = ["goaccess", str(path), "--no-global-config", "--no-progress", "--log-format", _GOACCESS]
+        command += ["--date-format", "%Y-%m-%d", "--time-format", "%H:%M:%S"]
+        command += ["-o", str(path.with_name("goaccess.json"))]
+        theirs = _cheapest(command, path, key=lambda run: run.elapsed).elapsed
+    return Read(log, "--summary, elapsed", ours.elapsed, "goaccess", theirs, SUMMARY_RATIO, ours.mib, ours.lines)
 
 
-def _cheapest(command: Sequence[str]) -> tuple[float, float, int]:
-    """CPU seconds, MiB and lines of output, of the cheapest of some rounds: what disturbs only adds."""
-    _, seconds, mib, lines = min((_run(command) for _ in range(ROUNDS)), key=lambda run: run.seconds)
-    return seconds, mib, lines
+def _block(folder: Path) -> bytes:
+    path = folder / "block.jsonl"
+    write_log(path, lines=PIPED_BLOCK_LINES)
+    block = path.read_bytes()
+    path.unlink()
+    return block
+
+
+def _cheapest(command: Sequence[str], path: Path, key: Callable[[Run], float] = lambda run: run.seconds) -> Run:
+    rounds = 1 if path.stat().st_size >= LARGE_BYTES else ROUNDS
+    return min((_run(command) for _ in range(rounds)), key=key)
 
 
 class Run(NamedTuple):
@@ -301,10 +348,15 @@ class Run(NamedTuple):
     lines: int
 
 
-def _run(command: Sequence[str]) -> Run:
+def _run(command: Sequence[str], piped: tuple[bytes, int] | None = None) -> Run:
+    """Run it. `piped`: lines that are its input again and again, until there were so many."""
     with tempfile.TemporaryFile() as output:
         begin = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output)
+        stdin = subprocess.DEVNULL if piped is None else subprocess.PIPE
+        process = subprocess.Popen(command, stdin=stdin, stdout=output, bufsize=0)
+        if process.stdin is not None and piped is not None:
+            with process.stdin as pipe:
+                _pour(*piped, pipe.fileno())
         _, status, usage = os.wait4(process.pid, 0)
         elapsed = time.monotonic() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -313,6 +365,15 @@ def _run(command: Sequence[str]) -> Run:
         output.seek(0)
         lines = sum(block.count(b"\n") for block in iter(lambda: output.read(1 << 20), b""))
     return Run(elapsed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, lines)
+
+
+def _pour(block: bytes, lines: int, descriptor: int) -> None:
+    whole, rest = divmod(lines, block.count(b"\n"))
+    last = b"".join(block.splitlines(keepends=True)[:rest])
+    for each in itertools.chain(itertools.repeat(block, whole), [last]):
+        view = memoryview(each)
+        while view:
+            view = view[os.write(descriptor, view) :]
 
 
 def _pack(program: str, path: Path, packed: Path) -> None:
@@ -330,21 +391,27 @@ def _pack(program: str, path: Path, packed: Path) -> None:
 
 
 def targets(reads: Sequence[Read]) -> list[Target]:
-    found = [Target(f"gateway logs {each.what}", each.limit, each.ratio, f"× {each.beside}") for each in reads]
-    return [*found, Target("gateway logs, memory", MEMORY_MIB, max(each.mib for each in reads), "MiB")]
+    found = [
+        Target(f"gateway logs {each.what}, {each.log}", each.limit, each.ratio, f"× {each.beside}")
+        for each in reads
+        if each.ratio is not None
+    ]
+    memory = {each.log: max(other.mib for other in reads if other.log == each.log) for each in reads}
+    return [*found, *(Target(f"gateway logs, memory, {log}", MEMORY_MIB, mib, "MiB") for log, mib in memory.items())]
 
 
 def table(reads: Sequence[Read]) -> Table:
     result = Table(title="Reading the access log: CPU seconds", title_justify="left")
-    for column in ("", "s", "beside", "s", "ratio", "MiB", "lines"):
-        result.add_column(column, justify="left" if column in ("", "beside") else "right", no_wrap=True)
+    for column in ("log", "", "s", "beside", "s", "ratio", "MiB", "lines"):
+        result.add_column(column, justify="left" if column in ("log", "", "beside") else "right", no_wrap=True)
     for each in reads:
         result.add_row(
+            each.log,
             each.what,
             f"{each.seconds:.2f}",
             each.beside,
-            f"{each.beside_seconds:.2f}",
-            f"{each.ratio:.2f}",
+            "" if each.beside_seconds is None else f"{each.beside_seconds:.2f}",
+            "" if each.ratio is None else f"{each.ratio:.2f}",
             f"{each.mib:.0f}",
             f"{each.lines:,}",
         )
@@ -354,10 +421,13 @@ def table(reads: Sequence[Read]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.access_logs", description=__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--megabytes", type=float, default=MEGABYTES, help="its size (default %(default)s)")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--megabytes", type=float, default=MEGABYTES, help="its size (default %(default)s)")
+    size.add_argument("--lines", type=int, help="the number of its lines, instead")
     arguments = parser.parse_args()
     begin = time.monotonic()
-    count = write_log(arguments.file, arguments.megabytes)
+    megabytes = arguments.megabytes if arguments.lines is None else math.inf
+    count = write_log(arguments.file, megabytes, arguments.lines or math.inf)
     print(f"{arguments.file}: {count:,} lines in {time.monotonic() - begin:.1f} s")
 
 
