@@ -357,8 +357,11 @@ class Receiver:
         if prioritized_id in self._state.streams:
             self._state.events.append(PriorityChanged(prioritized_id, parse_priority(value)))
 
-    def _not_allowed(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
-        raise protocol_fault("a PUSH_PROMISE frame, or a CONTINUATION frame outside of a field block")
+    def _push_promise(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
+        raise protocol_fault("a client sent PUSH_PROMISE")
+
+    def _lone_continuation(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
+        raise protocol_fault("a CONTINUATION frame continues no field block")
 
 
 _HANDLERS: Final[dict[int, Callable[[Receiver, int, int, bytes], None]]] = {
@@ -367,11 +370,11 @@ _HANDLERS: Final[dict[int, Callable[[Receiver, int, int, bytes], None]]] = {
     frames.PRIORITY: Receiver._priority,
     frames.RST_STREAM: Receiver._rst_stream,
     frames.SETTINGS: Receiver._settings,
-    frames.PUSH_PROMISE: Receiver._not_allowed,
+    frames.PUSH_PROMISE: Receiver._push_promise,
     frames.PING: Receiver._ping,
     frames.GOAWAY: Receiver._goaway,
     frames.WINDOW_UPDATE: Receiver._window_update,
-    frames.CONTINUATION: Receiver._not_allowed,
+    frames.CONTINUATION: Receiver._lone_continuation,
     frames.PRIORITY_UPDATE: Receiver._priority_update,
 }
 
