@@ -14,7 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.facts import Action, Request
+from gateway.http import http2_frames as frames
 from gateway.http.hpack import Decoder, Encoder
+from gateway.http.http2 import Http2Connection
+from gateway.http.http2_limits import Limits
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.engine import Engine
 from gateway.policy.hosts import parse_host_pattern
@@ -134,6 +137,27 @@ def block_steps() -> list[tuple[str, Callable[[], object]]]:
     ]
 
 
+def http2_exchange() -> Callable[[], object]:
+    """A browser's request and its answer of 1 KiB, on a connection that has had others."""
+    connection = Http2Connection(Limits(uri_bytes=8192, list_bytes=65_536, fields=200))
+    connection.receive(frames.CLIENT_PREFACE + frames.settings_frame({}), 0.0)
+    connection.receive(frames.window_update_frame(0, 2**31 - 2**16), 0.0)
+    encoder = hpack.Encoder()
+    first, later = encoder.encode(BROWSER), encoder.encode(BROWSER)
+    flags, body = frames.END_HEADERS | frames.END_STREAM, bytes(1024)
+
+    def exchange(block: bytes = later) -> None:
+        exchange.stream_id += 2
+        request, _ = connection.receive(frames.frame(frames.HEADERS, flags, exchange.stream_id, block), 0.0)
+        connection.send_head(request.stream_id, 200, ANSWER[1:])
+        connection.send_data(request.stream_id, body, 0.0, is_last=True)
+        connection.take_output()
+
+    exchange.stream_id = -1
+    exchange(first)
+    return exchange
+
+
 def main() -> None:
     request = Request(ip_address("198.51.100.7"), "mail7.example.com", "GET", "/webmail/inbox")
     few, many = Engine(rules(10), NETWORKS), Engine(rules(1000), NETWORKS)
@@ -149,6 +173,7 @@ def main() -> None:
         ("verdict, 1,000 rules, plain loop", lambda: many.decide_plain(request)),
         ("access log line", lambda: record_line(connection)),
         *block_steps(),
+        ("HTTP/2, a browser's request and 1 KiB", http2_exchange()),
     ]
     table = Table()
     table.add_column("step")
