@@ -274,7 +274,7 @@ def check_not_revoked(desk: Desk, path: Sequence[x509.Certificate]) -> None:
     if found is not None:
         raise UsageError(
             f"the authority {found.subject} is revoked or on hold: it is on the list of {found.issuer}",
-            "Use another authority, or make a new one with 'gateway ca init'.",
+            f"Use another authority. {keys.MAKE_ANEW}",
         )
 
 

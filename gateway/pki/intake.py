@@ -48,7 +48,11 @@ class Intake:
     certificate_pem: bytes  # the authority's, and after it those above, in any order
     key_pem: bytes
     key_passphrase: str | None
-    opening_option: str = "--key-passphrase-file"  # the command's option for `key_passphrase`
+    # The command's options for the certificate, the key and its passphrase.
+    certificate_option: str = "--cert"
+    key_option: str = "--key"
+    opening_option: str = "--key-passphrase-file"
+    making: str | None = None  # how to make a new authority instead; None: with `gateway ca init`
     crl: bytes | None = None  # PEM or DER
     crl_url: str | None = None
     ocsp_url: str | None = None
@@ -80,14 +84,14 @@ def check(desk: Desk, intake: Intake, now: datetime) -> _Checked:
         crl_lifetime=intake.crl_lifetime,
     )
     certificate, *others = _certificates(intake.certificate_pem)
-    _check_authority(certificate, now)
+    _check_authority(certificate, now, _making(intake))
     chain = _chain(certificate, others)
     old = None if intake.crl is None else whole_list(intake.crl, certificate)
     return _Checked(
         certificate,
         chain,
-        () if old is None else entries(old),
-        0 if old is None else number_of(old),
+        () if old is None else entries(old, _making(intake)),
+        0 if old is None else number_of(old, _making(intake)),
         None if old is None else old.last_update_utc,
         authority.free_place(desk, check_authority_name(intake.name)),
     )
@@ -112,7 +116,7 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     secret = passphrase if intake.key_passphrase is None else intake.key_passphrase
     key = pkcs8.load(intake.key_pem, secret, "the key file", remedy=remedy)
     if not fits(key, certificate):
-        raise UsageError("the key does not belong to the certificate", "Give the key file of this authority.")
+        raise _of_another(intake, key)
     make_folder(checked.key_file.parent)
     write_new_private(checked.key_file, pkcs8.encrypt(key, pkcs8.check_passphrase(passphrase)))
     new = authorities.NewAuthority(
@@ -132,6 +136,32 @@ def take_in(desk: Desk, intake: Intake, passphrase: str, now: datetime) -> autho
     return authority.Authority(record, certificate, checked.chain, key)
 
 
+def _making(intake: Intake) -> str:
+    """The remedy for an authority that can't be imported: how to make a new one."""
+    return intake.making or f"Make a new authority with 'gateway ca init {intake.name}'."
+
+
+def _of_another(intake: Intake, key: keys.PrivateKey) -> UsageError:
+    """The error about a key that does not belong to the first certificate of the file."""
+    certificates = _certificates(intake.certificate_pem)
+    first = _name(certificates[0])
+    for number, other in enumerate(certificates[1:], 2):
+        if fits(key, other):
+            return UsageError(
+                f"the key belongs to certificate {number} of the {intake.certificate_option} file, {_name(other)}, not "
+                f"to the first one, {first}",
+                f"Put certificate {number} first in that file, and the authorities above it after it.",
+            )
+    return UsageError(
+        f"the key does not belong to {first}, the first certificate of the {intake.certificate_option} file",
+        f"Give the private key of {first} with {intake.key_option}.",
+    )
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return subject_of(certificate).rfc4514_string()
+
+
 def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     try:
         found = parse_certificates(data, "the certificate file")
@@ -145,19 +175,16 @@ def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     return found
 
 
-def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
-    name = subject_of(certificate).rfc4514_string()
+def _check_authority(certificate: x509.Certificate, now: datetime, making: str) -> None:
+    name = _name(certificate)
     if not _can_be_written(certificate):
         raise UsageError(
             f"the name of {name} has an old encoding (TeletexString), which cannot be written into certificates",
-            "Make a new authority with 'gateway ca init'. 'client_ca' accepts the old one.",
+            f"{making} 'client_ca' accepts the old one.",
         )
     if certificate.not_valid_after_utc <= now:
-        raise UsageError(
-            f"the authority {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}",
-            "Make a new one with 'gateway ca init'.",
-        )
-    keys.check_signer(certificate, f"the authority {name}")
+        raise UsageError(f"the authority {name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", making)
+    keys.check_signer(certificate, f"the authority {name}", making)
     keys.check(certificate.public_key(), f"the authority {name}")
     if not is_marked_as_ca(certificate):
         raise UsageError(
@@ -169,8 +196,7 @@ def _check_authority(certificate: x509.Certificate, now: datetime) -> None:
         return
     if not (usage.key_cert_sign and usage.crl_sign):
         raise UsageError(
-            f"the keyUsage of the authority {name} does not allow both certificates and revocation lists",
-            "Make a new one with 'gateway ca init'.",
+            f"the keyUsage of the authority {name} does not allow both certificates and revocation lists", making
         )
 
 
@@ -189,7 +215,7 @@ def _chain(certificate: x509.Certificate, others: Sequence[x509.Certificate]) ->
         issuer = next((other for other in others if has_issued(other, certificate)), None)
         if issuer is None or issuer in chain:
             raise UsageError(
-                f"the issuer of {subject_of(certificate).rfc4514_string()} is missing",
+                f"the issuer of {_name(certificate)} is missing",
                 "Append the certificates of all authorities above it to the certificate file.",
             )
         chain.append(issuer)
@@ -221,26 +247,31 @@ def whole_list(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocat
     return crl
 
 
-def number_of(crl: x509.CertificateRevocationList) -> int:
-    """The list's number; 0 if it has none. Raises `UsageError` for one that the desk's lists can't continue from."""
+def number_of(crl: x509.CertificateRevocationList, making: str = keys.MAKE_ANEW) -> int:
+    """The list's number; 0 if it has none. Raises `UsageError` for one that the desk's lists can't continue from.
+
+    `making`: the remedy, how to make a new authority.
+    """
     try:
         number = extensions_of(crl).get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
         return 0
     if not 0 <= number <= MAX_CRL_NUMBER:
         raise UsageError(
-            f"the revocation list has the number {number}, which is negative or above {MAX_CRL_NUMBER}",
-            "Make a new authority with 'gateway ca init'.",
+            f"the revocation list has the number {number}, which is negative or above {MAX_CRL_NUMBER}", making
         )
     return number
 
 
-def entries(crl: x509.CertificateRevocationList) -> tuple[ListEntry, ...]:
-    """The list's entries, each serial once. Raises `UsageError` for a serial that the desk's lists can't name."""
+def entries(crl: x509.CertificateRevocationList, making: str = keys.MAKE_ANEW) -> tuple[ListEntry, ...]:
+    """The list's entries, each serial once. Raises `UsageError` for a serial that the desk's lists can't name.
+
+    `making`: the remedy, how to make a new authority.
+    """
     if wrong := [entry.serial_number for entry in crl if not can_be_listed(entry.serial_number)]:
         raise UsageError(
             f"the revocation list names the serial {wrong[0]:X}, which is longer than 20 bytes or not positive",
-            "Make a new authority with 'gateway ca init': a list of the gateway could not refuse this certificate.",
+            f"{making} A list of the gateway could not refuse this certificate.",
         )
     found: dict[str, ListEntry] = {}
     for entry in crl:

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import Connection
 
 from gateway.errors import UsageError
-from gateway.pki import constraints, crl, logins, pkcs8, profiles, uses
+from gateway.pki import constraints, crl, keys, logins, pkcs8, profiles, uses
 from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
@@ -128,9 +128,7 @@ def validity(authority: LockedAuthority, days: int | None, now: datetime) -> pro
     """The dates of a certificate. Raises `UsageError` if the authority expires before `days` have passed."""
     left = (authority.record.not_after - now).days
     if left < 1:
-        raise UsageError(
-            f"the authority '{authority.name}' expires today or has expired", "Make a new one with 'gateway ca init'."
-        )
+        raise UsageError(f"the authority '{authority.name}' expires today or has expired", keys.MAKE_ANEW)
     wanted = min(DEFAULT_DAYS, left) if days is None else days
     if not 1 <= wanted <= left:
         cause = (

@@ -21,6 +21,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 MAX_RSA_BITS: Final = 8192  # beyond it a handshake costs the server tens of milliseconds
+MAKE_ANEW: Final = "Make a new authority with 'gateway ca init NAME'."  # the remedy where an old one can't sign
 _MIN_RSA_EXPONENT: Final = 65537
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
@@ -53,16 +54,17 @@ def check(key: Any, place: str) -> PublicKey:
     return key
 
 
-def check_signer(certificate: x509.Certificate, place: str) -> None:
+def check_signer(certificate: x509.Certificate, place: str, making: str = MAKE_ANEW) -> None:
     """Refuse an authority whose key may sign only with RSA-PSS (RFC 4055 section 1.2). Raises `UsageError`.
 
-    The desk's RSA signatures are PKCS#1 v1.5, which every verifier refuses from such a key.
+    The desk's RSA signatures are PKCS#1 v1.5, which every verifier refuses from such a key. `making`: the remedy, how
+    to make a new authority.
     """
     if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
         raise UsageError(
             f"{place} has a key that can sign only with RSA-PSS, which the gateway does not do",
-            "Make a new one with 'gateway ca init'. Certificates that the old one signed with RSA-PSS stay valid as "
-            "long as its certificate stays in client_ca.",
+            f"{making} Certificates that the old one signed with RSA-PSS stay valid as long as its certificate stays "
+            "in client_ca.",
         )
 
 

@@ -173,7 +173,10 @@ def _intake(answers: Answers) -> intake.Intake:
         certificate_pem=files.read(certificate),
         key_pem=files.read(settings.ca_key),
         key_passphrase=None if passphrase is None else files.read_secret(passphrase),
+        certificate_option="--ca",
+        key_option="--ca-key",
         opening_option="--ca-key-passphrase-file",
+        making="Leave out --ca and --ca-key: gateway init then makes a new authority.",
         crl=None if settings.ca_list is None else files.read(settings.ca_list),
     )
 

@@ -18,6 +18,7 @@ import pytest
 import typer
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.gateway import free_port
 from support.mail import MailServer
 from support.pki import Ca, server
@@ -579,6 +580,35 @@ def test_what_an_imported_authority_revoked_before_is_not_forgotten_in_silence(t
     assert "Give the key's present passphrase with --ca-key-passphrase-file." in capsys.readouterr().err
     assert init(tmp_path / "new", *importing, "--ca-key-passphrase-file", tmp_path / "old.txt") == 0
     assert "are let in until you revoke them here: gateway cert revoke SERIAL --ca old\n" in capsys.readouterr().out
+
+
+def test_a_root_that_is_first_in_the_bundle_is_put_behind_the_authority_of_the_key(tmp_path, capsys):
+    now = clock.now()
+    dates = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=300)}
+    root = Ca.make("CN=Old Root", **dates)
+    middle = root.issue_ca("CN=Old CA", **dates)
+    blocks = [ca.certificate.public_bytes(Encoding.PEM) for ca in (root, middle)]
+    bundle, key = tmp_path / "bundle.pem", tmp_path / "middle.key"
+    bundle.write_bytes(b"".join(blocks))
+    key.write_bytes(middle.key_pem())
+    assert init(tmp_path / "new", "--ca", bundle, "--ca-key", key) == 2
+    assert capsys.readouterr().err == (
+        "gateway: the key belongs to certificate 2 of the --ca file, CN=Old CA, not to the first one, CN=Old Root\n"
+        "  Put certificate 2 first in that file, and the authorities above it after it.\n"
+    )
+    first = blocks.pop(1)
+    bundle.write_bytes(b"".join([first, *blocks]))
+    assert init(tmp_path / "new", "--ca", bundle, "--ca-key", key) == 0
+
+
+def test_where_an_authority_cannot_be_imported_init_makes_a_new_one(tmp_path, capsys):
+    """The remedy names the options of this command: it works when it is followed."""
+    now = clock.now()
+    expired = Ca.make("CN=Old CA", not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
+    certificate, key = expired.write(tmp_path, "ca")
+    assert init(tmp_path / "new", "--ca", certificate, "--ca-key", key) == 2
+    assert "  Leave out --ca and --ca-key: gateway init then makes a new authority.\n" in capsys.readouterr().err
+    assert init(tmp_path / "new") == 0
 
 
 @pytest.fixture

@@ -549,6 +549,34 @@ def test_lists_that_are_not_the_authoritys_own(desk):
     assert _take(desk, _pem(ca), ca, crl=der).record.crl_number == 0
 
 
+def test_the_key_of_another_certificate_of_the_file(desk):
+    """The message says which certificate must come first. With that one first, the authority is imported."""
+    root = Ca.make()
+    middle = root.issue_ca("CN=Middle")
+    with pytest.raises(UsageError) as refused:
+        _take(desk, _pem(root, middle), middle)
+    assert refused.value.cause == (
+        "the key belongs to certificate 2 of the --cert file, CN=Middle, not to the first one, CN=Test Root"
+    )
+    assert refused.value.remedy == "Put certificate 2 first in that file, and the authorities above it after it."
+    with pytest.raises(UsageError, match="the key does not belong to CN=Test Root, the first certificate") as refused:
+        _take(desk, _pem(root, middle), Ca.make("CN=Stranger"))
+    assert refused.value.remedy == "Give the private key of CN=Test Root with --key."
+    assert not desk.file("taken", "key").exists()
+    assert _take(desk, _pem(middle, root), middle).chain == (root.certificate,)
+
+
+def test_how_to_make_a_new_authority_instead_is_the_commands_own_remedy(desk):
+    expired = Ca.make(not_after=NOW - DAY)
+    for options, remedy in (
+        ({}, "Make a new authority with 'gateway ca init taken'."),
+        ({"making": "Leave out --ca."}, "Leave out --ca."),
+    ):
+        with pytest.raises(UsageError, match="expired on") as refused:
+            _take(desk, _pem(expired), expired, **options)
+        assert refused.value.remedy == remedy
+
+
 def _raw(oid, value, *, critical=False):
     return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), critical
 
