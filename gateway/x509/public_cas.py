@@ -1,19 +1,24 @@
 """Recognises public CAs, which issue certificates to anybody, and what goes wrong with them at a site.
 
+Roots are recognised by their keys, and the CAs below them by their policies.
+
 A site that trusts public CAs for clients lets in strangers. A site's own certificate from a public CA needs the
 intermediate that issued it: such CAs never issue from their roots.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from gateway.x509.authorities import is_ca
 from gateway.x509.fields import extensions_of, issuer_of, subject_of
+from gateway.x509.public_roots import DIGEST_CHARACTERS, PUBLIC_ROOTS
 from gateway.x509.unreadable import UNREADABLE
 
 # The policies of the CA/Browser Forum. Public CAs have to put them into what they issue, intermediates included, and
@@ -26,8 +31,10 @@ _NAME_YOURS: Final = "name only the CA that issues your users' certificates"
 
 
 def is_public(certificate: x509.Certificate) -> bool:
-    """Whether a public CA issued the certificate, by its policies."""
+    """Whether it is the root of a public CA, or such a CA issued it."""
     try:
+        if _key_digest(certificate) in PUBLIC_ROOTS:
+            return True
         policies = extensions_of(certificate).get_extension_for_class(x509.CertificatePolicies).value
         return any(policy.policy_identifier.dotted_string.startswith(_PUBLIC_POLICIES) for policy in policies)
     except (*UNREADABLE, x509.ExtensionNotFound):
@@ -54,6 +61,11 @@ def strangers(anchors: Sequence[x509.Certificate], shown: x509.Certificate | Non
 def lacks_intermediate(chain: Sequence[x509.Certificate]) -> bool:
     """Whether a site's certificate from a public CA comes without the CA that issued it."""
     return len(chain) == 1 and issuer_of(chain[0]) != subject_of(chain[0]) and is_public(chain[0])
+
+
+def _key_digest(certificate: x509.Certificate) -> str:
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(key).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _organization(ca: x509.Certificate) -> str:

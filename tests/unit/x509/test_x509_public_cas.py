@@ -5,9 +5,29 @@ from cryptography import x509
 from support.pki import Ca, ca_extensions
 
 from gateway.x509.public_cas import MAX_ORGANIZATIONS, is_public, lacks_intermediate, strangers
+from gateway.x509.public_roots import DIGEST_CHARACTERS, PUBLIC_ROOTS
 
 NAME_YOURS = "name only the CA that issues your users' certificates"
 ROOT = Ca.make("CN=Root,O=Example")
+
+
+# Let's Encrypt's; like other roots it has no policies.
+ISRG_ROOT_X2 = b"""\
+-----BEGIN CERTIFICATE-----
+MIICGzCCAaGgAwIBAgIQQdKd0XLq7qeAwSxs6S+HUjAKBggqhkjOPQQDAzBPMQsw
+CQYDVQQGEwJVUzEpMCcGA1UEChMgSW50ZXJuZXQgU2VjdXJpdHkgUmVzZWFyY2gg
+R3JvdXAxFTATBgNVBAMTDElTUkcgUm9vdCBYMjAeFw0yMDA5MDQwMDAwMDBaFw00
+MDA5MTcxNjAwMDBaME8xCzAJBgNVBAYTAlVTMSkwJwYDVQQKEyBJbnRlcm5ldCBT
+ZWN1cml0eSBSZXNlYXJjaCBHcm91cDEVMBMGA1UEAxMMSVNSRyBSb290IFgyMHYw
+EAYHKoZIzj0CAQYFK4EEACIDYgAEzZvVn4CDCuwJSvMWSj5cz3es3mcFDR0HttwW
++1qLFNvicWDEukWVEYmO6gbf9yoWHKS5xcUy4APgHoIYOIvXRdgKam7mAHf7AlF9
+ItgKbppbd9/w+kHsOdx1ymgHDB/qo0IwQDAOBgNVHQ8BAf8EBAMCAQYwDwYDVR0T
+AQH/BAUwAwEB/zAdBgNVHQ4EFgQUfEKWrt5LSDv6kviejM9ti6lyN5UwCgYIKoZI
+zj0EAwMDaAAwZQIwe3lORlCEwkSHRhtFcP9Ymd70/aTSVaYgLXTWNLxBo1BfASdW
+tL4ndQavEi51mI38AjEAi/V3bNTIZargCyzuFJ0nN6T5U6VR5CmD1/iQMVtCnwr1
+/q4AaOeMSQ+2b1tbFfLn
+-----END CERTIFICATE-----
+"""
 
 
 def policies(*oids):
@@ -21,6 +41,15 @@ PRIVATE = ROOT.issue_ca("CN=Sub,O=Example", extensions=[*ca_extensions(0), (poli
 @pytest.mark.parametrize(("ca", "expected"), [(PUBLIC, True), (PRIVATE, False), (ROOT, False)])
 def test_public_cas_are_known_by_their_policies(ca, expected):
     assert is_public(ca.certificate) is expected
+
+
+def test_a_public_root_alone_is_known_by_its_key():
+    root = x509.load_pem_x509_certificate(ISRG_ROOT_X2)
+    name = "CN=ISRG Root X2,O=Internet Security Research Group,C=US"
+    cause = f"'{name}' is a public CA, and anybody can get a certificate from it"
+    assert strangers([root], None) == (cause, NAME_YOURS)
+    assert all(len(word) == DIGEST_CHARACTERS for word in PUBLIC_ROOTS)
+    assert len(PUBLIC_ROOTS) > 100
 
 
 def test_an_extension_that_cannot_be_read_is_not_that_of_a_public_ca():
