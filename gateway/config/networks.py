@@ -18,6 +18,10 @@ EXTERNAL: Final = "external"
 INTERNAL: Final = "internal"
 _ALL_FRACTION: Final = 0.999  # some single addresses are never inside in a container
 _EVERYBODY: Final = frozenset({"all", "any", "anyone", "anywhere", "everybody", "everyone", "everywhere", "*"})
+# In a file. `gateway init` has its own, since there is no file yet.
+FOR_TOO_MANY_INSIDE: Final = (
+    "list your own networks, or write allow_everyone_inside: true at the top of the file if you mean that"
+)
 _FOR_ALL: Final = ("write 0.0.0.0/0", "write ::/0")  # in a list that decides trust, the next check would refuse them
 _NEGATED: Final = re.compile(r"(?:[!^~-]|not\b)\s*(\S+)", re.IGNORECASE)
 _PUBLIC_V6: Final = (0x2 << 124, 0x4 << 124)  # 2000::/3 (RFC 4291 section 2.4): every public IPv6 address
@@ -151,12 +155,11 @@ def check_inside(root: Value, networks: Networks, problems: Problems) -> None:
         whom = mostly(NetworkSet(networks.resolved.get(name, ())))
         if whom is None:
             continue
-        remedy = "list your own networks, or write allow_everyone_inside: true at the top of the file if you mean that"
         if name == INTERNAL:
             cause = f"{whom} count as inside, and a rule for inside lets them in without a certificate"
-            problems.error(place, cause, remedy)
+            problems.error(place, cause, FOR_TOO_MANY_INSIDE)
         else:
-            problems.warning(place, f"{whom} are in this network", remedy)
+            problems.warning(place, f"{whom} are in this network", FOR_TOO_MANY_INSIDE)
 
 
 def mostly(found: NetworkSet) -> str | None:

@@ -14,9 +14,19 @@ from typing import Any, Final
 
 from gateway.cli.init.answers import Answers
 from gateway.cli.init.configuration import option_for
+from gateway.config.networks import FOR_TOO_MANY_INSIDE
 from gateway.errors import OperationError, UsageError
 
 _CHECK_SECONDS: Final = 120  # a check takes a second or two; a machine that is busy is no reason to give up
+
+# What to do about an error of the file where there is no file yet.
+_REMEDIES: Final = {
+    FOR_TOO_MANY_INSIDE: (
+        "give only your own networks, such as --inside 10.0.4.0/24. If all clients are to come in without a "
+        "certificate, run gateway init without --inside, then write networks: {internal: [0.0.0.0/0]} and "
+        "allow_everyone_inside: true into its configuration"
+    )
+}
 
 
 def check(folder: Path, answers: Answers) -> None:
@@ -52,5 +62,6 @@ def _lines(told: subprocess.CompletedProcess[str], answers: Answers) -> Iterator
 def _line(error: dict[str, Any], answers: Answers) -> str:
     place = option_for(error["path"], answers) or error["path"]
     parts = [f"{place}:"] if place else []
-    parts.append(f"{error['problem']}; {error['remedy']}" if error["remedy"] else error["problem"])
+    remedy = _REMEDIES.get(error["remedy"], error["remedy"])
+    parts.append(f"{error['problem']}; {remedy}" if remedy else error["problem"])
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(parts))

@@ -611,6 +611,21 @@ def test_where_an_authority_cannot_be_imported_init_makes_a_new_one(tmp_path, ca
     assert init(tmp_path / "new") == 0
 
 
+def test_all_clients_inside_is_refused_with_options_of_this_command(tmp_path, capsys):
+    """There is no file yet, so the remedy names none of its keys before the file is made."""
+    assert init(tmp_path / "new", "--inside", "0.0.0.0/0") == 2
+    said = capsys.readouterr().err
+    assert "--inside: all IPv4 clients count as inside" in said
+    assert "; give only your own networks, such as --inside 10.0.4.0/24." in said
+    assert "at the top of the file" not in said
+    assert init(tmp_path / "new", "--inside", "10.0.4.0/24") == 0
+    config = tmp_path / "new" / "config.yaml"
+    opened = config.read_text().replace('internal: ["10.0.4.0/24"]', "internal: [0.0.0.0/0]", 1)
+    assert "internal: [0.0.0.0/0]" in opened
+    config.write_text(f"allow_everyone_inside: true\n{opened}")
+    assert load_with_warnings(config, environ={}).warnings == ()
+
+
 @pytest.fixture
 def tls_server(tmp_path):
     """A mail server for `localhost` whose certificate no CA of the system has signed."""
