@@ -8,6 +8,8 @@ from datetime import date
 from typing import Final
 
 # Only years from 2000 to 2099, so that a misspelt year is not a day in another century.
+FIRST_YEAR: Final = 2000
+LAST_YEAR: Final = 2099
 DAY_PATTERN: Final = r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 
 # A day with a time behind it, or in another order. 3/1/2027 is left out: it may mean two days.
@@ -27,6 +29,15 @@ def parse_day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:  # 29 February
         return None
+
+
+def is_out_of_range(text: str) -> bool:
+    """Whether it is a day of the calendar, as `2027-03-01` is written, in a year that `parse_day` doesn't accept."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return False
+    return not FIRST_YEAR <= day.year <= LAST_YEAR
 
 
 def meant_day(text: str) -> date | None:

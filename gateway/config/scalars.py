@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from gateway.config.days import meant_day, parse_day
+from gateway.config.days import FIRST_YEAR, LAST_YEAR, is_out_of_range, meant_day, parse_day
 from gateway.config.kinds import TEXT_CHARACTERS, Choice, Duration, Flag, FlagOrDay, ScalarKind, Size, Text, Whole
 from gateway.config.problems import listing, quote
 from gateway.config.units import format_duration, format_size, parse_duration, parse_size
@@ -167,6 +167,10 @@ def _flag_or_day(_: FlagOrDay, single: Single) -> bool | date:
         return _flag(Flag(), single)
     if (day := parse_day(text)) is not None:
         return day
+    if is_out_of_range(text):
+        remedy = "write true, or false for no end date" if int(text[:4]) > LAST_YEAR else "write true"
+        cause = f"{quote(single.written)} is not a day in the years {FIRST_YEAR} to {LAST_YEAR}"
+        raise UnfitError(cause, f"{remedy}, or a day such as 2027-03-01")
     meant = meant_day(text)
     word = "false" if text.lower() in _OBSERVING else _FLAG_WORDS.get(text.lower())
     remedy = "write true, false or a day such as 2027-03-01" if word is None else f"write {word}"

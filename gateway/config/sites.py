@@ -132,6 +132,9 @@ class Sites:
             return None, None
         is_faulty = "key_password" in value.keys and "key_password" not in value.data
         shown, secret = self._material.identity(certificate, key, password, is_password_faulty=is_faulty)
+        if password and secret is not None and secret.key is not None and not secret.is_encrypted:
+            cause = f"key_password has no effect: {secret.path} is not encrypted"
+            self._problems.warning(value.at("key_password"), cause, "remove key_password")
         uncovered = () if shown is None else uncovered_hosts(shown.certificates[0], hosts)
         if uncovered:
             cause = (

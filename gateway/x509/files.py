@@ -35,6 +35,7 @@ class KeyFile:
     path: Path
     key: PrivateKey | None = field(repr=False, compare=False)  # None: not read, by commands that need no key
     stamp: Stamp = field(default=None, repr=False, compare=False)  # of the file, from before it was read
+    is_encrypted: bool = field(default=False, repr=False, compare=False)
 
     @property
     def private(self) -> PrivateKey:

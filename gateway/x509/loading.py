@@ -120,6 +120,11 @@ def load_private_key(path: Path, password: str | None = None, *, may_be_encrypte
     return parse_private_key(read_file(path), path, password, may_be_encrypted=may_be_encrypted)
 
 
+def is_encrypted(data: bytes) -> bool:
+    """Whether the private key in a PEM file is encrypted."""
+    return b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
+
+
 def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_encrypted: bool) -> PrivateKey:
     """As `load_private_key`, from the file's bytes. Raises `ConfigError`."""
     name = for_shell(str(path))
@@ -131,20 +136,20 @@ def parse_private_key(data: bytes, path: Path, password: str | None, *, may_be_e
         held = content_of(data)
         what = "no PEM private key" if held is None else f"{held} and no private key"
         raise ConfigError(f"{path} holds {what}", "name a file that holds -----BEGIN … PRIVATE KEY-----")
-    is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
-    if is_encrypted and not may_be_encrypted:
+    has_password = is_encrypted(data)
+    if has_password and not may_be_encrypted:
         out = for_shell(f"{path}.pem")
         raise ConfigError(f"{path} is encrypted", f"decrypt it and name {out}: openssl pkey -in {name} -out {out}")
-    if is_encrypted and not password:
+    if has_password and not password:
         remedy = 'write key_password: "${NAME}", and set the environment variable NAME to the password'
         raise NoPasswordError(f"{path} is encrypted", remedy)
     try:
-        secret = password.encode() if is_encrypted and password else None
+        secret = password.encode() if has_password and password else None
         key = serialization.load_pem_private_key(data, secret)
     except UNREADABLE as error:
-        if is_encrypted and (told := unsupported_encryption(error, data, str(path))) is not None:
+        if has_password and (told := unsupported_encryption(error, data, str(path))) is not None:
             raise ConfigError(f"{path} {told[0]}", told[1]) from error
-        if is_encrypted:
+        if has_password:
             raise ConfigError(f"{path} cannot be decrypted", "correct key_password") from error
         raise ConfigError(f"{path} holds a broken private key", "export it again as PEM") from error
     if not isinstance(key, PrivateKey):

@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.stamps import Stamp, stamp_of
 from gateway.x509.files import CertificateFile, KeyFile
 from gateway.x509.foreign_files import Wanted
-from gateway.x509.loading import parse_certificates, parse_private_key, read_file
+from gateway.x509.loading import is_encrypted, parse_certificates, parse_private_key, read_file
 
 
 class FileReader:
@@ -32,7 +32,7 @@ class FileReader:
         if asked not in self._keys:
             data, stamp = self._read(path)
             found = parse_private_key(data, path, password, may_be_encrypted=may_be_encrypted)
-            self._keys[asked] = KeyFile(path, found, stamp)
+            self._keys[asked] = KeyFile(path, found, stamp, is_encrypted(data))
         return self._keys[asked]
 
     def _read(self, path: Path) -> tuple[bytes, Stamp]:
