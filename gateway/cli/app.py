@@ -15,12 +15,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from gateway import __version__, garbage
-from gateway.errors import GatewayError, as_sentence, exit_code
+from gateway.errors import GatewayError, UsageError, as_sentence, exit_code
 
 # One name a line, in the order of `gateway --help`.
 COMMANDS: Final = (
@@ -39,10 +40,36 @@ COMMANDS: Final = (
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
+class Commands(TyperGroup):
+    """All commands. A wrong word for an option that takes one of several is reported like other mistakes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises `GatewayError`."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            words = getattr(getattr(error.param, "type", None), "choices", None)
+            if error.param is None or not words:
+                raise
+            written, is_told, _ = error.message.partition(" is not one of ")
+            cause = f"{error.param.opts[0]}: {written if is_told else 'this'} is not a word that it takes"
+            raise UsageError(cause, _one_of([str(getattr(word, "value", word)) for word in words])) from error
+
+
+def _one_of(words: Sequence[str]) -> str:
+    """The remedy that lists the words of an option; languages have their names."""
+    from gateway.pki.words import Language  # noqa: PLC0415 - a process that serves must not load `gateway.pki`
+
+    names = {each.value: f"{each.value} ({each.name.title()})" for each in Language}
+    shown = [names[word] for word in words] if set(words) == set(names) else words
+    return f"Give {', '.join(shown[:-1])} or {shown[-1]}."
+
+
 def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """The application with these commands."""
     app = typer.Typer(
         name="gateway",
+        cls=Commands,
         no_args_is_help=True,
         rich_markup_mode=None,  # Rich takes longer to import than all the rest; the plain help is as good
         pretty_exceptions_enable=False,

@@ -59,6 +59,14 @@ def ask_json(ask):
     return lambda *arguments: json.loads(ask("--json", *arguments).out)
 
 
+def test_two_logins_contradict_each_other(ask):
+    question = ("--ip", "10.1.2.3", "https://mail.example.com/webmail")
+    said = ask(*question, "--user", "alice", "--login", "bearer", code=2).err
+    assert said.startswith("gateway: --user and --login bearer contradict each other: a request has one login\n")
+    for login in (("--user", "alice"), ("--login", "bearer")):
+        ask(*question, *login)
+
+
 def test_inside_nobody_is_asked(ask_json):
     told = ask_json("--ip", "10.1.2.3", "https://mail.example.com/anything")
     assert told["client"] == {
