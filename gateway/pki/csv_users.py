@@ -203,7 +203,7 @@ def _disabled(record: Record, fields: list[str], columns: Columns) -> Iterator[P
         elif fields[place].startswith("#"):
             cause = f"'{shown(fields[place])}' is an error message of a spreadsheet"
             yield Problem(record.line, place + 1, cause, "correct the cell")
-        if fields[place].casefold() in _DISABLED:
+        elif fields[place].casefold() in _DISABLED:
             cause = f"the account is disabled ('{shown(fields[place])}')"
             yield Problem(record.line, place + 1, cause, "remove the row, or clear this field if the user may get in")
 

@@ -26,12 +26,12 @@ class Record:
 
     line: int  # its first line
     fields: list[str]
-    # The index of each field that is a formula without a result, with the name of its cell.
+    # The index of each field that is a formula without a result or with the result 0, with the name of its cell.
     uncalculated: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def is_blank(self) -> bool:
-        """Whether all fields are empty, and none is a formula without a result."""
+        """Whether all fields are empty, and none is a formula."""
         return not self.uncalculated and not any(field.strip() for field in self.fields)
 
 
@@ -53,7 +53,14 @@ class UnreadableError(Exception):
 
 
 def uncalculated(record: Record, place: int) -> Problem:
-    """The problem that a formula has no result. Its cell looks empty, but must not count as empty."""
+    """The problem that a formula has no result. Its cell looks empty, but must not count as empty.
+
+    Programs that don't calculate save 0 as the result (XlsxWriter), and Excel does for a reference to an empty cell.
+    """
+    if record.fields[place]:
+        cause = f"the formula in cell {record.uncalculated[place]} has the result 0, or was never calculated"
+        remedy = "open the workbook in Excel, write the value into the cell in place of the formula, and save it"
+        return Problem(record.line, place + 1, cause, remedy)
     cause = f"the formula in cell {record.uncalculated[place]} has no result"
     return Problem(record.line, place + 1, cause, "open the workbook in Excel and save it, or import a CSV file")
 

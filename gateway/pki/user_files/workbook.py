@@ -1,7 +1,7 @@
 """Excel workbooks (.xlsx), as text: the first visible sheet that has a column with mail addresses.
 
-Formulas are not evaluated: the result that Excel saved counts. Other programs may save no results. A cell without a
-result is reported: as an empty cell, it could mean that an account is not disabled, or that a lifetime has no limit.
+Formulas are not evaluated: the result that Excel saved counts. Other programs may save no results, or 0 for all. Such a
+cell is reported: as an empty cell, it could mean that an account is not disabled, or that a lifetime has no limit.
 
 A workbook is a ZIP archive of XML. A hostile one unpacks to gigabytes, has XML entities that grow, or claims to have
 millions of rows and columns. The unpacked size is checked before the workbook is read, the number and length of its
@@ -105,7 +105,7 @@ def _records(data: bytes, sheet: Any, number: int) -> list[Record]:
         if line > MAX_LINES or len(row) > MAX_COLUMNS:
             cause = f"the sheet has more than {MAX_LINES} lines or {MAX_COLUMNS} columns"
             raise UnreadableError(Problem(line, 1, cause, "delete unneeded lines and columns, or split the sheet"))
-        valueless = {place: cell.coordinate for place, cell in enumerate(row) if _has_no_value(cell)}
+        valueless = {place: cell.coordinate for place, cell in enumerate(row) if _may_lack_a_result(cell)}
         found.append(Record(line, [_text(cell.value) for cell in row], valueless))
     if not any(record.uncalculated for record in found):
         return found
@@ -116,9 +116,9 @@ def _records(data: bytes, sheet: Any, number: int) -> list[Record]:
     ]
 
 
-def _has_no_value(cell: Any) -> bool:
-    """Whether the file has this cell without a value. A formula with the result "" has the type of a text."""
-    return cell.value is None and cell.data_type == "n" and not isinstance(cell, EmptyCell)
+def _may_lack_a_result(cell: Any) -> bool:
+    """Whether the cell has no value or the number 0. A formula with the result "" has the type of a text."""
+    return not cell.value and cell.data_type == "n" and not isinstance(cell, EmptyCell)
 
 
 def _formulas(data: bytes, number: int) -> set[tuple[int, int]]:

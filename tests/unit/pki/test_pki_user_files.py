@@ -224,6 +224,29 @@ def test_formulas_without_results_in_parts_of_a_name_and_in_names_of_columns():
     assert places == [(4, 1), (4, 2)], "this line is not a blank one"
 
 
+ZERO = "users:2:2: the formula in cell B2 has the result 0, or was never calculated; open the workbook in Excel, write"
+
+
+def test_a_formula_with_the_result_zero_may_never_have_been_calculated():
+    """XlsxWriter saves 0 for each formula: nobody is called 0, and a disabled account must not look like one in use."""
+    rows = [["E-Mail", "Name", "Enabled"], ["a@example.com", '=A2&"x"', True]]
+    data = _patched(workbook(rows), SHEET, lambda content: content.replace(b"</f><v />", b"</f><v>0</v>"))
+    _, cause = _refused(data)
+    assert cause.startswith(ZERO), cause
+    assert "\n" not in cause, "this is all that is wrong"
+    rows[1][2] = "=1=1"
+    data = _patched(workbook(rows), SHEET, lambda content: content.replace(b"</f><v />", b"</f><v>0</v>"))
+    assert _refused(data)[0] == [(2, 2), (2, 3)]
+    rows[1][2] = True
+    rows[1][1] = "Alice"  # the remedy
+    assert [row.name for row in _parse(workbook(rows)).rows] == ["Alice"]
+
+
+def test_a_zero_that_is_not_a_formula_is_a_number():
+    [row] = _parse(workbook([["E-Mail", "Name", "Tage"], [*ALICE, 0]])).rows
+    assert row.days == 0
+
+
 def test_formulas_that_do_not_count_stop_nothing():
     """One in a column that is not used, beside a name that is whole, and one whose result is an empty text."""
     data = workbook([["Raum", "E-Mail", "Anzeigename", "Vorname", "Tage"], ["=1+1", *ALICE, "=A1", '=""']])
