@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import plistlib
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import Any, Final
 
 from cryptography import x509
@@ -56,10 +57,15 @@ def sign_profiles(files: Sequence[KitFile], certificates_pem: bytes, key_pem: by
     except ConfigError as error:
         raise UsageError(error.cause, "Give a PEM file with the certificate, and its chain after it.") from error
     if b"ENCRYPTED" in key_pem:
-        raise UsageError(
-            f"{place}: the signing key is encrypted", "Decrypt it with 'openssl pkey -in FILE -out NEW' and give NEW."
-        )
+        name, out = quote(place), quote(f"{place}.pem")
+        remedy = f"Decrypt it and give --sign-key {out}: openssl pkey -in {name} -out {out}"
+        raise UsageError(f"{place}: the signing key is encrypted", remedy)
     key = pkcs8.load(key_pem, None, place)
+    if any(fits(key, other) for other in chain) and not fits(key, certificate):
+        raise UsageError(
+            f"{place}: the key's certificate is not the first in the file of --sign-cert",
+            "Put this certificate first in that file, and those of its CAs after it.",
+        )
     if not fits(key, certificate):
         raise UsageError(f"{place}: is not the signing certificate's key", "Give the key of that certificate.")
     return [_signed(file, certificate, key, chain) if file.name.endswith(_SUFFIX) else file for file in files]

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.desk import NOW, PASSPHRASE, Files, issue_to, make_authority
 from support.pki import Ca, ec_key, of_version_six
 from support.pki import build as make_certificate
@@ -184,8 +185,15 @@ def test_signing_files_that_cannot_be_used():
         apple.sign_profiles([], of_version_six(leaf.certificate), leaf.key_pem(), "sign.key")
     with pytest.raises(UsageError, match="a header or footer that is cut off"):
         apple.sign_profiles([], leaf.pem + b"-----BEGIN CERTIF", leaf.key_pem(), "sign.key")
-    with pytest.raises(UsageError, match=r"sign.key: the signing key is encrypted"):
+    with pytest.raises(UsageError, match=r"sign.key: the signing key is encrypted") as refused:
         apple.sign_profiles([], leaf.pem, leaf.key_pem("hunter2"), "sign.key")
+    assert refused.value.remedy == (
+        "Decrypt it and give --sign-key sign.key.pem: openssl pkey -in sign.key -out sign.key.pem"
+    )
+    middle = Ca.make().issue_ca()
+    wrong = middle.pem + middle.issue("CN=x", key=leaf.key).certificate.public_bytes(Encoding.PEM)
+    with pytest.raises(UsageError, match=r"sign.key: the key's certificate is not the first in the file"):
+        apple.sign_profiles([], wrong, leaf.key_pem(), "sign.key")
     with pytest.raises(UsageError, match=r"sign.key: is not the signing certificate's key"):
         apple.sign_profiles([], leaf.pem, Ca.make(key=ec_key()).key_pem(), "sign.key")
 
