@@ -110,7 +110,9 @@ def check_place(page: Path) -> None:
     except OSError as error:
         raise UsageError(f"{page}: {error.strerror}", "Name a file that you may write to.") from error
     if begin not in {b"", PAGE_BEGIN}:
-        raise UsageError(f"{page}: is no page, and would be lost", "Name a new file, such as summary.html.")
+        raise UsageError(
+            f"{page}: this file is not an HTML page, and would be overwritten", "Name a new file, such as summary.html."
+        )
 
 
 def show(report: Report, page: Path | None, *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ USER, OTHER = "alice", "bob"
 SUBJECT = "emailAddress=alice@example.com,CN=alice,O=Example Ltd,C=DE"
 RULES = [
     {
-        "name": "Its own files are nobody's business",
+        "name": "Never its own files",
         "uri": ["/roundcube/config", "/roundcube/temp", "/roundcube/logs"],
         "action": "deny",
     },

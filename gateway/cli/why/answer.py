@@ -1,6 +1,6 @@
 """`gateway logs --why WHO`: reads the log once, asks registry and gateway, and prints the answer.
 
-Exit code 0: there is an answer about one person. 1: WHO matches several people, or nobody.
+Exit code 0: there is an answer about one person. 1: WHO matches several people, or the log has no lines of WHO.
 """
 
 from __future__ import annotations

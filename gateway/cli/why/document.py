@@ -19,7 +19,7 @@ from gateway.logs.reader import Hit
 def people_document(
     who: str, taken: Sequence[str], about: str, people: Sequence[Person], options: Sequence[str]
 ) -> dict[str, Any]:
-    """The answer if WHO matches several people, or nobody."""
+    """The answer if WHO matches several people, or the log has no lines of WHO."""
     found = []
     for person, option in zip(people, options, strict=True):
         episode = open_episode(person)

@@ -24,7 +24,7 @@ CONDITIONS: Final = (
         name="no_device_id",
         pattern=r"the ActiveSync request has no device id",
         sentence='The request has no device id, and the rule "{rule}" lets in only listed devices.',
-        causes=("the program is no mail app of a phone", "a proxy in between changed the address"),
+        causes=("the program is not a phone's mail app", "a proxy in between changed the address"),
         remedy="Find out which program it is.",
         commands=("line",),
     ),

@@ -210,7 +210,7 @@ CONNECTIONS: Final = (
         code=CONNECTION_FAILED,
         name=CONNECTION_FAILED,
         sentence="The connection ended before a request: {detail}.",
-        causes=("a program that is no browser or mail app", "a bad connection", "a port scan"),
+        causes=("a program other than a browser or mail app", "a bad connection", "a port scan"),
         remedy="Look at the other lines of this address.",
         commands=("address_lines",),
     ),

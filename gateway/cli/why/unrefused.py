@@ -124,7 +124,7 @@ def _asked(case: Case, asked: Hit) -> Verdict:
     entry = asked.entry
     name, remedy = LET_IN, "If the page shows an error, it is the mail server's own: read its log."
     if entry.reason is not None:
-        name, sentence = "dropped", "The browser opened this connection in advance and dropped it: that is no refusal."
+        name, sentence = "dropped", "The browser opened this connection in advance and dropped it. It was not refused."
         remedy = "Nothing has to be done. Look at the other lines of this address."
     elif entry.status is None:
         name, sentence = "went_away", "The client went away before the answer, so it got none."

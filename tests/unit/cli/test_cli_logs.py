@@ -471,7 +471,7 @@ def test_a_page_says_on_standard_error_which_file_ends_early(tmp_path, capsys):
 def test_a_page_replaces_nothing_but_a_page(log, tmp_path, capsys):
     before = log.read_bytes()
     assert run(["logs", str(log), "--summary", "--html", str(log)]) == 2
-    assert "is no page, and would be lost" in capsys.readouterr().err
+    assert "this file is not an HTML page, and would be overwritten" in capsys.readouterr().err
     assert log.read_bytes() == before
     assert run(["logs", str(log), "--summary", "--html", "/dev/null"]) == 2
     assert run(["logs", str(log), "--summary", "--html", str(tmp_path)]) == 2
