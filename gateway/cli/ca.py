@@ -9,8 +9,10 @@ import typer
 
 from gateway.cli import ca_make
 from gateway.cli.desk import (
+    DeskGroup,
     JsonOption,
     PassphraseOption,
+    located_here,
     open_desk,
     print_facts,
     print_json,
@@ -31,7 +33,9 @@ NameArgument = Annotated[str, typer.Argument(help="The authority's name.", metav
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Certificate authorities and their lists.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        cls=DeskGroup, help="Certificate authorities and their lists.", no_args_is_help=True, rich_markup_mode=None
+    )
     group.callback()(take_where)
     for name, command in (
         ("init", ca_make.init),
@@ -160,10 +164,8 @@ def _take_over(context: typer.Context, names: list[str], file: Path, passphrase_
         for entry in taken.entries:
             typer.echo(f"{entry.serial}  {'held' if entry.reason == 'certificate-hold' else 'revoked'}  {entry.reason}")
         for serial in taken.still_held:
-            typer.echo(
-                f"{serial}  still on hold, but not on this list; to release it again:"
-                f" 'gateway cert unhold {serial} --ca {names[0]}'"
-            )
+            release = located_here(context, f"'gateway cert unhold {serial} --ca {names[0]}'")
+            typer.echo(f"{serial}  still on hold, but not on this list; to release it again: {release}")
         typer.echo(f"{desk.file(names[0], 'crl')}: continues after list {taken.number}")
 
 

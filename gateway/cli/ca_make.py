@@ -28,7 +28,7 @@ from gateway.cli.ca_options import (
     SignsOption,
     SingleOption,
 )
-from gateway.cli.desk import PARENT_VARIABLE, PassphraseOption, duration, open_desk, passphrase
+from gateway.cli.desk import PARENT_VARIABLE, PassphraseOption, duration, located_here, open_desk, passphrase
 from gateway.errors import UsageError
 from gateway.pki.words import KeyKind, Signs
 
@@ -187,7 +187,7 @@ def take_in(  # noqa: PLR0913 - a command's options
         lists.renew(desk, taken, clock.now())
         _tell(desk, name)
     if crl_file is None:
-        typer.echo(intake.without_list(name), err=True)
+        typer.echo(located_here(context, intake.without_list(name)), err=True)
     ca_kept.tell(context, name, passphrase_file)
 
 

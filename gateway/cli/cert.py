@@ -9,6 +9,7 @@ import typer
 
 from gateway.cli import cert_issue, cert_profile, cert_renew, cert_state, verify
 from gateway.cli.desk import (
+    DeskGroup,
     JsonOption,
     PassphraseOption,
     duration,
@@ -33,7 +34,9 @@ TargetArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Issue, show, renew and revoke certificates.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        cls=DeskGroup, help="Issue, show, renew and revoke certificates.", no_args_is_help=True, rich_markup_mode=None
+    )
     group.callback()(take_where)
     for name, command in (
         ("issue", cert_issue.issue),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -34,7 +35,8 @@ from gateway.cli.cert_files import (
 )
 from gateway.cli.cert_profile import signed
 from gateway.cli.desk import PassphraseOption, is_given, open_desk, unlock, unlock_with
-from gateway.errors import UsageError
+from gateway.commands import quoted
+from gateway.errors import OperationError, UsageError
 from gateway.pki.registry.records import Purpose
 from gateway.pki.words import CodePage, KeyKind, KitKind, Language, P12Format
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from gateway.pki.authority import Authority
     from gateway.pki.batch import Outcome, Progress
     from gateway.pki.desk import Desk
+    from gateway.pki.handout import Kits, Made
     from gateway.pki.issue import Order
     from gateway.pki.keys import PrivateKey, PublicKey
 
@@ -51,6 +54,7 @@ _LABELS: Final = {
     Purpose.SMIME_SIGNING: "signing",
     Purpose.SMIME_ENCRYPTION: "encryption",
 }
+_NAMED: Final = 10  # more certificates without a kit are only counted
 # Options of `import` that only kits use, by their parameters.
 _FOR_KITS: Final = {
     "host": "--host",
@@ -185,7 +189,10 @@ def import_(  # noqa: PLR0913 - a command's options
     sign_key: SignKeyOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Issue a certificate to each user in a CSV file or Excel workbook. A second run makes only what is missing."""
+    """Issue a certificate to each user in a CSV file or Excel workbook. A second run makes only what is missing.
+
+    Exit code 1: not all kits could be made.
+    """
     from gateway import clock  # noqa: PLC0415 - heavy, see app
     from gateway.pki import authority as desk_authority  # noqa: PLC0415 - the same
     from gateway.pki import batch, handout  # noqa: PLC0415 - the same
@@ -219,6 +226,8 @@ def import_(  # noqa: PLR0913 - a command's options
         with _progress() as progress:
             outcome = batch.run(ready, signer, clock.now, progress)
     _report(outcome, csv_file, out, clock.monotonic_seconds() - began)
+    if kits is not None and outcome.handed_out.without:
+        raise _without_kits(outcome.handed_out, kits, out)
 
 
 def _refuse_kit_options(context: typer.Context) -> None:
@@ -240,12 +249,26 @@ def _report(outcome: Outcome, csv_file: Path, out: Path, seconds: float) -> None
     if made.kits:
         beside = f", beside {made.earlier} of earlier runs" if made.earlier else ""
         typer.echo(f"{out / handout.LIST_FILE}: {made.kits} kits with their letters, for a mail merge{beside}")
-    for email in made.without:
-        typer.echo(
-            f"{email}: no kit: the p12 file or its password is not in {out}; run gateway cert profile {email} with"
-            f" --p12 FILE, or if the file is lost, first gateway cert renew {email}",
-            err=True,
-        )
+    for record in made.without[:_NAMED]:
+        typer.echo(f"{record.email}: no kit for certificate {record.serial}", err=True)
+    if (more := len(made.without) - _NAMED) > 0:
+        typer.echo(f"and {more} more", err=True)
+
+
+def _without_kits(made: Made, kits: Kits, out: Path) -> OperationError:
+    """The error about certificates whose p12 files are not in the folder, with the commands that help."""
+    first, count = made.without[0], len(made.without)
+    what = "1 certificate has no kit: its" if count == 1 else f"{count} certificates have no kit: their"
+    profile = f"gateway cert profile {first.serial} --kind {kits.kinds[0]} --host {kits.host} --p12 FILE"
+    profile += "" if kits.path == "/" else f" --path {quote(kits.path)}"
+    profile += "" if kits.language is Language.ENGLISH else f" --language {kits.language}"
+    profile += "" if kits.contact is None else f" --contact {quote(kits.contact)}"
+    return OperationError(
+        f"{what} p12 file or password is not in {out}",
+        "Run this again with the --out folder of the import that issued them. To make one kit from a p12 file "
+        f"elsewhere: {quoted(profile)}. If the file is lost, renew the certificate first: "
+        f"'gateway cert renew {first.serial}'.",
+    )
 
 
 def _kinds(text: str) -> tuple[KitKind, ...]:

@@ -50,7 +50,8 @@ def revoke(
     lifecycle.check_reason(reason)
     with open_desk(context) as desk:
         states = frozenset(State) - {State.REVOKED}
-        chosen = _in_state(desk, targets, authority, states, "Run 'gateway cert list --revoked' to see them.")
+        found = _find(desk, targets, authority, "revoke")
+        chosen = _in_state(found, states, "Run 'gateway cert list --revoked' to see them.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
             lifecycle.revoke(desk, signer, records, reason, clock.now(), serials)
             _tell(records, serials, "revoked")
@@ -72,7 +73,8 @@ def hold(
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, authority, {State.LIVE}, "Choose one that 'gateway cert list' shows as live.")
+        found = _find(desk, targets, authority, "hold")
+        chosen = _in_state(found, {State.LIVE}, "Choose one that 'gateway cert list' shows as live.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
             lifecycle.hold(desk, signer, records, clock.now(), serials)
             _tell(records, serials, "held")
@@ -90,7 +92,8 @@ def unhold(
     from gateway.pki import lifecycle  # noqa: PLC0415 - the same
 
     with open_desk(context) as desk:
-        chosen = _in_state(desk, targets, authority, {State.HELD}, "Choose one that 'gateway cert list' shows as held.")
+        found = _find(desk, targets, authority, "unhold")
+        chosen = _in_state(found, {State.HELD}, "Choose one that 'gateway cert list' shows as held.")
         for signer, records, serials in _by_signer(desk, chosen, passphrase_file):
             lifecycle.release(desk, signer, records, clock.now(), serials)
             _tell(records, serials, "released")
@@ -109,8 +112,8 @@ class _Chosen:
     authority: str | None
 
 
-def _find(desk: Desk, targets: list[str], authority: str | None) -> _Chosen:
-    """Find the targets. Raises `UsageError` for one that is not in the registry, if no authority is named."""
+def _find(desk: Desk, targets: list[str], authority: str | None, command: str) -> _Chosen:
+    """Find the targets of `command`. Raises `UsageError` for one not in the registry, if no authority is named."""
     from gateway.pki.registry import certificates  # noqa: PLC0415 - heavy, see app
 
     known: dict[int, CertificateRecord] = {}
@@ -119,19 +122,37 @@ def _find(desk: Desk, targets: list[str], authority: str | None) -> _Chosen:
         for target in targets:
             try:
                 found = certificates.matching(connection, target, authority=authority)
-            except UsageError:
+            except UsageError as error:
                 if _NEGATIVE.fullmatch(target):
                     raise UsageError(
                         f"no revocation list can name the negative serial '{target}'",
                         "Refuse the certificate by its fingerprint, with a rule, or take its CA out of client_ca.",
                     ) from None
                 serial = certificates.parse_serial(target)
-                if serial is None or authority is None:
+                if serial is None:
                     raise
+                if authority is None:
+                    raise UsageError(error.cause, _with_authority(connection, serial, command, error.remedy)) from None
                 foreign[serial] = _foreign_state(connection, authority, serial)
             else:
                 known |= {record.id: record for record in found}
     return _Chosen(list(known.values()), foreign, authority)
+
+
+def _with_authority(connection: Connection, serial: str, command: str, remedy: str) -> str:
+    """The remedy for a serial that is not in the registry: the command that names its authority too."""
+    from gateway.pki.registry import authorities  # noqa: PLC0415 - heavy, see app
+
+    known = authorities.all_of(connection)
+    listing = [each for each in known if authorities.foreign_entry(connection, each.id, serial) is not None]
+    names = [each.name for each in listing or known]
+    if not names:
+        return remedy
+    name, which = (names[0], "") if len(names) == 1 else ("NAME", f", where NAME is one of {', '.join(names)}")
+    return (
+        f"{remedy} If it is the serial of another certificate of your authority, name the authority: "
+        f"'gateway cert {command} {serial} --ca {name}'{which}."
+    )
 
 
 def _foreign_state(connection: Connection, authority: str, serial: str) -> State:
@@ -143,13 +164,12 @@ def _foreign_state(connection: Connection, authority: str, serial: str) -> State
     return State.HELD if entry.is_hold else State.REVOKED
 
 
-def _in_state(desk: Desk, targets: list[str], authority: str | None, states: Collection[State], remedy: str) -> _Chosen:
-    """Like `_find`, but only what is in one of the states. Raises `UsageError` if nothing is."""
-    found = _find(desk, targets, authority)
+def _in_state(found: _Chosen, states: Collection[State], remedy: str) -> _Chosen:
+    """Only what is in one of the states. Raises `UsageError` if nothing is."""
     known = [record for record in found.known if record.state in states]
     foreign = {serial: state for serial, state in found.foreign.items() if state in states}
     if not known and not foreign:
-        words = {State.LIVE: f"not on the list of '{authority}'"}
+        words = {State.LIVE: f"not on the list of '{found.authority}'"}
         told = [f"{record.serial} is {record.state}" for record in found.known]
         told += [f"{serial} is {words.get(state, state)}" for serial, state in found.foreign.items()]
         raise UsageError(", ".join(told), remedy)

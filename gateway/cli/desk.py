@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from gateway.errors import UsageError
+from gateway.commands import at_desk
+from gateway.errors import GatewayError, UsageError
 
 if TYPE_CHECKING:
     from gateway.pki.authority import Authority
@@ -46,6 +49,24 @@ class Where:
     store: str | None = None
     folder: Path | None = None
     config: Path | None = None
+    options: str = ""  # those of the command line; variables of the environment are there for the next command too
+
+
+class DeskGroup(TyperGroup):
+    """`gateway ca` or `gateway cert`. Commands in the messages of errors name the registry as this command did."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises `GatewayError`."""
+        try:
+            return super().invoke(ctx)
+        except GatewayError as error:
+            error.cause, error.remedy = located_here(ctx, error.cause), located_here(ctx, error.remedy)
+            raise
+
+
+def located_here(context: typer.Context, text: str) -> str:
+    """A message whose commands of the desk name the same registry as the running command."""
+    return at_desk(text, where_of(context).options)
 
 
 def take_where(
@@ -72,7 +93,9 @@ def take_where(
                 "--store: a password in an argument is in every process list",
                 "Set GATEWAY_PKI_STORE or PGPASSWORD, or name the configuration that has it with -c.",
             )
-    context.obj = Where(store, folder, config)
+    given = {"config": ("-c", config), "store": ("--store", store), "folder": ("--folder", folder)}
+    options = (f" {option} {quote(str(value))}" for name, (option, value) in given.items() if is_given(context, name))
+    context.obj = Where(store, folder, config, "".join(options))
 
 
 def is_given(context: typer.Context, parameter: str) -> bool:

@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 import typer
 
+from gateway.commands import quoted
 from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.config.problems import ConfigErrors
@@ -38,7 +40,8 @@ def check_page(file: Path, host: str, path: str, now: datetime) -> None:
         config = load(file, now=now, reads_keys=False)
     except ConfigErrors:
         cause = f"{file} has errors, so --path was not checked against its rules"
-        typer.echo(f"note: {cause}; 'gateway check -c {file}' lists them", err=True)
+        command = quoted(f"gateway check -c {quote(str(file))}")
+        typer.echo(f"note: {cause}; {command} lists them", err=True)
         return
     if SiteIndex([(name, site) for site in config.sites for name in site.hosts]).find(host) is None:
         cause = f"{file} has no site for {host}, so --path was not checked against its rules"
@@ -50,10 +53,11 @@ def check_page(file: Path, host: str, path: str, now: datetime) -> None:
     rule = "no rule lets in" if refusal.rule is None else f"the rule '{refusal.rule}' (line {refusal.line}) refuses"
     cause = f"--path: {rule} https://{host}{path} from outside, even with a certificate ({file})"
     paths = list(page.open_paths())
-    remedy = f"List the paths that are open with a certificate: gateway check --who -c {file}"
+    remedy = f"List the paths that are open with a certificate: gateway check --who -c {quote(str(file))}"
     if paths:
-        remedy = f"Give a path that is open with a certificate: --path {' or --path '.join(paths[:SHOWN_PATHS])}"
-    raise UsageError(cause, f"{remedy}.")
+        shown = " or --path ".join(map(quote, paths[:SHOWN_PATHS]))
+        remedy = f"Give a path that is open with a certificate: --path {shown}"
+    raise UsageError(cause, remedy)
 
 
 class _Pages:

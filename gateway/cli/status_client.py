@@ -97,7 +97,8 @@ def lift(admin: Admin, address: str) -> str:
                 "lockout is off, so no client is locked out", "To turn it on, add `lockout` to the configuration."
             )
         case _:
-            raise OperationError(f"{known_as} is not locked out", "Run 'gateway status': it lists the lockouts.")
+            remedy = "Run this command without --unban: it lists the lockouts."
+            raise OperationError(f"{known_as} is not locked out", remedy)
 
 
 def _user() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from gateway.commands import at_desk
 from gateway.config.units import format_duration
 from gateway.keeper.findings import Findings
 from gateway.keeper.renewal import text
@@ -35,13 +36,13 @@ class Announcer:
                 within = reached[record.fingerprint]
                 if self._told.get(record.fingerprint) != within:
                     _log.warning(
-                        "certificate %s of %s, issued by '%s', expires %s, within %s; run 'gateway cert renew %s'",
+                        "certificate %s of %s, issued by '%s', expires %s, within %s; run %s",
                         record.serial,
                         record.email or record.common_name,
                         record.authority,
                         text(record.not_after),
                         format_duration(within.total_seconds()),
-                        record.serial,
+                        at_desk(f"'gateway cert renew {record.serial}'", findings.options),
                     )
         self._told = reached
 
@@ -53,7 +54,7 @@ class Announcer:
         if numbers:
             longest = format_duration(findings.ending[0][0].total_seconds())
             _log.warning(
-                "certificates that expire soon: %s; run 'gateway cert list --expiring %s' to see them",
+                "certificates that expire soon: %s; run %s to see them",
                 ", ".join(numbers),
-                longest,
+                at_desk(f"'gateway cert list --expiring {longest}'", findings.options),
             )

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from gateway.commands import at_desk
 from gateway.config.units import format_duration
 from gateway.keeper.plan import Plan, canonical, to_keep
 from gateway.keeper.renewal import signer_end, text
@@ -57,6 +58,7 @@ class Findings:
     problems: tuple[str, ...]  # revoked authorities that sites trust
     warnings: tuple[str, ...]
     undelivered: tuple[Refused, ...]  # mails of the last day that a mail server refused
+    options: str  # with which `gateway ca` and `gateway cert` find the registry
 
 
 def look(desk: Desk, plan: Plan, now: datetime) -> Findings:
@@ -71,8 +73,11 @@ def look(desk: Desk, plan: Plan, now: datetime) -> Findings:
             ending=tuple((within, survey.count_ending(connection, now + within, now)) for within in plan.before),
             next=tuple(survey.ending(connection, now + plan.horizon, now, NAMED)),
             problems=tuple(line for record in records for line in _trusted(connection, plan, record)),
-            warnings=tuple(line for record in records for line in _warnings(desk, plan, record, due, now)),
+            warnings=tuple(
+                at_desk(line, plan.options) for record in records for line in _warnings(desk, plan, record, due, now)
+            ),
             undelivered=_undelivered(connection, now),
+            options=plan.options,
         )
 
 

@@ -17,6 +17,7 @@ from email.utils import format_datetime
 from types import MappingProxyType
 from typing import Final
 
+from gateway.commands import at_desk
 from gateway.config.units import format_duration
 from gateway.errors import OperationError, as_sentence
 from gateway.keeper.findings import Findings
@@ -138,8 +139,9 @@ def _summary(findings: Findings, troubles: Sequence[Trouble]) -> Iterator[str]:
         horizon = format_duration(findings.ending[0][0].total_seconds())
         if (more := findings.ending[0][1] - len(findings.next)) > 0:
             yield f"  and {more:,} more"
-        yield f"\nRun 'gateway cert list --expiring {horizon}' to see them all,"
-        yield "and 'gateway cert renew SERIAL' to renew one."
+        seen, renewed = f"'gateway cert list --expiring {horizon}'", "'gateway cert renew SERIAL'"
+        yield f"\nRun {at_desk(seen, findings.options)} to see them all,"
+        yield f"and {at_desk(renewed, findings.options)} to renew one."
     if findings.undelivered:
         yield "\nMails that could not be delivered:\n"
         yield from (printable(f"- {each.recipient}: {each.failure}") for each in findings.undelivered)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 from gateway.config.list_folder import list_folder
@@ -43,6 +44,7 @@ class Plan:
     watched: frozenset[Path]  # files of CAs and lists that sites name; the master warns about those
     trusting: dict[str, tuple[str, ...]]  # fingerprint of a CA in client_ca → the sites that trust it
     alerts: AlertPlan | None = None
+    options: str = ""  # with which `gateway ca` and `gateway cert` find the registry
 
     @property
     def horizon(self) -> timedelta:
@@ -66,6 +68,7 @@ def plan_of(config: Config) -> Plan | None:
         watched=frozenset(map(canonical, files)),
         trusting=_trusting(config),
         alerts=_alerts(config, pki),
+        options=f" -c {quote(str(config.path.absolute()))}",
     )
 
 
@@ -110,6 +113,7 @@ def to_message(plan: Plan) -> dict[str, Any]:
         "watched": sorted(map(str, plan.watched)),
         "trusting": {fingerprint: list(sites) for fingerprint, sites in plan.trusting.items()},
         "alerts": None if plan.alerts is None else _alerts_to_message(plan.alerts),
+        "options": plan.options,
     }
 
 
@@ -137,4 +141,5 @@ def from_message(message: dict[str, Any]) -> Plan:
         watched=frozenset(map(Path, message["watched"])),
         trusting={fingerprint: tuple(sites) for fingerprint, sites in message["trusting"].items()},
         alerts=None if message["alerts"] is None else _alerts_from_message(message["alerts"]),
+        options=message["options"],
     )

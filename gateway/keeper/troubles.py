@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from gateway.commands import at_desk
 from gateway.errors import GatewayError, as_clause
 
 FIRST_RETRY_SECONDS: Final = 60
@@ -36,7 +37,9 @@ class Trouble:
 class Troubles:
     """Everything that fails now."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: str = "") -> None:
+        """`options`: with which `gateway ca` and `gateway cert` in remedies find the registry."""
+        self._options = options
         self._known: dict[str, Trouble] = {}  # by `what`
 
     def __iter__(self) -> Iterator[Trouble]:
@@ -54,9 +57,10 @@ class Troubles:
         seconds = min(FIRST_RETRY_SECONDS * 2 ** min(attempts - 1, _MAX_DOUBLINGS), max_seconds)
         since = now if known is None else known.since
         retry_at = now + timedelta(seconds=seconds)
-        self._known[what] = Trouble(what, error.cause, error.remedy, since, retry_at, attempts)
+        remedy = at_desk(error.remedy, self._options)
+        self._known[what] = Trouble(what, error.cause, remedy, since, retry_at, attempts)
         if known is None or known.cause != error.cause or attempts.bit_count() == 1:  # attempts 1, 2, 4, 8, …
-            _log.error("%s: %s; %s", what, error.cause, as_clause(error.remedy))
+            _log.error("%s: %s; %s", what, error.cause, as_clause(remedy))
 
     def works(self, what: str) -> None:
         """Note a success, and log it if there was a failure before."""

@@ -38,7 +38,7 @@ class Watch:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._troubles = Troubles()
+        self._troubles = Troubles(plan.options)
         self._renewal = Renewal(plan, self._troubles)
         self._announcer = Announcer()
         self._mailing = None if plan.mail is None else Mailing(plan, plan.mail, self._troubles)

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection
 
+from gateway.commands import quoted
 from gateway.errors import ConfigError, OperationError, UsageError
 from gateway.pki.authority import Authority
 from gateway.pki.desk import Desk
@@ -108,11 +110,24 @@ def publish(desk: Desk, name: str) -> None:
     file = desk.file(name, "crl")
     with desk.registry.writing() as connection:
         record = authorities.lock(connection, name)
-        if record.crl_der is not None:
-            (crl,) = parse_revocation_lists(record.crl_der, "the registry")
-            check_not_newer(file, number_in(file), record.crl_number)
-            _check_none_is_lost(connection, record, file, crl)
+        if (crl := _checked(connection, record, file)) is not None:
             write_public(file, crl.public_bytes(Encoding.PEM))
+
+
+def check_published(desk: Desk, name: str) -> None:
+    """Raises `OperationError` as `publish` does, without writing: the registry was restored from an older backup."""
+    with desk.registry.reading() as connection:
+        _checked(connection, authorities.get(connection, name), desk.file(name, "crl"))
+
+
+def _checked(connection: Connection, record: AuthorityRecord, file: Path) -> x509.CertificateRevocationList | None:
+    """The registry's newest list, which may replace the one in the file; None if there is none yet."""
+    if record.crl_der is None:
+        return None
+    (crl,) = parse_revocation_lists(record.crl_der, "the registry")
+    check_not_newer(file, number_in(file), record.crl_number)
+    _check_none_is_lost(connection, record, file, crl)
+    return crl
 
 
 def number_in(file: Path) -> int:
@@ -162,9 +177,10 @@ def _named_in(file: Path, issuer: x509.Certificate) -> list[tuple[int, datetime]
 
 
 def _restored(file: Path, cause: str) -> OperationError:
+    command = quoted(f"gateway ca crl {file.stem} --from {quote(str(file))}")
     return OperationError(
         f"{file}: {cause}: the registry was restored from an older backup",
-        f"Run 'gateway ca crl {file.stem} --from {file}' to take over the revocations on that list.",
+        f"Run {command} to take over the revocations on that list.",
     )
 
 

@@ -60,11 +60,11 @@ class Kits:
 
 @dataclass(slots=True)
 class Made:
-    """How many kits were made, how many lines of earlier runs stay on the list, and the people without a p12 file."""
+    """How many kits were made, how many lines of earlier runs stay on the list, and whose p12 files are missing."""
 
     kits: int = 0
     earlier: int = 0
-    without: list[str] = field(default_factory=list)
+    without: list[CertificateRecord] = field(default_factory=list)
 
 
 def earlier(out: Path, authority: str, lasting: Mapping[str, str]) -> list[MergeLine]:
@@ -102,7 +102,7 @@ def make(
     for record in holders:
         line = lines.get(record.serial)
         if line is None or not exists(out / line.file):
-            made.without.append(record.email or record.common_name)
+            made.without.append(record)
             continue
         person = _person(kits, chain, record, _p12(out, line, record, written.get(record.serial)))
         for kind in kits.kinds:

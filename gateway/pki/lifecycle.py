@@ -5,21 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from shlex import join
+from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from gateway.commands import quoted
 from gateway.errors import UsageError
 from gateway.pki import crl, issue
 from gateway.pki.authority import Authority, LockedAuthority, check_not_revoked
 from gateway.pki.desk import Desk
 from gateway.pki.keys import PrivateKey, PublicKey
 from gateway.pki.registry import audit, certificates, revocations
-from gateway.pki.registry.records import CertificateRecord, ListEntry, RevocationReason, State
+from gateway.pki.registry.records import CertificateRecord, ListEntry, Purpose, RevocationReason, State
 from gateway.x509.loading import certificate_in
 
 DEFAULT_OVERLAP: Final = timedelta(days=14)
+# The options of `gateway cert issue` for a person's certificate. --separate would make one for each use.
+_OPTIONS: Final = MappingProxyType(
+    {
+        Purpose.CLIENT: (),
+        Purpose.AUTH: ("--auth-only",),
+        Purpose.SMIME: ("--smime-only",),
+        Purpose.SMIME_SIGNING: ("--smime-only",),
+        Purpose.SMIME_ENCRYPTION: ("--smime-only",),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +91,7 @@ def renew(
 
 
 def _not_renewable(old: CertificateRecord) -> UsageError:
-    status, remedy = str(old.state), "Issue a new one with 'gateway cert issue'."
+    status, remedy = str(old.state), f"Make a new one with {quoted(_making(old))}."
     if old.supersede_at is not None:
         status, remedy = "already renewed", "Renew the newer one; 'gateway cert list' shows its serial."
     elif old.state is State.HELD:
@@ -86,12 +99,28 @@ def _not_renewable(old: CertificateRecord) -> UsageError:
     return UsageError(f"certificate {old.serial} of '{old.common_name}' is {status}", remedy)
 
 
+def _making(old: CertificateRecord) -> str:
+    """The command that makes a new certificate with the names and the use of this one."""
+    if old.purpose is Purpose.OCSP:
+        return join(("gateway", "ca", "ocsp", old.authority))
+    signer = ("--ca", old.authority)
+    if old.purpose is Purpose.SERVER:
+        return join(("gateway", "cert", "server", *(str(host.value) for host in _order_of(old, None).hosts), *signer))
+    words = ["gateway", "cert", "issue", old.email or "EMAIL", *signer, *_OPTIONS[old.purpose]]
+    suffix = "" if old.device is None else f" ({old.device})"
+    if (name := old.common_name.removesuffix(suffix)) != old.email:
+        words += ["--name", name]
+    for option, value in (("--device", old.device), ("--upn", old.upn)):
+        words += [] if value is None else [option, value]
+    return join(words)
+
+
 def check_reason(reason: RevocationReason) -> None:
     """Refuse `certificate-hold`, which is not a revocation for good. Raises `UsageError`."""
     if reason is RevocationReason.CERTIFICATE_HOLD:
         raise UsageError(
             "certificate-hold is not a valid revocation reason",
-            "Use 'gateway cert hold', or give another --reason.",
+            "Use 'gateway cert hold SERIAL', or give another --reason.",
         )
 
 

@@ -269,10 +269,10 @@ def test_a_list_that_nobody_renews_is_warned_of_unless_the_site_warns_already(si
         return [line for line in gateway.state()["warnings"] if "revocation list" in line]
 
     until(lambda: len(warnings()) == 2, "each list is warned of", seconds=SOON_SECONDS)
-    assert sum("'gateway ca crl other'" in line for line in warnings()) == 1
+    assert sum(f"'gateway ca -c {gateway.config} crl other'" in line for line in warnings()) == 1
     assert sum(str(corp.desk.file("corp", "crl")) in line for line in warnings()) == 1
     assert gateway.ask_status().returncode == 0
-    until(lambda: "'gateway ca crl other'" in gateway.errors, "the log says so", seconds=90)
+    until(lambda: f"'gateway ca -c {gateway.config} crl other'" in gateway.errors, "the log says so", seconds=90)
 
 
 def test_the_keeper_has_no_socket_that_listens_and_shows_no_secret(site, launch, post, post_ca):

@@ -190,7 +190,7 @@ def test_a_lockout_is_listed_and_lifted_for_every_worker(locking, mail, credenti
 
 def test_who_is_not_locked_out_cannot_be_let_in(locking, outside):
     """Nothing to do is a failure, and what is no address is refused before anybody is asked."""
-    told = f"gateway: {outside} is not locked out\n  Run 'gateway status': it lists the lockouts.\n"
+    told = f"gateway: {outside} is not locked out\n  Run this command without --unban: it lists the lockouts.\n"
     assert status(locking, "--unban", outside) == (1, "", told)
     assert status(locking, "--unban", "everybody")[0] == 2
 

@@ -11,6 +11,7 @@ from gateway.cli.init import names
 from gateway.cli.init.answers import Answers
 from gateway.cli.init.making import DEFAULT_USER, Made, root_of
 from gateway.cli.init.test_certificate import VALID_DAYS
+from gateway.commands import at_desk
 from gateway.config.container import is_here
 from gateway.pki import intake
 
@@ -27,7 +28,7 @@ def told(answers: Answers, made: Made, program: Sequence[str], doubt: str | None
     lines = [f"Written to {settings.config.parent}{owner}:"]
     lines += [f"  {name:<{width}}  {text}" for name, text in described.items()]
     if settings.ca_key is not None and settings.ca_list is None:
-        lines += ["", intake.without_list(settings.ca_name)]
+        lines += ["", at_desk(intake.without_list(settings.ca_name), f" -c {quote(str(settings.config))}")]
     if doubt is not None:
         lines += ["", doubt]
     lines += ["", "Next:"]

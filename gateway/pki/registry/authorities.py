@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from cryptography import x509
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from gateway.commands import quoted
 from gateway.errors import OperationError, UsageError
 from gateway.pki.registry import notifications
 from gateway.pki.registry.records import AuthorityRecord, ListEntry, RevocationReason
@@ -190,7 +192,7 @@ def _entry(row: RowMapping) -> ListEntry:
 def _known(connection: Connection, record: AuthorityRecord | None, name: str) -> AuthorityRecord:
     if record is None:
         names = ", ".join(other.name for other in all_of(connection))
-        remedy = f"Give one of: {names}." if names else "Make one with 'gateway ca init NAME'."
+        remedy = f"Give one of: {names}." if names else f"Make one with {quoted(f'gateway ca init {quote(name)}')}."
         raise UsageError(f"there is no authority '{name}'", remedy)
     return record
 

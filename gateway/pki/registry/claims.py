@@ -87,10 +87,11 @@ def release(connection: Connection, certificate_id: int) -> None:
 
 def taken(common_name: str, serials: list[str] | None = None) -> NameTakenError:
     """The error that names the certificates that hold the name, with the commands that help."""
-    which = f" by certificate {', '.join(serials)}" if serials else ""
-    it = f" {serials[0]}" if serials else ""
+    if not serials:
+        cause = f"the common name '{common_name}' is in use: another command took it at the same time"
+        return NameTakenError(cause, "Run this command again: it then names the certificate that has the name.")
     return NameTakenError(
-        f"the common name '{common_name}' is in use{which}",
-        f"Renew it with 'gateway cert renew{it}', or revoke it first with 'gateway cert revoke{it}'; "
+        f"the common name '{common_name}' is in use by certificate {', '.join(serials)}",
+        f"Renew it with 'gateway cert renew {serials[0]}', or revoke it first with 'gateway cert revoke {serials[0]}'; "
         "for a second device, give --device.",
     )

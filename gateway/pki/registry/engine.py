@@ -155,7 +155,8 @@ def _check_made(url: URL) -> None:
     if url.drivername == "sqlite" and not exists(Path(str(url.database))):
         raise UsageError(
             f"{url.database}: there is no registry",
-            "Give it with --store or the configuration with -c, or change to its folder. 'gateway ca init' makes one.",
+            "Give it with --store or the configuration with -c, or change to its folder. "
+            "'gateway ca init NAME' makes one.",
         )
 
 

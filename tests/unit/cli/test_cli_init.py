@@ -579,7 +579,8 @@ def test_what_an_imported_authority_revoked_before_is_not_forgotten_in_silence(t
     assert init(tmp_path / "new", *importing) == 2
     assert "Give the key's present passphrase with --ca-key-passphrase-file." in capsys.readouterr().err
     assert init(tmp_path / "new", *importing, "--ca-key-passphrase-file", tmp_path / "old.txt") == 0
-    assert "are let in until you revoke them here: gateway cert revoke SERIAL --ca old\n" in capsys.readouterr().out
+    command = f"gateway cert -c {tmp_path}/new/config.yaml revoke SERIAL --ca old"
+    assert f"are let in until you revoke them here: {command}\n" in capsys.readouterr().out
 
 
 def test_a_root_that_is_first_in_the_bundle_is_put_behind_the_authority_of_the_key(tmp_path, capsys):

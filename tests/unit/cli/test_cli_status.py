@@ -523,7 +523,7 @@ def test_who_asks_may_have_no_name(status, admin, monkeypatch):
     [
         (
             answered(404, "not_locked_out"),
-            "gateway: 203.0.113.9 is not locked out\n  Run 'gateway status': it lists the lockouts.\n",
+            "gateway: 203.0.113.9 is not locked out\n  Run this command without --unban: it lists the lockouts.\n",
         ),
         (answered(404, "off"), "gateway: lockout is off, so no client is locked out\n"),
         (b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\nno", "gateway: ADDRESS answers 503: 'no'\n"),

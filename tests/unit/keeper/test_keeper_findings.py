@@ -142,6 +142,21 @@ def test_a_restart_says_in_one_line_what_was_said_before(desk, corp, make_plan, 
     ]
 
 
+def test_commands_name_the_configuration(desk, corp, make_plan, caplog, now):
+    """The admin reads them in a log, a mail or a status, in whatever folder."""
+    issue_to(desk, corp, days=5)
+    found = look(desk, make_plan(passphrase_files={}, options=" -c '/etc/my gateway.yaml'"), now + SOON)
+    (line,) = found.warnings
+    assert "; run `gateway ca -c '/etc/my gateway.yaml' crl corp`, or write " in line
+    found = look(desk, make_plan(options=" -c /etc/gateway.yaml"), now)
+    announcer = Announcer()
+    announcer.tell(found)
+    assert "; run 'gateway cert -c /etc/gateway.yaml list --expiring 30d' to see them" in caplog.text
+    alice = issue_to(desk, corp, "bob@example.com", days=5).record
+    announcer.tell(look(desk, make_plan(options=" -c /etc/gateway.yaml"), now))
+    assert f"; run 'gateway cert -c /etc/gateway.yaml renew {alice.serial}'" in caplog.text
+
+
 def test_the_report_is_plain_and_short(desk, corp, make_plan, now):
     for number in range(SHOWN + 1):
         issue_to(desk, corp, f"user{number}@example.com", days=5)

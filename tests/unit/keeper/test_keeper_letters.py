@@ -120,7 +120,7 @@ def test_the_summary_has_all_that_somebody_should_do(desk, corp, make_plan, now)
     troubles = Troubles()
     troubles.failed("authority 'corp'", OperationError("the passphrase is wrong", "correct it"), now)
     admins = ("a@example.com", "b@example.com")
-    found = look(desk, make_plan(), now)
+    found = look(desk, make_plan(options=" -c /etc/gateway.yaml"), now)
     summary = Notice(Kind.SUMMARY, "2026-11-24", ", ".join(admins))
     mail = _read(letters.to_admins(found, tuple(troubles), summary, admins, SENDER))
     assert mail["To"] == "a@example.com, b@example.com"
@@ -132,7 +132,8 @@ def test_the_summary_has_all_that_somebody_should_do(desk, corp, make_plan, now)
         "authority 'other'",
         record.serial,
         "alice@example.com",
-        "'gateway cert list --expiring 30d'",
+        "'gateway cert -c /etc/gateway.yaml list --expiring 30d'",
+        "'gateway cert -c /etc/gateway.yaml renew SERIAL'",
         "bob@example.com: 550 no such user",
     ):
         assert each in text

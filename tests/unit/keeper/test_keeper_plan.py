@@ -27,6 +27,7 @@ def test_what_goes_over_the_channel_comes_out(make_plan, ca):
         watched=frozenset({Path("/etc/a.crl"), Path("/etc/b.crl")}),
         trusting={"ab" * 32: ("mail.example.com", "ews.example.com")},
         alerts=AlertPlan(settings=Alerts(new_place=True, refusals=20), log=Path("/a.jsonl"), state=Path("/s.json")),
+        options=" -c /etc/gateway.yaml",
     )
     assert from_message(json.loads(json.dumps(to_message(plan)))) == plan
     assert from_message(json.loads(json.dumps(to_message(replace(plan, mail=None))))) == replace(plan, mail=None)
@@ -57,6 +58,7 @@ def test_the_configuration_says_what_is_kept(tmp_path, monkeypatch):
     (fingerprint,) = (certificate.fingerprint(SHA256()).hex() for certificate in load_certificates(tmp_path / "ca.pem"))
     assert found.trusting == {fingerprint: ("mail.example.com",)}
     assert found.horizon.days == 30
+    assert found.options == f" -c {file}"
     assert "r.db" not in repr(found)
 
 

@@ -25,6 +25,14 @@ def test_what_fails_is_tried_again_ever_more_slowly(now):
     assert troubles.may_try("other", now)
 
 
+def test_a_command_in_a_remedy_names_the_configuration(now, caplog):
+    troubles = Troubles(" -c /etc/gateway.yaml")
+    troubles.failed("the list", OperationError("it is older", "Run 'gateway ca crl corp'."), now)
+    (trouble,) = troubles
+    assert trouble.remedy == "Run 'gateway ca -c /etc/gateway.yaml crl corp'."
+    assert "it is older; run 'gateway ca -c /etc/gateway.yaml crl corp'" in caplog.text
+
+
 def test_some_things_are_tried_every_minute(now):
     troubles = Troubles()
     for _ in range(4):

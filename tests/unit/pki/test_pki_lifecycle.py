@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
@@ -179,8 +180,42 @@ def test_what_cannot_be_renewed(desk, corp):
     assert refused.value.remedy == f"Run 'gateway cert unhold {carol.serial}' first."
     bob = issue_to(desk, corp, "bob@example.com").record
     lifecycle.revoke(desk, corp, [bob], RevocationReason.UNSPECIFIED, NOW)
-    with pytest.raises(UsageError, match="is revoked"):
+    with pytest.raises(UsageError, match="is revoked") as refused:
         lifecycle.renew(desk, corp, reload(desk, bob), lifecycle.Renewal(key=KEY), NOW, Files())
+    assert refused.value.remedy == "Make a new one with 'gateway cert issue bob@example.com --ca corp'."
+
+
+@pytest.mark.parametrize(
+    ("order", "command"),
+    [
+        (
+            issue.Order.of_person(
+                "a@example.com", "Ann O'Neil", device="Phone", purpose=Purpose.SMIME, upn="a@b.example"
+            ),
+            """`gateway cert issue a@example.com --ca corp --smime-only --name 'Ann O'"'"'Neil' --device Phone """,
+        ),
+        (
+            issue.Order(email=None, common_name="just a name", purpose=Purpose.AUTH),
+            "`gateway cert issue EMAIL --ca corp ",
+        ),
+        (
+            issue.Order(
+                email=None,
+                common_name="mail.example.com",
+                purpose=Purpose.SERVER,
+                hosts=(x509.DNSName("mail.example.com"), x509.IPAddress(ip_address("10.0.0.5"))),
+            ),
+            "'gateway cert server mail.example.com 10.0.0.5 --ca corp'",
+        ),
+        (issue.Order(email=None, common_name="corp OCSP", purpose=Purpose.OCSP), "'gateway ca ocsp corp'"),
+    ],
+)
+def test_what_was_revoked_is_made_again_by_the_command_in_the_message(desk, corp, order, command):
+    old = issue.issue(desk, corp, order, KEY, NOW, Files()).record
+    lifecycle.revoke(desk, corp, [old], RevocationReason.UNSPECIFIED, NOW)
+    with pytest.raises(UsageError, match="is revoked") as refused:
+        lifecycle.renew(desk, corp, reload(desk, old), lifecycle.Renewal(key=KEY), NOW, Files())
+    assert refused.value.remedy.startswith(f"Make a new one with {command}")
 
 
 def test_an_authority_that_was_revoked_signs_nobody(desk, corp):
