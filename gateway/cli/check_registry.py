@@ -1,7 +1,8 @@
 """The checks of the registry for `gateway check`.
 
-Each authority in `pki.authorities` must exist, and its passphrase file must open its key. No site should trust an
-authority that was revoked: a CA in `client_ca` is trusted even if a list of the CA above revokes it.
+Each authority in `pki.authorities` must exist, and its passphrase file must open its key. Its published list must not
+be newer than the registry, which was then restored from a backup. No site should trust an authority that was revoked: a
+CA in `client_ca` is trusted even if a list of the CA above revokes it.
 
 Nothing is made or changed. A registry that doesn't exist yet or doesn't answer is a warning.
 """
@@ -15,9 +16,11 @@ from shlex import quote
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.access import exists
+from gateway.commands import at_desk
 from gateway.config.model import KeptAuthority, Pki, Site
 from gateway.config.problems import Mark, Place, Problem
 from gateway.errors import GatewayError, OperationError, as_clause
+from gateway.pki import crl
 from gateway.pki.authority import path_of, unlock
 from gateway.pki.desk import Desk
 from gateway.pki.files import read_secret
@@ -78,6 +81,11 @@ def _problems(desk: Desk, kept: KeptAuthority, known: list[str], file: str) -> I
         unlock(desk, kept.name, read_secret(kept.passphrase_file), remedy)
     except GatewayError as error:
         yield Problem(file, place, error.cause, as_clause(error.remedy))
+    try:
+        crl.check_published(desk, kept.name)
+    except OperationError as error:
+        remedy = as_clause(at_desk(error.remedy, f" -c {quote(file)}"))
+        yield Problem(file, place, error.cause, remedy, is_warning=True)
 
 
 def _make(file: str, name: str) -> str:

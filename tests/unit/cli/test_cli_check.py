@@ -1,19 +1,23 @@
 """`gateway check` and `gateway schema`, as a user calls them."""
 
 import json
+import shlex
 from datetime import timedelta
+from shutil import copy
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.config_files import BASE, NOW, YEAR, fill
+from support.desk import NOW as DESK_NOW
 from support.desk import PASSPHRASE, make_authority, open_desk
 from support.pki import Ca
 
 from gateway import clock
 from gateway.cli.app import run
-from gateway.pki import lifecycle, pkcs8
+from gateway.pki import crl, lifecycle, pkcs8
+from gateway.pki.authority import unlock
 from gateway.pki.registry.records import RevocationReason
 from gateway.x509.serials import serial_text
 
@@ -190,6 +194,7 @@ def test_what_only_loading_a_list_finds_is_told_at_its_entry_beside_the_rest(fol
     assert "not a readable revocation list" in lines[0]
 
 
+LATER = DESK_NOW + timedelta(minutes=1)
 KEPT = """
 pki:
   store: "sqlite:///pki/registry.db"
@@ -245,6 +250,29 @@ def test_authorities_that_are_there_and_open_are_good(kept, capsys):
     (kept / "config.yaml").write_text(f"{BASE}{text}", encoding="utf-8")
     assert run(["check"]) == 0
     assert capsys.readouterr() == ("config.yaml: good: 1 site, 2 rules, 1 listener\n", "")
+
+
+def test_a_registry_that_is_older_than_its_list_is_a_warning(kept, capsys, monkeypatch):
+    """The command in it, followed to the letter, makes the registry newer than the list again."""
+    text = KEPT.replace("    nobody: {passphrase_file: good.txt}\n", "").replace("wrong.txt", "good.txt")
+    (kept / "config.yaml").write_text(f"{BASE}{text}", encoding="utf-8")
+    copy(kept / "pki" / "registry.db", kept / "backup.db")
+    desk = open_desk(kept)
+    crl.renew(desk, unlock(desk, "corp", PASSPHRASE), LATER)
+    desk.registry.close()
+    monkeypatch.setattr(clock, "now", lambda: LATER)
+    copy(kept / "backup.db", kept / "pki" / "registry.db")
+    assert run(["check"]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("1 warning\n")
+    assert "warning: pki.authorities.corp: " in err
+    assert "the list has number 2, the registry's newest is 1: the registry was restored from an older backup" in err
+    command = f"gateway ca -c config.yaml crl corp --from {kept}/pki/corp/corp.crl"
+    assert f"; run '{command}' to take over the revocations on that list\n" in err
+    assert run([*shlex.split(command)[1:], "--passphrase-file", "good.txt"]) == 0
+    capsys.readouterr()
+    assert run(["check"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_registry_that_is_not_there_is_a_warning_and_is_not_made(kept, capsys):
