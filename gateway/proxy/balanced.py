@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from gateway import clock
 from gateway.config.model import Listener
 from gateway.facts import Peer, parse_address
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.networks import NetworkSet
+from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
 from gateway.tls.proxy_protocol import Header, ProxyProtocolError, parse
-
-if TYPE_CHECKING:
-    from gateway.proxy.client.accepting import AcceptedConnection
-    from gateway.proxy.plain.redirect import RedirectConnection
-    from gateway.proxy.service import Service
 
 
 def peer_of(transport: asyncio.BaseTransport, listener: Listener) -> Peer | None:
     """The TCP peer; None if it has already disconnected."""
     name = transport.get_extra_info("peername")
     return Peer(parse_address(name[0]), name[1], listener.address) if name else None
+
+
+class Accepting(Protocol):
+    """The protocol of a connection whose client is known."""
+
+    def accepted(self, transport: asyncio.Transport, peer: Peer) -> None:
+        """Begin."""
+
+    def data_received(self, data: bytes) -> None:
+        """Process bytes from the client."""
 
 
 class BalancedConnection(asyncio.Protocol):
@@ -41,7 +47,7 @@ class BalancedConnection(asyncio.Protocol):
         service: Service,
         listener: Listener,
         balancers: NetworkSet,
-        make: Callable[[], AcceptedConnection | RedirectConnection],
+        make: Callable[[], Accepting],
     ) -> None:
         self._service = service
         self._listener = listener
@@ -89,7 +95,7 @@ class BalancedConnection(asyncio.Protocol):
             peer = Peer(header.client.address, header.client.port, peer.listener, header.local)
         connection = self._make()
         self._service.closed(self, None)  # before the client's limits are checked
-        self._transport.set_protocol(connection)
+        self._transport.set_protocol(cast("asyncio.Protocol", connection))
         connection.accepted(self._transport, peer)
         if rest:
             connection.data_received(rest)

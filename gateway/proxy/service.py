@@ -17,8 +17,8 @@ from gateway.facts import Address, counted
 from gateway.logs.output import AccessLogOutput
 from gateway.logs.record import AccessRecord
 from gateway.proxy.counters import Counters
-from gateway.proxy.exchange.retry import KeptBodies
 from gateway.proxy.fair_queue import FairQueue
+from gateway.proxy.limits.kept_bodies import KeptBodies
 from gateway.proxy.limits.rates import HandshakeRate, RequestRate
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.ocsp.statuses import Statuses

@@ -7,7 +7,7 @@ that is not TLS gets no further.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
@@ -20,6 +20,7 @@ from gateway.logs.request_id import new_request_id
 from gateway.proxy.balanced import peer_of
 from gateway.proxy.client.connection import ClientConnection
 from gateway.proxy.lingering import Lingering
+from gateway.proxy.service import Service
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.tls.client_hello import (
     UNRECOGNIZED_NAME,
@@ -29,9 +30,6 @@ from gateway.tls.client_hello import (
     alert,
 )
 from gateway.tls.layer import TlsLayer
-
-if TYPE_CHECKING:
-    from gateway.proxy.service import Service
 
 _HTTPS_ONLY: Final = b"This port speaks HTTPS only; use https:// in the address.\r\n"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway import clock
 from gateway.errors import RequestError
@@ -28,20 +28,20 @@ from gateway.proxy.exchange.admission import Admission, Admitted
 from gateway.proxy.exchange.exchange import Exchange
 from gateway.proxy.exchange.tunnel import Tunnel
 from gateway.proxy.exchange.waiting import RateWait, StatusWait, Wait
+from gateway.proxy.limits.kept_bodies import KeptBodies
 from gateway.proxy.limits.lockout import CERTIFICATE_FAILURES, LockedOut
 from gateway.proxy.limits.rates import Requests
 from gateway.proxy.lingering import Lingering
+from gateway.proxy.ports import Work
 from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, refusal_events
 from gateway.proxy.send_progress import SendProgress
+from gateway.proxy.service import Service
 from gateway.proxy.snapshot import SiteState, Snapshot
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.tls.layer import AT_ONCE_BYTES, TlsLayer
 from gateway.tls.peer import peer_certificates
 from gateway.tls.proxy_protocol import encode_v2
-
-if TYPE_CHECKING:
-    from gateway.proxy.service import Service
 
 _EMPTY_LINES: Final = b"\r\n"  # skipped before a request (RFC 9112 2.2)
 
@@ -105,7 +105,7 @@ class ClientConnection:
         self._server_name = server_name
         self._is_asked = False
         self._is_over_limit = is_over_limit
-        self._exchange: Exchange | Tunnel | Wait | None = None
+        self._exchange: Work | None = None
         self.pins = _is_of_one_client(site)
         self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
         self.is_write_paused = False
@@ -191,7 +191,7 @@ class ClientConnection:
         else:
             self.end_half_closed()  # the rest of the body won't come
 
-    def progress(self) -> tuple[Exchange | Tunnel | Wait | None, int]:
+    def progress(self) -> tuple[Work | None, int]:
         """A value that changes with every part of an answer and with every new request."""
         exchange = self._exchange
         return exchange, 0 if exchange is None else exchange.bytes_out
@@ -236,7 +236,7 @@ class ClientConnection:
         else:
             self._read(data)
 
-    def _hold_for(self, exchange: Exchange | Tunnel | Wait, data: bytes) -> None:
+    def _hold_for(self, exchange: Work, data: bytes) -> None:
         """Keep what the exchange has not taken: data for the next request, or too much at once."""
         self._receive_buffer.hold(data)
         if exchange.takes_body:
@@ -392,7 +392,8 @@ class ClientConnection:
             admission.carry(admitted.login)
         self._refusals_in_a_row = 0
         self._writer = Http1Writer(head.minor)
-        self._exchange = exchange = Exchange(self, self.service.pool(admission.site.upstream), admitted, record)
+        pool = self.service.pool(admission.site.upstream)
+        self._exchange = exchange = Exchange(self, pool, admitted, record, admission.site.hsts)
         exchange.start()
 
     def _check_ban(self, head: RequestHead, record: AccessRecord) -> None:
@@ -414,10 +415,10 @@ class ClientConnection:
         """Count a login on this connection that the upstream refused."""
         self.service.note_failure(self.admission.lockout_key(client_ip or ""), "login")
 
-    def waited(self, wait: Wait) -> None:
+    def waited(self, work: Work) -> None:
         """Judge a request again after its wait has ended."""
         self._exchange = None
-        self._judge(wait.head, wait.record, None)
+        self._judge(work.head, work.record, None)
 
     # what an exchange asks of its client
 
@@ -547,9 +548,9 @@ class ClientConnection:
         if self._exchange is None and self.carries_login:
             self._close(is_lingering=False)
 
-    def tunnel(self, tunnel: Tunnel) -> None:
+    def tunnel(self, work: Work) -> None:
         """Carry a tunnel instead of HTTP from now on."""
-        self._exchange = tunnel
+        self._exchange = work
         self.feed_exchange()
 
     def write_eof(self) -> None:
@@ -628,6 +629,11 @@ class ClientConnection:
     def is_read_paused(self) -> bool:
         """True while reading is paused because the upstream is slow."""
         return self._receive_buffer.is_stopped
+
+    @property
+    def kept_bodies(self) -> KeptBodies:
+        """The bodies that the worker keeps for a retry."""
+        return self.service.kept_bodies
 
     def pause_reading(self) -> None:
         """Pause reading: the upstream reads slowly."""

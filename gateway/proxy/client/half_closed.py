@@ -11,13 +11,22 @@ Keeps true: after the client closed its side, the exchange ends after `HALF_CLOS
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from gateway.proxy.client.connection import ClientConnection
+from typing import Final, Protocol
 
 # Long enough for nearly every page, and much shorter than a long poll, which each phone has.
 HALF_CLOSED_SECONDS: Final = 10.0
+
+
+class Client(Protocol):
+    """The connection whose client closed its side."""
+
+    is_write_paused: bool
+
+    def progress(self) -> object:
+        """A value that changes with every part of an answer and with every new request."""
+
+    def end_half_closed(self) -> None:
+        """Give up the client."""
 
 
 class HalfClosed:
@@ -25,7 +34,7 @@ class HalfClosed:
 
     __slots__ = ("_client", "_loop", "_seen", "_timer")
 
-    def __init__(self, client: ClientConnection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
         self._client = client
         self._loop = loop
         self._seen = client.progress()

@@ -7,12 +7,10 @@ connection must never serve another client (CVE-2026-88007).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.http.headers import AUTHORIZATION, value_of
-
-if TYPE_CHECKING:
-    from gateway.http.http1 import RequestHead
+from gateway.http.http1 import RequestHead
 
 # A scheme at the start, or after a comma in a list of challenges.
 _SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*(?:ntlm|negotiate)(?=[ \t,]|$)", re.IGNORECASE)

@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
+from gateway.http.events import FieldParts
+from gateway.http.http1 import ResponseHead
 from gateway.logs.record import AccessRecord
+from gateway.proxy.exchange.admission import Admitted
 from gateway.proxy.exchange.answer import Answer, unexpected
 from gateway.proxy.exchange.connection_logins import is_failed_login
 from gateway.proxy.exchange.request_body import RequestBody
-from gateway.proxy.exchange.retry import STALE_SECONDS, KeptBody, may_keep, may_repeat
+from gateway.proxy.exchange.retry import STALE_SECONDS, may_keep, may_repeat
 from gateway.proxy.exchange.tunnel import Tunnel
+from gateway.proxy.limits.kept_bodies import KeptBody
+from gateway.proxy.ports import Downstream
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.pool import Pool
 from gateway.tls.layer import SLICE_BYTES
-
-if TYPE_CHECKING:
-    from gateway.http.http1 import ResponseHead
-    from gateway.proxy.client.connection import ClientConnection
-    from gateway.proxy.exchange.admission import Admitted
-    from gateway.proxy.upstream.connection import UpstreamConnection
-    from gateway.proxy.upstream.pool import Pool
 
 _UNAUTHORIZED: Final = 401
 # If the upstream sends no 100 for this time, the gateway sends it to the waiting client: an HTTP/1.0 server never sends
@@ -57,7 +57,14 @@ class Exchange:
         "record",
     )
 
-    def __init__(self, client: ClientConnection, pool: Pool, admitted: Admitted, record: AccessRecord) -> None:
+    def __init__(
+        self,
+        client: Downstream[UpstreamConnection],
+        pool: Pool,
+        admitted: Admitted,
+        record: AccessRecord,
+        hsts: FieldParts,
+    ) -> None:
         self._client = client
         self.pool = pool
         self.record = record
@@ -71,7 +78,7 @@ class Exchange:
         self._body = RequestBody(head, self._limits, snapshot.classify) if head.has_body else None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
-        self._answer = Answer(head, admitted.rewriter, request_id, client.admission.site.hsts)
+        self._answer = Answer(head, admitted.rewriter, request_id, hsts)
         self._sent_at = 0.0
         self._kept: KeptBody | None = None  # the part of the body that was sent, for a retry
         self._is_done = False
@@ -115,7 +122,7 @@ class Exchange:
         client = self._client
         client.deadline = float("inf")  # connecting has its own time limit
         header = client.proxy_header() if self.pool.upstream.proxy_protocol else b""
-        self._connect_task = self.pool.connect(self, self._address, header)
+        self._connect_task = self.pool.connect(self._address, header, self.attach, self.fail)
 
     def attach(self, connection: UpstreamConnection) -> None:
         """Use this connection until the exchange ends, and send the request."""
@@ -137,7 +144,7 @@ class Exchange:
         if kept is None:
             connection.transport.write(self._request)
             if connection.exchanges and not client.carries_login and may_keep(self.head):
-                self._kept = KeptBody(client.service.kept_bodies)
+                self._kept = KeptBody(client.kept_bodies)
         else:  # the only retry
             self._kept = None
             connection.transport.write(self._request + kept.release())

@@ -8,16 +8,13 @@ has one access record.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from gateway import clock
 from gateway.errors import RequestError
-
-if TYPE_CHECKING:
-    from gateway.http.http1 import RequestHead
-    from gateway.logs.record import AccessRecord
-    from gateway.proxy.client.connection import ClientConnection
-    from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.http.http1 import RequestHead
+from gateway.logs.record import AccessRecord
+from gateway.proxy.ports import Downstream
+from gateway.proxy.upstream.connection import UpstreamConnection
 
 
 class Tunnel:
@@ -40,7 +37,11 @@ class Tunnel:
     takes_body = True
 
     def __init__(
-        self, client: ClientConnection, upstream: UpstreamConnection, head: RequestHead, record: AccessRecord
+        self,
+        client: Downstream[UpstreamConnection],
+        upstream: UpstreamConnection,
+        head: RequestHead,
+        record: AccessRecord,
     ) -> None:
         self._client = client
         self._upstream = upstream

@@ -7,7 +7,7 @@ served. The wait ends with the awaited event, when the client leaves, or at its 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway import clock
 from gateway.errors import RequestError
@@ -15,9 +15,8 @@ from gateway.facts import Reason
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.limits.rates import Requests
-
-if TYPE_CHECKING:
-    from gateway.proxy.client.connection import ClientConnection
+from gateway.proxy.ports import Downstream
+from gateway.proxy.upstream.connection import UpstreamConnection
 
 # The OCSP request has its own, shorter limit; this one always applies.
 WAIT_SECONDS: Final = 15.0
@@ -31,7 +30,7 @@ class Wait:
     takes_body = False
     bytes_out = 0
 
-    def __init__(self, client: ClientConnection, head: RequestHead, record: AccessRecord) -> None:
+    def __init__(self, client: Downstream[UpstreamConnection], head: RequestHead, record: AccessRecord) -> None:
         self._client = client
         self._is_over = False
         self.head = head

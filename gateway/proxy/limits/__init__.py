@@ -1,1 +1,1 @@
-"""Limits on one client: its connections, handshakes, requests and failed logins."""
+"""Limits of a worker: connections, handshakes, requests, failed logins, and bodies kept for a retry."""

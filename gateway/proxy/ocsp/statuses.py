@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from gateway import clock, tasks
 from gateway.errors import ConfigError
 from gateway.facts import Identity, Judgement, Reason
+from gateway.proxy.snapshot import SiteState
 from gateway.x509 import ocsp
 from gateway.x509.loading import certificate_in
 from gateway.x509.ocsp import OcspAnswer, OcspError
@@ -25,7 +26,6 @@ from gateway.x509.status import Status
 
 if TYPE_CHECKING:
     from gateway.proxy.ocsp.client import OcspClient
-    from gateway.proxy.snapshot import SiteState
 
 # Certificates whose status is cached, about 1 MiB; the least recently used is dropped first.
 MAX_REMEMBERED_STATUSES: Final = 4096

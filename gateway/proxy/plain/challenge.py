@@ -6,7 +6,7 @@ if the file is not read in time, the answer is 503.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
@@ -20,9 +20,7 @@ from gateway.logs.record import AccessRecord
 from gateway.proxy.plain.acme_webroot import Reading
 from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.records import finish_record
-
-if TYPE_CHECKING:
-    from gateway.proxy.service import Service
+from gateway.proxy.service import Service
 
 # A local disk answers within milliseconds; Let's Encrypt gives up after ten seconds.
 READ_SECONDS: Final = 5.0

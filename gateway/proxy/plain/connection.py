@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
@@ -22,10 +22,8 @@ from gateway.proxy.balanced import peer_of
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.records import begin_record, finish_record
 from gateway.proxy.refusal import refusal_events
+from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from gateway.proxy.service import Service
 
 # Limit for data after a request that is not answered yet.
 MAX_UNWANTED_BYTES: Final = 256 * 1024

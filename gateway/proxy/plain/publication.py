@@ -7,7 +7,7 @@ client delays neither the publisher nor other clients; a client that reads nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from gateway import clock
 from gateway.config.model import Listener
@@ -23,9 +23,7 @@ from gateway.logs.record import AccessRecord
 from gateway.proxy.plain.challenge import ChallengeConnection
 from gateway.proxy.plain.published_body import Body
 from gateway.proxy.plain.publisher_client import PublisherRequest
-
-if TYPE_CHECKING:
-    from gateway.proxy.service import Service
+from gateway.proxy.service import Service
 
 # The publisher answers within milliseconds; while it is restarted, connections wait at its socket.
 ANSWER_SECONDS: Final = 10.0

@@ -11,17 +11,15 @@ import contextlib
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, Protocol, cast
 
 from gateway import clock
+from gateway.config.model import Server, Upstream
+from gateway.proxy.ports import Downstream, UpstreamUser
 from gateway.proxy.send_progress import ServerProgress
+from gateway.proxy.upstream.health import Condition
+from gateway.proxy.upstream.names import Name
 from gateway.tls.layer import untaken_bytes
-
-if TYPE_CHECKING:
-    from gateway.proxy.client.connection import ClientConnection
-    from gateway.proxy.exchange.exchange import Exchange
-    from gateway.proxy.exchange.tunnel import Tunnel
-    from gateway.proxy.upstream.pool import Pool, ServerState
 
 # A connection is not used any more this long before the end that the server announces (`Keep-Alive: timeout=`): a
 # request needs time to arrive, and servers count in whole seconds. Half of the announced time if that is less.
@@ -35,6 +33,42 @@ MAX_UNREAD_BYTES: Final = 256 * 1024
 
 # uvloop reads 250 KB at once; after a shorter read, no more data is waiting.
 LARGE_READ_BYTES: Final = 200_000
+
+
+class ServerState:
+    """The state of one server of the upstream in this worker."""
+
+    __slots__ = ("busy", "condition", "idle", "is_http_1_0", "name", "server", "url")
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.url = server.url
+        self.idle: list[UpstreamConnection] = []  # last in, first out, so that the others can time out
+        self.busy = 0
+        self.is_http_1_0 = False  # the version of its last answer
+        self.condition = Condition()
+        self.name: Name | None = None  # None if the server is given by address
+
+    def leave_old_addresses(self) -> None:
+        """Close idle connections to addresses that the name no longer has; busy ones end with their exchange."""
+        for connection in [each for each in self.idle if each.is_obsolete()]:
+            self.idle.remove(connection)
+            connection.close()
+
+    def __repr__(self) -> str:
+        return f"<ServerState {self.url} busy={self.busy} idle={len(self.idle)} {self.condition}>"
+
+
+class Owner(Protocol):
+    """What a connection asks of the pool that it belongs to."""
+
+    upstream: Upstream
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Take back a connection whose exchange ended cleanly."""
+
+    def drop(self, connection: UpstreamConnection, *, was_busy: bool) -> None:
+        """Remove a connection that is closed or must not be used again."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -59,14 +93,14 @@ class UpstreamConnection(asyncio.Protocol):
         "usable_until",
     )
 
-    def __init__(self, pool: Pool, state: ServerState, address: str = "") -> None:
+    def __init__(self, pool: Owner, state: ServerState, address: str = "") -> None:
         """`address`: the IP address, for a server that is given by name."""
         self.pool = pool
         self.state = state
         self.address = address
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
-        self.exchange: Exchange | Tunnel | None = None
-        self._pinned_to: ClientConnection | None = None
+        self.exchange: UpstreamUser | None = None
+        self._pinned_to: Downstream[UpstreamConnection] | None = None
         self.exchanges = 0  # how many are finished; above 0 a failure may be due to a stale connection
         self.idle_since = 0.0
         self.usable_until: float | None = None  # while idle, monotonic; None if the server announces no end
@@ -198,7 +232,7 @@ class UpstreamConnection(asyncio.Protocol):
         until = self.usable_until
         return until is not None and clock.monotonic_seconds() >= until
 
-    def is_pinned_to(self, client: ClientConnection) -> bool:
+    def is_pinned_to(self, client: Downstream[UpstreamConnection]) -> bool:
         """True if it is this client's own, from an earlier exchange."""
         return self._pinned_to is client
 
@@ -248,7 +282,7 @@ class UpstreamConnection(asyncio.Protocol):
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
-    def pin(self, client: ClientConnection, keep_alive_seconds: int | None, *, is_spent: bool) -> None:
+    def pin(self, client: Downstream[UpstreamConnection], keep_alive_seconds: int | None, *, is_spent: bool) -> None:
         """Keep the connection for this client after the exchange.
 
         `is_spent`: a body may arrive, as for `retire`; it is used again only if it carries a login.

@@ -22,7 +22,7 @@ import dns.resolver
 
 from gateway import tasks
 from gateway.config.model import NameServer
-from gateway.proxy.upstream.names import Records
+from gateway.proxy.upstream.addresses import Records
 
 # For one question to all servers together; each one has two seconds at a time.
 LOOKUP_SECONDS: Final = 5.0

@@ -12,12 +12,12 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway import clock, tasks
 from gateway.config.model import NameServer
 from gateway.errors import GatewayError
+from gateway.proxy.upstream.addresses import Records, is_address
 from gateway.proxy.upstream.hosts_file import HostsFile
 
 # Some servers send 0; names are still not resolved more often than this.
@@ -37,16 +37,6 @@ HOSTS_SECONDS: Final = 1.0
 LOG_SECONDS: Final = 60.0
 
 _log = logging.getLogger("gateway.names")
-
-
-class Records(NamedTuple):
-    """The answer about a name's IPv6 addresses, or its IPv4 addresses."""
-
-    addresses: tuple[str, ...] = ()
-    ttl_seconds: float = 0.0  # the smallest, aliases included
-    cause: str | None = None  # why there are no addresses
-    is_answer: bool = True  # False: no server answered; the last answer may still be right
-
 
 # Resolves a name: (IPv6, IPv4).
 Lookup = Callable[[str], Awaitable[tuple[Records, Records]]]
@@ -215,15 +205,6 @@ class Names:
 
             self._look_up = Resolver(self._servers).lookup
         return await self._look_up(host)
-
-
-def is_address(host: str) -> bool:
-    """True for an IP address, which needs no resolving."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _clamped(ttl_seconds: float) -> float:

@@ -12,22 +12,23 @@ import errno
 import hashlib
 import logging
 import ssl
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from gateway import clock, tasks
 from gateway.config.model import Server, Upstream
 from gateway.errors import UpstreamError
 from gateway.facts import Address, Reason
 from gateway.proxy.upstream import dial
-from gateway.proxy.upstream.connection import UpstreamConnection
-from gateway.proxy.upstream.health import MAX_STATUS_LINE_BYTES, Condition, watch
-from gateway.proxy.upstream.names import Name, Names, ResolveError
+from gateway.proxy.upstream.connection import ServerState, UpstreamConnection
+from gateway.proxy.upstream.health import MAX_STATUS_LINE_BYTES, watch
+from gateway.proxy.upstream.names import Names, ResolveError
 from gateway.proxy.upstream.tls import UpstreamContext
 from gateway.tls.proxy_protocol import LOCAL_HEADER
 
-if TYPE_CHECKING:
-    from gateway.proxy.exchange.exchange import Exchange
+OnOpen = Callable[[UpstreamConnection], None]
+OnFailure = Callable[[UpstreamError], None]
 
 # Idle connections kept for one server; above this, returned ones are closed.
 MAX_IDLE_CONNECTIONS: Final = 256
@@ -35,30 +36,6 @@ MAX_IDLE_CONNECTIONS: Final = 256
 _log = logging.getLogger("gateway.health")
 
 _FAILURES: Final = (*dial.FAILURES, TimeoutError, ssl.SSLError, ValueError, ResolveError)
-
-
-class ServerState:
-    """The state of one server of the upstream in this worker."""
-
-    __slots__ = ("busy", "condition", "idle", "is_http_1_0", "name", "server", "url")
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.url = server.url
-        self.idle: list[UpstreamConnection] = []  # last in, first out, so that the others can time out
-        self.busy = 0
-        self.is_http_1_0 = False  # the version of its last answer
-        self.condition = Condition()
-        self.name: Name | None = None  # None if the server is given by address
-
-    def leave_old_addresses(self) -> None:
-        """Close idle connections to addresses that the name no longer has; busy ones end with their exchange."""
-        for connection in [each for each in self.idle if each.is_obsolete()]:
-            self.idle.remove(connection)
-            connection.close()
-
-    def __repr__(self) -> str:
-        return f"<ServerState {self.url} busy={self.busy} idle={len(self.idle)} {self.condition}>"
 
 
 class Pool:
@@ -143,16 +120,20 @@ class Pool:
                 return connection
         return None
 
-    def connect(self, exchange: Exchange, client: Address, header: bytes) -> asyncio.Task[None]:
-        """Open a connection, send `header` first, and attach the exchange to it, or fail the exchange."""
-        return tasks.spawn(self._connect(exchange, client, header), name=f"connect to {self.upstream.name}")
+    def connect(self, client: Address, header: bytes, on_open: OnOpen, on_failure: OnFailure) -> asyncio.Task[None]:
+        """Open a connection, marked busy, and send `header` first. One of the functions is called in the end.
 
-    async def _connect(self, exchange: Exchange, client: Address, header: bytes) -> None:
+        If the task is cancelled, neither is called.
+        """
+        connecting = self._connect(client, header, on_open, on_failure)
+        return tasks.spawn(connecting, name=f"connect to {self.upstream.name}")
+
+    async def _connect(self, client: Address, header: bytes, on_open: OnOpen, on_failure: OnFailure) -> None:
         """Try all servers, beginning with the chosen one; this is safe because nothing was sent yet."""
         try:
             first = self._choose(client)
         except UpstreamError as error:
-            exchange.fail(error)
+            on_failure(error)
             return
         self._next += 1
         causes = []
@@ -163,7 +144,7 @@ class Pool:
                 connection = await self._open(state, header)
             except dial.ExhaustedError as error:
                 state.busy -= 1  # not the server's fault, and the next one would fail too
-                exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, f"{state.url}: {error}"))
+                on_failure(UpstreamError(Reason.UPSTREAM_UNREACHABLE, f"{state.url}: {error}"))
                 return
             except _FAILURES as error:
                 state.busy -= 1
@@ -177,9 +158,9 @@ class Pool:
             else:
                 if state.condition.connected():
                     _log.warning("%s can be reached again", state.url)
-                exchange.attach(connection)
+                on_open(connection)
                 return
-        exchange.fail(UpstreamError(Reason.UPSTREAM_UNREACHABLE, "; ".join(causes)))
+        on_failure(UpstreamError(Reason.UPSTREAM_UNREACHABLE, "; ".join(causes)))
 
     def _others(self, first: ServerState) -> list[ServerState]:
         """The servers to try after the first; those that recently could not be reached come last."""

@@ -20,7 +20,7 @@ from gateway.policy.engine import Engine
 from gateway.policy.hosts import SiteIndex
 from gateway.policy.networks import NetworkSet
 from gateway.proxy.snapshot import SiteState, Snapshot
-from gateway.proxy.upstream.names import is_address
+from gateway.proxy.upstream.addresses import is_address
 from gateway.tls.contexts import build_site
 from gateway.tls.judgements import JudgementCache
 from gateway.tls.trust import KnownLists, trust_of

@@ -3,7 +3,8 @@
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
 
-from gateway.proxy.exchange.retry import MAX_KEPT_BODY_BYTES, MAX_KEPT_BYTES, STALE_SECONDS
+from gateway.proxy.exchange.retry import STALE_SECONDS
+from gateway.proxy.limits.kept_bodies import MAX_KEPT_BODY_BYTES, MAX_KEPT_BYTES
 
 OWN = {"upstreams": {"mail": {"servers": ["http://10.0.0.5:8080"], "connections": "per_client"}}}
 SERVERS = ["http://10.0.0.5:8080", "http://10.0.0.6:8080"]
