@@ -22,8 +22,6 @@ from gateway.proxy.limits.kept_bodies import KeptBodies
 from gateway.proxy.limits.rates import HandshakeRate, RequestRate
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.ocsp.statuses import Statuses
-from gateway.proxy.plain.acme_webroot import ChallengeReader
-from gateway.proxy.plain.publisher_client import PublisherClient
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream.names import Names
 from gateway.proxy.upstream.pool import Pool
@@ -84,7 +82,6 @@ class Service:
         "access_log",
         "bans",
         "certified",
-        "challenges",
         "connections",
         "counters",
         "fair_queue",
@@ -95,7 +92,6 @@ class Service:
         "loop",
         "on_empty",
         "on_failures",
-        "publisher",
         "requests",
         "snapshot",
         "statuses",
@@ -119,8 +115,6 @@ class Service:
         self.statuses = Statuses()
         self.kept_bodies = KeptBodies()
         self.fair_queue = FairQueue(loop)
-        self.challenges = ChallengeReader(loop)
-        self.publisher: PublisherClient | None = None
         self.is_draining = False
         self.on_empty: Callable[[], None] | None = None
         self.handshakes = HandshakeRate(snapshot.config.limits.handshakes_per_second_per_ip)

@@ -41,7 +41,7 @@ class PublisherEnds:
         self.ends: list[PublisherEnd] = []
         self.error: OSError | None = None
         world.loop.create_unix_connection = self._connect  # type: ignore[method-assign]
-        world.service.publisher = PublisherClient(PATH)  # type: ignore[arg-type]
+        world.publisher = PublisherClient(PATH)  # type: ignore[arg-type, attr-defined]
 
     async def _connect(self, make: Any, path: str) -> tuple[PublisherEnd, Any]:
         assert path == PATH

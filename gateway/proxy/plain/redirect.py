@@ -1,7 +1,6 @@
-"""A connection to a listener with `redirect_to_https`: answers with 308, or 302 as configured.
+"""Answers for a listener with `redirect_to_https`: 308, or 302 as configured.
 
-Keeps true: it redirects only to hosts of the sites (no open redirect), and only to the normalised path. Every
-connection ends after its answer.
+Keeps true: it redirects only to hosts of the sites (no open redirect), and only to the normalised path.
 """
 
 from __future__ import annotations
@@ -18,27 +17,26 @@ from gateway.proxy.plain.connection import PlainConnection
 from gateway.proxy.snapshot import Snapshot
 
 
-class RedirectConnection(PlainConnection):
-    """One plain HTTP connection with one redirect."""
+class Redirects:
+    """Redirects every request."""
 
-    __slots__ = ()
+    def __init__(self, status: int) -> None:
+        self._status = status
 
-    def on_request(self, head: RequestHead, rest: bytes) -> None:  # noqa: ARG002 - a body changes nothing
+    def respond(self, connection: PlainConnection, head: RequestHead, rest: bytes) -> bool:  # noqa: ARG002 - a body changes nothing
         """Answer with a redirect. Raises `RequestError`."""
-        if not self._listener.redirect_to_https:
-            cause = "this listener serves only addresses below /.well-known/gateway/"
-            raise RequestError(Reason.NOT_FOUND, cause)
-        location = location_of(self._service.snapshot, head)
-        record = self.begin(head)
-        record.status = status = self._listener.redirect_status
+        location = location_of(connection.service.snapshot, head)
+        record = connection.begin()
+        record.status = self._status
         fields = (
             *date_field(clock.unix_seconds()),
             *field(b"Location", location.encode("latin-1")),
             *field(b"X-Request-Id", f"{record.request_id}".encode("ascii")),
             *field(b"Content-Length", b"0"),
         )
-        self.send((Head(status, None, fields, is_sized=True, may_keep_alive=False), END))
-        self.end(record)
+        connection.send((Head(self._status, None, fields, is_sized=True, may_keep_alive=False), END))
+        connection.end(record)
+        return True
 
 
 def location_of(snapshot: Snapshot, head: RequestHead) -> str:

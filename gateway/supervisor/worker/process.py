@@ -23,10 +23,10 @@ from gateway.policy.networks import NetworkSet
 from gateway.proxy.balanced import BalancedConnection
 from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.limits.shared_counts import SharedCounts
-from gateway.proxy.plain.challenge import ChallengeConnection
-from gateway.proxy.plain.publication import PublicationConnection
+from gateway.proxy.plain.acme_webroot import ChallengeReader
+from gateway.proxy.plain.connection import PlainConnection
 from gateway.proxy.plain.publisher_client import PublisherClient
-from gateway.proxy.plain.redirect import RedirectConnection
+from gateway.proxy.plain.responders import responders_of
 from gateway.proxy.service import Service
 from gateway.supervisor.processes import dumps, open_files
 from gateway.supervisor.processes.async_channel import AsyncChannel
@@ -78,8 +78,8 @@ class Worker:
         self._loop = loop
         self._access_log = access_log
         self._service = Service(revision.snapshot, access_log, loop, shared.connection_counts)
-        if shared.publisher is not None:
-            self._service.publisher = PublisherClient(shared.publisher)
+        self._challenges = ChallengeReader(loop)
+        self._publisher = None if shared.publisher is None else PublisherClient(shared.publisher)
         self._stopping = asyncio.Event()
         self._master = AsyncChannel(master, loop, self._obey, self._stopping.set)
         self._updates = WorkerUpdates(revision, self._service, loop, self._master.send)
@@ -120,17 +120,17 @@ class Worker:
 
     def _factory(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
         service = self._service
-        make: type[AcceptedConnection | RedirectConnection] = AcceptedConnection
-        if listener.pki:
-            make = PublicationConnection
-        elif listener.acme_webroot is not None:
-            make = ChallengeConnection
-        elif listener.redirect_to_https:
-            make = RedirectConnection
+        responders = responders_of(listener, self._challenges, self._publisher)
+
+        def make() -> AcceptedConnection | PlainConnection:
+            if responders:
+                return PlainConnection(service, listener, responders)
+            return AcceptedConnection(service, listener)
+
         if listener.proxy_protocol_from:
             balancers = NetworkSet(listener.proxy_protocol_from)
-            return lambda: BalancedConnection(service, listener, balancers, lambda: make(service, listener))
-        return lambda: make(service, listener)
+            return lambda: BalancedConnection(service, listener, balancers, make)
+        return make
 
     # messages of the master
 

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 from support.dialogue import INSIDE, OUTSIDE, SocketEnd, get, request, response
+from support.plain_http import plain_connection
 from support.publisher_end import PublisherEnds
 from support.waiting import PATIENCE_SECONDS
 
 from gateway.config.model import Listener
 from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.exchange.exchange import CONTINUE_SECONDS
-from gateway.proxy.plain.challenge import ChallengeConnection
-from gateway.proxy.plain.publication import PublicationConnection
-from gateway.proxy.plain.redirect import RedirectConnection
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "answers.txt"
 PLAIN = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True)
@@ -161,17 +159,17 @@ def test_a_refusal_of_a_client_that_is_locked_out(world):
     check("refused: locked out", client.hears())
 
 
-def plain(world, make, listener, data):
-    end = SocketEnd(world, make(world.service, listener), (INSIDE, 40000))
+def plain(world, listener, data):
+    end = SocketEnd(world, plain_connection(world, listener), (INSIDE, 40000))
     end.says(data)
     return end
 
 
 def test_a_redirect(world):
-    check("redirected", plain(world, RedirectConnection, PLAIN, get("/webmail?a=b")).hears())
+    check("redirected", plain(world, PLAIN, get("/webmail?a=b")).hears())
     found = replace(PLAIN, redirect_status=302)
-    check("redirected with 302", plain(world, RedirectConnection, found, request("HEAD", "/")).hears())
-    check("refused: not redirected", plain(world, RedirectConnection, PLAIN, get(host="evil.example")).hears())
+    check("redirected with 302", plain(world, found, request("HEAD", "/")).hears())
+    check("refused: not redirected", plain(world, PLAIN, get(host="evil.example")).hears())
 
 
 def test_a_challenge(world, tmp_path):
@@ -180,7 +178,7 @@ def test_a_challenge(world, tmp_path):
     (folder / "Ab-_09").write_bytes(b"Ab-_09.thumbprint")
     listener = replace(PLAIN, acme_webroot=tmp_path)
     for method in ("GET", "HEAD"):
-        end = plain(world, ChallengeConnection, listener, request(method, "/.well-known/acme-challenge/Ab-_09"))
+        end = plain(world, listener, request(method, "/.well-known/acme-challenge/Ab-_09"))
         for thread in threading.enumerate():
             if thread.name == "acme-challenge":
                 thread.join(PATIENCE_SECONDS)
@@ -196,17 +194,17 @@ def test_published_files(world):
         (" to HEAD", "HEAD", 200, b""),
         (" not modified", "GET", 304, b""),
     ):
-        end = plain(world, PublicationConnection, listener, request(method, LIST))
+        end = plain(world, listener, request(method, LIST))
         publisher.end.answers(body, *fields, status=status)
         check(f"published{name}", end.hears())
-    end = plain(world, PublicationConnection, listener, request("POST", LIST))
+    end = plain(world, listener, request("POST", LIST))
     check("refused: published, with another method", end.hears())
 
 
 def test_a_question_with_an_expectation(world):
     PublisherEnds(world)
     ask = request("POST", OCSP, "Content-Type: application/ocsp-request", "Content-Length: 5", "Expect: 100-continue")
-    check("published: our own 100", plain(world, PublicationConnection, replace(PLAIN, pki=True), ask).hears())
+    check("published: our own 100", plain(world, replace(PLAIN, pki=True), ask).hears())
 
 
 def test_plain_http_to_the_port_of_https(world):

@@ -15,7 +15,8 @@ from gateway.policy.networks import NetworkSet
 from gateway.proxy.balanced import BalancedConnection
 from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.limits.shared_counts import SharedCounts
-from gateway.proxy.plain.redirect import RedirectConnection
+from gateway.proxy.plain.connection import PlainConnection
+from gateway.proxy.plain.redirect import Redirects
 from gateway.proxy.service import REFUSED_CONNECTIONS
 from gateway.tls.proxy_protocol import LOCAL_HEADER, encode_v2
 
@@ -25,6 +26,10 @@ HEADER = encode_v2(Endpoint(parse_address(OUTSIDE), 51234), Endpoint(parse_addre
 REQUEST = f"GET /webmail HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
 
 
+def redirecting(service, listener):
+    return PlainConnection(service, listener, [Redirects(308)])
+
+
 class Socket(Transport):
     """An accepted socket."""
 
@@ -32,7 +37,7 @@ class Socket(Transport):
         super().__init__(world)
         service = world.service
         balancers = NetworkSet([ip_network(BALANCER)])
-        listener = replace(LISTENER, redirect_to_https=make is RedirectConnection)
+        listener = replace(LISTENER, redirect_to_https=make is redirecting)
         self.protocol = BalancedConnection(service, listener, balancers, lambda: make(service, listener))
         self._peer = peer
         world.does(self.protocol.connection_made, self)
@@ -93,7 +98,7 @@ def test_it_counts_for_the_client_alone_until_it_ends(world, accept):
     assert not world.service.connections
 
 
-@pytest.mark.parametrize("make", [AcceptedConnection, RedirectConnection])
+@pytest.mark.parametrize("make", [AcceptedConnection, redirecting])
 @pytest.mark.parametrize("header", [HEADER, LOCAL_HEADER], ids=["proxy", "local"])
 def test_among_all_workers_it_counts_once_and_no_longer_than_it_is_open(world, accept, make, header):
     connection_counts = world.service._connection_counts = SharedCounts(1)
@@ -129,7 +134,7 @@ def test_who_is_not_listed_is_not_heard(world, accept):
     assert not world.service.connections
 
 
-@pytest.mark.parametrize("make", [AcceptedConnection, RedirectConnection])
+@pytest.mark.parametrize("make", [AcceptedConnection, redirecting])
 def test_a_peer_that_has_gone_before_it_was_looked_at(world, make):
     socket = Socket(world, make, None)
     world.settles()
@@ -199,7 +204,7 @@ def test_the_limits_are_the_clients_and_one_connection_counts_once(make_world):
     world = make_world(limits={"connections": 2, "connections_per_ip": 1})
 
     def answer(client):
-        socket = Socket(world, RedirectConnection, (BALANCER, 40000))
+        socket = Socket(world, redirecting, (BALANCER, 40000))
         header = encode_v2(Endpoint(parse_address(client), 1), Endpoint(parse_address("192.0.2.1"), 80))
         socket.says(header)
         return socket

@@ -2,9 +2,9 @@
 
 import pytest
 from support.dialogue import INSIDE, SocketEnd, get, header, request, response, status
+from support.plain_http import plain_connection
 
 from gateway.config.model import Listener
-from gateway.proxy.plain.redirect import RedirectConnection
 
 SERVERS = "Strict-Transport-Security: max-age=5"
 
@@ -55,7 +55,7 @@ def test_an_upgrade_carries_it(world):
 @pytest.mark.parametrize("data", [get(), get(host="x.example.com"), b"nonsense\r\n\r\n"])
 def test_plain_http_never_carries_it(world, data):
     listener = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True)
-    end = SocketEnd(world, RedirectConnection(world.service, listener), (INSIDE, 40000))
+    end = SocketEnd(world, plain_connection(world, listener), (INSIDE, 40000))
     end.says(data)
     answer = end.hears()
     assert status(answer) in {308, 400, 421}

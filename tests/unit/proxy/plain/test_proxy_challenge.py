@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 from support.dialogue import INSIDE, SocketEnd, get, header, request, status
+from support.plain_http import plain_connection
 from support.waiting import PATIENCE_SECONDS
 
 from gateway.config.model import Listener
 from gateway.proxy.lingering import LINGER_IDLE_SECONDS
 from gateway.proxy.plain import acme_webroot
 from gateway.proxy.plain.acme_webroot import MAX_CHALLENGE_BYTES, MAX_READS_AT_ONCE, ChallengeReader
-from gateway.proxy.plain.challenge import READ_SECONDS, ChallengeConnection
-from gateway.proxy.plain.publication import PublicationConnection
+from gateway.proxy.plain.challenge import READ_SECONDS
 
 TOKEN = "Ab-_09"
 CONTENT = b"Ab-_09.thumbprint"
@@ -61,8 +61,7 @@ def finish_reads():
 
 
 def begin(world, listener, data):
-    make = PublicationConnection if listener.pki else ChallengeConnection
-    end = SocketEnd(world, make(world.service, listener), (INSIDE, 40000))
+    end = SocketEnd(world, plain_connection(world, listener), (INSIDE, 40000))
     end.says(data)
     return end
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from support.dialogue import HIGH_WATER_BYTES, INSIDE, SocketEnd, get, header, request, status
+from support.plain_http import plain_connection
 from support.publisher_end import PublisherEnd, PublisherEnds
 
 from gateway.config.model import Limits, Listener
@@ -15,7 +16,7 @@ from gateway.http.relay import MAX_LINE_BYTES, Question, Reply, refusal_line, re
 from gateway.proxy.lingering import LINGER_IDLE_SECONDS
 from gateway.proxy.plain import published_body
 from gateway.proxy.plain.connection import MAX_UNWANTED_BYTES
-from gateway.proxy.plain.publication import ANSWER_SECONDS, CHUNK_BYTES, TRANSFER_SECONDS, PublicationConnection
+from gateway.proxy.plain.publication import ANSWER_SECONDS, CHUNK_BYTES, TRANSFER_SECONDS
 from gateway.proxy.plain.publisher_client import MAX_QUESTIONS_AT_ONCE
 
 BOTH = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True, pki=True)
@@ -35,7 +36,7 @@ def publisher(world):
 
 
 def accept(world, listener=BOTH):
-    return SocketEnd(world, PublicationConnection(world.service, listener), (INSIDE, 40000))
+    return SocketEnd(world, plain_connection(world, listener), (INSIDE, 40000))
 
 
 def ask(world, data, listener=BOTH):
@@ -331,7 +332,7 @@ def test_clients_of_one_version_share_it_and_the_publisher_sends_it_once(world, 
     slow.reads()
     assert slow.hears().endswith(body)
     assert all(end.is_lost for end in publisher.ends)
-    assert world.service.publisher.bodies._bodies == {}
+    assert world.publisher.bodies._bodies == {}
 
 
 def test_what_is_shared_goes_on_for_the_others_when_one_leaves_and_ends_with_the_last(world, publisher):

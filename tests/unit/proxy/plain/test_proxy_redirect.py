@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 from support.dialogue import INSIDE, SocketEnd, get, header, request, status
+from support.plain_http import plain_connection
 
 from gateway.config.model import Listener
 from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
-from gateway.proxy.plain.publication import PublicationConnection
-from gateway.proxy.plain.redirect import RedirectConnection
 from gateway.proxy.service import REFUSED_CONNECTIONS
 
 LISTENER = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True)
@@ -17,7 +16,7 @@ PUBLISHING = Listener("127.0.0.1:80", "127.0.0.1", 80, pki=True)
 
 def accept(world, address=INSIDE):
     peer = None if address is None else (address, 40000)
-    return SocketEnd(world, RedirectConnection(world.service, LISTENER), peer)
+    return SocketEnd(world, plain_connection(world, LISTENER), peer)
 
 
 def ask(world, data):
@@ -57,7 +56,7 @@ def test_a_site_that_is_an_ipv6_address(files, make_world):
 
 
 def test_a_listener_may_say_302(world):
-    end = SocketEnd(world, RedirectConnection(world.service, replace(LISTENER, redirect_status=302)), (INSIDE, 40000))
+    end = SocketEnd(world, plain_connection(world, replace(LISTENER, redirect_status=302)), (INSIDE, 40000))
     end.says(get("/autodiscover/autodiscover.xml"))
     answer = end.hears()
     assert answer.startswith(b"HTTP/1.1 302 Found\r\n")
@@ -121,8 +120,7 @@ def test_a_worker_that_ends_does_not_wait_long_for_a_client_that_is_still_sendin
 @pytest.mark.parametrize("listener", [LISTENER, PUBLISHING])
 @pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\nHost: mail.example.com\r\nX: "])
 def test_a_request_that_is_not_whole_in_time_is_told_so_and_on_record(world, listener, begun):
-    make = PublicationConnection if listener.pki else RedirectConnection
-    end = SocketEnd(world, make(world.service, listener), (INSIDE, 40000))
+    end = SocketEnd(world, plain_connection(world, listener), (INSIDE, 40000))
     for _ in range(12):  # a byte now and then
         end.says(begun[:1])
         begun = begun[1:]
