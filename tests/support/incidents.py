@@ -193,7 +193,7 @@ def lockout(stage: Stage) -> None:
         HOUR + 20,
         "locked_out",
         f"{LOCKED} {OUTSIDE} with the certificate a1a1a1a1a1a1a1a1 of alice@example.com; otherwise "
-        "the request would be let in",
+        "it would have been let in",
         status=429,
         identity=alice,
     )
@@ -450,7 +450,7 @@ def locked_out_by_others(stage: Stage) -> None:
     stage.phone(0, shown())
     for number in range(5):
         stage.phone(HOUR + number, None, user="bob", status=401)
-    stage.refused_phone(HOUR + 20, "locked_out", f"{LOCKED} {OUTSIDE}; otherwise the request would be let in", 429)
+    stage.refused_phone(HOUR + 20, "locked_out", f"{LOCKED} {OUTSIDE}; otherwise it would have been let in", 429)
 
 
 NUMBER_OF_THE_FIRST = "0" * 31 + "1"
@@ -506,7 +506,7 @@ INCIDENTS = (
     Incident("timeout", ALICE, "upstream_timeout", timeout, ("did not answer in time",)),
     Incident("works-again", ALICE, "works_again", works_again, ("gets in again",)),
     Incident("swapped-device", "PHONE1", "wrong_login", swapped_device, ("bob@example.com",)),
-    Incident("missing-intermediate", ALICE, "ca_not_in_client_ca", missing_intermediate, ("'corp'", "intermediate")),
+    Incident("missing-intermediate", ALICE, "ca_not_in_client_ca", missing_intermediate, ("'corp'", "missing in client_ca")),
     Incident("intermediate-is-gone", ALICE, "intermediate_missing", intermediate_is_gone, ("was let in at",)),
     Incident("revoked-not-seen", ALICE, "certificate_revoked", revoked_and_not_seen_since, ("revoked since",), "issue"),
     Incident("held-not-seen", ALICE, "on_hold", held_and_not_seen_since, ("on hold since",), "unhold"),

@@ -18,11 +18,19 @@ from gateway.access import exists
 from gateway.cli.why import live
 from gateway.cli.why.case import Case, Sources
 from gateway.cli.why.document import document_of, people_document
-from gateway.cli.why.history import Episode, Person, closed_episode, is_address_name, is_stray, open_episode
-from gateway.cli.why.lines import SERVER_ERROR, code_of
+from gateway.cli.why.history import (
+    Episode,
+    Person,
+    closed_episode,
+    is_address_name,
+    is_stray,
+    open_episode,
+    other_episodes,
+)
+from gateway.cli.why.lines import SERVER_ERROR, code_of, login_of
 from gateway.cli.why.question import DEVICE, NUMBER, TIME, Question, in_order, question_of
 from gateway.cli.why.registry import Asker, Registry
-from gateway.cli.why.report import lines_of, listed, refused_text, rendered, state_text
+from gateway.cli.why.report import lines_of, listed, other_text, refused_text, rendered, state_text
 from gateway.cli.why.survey import Found, Survey, label_of
 from gateway.cli.why.unrefused import let_in
 from gateway.cli.why.verdict import verdict_of
@@ -73,9 +81,14 @@ def answer(
     reader = Reader(passes, question.finder())
     survey = Survey(question)
     survey.read(hits_of(reader))
+    searched = None if question.reads_all else frozenset(question.fingerprints)
+    if question.network is not None or filters.filters:
+        searched = frozenset()
     config = asked.config if asked.config is not None and exists(asked.config) else None
     store = None if asker.is_default else asker.store
-    sources = Sources(now, live.Inside.of(config), registry, live.Live(), config, store, asked.files)
+    configured = live.Configured.of(config, now)
+    sources = Sources(now, configured.inside, registry, live.Live(), config, store, asked.files, configured.outlooks)
+    sources.searched = searched
     return _Answer(asked, question, survey, asker, sources).give(), reader
 
 
@@ -183,6 +196,8 @@ class _Answer:
             and self._question.network is None
         ):
             about += ", and the registry has no certificate of this name"
+        if names := self._similar():
+            about += f"; but it is a part of these names: {', '.join(names[:MAX_HINTS])}"
         hints = [] if self._question.reads_all else self._hints(Person(self._question.text))
         if self._asked.as_json:
             _print_json(people_document(self._asked.who, self._taken(), about, [], []))
@@ -194,6 +209,13 @@ class _Answer:
         lines += [("", ""), ("command", f"gateway logs --denied --since 1d{self._log()}")]
         sys.stdout.write(rendered(lines))
         return False
+
+    def _similar(self) -> list[str]:
+        """People whose names have WHO as a part, each with the name to ask for first."""
+        if self._question.network is not None or self._question.reads_all:
+            return []
+        found = self._survey.similar | self._asker.similar(self._question.text)
+        return [key if key == fold(name) else f"{key} ({name})" for key, name in found.items()]
 
     def _of_nobody(self) -> bool:
         registry = self._sources.registry
@@ -232,6 +254,8 @@ class _Answer:
             case.asked = asked
         if not is_name and self._question.network is None:
             self._note_others(survey.let_in_from(person.name.partition(" ")[2]), "let in from this address before")
+        if episode is not None and asked is None:
+            self._notes += [other_text(each) for each in other_episodes(shown, episode)[:MAX_HINTS]]
         strangers = survey.nameless_after(person) if episode is None else []
         if episode is None and is_name:
             self._notes += self._hints(person)
@@ -261,6 +285,8 @@ class _Answer:
         numbers = {entry.cert_fingerprint for entry in entries if entry.cert_fingerprint}
         names = set() if is_address_name(person.name) else {person.name}
         names |= {entry.cert_email for entry in entries if entry.cert_email}
+        if episode is not None and code_of(episode.last) == Reason.USER_MISMATCH:
+            names |= {login for login in (login_of(episode.last.entry),) if login}
         if self._question.network is None and not self._question.reads_all:
             names.add(self._question.text)
         return self._asker.find(names, numbers)

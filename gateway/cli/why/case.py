@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,12 @@ class Sources:
     config: Path | None = None
     store: str | None = None
     files: tuple[Path, ...] = ()
+    outlooks: Mapping[str, str] = field(default_factory=dict)
+    searched: frozenset[str] | None = None  # certificates whose lines were all read, by fingerprint; None: all
+
+    def outlook(self, rule: str | None) -> str | None:
+        """What a rule in observation will do, by the running gateway, else by the configuration."""
+        return self.live.outlook(rule) or self.outlooks.get(rule or "")
 
 
 @dataclass(slots=True)
@@ -109,9 +116,27 @@ class Case:
 
     @property
     def successor(self) -> Certificate | None:
-        """Its renewal."""
+        """Its renewal, if that is valid."""
         certificate = self.certificate
         return None if certificate is None else self.sources.registry.successor(certificate)
+
+    @property
+    def renewal(self) -> Certificate | None:
+        """Its renewal, valid or not."""
+        certificate = self.certificate
+        return None if certificate is None else self.sources.registry.renewal(certificate)
+
+    def is_unseen(self, certificate: Certificate) -> bool:
+        """Whether no line of the files has this certificate. Of some, only a part of the lines was read."""
+        searched = self.sources.searched
+        is_read = searched is None or certificate.fingerprint in searched
+        return is_read and certificate.fingerprint not in self.person.certificates
+
+    def waiting(self, old: Certificate) -> Certificate | None:
+        """A newer valid certificate of the same person that no line has, so that it waits to be installed."""
+        found = [each for each in self.sources.registry.usable() if each.holder == old.holder]
+        newer = [each for each in found if each.created > old.created and self.is_unseen(each)]
+        return newer[-1] if newer else None
 
     def changed(self, what: str) -> Change | None:
         """The change of this kind."""

@@ -59,6 +59,18 @@ def changes_between(before: Hit, after: Hit, inside: Inside) -> list[Change]:
     return found
 
 
+def is_same_request(before: Hit, after: Hit) -> bool:
+    """Whether rules can't tell the two by what they ask for: method, host and path."""
+    old, new = before.entry, after.entry
+    return (old.method, fold(old.host or ""), path_of(old)) == (new.method, fold(new.host or ""), path_of(new))
+
+
+def has_same_configuration(before: Hit, after: Hit) -> bool:
+    """Whether both lines say that the same configuration judged them."""
+    config = more_of(before).config
+    return config is not None and config == more_of(after).config
+
+
 def _place(entry: Entry) -> str:
     part = path_of(entry).lstrip("/").partition("/")[0]
     return f"{entry.site or entry.host or ''}/{part}"

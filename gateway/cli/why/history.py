@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from gateway.cli.why.lines import code_of, holder_of, is_redirect, is_success, kept, login_of, path_of
+from gateway.cli.why.lines import (
+    WRONG_PASSWORD,
+    code_of,
+    counted_address,
+    holder_of,
+    is_redirect,
+    is_success,
+    kept,
+    login_of,
+    more_of,
+    path_of,
+)
 from gateway.logs.entry import Entry
 from gateway.logs.filters import fold
 from gateway.logs.reader import Hit
@@ -18,6 +30,7 @@ from gateway.logs.reader import Hit
 MAX_TRACKS: Final = 12  # of a person
 MAX_ADDRESSES: Final = 16
 MAX_CERTIFICATES: Final = 8
+NEGOTIATION: Final = timedelta(seconds=30)  # the longest that the steps of a login take together
 MAX_FINGERPRINTS: Final = 4096  # whose holder is remembered
 NAMELESS: Final = ""  # neither certificate nor login
 _FINGERPRINT: Final = "fingerprint "
@@ -74,7 +87,7 @@ class Person:
     name: str
     tracks: OrderedDict[Place, Track] = field(default_factory=OrderedDict)
     success: Hit | None = None
-    addresses: OrderedDict[str, None] = field(default_factory=OrderedDict)  # of successes, the newest last
+    addresses: OrderedDict[str, None] = field(default_factory=OrderedDict)  # of successes, IPv6 as /64, the newest last
     certificates: OrderedDict[str, Hit] = field(default_factory=OrderedDict)  # by fingerprint: the newest line of each
     observed: Hit | None = None
     redirects: int = 0
@@ -100,10 +113,12 @@ class Person:
         track = self._track(place)
         for other, each in self.tracks.items():
             if each.open is not None and (each is track or _ends(each.open, other, hit, place)):
-                each.open.after, each.closed, each.open = hit, each.open, None
+                each.open.after = hit
+                each.closed = each.closed if _is_negotiation(each.open, hit) else each.open
+                each.open = None
         track.success = self.success = hit
         if hit.entry.client_ip is not None:
-            _put(self.addresses, hit.entry.client_ip, None, MAX_ADDRESSES)
+            _put(self.addresses, counted_address(hit.entry.client_ip), None, MAX_ADDRESSES)
         if hit.entry.observed is not None:
             self.observed = hit
 
@@ -123,6 +138,15 @@ class Person:
             track = Track()
         _put(self.tracks, place, track, MAX_TRACKS)
         return track
+
+
+def _is_negotiation(episode: Episode, success: Hit) -> bool:
+    """Whether these are the steps of one NTLM or Negotiate login: the server answers 401 until the last one."""
+    return (
+        set(episode.codes) == {WRONG_PASSWORD}
+        and more_of(episode.last).login == "connection"
+        and success.entry.time - episode.first.entry.time <= NEGOTIATION
+    )
 
 
 def _ends(episode: Episode, where: Place, success: Hit, place: Place) -> bool:
@@ -241,8 +265,17 @@ def _put(into: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
 
 def open_episode(person: Person) -> Episode | None:
     """The refusals that have not ended. Those of odd paths count only if there are no others."""
-    found = [track.open for track in person.tracks.values() if track.open is not None]
-    return max(found, key=lambda each: (not is_stray(each), each.last.entry.time), default=None)
+    return max(_open(person), key=lambda each: (not is_stray(each), each.last.entry.time), default=None)
+
+
+def other_episodes(person: Person, than: Episode) -> list[Episode]:
+    """The refusals elsewhere that have not ended either, the newest first: of another device, site or path."""
+    found = [each for each in _open(person) if each is not than and not is_stray(each)]
+    return sorted(found, key=lambda each: each.last.entry.time, reverse=True)
+
+
+def _open(person: Person) -> list[Episode]:
+    return [track.open for track in person.tracks.values() if track.open is not None]
 
 
 def is_stray(episode: Episode) -> bool:

@@ -6,15 +6,19 @@ gateway's: a wrong password (401 from the server), the server's own 403, and its
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
+from gateway.facts import counted_text, parse_address
 from gateway.logs.entry import CombinedEntry, Entry, parse
 from gateway.logs.filters import REASONS, fold
 from gateway.logs.reader import Hit
 from gateway.logs.render import is_harmless
+from gateway.policy.hosts import HostRejected, normalise_host
 
 # Beside the reason codes of the gateway.
 CONNECTION_FAILED: Final = "connection_failed"  # before a handshake: the log's reason is a sentence
@@ -27,6 +31,8 @@ OTHER_CODES: Final = (CONNECTION_FAILED, WRONG_PASSWORD, REFUSED_BY_SERVER, SERV
 MAX_KEPT_BYTES: Final = 8 * 1024  # of a line that is kept: longer ones are kept with shorter texts
 _MAX_KEPT_CHARACTERS: Final = 256  # of a text in them
 _SUCCESS: Final = ""
+_MIN_NAME_CHARACTERS: Final = 3
+_WORD: Final = re.compile(r"[^\W_]+")
 
 _CODES: Final = frozenset(REASONS)
 _LOGINS: Final = frozenset({"basic", "digest", "bearer", "connection"})
@@ -138,12 +144,40 @@ def path_of(entry: Entry) -> str:
     return (entry.uri or "").partition("?")[0]
 
 
+def counted_address(text: str) -> str:
+    """The address under which a client is counted: of IPv6 the /64, in which a phone changes its address every day."""
+    try:
+        return counted_text(parse_address(text))
+    except ValueError:
+        return text
+
+
+def plain_name(text: str) -> str:
+    """A name for comparing: lower case, one form of each letter, single spaces, and the domain as in DNS (`xn--…`)."""
+    if text.isascii():
+        return fold(text) if "  " not in text else " ".join(fold(text).split())
+    name = fold(" ".join(unicodedata.normalize("NFC", text).split()))
+    local, at, domain = name.rpartition("@")
+    if not at or domain.isascii():
+        return name
+    try:
+        return f"{local}@{normalise_host(domain)}"
+    except HostRejected:
+        return name
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a name, without the domain; none of a name that is too short to tell people apart."""
+    local = plain_name(name).rpartition("\\")[2].partition("@")[0]
+    return set(_WORD.findall(local)) if len(local) >= _MIN_NAME_CHARACTERS else set()
+
+
 def login_of(entry: Entry) -> str | None:
-    r"""The mail login without a domain before it (`EXAMPLE\alice`), in lower case."""
-    return fold(entry.user.rpartition("\\")[2]) if entry.user else None
+    r"""The mail login without a domain before it (`EXAMPLE\alice`), as `plain_name` has it."""
+    return plain_name(entry.user.rpartition("\\")[2]) if entry.user else None
 
 
 def holder_of(entry: Entry) -> str | None:
-    """The name of the certificate's holder, in lower case."""
+    """The name of the certificate's holder, as `plain_name` has it."""
     name = entry.cert_email or entry.common_name
-    return fold(name) if name else None
+    return plain_name(name) if name else None

@@ -5,9 +5,12 @@ Both come from the configuration: `admin` names the port to ask, `networks.inter
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.cli.why.words import first_line
 from gateway.errors import GatewayError
@@ -74,6 +77,34 @@ def ask(config: Path | None) -> Live:
         return Live(problem=first_line(error))
 
 
+class Configured(NamedTuple):
+    """What the configuration says, even if something else in it is wrong."""
+
+    inside: Inside
+    outlooks: Mapping[str, str] = MappingProxyType({})  # of the rules in observation, by name
+
+    @classmethod
+    def of(cls, path: Path | None, now: datetime) -> Configured:
+        """Read it."""
+        from gateway.config.load import Loaded, load  # noqa: PLC0415 - heavy, see app
+        from gateway.config.observation import is_observed, outlook  # noqa: PLC0415 - the same
+        from gateway.config.problems import ConfigErrors  # noqa: PLC0415 - the same
+        from gateway.policy.networks import INTERNAL, NetworkSet  # noqa: PLC0415 - the same
+
+        if path is None:
+            return cls(Inside())
+        try:
+            found = load(path, reads_keys=False)
+        except ConfigErrors as error:
+            if not isinstance(error.partial, Loaded):
+                return cls(Inside())
+            found = error.partial.config
+        except GatewayError:
+            return cls(Inside())
+        inside = Inside(NetworkSet(found.networks.get(INTERNAL, ())))
+        return cls(inside, {rule.name: outlook(rule) for rule in found.rules if is_observed(rule, now)})
+
+
 class Inside:
     """Whether an address is inside: in `networks.internal`. Without a configuration, whether it is private."""
 
@@ -84,25 +115,6 @@ class Inside:
         self.is_configured = networks is not None
         self._networks = NetworkSet(DEFAULT_INTERNAL) if networks is None else networks
         self._words = ("inside", "outside") if self.is_configured else ("a private address", "a public address")
-
-    @classmethod
-    def of(cls, config: Path | None) -> Inside:
-        """By this configuration, even if something else in it is wrong."""
-        from gateway.config.load import Loaded, load  # noqa: PLC0415 - heavy, see app
-        from gateway.config.problems import ConfigErrors  # noqa: PLC0415 - the same
-        from gateway.policy.networks import INTERNAL, NetworkSet  # noqa: PLC0415 - the same
-
-        if config is None:
-            return cls()
-        try:
-            found = load(config, reads_keys=False)
-        except ConfigErrors as error:
-            if not isinstance(error.partial, Loaded):
-                return cls()
-            found = error.partial.config
-        except GatewayError:
-            return cls()
-        return cls(NetworkSet(found.networks.get(INTERNAL, ())))
 
     def word(self, address: str | None) -> str | None:
         """`inside` or `outside`; `a private address` or `a public address` without a configuration."""

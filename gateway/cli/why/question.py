@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from gateway.cli.why.history import People
-from gateway.cli.why.lines import holder_of, login_of
+from gateway.cli.why.lines import holder_of, login_of, plain_name, words_of
 from gateway.errors import UsageError
 from gateway.facts import parse_address
 from gateway.logs.entry import Entry
@@ -135,7 +135,7 @@ class Question:
         if entry.cert_email is not None and holder is not None and self._is_login(holder):
             return EMAIL
         if entry.common_name is not None:
-            name = fold(entry.common_name)
+            name = plain_name(entry.common_name)
             if name == self.whole or (entry.cert_email is None and self._is_login(name)):
                 return NAME
         if self.digits:
@@ -144,6 +144,14 @@ class Question:
             if entry.cert_fingerprint is not None and fold(entry.cert_fingerprint).lstrip("0") == self.digits:
                 return FINGERPRINT
         return None
+
+    def longer_name_in(self, entry: Entry) -> str | None:
+        """A name in the line of which all words of WHO are words, such as the family name."""
+        wanted = words_of(self.text)
+        if self.network is not None or self.digits or not wanted:
+            return None
+        names = (entry.common_name, entry.cert_email, entry.user)
+        return next((name for name in names if name and wanted <= words_of(name)), None)
 
     def finder(self) -> bytes | None:
         """What each line that matters has: WHO's text, a refusal, or a known certificate. None: each line is needed."""
@@ -169,7 +177,7 @@ class Question:
 
 def question_of(text: str, now: datetime) -> Question:
     """Read WHO. Raises `UsageError`."""
-    wanted = fold(text.strip())
+    wanted = plain_name(text.strip())
     if not wanted:
         raise UsageError(
             "--why: there is nothing in it",

@@ -57,7 +57,6 @@ CONDITIONS: Final = (
         causes=(
             "the account on the device has another user name than the certificate",
             "somebody uses the device or the certificate of another person",
-            "the certificate has no e-mail address, and the rule compares the login with it",
         ),
         remedy="Use the login that belongs to the certificate, or install the certificate of the person who logs in.",
         commands=("certificate_lines", "show", "line"),

@@ -6,19 +6,21 @@ A registry that can't be opened is no error: the log explains most refusals with
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.access import exists
+from gateway.cli.why.lines import plain_name, words_of
 from gateway.cli.why.words import first_line
 from gateway.errors import GatewayError
-from gateway.logs.filters import fold
 
 STORE_VARIABLE: Final = "GATEWAY_PKI_STORE"
 MAX_CERTIFICATES: Final = 50  # of one person
+_NOT_ASCII: Final = re.compile(r"[^ -~]+")  # with what is combined with the letter before it
 _DEFAULT_STORE: Final = "sqlite:///pki/registry.db"
 
 
@@ -46,7 +48,7 @@ class Certificate:
     @property
     def holder(self) -> str:
         """The person, as lines of the log name her."""
-        return fold(self.email or self.name)
+        return plain_name(self.email or self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Authority:
     ends: datetime
     list_ends: datetime | None
     is_revoked: bool
+    is_root: bool = True  # signed by itself, so no intermediate can be missing
 
 
 @dataclass(slots=True)
@@ -65,7 +68,6 @@ class Registry:
     """What was found. `problem`: why the registry could not be asked."""
 
     problem: str | None = None
-    place: str | None = None
     authorities: list[Authority] = field(default_factory=list)
     certificates: list[Certificate] = field(default_factory=list)  # of the person, the newest last
 
@@ -78,13 +80,18 @@ class Registry:
         """The certificate with this fingerprint."""
         return next((each for each in self.certificates if each.fingerprint == fingerprint), None)
 
-    def successor(self, of: Certificate) -> Certificate | None:
-        """The newest renewal of a certificate, through several renewals."""
+    def renewal(self, of: Certificate) -> Certificate | None:
+        """The newest renewal of a certificate, through several renewals, valid or not."""
         newest, serial = None, of.serial
         for each in self.certificates:  # oldest first, and a renewal is younger
             if each.renews == serial and each.authority == of.authority:
                 newest, serial = each, each.serial
         return newest
+
+    def successor(self, of: Certificate) -> Certificate | None:
+        """The newest renewal if the person can log in with it."""
+        newest = self.renewal(of)
+        return newest if newest is not None and newest.status == "live" else None
 
     def usable(self) -> list[Certificate]:
         """Those with which the person can log in."""
@@ -128,22 +135,47 @@ class Asker:
 
     def find(self, names: Iterable[str], numbers: Iterable[str] = ()) -> Registry:
         """The certificates with these names (address, CN, UPN, device) or serials and fingerprints."""
+        wanted = {plain_name(name) for name in names if name}
+        found = Registry()
+
+        def read(connection: Any) -> None:
+            nonlocal found
+            found = _read(connection, wanted, set(numbers), self._now)
+
+        problem = self._ask(read)
+        return found if problem is None else Registry(problem)
+
+    def similar(self, text: str) -> dict[str, str]:
+        """Holders of certificates that have all words of this text in their name, with the name."""
+        wanted = words_of(text)
+        found: dict[str, str] = {}
+
+        def read(connection: Any) -> None:
+            found.update(_similar(connection, wanted))
+
+        if wanted:
+            self._ask(read)
+        return found
+
+    def _ask(self, read: Callable[[Any], None]) -> str | None:
+        """Read with a connection. Returns why that is not possible."""
         if self.store is None:
-            return Registry(self.problem)
+            return self.problem
         from gateway.pki.registry.engine import Registry as Database  # noqa: PLC0415 - heavy, see app
         from gateway.pki.registry.engine import locate  # noqa: PLC0415 - the same
 
         try:
             url = locate(self.store, self._folder)
             if url.drivername == "sqlite" and not exists(Path(str(url.database))):
-                return Registry(f"{url.database}: there is no registry, or this user can't reach it")
-            with Database.open_for_reading(self.store, self._folder) as database:
-                with database.reading() as connection:
-                    found = _read(connection, {fold(name) for name in names if name}, set(numbers), self._now)
-                found.place = database.place
-                return found
+                return f"{url.database}: there is no registry, or this user can't reach it"
+            with (
+                Database.open_for_reading(self.store, self._folder) as database,
+                database.reading() as connection,
+            ):
+                read(connection)
         except GatewayError as error:
-            return Registry(first_line(error))
+            return first_line(error)
+        return None
 
 
 def _read(connection: Any, names: set[str], numbers: set[str], now: datetime) -> Registry:
@@ -161,6 +193,7 @@ def _read(connection: Any, names: set[str], numbers: set[str], now: datetime) ->
     meant += [func.lower(column.email).like(f"{_escaped(name)}@%", escape="\\") for name in bare]
     meant += [column.serial.in_(numbers), column.fingerprint.in_(numbers)]
     found = certificates.find(connection, or_(*meant), limit=MAX_CERTIFICATES) if names or numbers else []
+    found += [each for each in _with_letters(connection, names) if each.id not in {record.id for record in found}]
     known = {record.id for record in found}
     serials = {record.serial for record in found} | {record.renews for record in found if record.renews}
     if serials:  # renewals have the same names, but the device may be asked for by its serial
@@ -177,10 +210,11 @@ def _read(connection: Any, names: set[str], numbers: set[str], now: datetime) ->
         authorities=[
             Authority(
                 record.name,
-                certificate_in(record.certificate_der).subject.rfc4514_string(),
+                (made := certificate_in(record.certificate_der)).subject.rfc4514_string(),
                 record.not_after,
                 record.crl_next_update,
                 is_revoked(connection, path_of(record)),
+                is_root=made.subject == made.issuer,
             )
             for record in authorities.all_of(connection)
         ],
@@ -213,6 +247,47 @@ def _read(connection: Any, names: set[str], numbers: set[str], now: datetime) ->
             for record in sorted(found, key=lambda each: each.id)
         ],
     )
+
+
+def _similar(connection: Any, words: set[str]) -> dict[str, str]:
+    from sqlalchemy import and_, func, or_  # noqa: PLC0415 - heavy, see app
+
+    from gateway.pki.registry import certificates  # noqa: PLC0415 - the same
+    from gateway.pki.registry.tables import CERTIFICATES  # noqa: PLC0415 - the same
+
+    column = CERTIFICATES.c
+    patterns = [f"%{_NOT_ASCII.sub('%', _escaped(word))}%" for word in words]
+    meant = [
+        and_(*(func.lower(each).like(pattern, escape="\\") for pattern in patterns))
+        for each in (column.email, column.common_name)
+    ]
+    found: dict[str, str] = {}
+    for record in certificates.find(connection, or_(*meant), limit=MAX_CERTIFICATES):
+        longer = next((name for name in (record.common_name, record.email) if name and words <= words_of(name)), None)
+        if longer is not None:
+            found.setdefault(plain_name(record.email or record.common_name), longer)
+    return found
+
+
+def _with_letters(connection: Any, names: set[str]) -> list[Any]:
+    """The certificates with names that have letters outside ASCII. SQLite's lower() leaves these as they are."""
+    from sqlalchemy import func, or_  # noqa: PLC0415 - heavy, see app
+
+    from gateway.pki.registry import certificates  # noqa: PLC0415 - the same
+    from gateway.pki.registry.tables import CERTIFICATES  # noqa: PLC0415 - the same
+
+    column = CERTIFICATES.c
+    columns = (column.email, column.common_name, column.upn, column.device)
+    patterns = {_NOT_ASCII.sub("%", _escaped(name)) for name in names if not name.isascii()} - {"%"}
+    meant = [func.lower(each).like(pattern, escape="\\") for pattern in patterns for each in columns]
+    found = certificates.find(connection, or_(*meant), limit=MAX_CERTIFICATES) if meant else []
+    return [
+        record
+        for record in found
+        if not names.isdisjoint(
+            plain_name(text) for text in (record.email, record.common_name, record.upn, record.device) if text
+        )
+    ]
 
 
 def _escaped(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.cli.why.case import Case
 from gateway.cli.why.changes import Change, certificate_name
-from gateway.cli.why.history import Person, open_episode
+from gateway.cli.why.history import Episode, Person, open_episode
 from gateway.cli.why.lines import code_of, detail_of, path_of
 from gateway.cli.why.registry import Certificate
 from gateway.cli.why.survey import Found, label_of
@@ -157,7 +157,7 @@ def registry_texts(case: Case) -> list[str]:
     fingerprint = case.newest.entry.cert_fingerprint if case.episode is not None else None
     if fingerprint is not None and refused is None:
         texts.append("the certificate that was shown is not in the registry")
-    chosen = [each for each in (refused, case.successor if refused else None) if each is not None]
+    chosen = [each for each in (refused, case.renewal if refused else None) if each is not None]
     chosen += [each for each in reversed(registry.certificates) if each not in chosen]
     texts += [certificate_text(case, each) for each in chosen[:_MAX_CERTIFICATES]]
     if len(chosen) > _MAX_CERTIFICATES:
@@ -198,7 +198,9 @@ def certificate_text(case: Case, certificate: Certificate) -> str:
     if not certificate.is_client:
         text += ", not for logging in"
     used = case.person.certificates.get(certificate.fingerprint)
-    return text + (f"; last seen {moment(used.entry.time)}" if used is not None else "; not seen in these files")
+    if used is not None:
+        return f"{text}; last seen {moment(used.entry.time)}"
+    return f"{text}; not seen in these files" if case.is_unseen(certificate) else text
 
 
 def lockout_text(case: Case) -> str:
@@ -227,7 +229,7 @@ def observation_text(case: Case) -> str | None:
     hit = case.person.observed
     if hit is None:
         return None
-    outlook = case.sources.live.outlook(hit.entry.rule)
+    outlook = case.sources.outlook(hit.entry.rule)
     return (
         f'the rule "{hit.entry.rule}" is in observation: it let in {hit.entry.method} {path_of(hit.entry)} at '
         f"{moment(hit.entry.time)} and would have refused it ({hit.entry.observed})"
@@ -265,6 +267,15 @@ def refused_text(found: Found) -> str:
         return text
     after = "" if episode.after is None else f", let in again {moment(episode.after.entry.time)}"
     return f"{text} ×{episode.count}{after}"
+
+
+def other_text(episode: Episode) -> str:
+    """Refusals of the same person elsewhere, and what to ask for."""
+    entry, code = episode.last.entry, code_of(episode.last)
+    what = f"{entry.method} {path_of(entry)}" if entry.method else "a connection"
+    device = f", device {entry.device_id}" if entry.device_id else ""
+    ask = f"; ask for {short_number(entry.request_id)}" if entry.request_id else ""
+    return f"refused too: {what}{device}, {code} ×{episode.count}, the last {moment(entry.time)}{ask}"
 
 
 def state_text(person: Person) -> str:

@@ -16,7 +16,7 @@ from gateway.cli.why.history import (
     is_address_name,
     open_episode,
 )
-from gateway.cli.why.lines import code_of, is_success, kept, more_of
+from gateway.cli.why.lines import code_of, counted_address, is_success, kept, more_of
 from gateway.cli.why.question import NUMBER, TIME, Question
 from gateway.logs.entry import Entry
 from gateway.logs.reader import Hit
@@ -24,6 +24,7 @@ from gateway.logs.reader import Hit
 MAX_PEOPLE: Final = 256  # that match WHO
 MAX_ALL: Final = 1000  # of a request or a time, whose person is not known before
 MAX_STRANGERS: Final = 250  # addresses of clients without a name
+MAX_SIMILAR: Final = 5
 MAX_NEAR: Final = 64  # people and places that were refused around a time
 
 
@@ -45,6 +46,7 @@ class Survey:
     asked: Found | None = None
     near: OrderedDict[int, Found] = field(default_factory=OrderedDict)
     near_dropped: int = 0
+    similar: dict[str, str] = field(default_factory=dict)  # people who have WHO as a part of a name, with that name
     named: set[str] = field(default_factory=set)  # of those in `people`, who match WHO as a name
 
     def __post_init__(self) -> None:
@@ -67,6 +69,8 @@ class Survey:
             self.people.add(name, hit)
             if entry.reason is None and is_success(code_of(hit)):
                 self.strangers.discard(address_name(entry))
+        elif len(self.similar) < MAX_SIMILAR and (longer := question.longer_name_in(entry)) is not None:
+            self.similar.setdefault(self.people.name_of(entry), longer)
         elif entry.reason is not None and question.network is None and self.people.name_of(entry) == NAMELESS:
             self.strangers.add(address_name(entry), hit)
 
@@ -120,7 +124,7 @@ class Survey:
 
     def let_in_from(self, address: str) -> list[Person]:
         """Everyone with a name who was let in from this address."""
-        return [each for each in self.people.all() if address in each.addresses]
+        return [each for each in self.people.all() if counted_address(address) in each.addresses]
 
     def nameless_after(self, person: Person) -> list[Person]:
         """Clients without a name that were refused after the last success, the newest first."""
@@ -140,7 +144,7 @@ class Survey:
 
 def is_from(person: Person, entry: Entry) -> bool:
     """Whether the address is one from which this person got in."""
-    return entry.client_ip in person.addresses
+    return entry.client_ip is not None and counted_address(entry.client_ip) in person.addresses
 
 
 def _has_same_program(person: Person, hit: Hit) -> bool:

@@ -6,18 +6,28 @@ from collections.abc import Sequence
 from shlex import quote
 
 from gateway.cli.why.case import Case
+from gateway.cli.why.causes_lockout import as_refused
 from gateway.cli.why.commands import Known, command_of
 from gateway.cli.why.history import Person, closed_episode, is_address_name
 from gateway.cli.why.lines import code_of, is_redirect, more_of
 from gateway.cli.why.missing import state_text
 from gateway.cli.why.registry import Certificate
-from gateway.cli.why.verdict import Verdict
+from gateway.cli.why.verdict import Verdict, verdict_of
 from gateway.cli.why.words import count_of, moment
 from gateway.facts import Reason
 from gateway.logs.reader import Hit
 
 LET_IN, OBSERVED, WORKS_AGAIN = "let_in", "observed", "works_again"
 NEVER_SEEN, ONLY_REDIRECTED = "never_seen", "only_redirected"
+# A line in observation has no detail, and these reasons are clear without it.
+_TOLD_WITHOUT_DETAIL = frozenset(
+    {
+        Reason.CERTIFICATE_MISSING,
+        Reason.CERTIFICATE_EXPIRED,
+        Reason.CERTIFICATE_NOT_YET_VALID,
+        Reason.CERTIFICATE_REVOKED,
+    }
+)
 _ASK = (
     "Ask for the number on the page, or for the time of the refusal: a request without certificate and "
     "login has no name."
@@ -31,18 +41,11 @@ def let_in(case: Case, strangers: Sequence[Person]) -> Verdict:
         return _asked(case, case.asked)
     if success is None:
         return _never(case, strangers)
-    if (ended_certificate := _no_longer(case, success)) is not None:
-        return ended_certificate
     observed = person.observed
     if observed is not None and (observed is success or observed.entry.time == success.entry.time):
-        return Verdict(
-            observed.entry.observed or "",
-            OBSERVED,
-            f'{case.who} gets in, but only because the rule "{observed.entry.rule}" is in observation: it would have '
-            f"refused the request of {moment(success.entry.time)} ({observed.entry.observed}).",
-            "Help this person to a certificate before the rule is enforced.",
-            _with_files(case, "gateway logs --observed"),
-        )
+        return _observed(case, observed)
+    if (ended_certificate := _no_longer(case, success)) is not None:
+        return ended_certificate
     ended = closed_episode(person)
     others = f" {_ASK}" if strangers and not is_address_name(person.name) else ""
     command = f"gateway logs --ip {strangers[0].name.partition(' ')[2]}" if others else None
@@ -70,13 +73,32 @@ def let_in(case: Case, strangers: Sequence[Person]) -> Verdict:
     )
 
 
+def _observed(case: Case, observed: Hit) -> Verdict:
+    """The verdict on a request that only the observation let in: what would have refused it, and from when on."""
+    entry = observed.entry
+    outlook = case.sources.outlook(entry.rule)
+    sentence = (
+        f'{case.who} gets in, but only because the rule "{entry.rule}" is in observation'
+        + (f" ({outlook})" if outlook else "")
+        + f": it would have refused the request of {moment(entry.time)} ({entry.observed})."
+    )
+    remedy, command = "Help this person to a certificate before the rule is enforced.", None
+    if entry.observed in _TOLD_WITHOUT_DETAIL:
+        told = verdict_of(as_refused(case, observed, entry.observed, None))
+        sentence += f" {told.sentence}"
+        remedy = f"Before the rule is enforced: {told.remedy}"
+        command = told.command if (told.command or "").startswith("gateway cert") else None
+    command = command or _with_files(case, "gateway logs --observed")
+    return Verdict(entry.observed or "", OBSERVED, sentence, remedy, command)
+
+
 def _no_longer(case: Case, success: Hit) -> Verdict | None:
     """The verdict if the registry says that the certificate of the last success is not valid any more."""
     registry = case.sources.registry
     certificate = registry.certificate(success.entry.cert_fingerprint)
     if certificate is None or certificate.status == "live":
         return None
-    successor = registry.successor(certificate)
+    successor = registry.successor(certificate) or case.waiting(certificate)
     desk = f"gateway cert{_desk(case)}"
     sentence = (
         f"{case.who} was let in last at {moment(success.entry.time)}, with the certificate {certificate.serial}. It is "
@@ -89,12 +111,16 @@ def _no_longer(case: Case, success: Hit) -> Verdict | None:
     if successor is not None:
         remedy = f"Install the new certificate {successor.serial}."
         return Verdict("", "renewed_old_in_use", sentence, remedy, f"{desk} show {successor.serial}")
-    if certificate.status == "expired":
+    renewal = registry.renewal(certificate)
+    if renewal is not None:
+        sentence += f" Its renewal {renewal.serial} is {state_text(renewal)}."
+    elif certificate.status == "expired":
         remedy = "Renew the certificate and install the new one."
         return Verdict("", Reason.CERTIFICATE_EXPIRED, sentence, remedy, f"{desk} renew {certificate.serial}")
     remedy = f"If {case.who} may come in, issue a new certificate and install it."
     command = command_of(("reissue", "show"), _known(case, success, certificate))
-    return Verdict("", Reason.CERTIFICATE_REVOKED, sentence, remedy, command)
+    name = Reason.CERTIFICATE_REVOKED if renewal is None else "renewal_not_valid"
+    return Verdict("", name, sentence, remedy, command)
 
 
 def _known(case: Case, success: Hit, certificate: Certificate) -> Known:
@@ -109,7 +135,7 @@ def _waiting(case: Case, success: Hit) -> tuple[str, str] | None:
     registry = case.sources.registry
     certificate = registry.certificate(success.entry.cert_fingerprint)
     successor = None if certificate is None else registry.successor(certificate)
-    if certificate is None or successor is None or successor.fingerprint in case.person.certificates:
+    if certificate is None or successor is None or not case.is_unseen(successor):
         return None
     end = min(each for each in (certificate.superseded, certificate.ends) if each is not None)
     text = (
@@ -156,7 +182,7 @@ def _never(case: Case, strangers: Sequence[Person]) -> Verdict:
             _with_files(case, f"gateway logs --all --since 1d{_address(person)}"),
         )
     usable = registry.usable()
-    if usable and not is_address_name(person.name):
+    if usable and not is_address_name(person.name) and case.is_unseen(usable[-1]):
         newest = usable[-1]
         return Verdict(
             "",

@@ -6,23 +6,22 @@ with the last success: those are here, and come first.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
-from gateway.cli.why import causes_certificate, changes
+from gateway.cli.why import causes_certificate, causes_lockout, changes
 from gateway.cli.why.case import Case
 from gateway.cli.why.commands import command_of
 from gateway.cli.why.explanation import Explanation, explanation_of
-from gateway.cli.why.history import closed_episode
-from gateway.cli.why.lines import path_of
+from gateway.cli.why.lines import login_of, path_of
 from gateway.cli.why.missing import missing_certificate
 from gateway.cli.why.reasons import TABLE
-from gateway.cli.why.words import Said, moment
+from gateway.cli.why.words import NO_NAME, Said, moment
 from gateway.facts import Reason
 from gateway.logs.filters import HANDSHAKE_FAILED
+from gateway.logs.reader import Hit
 
 # Causes that an edited rule, or another part of the configuration, can have.
 _OF_CONFIGURATION: Final = frozenset(
@@ -32,6 +31,7 @@ _OF_CONFIGURATION: Final = frozenset(
         "never_installed",
         "never_issued",
         "no_valid_certificate",
+        "program_without_certificates",
         "wrong_ca",
         "ca_not_in_client_ca",
         "intermediate_missing",
@@ -48,7 +48,6 @@ _OF_CONFIGURATION: Final = frozenset(
         Reason.HOST_MISMATCH,
     }
 )
-_BEFORE_LOCKOUT: Final = timedelta(hours=1)  # in which the failures that count must be
 _BY_CLIENT: Final = (changes.NETWORK, changes.CERTIFICATE, changes.LOGIN, changes.DEVICE, changes.PATH)
 
 
@@ -78,10 +77,10 @@ def verdict_of(case: Case) -> Verdict:
             explanation.commands,
         )
     said = _because_of_configuration(case, said) or _because_of_network(case, said) or said
-    causes = () if said.name != explanation.name else _causes(explanation, fields)
-    return Verdict(
-        code, said.name, said.sentence, said.remedy, command_of((*said.commands, "line"), case.known()), causes
-    )
+    is_certain = said.name != explanation.name or said.command is not None
+    causes = () if is_certain else _causes(explanation, fields)
+    command = said.command or command_of((*said.commands, "line"), case.known())
+    return Verdict(code, said.name, said.sentence, said.remedy, command, causes)
 
 
 def _causes(explanation: Explanation, fields: dict[str, str]) -> tuple[str, ...]:
@@ -98,7 +97,7 @@ def fields_of(case: Case) -> dict[str, str]:
         "who": case.who,
         "holder": case.holder,
         "login": entry.user or "the login",
-        "rule": entry.rule or "no name",
+        "rule": entry.rule or NO_NAME,
         "detail": detail,
         "address": entry.client_ip or "this address",
         "place": f"{entry.method} {path}" if entry.method and path else f"requests to {host}",
@@ -119,9 +118,7 @@ def _because_of_configuration(case: Case, said: Said) -> Said | None:
         by_client.discard(changes.CERTIFICATE)  # where no rule requires a certificate, the handshake asks for none
     if by_client:
         return None
-    config, rule = case.changed(changes.CONFIG), case.changed(changes.RULE)
-    observed = before.entry.observed
-    if observed == case.code and rule is None:
+    if before.entry.observed == case.code and case.changed(changes.RULE) is None:
         return Said(
             "observation_ended",
             f'The rule "{case.newest.entry.rule}" was in observation and let this request in until '
@@ -129,18 +126,30 @@ def _because_of_configuration(case: Case, said: Said) -> Said | None:
             said.remedy,
             said.commands,
         )
-    if config is None and (rule is None or case.changed(changes.ADDRESS) is not None):
+    if changes.has_same_configuration(before, case.newest):
+        return None  # if another rule decided, the request was another one
+    return _changed_configuration(case, before, said)
+
+
+def _changed_configuration(case: Case, before: Hit, said: Said) -> Said | None:
+    config, rule = case.changed(changes.CONFIG), case.changed(changes.RULE)
+    is_same = changes.is_same_request(before, case.newest)
+    if config is None and (rule is None or not is_same or case.changed(changes.ADDRESS) is not None):
         return None
-    words = [f"The configuration was changed after {moment(before.entry.time)}"]
-    if config is not None:
-        words.append(f" ({config.before} → {config.after})")
+    when = moment(before.entry.time) + ("" if config is None else f" ({config.before} → {config.after})")
+    if not is_same and said.name == Reason.HOST_MISMATCH:
+        return None
+    if not is_same and rule is not None:
+        return said._replace(
+            sentence=f"{said.sentence} The configuration was changed after {when}: the rule may be new."
+        )
     if rule is not None:
-        words.append(f': before, the rule "{before.entry.rule or "none"}" let the same request in')
+        what = f': before, the rule "{before.entry.rule or "none"}" let the same request in'
     else:
-        words.append(", and the same request was let in before")
+        what = f", and {'the same request' if is_same else 'a request like this one'} was let in before"
     return Said(
         "configuration_changed",
-        f"{''.join(words)}. {said.sentence}",
+        f"The configuration was changed after {when}{what}. {said.sentence}",
         "Compare the configuration with the one before; if the change was not meant so, take it back and reload.",
         ("explain", "check", "rule", "line"),
     )
@@ -165,8 +174,10 @@ def _because_of_network(case: Case, said: Said) -> Said | None:
 
 def _mismatch(case: Case) -> Said | None:
     entry = case.newest.entry
-    if "does not belong to the certificate" not in case.detail or entry.cert_email is not None:
+    if "does not belong to the certificate" not in case.detail:
         return None
+    if entry.cert_email is not None:
+        return _with_own_certificate(case)
     if "(email)" not in case.detail:
         return None
     return Said(
@@ -178,33 +189,30 @@ def _mismatch(case: Case) -> Said | None:
     )
 
 
-def _locked(case: Case) -> Said | None:
-    episode = case.episode
-    entry = case.newest.entry
-    who = re.search(r"too many failed attempts from ([^;]*)", case.detail)
-    lockout = case.sources.live.lockout(entry.client_ip, entry.cert_fingerprint, entry.cert_email)
-    counts = {} if episode is None else {code: count for code, count in episode.codes.items() if code != "locked_out"}
-    ended = closed_episode(case.person)
-    if not counts and ended is not None and entry.time - ended.last.entry.time < _BEFORE_LOCKOUT:
-        counts = ended.codes  # a request without a login was let in meanwhile
-    before = ", ".join(f"{code} ×{count}" for code, count in sorted(counts.items(), key=lambda each: -each[1]))
-    otherwise = re.search(r"; otherwise (.*)", case.detail, re.DOTALL)
-    state = ""
-    if lockout is not None:
-        state = f" The lockout ends {moment(datetime.fromisoformat(lockout['ends']))}."
-    elif case.sources.live.state is not None:
-        state = " The lockout is over now."
-    cause = f" Before: {before}." if before else ""
-    if not before and case.is_name and who is not None and " with the certificate " not in who[1]:
-        cause = f" None of the failed attempts has the name of {case.who}: they may be of others at this address."
-    if otherwise is not None and not before:
-        cause += f" Without the lockout: {otherwise[1].rstrip('.')}."
+def _with_own_certificate(case: Case) -> Said | None:
+    """Whether the person who logs in has a certificate besides the one of somebody else that was shown."""
+    login = login_of(case.newest.entry)
+    own = [each for each in case.sources.registry.usable() if login in {each.holder, each.holder.partition("@")[0]}]
+    if not own or own[-1].fingerprint == case.newest.entry.cert_fingerprint:
+        return None
+    serial = own[-1].serial
     return Said(
-        Reason.LOCKED_OUT,
-        f"{who[1] if who else entry.client_ip} was locked out after too many failed attempts.{cause}{state}",
-        "Correct the password or certificate on the device first; then end the lockout, or wait for its end.",
-        ("unban",) if lockout is not None or case.sources.live.state is None else ("wrong_passwords",),
+        "wrong_login",
+        f"The login {case.newest.entry.user} does not belong to the certificate, which is of {case.holder}. The "
+        f"registry has the certificate {serial} for {own[-1].holder}.",
+        f"Install the certificate {serial} on the device of {own[-1].holder}, and remove the one of {case.holder}; or "
+        f"correct the login if the device is {case.holder}'s.",
+        ("certificate_lines", "show"),
+        command_of(("show",), replace(case.known(), certificate=own[-1])),
     )
+
+
+def _locked(case: Case) -> Said:
+    def explain(other: Case) -> Said:
+        told = verdict_of(other)
+        return Said(told.name, told.sentence, told.remedy, (), told.command)
+
+    return causes_lockout.locked_out(case, explain)
 
 
 def _handshake(case: Case) -> Said | None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.errors import GatewayError
 
+NO_NAME: Final = "no name"  # stands for a rule that a line doesn't name
+
 
 class Said(NamedTuple):
-    """A cause in words. `commands` are keys of `commands.COMMANDS`."""
+    """A cause in words. `commands` are keys of `commands.COMMANDS`; `command` is one that is written already."""
 
     name: str
     sentence: str
     remedy: str
     commands: tuple[str, ...]
+    command: str | None = None
 
 
 def moment(time: datetime | None) -> str:

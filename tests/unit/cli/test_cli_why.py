@@ -357,7 +357,7 @@ def running(monkeypatch, tmp_path):
 
 def locked_line(stage, seconds=HOUR):
     stage.phone(20, shown())
-    detail = f"too many failed attempts from {OUTSIDE}; otherwise the request would be let in"
+    detail = f"too many failed attempts from {OUTSIDE}; otherwise it would have been let in"
     stage.refused_phone(seconds, "locked_out", detail, 429)
 
 

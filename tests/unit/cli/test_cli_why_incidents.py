@@ -16,6 +16,7 @@ from cryptography import x509
 from support.desk import NOW, PASSPHRASE
 from support.docs import blocks
 from support.incidents import ALICE, INCIDENTS, Incident, Stage, renewed_but_old_in_use
+from support.phone_calls import CALLS
 from support.pki import Ca, server
 
 from gateway import clock
@@ -71,7 +72,7 @@ def why(who: str, *options: str, capsys, code: int = 0) -> str:
     return out
 
 
-@named(INCIDENTS)
+@named((*INCIDENTS, *CALLS))
 def test_each_incident_is_explained_as_it_was_reviewed(incident, here, capsys, monkeypatch):
     """To review a changed text: delete its file and run the test twice."""
     staged(incident, here)

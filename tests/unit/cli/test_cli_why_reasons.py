@@ -48,7 +48,7 @@ DETAILS = {
     "user_mismatch": "an earlier login on this connection hides its user name, so it can't be compared",
     "denied_by_rule": "denied by the rule",
     "no_rule": "no rule matches, so the request is denied",
-    "locked_out": "too many failed attempts from 203.0.113.9; otherwise the request would be let in",
+    "locked_out": "too many failed attempts from 203.0.113.9; otherwise it would have been let in",
     "too_many_connections": "too many connections",
     "server_certificate_expired": "ssl/tls alert certificate expired",
     "server_certificate_refused": "ssl/tls alert certificate unknown",
