@@ -506,7 +506,9 @@ INCIDENTS = (
     Incident("timeout", ALICE, "upstream_timeout", timeout, ("did not answer in time",)),
     Incident("works-again", ALICE, "works_again", works_again, ("gets in again",)),
     Incident("swapped-device", "PHONE1", "wrong_login", swapped_device, ("bob@example.com",)),
-    Incident("missing-intermediate", ALICE, "ca_not_in_client_ca", missing_intermediate, ("'corp'", "missing in client_ca")),
+    Incident(
+        "missing-intermediate", ALICE, "ca_not_in_client_ca", missing_intermediate, ("'corp'", "missing in client_ca")
+    ),
     Incident("intermediate-is-gone", ALICE, "intermediate_missing", intermediate_is_gone, ("was let in at",)),
     Incident("revoked-not-seen", ALICE, "certificate_revoked", revoked_and_not_seen_since, ("revoked since",), "issue"),
     Incident("held-not-seen", ALICE, "on_hold", held_and_not_seen_since, ("on hold since",), "unhold"),
