@@ -107,7 +107,7 @@ def explain(  # noqa: PLR0913 - a parameter for each option
 
         replay([*log, *map(Path, asked or ())], config, since, as_json=as_json)
         return
-    if user is not None and login is not None:
+    if user is not None and login not in {None, HiddenLogin.CONNECTION}:  # that one was before the request's own
         raise UsageError(
             f"--user and --login {login} contradict each other: a request has one login",
             "Remove --login for a login with a user name and password, or --user for one whose name can't be read.",
