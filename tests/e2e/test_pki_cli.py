@@ -60,7 +60,7 @@ class Desk:
         assert found == code, printed.out + printed.err
         assert PASSPHRASE not in printed.out + printed.err
         if code and "config.yaml:" not in printed.err:
-            assert printed.err.startswith("gateway: ")
+            assert "\ngateway: " in f"\n{printed.err}"  # behind what it told meanwhile
             assert printed.err.count("\n") >= 2, "a cause and a remedy"
         return Done(printed.out, printed.err)
 
@@ -634,7 +634,9 @@ def test_signed_kits_and_files_that_do_not_fit(corp):
         "pkey", "-in", "mail.example.com.key", "-aes256", "-passout", "pass:x123", "-out", "locked", cwd=corp.folder
     )
     refused = corp.run(*alice, "--sign-cert", "mail.example.com.crt", "--sign-key", "locked", code=2)
-    assert "'openssl pkey -in FILE -out NEW'" in refused.stderr
+    assert "give --sign-key locked.pem: openssl pkey -in locked -out locked.pem\n" in refused.stderr
+    openssl("pkey", "-in", "locked", "-passin", "pass:x123", "-out", "locked.pem", cwd=corp.folder)
+    corp.run(*alice, "--sign-cert", "mail.example.com.crt", "--sign-key", "locked.pem")
     refused = corp.run(*alice, "--user-name", "alice\x01", code=2)
     assert "mail login 'alice\ufffd' contains a control character" in refused.stderr
     corp.run(*profile, "bob@example.com.p12", "--password-file", "bob@example.com.password", code=2)
