@@ -7,11 +7,18 @@ The certificate desk doesn't know how its registry was named on the command line
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from shlex import quote
 from typing import Final
 
 # Without a command that already names a registry, and without a mention such as "`gateway cert` finds it".
 _DESK: Final = re.compile(r"\bgateway (ca|cert)(?= [a-z])")
 _IN_QUOTES: Final = re.compile(r"'(gateway (?:ca|cert) [a-z][^']*)'")
+
+
+def options_for(config_path: Path) -> str:
+    """The options with which the desk finds the registry that this configuration names, from any folder."""
+    return f" -c {quote(str(config_path.absolute()))}"
 
 
 def quoted(command: str) -> str:

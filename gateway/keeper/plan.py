@@ -10,9 +10,9 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from shlex import quote
 from typing import Any, Final
 
+from gateway.commands import options_for
 from gateway.config.list_folder import list_folder
 from gateway.config.model import Alerts, Config, Mail, Pki
 from gateway.x509.names import fingerprint_of
@@ -68,7 +68,7 @@ def plan_of(config: Config) -> Plan | None:
         watched=frozenset(map(canonical, files)),
         trusting=_trusting(config),
         alerts=_alerts(config, pki),
-        options=f" -c {quote(str(config.path.absolute()))}",
+        options=options_for(config.path),
     )
 
 

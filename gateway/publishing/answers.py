@@ -18,6 +18,7 @@ from email.utils import format_datetime
 from typing import Any, Final, TypeVar, cast
 
 from gateway import clock, tasks
+from gateway.commands import at_desk
 from gateway.errors import GatewayError, OperationError, RequestError, in_one_line
 from gateway.facts import Reason
 from gateway.http.published import Kind, Wanted, is_unchanged
@@ -81,9 +82,11 @@ _Numbers = dict[str, authorities.Listed]  # by the authority's name
 class Answers:
     """Answers the workers' questions."""
 
-    def __init__(self, registry: Registry, signers: ocsp.Signers) -> None:
+    def __init__(self, registry: Registry, signers: ocsp.Signers, options: str) -> None:
+        """`options`: with which `gateway ca` in messages finds the registry."""
         self._registry = registry
         self._signers = signers
+        self._options = options
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="registry")
         self._waiting = 0
         self._numbers: _Numbers = {}
@@ -251,6 +254,7 @@ class Answers:
             self._waiting -= 1
 
     def _say(self, text: str) -> None:
+        text = at_desk(text, self._options)
         now = clock.monotonic_seconds()
         self._said = {each: at for each, at in self._said.items() if now - at < REPEAT_SECONDS}
         if text not in self._said:

@@ -48,11 +48,17 @@ class PublishingServer:
     def hear(self, message: Mapping[str, Any]) -> None:
         """Take the master's message that says what to publish."""
         match message:
-            case {"do": "publish", "store": str(store), "folder": str(folder), "environment": dict(variables)}:
+            case {
+                "do": "publish",
+                "store": str(store),
+                "folder": str(folder),
+                "options": str(options),
+                "environment": dict(variables),
+            }:
                 os.environ.update(variables)  # for libpq; /proc/PID/environ does not show later changes
-                self._starting = tasks.spawn(self.start(store, Path(folder)), name="start to publish")
+                self._starting = tasks.spawn(self.start(store, Path(folder), options), name="start to publish")
 
-    async def start(self, store: str, folder: Path) -> None:
+    async def start(self, store: str, folder: Path, options: str) -> None:
         """Accept questions. A registry that can't be read yet does not matter: each question reads it again."""
         try:
             self._registry = Registry.open_for_reading(store)
@@ -60,7 +66,7 @@ class PublishingServer:
             _log.error("pki.store: %s; nothing is published; %s", error.cause, as_clause(error.remedy))
         else:
             desk = Desk(self._registry, folder, "publisher")
-            self._answers = Answers(self._registry, SignerFiles(desk))
+            self._answers = Answers(self._registry, SignerFiles(desk), options)
         # Not `start_unix_server`: since Python 3.13 closing it removes the path, which the next publisher needs.
         self._server = await asyncio.start_server(self._accept, sock=self._listening, limit=MAX_LINE_BYTES)
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from gateway import clock
 from gateway.admin.state import State
+from gateway.commands import options_for
 from gateway.config.model import Config, Listener
 from gateway.errors import ConfigError, in_one_line
 from gateway.fetching.plan import Plan, fetch_plan
@@ -120,7 +121,7 @@ class Master:
         self._administration = Role("the admin process", self._administer, self._requests.hear)
         self._publisher = None
         if config.pki is not None and config.publishes:
-            self._publisher = PublisherRole(config.pki, self._children)
+            self._publisher = PublisherRole(config.pki, options_for(config.path), self._children)
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""

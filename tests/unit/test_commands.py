@@ -1,8 +1,11 @@
 """Commands in messages are ready for a shell, with the options that name the registry."""
 
+import shlex
+from pathlib import Path
+
 import pytest
 
-from gateway.commands import at_desk, quoted
+from gateway.commands import at_desk, options_for, quoted
 
 
 @pytest.mark.parametrize(
@@ -20,6 +23,11 @@ from gateway.commands import at_desk, quoted
 )
 def test_commands_of_the_desk_get_the_options(text, options, expected):
     assert at_desk(text, options) == expected
+
+
+def test_a_configuration_is_named_for_any_folder_and_for_a_shell():
+    assert options_for(Path("/etc/my gateway.yaml")) == " -c '/etc/my gateway.yaml'"
+    assert options_for(Path("gateway.yaml")) == f" -c {shlex.quote(str(Path.cwd() / 'gateway.yaml'))}"
 
 
 def test_a_command_with_quotes_stands_in_backticks():

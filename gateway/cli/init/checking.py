@@ -19,7 +19,7 @@ from gateway.errors import OperationError, UsageError
 
 _CHECK_SECONDS: Final = 120  # a check takes a second or two; a machine that is busy is no reason to give up
 
-# What to do about an error of the file where there is no file yet.
+# By the remedy of `gateway check`, which tells how to edit the file: what to do before `gateway init` has written it.
 _REMEDIES: Final = {
     FOR_TOO_MANY_INSIDE: (
         "give only your own networks, such as --inside 10.0.4.0/24. If all clients are to come in without a "

@@ -32,9 +32,10 @@ _MODULE: Final = "gateway.supervisor.helpers.publisher_process"
 class PublisherRole:
     """The publisher's part of the master."""
 
-    def __init__(self, pki: Pki, children: Children) -> None:
-        """Open the socket. Raises `OperationError`."""
+    def __init__(self, pki: Pki, options: str, children: Children) -> None:
+        """Open the socket. `options`: with which `gateway ca` finds the registry. Raises `OperationError`."""
         self._pki = pki
+        self._options = options
         self._children = children
         self._folder, self._listening = _open()
         self.path = Path(self._listening.getsockname())
@@ -45,7 +46,7 @@ class PublisherRole:
 
     def _instruct(self) -> None:
         newest = self._children.of(self.role)[-1]
-        self._children.send(newest, instructions(self._pki, os.environ))
+        self._children.send(newest, instructions(self._pki, self._options, os.environ))
 
     def let_go(self) -> None:
         """Close the publisher's socket in a worker."""
@@ -57,9 +58,9 @@ class PublisherRole:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def instructions(pki: Pki, variables: Mapping[str, str]) -> Message:
+def instructions(pki: Pki, options: str, variables: Mapping[str, str]) -> Message:
     """The message that tells the publisher what to publish."""
-    known = {"store": pki.store, "folder": str(pki.folder)}
+    known = {"store": pki.store, "folder": str(pki.folder), "options": options}
     return {"do": "publish", **known, "environment": database_variables(variables)}
 
 

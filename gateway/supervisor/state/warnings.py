@@ -7,7 +7,6 @@ every hour, so that it is in every part of the log, and not more often. When an 
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway import clock
+from gateway.commands import at_desk, options_for
 from gateway.config.model import Config, Site
 from gateway.config.observation import is_observed
 from gateway.config.problems import listing
@@ -186,7 +186,7 @@ def _remedy(finding: Finding, config: Config) -> str:
     name = path.stem
     if canonical(path) != canonical(pki.folder / name / f"{name}.crl"):
         return finding.remedy
-    command = f"gateway ca -c {shlex.quote(str(config.path.absolute()))} crl {name}"
+    command = at_desk(f"gateway ca crl {name}", options_for(config.path))
     if any(kept.name == name for kept in pki.authorities):
         return f"run 'gateway status' to see why the keeper could not renew it, or run `{command}`"
     return f"run `{command}`, and {to_keep(name)}"

@@ -63,7 +63,7 @@ class World:
         monkeypatch.setattr(clock, "unix_seconds", lambda: clock.now().timestamp())
         monkeypatch.setattr(clock, "monotonic_seconds", lambda: 1000 + self.seconds)
         self.registry = Registry.open_for_reading(url)
-        self.answers = Answers(self.registry, ocsp_signer.SignerFiles(self.desk))
+        self.answers = Answers(self.registry, ocsp_signer.SignerFiles(self.desk), " -c gw.yaml")
         self.signed = 0
 
     def run(self, *questions):
@@ -166,7 +166,7 @@ def test_a_list_that_has_ended_is_served_as_what_it_is(world, caplog):
     for _ in range(2):
         reply = world.ask(LIST)[0]
         assert (reply.status, dict(reply.fields)["Cache-Control"]) == (200, "no-cache")
-    told = "the revocation list of 'corp' expired 2026-12-24 12:00 UTC; run 'gateway ca crl corp'"
+    told = "the revocation list of 'corp' expired 2026-12-24 12:00 UTC; run 'gateway ca -c gw.yaml crl corp'"
     assert caplog.text.count(told) == 1
     world.seconds += module.REPEAT_SECONDS
     world.ask(LIST)
@@ -292,11 +292,11 @@ def test_noise_is_answered_as_such(world):
 def test_without_a_good_signer_the_log_says_why(world, caplog):
     made = issue_to(world.desk, world.corp).certificate
     assert world.status(made).response_status is codec.OCSPResponseStatus.UNAUTHORIZED
-    assert "authority 'corp' has no OCSP signer; run 'gateway ca ocsp corp'" in caplog.text
+    assert "authority 'corp' has no OCSP signer; run 'gateway ca -c gw.yaml ocsp corp'" in caplog.text
     ocsp_signer.make_signer(world.desk, world.corp, NOW)
     world.seconds = (31 * DAY).total_seconds()
     assert world.status(made).response_status is codec.OCSPResponseStatus.TRY_LATER
-    assert "the OCSP signer of authority 'corp' has expired; run 'gateway ca ocsp corp'" in caplog.text
+    assert "the OCSP signer of authority 'corp' has expired; run 'gateway ca -c gw.yaml ocsp corp'" in caplog.text
 
 
 def test_a_signer_that_cannot_be_read_is_told(world, caplog):

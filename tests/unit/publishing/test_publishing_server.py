@@ -41,7 +41,8 @@ class World:
     def run(self, dialogue, *, store=None):
         async def both():
             self.ours.send({"do": "something else"})
-            told = {"store": store or self.store, "folder": str(self.folder / "pki"), "environment": {"PGAPPNAME": "x"}}
+            place = {"store": store or self.store, "folder": str(self.folder / "pki"), "options": " -c gateway.yaml"}
+            told = {**place, "environment": {"PGAPPNAME": "x"}}
             self.ours.send({"do": "publish", **told})
             self.serving = asyncio.ensure_future(publisher_process.serve(self.theirs, self.listening))
             try:
