@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Final
 
 from gateway import clock
@@ -36,6 +37,27 @@ _UNAUTHORIZED: Final = 401
 CONTINUE_SECONDS: Final = 1.0
 
 
+class Turn(Enum):
+    """What an exchange waits for. `Exchange._expect` sets the deadline for it."""
+
+    CONNECTING = auto()  # the pool, which has a time limit of its own
+    CLIENT_BODY = auto()  # more of the request's body
+    AWAIT_CONTINUE = auto()  # the upstream's 100, before the body
+    UPSTREAM = auto()  # the upstream: to read what was written, or to answer
+    CLIENT_READS = auto()  # the client: to read what was written
+    LOGIN_TAIL = auto()  # the rest of the body after an early answer, so that a login's connections survive
+
+
+# Constants of the module: with CPython 3.11, `Turn.UPSTREAM` takes eight times as long.
+_CONNECTING: Final = Turn.CONNECTING
+_CLIENT_BODY: Final = Turn.CLIENT_BODY
+_AWAIT_CONTINUE: Final = Turn.AWAIT_CONTINUE
+_UPSTREAM: Final = Turn.UPSTREAM
+_CLIENT_READS: Final = Turn.CLIENT_READS
+_LOGIN_TAIL: Final = Turn.LOGIN_TAIL
+_CLIENTS_TURNS: Final = (_CLIENT_BODY, _LOGIN_TAIL)
+
+
 class Exchange:
     """One admitted request, until its answer is delivered or has failed."""
 
@@ -51,6 +73,7 @@ class Exchange:
         "_logs_in",
         "_request",
         "_sent_at",
+        "_turn",
         "_upstream",
         "head",
         "pool",
@@ -82,9 +105,29 @@ class Exchange:
         self._sent_at = 0.0
         self._kept: KeptBody | None = None  # the part of the body that was sent, for a retry
         self._is_done = False
+        self._turn = _CONNECTING
 
     def __repr__(self) -> str:
-        return f"<Exchange {self.record.method} {self.record.uri!r} via {self._upstream!r}>"
+        return f"<Exchange {self.record.method} {self.record.uri!r} {self._turn.name} via {self._upstream!r}>"
+
+    def _expect(self, turn: Turn, now: float, at: float | None = None) -> None:
+        """Wait for `turn` from `now` on, until its deadline, or until `at` if that is known better."""
+        self._turn = turn
+        if at is not None:
+            self._client.deadline = at
+        elif turn is _UPSTREAM:
+            self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
+        elif turn in _CLIENTS_TURNS:
+            is_trickling = self._body is not None and self._body.is_trickling
+            timeouts, limits = self.pool.upstream.timeouts, self._limits
+            seconds = timeouts.response_seconds if is_trickling else limits.transfer_idle_seconds
+            self._client.deadline = now + seconds
+        elif turn is _CLIENT_READS:
+            self._client.deadline = now + self._limits.transfer_idle_seconds
+        elif turn is _AWAIT_CONTINUE:
+            self._client.deadline = now + CONTINUE_SECONDS
+        else:
+            self._client.deadline = float("inf")
 
     # the request
 
@@ -120,7 +163,7 @@ class Exchange:
 
     def _connect(self) -> None:
         client = self._client
-        client.deadline = float("inf")  # connecting has its own time limit
+        self._expect(_CONNECTING, 0.0)
         header = client.proxy_header() if self.pool.upstream.proxy_protocol else b""
         self._connect_task = self.pool.connect(self._address, header, self.attach, self.fail)
 
@@ -135,7 +178,7 @@ class Exchange:
             self._client.carries_login = True
         if self._body is None:
             connection.transport.write(self._request)
-            self._client.deadline = now + self.pool.upstream.timeouts.response_seconds
+            self._expect(_UPSTREAM, now)
         else:
             self._attach_body(connection, self._body, now)
 
@@ -150,20 +193,20 @@ class Exchange:
             connection.transport.write(self._request + kept.release())
         body.begin(now)
         if body.reader.is_complete:
-            client.deadline = now + self.pool.upstream.timeouts.response_seconds
+            self._expect(_UPSTREAM, now)
             return
-        client.deadline = now + self._body_idle_seconds()
+        self._expect(_CLIENT_BODY, now)
         client.feed_exchange()
         if self._answer.awaits_continue and not self._is_done:
             if connection.state.is_http_1_0:
                 self._let_continue()
             else:
-                client.deadline = now + CONTINUE_SECONDS
+                self._expect(_AWAIT_CONTINUE, now)
 
     def _let_continue(self) -> None:
         """Send a 100 to the client, which waits before sending its body."""
         self._client.send([self._answer.let_continue()])
-        self._client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
+        self._expect(_CLIENT_BODY, clock.monotonic_seconds())
 
     @property
     def takes_body(self) -> bool:
@@ -195,17 +238,17 @@ class Exchange:
         elif upstream.is_write_paused:
             self._await_upstream(upstream, body, now)
         elif self._awaits_body:
-            client.deadline = now + self._body_idle_seconds()
+            self._expect(_LOGIN_TAIL if self._answer.is_complete else _CLIENT_BODY, now)
         elif not client.is_write_paused:  # both ways at once
-            client.deadline = now + self.pool.upstream.timeouts.response_seconds
+            self._expect(_UPSTREAM, now)
         return rest
 
     def _await_upstream(self, upstream: UpstreamConnection, body: RequestBody, now: float) -> None:
-        """Set the deadline for the upstream: to read what was written, or to answer."""
+        """Wait for the upstream to read what was written, which may take long, or to answer."""
         seconds = self.pool.upstream.timeouts.response_seconds
-        deadline = now + seconds if body.bytes_in <= SLICE_BYTES else upstream.watch_progress(now, seconds)
+        at = None if body.bytes_in <= SLICE_BYTES else upstream.watch_progress(now, seconds)
         if not self._client.is_write_paused:
-            self._client.deadline = deadline
+            self._expect(_UPSTREAM, now, at)
 
     @property
     def _awaits_body(self) -> bool:
@@ -214,13 +257,16 @@ class Exchange:
             return False
         return self._answer.response is None or self._answer.is_complete
 
+    @property
+    def _clients_turn(self) -> Turn:
+        """What the exchange waits for if `_awaits_body`."""
+        if self._answer.awaits_continue:
+            return _AWAIT_CONTINUE
+        return _LOGIN_TAIL if self._answer.is_complete else _CLIENT_BODY
+
     def _is_over(self, upstream: UpstreamConnection) -> bool:
         """True if the answer was read and the request was written completely."""
         return self._answer.is_complete and not self.takes_body and not upstream.is_write_paused
-
-    def _body_idle_seconds(self) -> float:
-        is_trickling = self._body is not None and self._body.is_trickling
-        return self.pool.upstream.timeouts.response_seconds if is_trickling else self._limits.transfer_idle_seconds
 
     def pause_request(self) -> None:
         """The upstream reads slowly: pause the client, whose deadline does not run meanwhile."""
@@ -237,7 +283,7 @@ class Exchange:
         now = clock.monotonic_seconds()
         body.begin(now)
         if self._awaits_body:
-            client.deadline = now + self._body_idle_seconds()
+            self._expect(self._clients_turn, now)
         elif self._is_over(upstream):
             self._complete(is_clean=True)
         else:
@@ -267,21 +313,23 @@ class Exchange:
             client.send(events)
         if answer.is_complete:
             if answer.is_clean and self._owes_a_login_the_rest():
-                client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
+                self._expect(_LOGIN_TAIL, clock.monotonic_seconds())
             else:
                 self._complete(is_clean=answer.is_clean)
         elif answer.is_upgraded:
             self._upgrade()
-        else:
+        elif is_first or answer.left or client.is_write_paused:
             self._expect_more(was_awaiting=was_awaiting)
+        else:
+            self._expect(_UPSTREAM, clock.monotonic_seconds())
 
     def _expect_more(self, *, was_awaiting: bool) -> None:
-        """Set the deadline for the rest of the answer. `was_awaiting`: the client was waiting for a 100."""
+        """Wait for the rest of the answer. `was_awaiting`: the client was waiting for a 100."""
         answer, client = self._answer, self._client
         if (answer.response is not None or not self.takes_body) and not client.is_write_paused:
-            client.deadline = clock.monotonic_seconds() + self.pool.upstream.timeouts.response_seconds
+            self._expect(_UPSTREAM, clock.monotonic_seconds())
         elif was_awaiting and not answer.awaits_continue:
-            client.deadline = clock.monotonic_seconds() + self._body_idle_seconds()
+            self._expect(_CLIENT_BODY, clock.monotonic_seconds())
         if answer.left:
             self._wait_turn()
 
@@ -421,15 +469,13 @@ class Exchange:
 
     def pause_response(self) -> None:
         """The client reads slowly: pause the upstream."""
-        self._client.deadline = clock.monotonic_seconds() + self._limits.transfer_idle_seconds
+        self._expect(_CLIENT_READS, clock.monotonic_seconds())
         if self._upstream is not None:
             self._upstream.pause_reading()
 
     def resume_response(self) -> None:
         """The client has caught up: continue with the answer."""
-        is_clients_turn = self._awaits_body
-        seconds = self._body_idle_seconds() if is_clients_turn else self.pool.upstream.timeouts.response_seconds
-        self._client.deadline = clock.monotonic_seconds() + seconds
+        self._expect(self._clients_turn if self._awaits_body else _UPSTREAM, clock.monotonic_seconds())
         if self._answer.left:
             self._wait_turn()
         elif self._upstream is not None:
@@ -491,18 +537,20 @@ class Exchange:
     def on_deadline(self) -> None:
         """The deadline has passed, of the client or of the upstream: wait longer if it makes progress, else fail."""
         client, upstream, now = self._client, self._upstream, clock.monotonic_seconds()
-        idle, seconds = self._limits.transfer_idle_seconds, self.pool.upstream.timeouts.response_seconds
-        if client.is_write_paused:
+        seconds = self.pool.upstream.timeouts.response_seconds
+        if client.is_write_paused:  # whatever else is missing
             if client.takes_more():
-                client.deadline = now + idle
+                self._expect(_CLIENT_READS, now)
             else:
+                idle = self._limits.transfer_idle_seconds
                 self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"the client read nothing for {idle:g} s"))
-        elif self._answer.awaits_continue:
+        elif self._turn is _AWAIT_CONTINUE:
             self._let_continue()
-        elif self._awaits_body:
+        elif self._turn in _CLIENTS_TURNS and not client.is_read_paused:
+            idle = self._limits.transfer_idle_seconds
             self.fail(RequestError(Reason.REQUEST_TIMEOUT, f"no data of the body arrived for {idle:g} s"))
         elif upstream is not None and (next_look := upstream.next_look(now, seconds)) > now:
-            client.deadline = next_look  # it reads slowly but continuously
+            self._expect(_UPSTREAM, now, next_look)  # it reads slowly but continuously
         elif client.is_read_paused:
             cause = f"the upstream read nothing of the request's body for {seconds:g} s"
             self.fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, cause))

@@ -847,7 +847,42 @@ def test_an_exchange_says_what_it_does(world):
     client.says(get())
     world.accepts()
     exchange = client.application._exchange
-    assert repr(exchange) == "<Exchange GET b'/webmail' via <UpstreamConnection http://10.0.0.5:8080 busy after 0>>"
+    assert (
+        repr(exchange)
+        == "<Exchange GET b'/webmail' UPSTREAM via <UpstreamConnection http://10.0.0.5:8080 busy after 0>>"
+    )
+
+
+def turn(client):
+    return repr(client.application._exchange).split()[3]
+
+
+def test_an_exchange_says_whose_turn_it_is(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 10", "Expect: 100-continue"))
+    assert turn(client) == "CONNECTING"
+    server = world.accepts()
+    assert turn(client) == "AWAIT_CONTINUE"
+    server.says(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert turn(client) == "CLIENT_BODY"
+    client.says(b"hello")
+    assert turn(client) == "CLIENT_BODY"
+    client.says(b"world")
+    assert turn(client) == "UPSTREAM"
+    client.is_slow = True
+    server.says(response("200 OK", "Content-Length: 1000000", body=b"x" * (HIGH_WATER_BYTES + 1)))
+    assert turn(client) == "CLIENT_READS"
+    client.reads()
+    assert turn(client) == "UPSTREAM"
+
+
+def test_an_exchange_says_that_a_login_needs_the_rest_of_the_body(world):
+    client = world.client()
+    client.says(request("POST", "/webmail", "Content-Length: 10"))
+    world.accepts().says(response("401 Unauthorized", "WWW-Authenticate: NTLM"))
+    assert turn(client) == "LOGIN_TAIL"
+    client.says(b"hello")
+    assert turn(client) == "LOGIN_TAIL"
 
 
 def test_what_comes_too_late_changes_nothing(world):

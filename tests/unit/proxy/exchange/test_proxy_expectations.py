@@ -1,7 +1,7 @@
 """Clients that hold their body back until they hear a 100 (RFC 9110 10.1.1)."""
 
 import pytest
-from support.dialogue import get, header, request, response, status
+from support.dialogue import HIGH_WATER_BYTES, get, header, request, response, status
 
 from gateway.config.model import Limits
 from gateway.proxy.exchange.exchange import CONTINUE_SECONDS
@@ -154,3 +154,19 @@ def test_without_a_body_there_is_nothing_to_wait_for(world):
     assert client.hears() == b""
     server.says(response())
     assert client.is_open
+
+
+def test_the_wait_for_a_100_begins_anew_when_a_slow_server_has_read_the_head(make_world):
+    """It could not answer before. The client waits no longer than with a server that is quick."""
+    world = make_world(limits={"header_bytes": 2 * HIGH_WATER_BYTES})
+    client = world.client()
+    client.says(
+        request("POST", "/webmail", "Content-Length: 5", "Expect: 100-continue", f"X: {'x' * HIGH_WATER_BYTES}")
+    )
+    server = world.accepts(is_slow=True)
+    world.passes(CONTINUE_SECONDS / 2)
+    server.reads()
+    server.hears()
+    world.passes(CONTINUE_SECONDS + 5)
+    assert client.hears() == CONTINUE
+    finishes(world, client, server)
