@@ -47,7 +47,7 @@ def expired(case: Case) -> Said | None:
 def _renewed(case: Case, old: Certificate, new: Certificate, what_happened: str) -> Said:
     created = moment(new.created)
     if new.status != "live":
-        return Said(
+        return _newer(case, old, what_happened) or Said(
             "renewal_not_valid",
             f"The certificate {old.serial} of {case.holder} {what_happened}. It was renewed {created}, but the new "
             f"one, {new.serial}, is not valid either: it is {state_text(new)}.",
@@ -184,7 +184,8 @@ def _own_authority(case: Case, authority: Authority, host: str) -> Said:
         return Said(
             "intermediate_missing",
             f"{whose}, an intermediate CA, and was let in at {moment(before.entry.time)} with the same configuration. "
-            "So the device most likely does not send the certificate of this CA with its own any more.",
+            "So most likely the device does not send the certificate of this CA with its own any more; or the files "
+            "that client_ca names were changed.",
             f"Install the certificate again with its intermediate (the whole p12 file), or add the certificate of "
             f"'{name}' to client_ca of this site and reload: then no device has to send it.",
             ("show", "authorities"),

@@ -154,6 +154,18 @@ def test_a_renewal_on_hold(stage, told):
     assert f"{new.serial}, is not valid either: it is on hold since 2026-11-24 08:00:00." in verdict["text"]
 
 
+def test_a_new_certificate_in_place_of_a_renewal_that_was_revoked(stage, told):
+    """The command for a renewal that is not valid was followed."""
+    stage.registry()
+    alice = stage.issue()
+    stage.revoke(stage.renew(alice, at=NOW - 15 * DAY, overlap=timedelta(0)), RevocationReason.UNSPECIFIED)
+    newest = stage.issue(at=NOW - timedelta(hours=1), name="Alice (new)")
+    stage.refused(HOUR, "certificate_revoked", "revoked by 'corp'", identity=alice)
+    verdict = told(ALICE)["verdict"]
+    assert verdict["cause"] == "newer_not_installed"
+    assert verdict["command"] == f"gateway cert show {newest.serial}"
+
+
 def test_an_expired_certificate_whose_renewal_was_revoked(stage, told):
     stage.registry()
     alice = stage.issue(at=NOW - 250 * DAY, days=249)
