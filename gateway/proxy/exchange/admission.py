@@ -252,14 +252,20 @@ class Admission:
             self.judgement = judgement
 
     def check_still(self, head: RequestHead, record: AccessRecord, *, has_begun: bool) -> None:
-        """As `readmit`, without changing `record`. `has_begun`: the exchange has begun. Raises `RequestError`.
+        """As `readmit`, but `record` changes only if the request is refused. Raises `RequestError`.
 
-        If the request was forwarded with a certificate, and a rule in observation would now let it in without one, it
-        is refused; the client may repeat it.
+        If the exchange has begun (`has_begun`) with a certificate, and a rule in observation would now let the request
+        in without one, it is refused; the client may repeat it.
         """
-        decision = self.readmit(head, AccessRecord(self.fields, record.now, None)).decision
+        anew = AccessRecord(self.fields, record.now, None)
+        try:
+            decision = self.readmit(head, anew).decision
+        except RequestError:
+            record.rule, record.decision = anew.rule, anew.decision
+            raise
         had_certificate = has_begun and record.observed is None and self.leaf_der is not None
         if had_certificate and decision.observed is not None:
+            record.rule, record.decision = anew.rule, anew.decision
             raise RequestError(decision.observed, decision.detail)
 
     def admit(self, head: RequestHead, record: AccessRecord) -> Admitted:

@@ -299,6 +299,16 @@ def test_a_request_that_went_upstream_without_a_certificate_goes_on(make, files)
     assert not tunnel.was_aborted
 
 
+def test_a_request_that_was_let_in_by_observation_and_is_refused_by_new_rules_names_the_new_rule(make, files):
+    world = make(observing())
+    waiting, half, tunnel = begun(world, expired(files))
+    world.does(world.service.adopt, files.snapshot(rules=[observing(enforce=True, name="enforced")]))
+    assert header(waiting.hears(), "X-Gateway-Reason") == "certificate_expired"
+    assert half.was_aborted
+    assert tunnel.was_aborted
+    assert {(record["reason"], record["rule"]) for record in world.records} == {("certificate_expired", "enforced")}
+
+
 def test_a_request_that_waits_while_rules_change_is_judged_when_its_turn_comes(make, files):
     world = make(observing(), limits={"requests_per_second_per_ip": 1})
     snapshot = files.snapshot(rules=[observing()], limits={"requests_per_second_per_ip": 1})
