@@ -30,6 +30,12 @@ _BLOCKS_WITHOUT: Final = 7  # more only save trials, and are parsed for nothing 
 
 _ESCAPED: Final = rb"\\u"
 _OTHER: Final = rb"\n[^{]"
+# As the gateway's own lines begin. A finder that begins with it is three times as fast, but finds none of the other
+# lines of JSON, so all of these are parsed.
+BEGINNING: Final = b'{"time":"'
+_OTHER_BEGINNINGS: Final = rb"\n(?:%b)" % b"|".join(
+    re2.escape(BEGINNING[:place]) + b"[^%b]" % BEGINNING[place : place + 1] for place in range(len(BEGINNING))
+)
 
 
 class Source(Protocol):
@@ -119,7 +125,9 @@ class Reader:
         self.skipped = Skipped()
         self._matches = matches
         self._finders = [] if finder is None else [compile_finder(each).search for each in (finder, _ESCAPED)]
-        self._others = compile_finder(_OTHER).search
+        is_of_beginning = finder is not None and finder.startswith(re2.escape(BEGINNING))
+        self._beginning = BEGINNING if is_of_beginning else b"{"
+        self._others = compile_finder(_OTHER_BEGINNINGS if is_of_beginning else _OTHER).search
         self._blocks_without = 0  # that are still to be read without the finder
 
     def read(self, source: Source, *, begins_inside_line: bool = False) -> Iterator[Hit]:
@@ -166,7 +174,7 @@ class Reader:
                 if len(found) == MANY_FOUND and data.count(b"\n", begin, place[1] + 1) < MANY_FOUND * _MANY_PARTS:
                     self._blocks_without = _BLOCKS_WITHOUT
                     return bytes(view[begin : end - 1]).split(b"\n")
-        if not data.startswith(b"{", begin):
+        if not data.startswith(self._beginning, begin):
             found.append((begin, data.index(b"\n", begin)))
         found += _found(self._others, data, begin, end, before=1)
         places = sorted(set(found)) if len(found) > 1 else found

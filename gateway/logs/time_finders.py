@@ -1,7 +1,7 @@
 """Regular expressions for the lines of a log from a moment on, or before it.
 
-Keeps true: every line whose time is in the range is found, and some of the same minute that are not. Times that are not
-in UTC, as the gateway writes them, are found whatever they are.
+Keeps true: of the lines that begin with their time, as the gateway's do, every one in the range is found, and some of
+the same minute that are not. Times that are not in UTC are found whatever they are. `reader` parses all other lines.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-_BEFORE: Final = r'time"[ \t\r]*:[ \t\r]*"'
+import re2
+
+from gateway.logs.reader import BEGINNING
+
+_BEFORE: Final[str] = re2.escape(BEGINNING.decode("ascii"))
 _NOT_IN_UTC: Final = '[^"Z]*"'
 _FORM: Final = "%Y-%m-%dT%H:%M"
 

@@ -317,7 +317,7 @@ def test_what_could_be_anywhere_has_no_finder(asked):
 @pytest.mark.parametrize("minutes", [-1_000_000, -60 * 24 * 31, -61, -1, 0, 1, 59, 60 * 24 * 366, 1_000_000])
 def test_times_are_compared_by_their_digits(moment, minutes):
     now = datetime.fromisoformat(moment)
-    then = f'"time":"{now + timedelta(minutes=minutes):%Y-%m-%dT%H:%M}:30Z"'
+    then = f'{{"time":"{now + timedelta(minutes=minutes):%Y-%m-%dT%H:%M}:30Z"'
     assert (re.search(since_finder(now), then) is not None) == (minutes >= 0)
     assert (re.search(until_finder(now), then) is not None) == (minutes <= 0)
     with_offset = then.replace("Z", "+14:00")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import tracemalloc
 
+import re2
 from support.log_lines import combined_of, line_of
 
 from gateway.logs.entry import Entry
-from gateway.logs.reader import BLOCK_BYTES, MANY_FOUND, MAX_LINE_BYTES, Reader
+from gateway.logs.reader import BEGINNING, BLOCK_BYTES, MANY_FOUND, MAX_LINE_BYTES, Reader
 
 BOB = rb"(?i)bob"
 
@@ -38,6 +39,25 @@ def test_lines_that_match_come_in_their_order_byte_for_byte():
 
 def test_a_finder_only_chooses_candidates():
     assert found(line_of(user="alice", uri="/bob"))[0] == []
+
+
+def test_a_finder_of_beginnings_leaves_lines_that_begin_otherwise_to_be_parsed():
+    usual = line_of(user="bob")
+    assert usual.startswith(BEGINNING)
+    time = usual[: usual.index(b",")].removeprefix(b"{")
+    others = [
+        usual.replace(BEGINNING, b'{"time": "'),
+        usual.replace(BEGINNING, b'{ "time":"'),
+        usual.replace(time + b",", b"").replace(b"}", b"," + time + b"}"),
+        usual.replace(BEGINNING, b'{"tim":1,"time":"'),
+        usual.replace(BEGINNING, b'{"t\\u0069me":"'),
+    ]
+    finder = re2.escape(BEGINNING) + rb"2099"
+    for first in (usual, *others):  # the first line of a block has no line before it
+        hits, skipped = found(b"".join([first, *others, usual]), finder)
+        assert hits == ([] if first is usual else [first]) + others
+        assert skipped.unreadable == 0
+    assert found(usual, rb'\{"time":"2')[0] == [usual]
 
 
 def test_letters_that_are_spelled_as_escapes_are_found():
