@@ -18,7 +18,7 @@ from gateway.http.http1_writer import Http1Writer
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
 from gateway.proxy.balanced import peer_of
-from gateway.proxy.client.connection import ClientConnection
+from gateway.proxy.client.http1 import Http1Connection
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import SiteState, Snapshot
@@ -112,7 +112,7 @@ class AcceptedConnection(asyncio.Protocol):
         is_asking = bool(site.tls.trust.anchors) and snapshot.engine.asks_for_certificate(
             address, hello.server_name, site.site.hosts
         )
-        connection = ClientConnection(
+        connection = Http1Connection(
             service,
             snapshot,
             site,

@@ -1,78 +1,52 @@
-"""One client's connection: its requests are read one after the other, judged, and forwarded or refused.
+"""What the connections of clients have in common: TLS, the certificate, the snapshot, and judging requests.
 
-Keeps true: a request is forwarded only in exactly the spelling that the rules allowed; answers are sent in the order of
-the requests; data that a client sends ahead is buffered only up to a limit.
+Keeps true: a certificate is judged before the first request, and again when a snapshot or time may change the result.
+Requests under way are judged again at once. The protocol inside TLS is the one that was chosen before the handshake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
-from typing import Final
 
 from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import Endpoint, Peer, Reason, counted
-from gateway.http.body import BodyError, BodyReader
-from gateway.http.events import Event
-from gateway.http.headers import AUTHORIZATION
 from gateway.http.http1 import RequestHead
-from gateway.http.http1_writer import Http1Writer
-from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord
-from gateway.proxy.client.body_drain import BodyDrain
-from gateway.proxy.client.half_closed import HalfClosed
-from gateway.proxy.client.receive_buffer import ReceiveBuffer
-from gateway.proxy.client.request_reader import RequestReader
 from gateway.proxy.exchange.admission import Admission, Admitted
-from gateway.proxy.exchange.exchange import Exchange
-from gateway.proxy.exchange.tunnel import Tunnel
-from gateway.proxy.exchange.waiting import RateWait, StatusWait, Wait
+from gateway.proxy.exchange.waiting import Wait
 from gateway.proxy.limits.kept_bodies import KeptBodies
 from gateway.proxy.limits.lockout import CERTIFICATE_FAILURES, LockedOut
 from gateway.proxy.limits.rates import Requests
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.ports import Work
-from gateway.proxy.records import begin_record, finish_record, secured_fields, unproven_fields
-from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, closes, counts, note_unanswered, refusal_events
+from gateway.proxy.records import finish_record, secured_fields, unproven_fields
+from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW, counts
 from gateway.proxy.send_progress import SendProgress
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import SiteState, Snapshot
-from gateway.proxy.upstream.connection import UpstreamConnection
-from gateway.tls.layer import AT_ONCE_BYTES, TlsLayer
+from gateway.tls.layer import TlsLayer
 from gateway.tls.peer import peer_certificates
 from gateway.tls.proxy_protocol import encode_v2
 
-_EMPTY_LINES: Final = b"\r\n"  # skipped before a request (RFC 9112 2.2)
-
 
 class ClientConnection:
-    """The HTTP/1.1 side of a client's TLS connection."""
+    """A client's TLS connection. The classes for each version of HTTP read its requests."""
 
     __slots__ = (
-        "_drain",
-        "_exchange",
-        "_half_closed",
         "_is_asked",
         "_is_over_limit",
-        "_is_reading",
         "_layer",
         "_lingering",
-        "_reader",
-        "_receive_buffer",
         "_refusals_in_a_row",
         "_requests",
         "_send_progress",
         "_server_name",
-        "_writer",
         "admission",
-        "carries_login",
-        "closes_after_exchange",
         "deadline",
         "is_write_paused",
         "peer",
-        "pinned",
-        "pins",
         "service",
         "snapshot",
         "trusted_until",
@@ -94,37 +68,42 @@ class ClientConnection:
         self.peer = peer
         self.admission = Admission(snapshot, site, peer, public_port, service.statuses)
         self.deadline = clock.monotonic_seconds() + snapshot.config.limits.handshake_seconds
-        self.carries_login = False  # a login of the connection was sent on its own upstream connection
         self.trusted_until = float("inf")  # Unix seconds; see `Admission.trusted_until`
-        self.closes_after_exchange = False
+        self.is_write_paused = False  # the client reads slowly
         self._layer: TlsLayer
-        self._receive_buffer: ReceiveBuffer
         self._send_progress: SendProgress
-        self._writer: Http1Writer  # of the answer under way
-        self._reader = RequestReader()
         self._server_name = server_name
         self._is_asked = False
         self._is_over_limit = is_over_limit
-        self._exchange: Work | None = None
-        self.pins = _is_of_one_client(site)
-        self.pinned: UpstreamConnection | None = None  # this client's own, idle between two requests
-        self.is_write_paused = False
-        self._is_reading = False
         self._refusals_in_a_row = 0
         self._requests: Requests | None = None
-        self._drain: BodyDrain | None = None
         self._lingering: Lingering | None = None
-        self._half_closed: HalfClosed | None = None  # after the client has closed its side
 
-    def __repr__(self) -> str:
-        return f"<ClientConnection {self.peer.address} {self._exchange or 'idle'}>"
+    def works(self) -> Sequence[Work]:
+        """The work under way: one for each request that is not answered."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        """Process plaintext from the client."""
+        raise NotImplementedError
+
+    def eof_received(self) -> bool:
+        """The client sends no more; True to continue writing to it."""
+        raise NotImplementedError
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: pause the answers."""
+        raise NotImplementedError
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        raise NotImplementedError
 
     # TLS
 
     def secured_by(self, layer: TlsLayer, *, is_asked: bool) -> None:
         """Set the TLS layer, before its first byte; `is_asked`: the client is asked for a certificate."""
         self._layer = layer
-        self._receive_buffer = ReceiveBuffer(layer)
         self._send_progress = SendProgress(layer)
         self._is_asked = is_asked
         self.admission.implied_host = self._implied_host(layer)
@@ -163,108 +142,9 @@ class ClientConnection:
         self._lingering = Lingering(clock.monotonic_seconds(), is_brief=True)
         self.deadline = self._lingering.deadline
 
-    def eof_received(self) -> bool:
-        """The client sends no more; True to continue writing to it."""
-        if self._half_closed is not None:
-            return True  # a FIN after a close_notify
-        exchange, has_more = self._exchange, bool(self._receive_buffer.held)
-        if exchange is None:
-            if not (has_more and self.is_write_paused):
-                return False  # no answer is due, or only half a request arrived
-        elif not exchange.client_eof():
-            return False
-        if isinstance(exchange, Tunnel):
-            return True  # it has its own limits
-        if not has_more:
-            self.closes_after_exchange = True
-        self._half_closed = HalfClosed(self, self.service.loop)
-        return True
-
-    def _all_is_fed(self, half_closed: HalfClosed) -> None:
-        """If everything the client sent has been handed on, tell the exchange that no more will come."""
-        exchange = self._exchange
-        if exchange is None or self._receive_buffer.held or not exchange.takes_body:
-            return
-        if isinstance(exchange, Tunnel):
-            half_closed.cancel()
-            exchange.client_eof()
-        else:
-            self.end_half_closed()  # the rest of the body won't come
-
-    def progress(self) -> tuple[Work | None, int]:
-        """A value that changes with every part of an answer and with every new request."""
-        exchange = self._exchange
-        return exchange, 0 if exchange is None else exchange.bytes_out
-
-    def end_half_closed(self) -> None:
-        """Give up a client that closed its side and may be gone, so that it keeps no upstream busy."""
-        exchange, self._exchange = self._exchange, None
-        is_begun = exchange is not None and exchange.record.status is not None
-        if exchange is not None:
-            exchange.client_gone()
-        if is_begun:
-            self._layer.abort()  # the client must notice that the answer is incomplete
-        else:
-            self._close(is_lingering=False)
-
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
-        """The connection is closed: end everything that belongs to it."""
-        exchange, self._exchange = self._exchange, None
-        self._receive_buffer.drop()
-        if self._half_closed is not None:
-            self._half_closed.cancel()
-            self._half_closed = None
-        if exchange is not None:
-            exchange.client_gone()
-        self.unpin()
+        """The connection is closed."""
         self.service.closed(self, self.peer.address)
-
-    # reading
-
-    def data_received(self, data: bytes) -> None:
-        """Process plaintext from the client."""
-        exchange = self._exchange
-        if exchange is not None:
-            if exchange.takes_body and not self._receive_buffer.held:
-                data = exchange.request_data(data)
-            if data:
-                self._hold_for(exchange, data)
-        elif self._drain is not None and not self._receive_buffer.held:
-            self._drain_body(self._drain, data)
-        elif self._drain is not None:
-            self._receive_buffer.hold(data)
-        else:
-            self._read(data)
-
-    def _hold_for(self, exchange: Work, data: bytes) -> None:
-        """Keep what the exchange has not taken: data for the next request, or too much at once."""
-        self._receive_buffer.hold(data)
-        if exchange.takes_body:
-            self._wait_turn()
-
-    def wait_turn(self, go_on: Callable[[], None]) -> None:
-        """Call `go_on` after other clients have been served."""
-        self.service.fair_queue.wait(counted(self.peer.address), go_on)
-
-    def _wait_turn(self) -> None:
-        """Continue with the held data after other clients have been served."""
-        if not self._receive_buffer.is_waiting:
-            self._receive_buffer.wait()
-            self.wait_turn(self._go_on)
-
-    def _go_on(self) -> None:
-        """Process the next piece of the held data."""
-        if self._layer.is_closing():
-            return
-        receive_buffer = self._receive_buffer
-        data = receive_buffer.take()
-        receive_buffer.is_waiting = False
-        if data:
-            self.data_received(data)
-        if not receive_buffer.is_waiting:
-            receive_buffer.waited()
-        if self._half_closed is not None:
-            self._all_is_fed(self._half_closed)
 
     def discarded(self, count: int) -> None:
         """Count ciphertext that arrived after the end of the connection and was thrown away."""
@@ -276,76 +156,7 @@ class ClientConnection:
         else:
             self._layer.abort()
 
-    def _read(self, data: bytes) -> None:
-        """Read one request from the bytes. Before a further one, other clients are served."""
-        self.catch_up()
-        if self.is_write_paused:
-            self._receive_buffer.hold(data)  # a client that does not read its answers gets no further ones
-            return
-        is_new = not self._receive_buffer.held
-        if not is_new:
-            if self._receive_buffer.is_waiting:
-                self._receive_buffer.hold(data)
-                return
-            data = self._receive_buffer.take() + data
-        elif (admitted := self._reader.again(data)) is not None:
-            self._begin(admitted.head, b"", admitted)
-            return
-        data = data.lstrip(_EMPTY_LINES)
-        if not data or self._layer.is_closing():
-            if self._half_closed is not None:
-                self._close(is_lingering=False)
-            return
-        self._is_reading = True
-        self._read_request(data, is_new=is_new)
-        self._is_reading = False
-
-    def _read_request(self, data: bytes, *, is_new: bool) -> None:
-        """`is_new`: no earlier bytes of this request were held."""
-        reader = self._reader
-        try:
-            end = reader.find_end(data, self.snapshot.config.limits)
-            if end < 0:
-                self._await_rest(data, is_new=is_new)
-                return
-            if not is_new and end > AT_ONCE_BYTES:  # wait for a turn, as for a long read
-                self._read_next(data)
-                return
-            head, rest = reader.read(data, end, self.snapshot)
-        except RequestError as error:
-            self._refuse_unread(error, data)
-            return
-        self._begin(head, rest, None)
-        if self._exchange is None and self._receive_buffer.held:
-            self._wait_turn()
-
-    def _read_next(self, data: bytes) -> None:
-        """Process held data; if it is long, after other clients: many connections may reach this point at once."""
-        if len(data) <= AT_ONCE_BYTES:
-            self._read(data)
-        else:
-            self._receive_buffer.hold(data)
-            self._wait_turn()
-
-    def _await_rest(self, data: bytes, *, is_new: bool) -> None:
-        if self._half_closed is not None:
-            self._close(is_lingering=False)  # the rest won't arrive
-            return
-        if is_new:  # counted from the first byte; further bytes don't extend it
-            self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.header_time_seconds
-        self._receive_buffer.put_back(data)
-
-    def _begin(self, head: RequestHead, rest: bytes, admitted: Admitted | None) -> None:
-        """Judge one request and start its exchange, or refuse it. `admitted`: the result of an equal request."""
-        if rest:
-            self._receive_buffer.hold(rest)
-        record = begin_record(self.admission.fields, head)
-        requests = self._requests or self._requests_of_named(head, record)
-        if requests is None or (seconds := requests.delay_seconds(record.duration_ms or 0.0)) <= 0:
-            self._judge(head, record, admitted)
-        else:
-            self._exchange = wait = RateWait(self, head, record)
-            wait.start(self.service.loop, requests, seconds)
+    # judging
 
     def _own_requests(self) -> Requests | None:
         """The counter of this client's requests; None for a trusted proxy, whose clients are counted separately."""
@@ -361,40 +172,27 @@ class ClientConnection:
             return None
         return self.service.requests.of(client.address)
 
-    def _judge(self, head: RequestHead, record: AccessRecord, admitted: Admitted | None) -> None:
+    def _admit(self, head: RequestHead, record: AccessRecord, admitted: Admitted | None) -> Admitted | None:
+        """Judge one request; None if the answer of an OCSP responder must be waited for. Raises `RequestError`.
+
+        `admitted`: the result of an equal request before.
+        """
         admission = self.admission
-        try:
-            if self._is_over_limit:
-                raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")  # noqa: TRY301
-            if admission.is_due(record.now) and self._judge_certificate():
-                admitted = None
-            if self.service.bans:
-                self._check_ban(head, record)
-            if admission.question is not None:
-                self._exchange = wait = StatusWait(self, head, record)
-                wait.start(admission.question)
-                return
-            if admitted is None:
-                admitted = admission.admit(head, record)
-                if record.observed is None:
-                    self._reader.passed(admitted)
-                else:  # each one is counted and logged
-                    self.service.counters.note_observed(record)
-            else:
-                admitted.describe(record)
-        except RequestError as error:
-            self._reader.refused()
-            self.refuse_exchange(error, head, record)
-            return
-        if admitted.pins:
-            self.pins = True
-        if self.pins:
-            admission.carry(admitted.login)
-        self._refusals_in_a_row = 0
-        self._writer = Http1Writer(head.minor)
-        pool = self.service.pool(admission.site.upstream)
-        self._exchange = exchange = Exchange(self, pool, admitted, record, admission.site.hsts)
-        exchange.start()
+        if self._is_over_limit:
+            raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")
+        if admission.is_due(record.now) and self._judge_certificate():
+            admitted = None
+        if self.service.bans:
+            self._check_ban(head, record)
+        if admission.question is not None:
+            return None
+        if admitted is None:
+            admitted = admission.admit(head, record)
+            if record.observed is not None:
+                self.service.counters.note_observed(record)
+        else:
+            admitted.describe(record)
+        return admitted
 
     def _check_ban(self, head: RequestHead, record: AccessRecord) -> None:
         """Refuse a client that is locked out; the log says how it would have been decided. Raises `LockedOut`."""
@@ -411,174 +209,6 @@ class ClientConnection:
         record.rule = record.decision = record.observed = None  # no rule decided
         raise LockedOut(seconds, key, otherwise)
 
-    def note_failed_login(self, client_ip: str | None) -> None:
-        """Count a login on this connection that the upstream refused."""
-        self.service.note_failure(self.admission.lockout_key(client_ip or ""), "login")
-
-    def waited(self, work: Work) -> None:
-        """Judge a request again after its wait has ended."""
-        self._exchange = None
-        self._judge(work.head, work.record, None)
-
-    # what an exchange asks of its client
-
-    def feed_exchange(self) -> None:
-        """The exchange can take the body now: hand over the part that has arrived."""
-        exchange = self._exchange
-        data = self._receive_buffer.take()
-        if exchange is not None and data:
-            rest = exchange.request_data(data) if exchange.takes_body else data
-            if rest:
-                self._hold_for(exchange, rest)
-        if self._half_closed is not None:
-            self._all_is_fed(self._half_closed)
-
-    def hold(self, data: bytes) -> None:
-        """Keep data after a request's body until the exchange has ended."""
-        self._receive_buffer.hold(data)
-
-    def may_keep_alive(self, head: RequestHead) -> bool:
-        """True if another request may follow on this connection."""
-        if self._half_closed is not None and not self._receive_buffer.held:
-            return False
-        return head.is_keep_alive and not self.service.is_draining
-
-    def send(self, events: list[Event]) -> None:
-        """Send a part of the exchange's answer."""
-        writer = self._writer
-        data = writer.write(events)
-        if writer.closes:
-            self.closes_after_exchange = True
-        if data:
-            self.write(data)
-
-    def write(self, data: bytes) -> None:
-        """Send plaintext to the client."""
-        self._layer.write(data)
-        if self.is_write_paused:
-            self._send_progress.begin(clock.monotonic_seconds())
-
-    def takes_more(self) -> bool:
-        """True if a slow client has read enough since the last write or the last call of this method."""
-        return self._send_progress.goes_on(self.snapshot.config.limits, clock.monotonic_seconds())
-
-    def log(self, record: AccessRecord) -> None:
-        """Finish and log the record of an exchange."""
-        finish_record(record)
-        self.service.log(record)
-
-    def release_buffers(self) -> None:
-        """Free the buffers of a large transfer while the connection is idle."""
-        self._layer.release_buffers()
-
-    def exchange_done(self, unread_body: BodyReader | None) -> None:
-        """The answer was sent completely. `unread_body`: reader of the rest of the request's body."""
-        self._forget_exchange()
-        if self.closes_after_exchange or self.service.is_draining:
-            self._close(is_lingering=unread_body is not None or bool(self._receive_buffer.held))
-            return
-        self._expect_next()
-        data = self._receive_buffer.take()
-        if unread_body is not None:
-            self._drain = drain = BodyDrain(unread_body)
-            self._drain_body(drain, data)
-        elif self._has_lost_its_own():
-            self._close(is_lingering=bool(data))
-        elif data:
-            self._read_next(data)
-
-    def _has_lost_its_own(self) -> bool:
-        """True if this client's own upstream connection has ended, so that this connection must end too."""
-        return self.pins and self.pinned is None
-
-    def _forget_exchange(self) -> None:
-        self._exchange = None
-        if self._receive_buffer.is_stopped:
-            self._receive_buffer.go_on()
-
-    def _drain_body(self, drain: BodyDrain, data: bytes) -> None:
-        try:
-            rest = drain.feed(data)
-        except BodyError:
-            self._close(is_lingering=True)
-            return
-        if not drain.is_complete:
-            if rest:
-                self._receive_buffer.hold(rest)
-                self._wait_turn()
-        else:
-            self._drain = None
-            if self._has_lost_its_own():
-                self._close(is_lingering=bool(rest))
-            elif rest:
-                self._read(rest)
-
-    def proxy_header(self) -> bytes:
-        """The PROXY header that begins each connection for this client to an upstream with `proxy_protocol`."""
-        peer = self.peer
-        return encode_v2(Endpoint(peer.address, peer.port), peer.reached or self._layer.local)
-
-    def owns_upstream(self, head: RequestHead | None, *, is_hidden: bool = False) -> None:
-        """From now on only this client uses the upstream connection. `head`: of the request under way on it.
-
-        `is_hidden`: a login of an unknown user that belongs to the connection takes place there.
-        """
-        self.pins = True
-        if is_hidden:
-            self.carries_login = True
-            self.admission.carry_hidden()
-        elif head is not None:
-            self.admission.carry(login_of("", None, head.values[AUTHORIZATION]))
-        self._reader.forget()  # a remembered decision may depend on the earlier logins
-
-    def pin(self, upstream: UpstreamConnection, keep_alive_seconds: int | None, *, is_spent: bool) -> None:
-        """Keep the upstream connection for this client only, until either side closes."""
-        self.pinned = upstream
-        upstream.pin(self, keep_alive_seconds, is_spent=is_spent)
-
-    def unpin(self) -> None:
-        """Close the client's own upstream connection; its login ends."""
-        upstream, self.pinned = self.pinned, None
-        if upstream is not None and upstream.exchange is None:
-            upstream.discard()
-
-    def pinned_lost(self) -> None:
-        """The upstream closed this client's own connection: if a login was lost, close the client's connection too."""
-        self.pinned = None
-        if self._exchange is None and self.carries_login:
-            self._close(is_lingering=False)
-
-    def tunnel(self, work: Work) -> None:
-        """Carry a tunnel instead of HTTP from now on."""
-        self._exchange = work
-        self.feed_exchange()
-
-    def write_eof(self) -> None:
-        """The tunnel's upstream sends no more: close this direction."""
-        self._layer.write_eof()
-
-    def close_after_tunnel(self) -> None:
-        """Close the connection after the end of its tunnel."""
-        self._forget_exchange()
-        self._close(is_lingering=False)
-
-    def abort_exchange(self) -> None:
-        """The answer can't be completed: abort, so that the client notices."""
-        self._exchange = None
-        self._layer.abort()
-
-    def refuse_exchange(self, error: RequestError, head: RequestHead, record: AccessRecord) -> None:
-        """Answer the request with a refusal, and log it."""
-        self._forget_exchange()
-        is_closing = self._is_one_too_many(error.reason) or closes(error.reason, head) or not self.may_keep_alive(head)
-        if self.pins and record.upstream is not None:
-            is_closing = True  # the client's own upstream connection was lost too
-        self._refuse(error, head, record, is_closing=is_closing)
-        if not is_closing:
-            self._expect_next()
-            if not self._is_reading and (data := self._receive_buffer.take()):
-                self._read_next(data)
-
     def _is_one_too_many(self, reason: Reason) -> bool:
         """Count a refusal; True if the connection must end. A trusted proxy's stays open: it has many clients."""
         if not counts(reason) or self.admission.is_proxy:
@@ -586,99 +216,11 @@ class ClientConnection:
         self._refusals_in_a_row += 1
         return reason is Reason.LOCKED_OUT or self._refusals_in_a_row >= MAX_REFUSALS_IN_A_ROW
 
-    def close_unanswered(self, error: RequestError, record: AccessRecord) -> None:
-        """Log a request that was lost with the client's own upstream connection, and close without an answer."""
-        self._forget_exchange()
-        self.unpin()
-        note_unanswered(error, record)
-        self.log(record)
-        self._close(is_lingering=False)
-
-    def _expect_next(self) -> None:
-        """Set the deadline for the next request, or first for the client to read its answer."""
-        limits = self.snapshot.config.limits
-        seconds = limits.transfer_idle_seconds if self.is_write_paused else limits.keepalive_seconds
-        self.deadline = clock.monotonic_seconds() + seconds
-
-    def _refuse_unread(self, error: RequestError, data: bytes) -> None:
-        """Refuse data that is not a valid request, and close: the next request can't be found in it."""
-        record = begin_record(self.admission.fields, None)
-        record.bytes_in = len(data)
-        self._refuse(error, None, record, is_closing=True)
-
-    def _refuse(self, error: RequestError, head: RequestHead | None, record: AccessRecord, *, is_closing: bool) -> None:
-        events = refusal_events(
-            self.snapshot.pages,
-            error,
-            head,
-            self.admission.judgement,
-            record,
-            is_closing=is_closing,
-            hsts=self.admission.site.hsts,
-        )
-        self._layer.write(Http1Writer(1 if head is None else head.minor).write(events))
-        if error.reason in CERTIFICATE_FAILURES:
+    def note_refusal(self, reason: Reason, record: AccessRecord) -> None:
+        """Count a refusal for the lockout, and log it."""
+        if reason in CERTIFICATE_FAILURES:
             self.service.note_failure(self.admission.lockout_key(record.connection.client_ip or ""), "certificate")
         self.log(record)
-        if is_closing:
-            self._close(is_lingering=True)
-
-    # backpressure, deadlines, the end
-
-    @property
-    def is_read_paused(self) -> bool:
-        """True while reading is paused because the upstream is slow."""
-        return self._receive_buffer.is_stopped
-
-    @property
-    def kept_bodies(self) -> KeptBodies:
-        """The bodies that the worker keeps for a retry."""
-        return self.service.kept_bodies
-
-    def pause_reading(self) -> None:
-        """Pause reading: the upstream reads slowly."""
-        self._receive_buffer.stop()
-
-    def resume_reading(self) -> None:
-        """Continue reading: the upstream has caught up, or is gone."""
-        self._receive_buffer.go_on()
-
-    def pause_writing(self) -> None:
-        """The client reads slowly: pause the answer."""
-        self.is_write_paused = True
-        if self._exchange is not None:
-            self._exchange.pause_response()
-
-    def resume_writing(self) -> None:
-        """The client has caught up: continue the answer, or read the next request."""
-        self.is_write_paused = False
-        if self._exchange is not None:
-            self._exchange.resume_response()
-        elif self._drain is None and self._layer.is_established and not self._layer.is_closing():
-            self._expect_next()
-            if not self._receive_buffer.is_waiting and (data := self._receive_buffer.take()):
-                self._read_next(data)
-
-    def on_deadline(self) -> None:
-        """The deadline has passed: end the exchange, the handshake or the connection."""
-        if self._exchange is not None:
-            self._exchange.on_deadline()
-        elif self._layer.is_closing() or self.is_write_paused:
-            if self.takes_more():
-                self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.transfer_idle_seconds
-            else:
-                self._layer.abort()
-        elif not self._layer.is_established:
-            self.handshake_failed(f"not finished within {self.snapshot.config.limits.handshake_seconds:g} s")
-            self._layer.abort()
-        elif self._receive_buffer.held:
-            seconds = self.snapshot.config.limits.header_time_seconds
-            self._refuse_unread(
-                RequestError(Reason.REQUEST_TIMEOUT, f"the request was not complete within {seconds:g} s"),
-                self._receive_buffer.held,
-            )
-        else:
-            self._close(is_lingering=self._drain is not None)
 
     def catch_up(self) -> None:
         """Use the current snapshot now, if a reload has not reached this connection yet."""
@@ -686,44 +228,43 @@ class ClientConnection:
             self.adopt(self.service.snapshot)
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Use another snapshot: a request under way is judged at once, later ones when they arrive."""
+        """Use another snapshot: requests under way are judged at once, later ones when they arrive."""
         site = snapshot.sites.find(self._server_name)
-        exchange = self._exchange
-        self._reader.forget()
-        if exchange is not None:
-            exchange.record.config = snapshot.config.digest
+        works = self.works()
+        for work in works:
+            work.record.config = snapshot.config.digest
         if site is None:
-            if exchange is None:
+            for work in works:
+                work.fail(RequestError(Reason.HOST_MISMATCH, "the site is no longer served"))
+            if not works:
                 self._close(is_lingering=False)
-            else:
-                exchange.fail(RequestError(Reason.HOST_MISMATCH, "the site is no longer served"))
             return
         self.snapshot = snapshot
-        if not self.pins and _is_of_one_client(site):
-            self.owns_upstream(None if exchange is None else exchange.head)
+        self._follow(site)
         self.admission.adopt(snapshot, site)
         self._requests = self._own_requests()
         if not self._layer.is_established:
             return  # the certificate is judged when the handshake is finished
         self._judge_anew()
 
+    def _follow(self, site: SiteState) -> None:
+        """Do what a version of HTTP needs for another state of the site, before it is used."""
+
     def on_trust_end(self) -> None:
-        """The certificate, a list or an OCSP answer has expired: judge the request under way again."""
+        """The certificate, a list or an OCSP answer has expired: judge the requests under way again."""
         question = self.admission.question
-        if self._exchange is None:
+        if not self.works():
             self.trusted_until = float("inf")  # the next request is judged when it arrives
         elif question is None or question.done():
             self._judge_anew()
 
     def _judge_anew(self) -> None:
         self._judge_certificate()
-        exchange = self._exchange
-        if exchange is not None:
+        for work in self.works():
             try:
-                has_begun = not isinstance(exchange, Wait)
-                self.admission.check_still(exchange.head, exchange.record, has_begun=has_begun)
+                self.admission.check_still(work.head, work.record, has_begun=not isinstance(work, Wait))
             except RequestError as error:
-                exchange.fail(error)
+                work.fail(error)
 
     def _judge_certificate(self) -> bool:
         """Judge the certificate; True if the judgement has changed."""
@@ -731,30 +272,76 @@ class ClientConnection:
         self.trusted_until = self.admission.trusted_until
         return is_new
 
+    # what the work asks of its client, the same for each version
+
+    def wait_turn(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` after other clients have been served."""
+        self.service.fair_queue.wait(counted(self.peer.address), go_on)
+
+    def takes_more(self) -> bool:
+        """True if a slow client has read enough since the last write or the last call of this method."""
+        return self._send_progress.goes_on(self.snapshot.config.limits, clock.monotonic_seconds())
+
+    def log(self, record: AccessRecord) -> None:
+        """Finish and log the record of a request."""
+        finish_record(record)
+        self.service.log(record)
+
+    def release_buffers(self) -> None:
+        """Free the buffers of a large transfer while the connection is idle."""
+        self._layer.release_buffers()
+
+    @property
+    def kept_bodies(self) -> KeptBodies:
+        """The bodies that the worker keeps for a retry."""
+        return self.service.kept_bodies
+
+    def proxy_header(self) -> bytes:
+        """The PROXY header that begins each connection for this client to an upstream with `proxy_protocol`."""
+        peer = self.peer
+        return encode_v2(Endpoint(peer.address, peer.port), peer.reached or self._layer.local)
+
+    def note_failed_login(self, client_ip: str | None) -> None:
+        """Count a login on this connection that the upstream refused."""
+        self.service.note_failure(self.admission.lockout_key(client_ip or ""), "login")
+
+    # the end
+
+    def on_deadline(self) -> None:
+        """The deadline has passed: end the handshake, or the connection if it does not read its answers."""
+        if self._layer.is_closing() or self.is_write_paused:
+            if self.takes_more():
+                self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.transfer_idle_seconds
+            else:
+                self._layer.abort()
+        elif not self._layer.is_established:
+            self.handshake_failed(f"not finished within {self.snapshot.config.limits.handshake_seconds:g} s")
+            self._layer.abort()
+        else:
+            self._close(is_lingering=False)
+
     def drain(self) -> None:
-        """Close now, or after the exchange under way."""
+        """Close now, or after the requests under way."""
         if self._lingering is not None:
             now = clock.monotonic_seconds()
             self._lingering.shorten(now)
             if not self.is_write_paused:
                 self.deadline = min(self.deadline, self._lingering.deadline)
-        elif self._exchange is None:
+        elif not self.works():
             self._close(is_lingering=False)
 
     def cut(self) -> None:
-        """Close at once; a request under way is logged as far as it got."""
+        """Close at once; requests under way are logged as far as they got."""
         self._layer.abort()
 
     def _close(self, *, is_lingering: bool) -> None:
         """Close; with `is_lingering`, a client that may still be sending gets time to read the answer."""
         if self._layer.is_closing():
             return
-        self._receive_buffer.drop()
-        self._drain = None
         now = clock.monotonic_seconds()
         self.deadline = now + self.snapshot.config.limits.transfer_idle_seconds
         self._send_progress.begin(now)
-        if is_lingering and self._half_closed is None:
+        if is_lingering:
             is_brief = self._is_over_limit or self.service.is_draining
             self._lingering = lingering = Lingering(now, is_brief=is_brief)
             if not self.is_write_paused:
@@ -765,6 +352,6 @@ class ClientConnection:
             self._layer.close()
 
 
-def _is_of_one_client(site: SiteState) -> bool:
+def is_of_one_client(site: SiteState) -> bool:
     """True if each connection to the site's upstream is for one client only."""
     return site.upstream.connections == "per_client" or site.upstream.proxy_protocol

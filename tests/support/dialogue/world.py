@@ -20,7 +20,7 @@ from gateway import clock
 from gateway.config.load import load_with_warnings
 from gateway.config.model import Config
 from gateway.facts import Peer, parse_address
-from gateway.proxy.client.connection import ClientConnection
+from gateway.proxy.client.http1 import Http1Connection
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream import dial as dial_module
@@ -211,7 +211,7 @@ class World:
         end.local = Endpoint(parse_address(options.get("local", "127.0.0.1")), 443)
         peer = Peer(parse_address(address), 50000 + len(self.clients), "127.0.0.1:443")
         connection = self.does(
-            lambda: ClientConnection(
+            lambda: Http1Connection(
                 self.service,
                 self.service.snapshot,
                 site,

@@ -9,7 +9,7 @@ from support.dialogue import HOST, INSIDE, OUTSIDE, SocketEnd, TlsClient, get, h
 
 from gateway.config.model import Listener
 from gateway.proxy.client.accepting import AcceptedConnection
-from gateway.proxy.client.connection import ClientConnection
+from gateway.proxy.client.http1 import Http1Connection
 from gateway.proxy.limits.rates import BURST_SECONDS
 from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
 from gateway.proxy.service import REFUSED_CONNECTIONS
@@ -334,7 +334,7 @@ def test_closing_with_close_notify_ends_the_connection(world):
     client = TlsClient(end)
     client.shakes_hands()
     (connection,) = world.service.connections
-    assert isinstance(connection, ClientConnection)
+    assert isinstance(connection, Http1Connection)
     client.connection.shutdown()
     client.hears()
     assert end.is_lost

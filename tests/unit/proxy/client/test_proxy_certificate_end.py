@@ -7,7 +7,7 @@ from support.dialogue import INSIDE, OUTSIDE, get, header, request, response, st
 from support.pki import NOW
 from support.websocket import SWITCH, upgraded
 
-from gateway.proxy.client.connection import ClientConnection
+from gateway.proxy.client.http1 import Http1Connection
 from gateway.proxy.service import JUDGED_AT_ONCE
 
 LIFE_SECONDS = 30
@@ -216,14 +216,14 @@ def test_many_are_judged_some_at_a_time(world, ending):
 
 def test_one_that_cannot_be_judged_ends_and_the_others_are_judged(world, ending, monkeypatch):
     (broken, _), (client, _) = half(world, ending), half(world, ending)
-    on_trust_end = ClientConnection.on_trust_end
+    on_trust_end = Http1Connection.on_trust_end
 
     def fail(connection):
         if connection is broken.application:
             raise RuntimeError("broken")
         on_trust_end(connection)
 
-    monkeypatch.setattr(ClientConnection, "on_trust_end", fail)
+    monkeypatch.setattr(Http1Connection, "on_trust_end", fail)
     world.passes(LIFE_SECONDS + LATE_SECONDS)
     assert broken.was_aborted
     assert client.was_aborted

@@ -752,7 +752,7 @@ def test_a_session_may_be_left_behind_only_by_a_certificate_that_is_trusted_alon
 
 def test_a_connection_says_what_it_does(world):
     client = world.client()
-    assert repr(client.application) == "<ClientConnection 10.0.0.9 idle>"
+    assert repr(client.application) == "<Http1Connection 10.0.0.9 idle>"
     client.says(get())
     assert "<Exchange GET" in repr(client.application)
 
