@@ -54,6 +54,11 @@ _SWITCHABLE: Final = re.compile(
 # A request line without its target: a method of 32 bytes, two spaces and the version are 42 bytes.
 _LINE_OVERHEAD_BYTES: Final = 64
 
+# The versions of a request. Only HTTP_1_0 is false.
+HTTP_1_0: Final = 0
+HTTP_1_1: Final = 1
+HTTP_2: Final = 2
+
 END_OF_HEAD: Final = b"\r\n\r\n"
 # Field sections up to this length are kept to recognise repeated requests; there may be many idle connections.
 MAX_KNOWN_SECTION_BYTES: Final = 2048
@@ -61,7 +66,7 @@ _SLASH: Final = 0x2F
 
 
 class RequestHead:
-    """A request's head: filled by `parse_request`, then never changed."""
+    """A request's head: filled by `parse_request` or `http2_head`, then never changed."""
 
     __slots__ = (
         "content_length",
@@ -70,17 +75,17 @@ class RequestHead:
         "is_chunked",
         "is_keep_alive",
         "method",
-        "minor",
         "passing",
         "section",
         "target",
         "upgrade",
         "values",
+        "version",
     )
 
     method: bytes
     target: bytes  # origin-form, "*" or authority-form; absolute-form is split into host and this
-    minor: int  # of the HTTP version: 0 or 1
+    version: int  # HTTP_1_0, HTTP_1_1 or HTTP_2
     host: bytes | None  # as sent; from the absolute form if there was one
     passing: list[bytes]  # name, ": ", value, CRLF, … of every field that is forwarded
     section: bytes  # the field section, to recognise a repetition; empty if that is not safe
@@ -180,18 +185,18 @@ def parse_request(  # noqa: PLR0913
     # Without fields, the CRLF of the request line is the first half of END_OF_HEAD.
     section = data[start : end + 4] if start < end + 2 else b""
     is_origin_form = target[0] == _SLASH
-    version = 1 if minor == b"1" else 0
-    if known is not None and section and known.section == section and known.minor == version and is_origin_form:
+    version = HTTP_1_1 if minor == b"1" else HTTP_1_0
+    if known is not None and section and known.section == section and known.version == version and is_origin_form:
         return _known_again(known, method, target)
     try:
         fields = parse_fields(section) if section else []
     except FieldsError as error:
         raise bad_request(f"header fields: {error}") from error
     if len(fields) > headers:
-        raise RequestError(Reason.HEADERS_TOO_LARGE, f"more than {headers} header fields")
+        raise too_many_fields(headers)
     head = RequestHead()
     head.method = method
-    head.minor = version
+    head.version = version
     _read_request_fields(head, fields, classify)
     if is_origin_form:
         head.target = target
@@ -209,7 +214,7 @@ def _known_again(known: RequestHead, method: bytes, target: bytes) -> RequestHea
     head = RequestHead()
     head.method = method
     head.target = target
-    head.minor = known.minor
+    head.version = known.version
     head.host = known.host
     head.passing = known.passing
     head.section = known.section
@@ -228,6 +233,11 @@ def _uri_too_long(uri_bytes: int) -> RequestError:
 
 def _headers_too_large(header_bytes: int) -> RequestError:
     return RequestError(Reason.HEADERS_TOO_LARGE, f"the header section is longer than {header_bytes} bytes")
+
+
+def too_many_fields(headers: int) -> RequestError:
+    """The error for a request with more fields than this."""
+    return RequestError(Reason.HEADERS_TOO_LARGE, f"more than {headers} header fields")
 
 
 def _bad_request_line(data: bytes, uri_bytes: int) -> RequestError:
@@ -250,7 +260,7 @@ def _other_form(head: RequestHead, target: bytes) -> None:
     head.target = (path or b"/") + (query or b"")
 
 
-def _sort(fields: Fields, classify: Classifier) -> tuple[list[bytes], list[bytes | None]]:
+def sort_fields(fields: Fields, classify: Classifier) -> tuple[list[bytes], list[bytes | None]]:
     """One pass over the fields: (forwarded fields, flattened; values for the gateway, by kind)."""
     passing: list[bytes] = []
     values: list[bytes | None] = [None] * KINDS
@@ -274,7 +284,7 @@ def _sort(fields: Fields, classify: Classifier) -> tuple[list[bytes], list[bytes
 
 
 def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier) -> None:
-    passing, values = _sort(fields, classify)
+    passing, values = sort_fields(fields, classify)
     head.passing = passing
     head.values = values
     (host, length, coding, connection, expect, upgrade) = values[HOST:FORWARDED_FOR]
@@ -283,11 +293,11 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
     head.expects_continue = False
     head.content_length = None if length is None else _length(length)
     if connection is None:
-        head.is_keep_alive = head.minor == 1
+        head.is_keep_alive = head.version == HTTP_1_1
     else:
         options = connection_options(connection)
-        head.is_keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
-        if upgrade is not None and b"upgrade" in options and head.minor:
+        head.is_keep_alive = b"close" not in options and (head.version == HTTP_1_1 or b"keep-alive" in options)
+        if upgrade is not None and b"upgrade" in options and head.version:
             if coding is None and (length is None or _is_empty_get(head)):
                 head.upgrade = _tunnelled(upgrade)
             if head.upgrade is not None:
@@ -296,15 +306,15 @@ def _read_request_fields(head: RequestHead, fields: Fields, classify: Classifier
             head.passing = _without(passing, options)
     if host is not None:
         head.host = _host(host)
-    elif head.minor:
+    elif head.version:
         raise bad_request("the request has no Host field")
     else:
         head.host = None
     if coding is not None:
-        _check_coding(coding, head.content_length, head.minor)
+        _check_coding(coding, head.content_length, head.version)
         head.is_chunked = True
     if expect is not None:
-        head.expects_continue = _expects_continue(expect, head.minor)
+        head.expects_continue = expects_continue(expect, head.version)
 
 
 def _is_empty_get(head: RequestHead) -> bool:
@@ -342,9 +352,9 @@ def _check_coding(value: bytes, length: int | None, minor: int) -> None:
         raise bad_request("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
 
 
-def _expects_continue(value: bytes, minor: int) -> bool:
+def expects_continue(value: bytes, version: int) -> bool:
     """True for 100-continue. Some clients send the field with an empty value, which expects nothing."""
-    if not minor:
+    if not version:
         return False  # RFC 9110 10.1.1: an HTTP/1.0 client can't be answered 100
     members = _members(value)
     if members and (len(members) > 1 or members[0].lower() != b"100-continue"):
@@ -425,7 +435,7 @@ def parse_response(data: bytes, end: int, classify: Classifier) -> ResponseHead:
 
 
 def _read_response_fields(head: ResponseHead, fields: Fields, classify: Classifier) -> None:
-    passing, values = _sort(fields, classify)
+    passing, values = sort_fields(fields, classify)
     (length, coding, connection, _, head.upgrade) = values[CONTENT_LENGTH:FORWARDED_FOR]
     head.challenge = values[CHALLENGE]
     head.has_date = values[DATE] is not None

@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.http.body import encode_last_chunk
 from gateway.http.events import Data, End, Event, Head, Interim, Upgrade
+from gateway.http.http1 import HTTP_1_1
 
 PHRASES: Final = {
     200: b"OK",
@@ -43,11 +44,11 @@ _LINE_END: Final = b"\r\n"
 class Http1Writer:
     """Writes the answer to one request."""
 
-    __slots__ = ("_is_chunked", "_minor", "closes")
+    __slots__ = ("_is_chunked", "_version", "closes")
 
-    def __init__(self, minor: int = 1) -> None:
-        """`minor`: the request's version, HTTP/1.0 or 1.1."""
-        self._minor = minor
+    def __init__(self, version: int = HTTP_1_1) -> None:
+        """`version`: the request's, HTTP/1.0 or 1.1."""
+        self._version = version
         self._is_chunked = False
         self.closes = False  # the client was told that its connection ends after this answer
 
@@ -68,7 +69,7 @@ class Http1Writer:
                     parts.append(encode_last_chunk(event.trailers))
             elif isinstance(event, Upgrade):
                 self._upgrade(event, parts)
-            elif self._minor:  # RFC 9110 15.2: HTTP/1.0 has no interim answers
+            elif self._version:  # RFC 9110 15.2: HTTP/1.0 has no interim answers
                 _interim(event, parts)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -77,7 +78,7 @@ class Http1Writer:
         parts.append(_STATUS_LINE % (status, PHRASES[status] if reason is None else reason))
         parts += fields
         if not is_sized:
-            if self._minor:
+            if self._version:
                 self._is_chunked = True
                 parts.append(_CHUNKED)
             else:
@@ -85,7 +86,7 @@ class Http1Writer:
         if not is_kept:
             self.closes = True
             parts.append(_CLOSE)
-        elif not self._minor:
+        elif not self._version:
             parts.append(_KEEP_ALIVE)
         parts.append(_LINE_END)
 

@@ -15,7 +15,7 @@ from gateway.logs.request_id import new_request_id
 from gateway.tls.layer import TlsLayer
 from gateway.x509.names import fingerprint
 
-_PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
+_PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")  # by version
 
 
 def secured_fields(
@@ -50,7 +50,7 @@ def begin_record(fields: ConnectionFields, head: RequestHead | None) -> AccessRe
         record.method = head.method.decode("ascii")
         record.host = head.host
         record.uri = head.target
-        record.protocol = _PROTOCOLS[head.minor]
+        record.protocol = _PROTOCOLS[head.version]
         record.user_agent = head.values[USER_AGENT]
         record.referer = head.values[REFERER]
     return record

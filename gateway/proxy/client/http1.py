@@ -15,7 +15,7 @@ from gateway.facts import Peer, Reason
 from gateway.http.body import BodyError, BodyReader
 from gateway.http.events import Event
 from gateway.http.headers import AUTHORIZATION
-from gateway.http.http1 import RequestHead
+from gateway.http.http1 import HTTP_1_1, RequestHead
 from gateway.http.http1_writer import Http1Writer
 from gateway.http.login import login_of
 from gateway.logs.record import AccessRecord
@@ -290,7 +290,7 @@ class Http1Connection(ClientConnection):
         if self.pins:
             admission.carry(found.login)
         self._refusals_in_a_row = 0
-        self._writer = Http1Writer(head.minor)
+        self._writer = Http1Writer(head.version)
         pool = self.service.pool(admission.site.upstream)
         self._exchange = exchange = Exchange(self, pool, found, record, admission.site.hsts)
         exchange.start()
@@ -471,7 +471,7 @@ class Http1Connection(ClientConnection):
             is_closing=is_closing,
             hsts=self.admission.site.hsts,
         )
-        self._layer.write(Http1Writer(1 if head is None else head.minor).write(events))
+        self._layer.write(Http1Writer(HTTP_1_1 if head is None else head.version).write(events))
         self.note_refusal(error.reason, record)
         if is_closing:
             self._close(is_lingering=True)

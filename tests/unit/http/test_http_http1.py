@@ -49,7 +49,7 @@ def bad(*lines, start=b"GET /x HTTP/1.1"):
 
 def test_an_ordinary_request():
     head = get(b"Host: a", b"Accept: x", b"accept: y", b"Cookie: c", b"Authorization: Basic YQ==", b"User-Agent: u")
-    assert (head.method, head.target, head.minor, head.host) == (b"GET", b"/x", 1, b"a")
+    assert (head.method, head.target, head.version, head.host) == (b"GET", b"/x", 1, b"a")
     assert fields(head) == [
         (b"Accept", b"x"),
         (b"accept", b"y"),

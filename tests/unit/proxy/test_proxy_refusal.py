@@ -24,7 +24,7 @@ def refuse(reason, head=None, *, is_closing=False):
     record = AccessRecord(ConnectionFields(), 0.0, "0" * 32)
     error = RequestError(reason, "the cause")
     events = refusal_events(PAGES, error, head, NO_CERTIFICATE, record, is_closing=is_closing)
-    return Http1Writer(1 if head is None else head.minor).write(events), record
+    return Http1Writer(1 if head is None else head.version).write(events), record
 
 
 @pytest.mark.parametrize("reason", Reason)
