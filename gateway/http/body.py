@@ -1,4 +1,4 @@
-"""Reads message bodies (RFC 9112 sections 6 and 7): which of the received bytes belong to this message.
+"""Reads message bodies (RFC 9112 sections 6 and 7, RFC 9113 8.1): which of the received bytes belong to this message.
 
 Keeps true: a body ends exactly where its framing says. Bytes after it are returned unchanged, because they belong to
 the next message. A chunk that does not follow RFC 9112 7.1 ends the connection. Payload is never buffered: every call
@@ -85,6 +85,25 @@ class CloseReader:
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """(payload, nothing): every byte belongs to it."""
         return data, b""
+
+
+class FramedReader:
+    """A request's body over HTTP/2 without a length: a frame ends it, not a byte (RFC 9113 8.1)."""
+
+    __slots__ = ("is_complete", "trailers")
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """(payload, nothing): every byte belongs to it."""
+        return data, b""
+
+    def end(self, trailers: Fields) -> None:
+        """The last frame has arrived."""
+        self.is_complete = True
+        self.trailers = trailers
 
 
 class ChunkedReader:

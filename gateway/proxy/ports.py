@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from gateway.errors import RequestError
 from gateway.http.body import BodyReader
 from gateway.http.events import Event
+from gateway.http.fields import Fields
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.limits.kept_bodies import KeptBodies
@@ -39,6 +40,12 @@ class Work(Protocol):
 
     def request_data(self, data: bytes) -> bytes:
         """Take bytes from the client; returns those that were not taken."""
+
+    def request_end(self, trailers: Fields) -> None:
+        """The request has ended; all of its bytes were taken. Only over HTTP/2: over HTTP/1.1 the bytes tell it.
+
+        Work that does not take the body now ignores it; the connection tells it again with the rest of the body.
+        """
 
     def client_eof(self) -> bool:
         """The client sends no more; True if it may be waiting for an answer."""

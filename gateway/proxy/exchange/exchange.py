@@ -17,6 +17,7 @@ from gateway import clock
 from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
 from gateway.http.events import FieldParts
+from gateway.http.fields import Fields
 from gateway.http.http1 import ResponseHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.exchange.admission import Admitted
@@ -226,6 +227,25 @@ class Exchange:
         except RequestError as error:
             self.fail(error)
             return b""
+        return self._forward(upstream, body, out, rest, now)
+
+    def request_end(self, trailers: Fields) -> None:
+        """Complete a body that a frame of HTTP/2 ends."""
+        body, upstream = self._body, self._upstream
+        if body is None or upstream is None or body.reader.is_complete:
+            return
+        self._answer.awaits_continue = False
+        now = clock.monotonic_seconds()
+        try:
+            out = body.end(trailers, now, is_held_up=self._client.is_read_paused)
+        except RequestError as error:
+            self.fail(error)
+            return
+        self._forward(upstream, body, out, b"", now)
+
+    def _forward(self, upstream: UpstreamConnection, body: RequestBody, out: bytes, rest: bytes, now: float) -> bytes:
+        """Send a part of the body, and set the deadline; returns the bytes after the body."""
+        client = self._client
         if self._kept is not None and not self._kept.add(out, body.bytes_in):
             self._kept = None
         upstream.transport.write(out)

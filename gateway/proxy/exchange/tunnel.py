@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from gateway import clock
 from gateway.errors import RequestError
+from gateway.http.fields import Fields
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.ports import Downstream
@@ -73,6 +74,10 @@ class Tunnel:
         else:
             self._stir()
         return b""
+
+    def request_end(self, trailers: Fields) -> None:  # noqa: ARG002 - a tunnel has no trailers
+        """The client sends no more."""
+        self.client_eof()
 
     def upstream_data(self, data: bytes) -> None:
         """Forward bytes from the upstream."""

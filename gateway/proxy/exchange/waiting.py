@@ -12,6 +12,7 @@ from typing import Final
 from gateway import clock
 from gateway.errors import RequestError
 from gateway.facts import Reason
+from gateway.http.fields import Fields
 from gateway.http.http1 import RequestHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.limits.rates import Requests
@@ -49,6 +50,9 @@ class Wait:
     def request_data(self, data: bytes) -> bytes:
         """Take no bytes: return them all."""
         return data
+
+    def request_end(self, trailers: Fields) -> None:
+        """Do nothing: the work that takes the body is told."""
 
     def client_eof(self) -> bool:
         """The client sends no more, but waits for the answer."""

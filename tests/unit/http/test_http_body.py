@@ -10,6 +10,7 @@ from gateway.http.body import (
     BodyError,
     ChunkedReader,
     CloseReader,
+    FramedReader,
     LengthReader,
     encode_chunk,
     encode_last_chunk,
@@ -39,6 +40,15 @@ def test_until_close_everything_belongs_to_it():
     assert body.feed(b"0\r\n\r\n") == (b"0\r\n\r\n", b"")
     assert not body.is_complete
     assert body.trailers == []
+
+
+def test_a_frame_ends_a_body_of_http_2():
+    body = FramedReader()
+    assert body.feed(b"0\r\n\r\n") == (b"0\r\n\r\n", b"")
+    assert not body.is_complete
+    body.end([(b"x-sum", b"1")])
+    assert body.is_complete
+    assert body.trailers == [(b"x-sum", b"1")]
 
 
 def test_chunks_over_many_pieces():

@@ -186,3 +186,9 @@ def test_another_limit_counts_for_connections_that_are_open(files, slow):
 
 def test_the_time_of_a_request_that_waits_is_the_timers():
     RateWait(None, "head", None).on_deadline()
+
+
+def test_a_wait_leaves_the_requests_end_to_what_comes_after_it():
+    wait = RateWait(None, "head", None)
+    wait.request_end([])
+    assert not wait.takes_body
