@@ -28,17 +28,25 @@ def select_from(context: SSL.Context, protocols: Sequence[bytes]) -> None:
     ours = {name: _ffi.new("unsigned char[]", name) for name in protocols}
 
     def select(_ssl: Any, out: Any, out_length: Any, data: Any, size: int, _argument: Any) -> int:
-        offered = first_names(bytes(_ffi.buffer(data, size)))
-        for name, buffer in ours.items():
-            if name in offered:
-                out[0] = buffer
-                out_length[0] = len(name)
-                return int(_lib.SSL_TLSEXT_ERR_OK)
-        return int(_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+        name = chosen_protocol(first_names(bytes(_ffi.buffer(data, size))), protocols)
+        if name is None:
+            return int(_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+        out[0] = ours[name]
+        out_length[0] = len(name)
+        return int(_lib.SSL_TLSEXT_ERR_OK)
 
     callback = _ffi.callback(_CALLBACK, select, error=_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
     context._alpn_select_callback = callback  # keeps it alive with the context, where pyOpenSSL keeps its own
     _lib.SSL_CTX_set_alpn_select_cb(context._context, callback, _ffi.NULL)
+
+
+def chosen_protocol(offered: Sequence[bytes], protocols: Sequence[bytes]) -> bytes | None:
+    """The first of our `protocols` that the client offers; None if it offers none of them, or none at all.
+
+    The handshake makes the same choice, so the caller knows it as soon as it has read the ClientHello. But after a
+    HelloRetryRequest the client may send another list; see `TlsLayer.protocol`.
+    """
+    return next((name for name in protocols if name in offered), None)
 
 
 def first_names(data: bytes) -> list[bytes]:

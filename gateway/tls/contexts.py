@@ -68,6 +68,7 @@ class SiteTls:
     asking: SSL.Context  # TLS 1.3: asks for a certificate; accepts any, or none
     asking_tls_1_2: SSL.Context  # the same for clients that don't offer TLS 1.3; see `ClientHello.has_tls_1_3`
     trust: Trust  # what `client_cert` judges by
+    protocols: tuple[bytes, ...]  # for ALPN, best first
     fingerprint: bytes  # SHA-256 over everything that the contexts depend on; if equal, they can be kept
 
     def connection(
@@ -133,7 +134,7 @@ def build_site(
     asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate arrives
     ask(asking, trust.anchors, is_tls_1_2=False)
     ask(asking_tls_1_2, trust.anchors, is_tls_1_2=True)
-    return SiteTls(site, silent, asking, asking_tls_1_2, trust, digest)
+    return SiteTls(site, silent, asking, asking_tls_1_2, trust, tuple(protocols), digest)
 
 
 def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:

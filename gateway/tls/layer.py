@@ -132,6 +132,11 @@ class TlsLayer(asyncio.Protocol):
         """The group of the key exchange; None for a resumed TLS 1.2 session, which has none."""
         return self.connection.get_group_name() if self._is_established else None
 
+    @property
+    def protocol(self) -> bytes:
+        """The protocol negotiated by ALPN; empty if the client offered none, or before it is chosen."""
+        return self.connection.get_alpn_proto_negotiated()
+
     # towards the socket
 
     def data_received(self, data: bytes) -> None:

@@ -441,22 +441,6 @@ def test_a_bad_proof_of_possession_ends_the_handshake(tmp_path, site, version):
         gate.serve(start(thief))
 
 
-def test_the_protocol_is_chosen_by_ours_and_none_is_fine(site):
-    for offered, expected in [
-        ([b"h2", b"http/1.1"], b"http/1.1"),
-        ([b"http/1.0", b"http/1.1"], b"http/1.1"),
-        ([b"http/1.0"], b"http/1.0"),
-        (None, b""),
-    ]:
-        made = context()
-        if offered:
-            made.set_alpn_protos(offered)
-        assert Gate(site).serve(start(made)).get_alpn_proto_negotiated() == expected
-    made = context()
-    made.set_alpn_protos([b"http/1.1", b"h2"])
-    assert Gate(site, protocols=(b"h2", b"http/1.1")).serve(start(made)).get_alpn_proto_negotiated() == b"h2"
-
-
 def answer_of(site, hello, *, asks):
     """What the server's first flight says to a ClientHello written by hand."""
     connection = Gate(site).tls.connection(peek(hello), asks=asks, may_resume=lambda *_: False, unix_seconds=time())
@@ -548,13 +532,6 @@ def test_a_second_hello_with_more_names_than_a_hello_may_have(site):
     connection.bio_write(second)
     with pytest.raises(SSL.Error, match="no application protocol"):
         connection.do_handshake()
-
-
-def test_the_cause_of_a_handshake_without_a_common_protocol(site):
-    made = context()
-    made.set_alpn_protos([b"h2"])
-    with pytest.raises(SSL.Error, match="no application protocol"):
-        Gate(site).serve(start(made))
 
 
 def test_the_key_exchange_is_post_quantum_with_a_client_that_can(site):

@@ -33,6 +33,12 @@ def tls(tmp_path_factory):
     return build_site(Site(("mail.example.com",), certificate_file(certificate), key_file(key), "mail"))
 
 
+@pytest.fixture(scope="module")
+def of_two(tls):
+    """A site that serves two protocols."""
+    return build_site(tls.site, protocols=(b"h2", b"http/1.1"))
+
+
 class Socket:
     """A transport that keeps what is written, and is as strict as a real one."""
 
@@ -475,17 +481,24 @@ def test_errors_of_other_calls_are_not_taken_for_the_connections(tls, version):
 class Peer:
     """A client of pyOpenSSL: it can ask for a renegotiation, and tells its keys."""
 
-    def __init__(self, tls, version):
+    def __init__(self, tls, version, *, groups=None, offers=()):
+        """`offers`: lists of protocols for the ClientHello, and for the next one after a HelloRetryRequest."""
         self.secrets = {}
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(version)
         context.set_max_proto_version(version)
+        if groups is not None:
+            assert SSL._lib.SSL_CTX_set1_curves_list(context._context, groups) == 1
         context.set_keylog_callback(self._keep)
         self.client = SSL.Connection(context, None)
         self.client.set_tlsext_host_name(b"mail.example.com")
         self.client.set_connect_state()
+        for offer in offers[:1]:
+            self.client.set_alpn_protos(offer)
         self.socket, self.application = Socket(), Recorder()
         flight = self.step()
+        for offer in offers[1:]:
+            self.client.set_alpn_protos(offer)
         connection = tls.connection(peek(flight), asks=False, may_resume=lambda *_: False, unix_seconds=time())
         self.layer = self.application.layer = TlsLayer(connection, self.socket, self.application)
         while flight:
@@ -508,6 +521,29 @@ class Peer:
             return self.client.bio_read(MIB)
         except SSL.WantReadError:
             return b""
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@pytest.mark.parametrize(
+    ("offers", "expected"), [([], b""), ([[b"h2", b"http/1.1"]], b"h2"), ([[b"http/1.1"]], b"http/1.1")]
+)
+def test_the_protocol_after_the_handshake(of_two, version, offers, expected):
+    assert Peer(of_two, version, offers=offers).layer.protocol == expected
+
+
+@pytest.mark.parametrize(("first", "second"), [([b"h2"], [b"http/1.1"]), ([b"http/1.1"], [b"h2"])])
+def test_the_list_of_the_second_hello_decides(of_two, first, second):
+    """It follows a HelloRetryRequest, here because the first one has no key for a group of ours."""
+    peer = Peer(of_two, SSL.TLS1_3_VERSION, groups=b"P-521:P-384", offers=[first, second])
+    assert peer.layer.is_established
+    assert peer.layer.group_name == "secp384r1"
+    assert peer.layer.protocol == second[0] == peer.client.get_alpn_proto_negotiated()
+
+
+def test_before_the_handshake_there_is_no_protocol(of_two):
+    dialogue = Dialogue(of_two)
+    dialogue.begin()
+    assert dialogue.layer.protocol == b""
 
 
 def test_a_renegotiation_is_refused_at_once_and_leaves_nothing_behind(tls):
