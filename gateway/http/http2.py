@@ -20,7 +20,7 @@ class OrderError(GatewayError):
     """The owner sent the parts of an answer in the wrong order: a fault of the program, not of the client."""
 
 
-class Http2Connection:
+class Http2Codec:
     """A client's connection. Its owner passes on what it receives, acts on the events and sends `take_output`.
 
     Events come in the order of the frames: an event may be about a stream that a later one of the same call ends.
@@ -60,6 +60,11 @@ class Http2Connection:
     def has_settings_read(self) -> bool:
         """True once the client has acknowledged the gateway's settings."""
         return self._receiver.has_settings_read
+
+    @property
+    def refuses_new_streams(self) -> bool:
+        """True once the client was told which request was the last one."""
+        return self._state.last_served_id != frames.MAX_STREAM_ID
 
     @property
     def open_streams(self) -> int:

@@ -75,7 +75,10 @@ class Downstream(Protocol[_Upstream]):
     pins: bool  # the upstream connection is for this client only
     pinned: _Upstream | None  # this client's own, idle between two requests
     is_write_paused: bool  # the client reads slowly
-    snapshot: Snapshot
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The current configuration, read once for a request."""
 
     @property
     def is_read_paused(self) -> bool:

@@ -16,6 +16,8 @@ from OpenSSL import SSL
 
 from gateway.tls.client_hello import MAX_PROTOCOLS
 
+HTTP_2: Final = b"h2"
+
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 

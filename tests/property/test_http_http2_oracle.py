@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.http2_client import LIMITS
 from support.http2_dialogues import dialogue, opened, opened_by_h2, ours, theirs
 
-from gateway.http.http2 import Http2Connection
+from gateway.http.http2 import Http2Codec
 from gateway.http.http2_frames import CLIENT_PREFACE, WINDOW_UPDATE, settings_frame
 from gateway.http.http2_limits import Limits
 
@@ -66,7 +66,7 @@ def test_frames_are_read_as_h2_reads_them(seed):
 
 def read_in(pieces):
     """Everything that a connection says and does."""
-    connection = Http2Connection(Limits(**LIMITS))
+    connection = Http2Codec(Limits(**LIMITS))
     events = [event for piece in pieces for event in connection.receive(piece, 0.0)]
     return [str(event) for event in events], connection.take_output(), connection.ended, connection.open_streams
 

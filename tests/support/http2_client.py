@@ -6,7 +6,7 @@ import hpack
 import hyperframe.frame
 
 from gateway.http import http2_frames as frames
-from gateway.http.http2 import Http2Connection
+from gateway.http.http2 import Http2Codec
 from gateway.http.http2_limits import Limits
 from gateway.http.http2_streams import ConnectionEnded, Reset
 
@@ -24,7 +24,7 @@ class Client:
     """A client with its connection at the gateway. `events` and `answers` are what has come since the last look."""
 
     def __init__(self, *, first=SETTINGS, **limits) -> None:
-        self.connection = Http2Connection(Limits(**(LIMITS | limits)))
+        self.connection = Http2Codec(Limits(**(LIMITS | limits)))
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()
         self.now = 100.0

@@ -12,7 +12,7 @@ import hpack
 from support.http2_client import GET, LIMITS, setting
 
 from gateway.http import http2_frames as f
-from gateway.http.http2 import Http2Connection
+from gateway.http.http2 import Http2Codec
 from gateway.http.http2_limits import Limits
 from gateway.http.http2_requests import Request
 from gateway.http.http2_streams import ClientGoesAway, ConnectionEnded, Data, End, RefusedRequest, Reset
@@ -153,8 +153,8 @@ def dialogue(chance: random.Random) -> list[bytes]:
     return [f.frame(*each) for each in frames]
 
 
-def opened() -> Http2Connection:
-    connection = Http2Connection(Limits(**LIMITS))
+def opened() -> Http2Codec:
+    connection = Http2Codec(Limits(**LIMITS))
     assert connection.receive(f.CLIENT_PREFACE + f.settings_frame({}), 0.0) == []
     return connection
 

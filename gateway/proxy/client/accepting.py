@@ -19,9 +19,11 @@ from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.logs.request_id import new_request_id
 from gateway.proxy.balanced import peer_of
 from gateway.proxy.client.http1 import Http1Connection
+from gateway.proxy.client.http2 import Http2Connection
 from gateway.proxy.lingering import Lingering
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import SiteState, Snapshot
+from gateway.tls.alpn import HTTP_2, chosen_protocol
 from gateway.tls.client_hello import (
     UNRECOGNIZED_NAME,
     ClientHello,
@@ -112,7 +114,8 @@ class AcceptedConnection(asyncio.Protocol):
         is_asking = bool(site.tls.trust.anchors) and snapshot.engine.asks_for_certificate(
             address, hello.server_name, site.site.hosts
         )
-        connection = Http1Connection(
+        is_http2 = chosen_protocol(hello.alpn, site.tls.protocols) == HTTP_2
+        connection = (Http2Connection if is_http2 else Http1Connection)(
             service,
             snapshot,
             site,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
+from typing import ClassVar
 
 from gateway import clock
 from gateway.errors import RequestError
@@ -79,6 +80,8 @@ class ClientConnection:
         self._requests: Requests | None = None
         self._lingering: Lingering | None = None
 
+    protocols: ClassVar[frozenset[bytes]]  # by ALPN; empty: none
+
     def works(self) -> Sequence[Work]:
         """The work under way: one for each request that is not answered."""
         raise NotImplementedError
@@ -118,6 +121,10 @@ class ClientConnection:
     def handshake_done(self) -> None:
         """The handshake is finished: judge the certificate, for all requests of this connection."""
         layer, admission = self._layer, self.admission
+        if layer.protocol not in self.protocols:
+            self.handshake_failed("the client offered other protocols in its second ClientHello")
+            layer.abort()
+            return
         if admission.leaf_der is None:  # else `may_resume` has stored it
             admission.leaf_der, admission.chain_der = peer_certificates(layer.connection)
         leaf = admission.leaf_der
@@ -277,6 +284,12 @@ class ClientConnection:
     def wait_turn(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` after other clients have been served."""
         self.service.fair_queue.wait(counted(self.peer.address), go_on)
+
+    def write(self, data: bytes) -> None:
+        """Send plaintext to the client."""
+        self._layer.write(data)
+        if self.is_write_paused:
+            self._send_progress.begin(clock.monotonic_seconds())
 
     def takes_more(self) -> bool:
         """True if a slow client has read enough since the last write or the last call of this method."""

@@ -55,6 +55,7 @@ class Http1Connection(ClientConnection):
         "pinned",
         "pins",
     )
+    protocols = frozenset({b"", b"http/1.1", b"http/1.0"})
 
     def __init__(  # noqa: PLR0913
         self,
@@ -331,12 +332,6 @@ class Http1Connection(ClientConnection):
             self.closes_after_exchange = True
         if data:
             self.write(data)
-
-    def write(self, data: bytes) -> None:
-        """Send plaintext to the client."""
-        self._layer.write(data)
-        if self.is_write_paused:
-            self._send_progress.begin(clock.monotonic_seconds())
 
     def exchange_done(self, unread_body: BodyReader | None) -> None:
         """The answer was sent completely. `unread_body`: reader of the rest of the request's body."""

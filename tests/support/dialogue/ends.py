@@ -12,7 +12,7 @@ from support.dialogue.messages import HOST
 
 from gateway.config.model import Server
 from gateway.facts import parse_address
-from gateway.proxy.client.http1 import Http1Connection
+from gateway.proxy.client.connection import ClientConnection
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.tls.proxy_protocol import Endpoint
 
@@ -183,9 +183,10 @@ class ClientEnd(Transport):
         self.is_established = False
         self.was_aborted = False
         self.buffers_released = 0
-        self.application: Http1Connection
+        self.protocol = b""  # by ALPN
+        self.application: ClientConnection
 
-    def _protocol(self) -> Http1Connection:
+    def _protocol(self) -> ClientConnection:
         return self.application
 
     def write(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ import yaml
 from support import pki
 from support.dialogue.dns import Dns
 from support.dialogue.ends import ClientEnd, ServerEnd
+from support.dialogue.http2 import Http2Client
 from support.dialogue.loop import Clock, Dial, Loop
 from support.dialogue.messages import HOST
 
@@ -21,6 +22,7 @@ from gateway.config.load import load_with_warnings
 from gateway.config.model import Config
 from gateway.facts import Peer, parse_address
 from gateway.proxy.client.http1 import Http1Connection
+from gateway.proxy.client.http2 import Http2Connection
 from gateway.proxy.service import Service
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream import dial as dial_module
@@ -202,7 +204,7 @@ class World:
     def client(self, address: str = INSIDE, leaf: pki.Leaf | None = None, **options: Any) -> ClientEnd:
         """A client whose handshake is finished. `is_shaking_hands`: it isn't; `host`: its server name.
 
-        `public_port`: that of its listener.
+        `public_port`: that of its listener; `is_http2`: the connection is for HTTP/2.
         """
         host = options.get("host", HOST)
         site = self.service.snapshot.sites.find(host)
@@ -211,7 +213,7 @@ class World:
         end.local = Endpoint(parse_address(options.get("local", "127.0.0.1")), 443)
         peer = Peer(parse_address(address), 50000 + len(self.clients), "127.0.0.1:443")
         connection = self.does(
-            lambda: Http1Connection(
+            lambda: (Http2Connection if options.get("is_http2") else Http1Connection)(
                 self.service,
                 self.service.snapshot,
                 site,
@@ -222,6 +224,7 @@ class World:
             )
         )
         end.application = connection
+        end.protocol = b"h2" if options.get("is_http2") else b""
         self.clients.append(end)
         connection.secured_by(end, is_asked=options.get("is_asked", leaf is not None))
         self.service.opened(connection, peer.address)
@@ -229,6 +232,11 @@ class World:
             end.is_established = True
             self.does(connection.handshake_done)
         return end
+
+    def http2_client(self, address: str = INSIDE, leaf: pki.Leaf | None = None, **options: Any) -> Http2Client:
+        """As `client`, over HTTP/2. `opens_windows`: False for one that takes no more than its first window."""
+        opens_windows = options.pop("opens_windows", True)
+        return Http2Client(self.client(address, leaf, is_http2=True, **options), opens_windows=opens_windows)
 
     # what was written down
 
