@@ -114,9 +114,9 @@ def read_request(stream_id: int, listed: Fields, *, has_body: bool, uri_bytes: i
             raise MalformedError("there is no valid :path")
         if protocol is not None and (method != b"CONNECT" or _TOKEN.fullmatch(protocol) is None):
             raise MalformedError("a :protocol is no token, or the method is not CONNECT")
-    authority = _one_host(authority, host)
     if not has_body and length:
         raise MalformedError("the request ends before its content-length")
+    authority = _one_host(authority, host)
     if is_tunnel or (method not in _USUAL_METHODS and _METHOD.fullmatch(method) is None):
         raise bad_request("the method is not supported")
     if len(path) > uri_bytes:
@@ -199,10 +199,10 @@ def _length(value: bytes) -> int:
 
 
 def _one_host(authority: bytes | None, host: bytes | None) -> bytes:
-    if authority is None:
-        authority = host
-    elif host is not None and host.lower() != authority.lower():
-        raise MalformedError(":authority and host differ")
-    if authority is None or _AUTHORITY.fullmatch(authority) is None:
+    named = host if authority is None else authority
+    if named is None or _AUTHORITY.fullmatch(named) is None:
         raise MalformedError("there is no valid :authority or host")
-    return authority
+    if host is not None and host.lower() != named.lower():
+        # RFC 9113 8.3.1 calls it malformed. A browser repeats a request that is answered 421 on another connection.
+        raise RequestError(Reason.HOST_MISMATCH, ":authority and host differ")
+    return named

@@ -19,7 +19,8 @@ MAX_CLOSED_STREAMS: Final = 256
 
 
 class RefusedRequest(NamedTuple):
-    """A request that can't be read but can be answered: its list is too large, or its method is not supported.
+    """A request that can't be read but can be answered: its list is too large, its method is not supported,
+    or `:authority` and Host differ.
 
     No event for the request's body follows.
     """

@@ -117,6 +117,14 @@ class TestRequests:
         assert kinds == ([f.HEADERS, f.RST_STREAM] if has_body else [f.HEADERS])
         assert client.connection.open_streams == 0
 
+    def test_a_request_for_two_hosts_can_be_answered(self, client):
+        client.send(client.headers(1, [*GET, (b"host", b"other.example")]))
+        (refused,) = client.seen()
+        assert (refused.stream_id, refused.error.status) == (1, 421)
+        client.connection.send_head(1, 421, [], is_last=True)
+        assert [answer.type for answer in client.answers()] == [f.HEADERS]
+        assert client.is_served()
+
     @pytest.mark.parametrize("ends", ["data", "trailers"])
     def test_a_body_shorter_than_its_length(self, client, ends):
         client.send(client.headers(1, [*POST, (b"content-length", b"5")], is_last=False), data(1, b"body"))

@@ -167,8 +167,14 @@ def test_authorities(authority):
 def test_authority_and_host():
     assert malformed(authority=None) == "there is no valid :authority or host"
     assert malformed((b"host", b"mail.example"), (b"host", b"mail.example")) == "more than one host"
-    assert malformed((b"host", b"other.example")) == ":authority and host differ"
-    assert malformed((b"host", b"mail.example:443")) == ":authority and host differ"
+    # RFC 9113 8.3.1 calls the next ones malformed too, which ends the stream. An answer says more: with 421, the client
+    # tries another connection.
+    for other in (b"other.example", b"mail.example:443", b"", b"a@mail.example"):
+        assert refused((b"host", other)) is Reason.HOST_MISMATCH
+    assert malformed((b"host", b"other.example"), authority=b"a@b") == "there is no valid :authority or host"
+    assert malformed((b"host", b"other.example"), (b"content-length", b"3")) == (
+        "the request ends before its content-length"
+    )
     agreed = request((b"host", b"Mail.Example"), (b"a", b"b"))
     assert (agreed.authority, agreed.fields) == (b"mail.example", [(b"a", b"b")])
     only = request((b"host", b"mail.example:443"), authority=None)
