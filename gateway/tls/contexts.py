@@ -34,7 +34,7 @@ from OpenSSL import SSL
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls.alpn import select_from
+from gateway.tls.alpn import HTTP_2, select_from
 from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.tickets import MayResume, Resumption, end_tickets, withhold_tickets
@@ -55,7 +55,7 @@ GROUPS: Final = b"X25519MLKEM768/X25519:P-256/P-384"
 # certificate is judged each time.
 SESSION_SECONDS: Final = 3600
 # HTTP/1.0 is served by the same code; `curl --http1.0` offers only that.
-PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
+PROTOCOLS: Final = (HTTP_2, b"http/1.1", b"http/1.0")
 _NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 
 

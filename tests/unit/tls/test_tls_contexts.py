@@ -513,7 +513,7 @@ def test_old_versions_and_weak_suites_are_refused(site):
 
 @pytest.mark.parametrize("asks", [False, True], ids=["silent", "asking"])
 @pytest.mark.parametrize("versions", [None, (TLS_1_3,)], ids=["TLS 1.2", "TLS 1.3"])
-@pytest.mark.parametrize("offered", [[b"h2"], [b"HTTP/1.1"], [b"http/1.1x", b"imap"]])
+@pytest.mark.parametrize("offered", [[b"h3"], [b"HTTP/1.1"], [b"http/1.1x", b"imap"]])
 def test_a_client_of_another_protocol_is_told_that_none_is_served(site, asks, versions, offered):
     assert answer_of(site, raw_hello(versions=versions, alpn=offered), asks=asks).alert == NO_APPLICATION_PROTOCOL
 
