@@ -66,6 +66,9 @@ class Reason(StrEnum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
 
 
+# The reason in the log of a request that was reset, so that the client asks again over HTTP/1.1 (RFC 9113 section 7).
+HTTP_1_1_REQUIRED: Final = "http_1_1_required"
+
 STATUS_OF_REASON: Final = MappingProxyType(
     {
         Reason.BAD_REQUEST: 400,

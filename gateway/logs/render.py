@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from gateway.facts import HTTP_1_1_REQUIRED
 from gateway.logs.entry import Entry
 from gateway.logs.filters import HANDSHAKE_FAILED
 
@@ -21,9 +22,14 @@ _GAP: Final = " "
 _CUT: Final = "…"
 _NONE: Final = "-"
 
-# A browser that opened a connection in advance closes it when it is asked for a certificate (docs/servers.md).
+# A browser that opened a connection in advance closes it when it is asked for a certificate (docs/servers.md). A client
+# that was told to use HTTP/1.1 does so at once.
 _HARMLESS: Final = frozenset(
-    f"{HANDSHAKE_FAILED}: the client {words} during the handshake" for words in ("closed the connection", "went away")
+    {
+        f"{HANDSHAKE_FAILED}: the client closed the connection during the handshake",
+        f"{HANDSHAKE_FAILED}: the client went away during the handshake",
+        HTTP_1_1_REQUIRED,
+    }
 )
 
 _RED, _YELLOW, _CYAN, _DIM, _RESET = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[2m", "\x1b[0m"
@@ -31,12 +37,12 @@ _MIN_SERVER_ERROR: Final = 500
 
 
 def is_harmless(entry: Entry) -> bool:
-    """Whether this is a connection that a browser opened in advance and didn't need."""
+    """Whether nobody is hindered: a connection that a browser didn't need, or a client that was sent to HTTP/1.1."""
     return is_harmless_reason(entry.reason)
 
 
 def is_harmless_reason(reason: str | None) -> bool:
-    """Whether a line with this reason is such a connection."""
+    """Whether a line with this reason is such a line."""
     return reason in _HARMLESS
 
 

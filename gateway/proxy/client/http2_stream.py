@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from gateway import clock
 from gateway.errors import RequestError
-from gateway.facts import Reason
+from gateway.facts import HTTP_1_1_REQUIRED, Reason
 from gateway.http.body import BodyReader
 from gateway.http.events import Data, End, Event, FieldParts, Head, Interim
 from gateway.http.fields import Fields
@@ -31,8 +31,6 @@ from gateway.tls.layer import SLICE_BYTES
 
 # A client that says nothing about priority can probably use the parts of all its answers at once.
 UNSAID: Final = Priority(is_incremental=True)
-# Why a stream is reset so that the client asks again over HTTP/1.1. Logged as the reason.
-HTTP_1_1_REQUIRED: Final = "http_1_1_required"
 
 
 class Owner(Protocol):

@@ -189,6 +189,7 @@ def test_json_on_a_terminal_is_the_same_json_without_what_acts():
 def test_harmless_are_connections_that_browsers_drop():
     assert is_harmless(entry_of(reason="handshake_failed: the client closed the connection during the handshake"))
     assert is_harmless(entry_of(reason="handshake_failed: the client went away during the handshake"))
+    assert is_harmless(entry_of(reason="http_1_1_required"))
     assert not is_harmless(entry_of(reason="handshake_failed: no shared cipher"))
     assert not is_harmless(entry_of())
 
