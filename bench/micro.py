@@ -16,7 +16,7 @@ from rich.table import Table
 from gateway.facts import Action, Request
 from gateway.http import http2_frames as frames
 from gateway.http.hpack import Decoder, Encoder
-from gateway.http.http2 import Http2Connection
+from gateway.http.http2 import Http2Codec
 from gateway.http.http2_limits import Limits
 from gateway.logs.record import AccessRecord, ConnectionFields
 from gateway.policy.engine import Engine
@@ -139,7 +139,7 @@ def block_steps() -> list[tuple[str, Callable[[], object]]]:
 
 def http2_exchange() -> Callable[[], object]:
     """A browser's request and its answer of 1 KiB, on a connection that has had others."""
-    connection = Http2Connection(Limits(uri_bytes=8192, list_bytes=65_536, fields=200))
+    connection = Http2Codec(Limits(uri_bytes=8192, list_bytes=65_536, fields=200))
     connection.receive(frames.CLIENT_PREFACE + frames.settings_frame({}), 0.0)
     connection.receive(frames.window_update_frame(0, 2**31 - 2**16), 0.0)
     encoder = hpack.Encoder()
