@@ -9,11 +9,13 @@ assert server.hears().endswith(b"3\r\nabc\r\n0\r\n\r\n")
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
+from hashlib import sha1
 from ipaddress import ip_address
 from typing import Any
 
-from support.dialogue import HOST, INSIDE, World
+from support.dialogue import HOST, INSIDE, World, header
 
 from gateway import clock
 from gateway.errors import RequestError
@@ -50,6 +52,15 @@ def http2_request(
     if protocol is not None:
         listed.append((b":protocol", protocol))
     return read_request(1, [*listed, *fields], has_body=has_body, uri_bytes=8192)
+
+
+def switching(request: bytes, *more: str, name: str = "Sec-WebSocket-Accept") -> bytes:
+    """The 101 of a WebSocket server (RFC 6455 4.2.2)."""
+    key = (header(request, "Sec-WebSocket-Key") or "").encode()
+    digest = sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()
+    accept = base64.b64encode(digest).decode()
+    lines = ["Connection: Upgrade", "Upgrade: websocket", f"{name}: {accept}", *more]
+    return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode()
 
 
 class RequestStream:

@@ -164,14 +164,19 @@ class Answer:
                 return
         events.append(Interim(response.status, response.reason, response.passing))
 
-    def _upgrade(self, response: ResponseHead, data: bytes, events: list[Event]) -> None:
+    def _check_upgrade(self, response: ResponseHead) -> bytes:
+        """The protocol of a 101. Raises `UpstreamError` if the request did not ask for it."""
         asked = () if self._request.upgrade is None else self._request.upgrade.lower().split(b", ")
         if response.upgrade is None or response.upgrade.strip(b" \t").lower() not in asked:
             raise UpstreamError(Reason.UPSTREAM_BAD_RESPONSE, "the upstream switched protocols without being asked")
+        return response.upgrade
+
+    def _upgrade(self, response: ResponseHead, data: bytes, events: list[Event]) -> None:
+        protocol = self._check_upgrade(response)
         self.response = response
         self.is_upgraded = True
         self.bytes_out = len(data)  # bytes of the new protocol
-        events.append(Upgrade(response.reason, self._fields(response), response.upgrade))
+        events.append(Upgrade(response.reason, self._fields(response), protocol))
         if data:
             events.append(Data(data))
 

@@ -18,11 +18,12 @@ from gateway.errors import RequestError, UpstreamError
 from gateway.facts import Reason
 from gateway.http.events import FieldParts
 from gateway.http.fields import Fields
-from gateway.http.http1 import ResponseHead
+from gateway.http.http1 import HTTP_2, ResponseHead
 from gateway.logs.record import AccessRecord
 from gateway.proxy.exchange.admission import Admitted
 from gateway.proxy.exchange.answer import Answer, unexpected
 from gateway.proxy.exchange.connection_logins import is_failed_login
+from gateway.proxy.exchange.http2_answer import Http2Answer
 from gateway.proxy.exchange.request_body import RequestBody
 from gateway.proxy.exchange.retry import STALE_SECONDS, may_keep, may_repeat
 from gateway.proxy.exchange.tunnel import Tunnel
@@ -102,7 +103,8 @@ class Exchange:
         self._body = RequestBody(head, self._limits, snapshot.classify) if head.has_body else None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
-        self._answer = Answer(head, admitted.rewriter, request_id, hsts)
+        answer = Http2Answer if head.version == HTTP_2 else Answer
+        self._answer = answer(head, admitted.rewriter, request_id, hsts)
         self._sent_at = 0.0
         self._kept: KeptBody | None = None  # the part of the body that was sent, for a retry
         self._is_done = False

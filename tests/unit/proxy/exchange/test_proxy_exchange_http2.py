@@ -1,11 +1,8 @@
 """An exchange for a request of HTTP/2: a frame ends its body, and the upstream reads HTTP/1.1."""
 
-import base64
-from hashlib import sha1
-
 import pytest
-from support.dialogue import header, response
-from support.http2_exchange import RequestStream, http2_request
+from support.dialogue import response
+from support.http2_exchange import RequestStream, http2_request, switching
 
 from gateway.config.model import Limits
 from gateway.facts import Reason
@@ -17,16 +14,6 @@ IDLE_SECONDS = Limits().transfer_idle_seconds
 
 def body_of(server):
     return server.hears().partition(b"\r\n\r\n")[2]
-
-
-def switching(request, *more):
-    """The answer of a WebSocket server (RFC 6455 4.2.2)."""
-    key = header(request, "Sec-WebSocket-Key").encode()
-    accept = base64.b64encode(
-        sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()
-    ).decode()
-    lines = ["Connection: Upgrade", "Upgrade: websocket", f"Sec-WebSocket-Accept: {accept}", *more]
-    return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode()
 
 
 def test_a_request_without_a_body(world):
