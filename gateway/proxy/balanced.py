@@ -64,8 +64,8 @@ class BalancedConnection(asyncio.Protocol):
         if peer is None:
             self._transport.abort()
             return
-        is_admitted = self._service.admit(None)
-        self._service.opened(self, None)
+        is_admitted = self._service.connections.admit(None, self._service.snapshot.config.limits)
+        self._service.connections.opened(self, None)
         if not self._balancers.contains(peer.address):
             self._fail("the peer is not in proxy_protocol_from")
         elif is_admitted is None:
@@ -94,7 +94,7 @@ class BalancedConnection(asyncio.Protocol):
         if header.client is not None:
             peer = Peer(header.client.address, header.client.port, peer.listener, header.local)
         connection = self._make()
-        self._service.closed(self, None)  # before the client's limits are checked
+        self._service.connections.closed(self, None)  # before the client's limits are checked
         self._transport.set_protocol(cast("asyncio.Protocol", connection))
         connection.accepted(self._transport, peer)
         if rest:
@@ -117,7 +117,7 @@ class BalancedConnection(asyncio.Protocol):
         if self._held:
             self._log("the connection ended in the middle of its PROXY header")
         if self._peer is not None:
-            self._service.closed(self, None)
+            self._service.connections.closed(self, None)
 
     def on_deadline(self) -> None:
         """Close: the header did not arrive in time."""

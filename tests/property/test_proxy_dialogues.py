@@ -112,8 +112,8 @@ class Dialogues(RuleBasedStateMachine):
         logged = Counter(record["request_id"] for record in self.world.records)
         logged.pop(None, None)  # handshakes
         assert logged == self.begun
-        assert self.world.service._per_address == {}
-        assert self.world.service.connections == set()
+        assert self.world.service.connections._per_address == {}
+        assert self.world.service.connections.open == set()
         assert self.world.service.kept_bodies.kept_bytes == 0
 
     @property
@@ -217,7 +217,7 @@ class Dialogues(RuleBasedStateMachine):
 
     @invariant()
     def pools_count_right(self):
-        for pool in self.world.service._pools.values():
+        for pool in self.world.service.pools.by_name.values():
             for state in pool.servers:
                 assert state.busy >= 0
                 for idle in state.idle:

@@ -90,7 +90,7 @@ class RequestStream:
         record = begin_record(admission.fields, head)
         admitted = admission.admit(head, record)
         self.work: Work | None = None
-        self.work = exchange = Exchange(self, world.service.pool(site.upstream), admitted, record, site.hsts)
+        self.work = exchange = Exchange(self, world.service.pools.of(site.upstream), admitted, record, site.hsts)
         world.does(exchange.start)
 
     # what the client does

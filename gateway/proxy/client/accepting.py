@@ -62,12 +62,12 @@ class AcceptedConnection(asyncio.Protocol):
         """Begin, with a known client."""
         self._transport = transport
         self._peer = peer
-        self._is_admitted = self._service.admit(peer.address)
-        self._service.opened(self, peer.address)
+        limits = self._service.snapshot.config.limits
+        self._is_admitted = self._service.connections.admit(peer.address, limits)
+        self._service.connections.opened(self, peer.address)
         if self._is_admitted is None:
             self._fail("too many connections")
             return
-        limits = self._service.snapshot.config.limits
         self.deadline = clock.monotonic_seconds() + limits.handshake_seconds
 
     def data_received(self, data: bytes) -> None:
@@ -130,7 +130,7 @@ class AcceptedConnection(asyncio.Protocol):
         layer = TlsLayer(tls, self._transport, connection)
         connection.secured_by(layer, is_asked=is_asking)
         connection.deadline = self.deadline  # the handshake's time began when the socket was accepted
-        service.replaced(self, connection)
+        service.connections.replaced(self, connection)
         self._transport.set_protocol(layer)
         layer.data_received(bytes(self._reader.received))
 
@@ -152,7 +152,7 @@ class AcceptedConnection(asyncio.Protocol):
         )
         head = Head(400, None, fields, is_sized=True, may_keep_alive=False)
         self._transport.write(Http1Writer().write((head, Data(_HTTPS_ONLY), END)))
-        self._linger(is_brief=self._service.is_draining)
+        self._linger(is_brief=self._service.connections.is_draining)
 
     def _refuse(self, description: int, cause: str) -> None:
         """Send an alert, and linger: if the client is still sending, a reset would destroy the alert."""
@@ -190,7 +190,7 @@ class AcceptedConnection(asyncio.Protocol):
         if self._reader.received:
             self._log("the connection ended in the middle of its ClientHello")
         if self._peer is not None:
-            self._service.closed(self, self._peer.address)
+            self._service.connections.closed(self, self._peer.address)
 
     def on_deadline(self) -> None:
         """Close: no ClientHello arrived in time, or the time to read the answer is over."""

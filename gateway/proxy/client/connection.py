@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from gateway import clock
 from gateway.errors import RequestError
@@ -130,7 +130,7 @@ class ClientConnection:
         leaf = admission.leaf_der
         self._judge_certificate()
         if leaf is not None:
-            self.service.certified.add(self)
+            self.service.connections.certified.add(self)
         # In TLS 1.3 the ticket is withheld; a TLS 1.2 session is dropped when the connection ends.
         layer.leaves_no_session = self._is_asked and not admission.is_alone()
         site, identity = admission.site.site, admission.judgement.identity
@@ -151,7 +151,7 @@ class ClientConnection:
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The connection is closed."""
-        self.service.closed(self, self.peer.address)
+        self.service.connections.closed(self, self.peer.address)
 
     def discarded(self, count: int) -> None:
         """Count ciphertext that arrived after the end of the connection and was thrown away."""
@@ -189,7 +189,7 @@ class ClientConnection:
             raise RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections")
         if admission.is_due(record.now) and self._judge_certificate():
             admitted = None
-        if self.service.bans:
+        if self.service.lockout.bans:
             self._check_ban(head, record)
         if admission.question is not None:
             return None
@@ -206,7 +206,7 @@ class ClientConnection:
         admission = self.admission
         admission.name_client(head, record)  # the clients behind a proxy are locked out separately
         key = admission.lockout_key(record.connection.client_ip or "")
-        if not (seconds := self.service.banned_seconds(key, record.now)):
+        if not (seconds := self.service.lockout.banned_seconds(key, record.now)):
             return
         otherwise = "it would have been let in"
         try:
@@ -226,7 +226,7 @@ class ClientConnection:
     def note_refusal(self, reason: Reason, record: AccessRecord) -> None:
         """Count a refusal for the lockout, and log it."""
         if reason in CERTIFICATE_FAILURES:
-            self.service.note_failure(self.admission.lockout_key(record.connection.client_ip or ""), "certificate")
+            self._note_failure(record.connection.client_ip, "certificate")
         self.log(record)
 
     def catch_up(self) -> None:
@@ -316,7 +316,11 @@ class ClientConnection:
 
     def note_failed_login(self, client_ip: str | None) -> None:
         """Count a login on this connection that the upstream refused."""
-        self.service.note_failure(self.admission.lockout_key(client_ip or ""), "login")
+        self._note_failure(client_ip, "login")
+
+    def _note_failure(self, client_ip: str | None, what: Literal["login", "certificate"]) -> None:
+        service = self.service
+        service.lockout.note(service.snapshot.config.lockout, self.admission.lockout_key(client_ip or ""), what)
 
     # the end
 
@@ -355,7 +359,7 @@ class ClientConnection:
         self.deadline = now + self.snapshot.config.limits.transfer_idle_seconds
         self._send_progress.begin(now)
         if is_lingering:
-            is_brief = self._is_over_limit or self.service.is_draining
+            is_brief = self._is_over_limit or self.service.connections.is_draining
             self._lingering = lingering = Lingering(now, is_brief=is_brief)
             if not self.is_write_paused:
                 self.deadline = lingering.deadline

@@ -292,7 +292,7 @@ class Http1Connection(ClientConnection):
             admission.carry(found.login)
         self._refusals_in_a_row = 0
         self._writer = Http1Writer(head.version)
-        pool = self.service.pool(admission.site.upstream)
+        pool = self.service.pools.of(admission.site.upstream)
         self._exchange = exchange = Exchange(self, pool, found, record, admission.site.hsts)
         exchange.start()
 
@@ -322,7 +322,7 @@ class Http1Connection(ClientConnection):
         """True if another request may follow on this connection."""
         if self._half_closed is not None and not self._receive_buffer.held:
             return False
-        return head.is_keep_alive and not self.service.is_draining
+        return head.is_keep_alive and not self.service.connections.is_draining
 
     def send(self, events: list[Event]) -> None:
         """Send a part of the exchange's answer."""
@@ -336,7 +336,7 @@ class Http1Connection(ClientConnection):
     def exchange_done(self, unread_body: BodyReader | None) -> None:
         """The answer was sent completely. `unread_body`: reader of the rest of the request's body."""
         self._forget_exchange()
-        if self.closes_after_exchange or self.service.is_draining:
+        if self.closes_after_exchange or self.service.connections.is_draining:
             self._close(is_lingering=unread_body is not None or bool(self._receive_buffer.held))
             return
         self._expect_next()

@@ -257,7 +257,7 @@ class Http2Connection(ClientConnection):
             self._require_http1(stream, record)
             return
         self._refusals_in_a_row = 0
-        stream.work = exchange = Exchange(stream, self.service.pool(site.upstream), admitted, record, site.hsts)
+        stream.work = exchange = Exchange(stream, self.service.pools.of(site.upstream), admitted, record, site.hsts)
         exchange.start()
 
     def _check_host(self, head: RequestHead) -> None:

@@ -1,4 +1,4 @@
-"""Keys by which lockout counts requests, and the refusal of locked-out clients.
+"""What a worker counts for the lockout, under which keys, and the refusal of locked-out clients.
 
 Keeps true: a client with a trusted certificate is counted by address and certificate, every other client by address. So
 the clients of an office, which share an address, can't lock out the holder of a certificate there, and a holder who is
@@ -7,16 +7,21 @@ locked out at one address can still log in from another.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
 
+from gateway.config.model import Lockout as LockoutSettings
 from gateway.errors import RequestError
 from gateway.facts import Identity, Judgement, Reason, counted_text, parse_address
 from gateway.logs.text import text_of
 
 # For mail addresses in the status, which admins type; longer ones are cut.
 MAX_HOLDER_CHARACTERS: Final = 64
+# Failed attempts are reported to the master in batches.
+REPORT_SECONDS: Final = 0.1
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{8,64}")  # the first digits identify a certificate
 
 # The reasons that `lockout.count: [certificate]` counts. A missing certificate isn't counted: any web page can make a
@@ -99,3 +104,32 @@ def _holder(identity: Identity) -> str:
     name = identity.emails[0] if identity.emails else identity.common_name or ""
     text = text_of(name, MAX_HOLDER_CHARACTERS)
     return "".join(letter if letter.isprintable() else "?" for letter in text)  # it is written into the error log too
+
+
+class Lockout:
+    """What one worker counts for the lockout. The master decides for all workers, and tells them the bans."""
+
+    __slots__ = ("_failures", "_loop", "bans", "on_failures")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.bans: dict[str, float] = {}  # key → locked out until, in Unix seconds
+        self.on_failures: Callable[[dict[str, int]], None] | None = None
+        self._failures: dict[str, int] = {}  # key → failed attempts not reported yet
+        self._loop = loop
+
+    def note(self, settings: LockoutSettings | None, key: str, what: Literal["login", "certificate"]) -> None:
+        """Count a failed login or a refused certificate; `key`: see `key_of`. `settings`: None without a lockout."""
+        if settings is None or what not in settings.count or self.on_failures is None:
+            return
+        if not self._failures:
+            self._loop.call_later(REPORT_SECONDS, self._report)
+        self._failures[key] = self._failures.get(key, 0) + 1
+
+    def _report(self) -> None:
+        failures, self._failures = self._failures, {}
+        if self.on_failures is not None:
+            self.on_failures(failures)
+
+    def banned_seconds(self, key: str, now: float) -> float:
+        """For how many more seconds a client is locked out; 0 if it is not. Call it only if there are `bans`."""
+        return max(0.0, self.bans.get(key, now) - now)

@@ -113,8 +113,8 @@ class PlainConnection(asyncio.Protocol):
         """Begin, with a known client."""
         self._transport = transport
         self._peer = peer
-        is_admitted = self.service.admit(peer.address)
-        self.service.opened(self, peer.address)
+        is_admitted = self.service.connections.admit(peer.address, self.service.snapshot.config.limits)
+        self.service.connections.opened(self, peer.address)
         self.deadline = clock.monotonic_seconds() + self.service.snapshot.config.limits.header_time_seconds
         if not is_admitted:
             self.refuse(RequestError(Reason.TOO_MANY_CONNECTIONS, "too many connections"))
@@ -208,7 +208,7 @@ class PlainConnection(asyncio.Protocol):
         finish_record(record)
         self.service.log(record)
         if self.is_sending:
-            self._lingering = Lingering(clock.monotonic_seconds(), is_brief=self.service.is_draining)
+            self._lingering = Lingering(clock.monotonic_seconds(), is_brief=self.service.connections.is_draining)
             self._transport.write_eof()
             self.deadline = self._lingering.deadline
         else:
@@ -254,7 +254,7 @@ class PlainConnection(asyncio.Protocol):
             finish_record(record)
             self.service.log(record)
         if self._peer is not None:
-            self.service.closed(self, self._peer.address)
+            self.service.connections.closed(self, self._peer.address)
 
     def on_deadline(self) -> None:
         """End: request or answer did not arrive in time, or the client did not read the answer."""

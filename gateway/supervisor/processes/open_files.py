@@ -10,7 +10,7 @@ import resource
 from pathlib import Path
 from typing import Final
 
-from gateway.proxy.service import REFUSED_CONNECTIONS
+from gateway.proxy.connections import REFUSED_CONNECTIONS
 
 # Logs, listening sockets, the channel to the master, and idle connections to upstreams.
 OTHER_FILES: Final = 256

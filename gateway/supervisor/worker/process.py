@@ -91,8 +91,8 @@ class Worker:
         self._access_log.start(loop)
         service.start()
         empty = asyncio.Event()
-        service.on_empty = empty.set
-        service.on_failures = lambda failures: self._master.send({"is": "failures", "counts": failures})
+        service.connections.on_empty = empty.set
+        service.lockout.on_failures = lambda failures: self._master.send({"is": "failures", "counts": failures})
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._access_log.reopen)
@@ -103,15 +103,15 @@ class Worker:
         await self._stopping.wait()
         for server in servers:
             server.close()
-        service.drain()
+        service.connections.drain()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await empty.wait()
         except TimeoutError:
             _log.warning(
-                "%d connections were still open after %g s and are cut", len(service.connections), DRAIN_SECONDS
+                "%d connections were still open after %g s and are cut", len(service.connections.open), DRAIN_SECONDS
             )
-            service.cut()
+            service.connections.cut()
             await empty.wait()
         service.stop()
         await service.statuses.close()
@@ -143,7 +143,7 @@ class Worker:
             case {"do": "lists"}:
                 self._updates.finish_lists(message)
             case {"do": "ban", "bans": dict(bans)}:
-                self._service.bans = bans
+                self._service.lockout.bans = bans
             case {"do": "status"}:
                 self._master.send({"is": "status", **self._status()})
             case _:

@@ -120,7 +120,7 @@ class World:
         self.clients: list[ClientEnd] = []
         self.service = Service(snapshot or files.snapshot(**settings), self.log, self.loop)  # type: ignore[arg-type]
         self.dns = Dns()
-        self.service._names = Names(look_up=self.dns.look_up)
+        self.service.pools.names = Names(look_up=self.dns.look_up)
         if is_started:
             self.starts()
 
@@ -227,7 +227,7 @@ class World:
         end.protocol = b"h2" if options.get("is_http2") else b""
         self.clients.append(end)
         connection.secured_by(end, is_asked=options.get("is_asked", leaf is not None))
-        self.service.opened(connection, peer.address)
+        self.service.connections.opened(connection, peer.address)
         if not options.get("is_shaking_hands", False):
             end.is_established = True
             self.does(connection.handshake_done)
@@ -255,4 +255,4 @@ class World:
 
     def busy(self) -> list[tuple[int, int]]:
         """(busy, idle) connections of each server."""
-        return [(state.busy, len(state.idle)) for pool in self.service._pools.values() for state in pool.servers]
+        return [(state.busy, len(state.idle)) for pool in self.service.pools.by_name.values() for state in pool.servers]

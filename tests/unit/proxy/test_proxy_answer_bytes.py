@@ -153,7 +153,7 @@ def test_a_refusal_after_the_server_failed(world):
 
 
 def test_a_refusal_of_a_client_that_is_locked_out(world):
-    world.service.bans = {OUTSIDE: world.clock.unix_seconds() + 100}
+    world.service.lockout.bans = {OUTSIDE: world.clock.unix_seconds() + 100}
     client = world.client(OUTSIDE)
     client.says(get())
     check("refused: locked out", client.hears())

@@ -14,10 +14,10 @@ from gateway.facts import Endpoint, parse_address
 from gateway.policy.networks import NetworkSet
 from gateway.proxy.balanced import BalancedConnection
 from gateway.proxy.client.accepting import AcceptedConnection
+from gateway.proxy.connections import REFUSED_CONNECTIONS
 from gateway.proxy.limits.shared_counts import SharedCounts
 from gateway.proxy.plain.connection import PlainConnection
 from gateway.proxy.plain.redirect import Redirects
-from gateway.proxy.service import REFUSED_CONNECTIONS
 from gateway.tls.proxy_protocol import LOCAL_HEADER, encode_v2
 
 BALANCER, STRANGER = "10.0.0.2", "10.0.0.3"
@@ -86,22 +86,22 @@ def test_the_named_client_takes_the_connection_over(world, accept, cut):
 
 
 def test_it_counts_for_the_client_alone_until_it_ends(world, accept):
-    counted = world.service._per_address
+    counted = world.service.connections._per_address
     socket = accept()
     assert not counted
-    assert len(world.service.connections) == 1
+    assert len(world.service.connections.open) == 1
     socket.says(HEADER)
     assert counted == {parse_address(OUTSIDE): 1}
-    assert world.service.connections == {socket.protocol}
+    assert world.service.connections.open == {socket.protocol}
     socket.goes()
     assert not counted
-    assert not world.service.connections
+    assert not world.service.connections.open
 
 
 @pytest.mark.parametrize("make", [AcceptedConnection, redirecting])
 @pytest.mark.parametrize("header", [HEADER, LOCAL_HEADER], ids=["proxy", "local"])
 def test_among_all_workers_it_counts_once_and_no_longer_than_it_is_open(world, accept, make, header):
-    connection_counts = world.service._connection_counts = SharedCounts(1)
+    connection_counts = world.service.connections._connection_counts = SharedCounts(1)
     for _ in range(3):
         socket = accept(make)
         assert connection_counts.total() == 1
@@ -114,7 +114,7 @@ def test_among_all_workers_it_counts_once_and_no_longer_than_it_is_open(world, a
 def test_a_balancers_own_connection_counts_for_itself(world, accept):
     socket = accept()
     socket.says(LOCAL_HEADER)
-    assert world.service._per_address == {parse_address(BALANCER): 1}
+    assert world.service.connections._per_address == {parse_address(BALANCER): 1}
     assert socket.protocol._peer.reached is None
 
 
@@ -131,7 +131,7 @@ def test_who_is_not_listed_is_not_heard(world, accept):
     assert not socket.hears()
     (record,) = records(world)
     assert (record["client_ip"], record["reason"]) == (STRANGER, "the peer is not in proxy_protocol_from")
-    assert not world.service.connections
+    assert not world.service.connections.open
 
 
 @pytest.mark.parametrize("make", [AcceptedConnection, redirecting])
@@ -144,7 +144,7 @@ def test_a_peer_that_has_gone_before_it_was_looked_at(world, make):
     world.does(plain.connection_made, socket)
     world.does(plain.connection_lost, None)
     assert not world.log
-    assert not world.service.connections
+    assert not world.service.connections.open
 
 
 def test_a_wrong_header_ends_it(world, accept):
@@ -182,19 +182,19 @@ def test_the_end_in_the_middle_of_a_header_is_on_record(world, accept):
 def test_a_mere_probe_is_not_on_record(world, accept):
     accept().goes()
     assert not world.log
-    assert not world.service.connections
+    assert not world.service.connections.open
 
 
 @pytest.mark.parametrize("sent", [b"", b"PROXY "])
 def test_draining_ends_it_silently_and_a_reload_does_not(world, accept, sent):
     emptied = []
-    world.service.on_empty = lambda: emptied.append(True)
+    world.service.connections.on_empty = lambda: emptied.append(True)
     socket = accept()
     socket.says(sent)
     world.service.adopt(world.service.snapshot)
     world.settles()
     assert not socket.is_lost
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert socket.is_lost
     assert emptied == [True]
     assert not world.log

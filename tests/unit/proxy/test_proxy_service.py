@@ -7,9 +7,9 @@ from support.dialogue import OUTSIDE, UPSTREAM, get, header, response, status
 
 from gateway.errors import ConfigError
 from gateway.facts import parse_address
-from gateway.proxy import service
+from gateway.proxy.connections import JUDGED_AT_ONCE, REFUSED_CONNECTIONS
 from gateway.proxy.limits.shared_counts import SharedCounts
-from gateway.proxy.service import JUDGED_AT_ONCE, REFUSED_CONNECTIONS
+from gateway.proxy.upstream import pools
 
 HERE, THERE = parse_address("10.0.0.9"), parse_address("10.0.0.10")
 
@@ -54,87 +54,87 @@ def test_an_address_may_have_so_many_connections_then_pages_then_nothing(small):
 
     def open_one():
         opened.append(Open())
-        small.opened(opened[-1], HERE)
+        small.connections.opened(opened[-1], HERE)
 
     for _ in range(2):
-        assert small.admit(HERE) is True
+        assert small.connections.admit(HERE, small.snapshot.config.limits) is True
         open_one()
-    assert small.admit(THERE) is True
+    assert small.connections.admit(THERE, small.snapshot.config.limits) is True
     for _ in range(REFUSED_CONNECTIONS):
-        assert small.admit(HERE) is False
+        assert small.connections.admit(HERE, small.snapshot.config.limits) is False
         open_one()
-    assert small.admit(HERE) is None
-    small.closed(opened.pop(), HERE)
-    assert small.admit(HERE) is False
+    assert small.connections.admit(HERE, small.snapshot.config.limits) is None
+    small.connections.closed(opened.pop(), HERE)
+    assert small.connections.admit(HERE, small.snapshot.config.limits) is False
 
 
 @pytest.mark.parametrize("connection_counts", [None, SharedCounts(1)], ids=["alone", "with others"])
 def test_an_ipv6_client_is_its_64(small, connection_counts):
-    small._connection_counts = connection_counts
+    small.connections._connection_counts = connection_counts
     first = parse_address("2001:db8:0:1::1")
     opened = []
     for number in range(2):
-        assert small.admit(first + number) is True
+        assert small.connections.admit(first + number, small.snapshot.config.limits) is True
         opened.append((Open(), first + number))
-        small.opened(*opened[-1])
-    assert small.admit(first + 2**63) is False
-    assert small.admit(first + 2**64) is True
-    small.closed(*opened.pop(0))
-    assert small.admit(first + 2**63) is True
-    small.closed(*opened.pop())
-    assert small._per_address == {}
+        small.connections.opened(*opened[-1])
+    assert small.connections.admit(first + 2**63, small.snapshot.config.limits) is False
+    assert small.connections.admit(first + 2**64, small.snapshot.config.limits) is True
+    small.connections.closed(*opened.pop(0))
+    assert small.connections.admit(first + 2**63, small.snapshot.config.limits) is True
+    small.connections.closed(*opened.pop())
+    assert small.connections._per_address == {}
 
 
 def test_all_together_may_have_so_many_connections_then_pages_then_nothing(small):
     for number in range(5):
         address = parse_address(f"10.0.1.{number}")
-        assert small.admit(address) is True
-        small.opened(Open(), address)
-    assert small.admit(THERE) is False
-    assert small.admit(None) is False
+        assert small.connections.admit(address, small.snapshot.config.limits) is True
+        small.connections.opened(Open(), address)
+    assert small.connections.admit(THERE, small.snapshot.config.limits) is False
+    assert small.connections.admit(None, small.snapshot.config.limits) is False
     for number in range(REFUSED_CONNECTIONS):
-        small.opened(Open(), parse_address(f"10.0.2.{number}"))
-    assert small.admit(THERE) is None
+        small.connections.opened(Open(), parse_address(f"10.0.2.{number}"))
+    assert small.connections.admit(THERE, small.snapshot.config.limits) is None
 
 
 def test_counting_addresses_leaves_nothing_behind(world):
     service = world.service
     before = Open()
-    service.opened(before, HERE)
+    service.connections.opened(before, HERE)
     after = Open()
-    service.replaced(before, after)
+    service.connections.replaced(before, after)
     other = Open()
-    service.opened(other, HERE)
+    service.connections.opened(other, HERE)
     nobody = Open()
-    service.opened(nobody, None)
-    assert service._per_address == {HERE: 2}
+    service.connections.opened(nobody, None)
+    assert service.connections._per_address == {HERE: 2}
     for connection, address in ((after, HERE), (other, HERE), (nobody, None)):
-        service.closed(connection, address)
-    assert service._per_address == {}
-    assert service.connections == set()
+        service.connections.closed(connection, address)
+    assert service.connections._per_address == {}
+    assert service.connections.open == set()
 
 
 def test_asking_for_an_address_that_has_no_connection_leaves_nothing_behind(world):
-    world.service.admit(THERE)
-    assert world.service._per_address == {}
+    world.service.connections.admit(THERE, world.service.snapshot.config.limits)
+    assert world.service.connections._per_address == {}
 
 
 def test_deadlines_are_seen_within_a_second_and_a_broken_connection_stops_nobody(world):
     now = world.clock.monotonic_seconds()
     early, broken, late = Open(now + 1), Broken(now + 1), Open(now + 5)
-    world.service.connections.update((early, broken, late))
+    world.service.connections.open.update((early, broken, late))
     world.passes(3)
     assert early.heard
     assert broken.heard
     assert late.heard == []
     assert "at its deadline failed" in world.errors.found[0]
     world.errors.found.clear()
-    world.service.connections.clear()
+    world.service.connections.open.clear()
 
 
 def test_every_connection_is_judged_anew_some_at_a_time(files, world):
     connections = [Open() for _ in range(JUDGED_AT_ONCE + 1)]
-    world.service.connections.update(connections)
+    world.service.connections.open.update(connections)
     gone = connections[0]
     new = files.snapshot()
     turns = []
@@ -145,12 +145,12 @@ def test_every_connection_is_judged_anew_some_at_a_time(files, world):
     world.settles()
     assert turns == [JUDGED_AT_ONCE, JUDGED_AT_ONCE]
     assert all(each.heard == [new] for each in connections if each is not gone)
-    world.service.connections.clear()
+    world.service.connections.open.clear()
 
 
 def test_a_newer_snapshot_takes_over_and_a_lost_connection_is_left_out(files, world):
     connections = [Open() for _ in range(2 * JUDGED_AT_ONCE + 1)]
-    world.service.connections.update(connections)
+    world.service.connections.open.update(connections)
     first, second = files.snapshot(), files.snapshot()
     lost = []
 
@@ -158,25 +158,25 @@ def test_a_newer_snapshot_takes_over_and_a_lost_connection_is_left_out(files, wo
         world.service.adopt(first)
         world.service.adopt(second)
         lost.extend(each for each in connections if second not in each.heard)
-        world.service.connections.discard(lost[0])
+        world.service.connections.open.discard(lost[0])
 
     world.does(adopt_twice)
     assert all(each.heard[-1] is second for each in connections if each is not lost[0])
     assert second not in lost[0].heard
     assert sum(first in each.heard for each in connections) == JUDGED_AT_ONCE
-    world.service.connections.clear()
+    world.service.connections.open.clear()
 
 
 def test_a_connection_that_cannot_be_judged_anew_ends_and_the_others_are_judged(files, world):
     broken, whole = Broken(), Open()
-    world.service.connections.update((broken, whole))
+    world.service.connections.open.update((broken, whole))
     world.does(world.service.adopt, files.snapshot())
     assert len(whole.heard) == 1
     world.passes(2)
     assert "deadline" in broken.heard
     assert "judging" in world.errors.found[0]
     world.errors.found.clear()
-    world.service.connections.clear()
+    world.service.connections.open.clear()
 
 
 def test_a_request_before_its_connection_was_judged_anew_is_judged_by_the_new_rules(files, world):
@@ -185,9 +185,9 @@ def test_a_request_before_its_connection_was_judged_anew_is_judged_by_the_new_ru
     moved = files.snapshot(upstreams={"other": {"servers": [UPSTREAM]}}, sites=[files.site(upstream="other")])
 
     def reload_and_ask():
-        world.service.connections.discard(client.application)  # as if its turn came later
+        world.service.connections.open.discard(client.application)  # as if its turn came later
         world.service.adopt(moved)
-        world.service.connections.add(client.application)
+        world.service.connections.open.add(client.application)
         client.application.data_received(get())
 
     world.does(reload_and_ask)
@@ -202,9 +202,9 @@ def test_a_request_for_a_site_that_has_just_gone_is_not_answered(files, world):
     client.hears()
 
     def reload_and_ask():
-        world.service.connections.discard(client.application)
+        world.service.connections.open.discard(client.application)
         world.service.adopt(files.snapshot(sites=[files.site("other.example.com")]))
-        world.service.connections.add(client.application)
+        world.service.connections.open.add(client.application)
         client.application.data_received(get())
 
     world.does(reload_and_ask)
@@ -243,12 +243,12 @@ def test_a_reload_keeps_https_connections_while_their_files_hold_the_same(files,
 
 
 def test_where_an_upstream_stands_in_the_file_does_not_matter(files, world):
-    before = world.service._pools["mail"]
+    before = world.service.pools.by_name["mail"]
     more = {"aaa": {"servers": ["http://10.0.0.9"]}, "mail": {"servers": [UPSTREAM]}}
     config = files.config(upstreams=more)
     assert next(each for each in config.upstreams if each.name == "mail").line != before.upstream.line
     world.does(world.service.adopt, files.snapshot(upstreams=more))
-    assert world.service._pools["mail"] is before
+    assert world.service.pools.by_name["mail"] is before
 
 
 def test_a_reload_closes_the_connections_of_an_upstream_that_changed(files, world):
@@ -313,7 +313,7 @@ def test_a_reload_whose_upstream_cannot_be_set_up_changes_nothing(files, world, 
     def fails(*_arguments):
         raise ConfigError("upstreams.mail.tls: no store")
 
-    monkeypatch.setattr(service, "upstream_tls", fails)
+    monkeypatch.setattr(pools, "upstream_tls", fails)
     before = world.service.snapshot
     with pytest.raises(ConfigError, match=r"upstreams\.mail\.tls"):
         world.does(world.service.adopt, snapshot)
@@ -326,8 +326,8 @@ def test_a_reload_whose_upstream_cannot_be_set_up_changes_nothing(files, world, 
 
 def test_draining_an_empty_service_ends_at_once(world):
     emptied = []
-    world.service.on_empty = lambda: emptied.append(True)
-    world.does(world.service.drain)
+    world.service.connections.on_empty = lambda: emptied.append(True)
+    world.does(world.service.connections.drain)
     assert emptied == [True]
 
 
@@ -336,9 +336,9 @@ def test_cutting_ends_everything_at_once_and_on_record(world):
     busy.says(get())
     server = world.accepts()
     emptied = []
-    world.service.on_empty = lambda: emptied.append(True)
-    world.does(world.service.drain)
-    world.does(world.service.cut)
+    world.service.connections.on_empty = lambda: emptied.append(True)
+    world.does(world.service.connections.drain)
+    world.does(world.service.connections.cut)
     assert idle.is_lost
     assert busy.was_aborted
     assert server.is_lost
@@ -348,7 +348,7 @@ def test_cutting_ends_everything_at_once_and_on_record(world):
 
 def test_draining_and_losing_connections_needs_no_listener(world):
     client = world.client()
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert client.is_lost
 
 
@@ -386,7 +386,7 @@ def counting(make_world):
     def make(**settings):
         world = make_world(**settings)
         reports = []
-        world.service.on_failures = reports.append
+        world.service.lockout.on_failures = reports.append
         return world, reports
 
     return make
@@ -395,19 +395,21 @@ def counting(make_world):
 def test_failures_are_reported_together_and_only_where_somebody_counts(counting):
     world, reports = counting(lockout={"failures": 3})
     for key in ("10.0.0.9", "2001:db8::/64", "10.0.0.9", "2001:db8::/64"):
-        world.does(world.service.note_failure, key, "login")
-        world.does(world.service.note_failure, key, "certificate")  # is not configured
+        world.does(world.service.lockout.note, world.service.snapshot.config.lockout, key, "login")
+        world.does(
+            world.service.lockout.note, world.service.snapshot.config.lockout, key, "certificate"
+        )  # is not configured
     world.passes(2)
     assert reports == [{"10.0.0.9": 2, "2001:db8::/64": 2}]
-    world.service.on_failures = None
-    world.does(world.service.note_failure, "10.0.0.9", "login")  # nobody listens
-    world.does(world.service._report_failures)
+    world.service.lockout.on_failures = None
+    world.does(world.service.lockout.note, world.service.snapshot.config.lockout, "10.0.0.9", "login")  # nobody listens
+    world.does(world.service.lockout._report)
     assert len(reports) == 1
 
 
 def test_without_lockout_nothing_is_counted(counting):
     world, reports = counting()
-    world.does(world.service.note_failure, "10.0.0.9", "login")
+    world.does(world.service.lockout.note, world.service.snapshot.config.lockout, "10.0.0.9", "login")
     world.passes(2)
     assert reports == []
 
@@ -461,7 +463,7 @@ def test_behind_a_trusted_proxy_the_client_is_kept_out_and_not_the_proxy_nor_oth
     world = make_world(trusted_proxies=["10.0.0.9"])
     until = world.clock.unix_seconds() + 60
     client = world.client("10.0.0.9")
-    world.service.bans = {"10.0.0.9": until, "10.1.0.1": until}
+    world.service.lockout.bans = {"10.0.0.9": until, "10.1.0.1": until}
     for forwarded in [], ["X-Forwarded-For: 10.1.0.1"]:
         client.says(get(path, *forwarded))
         assert status(client.hears()) == 429
@@ -481,7 +483,7 @@ def test_who_shares_an_address_keeps_out_no_holder_of_a_certificate(make_world, 
     alice, bob = files.ca.issue("CN=Alice"), files.ca.issue("CN=Bob")
     until = world.clock.unix_seconds() + 60
     fingerprint = bob.certificate.fingerprint(hashes.SHA256()).hex()
-    world.service.bans = {OUTSIDE: until, f"{OUTSIDE} {fingerprint} Bob": until}
+    world.service.lockout.bans = {OUTSIDE: until, f"{OUTSIDE} {fingerprint} Bob": until}
     for address, leaf, code in (
         (OUTSIDE, None, 429),
         (OUTSIDE, bob, 429),
@@ -504,7 +506,7 @@ def test_who_shares_an_address_keeps_out_no_holder_of_a_certificate(make_world, 
     ],
 )
 def test_the_log_keeps_the_reason_that_there_would_have_been(world, path, address, otherwise):
-    world.service.bans = {address: world.clock.unix_seconds() + 60}
+    world.service.lockout.bans = {address: world.clock.unix_seconds() + 60}
     client = world.client(address)
     client.says(get(path, LOGIN))
     answer = client.hears()
@@ -518,7 +520,7 @@ def test_the_log_keeps_the_reason_that_there_would_have_been(world, path, addres
 
 
 def test_who_is_kept_out_hears_so_until_the_time_is_over(world):
-    world.service.bans = {"10.0.0.9": world.clock.unix_seconds() + 60}
+    world.service.lockout.bans = {"10.0.0.9": world.clock.unix_seconds() + 60}
     client, other = world.client(), world.client("10.0.0.10")
     client.says(get())
     answer = client.hears()

@@ -10,9 +10,9 @@ from support.dialogue import HOST, INSIDE, OUTSIDE, SocketEnd, TlsClient, get, h
 from gateway.config.model import Listener
 from gateway.proxy.client.accepting import AcceptedConnection
 from gateway.proxy.client.http1 import Http1Connection
+from gateway.proxy.connections import REFUSED_CONNECTIONS
 from gateway.proxy.limits.rates import BURST_SECONDS
 from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
-from gateway.proxy.service import REFUSED_CONNECTIONS
 from gateway.tls.client_hello import ILLEGAL_PARAMETER, alert
 from gateway.tls.layer import TlsLayer
 
@@ -156,15 +156,15 @@ def test_who_says_nothing_is_cut(world):
     assert end.is_lost
     assert world.record["reason"] == "no ClientHello within the handshake time"
     assert world.record["config"] == world.service.snapshot.config.digest
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_who_leaves_before_tls_leaves_nothing_behind(world):
     end = accept(world)
     end.goes()
     assert world.log == []
-    assert world.service.connections == set()
-    assert world.service._per_address == {}
+    assert world.service.connections.open == set()
+    assert world.service.connections._per_address == {}
 
 
 def test_who_leaves_within_its_client_hello_is_on_record_once(world):
@@ -175,7 +175,7 @@ def test_who_leaves_within_its_client_hello_is_on_record_once(world):
     end.goes()
     assert world.record["reason"] == "the connection ended in the middle of its ClientHello"
     assert world.service.status()["counters"]["handshakes"]["failed"] == 1
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_who_is_refused_for_its_client_hello_is_on_record_once(world):
@@ -188,7 +188,7 @@ def test_who_is_refused_for_its_client_hello_is_on_record_once(world):
 def test_who_is_gone_before_it_was_looked_at_leaves_nothing_behind(world):
     end = accept(world, None)
     assert end.is_lost
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_a_handshake_that_breaks_is_on_record_once(world):
@@ -205,7 +205,7 @@ def test_a_handshake_that_breaks_is_on_record_once(world):
     assert not end.is_lost
     world.passes(2)
     assert end.is_lost
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
     assert len(world.log) == 1
 
 
@@ -289,7 +289,7 @@ def test_the_connection_over_the_limit_gets_a_page_and_many_more_nothing(make_wo
     client.shakes_hands()
     client.says(get())
     assert header(client.hears(), "X-Gateway-Reason") == "too_many_connections"
-    while len(world.service.connections) < 1 + REFUSED_CONNECTIONS:
+    while len(world.service.connections.open) < 1 + REFUSED_CONNECTIONS:
         accept(world)
     world.log.clear()
     late = accept(world)
@@ -317,7 +317,7 @@ def test_too_many_handshakes_from_one_address_are_not_begun(make_world):
 
 def test_draining_cuts_what_has_not_begun(world):
     end = accept(world)
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert end.is_lost
 
 
@@ -333,15 +333,15 @@ def test_closing_with_close_notify_ends_the_connection(world):
     end = accept(world)
     client = TlsClient(end)
     client.shakes_hands()
-    (connection,) = world.service.connections
+    (connection,) = world.service.connections.open
     assert isinstance(connection, Http1Connection)
     client.connection.shutdown()
     client.hears()
     assert end.is_lost
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_cutting_closes_at_once(world):
     end = accept(world)
-    world.does(world.service.cut)
+    world.does(world.service.connections.cut)
     assert end.is_lost

@@ -8,7 +8,7 @@ from support.pki import NOW
 from support.websocket import SWITCH, upgraded
 
 from gateway.proxy.client.http1 import Http1Connection
-from gateway.proxy.service import JUDGED_AT_ONCE
+from gateway.proxy.connections import JUDGED_AT_ONCE
 
 LIFE_SECONDS = 30
 END = NOW + timedelta(seconds=LIFE_SECONDS)
@@ -233,6 +233,6 @@ def test_one_that_cannot_be_judged_ends_and_the_others_are_judged(world, ending,
 
 def test_nothing_is_left_of_a_connection_that_ended_before_its_certificate(world, ending):
     client, _ = half(world, ending)
-    assert client.application in world.service.certified
+    assert client.application in world.service.connections.certified
     client.goes()
-    assert not world.service.certified
+    assert not world.service.connections.certified

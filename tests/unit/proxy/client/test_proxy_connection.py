@@ -82,7 +82,7 @@ def test_a_request_that_is_let_through_begins_the_count_anew(world):
 
 def test_a_trusted_proxy_keeps_its_connection_whatever_its_clients_ask_for(make_world):
     world = make_world(trusted_proxies=["10.0.0.9"])
-    world.service.bans = {"203.0.113.9": world.clock.unix_seconds() + 60}
+    world.service.lockout.bans = {"203.0.113.9": world.clock.unix_seconds() + 60}
     proxy = world.client()
     proxy.says(get("/x", "X-Forwarded-For: 203.0.113.9") * MAX_REFUSALS_IN_A_ROW)
     proxy.says(get("/x", "X-Forwarded-For: 203.0.113.10") * MAX_REFUSALS_IN_A_ROW)
@@ -142,7 +142,7 @@ def test_a_request_behind_one_that_failed_later_is_read_too(world):
 
 def test_requests_that_find_no_server_at_once_do_not_pile_up_on_the_stack(make_world):
     world = make_world(upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "health": {"path": "/"}}})
-    world.service.pool(world.service.snapshot.config.upstreams[0]).servers[0].condition.is_up = False
+    world.service.pools.of(world.service.snapshot.config.upstreams[0]).servers[0].condition.is_up = False
     client = world.client()
     client.says(get() * 800)
     assert client.hears().count(b"HTTP/1.1 503 ") == 800
@@ -293,7 +293,7 @@ def test_a_connection_over_the_limit_lingers_briefly(world):
 
 def test_a_worker_that_ends_does_not_wait_long_for_what_lingers(world):
     client = too_large(world)
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     client.says(b"more")
     assert not client.is_lost
     world.passes(BRIEF_LINGER_SECONDS + 2)
@@ -459,7 +459,7 @@ def test_who_does_not_read_its_answers_gets_no_more_of_them(world):
 
 def test_refusals_wait_for_their_reader_too(make_world):
     world = make_world(upstreams={"mail": {"servers": ["http://10.0.0.5:8080"], "health": {"path": "/"}}})
-    world.service.pool(world.service.snapshot.config.upstreams[0]).servers[0].condition.is_up = False
+    world.service.pools.of(world.service.snapshot.config.upstreams[0]).servers[0].condition.is_up = False
     client = world.client()
     client.is_slow = True
     client.says(get() * 500)
@@ -491,7 +491,7 @@ def test_a_last_answer_that_is_never_read_does_not_hold_the_connection_for_ever(
     assert not client.is_lost
     world.passes(5)
     assert client.is_lost
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 # a body that nobody wants
@@ -695,8 +695,8 @@ def test_draining_lets_an_exchange_finish_and_says_that_it_was_the_last(world):
     busy.says(get())
     server = world.accepts()
     emptied = []
-    world.service.on_empty = lambda: emptied.append(True)
-    world.does(world.service.drain)
+    world.service.connections.on_empty = lambda: emptied.append(True)
+    world.does(world.service.connections.drain)
     assert idle.is_lost
     assert emptied == []
     server.says(response(body=b"last"))
@@ -713,7 +713,7 @@ def test_draining_does_not_prolong_what_is_closing_already(world):
     world.passes(1)
     before = client.application.deadline
     client.is_slow = True
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert client.application.deadline < before
 
 
@@ -724,7 +724,7 @@ def test_draining_leaves_a_slow_client_the_time_to_read_its_last_answer(world):
     world.accepts().says(response("200 OK", body=bytes(HIGH_WATER_BYTES + 1)))
     assert not client.is_open
     before = client.application.deadline
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert client.application.deadline == before
 
 

@@ -8,9 +8,9 @@ from support.ocsp import GOOD, MINUTE, REVOKED, named
 from support.ocsp import response as ocsp_response
 
 from gateway.proxy.client.receive_buffer import MAX_HELD_BYTES
+from gateway.proxy.connections import Connections
 from gateway.proxy.exchange.waiting import WAIT_SECONDS
 from gateway.proxy.ocsp.statuses import Statuses
-from gateway.proxy.service import Service
 from gateway.x509.ocsp import OcspError
 
 URL = "http://ocsp.example.com/"
@@ -223,7 +223,7 @@ def test_a_reload_during_the_wait_waits_for_the_newer_question_too(world, respon
 @pytest.fixture
 def reload_and_answer(world, responder, files, bob, monkeypatch):
     """A reload, and the responder's answer before the connection's turn to be judged anew has come."""
-    monkeypatch.setattr(Service, "_adopt_some", lambda *_: None)
+    monkeypatch.setattr(Connections, "_adopt_some", lambda *_: None)
 
     def act(**settings):
         world.does(world.service.adopt, files.snapshot(**settings))

@@ -451,7 +451,7 @@ def test_a_drain_serves_what_has_begun_and_what_is_on_its_way(world):
         end_stream=True,
     )
     on_its_way = client.connection.data_to_send()
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     client.end.says(on_its_way)
     second = world.accepts()
     client.reads()
@@ -467,7 +467,7 @@ def test_a_drain_serves_what_has_begun_and_what_is_on_its_way(world):
 
 def test_a_client_that_does_not_answer_the_goaway_is_not_waited_for(world):
     client = world.http2_client()
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert client.end.is_open  # it was not read yet
     world.passes(GOAWAY_SECONDS + 2)
     assert not client.end.is_open
@@ -520,7 +520,7 @@ def test_a_client_that_is_gone_ends_its_requests(world):
     assert first.is_lost
     assert second.is_lost
     assert sorted(record["uri"] for record in world.records) == ["/webmail/1", "/webmail/2"]
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_requests_that_are_reset_before_their_turn_have_their_lines(world):

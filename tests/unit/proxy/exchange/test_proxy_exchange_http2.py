@@ -155,7 +155,7 @@ def test_the_deadline_is_the_upstreams_once_the_request_has_ended(world):
     world.accepts()
     stream.says(b"abc")
     stream.ends()
-    stream.passes(world.service.pool(world.service.snapshot.config.upstreams[0]).upstream.timeouts.response_seconds)
+    stream.passes(world.service.pools.of(world.service.snapshot.config.upstreams[0]).upstream.timeouts.response_seconds)
     assert stream.refused.reason == Reason.UPSTREAM_TIMEOUT
 
 

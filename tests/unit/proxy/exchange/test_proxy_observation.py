@@ -183,7 +183,7 @@ def test_a_copy_to_where_a_rule_refuses_is_refused(make):
 def test_refused_certificates_in_observation_lock_nobody_out(make, files):
     world = make(observing(), lockout={"failures": 1, "window": "10m", "ban": "15m", "count": ["login", "certificate"]})
     reports = []
-    world.service.on_failures = reports.append
+    world.service.lockout.on_failures = reports.append
     told(world, leaf=stranger(files))
     world.passes(LATE_SECONDS)
     assert reports == []
@@ -191,7 +191,7 @@ def test_refused_certificates_in_observation_lock_nobody_out(make, files):
 
 def test_a_client_that_is_locked_out_is_refused_and_nothing_is_observed(make):
     world = make(observing())
-    world.service.bans = {OUTSIDE: world.clock.unix_seconds() + 60}
+    world.service.lockout.bans = {OUTSIDE: world.clock.unix_seconds() + 60}
     client = world.client(OUTSIDE)
     client.says(get())
     assert status(client.hears()) == 429

@@ -73,7 +73,7 @@ def ask(world, listener, data):
     if not end.is_lost:
         assert end.has_said_eof, "the client may still be sending"
         end.goes()
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
     return end.hears()
 
 
@@ -214,7 +214,7 @@ def test_a_file_that_this_user_may_not_read_is_logged_with_the_remedy(world, lis
 def test_others_are_served_meanwhile_and_the_client_is_told_in_time(world, listener, stuck, is_publishing):
     end = begin(world, replace(listener, pki=is_publishing), get(TARGET))
     assert end.protocol.eof_received()
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert not end.is_lost, "a request that was begun is answered"
     world.passes(READ_SECONDS + 2)
     assert (status(end.hears()), world.record["reason"]) == (503, "no_healthy_upstream")

@@ -81,7 +81,7 @@ def test_a_list_is_asked_for_and_handed_on(world, publisher):
         4,
     )
     assert (record["uri"], record["reason"], record["bytes_in"]) == (LIST, None, 0)
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 @pytest.mark.parametrize("host", ["mail.example.com", "pki.example.com", "10.0.0.1:80"])
@@ -441,7 +441,7 @@ def test_a_client_that_leaves_takes_its_question_along(world, publisher):
     end.goes()
     assert publisher.end.is_lost
     assert (world.record["status"], world.record["uri"]) == (None, LIST)
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_a_client_that_only_stops_sending_gets_its_answer(world, publisher):
@@ -475,7 +475,7 @@ def test_an_answer_that_comes_after_its_client_left_is_nobodys(world, publisher)
 
 def test_draining_lets_an_answer_end(world, publisher):
     idle, busy = accept(world), ask(world, get(LIST))
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert idle.is_lost
     assert not busy.is_lost
     publisher.end.answers(b"list")
@@ -485,7 +485,7 @@ def test_draining_lets_an_answer_end(world, publisher):
 
 def test_cutting_writes_down_what_was_under_way(world, publisher):
     end = ask(world, get(LIST))
-    world.does(world.service.cut)
+    world.does(world.service.connections.cut)
     assert end.is_lost
     assert publisher.end.is_lost
     assert world.record["status"] is None

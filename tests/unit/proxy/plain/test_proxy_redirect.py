@@ -7,8 +7,8 @@ from support.dialogue import INSIDE, SocketEnd, get, header, request, status
 from support.plain_http import plain_connection
 
 from gateway.config.model import Listener
+from gateway.proxy.connections import REFUSED_CONNECTIONS
 from gateway.proxy.lingering import BRIEF_LINGER_SECONDS, LINGER_IDLE_SECONDS, MAX_LINGERING_BYTES
-from gateway.proxy.service import REFUSED_CONNECTIONS
 
 LISTENER = Listener("127.0.0.1:80", "127.0.0.1", 80, redirect_to_https=True)
 PUBLISHING = Listener("127.0.0.1:80", "127.0.0.1", 80, pki=True)
@@ -25,7 +25,7 @@ def ask(world, data):
     if not end.is_lost:
         assert end.has_said_eof, "the client may still be sending"
         end.goes()
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
     return end.hears()
 
 
@@ -111,7 +111,7 @@ def test_a_client_that_is_still_sending_has_time_to_read_the_answer(world):
 def test_a_worker_that_ends_does_not_wait_long_for_a_client_that_is_still_sending(world):
     end = accept(world)
     end.says(request("POST", "/webmail", "Content-Length: 500000", body=b"some"))
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert not end.is_lost
     world.passes(BRIEF_LINGER_SECONDS + 2)
     assert end.is_lost
@@ -131,7 +131,7 @@ def test_a_request_that_is_not_whole_in_time_is_told_so_and_on_record(world, lis
     world.passes(LINGER_IDLE_SECONDS + 2)
     assert end.is_lost
     assert len(world.log) == 1
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_who_says_nothing_is_cut(world):
@@ -158,15 +158,17 @@ def test_over_the_limit_there_is_an_answer_and_then_none(make_world):
     assert late.is_lost
     assert kept[0].is_closing() is False
     assert world.record["reason"] == "too_many_connections"
-    world.service._per_address.update(dict.fromkeys(world.service._per_address, REFUSED_CONNECTIONS))
+    world.service.connections._per_address.update(
+        dict.fromkeys(world.service.connections._per_address, REFUSED_CONNECTIONS)
+    )
     assert accept(world).is_lost
-    world.service._per_address.clear()
-    world.service._per_address.update({kept[0].protocol._peer.address: 1})
+    world.service.connections._per_address.clear()
+    world.service.connections._per_address.update({kept[0].protocol._peer.address: 1})
 
 
 def test_who_is_gone_before_it_was_looked_at_leaves_nothing_behind(world):
     assert accept(world, None).is_lost
-    assert world.service.connections == set()
+    assert world.service.connections.open == set()
 
 
 def test_a_reload_changes_what_is_answered(files, world):
@@ -179,11 +181,11 @@ def test_a_reload_changes_what_is_answered(files, world):
 
 def test_draining_closes(world):
     end = accept(world)
-    world.does(world.service.drain)
+    world.does(world.service.connections.drain)
     assert end.is_lost
 
 
 def test_cutting_closes_at_once(world):
     end = accept(world)
-    world.does(world.service.cut)
+    world.does(world.service.connections.cut)
     assert end.is_lost

@@ -108,7 +108,7 @@ def answer(world, data):
 
 
 def condition(world):
-    return world.service._pools["mail"].servers[0].condition
+    return world.service.pools.by_name["mail"].servers[0].condition
 
 
 def test_what_is_asked(checked):

@@ -39,7 +39,7 @@ def named(make_world):
 
 
 def name_of(world):
-    return world.service._pools["mail"].servers[0].name
+    return world.service.pools.by_name["mail"].servers[0].name
 
 
 def answered(world, client):
@@ -56,7 +56,7 @@ def answered(world, client):
 def test_an_address_is_never_asked_for(world):
     answered(world, world.client())
     assert world.dns.asked == []
-    assert world.service._pools["mail"].servers[0].name is None
+    assert world.service.pools.by_name["mail"].servers[0].name is None
 
 
 def test_a_name_is_asked_for_before_the_first_request_and_again_when_its_time_ends(named):
@@ -117,10 +117,10 @@ def test_other_servers_are_asked_at_once(named, files):
 
     def adopt():
         world.service.adopt(snapshot)
-        world.service._names._look_up = other
+        world.service.pools.names._look_up = other
 
     world.does(adopt)
-    assert world.service._names._servers == (NameServer("10.0.0.53", 53),)
+    assert world.service.pools.names._servers == (NameServer("10.0.0.53", 53),)
     assert asked == [HOST]
     assert name_of(world).addresses == (NEW,)
     world.does(world.service.adopt, snapshot)
@@ -164,7 +164,7 @@ def test_a_request_does_not_wait_again_where_nobody_could_tell(make_world):
     client = world.client()
     client.says(get())
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
-    assert world.service._pools["mail"].servers[0].condition.cause == f"{HOST}: no answer in time"
+    assert world.service.pools.by_name["mail"].servers[0].condition.cause == f"{HOST}: no answer in time"
 
 
 def test_a_request_waits_for_other_servers_answer(make_world):
@@ -188,7 +188,7 @@ def test_a_name_that_leads_nowhere_is_an_unreachable_server(named):
     client = world.client()
     client.says(get())
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
-    cause = world.service._pools["mail"].servers[0].condition.cause
+    cause = world.service.pools.by_name["mail"].servers[0].condition.cause
     assert cause == f"{HOST}: the name does not exist"
     assert repr(name_of(world)) == f"<Name {HOST} the name does not exist>"
 
@@ -221,7 +221,7 @@ def test_a_check_of_a_name_that_leads_nowhere_fails(named):
     client = world.client()
     client.says(get())
     assert header(client.hears(), "X-Gateway-Reason") == "no_healthy_upstream"
-    assert world.service._pools["mail"].servers[0].condition.cause == f"{HOST}: the name does not exist"
+    assert world.service.pools.by_name["mail"].servers[0].condition.cause == f"{HOST}: the name does not exist"
 
 
 # when nobody can tell, and when somebody says no
@@ -313,19 +313,19 @@ def test_what_is_known_of_ipv6_does_not_depend_on_ipv4(named):
 
 def test_a_fault_of_our_own_is_reported_and_asked_over(named):
     world = named(OLD, ttl=10)
-    look_up = world.service._names._look_up
+    look_up = world.service.pools.names._look_up
 
     async def fail(host):
         raise LookupError(host)
 
-    world.service._names._look_up = fail
+    world.service.pools.names._look_up = fail
     world.passes(10)
     (report,) = world.errors.found
     assert "LookupError" in report
     world.errors.found.clear()
     assert name_of(world).addresses == (OLD,)
     assert name_of(world).cause == f"LookupError: {HOST}"
-    world.service._names._look_up = look_up
+    world.service.pools.names._look_up = look_up
     world.dns.says(HOST, NEW)
     world.passes(RETRY_SECONDS)
     assert name_of(world).addresses == (NEW,)
@@ -409,7 +409,7 @@ def test_the_hosts_file_comes_first(named, tmp_path):
     world = named(OLD)
     hosts = tmp_path / "hosts"
     hosts.write_text(f"fd00::9 {HOST}\n10.0.0.9 {HOST}\n")
-    names = world.service._names
+    names = world.service.pools.names
     names._hosts._path = hosts
     world.does(name_of(world).ask_now)
     assert name_of(world).addresses == ("fd00::9", "10.0.0.9")

@@ -126,7 +126,7 @@ def test_when_all_fail_each_is_named(make_world):
     for _ in SERVERS:
         world.refuses()
     assert header(client.hears(), "X-Gateway-Reason") == "upstream_unreachable"
-    causes = [state.condition.cause for state in world.service._pools["mail"].servers]
+    causes = [state.condition.cause for state in world.service.pools.by_name["mail"].servers]
     assert causes == ["Connection refused"] * 3
 
 
@@ -153,7 +153,7 @@ def first_choice(world):
         world.refuses()
     world.accepts().says(response())
     client.goes()
-    for pool in world.service._pools.values():
+    for pool in world.service.pools.by_name.values():
         pool.sweep(float("inf"))
     world.settles()
     return host
@@ -172,7 +172,7 @@ def test_a_server_that_keeps_failing_is_left_alone_for_a_while(make_world, balan
 
 def miss(world, host):
     """Requests fail to reach this server until it is passed over."""
-    (state,) = [state for state in world.service._pools["mail"].servers if state.server.host == host]
+    (state,) = [state for state in world.service.pools.by_name["mail"].servers if state.server.host == host]
     for _ in range(PASSIVE_FALL):
         state.condition.unreachable(world.clock.monotonic_seconds(), "refused")
 
@@ -218,7 +218,7 @@ def test_it_is_said_once_that_a_server_cannot_be_reached_and_once_that_it_can_ag
 
 def test_when_every_server_is_left_alone_they_are_asked_all_the_same(make_world):
     world = three(make_world, "least_connections")
-    for state in world.service._pools["mail"].servers:
+    for state in world.service.pools.by_name["mail"].servers:
         state.condition._until_seconds = float("inf")
     world.client().says(get())
     assert len(world.dials) == 1
@@ -227,7 +227,7 @@ def test_when_every_server_is_left_alone_they_are_asked_all_the_same(make_world)
 def test_when_the_checks_say_that_none_is_well_none_is_asked(make_world):
     world = three(make_world, "least_connections")
     client = world.client()
-    for state in world.service._pools["mail"].servers:
+    for state in world.service.pools.by_name["mail"].servers:
         state.condition.is_up = False
     client.says(get())
     assert header(client.hears(), "X-Gateway-Reason") == "no_healthy_upstream"
@@ -240,7 +240,7 @@ def test_a_server_that_falls_ill_while_a_connection_was_begun(world):
 
     def ask_and_fall_ill():
         client.application.data_received(get())
-        world.service._pools["mail"].servers[0].condition.is_up = False
+        world.service.pools.by_name["mail"].servers[0].condition.is_up = False
 
     world.does(ask_and_fall_ill)
     assert header(client.hears(), "X-Gateway-Reason") == "no_healthy_upstream"
@@ -308,7 +308,7 @@ def test_an_upstream_that_takes_the_proxy_protocol_has_a_connection_for_each_cli
 
 
 def test_a_pool_says_what_it_holds(world):
-    text = repr(world.service._pools["mail"])
+    text = repr(world.service.pools.by_name["mail"])
     assert text == "<Pool mail [<ServerState http://10.0.0.5:8080 busy=0 idle=0 <Condition up>>]>"
 
 
@@ -321,7 +321,7 @@ def test_https_servers_are_asked_under_their_name(files, make_world):
     world.client().says(get())
     options = world.accepts().options
     assert options["server_hostname"] == "10.0.0.5"
-    assert options["ssl"] is world.service._pools["mail"].tls.context
+    assert options["ssl"] is world.service.pools.by_name["mail"].tls.context
     named = make_world(upstreams={"mail": {"servers": ["https://10.0.0.5"], "tls": tls | {"server_name": "mail.lan"}}})
     named.client().says(get())
     assert named.accepts().options["server_hostname"] == "mail.lan"
