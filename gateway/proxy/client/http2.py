@@ -7,7 +7,6 @@ how many wait. An answer waits in its stream, not in the connection, so that mor
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -95,7 +94,7 @@ class Http2Connection(ClientConnection):
                 fields=limits.headers,
             )
         )
-        self._begun: deque[tuple[Http2Stream, RequestError | None]] = deque()  # requests that wait for their turn
+        self._begun: dict[int, tuple[Http2Stream, RequestError | None]] = {}  # requests that wait for their turn
         self._is_turn_due = False
         self._is_flush_due = False
         self._unwritten_bytes = 0  # of answers, since the last write
@@ -161,7 +160,7 @@ class Http2Connection(ClientConnection):
 
     def _await_turn(self, stream: Http2Stream, error: RequestError | None) -> None:
         self._streams[stream.stream_id] = stream
-        self._begun.append((stream, error))
+        self._begun[stream.stream_id] = stream, error
         if not (self._is_going or self.is_write_paused):
             self._own_deadline = _NEVER
 
@@ -206,9 +205,7 @@ class Http2Connection(ClientConnection):
         """Begin one request. Before a further one, other clients are served."""
         self.catch_up()
         if not self.is_write_paused and not self._layer.is_closing():  # a client must read its answers first
-            stream, error = self._begun.popleft()
-            if stream.stream_id in self._streams:  # else the client has reset it
-                self._begin(stream, error)
+            self._begin(*self._begun.pop(next(iter(self._begun))))
             if self._begun:
                 self._is_turn_due = True
                 self.wait_turn(self._go_on)
@@ -372,6 +369,7 @@ class Http2Connection(ClientConnection):
 
     def forget(self, stream: Http2Stream) -> None:
         """A stream has ended."""
+        self._begun.pop(stream.stream_id, None)
         if self._streams.pop(stream.stream_id, None) is None or self._streams:
             return
         if self._is_going:

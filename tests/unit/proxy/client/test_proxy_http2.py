@@ -597,3 +597,21 @@ def test_a_request_over_the_rate_waits_and_others_of_the_connection_with_it(make
     world.passes(1.5)
     client.reads()
     assert sum(answer.status is not None for answer in answers) == answered + 1
+
+
+def test_requests_that_are_reset_while_the_client_reads_nothing_hold_nothing(world):
+    client = world.http2_client()
+    client.connection.increment_flow_control_window(2**30)
+    client.flush()
+    client.end.is_slow = True
+    large = client.asks("/webmail/large")
+    client.connection.increment_flow_control_window(2**30, client.stream_of(large))
+    client.flush()
+    world.accepts().says(response(body=b"x" * 500_000))
+    waiting = [client.asks(method="POST", body=b"x" * 10_000, ends=False) for _ in range(20)]
+    for each in waiting:
+        client.resets(each)
+    application = client.end.application
+    assert len(application.works()) == 0
+    assert len(application._streams) == len(application._begun) + 1 == 1
+    assert [record["method"] for record in world.records if record["method"] == "POST"] == ["POST"] * 20
