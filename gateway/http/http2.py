@@ -91,6 +91,10 @@ class Http2Codec:
         """The owner no longer holds so much of the request's body: the client may send more."""
         self._state.take(stream_id, size_bytes)
 
+    def drop(self, stream_id: int, size_bytes: int) -> None:
+        """As `take`, but only other requests may send more: this one's body is not wanted."""
+        self._state.drop(stream_id, size_bytes)
+
     def discard(self, stream_id: int) -> None:
         """The rest of the request is not wanted: no event about it follows, and the answer's end ends the stream."""
         stream = self._state.streams.get(stream_id)

@@ -82,6 +82,14 @@ class ConnectionState:
             self.output.control(frames.window_update_frame(stream_id, increment))
         self.give_back(taken)
 
+    def drop(self, stream_id: int, size_bytes: int) -> None:
+        """Give back what the owner has thrown away, on the connection only."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            dropped = min(size_bytes, stream.receive_window.held_bytes)
+            stream.receive_window.held_bytes -= dropped
+            self.give_back(dropped)
+
     def refuse_new_streams(self) -> None:
         """Say which request was the last one. Later ones were not served, and the client may send them elsewhere."""
         if self.last_served_id == frames.MAX_STREAM_ID:

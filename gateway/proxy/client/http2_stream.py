@@ -29,6 +29,9 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.tls.layer import SLICE_BYTES
 
+# For so long after its answer a client may go on with its body. The stream's reset would come right behind the answer
+# otherwise, and some clients throw the answer away then (curl 7.88).
+LINGER_SECONDS: Final = 1.0
 # A client that says nothing about priority can probably use the parts of all its answers at once.
 UNSAID: Final = Priority(is_incremental=True)
 
@@ -102,6 +105,7 @@ class Http2Stream:
         "carries_login",
         "closes_after_exchange",
         "deadline",
+        "is_answered",
         "is_read_paused",
         "is_write_paused",
         "pinned",
@@ -136,6 +140,7 @@ class Http2Stream:
         self._unsent: deque[bytes] = deque()  # parts of the answer for which there was no window
         self._end_fields: Fields | None = None  # the answer ends behind them, with these trailers
         self._has_put_end = False  # the answer's end was sent, or waits behind `_unsent`
+        self.is_answered = False  # the work has ended with an answer
         self._taken_bytes = 0  # of the answer, since the last look
         self._looked_seconds = 0.0
 
@@ -156,12 +161,17 @@ class Http2Stream:
 
     def received(self, payload: bytes) -> None:
         """Keep a part of the body for the next `feed_exchange`."""
-        self._held.append(payload)
+        if self.is_answered:
+            self._connection.codec.drop(self.stream_id, len(payload))
+        else:
+            self._held.append(payload)
 
     def ended(self, trailers: Fields) -> None:
         """The request has ended."""
         self._has_ended = True
         self._trailers = trailers
+        if self.is_answered and not self._unsent:
+            self._connection.forget(self)
 
     def feed_exchange(self) -> None:
         """Hand over the part of the body that has arrived, and the end behind it."""
@@ -311,8 +321,8 @@ class Http2Stream:
             self._connection.codec.send_trailers(self.stream_id, self._end_fields)
         if self.work is not None:
             self.work.resume_response()
-        elif self._end_fields is not None:
-            self._connection.forget(self)
+        elif self.is_answered:
+            self._finish()
 
     def takes_more(self) -> bool:
         """True if a slow client has read enough since the last write or the last call of this method."""
@@ -386,13 +396,22 @@ class Http2Stream:
     def exchange_done(self, unread_body: BodyReader | None) -> None:  # noqa: ARG002
         """The answer was sent, or waits for the client's window."""
         self.work = None
-        if not self._has_ended:
-            self._connection.codec.discard(self.stream_id)
-            self._connection.flush_soon()
+        self.is_answered = True
+        if dropped := sum(map(len, self._held)) + self._untaken_bytes:
+            self._held.clear()
+            self._untaken_bytes = 0
+            self._connection.codec.drop(self.stream_id, dropped)
+        self._finish()
+
+    def _finish(self) -> None:
+        """The answer is complete: the stream ends when it is sent, and the client's body has ended or is not wanted."""
+        now = clock.monotonic_seconds()
         if self._unsent:
-            self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.transfer_idle_seconds
-        else:
+            self.deadline = now + self.snapshot.config.limits.transfer_idle_seconds
+        elif self._has_ended:
             self._connection.forget(self)
+        else:
+            self.deadline = now + LINGER_SECONDS
 
     def refuse_exchange(self, error: RequestError, head: RequestHead, record: AccessRecord) -> None:
         """Answer the request with a refusal, and log it."""
@@ -431,6 +450,10 @@ class Http2Stream:
         """The deadline has passed: the work decides, or the client has stopped reading the rest of its answer."""
         if self.work is not None:
             self.work.on_deadline()
+        elif not self._unsent:
+            self._connection.codec.discard(self.stream_id)
+            self._connection.forget(self)
+            self._connection.flush_soon()
         elif self.takes_more():
             self.deadline = clock.monotonic_seconds() + self.snapshot.config.limits.transfer_idle_seconds
         else:

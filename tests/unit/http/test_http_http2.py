@@ -392,6 +392,17 @@ class TestReceiveWindows:
         client.connection.take(1, 1)
         assert updates(client.answers()) == [(1, 128 * 1024)]
 
+    def test_what_is_thrown_away_lets_only_other_requests_send_more(self):
+        client = Client(connection_window_bytes=100_000, stream_window_bytes=100_000)
+        client.send(client.headers(1, POST, is_last=False))
+        self.upload(client, 100_000)
+        client.connection.drop(1, 60_000)
+        client.connection.drop(1, 60_000)
+        client.connection.drop(99, 10)
+        assert updates(client.answers()) == [(0, 60_000)]
+        client.connection.drop(1, 1)
+        assert updates(client.answers()) == []
+
     def test_a_slow_upload_does_not_hold_up_another(self):
         client = Client(connection_window_bytes=150_000, stream_window_bytes=100_000)
         client.send(client.headers(1, POST, is_last=False), client.headers(3, POST, is_last=False))

@@ -9,6 +9,7 @@ from support.pki import NOW
 
 from gateway.config.model import Limits
 from gateway.proxy.client.http2 import GOAWAY_SECONDS
+from gateway.proxy.client.http2_stream import LINGER_SECONDS
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW
 
 FIRST_WINDOW = 65_535
@@ -160,7 +161,11 @@ def test_an_early_answer_ends_the_stream_and_the_rest_of_the_body_is_not_wanted(
     server = world.accepts()
     server.says(response("413 Content Too Large", "Connection: close"))
     client.reads()
-    assert (answer.status, answer.is_complete, answer.reset) == (413, True, ErrorCodes.NO_ERROR)
+    assert (answer.status, answer.is_complete, answer.reset) == (413, True, None)
+    client.sends(answer, b"x" * 10_000)  # it may not have read the answer yet
+    world.passes(LINGER_SECONDS + 2)
+    client.reads()
+    assert answer.reset == ErrorCodes.NO_ERROR
     other = client.asks()
     world.accepts().says(response())
     client.reads()
@@ -615,3 +620,22 @@ def test_requests_that_are_reset_while_the_client_reads_nothing_hold_nothing(wor
     assert len(application.works()) == 0
     assert len(application._streams) == len(application._begun) + 1 == 1
     assert [record["method"] for record in world.records if record["method"] == "POST"] == ["POST"] * 20
+
+
+def test_a_body_that_goes_on_after_the_answer_holds_up_no_other(world):
+    client = world.http2_client()
+    early = client.asks(method="POST", body=b"abc", ends=False)
+    world.accepts().says(response("413 Content Too Large", "Connection: close"))
+    client.reads()
+    stream_id = client.stream_of(early)
+    while window := min(client.connection.local_flow_control_window(stream_id), 16_384):
+        client.sends(early, b"x" * window)
+    assert client.connection.outbound_flow_control_window > 256 * 1024
+    client.connection.reset_stream(stream_id)
+    client.flush()
+    assert not client.end.application._streams
+    early = client.asks(method="POST", body=b"abc", ends=False)
+    world.accepts().says(response("413 Content Too Large", "Connection: close"))
+    client.ends(early)
+    assert (early.status, early.reset) == (413, None)
+    assert not client.end.application._streams
