@@ -101,7 +101,10 @@ class FramedReader:
         return data, b""
 
     def end(self, trailers: Fields) -> None:
-        """The last frame has arrived."""
+        """The last frame has arrived. Raises `BodyError`."""
+        # As over HTTP/1.1: without the last line end.
+        if sum(len(name) + len(value) + 4 for name, value in trailers) - 2 > MAX_TRAILER_BYTES:
+            raise _trailers_too_long()
         self.is_complete = True
         self.trailers = trailers
 
@@ -192,7 +195,7 @@ class ChunkedReader:
         end = data.find(b"\r\n\r\n", at, at + MAX_TRAILER_BYTES + 4)
         if end < 0:
             if len(data) - at > MAX_TRAILER_BYTES + 3:  # the end without its last byte
-                raise BodyError(f"trailer fields longer than {MAX_TRAILER_BYTES} bytes")
+                raise _trailers_too_long()
             self._buffer = data[at:]
             return len(data)
         try:
@@ -201,6 +204,10 @@ class ChunkedReader:
             raise BodyError(f"trailer fields: {error}") from error
         self.is_complete = True
         return end + 4
+
+
+def _trailers_too_long() -> BodyError:
+    return BodyError(f"trailer fields longer than {MAX_TRAILER_BYTES} bytes")
 
 
 def encode_chunk(payload: bytes) -> bytes:

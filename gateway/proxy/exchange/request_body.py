@@ -76,7 +76,10 @@ class RequestBody:
         if not isinstance(reader, FramedReader):
             raise RequestError(Reason.BAD_REQUEST, "the body ends before its length")
         self._check(0, now, is_held_up=is_held_up)
-        reader.end(trailers)
+        try:
+            reader.end(trailers)
+        except BodyError as error:
+            raise RequestError(Reason.BAD_REQUEST, str(error)) from error
         return self._last_chunk()
 
     def _last_chunk(self) -> bytes:

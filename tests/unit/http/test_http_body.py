@@ -51,6 +51,20 @@ def test_a_frame_ends_a_body_of_http_2():
     assert body.trailers == [(b"x-sum", b"1")]
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_trailers_are_as_long_at_most_over_http_2_as_in_chunks(more):
+    value = b"a" * (MAX_TRAILER_BYTES - len(b"x-sum: ") + more)
+    framed, chunked = FramedReader(), ChunkedReader()
+    ends = (lambda: framed.end([(b"x-sum", value)])), (lambda: chunked.feed(b"0\r\nx-sum: " + value + b"\r\n\r\n"))
+    for reader, end in zip((framed, chunked), ends, strict=True):
+        if more:
+            with pytest.raises(BodyError, match="trailer fields longer than 8192 bytes"):
+                end()
+        else:
+            end()
+        assert reader.is_complete == (not more)
+
+
 def test_chunks_over_many_pieces():
     body = ChunkedReader()
     assert body.feed(b"") == (b"", b"")

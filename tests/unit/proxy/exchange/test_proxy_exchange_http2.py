@@ -6,6 +6,7 @@ from support.http2_exchange import RequestStream, http2_request, switching
 
 from gateway.config.model import Limits
 from gateway.facts import Reason
+from gateway.http.body import MAX_TRAILER_BYTES
 from gateway.http.events import END, Data, Head, Interim
 from gateway.proxy.exchange.exchange import CONTINUE_SECONDS
 
@@ -131,6 +132,15 @@ def test_a_body_longer_than_the_limit(make_world):
     world.accepts()
     stream.says(b"abcde")
     assert stream.refused.reason == Reason.BODY_TOO_LARGE
+
+
+def test_trailers_longer_than_the_limit(world):
+    stream = RequestStream(world, http2_request("POST", has_body=True))
+    server = world.accepts()
+    stream.says(b"abc")
+    stream.ends((b"x-sum", b"a" * MAX_TRAILER_BYTES))
+    assert stream.refused.reason == Reason.BAD_REQUEST
+    assert server.is_lost
 
 
 def test_the_end_counts_for_the_pace(world):
