@@ -59,6 +59,7 @@ class Http2Connection(ClientConnection):
         "_own_deadline",
         "_reads_on",
         "_streams",
+        "_turns",
         "_unwritten_bytes",
         "codec",
     )
@@ -97,6 +98,7 @@ class Http2Connection(ClientConnection):
         self._begun: dict[int, tuple[Http2Stream, RequestError | None]] = {}  # requests that wait for their turn
         self._is_turn_due = False
         self._is_flush_due = False
+        self._turns = 0  # of incremental answers: parts that were sent
         self._unwritten_bytes = 0  # of answers, since the last write
         self._is_going = False  # the client was asked for no more requests
         self._host: bytes | None = None  # the last host that was found to be the handshake's
@@ -336,7 +338,9 @@ class Http2Connection(ClientConnection):
             if not waiting:
                 return
             stream = min(waiting, key=_order)
-            stream.turn += stream.priority.is_incremental
+            if stream.priority.is_incremental:
+                self._turns += 1
+                stream.turn = self._turns
             stream.send_slice()
             self.flush_soon()
 
@@ -480,4 +484,5 @@ _HANDLERS: Final[dict[type, Callable[[Http2Connection, Any], None]]] = {
 
 def _order(stream: Http2Stream) -> tuple[int, int, int]:
     """The order of answers: the most urgent first; of these, incremental ones in turns (RFC 9218 section 10)."""
-    return stream.priority.urgency, stream.turn, stream.stream_id
+    priority = stream.priority
+    return priority.urgency, stream.turn if priority.is_incremental else 0, stream.stream_id

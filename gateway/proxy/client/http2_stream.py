@@ -97,6 +97,7 @@ class Http2Stream:
         "_has_put_end",
         "_held",
         "_is_end_told",
+        "_is_reset",
         "_looked_seconds",
         "_taken_bytes",
         "_trailers",
@@ -131,7 +132,7 @@ class Http2Stream:
         self.is_read_paused = False  # the upstream is slower than the client
         self.is_write_paused = False  # the client is slower than the upstream
         self.priority = _priority_of(request)
-        self.turn = 0  # of incremental answers: grows with each part that was sent
+        self.turn = 0  # an incremental answer's last one; the lowest is next
         self._held: list[bytes] = []  # parts of the body that the work has not taken
         self._untaken_bytes = 0  # taken by the work; the client gets them back when the upstream can take more
         self._has_ended = False  # the client has sent the whole request
@@ -140,6 +141,7 @@ class Http2Stream:
         self._unsent: deque[bytes] = deque()  # parts of the answer for which there was no window
         self._end_fields: Fields | None = None  # the answer ends behind them, with these trailers
         self._has_put_end = False  # the answer's end was sent, or waits behind `_unsent`
+        self._is_reset = False
         self.is_answered = False  # the work has ended with an answer
         self._taken_bytes = 0  # of the answer, since the last look
         self._looked_seconds = 0.0
@@ -255,6 +257,8 @@ class Http2Stream:
 
     def _put(self, payload: bytes, *, is_last: bool) -> None:
         """Send a part, or keep what the client has no window for."""
+        if self._is_reset:
+            return  # the work reads the answer to its end
         if is_last:
             self._has_put_end = True
         if not payload:
@@ -364,7 +368,7 @@ class Http2Stream:
 
     def owns_upstream(self, head: RequestHead | None, *, is_hidden: bool = False) -> None:  # noqa: ARG002
         """The upstream asks for a login that belongs to the connection: ask the client for HTTP/1.1."""
-        self.pins = True
+        self.pins = self.closes_after_exchange = True  # no login needs the rest of the request
         if self.work is not None:
             note_needs_http1(self.work.record)
         self._reset(ErrorCode.HTTP_1_1_REQUIRED)
@@ -462,6 +466,7 @@ class Http2Stream:
             self._connection.forget(self)
 
     def _reset(self, code: ErrorCode) -> None:
+        self._is_reset = True
         self._unsent.clear()
         self._connection.codec.reset(self.stream_id, code, clock.monotonic_seconds())
         self._connection.flush_soon()

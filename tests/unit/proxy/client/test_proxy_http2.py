@@ -258,6 +258,35 @@ def test_an_upstream_that_offers_only_such_a_login_needs_http_1_1(world):
     assert server.is_lost  # never another client's
 
 
+@pytest.mark.parametrize("body", [[b"x" * 500], [b"", b"x" * 400, b"x" * 100]], ids=["at once", "in parts"])
+def test_the_body_of_such_an_answer_is_read_and_dropped(world, body):
+    client = world.http2_client()
+    answer = client.asks()
+    server = world.accepts()
+    server.says(response("401 Unauthorized", "WWW-Authenticate: NTLM", "Content-Length: 500", body=body[0]))
+    for part in body[1:]:
+        server.says(part)
+    client.reads()
+    assert (answer.status, answer.body, answer.reset) == (None, b"", ErrorCodes.HTTP_1_1_REQUIRED)
+    assert (world.record["status"], world.record["reason"]) == (401, "http_1_1_required")
+    assert server.is_lost
+    assert client.end.application.works() == []
+    world.does(client.end.application.drain)
+    client.flush()
+    assert not client.end.is_open  # no stream is left
+
+
+def test_such_an_answer_does_not_wait_for_the_rest_of_the_request(world):
+    client = world.http2_client()
+    answer = client.asks(method="POST", body=b"abc", ends=False)
+    server = world.accepts()
+    server.says(response("401 Unauthorized", "WWW-Authenticate: NTLM", body=b"no"))
+    client.reads()
+    assert answer.reset == ErrorCodes.HTTP_1_1_REQUIRED
+    assert world.record["reason"] == "http_1_1_required"
+    assert server.is_lost
+
+
 # windows
 
 
