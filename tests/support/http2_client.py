@@ -20,13 +20,30 @@ def setting(number, value):
     return number.to_bytes(2, "big") + value.to_bytes(4, "big")
 
 
-class Client:
+class Frames:
+    """What a client needs to write frames, and to read field blocks."""
+
+    def __init__(self) -> None:
+        self.encoder = hpack.Encoder()
+        self.decoder = hpack.Decoder()
+
+    def block(self, fields):
+        return self.encoder.encode(fields)
+
+    def headers(self, stream_id, fields=GET, *, is_last=True):
+        flags = frames.END_HEADERS | (frames.END_STREAM if is_last else 0)
+        return frames.frame(frames.HEADERS, flags, stream_id, self.block(fields))
+
+    def fields(self, answer):
+        return [(bytes(name), bytes(value)) for name, value in self.decoder.decode(answer.data, raw=True)]
+
+
+class Client(Frames):
     """A client with its connection at the gateway. `events` and `answers` are what has come since the last look."""
 
     def __init__(self, *, first=SETTINGS, **limits) -> None:
+        super().__init__()
         self.connection = Http2Codec(Limits(**(LIMITS | limits)))
-        self.encoder = hpack.Encoder()
-        self.decoder = hpack.Decoder()
         self.now = 100.0
         self.events = []
         self.preface = self.answers()
@@ -43,13 +60,6 @@ class Client:
                 self.answers()
         return self
 
-    def block(self, fields):
-        return self.encoder.encode(fields)
-
-    def headers(self, stream_id, fields=GET, *, is_last=True):
-        flags = frames.END_HEADERS | (frames.END_STREAM if is_last else 0)
-        return frames.frame(frames.HEADERS, flags, stream_id, self.block(fields))
-
     def answers(self):
         """The frames that the gateway has sent."""
         data, found = self.connection.take_output(), []
@@ -59,9 +69,6 @@ class Client:
             found.append(one)
             data = data[9 + size :]
         return found
-
-    def fields(self, answer):
-        return [(bytes(name), bytes(value)) for name, value in self.decoder.decode(answer.data, raw=True)]
 
     def seen(self):
         events, self.events = self.events, []
