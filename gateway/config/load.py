@@ -168,7 +168,7 @@ def _build(path: Path, root: Value, material: Material, problems: Problems) -> C
     warn_of_trust(root, networks.resolved, known, problems)
     table = root.section("upstreams")
     upstreams = build_upstreams(table, material, problems)
-    sites = Sites(material, table.keys if "upstreams" in root.data else None, problems)
+    sites = Sites(material, table.keys if "upstreams" in root.data else None, upstreams, problems)
     views = [sites.read(value) for value in root.items("sites")]
     sites.check_addresses()
     admin = build_admin(root, listeners, problems)

@@ -27,6 +27,7 @@ _KEYS: Final = {
     "client_ca": "sslclientcertificate ssltrustedcertificate sslcacertificatefile cafile ca clientcas clientcafile",
     "crl": "sslcrl sslcarevocationfile crlfile crls revocationlist revocationlists",
     "upstream": "proxypass backend target origin usebackend defaultbackend",
+    "protocols": "alpn alpnprotocols",
     "servers": "backends targets nodes members url urls hosts addresses balancermember",
     "address": "bind port listen ip addr",
     "ca": "issuer cafile clientca sslproxycacertificatefile proxyssltrustedcertificate",

@@ -66,6 +66,7 @@ class Site:
     crl_policy: Literal["require", "if_present"] = "require"
     ocsp: Ocsp = Ocsp()
     hsts: Hsts | None = None  # None: the upstream's header is kept
+    protocols: tuple[Literal["h2", "http/1.1"], ...] = ("h2", "http/1.1")  # for clients, best first; http/1.1 always
     line: int = 0
 
     @property
@@ -152,6 +153,11 @@ class Upstream:
     rewrite_location: bool | None = None  # None: if `host` is not preserved; otherwise only our own name
     proxy_protocol: bool = False
     line: int = 0
+
+    @property
+    def is_of_one_client(self) -> bool:
+        """True if each connection to the servers is for one client's connection only."""
+        return self.connections == "per_client" or self.proxy_protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,10 @@ class Problems:
         """Add a warning: this works, but is probably not what the admin means."""
         self._found.append(Problem(self.file, place, cause, remedy, is_warning=True))
 
+    def are_in(self, place: Place) -> bool:
+        """True if an entry of the list at `place` has an error."""
+        return any(problem.place.path.startswith(f"{place.path}[") for problem in self._found if not problem.is_warning)
+
     @property
     def errors(self) -> tuple[Problem, ...]:
         """The errors in file order."""

@@ -40,6 +40,8 @@ _OTHER_WORDS: Final = {
     "least_connections": ("leastconn", "leastconnection"),
     "round_robin": ("rr",),
     "email": ("mail", "emailaddress"),
+    "h2": ("http2", "http20"),
+    "http/1.1": ("http1", "http10"),
 }
 _HSTS: Final = re.compile(r"(?i)max-age\s*=\s*\"?([0-9]{1,9})")
 _NO_LETTER: Final = re.compile(r"[^a-z0-9]")

@@ -114,6 +114,15 @@ SITE: Final = Record(
         ),
         optional("ocsp", OCSP, {}, "Online checks whether a client certificate is revoked."),
         Field(
+            "protocols",
+            ListOf(Choice(("h2", "http/1.1"), "a protocol"), minimum=1),
+            "What clients may speak, best first: the first one that the client offers too (ALPN) is used. `h2` is "
+            "[HTTP/2](http2.md). `http/1.1` includes HTTP/1.0 and can't be left out, because clients without ALPN "
+            "speak it.",
+            default_note="`[h2, http/1.1]`; `[http/1.1]` if the upstream has `connections: per_client` or "
+            "`proxy_protocol`",
+        ),
+        Field(
             "upstream",
             Text(what="an upstream's name", example="mail"),
             "Where requests go: a name under `upstreams`.",

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.config.addresses import Unreadable, parse_host
 from gateway.config.certificates import Certificates, Material
 from gateway.config.list_check import ListCheck
 from gateway.config.list_folder import list_folder
-from gateway.config.model import DAY_SECONDS, Hsts, Ocsp, Site
+from gateway.config.model import DAY_SECONDS, Hsts, Ocsp, Site, Upstream
 from gateway.config.problems import Place, Problems, did_you_mean, listing, quote
 from gateway.config.reading import Value
 from gateway.config.upstreams import given
@@ -43,11 +43,21 @@ class SiteView:
 
 
 class Sites:
-    """Reads the sites one after the other. `upstream_names` is None if the section `upstreams` can't be read."""
+    """Reads the sites one after the other.
 
-    def __init__(self, material: Material, upstream_names: Iterable[str] | None, problems: Problems) -> None:
+    `upstream_names` is None if the section `upstreams` can't be read; `upstreams` are those without errors.
+    """
+
+    def __init__(
+        self,
+        material: Material,
+        upstream_names: Iterable[str] | None,
+        upstreams: Iterable[Upstream],
+        problems: Problems,
+    ) -> None:
         self._material = material
         self._upstream_names = None if upstream_names is None else tuple(upstream_names)
+        self._upstreams = {upstream.name: upstream for upstream in upstreams}
         self._problems = problems
         self._owners: dict[str, Place] = {}
         self._addresses: list[tuple[Place, str]] = []  # hosts that are addresses, of sites without "*"
@@ -62,6 +72,7 @@ class Sites:
         self._check_strangers(value, anchors, certificate)
         crl = self._crl(value, anchors or ())
         upstream = self._upstream(value)
+        protocols = self._protocols(value, upstream)
         site = None
         if hosts and certificate and key and upstream:
             site = Site(
@@ -73,6 +84,7 @@ class Sites:
                 crl=crl,
                 ocsp=Ocsp(**given(value.section("ocsp"), {"mode": "mode", "responder": "responder"})),
                 hsts=self._hsts(value),
+                protocols=protocols,
                 line=value.place.mark.line,
                 **given(value, {"crl_policy": "crl_policy"}),
             )
@@ -209,6 +221,26 @@ class Sites:
                 remedy = f"write the upstream's name, {listing(known)}, and this URL under its servers"
             self._problems.error(item.place, f"{quote(name)} is not the name of an upstream", remedy)
         return name
+
+    def _protocols(self, value: Value, upstream_name: str | None) -> tuple[Literal["h2", "http/1.1"], ...]:
+        """HTTP/2 sends several requests at once, so it can't be used where a client has one upstream connection."""
+        upstream = self._upstreams.get(upstream_name or "")
+        is_of_one_client = upstream is not None and upstream.is_of_one_client
+        found: list[Literal["h2", "http/1.1"]] = []
+        for item in value.items("protocols"):
+            if item.data in found:
+                self._problems.error(item.place, f"{quote(item.data)} is listed twice", "remove one")
+            else:
+                found.append(item.data)
+        place = value.at("protocols")
+        if upstream is not None and is_of_one_client and "h2" in found:
+            why = "connections: per_client" if upstream.connections == "per_client" else "proxy_protocol: true"
+            cause = f"with h2 a client sends several requests at once, and upstream {upstream.name} has one connection"
+            self._problems.error(place, f"{cause} for each client ({why})", "write [http/1.1]")
+        elif found == ["h2"] and not self._problems.are_in(place):
+            cause = "http/1.1 can't be left out, because clients without ALPN speak it, such as monitoring"
+            self._problems.error(place, cause, "write [h2, http/1.1]")
+        return tuple(found) or (("http/1.1",) if is_of_one_client else ("h2", "http/1.1"))
 
 
 def _is_address(host: str) -> bool:

@@ -9,7 +9,7 @@ which takes 10 ms for a ClientHello of 32 KiB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from OpenSSL import SSL
@@ -17,12 +17,19 @@ from OpenSSL import SSL
 from gateway.tls.client_hello import MAX_PROTOCOLS
 
 HTTP_2: Final = b"h2"
+# HTTP/1.0 is served by the same code; `curl --http1.0` offers only that.
+_NAMES: Final = {"h2": (HTTP_2,), "http/1.1": (b"http/1.1", b"http/1.0")}
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 
 # OpenSSL's SSL_CTX_alpn_select_cb_func
 _CALLBACK: Final = "int (*)(SSL *, unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *)"
+
+
+def names_of(protocols: Iterable[str]) -> tuple[bytes, ...]:
+    """The names in ALPN of a site's `protocols`, best first."""
+    return tuple(name for protocol in protocols for name in _NAMES[protocol])
 
 
 def select_from(context: SSL.Context, protocols: Sequence[bytes]) -> None:

@@ -34,7 +34,7 @@ from OpenSSL import SSL
 
 from gateway.config.model import Site
 from gateway.errors import ConfigError
-from gateway.tls.alpn import HTTP_2, select_from
+from gateway.tls.alpn import names_of, select_from
 from gateway.tls.certificate_request import ask
 from gateway.tls.client_hello import ClientHello
 from gateway.tls.tickets import MayResume, Resumption, end_tickets, withhold_tickets
@@ -54,8 +54,6 @@ GROUPS: Final = b"X25519MLKEM768/X25519:P-256/P-384"
 # For how long after a full handshake a client may resume without proving again that it has the key; see `tickets`. Its
 # certificate is judged each time.
 SESSION_SECONDS: Final = 3600
-# HTTP/1.0 is served by the same code; `curl --http1.0` offers only that.
-PROTOCOLS: Final = (HTTP_2, b"http/1.1", b"http/1.0")
 _NOTHING: Final[Mapping[str, KnownLists]] = MappingProxyType({})
 
 
@@ -100,22 +98,17 @@ def leave_no_session(connection: SSL.Connection) -> None:
     connection.set_shutdown(0)
 
 
-def build_site(
-    site: Site,
-    rules_digest: bytes = b"",
-    *,
-    protocols: Sequence[bytes] = PROTOCOLS,
-    known: Mapping[str, KnownLists] = _NOTHING,
-) -> SiteTls:
+def build_site(site: Site, rules_digest: bytes = b"", *, known: Mapping[str, KnownLists] = _NOTHING) -> SiteTls:
     """Prepare a site's contexts from the files read with the configuration; lists come from `known`, see `trust_of`.
 
     Raises `ConfigError`.
 
-    `rules_digest`: over the rules, on which a session's rights depend too; `protocols`: for ALPN, best first.
+    `rules_digest`: over the rules, on which a session's rights depend too.
     """
     chain, key = site.certificate.certificates, site.key.private
     _check_pair(site, chain, key)
     trust = load_trust(site, known)
+    protocols = names_of(site.protocols)
     digest = _digest(site, chain, trust, rules_digest, protocols)
 
     def context(policy: bytes) -> SSL.Context:
@@ -134,7 +127,7 @@ def build_site(
     asking_tls_1_2.set_options(SSL.OP_NO_TICKET)  # a TLS 1.2 ticket is promised before the certificate arrives
     ask(asking, trust.anchors, is_tls_1_2=False)
     ask(asking_tls_1_2, trust.anchors, is_tls_1_2=True)
-    return SiteTls(site, silent, asking, asking_tls_1_2, trust, tuple(protocols), digest)
+    return SiteTls(site, silent, asking, asking_tls_1_2, trust, protocols, digest)
 
 
 def _check_pair(site: Site, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:

@@ -371,4 +371,4 @@ class ClientConnection:
 
 def is_of_one_client(site: SiteState) -> bool:
     """True if each connection to the site's upstream is for one client only."""
-    return site.upstream.connections == "per_client" or site.upstream.proxy_protocol
+    return site.upstream.is_of_one_client

@@ -59,6 +59,7 @@ sites:
     crl: [both.crl, "http://crl.example.com/ca.crl"]
     crl_policy: if_present
     ocsp: {mode: hard, responder: "http://ocsp.example.com/"}
+    protocols: http/1.1
     upstream: mail
 upstreams:
   mail:
@@ -153,6 +154,7 @@ def test_every_key_reaches_the_model(write, folder):
         crl=(str(folder / "both.crl"), "http://crl.example.com/ca.crl"),
         crl_policy="if_present",
         ocsp=Ocsp("hard", "http://ocsp.example.com/"),
+        protocols=("http/1.1",),
         line=10,
     )
     assert config.upstreams == (
@@ -173,14 +175,14 @@ def test_every_key_reaches_the_model(write, folder):
             connections="per_client",
             rewrite_location=True,
             proxy_protocol=True,
-            line=21,
+            line=22,
         ),
     )
     first, second = config.rules
     assert first == rule_of(
         name="Inside",
         action=Action.DENY,
-        line=31,
+        line=32,
         networks=("internal", "198.51.100.7"),
         hosts=("mail.example.com",),
         uris=("/webmail", "=/x", "~/y.*"),
@@ -191,7 +193,7 @@ def test_every_key_reaches_the_model(write, folder):
     assert replace(second, certificate=replace(second.certificate, ca_fingerprints=None)) == rule_of(
         name="rule 2",
         action=Action.REQUIRE_CERTIFICATE,
-        line=37,
+        line=38,
         networks=("external",),
         certificate=CertificateConditions(
             subject=(("O", "Example Ltd"), ("2.5.4.3", "a*")),
@@ -209,6 +211,27 @@ def test_every_key_reaches_the_model(write, folder):
     assert config.pages == Pages("help", folder / "folder")
     assert (config.workers, config.admin) == (3, Admin("127.0.0.1:9444", "127.0.0.1", 9444))
     assert config.pki == Pki(f"sqlite:///{folder}/pki/registry.db", folder / "authorities")
+
+
+@pytest.mark.parametrize(
+    ("upstream", "protocols"),
+    [
+        ("", ("h2", "http/1.1")),
+        ("connections: shared", ("h2", "http/1.1")),
+        ("proxy_protocol: false", ("h2", "http/1.1")),
+        ("connections: per_client", ("http/1.1",)),
+        ("proxy_protocol: true", ("http/1.1",)),
+    ],
+)
+def test_http_2_is_offered_unless_each_client_has_an_upstream_connection(write, upstream, protocols):
+    text = BASE.replace("rules:", f"    {upstream}\nrules:", 1)
+    assert load(write(text), now=NOW, environ={}).sites[0].protocols == protocols
+
+
+@pytest.mark.parametrize("written", ["[http/1.1, h2]", "[h2, http/1.1]", "[http/1.1]", "http/1.1"])
+def test_protocols_keep_their_order(write, written):
+    text = BASE.replace("    upstream:", f"    protocols: {written}\n    upstream:", 1)
+    assert list(load(write(text), now=NOW, environ={}).sites[0].protocols) == written.strip("[]").split(", ")
 
 
 def test_secrets_are_not_in_a_repr(write):

@@ -5,6 +5,7 @@ import ctypes
 import gc
 import ssl
 import weakref
+from dataclasses import replace
 from ipaddress import ip_address
 from time import time
 
@@ -36,7 +37,7 @@ def tls(tmp_path_factory):
 @pytest.fixture(scope="module")
 def of_two(tls):
     """A site that serves two protocols."""
-    return build_site(tls.site, protocols=(b"h2", b"http/1.1"))
+    return build_site(replace(tls.site, protocols=("h2", "http/1.1")))
 
 
 class Socket:
