@@ -438,6 +438,7 @@ class Http2Stream:
         """End the stream after the end of its tunnel."""
         self._put_end([])
         self.exchange_done(None)
+        self._connection.flush_soon()
 
     def gone(self, cause: str = "") -> None:
         """The stream or the connection has ended: end the work, and log the request. `cause`: the client's fault."""
