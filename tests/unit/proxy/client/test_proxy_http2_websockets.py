@@ -7,7 +7,6 @@ from support.http2_exchange import switching
 
 from gateway.config.model import Limits
 
-
 FIRST_WINDOW = 65_535
 
 
