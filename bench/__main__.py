@@ -132,7 +132,8 @@ class Bench:
         with processes.Helper("bench.flood_upstream", str(port), core=LOAD_CORE) as upstream:
             upstream.read()
             with self.servers(names, port):
-                place = neighbour.Place(self._bystander_job, str(self.certificates.ca), upstream, LOAD_CORE)
+                ca = str(self.certificates.ca)
+                place = neighbour.Place(self._bystander_job, ca, upstream, self._family, LOAD_CORE)
                 return neighbour.measure(place, names, self.arguments.floods, show)
 
     def _bystander_job(self, name: str) -> bystander.Job:
@@ -238,7 +239,7 @@ def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--floods",
         default=",".join(flood.name for flood in floods.FLOODS),
-        help=f"floods of {neighbour.NAME} (default: %(default)s, which take half an hour for three servers)",
+        help=f"floods of {neighbour.NAME} (default: %(default)s, which take 45 minutes for three servers)",
     )
     parser.add_argument(
         "--samples", type=int, default=neighbour.SAMPLES, help="requests of its bystander (default 1,000)"

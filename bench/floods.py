@@ -17,9 +17,13 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
+from bench import floods_http2
 from bench.certificates import HOST
 from gateway.tls.client_context import client_context
 from gateway.x509.loading import load_certificates
@@ -39,6 +43,7 @@ CONNECT_SECONDS = 5.0
 STALL_SECONDS = 0.25
 STALLED_CONNECTIONS = 50
 RETRY_SECONDS = 0.05
+FIRST_STREAM = 3  # of those that a flood opens again and again
 
 
 def _get(target: str, *fields: str) -> bytes:
@@ -63,6 +68,31 @@ class Flood:
     source: str = ELSEWHERE
     is_reading: bool = True
     is_tiny: bool = False  # a TLS record for each byte
+    piece: floods_http2.Piece | None = None  # over HTTP/2, in place of `block`: what is sent for each stream's number
+
+    @property
+    def is_upstreams(self) -> bool:
+        """True if the upstream is what floods."""
+        return self.piece is None and not self.block
+
+    def blocks(self) -> Iterator[bytes]:
+        """What one connection sends, a large piece at a time."""
+        if self.piece is None:
+            yield from repeat(self.block)
+            return
+        stream_id = FIRST_STREAM
+        while True:
+            block = b""
+            while len(block) < PIECE_BYTES:
+                block += self.piece(stream_id)
+                stream_id += 2
+            yield block
+
+
+def over_http2(
+    name: str, title: str, piece: floods_http2.Piece, opening: bytes = floods_http2.PREFACE, **more: Any
+) -> Flood:
+    return Flood(f"h2-{name}", f"HTTP/2: {title}", b"", opening=opening, piece=piece, **more)
 
 
 FLOODS = [
@@ -73,6 +103,22 @@ FLOODS = [
     Flood("fields", "requests with ninety fields", _repeated(_get("/x", *(f"X-Field-{n}: v" for n in range(90))))),
     Flood("unread", "answers that are not read", _repeated(_GET_X), is_reading=False),
     Flood("records", "TLS records of one byte", _repeated(_GET_X, TINY_PIECE_BYTES), is_tiny=True),
+    over_http2("refused", "refused requests", floods_http2.refused),
+    over_http2("reset", "requests that are reset at once", floods_http2.reset),
+    over_http2("malformed", "requests that the server must reset", floods_http2.malformed),
+    over_http2("fields", "requests with ninety fields", floods_http2.fields),
+    over_http2("bomb", "a long field of the table × 12,000", floods_http2.bomb),
+    over_http2("crumbs", "16,000 empty parts of a cookie", floods_http2.crumbs),
+    over_http2("continuation", "empty CONTINUATION frames", floods_http2.continuation, floods_http2.UNFINISHED),
+    over_http2("settings", "SETTINGS frames", floods_http2.settings),
+    over_http2("ping", "PING frames", floods_http2.ping),
+    over_http2("update", "WINDOW_UPDATE frames of a byte", floods_http2.update),
+    over_http2("unknown", "frames of an unknown type", floods_http2.unknown),
+    over_http2("empty", "empty DATA frames", floods_http2.empty, floods_http2.POST, source=INSIDE),
+    over_http2("tiny", "DATA frames of a byte", floods_http2.tiny, floods_http2.POST, source=INSIDE),
+    over_http2(
+        "unread", "answers that are not read", floods_http2.unread, floods_http2.WIDE, source=INSIDE, is_reading=False
+    ),
 ]
 
 
@@ -109,6 +155,7 @@ class Connection:
     def __init__(self, job: Job, flood: Flood, context: ssl.SSLContext) -> None:
         self.flood = flood
         incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._blocks = flood.blocks()
         self._tls = context.wrap_bio(incoming, self._outgoing, server_hostname=HOST)
         self.socket = socket.create_connection(
             ("127.0.0.1", job.port), CONNECT_SECONDS, source_address=(flood.source, 0)
@@ -118,8 +165,11 @@ class Connection:
         except BaseException:
             self.socket.close()
             raise
+        if flood.piece is not None and self._tls.selected_alpn_protocol() != "h2":
+            self.socket.close()
+            raise SystemExit("the server does not offer HTTP/2")
         opening = flood.opening
-        if not flood.block:
+        if flood.is_upstreams:
             opening = _get(f"{DRIP_PATH}?{job.mbit_per_second}")
         if opening:
             self._tls.write(opening)
@@ -140,14 +190,14 @@ class Connection:
 
     def build(self) -> None:
         """Encrypt the next piece, where none is left."""
-        if self._ready or not self.flood.block:
+        if self._ready or self.flood.is_upstreams:
             return
         if self.flood.is_tiny:
-            write, block = self._tls.write, self.flood.block
+            write, block = self._tls.write, next(self._blocks)
             for at in range(len(block)):
                 write(block[at : at + 1])
         else:
-            self._tls.write(self.flood.block)
+            self._tls.write(next(self._blocks))
         self._ready = memoryview(self._outgoing.read())
 
     def send(self, most_bytes: int) -> int:
@@ -180,7 +230,8 @@ class Attack:
     def __init__(self, job: Job) -> None:
         self.job = job
         (self.flood,) = (flood for flood in FLOODS if flood.name == job.flood)
-        self.context = client_context(load_certificates(Path(job.ca)))
+        protocols = [] if self.flood.piece is None else ["h2"]
+        self.context = client_context(load_certificates(Path(job.ca)), protocols)
         self.bucket = Bucket(job.mbit_per_second)
         self.buffer = memoryview(bytearray(DROP_BYTES))
         self.stalled: deque[Connection] = deque()
