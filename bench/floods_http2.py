@@ -56,6 +56,7 @@ POST: Final = PREFACE + frame(frames.HEADERS, frames.END_HEADERS, _OPEN, _block(
 UNFINISHED: Final = PREFACE + frame(frames.HEADERS, 0, _OPEN, _block("/x"))
 
 _FIRST_DYNAMIC: Final = b"\xbe"  # the latest field of the dynamic table
+_EMPTY_COOKIE: Final = b"\xa0"  # of the static table
 
 reset = _requests(_block("/x"), lambda stream_id: frames.rst_stream_frame(stream_id, ErrorCode.CANCEL))
 malformed = _requests(_block("/x", ("Upper", "case")))
@@ -63,7 +64,7 @@ refused = _requests(_block("/x"))
 fields = _requests(_block("/x", *((f"x-field-{number}", "v") for number in range(90))))
 unread = _requests(_block("/webmail/1k"))
 bomb = _requests(_block("/x", ("x", "x" * _BOMB_BYTES), is_kept=True) + _FIRST_DYNAMIC * 12_000)
-crumbs = _requests(_block("/x", ("cookie", ""), is_kept=True) + _FIRST_DYNAMIC * 16_000)
+crumbs = _requests(_block("/x") + _EMPTY_COOKIE * 16_000)
 continuation = _same(frame(frames.CONTINUATION, 0, _OPEN, b""))
 settings = _same(frames.settings_frame({frames.INITIAL_WINDOW_SIZE: 1}))
 ping = _same(frame(frames.PING, 0, 0, bytes(8)))
