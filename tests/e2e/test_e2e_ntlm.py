@@ -102,12 +102,12 @@ def gateway(start, credentials, exchange):
     return start(settings_for(credentials.site, exchange.url, limits=limits))
 
 
-def curl(gateway, credentials, user, target, *options, password=None):
+def curl(gateway, credentials, user, target, *options, password=None, version="--http1.1"):
     """(status, user that Apache took it for, connections made for it) of each answer that curl took for the last."""
     code, output = run(
         "curl",
         [
-            *("-q", "--silent", "--show-error", "--http1.1", "--max-time", str(SECONDS), "--output", "/dev/null"),
+            *("-q", "--silent", "--show-error", version, "--max-time", str(SECONDS), "--output", "/dev/null"),
             *("--resolve", f"{HOST}:{gateway.port}:{INSIDE}", "--cacert", str(credentials.server_ca)),
             *("--user", rf"EXAMPLE\{user}:{password or PASSWORDS[user]}", *(options or ("--ntlm",))),
             *("--write-out", r"%{http_code} %{num_connects} %header{x-user}\n"),
@@ -136,6 +136,52 @@ def test_a_login_that_was_asked_for(gateway, credentials, exchange):
     seen = exchange.seen("/webmail/asked", 4)
     assert [each.status for each in seen][:3] == [401, 401, 200]
     assert len({each.connection for each in seen}) == 1
+
+
+@pytest.mark.parametrize(("options", "status", "asked"), [(ANY_BUT_NEGOTIATE, 401, 6), (("--ntlm",), None, 4)])
+def test_a_client_that_begins_with_http_2_logs_in_over_http_1_1(gateway, credentials, exchange, options, status, asked):
+    """curl asks again by itself, whether the server asks it for NTLM or it begins with NTLM."""
+    path = f"/webmail/begins-{asked}"
+    answers = curl(gateway, credentials, "alice", f"{path}?[1-3]", *options, version="--http2")
+    assert [(status, user) for status, user, _ in answers] == [(200, "alice")] * 3
+    seen = exchange.seen(path, asked)
+    # A request that begins with NTLM never reaches the server; the connection that it was asked on is not used again.
+    assert len({each.connection for each in seen}) == (1 if status is None else 2)
+    assert seen[0].connection not in {each.connection for each in seen[1:]} or status is None
+
+    def logged():
+        return [record for record in gateway.log.records() if (record["uri"] or "").startswith(path)]
+
+    until(lambda: len(logged()) == asked + (status is None), "all are logged")
+    first, *others = [(record["protocol"], record["reason"], record["status"]) for record in logged()]
+    assert first == ("HTTP/2.0", "http_1_1_required", status)
+    assert {other[:2] for other in others} == {("HTTP/1.1", None)}
+
+
+def test_a_client_that_uses_http_2_logs_in_with_basic_where_it_may(start, credentials, mail):
+    """NTLM is not offered to it, and it stays with HTTP/2; over HTTP/1.1 curl prefers NTLM."""
+
+    def handle(dialogue):
+        if any(value.startswith(b"Basic ") for value in dialogue.request.values(b"authorization")):
+            dialogue.answer(b"in", b"Content-Type: text/plain")
+        else:
+            challenges = (b"WWW-Authenticate: Negotiate", b'WWW-Authenticate: NTLM, Basic realm="Mail"')
+            dialogue.answer(b"who are you?", *challenges, status=b"401 Unauthorized")
+
+    mail.answer("/webmail/either", handle)
+    gateway = start(settings_for(credentials.site, mail.url))
+    path = "/webmail/either"
+    answers = curl(gateway, credentials, "alice", path, *ANY_BUT_NEGOTIATE, version="--http2")
+    assert [status for status, _, _ in answers] == [200]
+
+    def logged():
+        return [record for record in gateway.log.records() if record["uri"] == path]
+
+    until(lambda: len(logged()) == len(answers) + 1, "both are logged")
+    assert [(record["protocol"], record["status"], record["login"]) for record in logged()] == [
+        ("HTTP/2.0", 401, "none"),
+        ("HTTP/2.0", 200, "basic"),
+    ]
 
 
 @pytest.mark.parametrize("options", [("--ntlm",), ANY_BUT_NEGOTIATE])
