@@ -6,18 +6,24 @@ target; and whoever comes next on the same connection to the server gets the ans
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from support.client import Client
-from support.gateway import settings_for
+from support.client import Client, context_for
+from support.gateway import HOST, settings_for
 from support.http1_stream import Stream, golden, written
+from support.http2_client import SETTINGS
+from support.http2_downgrade import translated
+from support.http2_wire import Wire, h2_context
 from support.logging_servers import LoggingApache, LoggingNginx, LoggingPython, Seen
 from support.naive_proxy import NaiveProxy
-from support.smuggling import DENIED, Attacker, Payload, unaccounted
+from support.smuggling import DENIED, Attacker, Payload, is_denied, unaccounted
 from support.waiting import until
+
+from gateway.http.http2_frames import DATA, END_STREAM, GOAWAY, MAX_FRAME_BYTES, frame, window_update_frame
 
 pytestmark = pytest.mark.e2e
 
@@ -218,6 +224,58 @@ def test_payloads_that_nobody_has_published(server, gateway):
             check(server, gateway, attacker)
 
         send()
+
+
+class Asker:
+    """Asks over HTTP/2, on a new connection where the gateway has ended the last one, as after ten refusals."""
+
+    def __init__(self, port):
+        self._port = port
+        self._context = h2_context(context_for())
+        self._first = SETTINGS + window_update_frame(0, 2**30)
+        self._connect()
+
+    def _connect(self):
+        self._wire = Wire(self._port, context=self._context, first=self._first)
+        self._last_id = -1
+
+    def ask(self, listed, body):
+        """(status, what the server says that it was asked for)"""
+        try:
+            return self._ask(listed, body)
+        except (EOFError, OSError):
+            assert any(one.type == GOAWAY for one in self._wire.seen)
+            self._wire.close()
+            self._connect()
+            return self._ask(listed, body)
+
+    def _ask(self, listed, body):
+        wire = self._wire
+        self._last_id += 2
+        wire.send(wire.headers(self._last_id, listed, is_last=not body))
+        if body:
+            wire.send(frame(DATA, END_STREAM, self._last_id, body))
+        status, fields, _ = wire.answer(self._last_id)
+        return status, fields.get("x-seen")
+
+    def close(self):
+        self._wire.close()
+
+
+def test_the_corpus_in_http_2(server, gateway):
+    """What the payloads consist of becomes requests of HTTP/2, their bodies too; the servers read HTTP/1.1."""
+    passed = 0
+    asker = Asker(gateway.port)
+    with Attacker(gateway.port) as attacker, contextlib.closing(asker):
+        for payload in PAYLOADS:
+            for listed, body in translated(payload.data, HOST.encode()):
+                if max(len(body), sum(len(name) + len(value) + 8 for name, value in listed)) <= MAX_FRAME_BYTES:
+                    status, seen = asker.ask(listed, body)
+                    assert seen is None or not is_denied(seen), payload.name
+                    passed += seen is not None and status < 400
+            attacker.ask_as_victim(payload.name)
+    assert passed > 500
+    check(server, gateway, attacker)
 
 
 # The last, since it makes the logs long that each check reads.

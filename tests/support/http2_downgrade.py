@@ -10,13 +10,37 @@ from gateway.http.fields import Fields, parse_fields
 from gateway.http.headers import DESTINATION, LAST_PASSING, NEVER_IN_TRAILERS, fold
 from gateway.http.http1 import END_OF_HEAD, parse_request
 from gateway.http.http2_head import WEBSOCKET_KEY, request_head
-from gateway.http.http2_requests import MalformedError, read_request, read_trailers
+from gateway.http.http2_requests import CONNECTION_SPECIFIC, MalformedError, read_request, read_trailers
 from gateway.policy.hosts import normalise_host
 from gateway.policy.uri import normalise
 from gateway.proxy.exchange.answer import passing_trailers
 
 GET: Fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/x")]
 _OURS = [b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port", b"Forwarded"]
+
+
+def translated(data: bytes, authority: bytes) -> list[tuple[Fields, bytes]]:
+    """(field list, body) of requests over HTTP/2 with what is in these bytes, as far as they are not malformed.
+
+    With the fields as they are, and without those that tell where the body ends.
+    """
+    head, _, body = data.partition(b"\r\n\r\n")
+    line, *lines = head.split(b"\r\n")
+    method, _, rest = line.partition(b" ")
+    parts = [each.partition(b":") for each in lines]
+    pairs = [(name.strip(b" \t").lower(), value.strip(b" \t")) for name, _, value in parts]
+    fields = [(name, value) for name, value in pairs if name not in {b"host", *CONNECTION_SPECIFIC}]
+    found = []
+    for target in (rest.rpartition(b" ")[0], b"/x"):
+        pseudo = [(b":method", method), (b":scheme", b"https"), (b":authority", authority), (b":path", target)]
+        for listed in (fields, [(name, value) for name, value in fields if name != b"content-length"]):
+            try:
+                request = read_request(1, [*pseudo, *listed], has_body=bool(body), uri_bytes=8192)
+            except (MalformedError, RequestError):
+                continue
+            if request.content_length in {None, len(body)}:
+                found.append(([*pseudo, *listed], body))
+    return found
 
 
 def downgraded(listed: Fields, *, has_body: bool) -> str:
