@@ -84,13 +84,15 @@ LIMITS: Final = Record(
             "connections",
             Whole(1, 1_000_000),
             10000,
-            "Open client connections. Each may need another one to an upstream, so allow twice as many open files.",
+            "Open client connections. Each may need another one to an upstream, so allow twice as many open files. "
+            "Over HTTP/2, each request beside others of its connection counts as one connection more.",
         ),
         optional(
             "connections_per_ip",
             Whole(1, 1_000_000),
             200,
-            "Open connections of one client address; an IPv6 client is its /64, here and wherever clients are counted.",
+            "Open connections of one client address; an IPv6 client is its /64, here and wherever clients are counted. "
+            "Requests over HTTP/2 count as above; one too many waits for five seconds before it is refused.",
         ),
         optional(
             "handshakes_per_second_per_ip",

@@ -60,6 +60,7 @@ class Connections:
 
     __slots__ = (
         "_adopted",
+        "_beside",
         "_connection_counts",
         "_loop",
         "_per_address",
@@ -77,6 +78,7 @@ class Connections:
         self.on_empty: Callable[[], None] | None = None
         self._adopted: Snapshot | None = None  # the last one
         self._loop = loop
+        self._beside = 0  # requests that count as connections
         self._per_address: Counter[Address] = Counter()
         self._connection_counts = connection_counts
 
@@ -85,26 +87,50 @@ class Connections:
 
         `address`: None while only the balancer is known; then only the total limit is checked.
         """
-        connection_counts = self._connection_counts
-        total = len(self.open) if connection_counts is None else connection_counts.total()
-        if total >= limits.connections + REFUSED_CONNECTIONS:
-            return None
-        here = 0
-        if address is not None:
-            address = counted(address)
-            here = self._per_address[address] if connection_counts is None else connection_counts.of(address)
-        if here >= limits.connections_per_ip + REFUSED_CONNECTIONS:
+        total, here = self._counts(address)
+        if total >= limits.connections + REFUSED_CONNECTIONS or here >= limits.connections_per_ip + REFUSED_CONNECTIONS:
             return None
         return total < limits.connections and here < limits.connections_per_ip
+
+    def _counts(self, address: Address | None) -> tuple[int, int]:
+        """The connections of all clients and those of this one, with the requests that count as connections."""
+        connection_counts = self._connection_counts
+        if connection_counts is None:
+            total = len(self.open) + self._beside
+            return total, 0 if address is None else self._per_address[counted(address)]
+        return connection_counts.total(), 0 if address is None else connection_counts.of(counted(address))
 
     def opened(self, connection: Connection, address: Address | None) -> None:
         """Count a new connection; call `closed` later with the same address."""
         self.open.add(connection)
+        self._count(address, 1)
+
+    def admit_beside(self, address: Address, limits: Limits) -> bool:
+        """Count a request beside others of its HTTP/2 connection as one connection more; False if it is over a limit.
+
+        It takes as much as a connection: one to an upstream, and memory for a part of its answer that waits.
+        Call `end_beside` later.
+        """
+        total, here = self._counts(address)
+        if total >= limits.connections or here >= limits.connections_per_ip:
+            return False
+        self._beside += 1
+        self._count(address, 1)
+        return True
+
+    def end_beside(self, address: Address, count: int) -> None:
+        """So many of these requests have ended."""
+        self._beside -= count
+        self._count(address, -count)
+
+    def _count(self, address: Address | None, change: int) -> None:
         if address is not None:
             address = counted(address)
-            self._per_address[address] += 1
+            self._per_address[address] += change
+            if self._per_address[address] <= 0:
+                del self._per_address[address]
         if self._connection_counts is not None:
-            self._connection_counts.count(address, 1)
+            self._connection_counts.count(address, change)
 
     def replaced(self, old: Connection, new: Connection) -> None:
         """The same socket is now handled by another object."""
@@ -115,13 +141,7 @@ class Connections:
         """Remove a closed connection from the counts."""
         self.open.discard(connection)
         self.certified.discard(connection)
-        if address is not None:
-            address = counted(address)
-            self._per_address[address] -= 1
-            if self._per_address[address] <= 0:
-                del self._per_address[address]
-        if self._connection_counts is not None:
-            self._connection_counts.count(address, -1)
+        self._count(address, -1)
         self._end_if_empty()
 
     def _end_if_empty(self) -> None:

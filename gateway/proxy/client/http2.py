@@ -42,6 +42,12 @@ _WRITTEN_AT_ONCE_BYTES: Final = 32 * 1024
 _FIELD_OVERHEAD_BYTES: Final = 32
 # How often at most a client is asked whether it reads what was written to it.
 _LOOK_SECONDS: Final = 0.5
+# A request beside others counts as a connection (see `Connections.admit_beside`). Where the client has too many, the
+# request waits for so long, as a page's many requests soon end, and is refused then. It is tried again so often.
+FULL_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 0.05
+# So many requests that have ended may still be counted, so that not each one is counted anew.
+_COUNTED_SLACK: Final = 8
 _PROTOCOL: Final = "HTTP/2.0"
 
 
@@ -50,6 +56,8 @@ class Http2Connection(ClientConnection):
 
     __slots__ = (
         "_begun",
+        "_beside",
+        "_full_since",
         "_has_refused_new",
         "_host",
         "_is_flush_due",
@@ -96,6 +104,8 @@ class Http2Connection(ClientConnection):
             )
         )
         self._begun: dict[int, tuple[Http2Stream, RequestError | None]] = {}  # requests that wait for their turn
+        self._beside = 0  # requests that are counted as connections
+        self._full_since: float | None = None  # the client has too many requests
         self._is_turn_due = False
         self._is_flush_due = False
         self._turns = 0  # of incremental answers: parts that were sent
@@ -193,10 +203,7 @@ class Http2Connection(ClientConnection):
 
     def log_unbegun(self, request: http2_requests.Request | None, cause: str) -> None:
         """Log a request that ended before its turn, or a fault of the client. `cause`: empty if it is none."""
-        record = begin_record(self.admission.fields, None)
-        record.protocol = _PROTOCOL
-        if request is not None:
-            record.method, record.host, record.uri = request.method.decode("latin-1"), request.authority, request.target
+        record = self._record_of(request)
         if cause:
             record.refused(Reason.BAD_REQUEST, cause)
         self.log(record)
@@ -206,11 +213,44 @@ class Http2Connection(ClientConnection):
     def _begin_next(self) -> None:
         """Begin one request. Before a further one, other clients are served."""
         self.catch_up()
-        if not self.is_write_paused and not self._layer.is_closing():  # a client must read its answers first
-            self._begin(*self._begun.pop(next(iter(self._begun))))
-            if self._begun:
-                self._is_turn_due = True
-                self.wait_turn(self._go_on)
+        if self.is_write_paused or self._layer.is_closing():  # a client must read its answers first
+            return
+        if not self._has_room():
+            self._is_turn_due = True
+            self.service.loop.call_later(_RETRY_SECONDS, self._go_on)
+            return
+        self._begin(*self._begun.pop(next(iter(self._begun))))
+        if self._begun:
+            self._is_turn_due = True
+            self.wait_turn(self._go_on)
+
+    def _has_room(self) -> bool:
+        """True if the client may have one more request under way, or has to be refused one."""
+        under_way = len(self._streams) - len(self._begun)
+        if under_way > self._beside:
+            if not self.service.connections.admit_beside(self.peer.address, self.snapshot.config.limits):
+                return self._is_full_too_long()
+            self._beside += 1
+        self._full_since = None
+        return True
+
+    def _is_full_too_long(self) -> bool:
+        now = clock.monotonic_seconds()
+        if self._full_since is None:
+            self._full_since = now
+        if now - self._full_since < FULL_SECONDS:
+            return False
+        stream, error = next(iter(self._begun.values()))
+        full = RequestError(Reason.TOO_MANY_CONNECTIONS, "too many requests at a time")
+        self._begun[stream.stream_id] = stream, error or full
+        return True
+
+    def _uncount(self) -> None:
+        """Requests have ended: count no more than are under way."""
+        beside = max(0, len(self._streams) - len(self._begun) - 1)
+        if self._beside > beside + (_COUNTED_SLACK if beside else 0):
+            self.service.connections.end_beside(self.peer.address, self._beside - beside)
+            self._beside = beside
 
     def _go_on(self) -> None:
         self._is_turn_due = False
@@ -296,9 +336,15 @@ class Http2Connection(ClientConnection):
             self._go_away(is_at_once=True)
 
     def _refuse_unread(self, stream: Http2Stream, error: RequestError) -> None:
+        self.refuse(stream, error, None, self._record_of(stream.request))
+
+    def _record_of(self, request: http2_requests.Request | None) -> AccessRecord:
+        """The record of a request that was not judged; None: of one that can't be read, or of no request."""
         record = begin_record(self.admission.fields, None)
         record.protocol = _PROTOCOL
-        self.refuse(stream, error, None, record)
+        if request is not None:
+            record.method, record.host, record.uri = request.method.decode("latin-1"), request.authority, request.target
+        return record
 
     # sending
 
@@ -374,7 +420,11 @@ class Http2Connection(ClientConnection):
     def forget(self, stream: Http2Stream) -> None:
         """A stream has ended."""
         self._begun.pop(stream.stream_id, None)
-        if self._streams.pop(stream.stream_id, None) is None or self._streams:
+        if self._streams.pop(stream.stream_id, None) is None:
+            return
+        if self._beside:
+            self._uncount()
+        if self._streams:
             return
         if self._is_going:
             self.service.loop.call_soon(self._end_if_served)
@@ -411,6 +461,7 @@ class Http2Connection(ClientConnection):
         streams = list(self._streams.values())
         self._streams.clear()
         self._begun.clear()
+        self._uncount()
         for stream in streams:
             stream.gone()
         self._flush()
@@ -425,6 +476,7 @@ class Http2Connection(ClientConnection):
         streams = list(self._streams.values())
         self._streams.clear()
         self._begun.clear()
+        self._uncount()
         for stream in streams:
             stream.gone()
         super().connection_lost(error)

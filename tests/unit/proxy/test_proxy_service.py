@@ -85,6 +85,30 @@ def test_an_ipv6_client_is_its_64(small, connection_counts):
     assert small.connections._per_address == {}
 
 
+@pytest.mark.parametrize("connection_counts", [None, SharedCounts(1)], ids=["alone", "with others"])
+def test_requests_beside_others_are_counted_with_the_connections(small, connection_counts):
+    """Of the client, and of all."""
+    connections, limits = small.connections, small.snapshot.config.limits
+    connections._connection_counts = connection_counts
+    opened = [(Open(), parse_address(f"10.0.1.{number}")) for number in range(3)]
+    for each in opened:
+        connections.opened(*each)
+    first, second, third = (address for _, address in opened)
+    assert connections.admit_beside(first, limits)
+    assert not connections.admit_beside(first, limits)
+    assert connections.admit(first, limits) is False
+    assert connections.admit_beside(second, limits)
+    assert not connections.admit_beside(third, limits)
+    assert connections.admit(HERE, limits) is False
+    connections.end_beside(first, 1)
+    assert connections.admit_beside(third, limits)
+    connections.end_beside(second, 1)
+    connections.end_beside(third, 1)
+    for each in opened:
+        connections.closed(*each)
+    assert connections.admit(first, limits) is True
+
+
 def test_all_together_may_have_so_many_connections_then_pages_then_nothing(small):
     for number in range(5):
         address = parse_address(f"10.0.1.{number}")

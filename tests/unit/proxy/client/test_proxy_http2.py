@@ -8,7 +8,9 @@ from support.dialogue import HIGH_WATER_BYTES, INSIDE, OUTSIDE, response
 from support.pki import NOW
 
 from gateway.config.model import Limits
-from gateway.proxy.client.http2 import GOAWAY_SECONDS
+from gateway.facts import parse_address
+from gateway.http import http2_frames
+from gateway.proxy.client.http2 import FULL_SECONDS, GOAWAY_SECONDS
 from gateway.proxy.client.http2_stream import LINGER_SECONDS
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW
 
@@ -668,3 +670,82 @@ def test_a_body_that_goes_on_after_the_answer_holds_up_no_other(world):
     client.ends(early)
     assert (early.status, early.reset) == (413, None)
     assert not client.end.application._streams
+
+
+# requests beside others count as connections
+
+
+def polls(client, world, count):
+    """Requests that the mail server does not answer yet, and its ends of them."""
+    answers = [client.asks("/webmail/poll") for _ in range(count)]
+    return answers, [world.accepts() for _ in range(len(world.dials))]
+
+
+def is_admitted(world):
+    """May another connection come from the same address?"""
+    service = world.service
+    return service.connections.admit(parse_address(INSIDE), service.snapshot.config.limits)
+
+
+def test_requests_beside_others_count_as_connections_of_their_client(make_world):
+    world = make_world(limits={"connections_per_ip": 3})
+    client = world.http2_client(INSIDE)
+    polls(client, world, 2)
+    assert is_admitted(world)
+    _, servers = polls(client, world, 2)
+    assert len(servers) == 1
+    assert not is_admitted(world)
+    servers[0].says(response())
+    client.reads()
+    world.passes(1)
+    assert world.busy() == [(3, 0)]
+
+
+def test_a_request_over_the_limit_waits_and_is_refused_after_a_while(make_world):
+    world = make_world(limits={"connections_per_ip": 3})
+    client = world.http2_client(INSIDE)
+    (*_, last), servers = polls(client, world, 4)
+    world.passes(FULL_SECONDS - 1)
+    client.reads()
+    assert last.status is None
+    world.passes(2)
+    client.reads()
+    assert (last.status, last.fields["x-gateway-reason"]) == (429, "too_many_connections")
+    assert (world.record["uri"], world.record["status"]) == ("/webmail/poll", 429)
+    for server in servers:  # those under way are served
+        server.says(response())
+    client.reads()
+    assert [answer.status for answer in client.answers.values()] == [200, 200, 200, 429]
+    assert ended(client) == (ErrorCodes.NO_ERROR, b"")
+
+
+def test_another_client_has_requests_of_its_own(make_world):
+    world = make_world(limits={"connections_per_ip": 3})
+    polls(world.http2_client(INSIDE), world, 3)
+    _, servers = polls(world.http2_client("10.0.0.77"), world, 3)
+    assert len(servers) == 3
+
+
+@pytest.mark.parametrize("end", ["answered", "reset", "gone", "ended"])
+def test_requests_that_have_ended_no_longer_count(make_world, end):
+    world = make_world(limits={"connections_per_ip": 3})
+    client = world.http2_client(INSIDE)
+    answers, servers = polls(client, world, 4)
+    assert not is_admitted(world)
+    if end == "answered":
+        for server in servers:
+            server.says(response())
+    elif end == "reset":
+        for answer in answers:
+            client.resets(answer)
+    elif end == "gone":
+        client.end.goes()
+    else:
+        client.end.says(http2_frames.frame(http2_frames.PING, 0, 0, b"short"))
+    if end == "answered":
+        world.passes(1)
+        world.ends[-1].says(response())  # the one that had waited
+    assert is_admitted(world)
+    left = 3 if end == "gone" else 2
+    polls(world.http2_client(INSIDE), world, 4)
+    assert world.busy()[0][0] == left
