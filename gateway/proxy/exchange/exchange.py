@@ -298,8 +298,9 @@ class Exchange:
 
     def resume_request(self) -> None:
         """The upstream has caught up: continue reading from the client, with a new deadline."""
-        client, body, upstream = self._client, self._body, self._upstream
+        client = self._client
         client.resume_reading()
+        body, upstream = self._body, self._upstream  # what the client had sent may have ended the exchange
         if upstream is None or body is None:
             return
         now = clock.monotonic_seconds()

@@ -366,6 +366,41 @@ def test_an_upload_is_held_up_while_the_upstream_reads_slowly(world):
     assert other.status == 200
 
 
+def test_a_body_that_is_too_long_is_refused_when_the_upstream_reads_again(make_world):
+    world = make_world(limits={"body": 150_000})
+    client = world.http2_client()
+    answer = client.asks(method="POST", ends=False)
+    server = world.accepts(is_slow=True)
+    for _ in range(12):
+        client.sends(answer, b"x" * 16_384)
+    assert answer.status is None
+    server.reads()
+    client.reads()
+    assert (answer.status, world.record["reason"]) == (413, "body_too_large")
+    assert server.is_lost
+    assert answer.reset is None
+    world.passes(LINGER_SECONDS + 2)
+    client.reads()
+    assert answer.reset == ErrorCodes.NO_ERROR
+    assert len(world.log) == 1
+
+
+def test_the_end_of_a_body_that_waited_for_the_upstream_is_told_when_it_reads_again(world):
+    client = world.http2_client()
+    answer = client.asks(method="POST", ends=False)
+    server = world.accepts(is_slow=True)
+    for _ in range(12):
+        client.sends(answer, b"x" * 16_384)
+    client.ends(answer, [("x-sum", "5")])
+    server.reads()
+    assert server.hears().endswith(b"0\r\nx-sum: 5\r\n\r\n")
+    server.says(response())
+    client.reads()
+    assert answer.is_complete
+    assert world.record["bytes_in"] == 12 * 16_384
+    assert world.busy() == [(0, 1)]
+
+
 def test_a_client_that_reads_nothing_gets_no_more_requests_served(world):
     client = world.http2_client()
     client.connection.increment_flow_control_window(2**30)
