@@ -58,7 +58,7 @@ class Http2Connection(ClientConnection):
         "_begun",
         "_beside",
         "_full_since",
-        "_has_refused_new",
+        "_has_window_opened",
         "_host",
         "_is_flush_due",
         "_is_going",
@@ -106,6 +106,7 @@ class Http2Connection(ClientConnection):
         self._begun: dict[int, tuple[Http2Stream, RequestError | None]] = {}  # requests that wait for their turn
         self._beside = 0  # requests that are counted as connections
         self._full_since: float | None = None  # the client has too many requests
+        self._has_window_opened = False
         self._is_turn_due = False
         self._is_flush_due = False
         self._turns = 0  # of incremental answers: parts that were sent
@@ -157,6 +158,9 @@ class Http2Connection(ClientConnection):
                 _HANDLERS[type(event)](self, event)
         for stream in fed.values():  # all parts at once, however small the frames were
             stream.feed_exchange()
+        if self._has_window_opened:  # the same for windows that open little by little
+            self._has_window_opened = False
+            self._send_waiting()
         if self._begun and not self._is_turn_due:
             self._begin_next()
         self._end_if_served()
@@ -187,7 +191,7 @@ class Http2Connection(ClientConnection):
             self.log_unbegun(None, cause)
 
     def _window_opened(self, _event: codec_events.WindowOpened) -> None:
-        self._send_waiting()
+        self._has_window_opened = True
 
     def _priority_changed(self, event: codec_events.PriorityChanged) -> None:
         if (stream := self._streams.get(event.stream_id)) is not None:

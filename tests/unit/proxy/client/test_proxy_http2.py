@@ -10,6 +10,7 @@ from support.pki import NOW
 from gateway.config.model import Limits
 from gateway.facts import parse_address
 from gateway.http import http2_frames
+from gateway.http.http2 import Http2Codec
 from gateway.proxy.client.http2 import FULL_SECONDS, GOAWAY_SECONDS
 from gateway.proxy.client.http2_stream import LINGER_SECONDS
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW
@@ -416,6 +417,27 @@ def test_a_client_that_reads_nothing_gets_no_more_requests_served(world):
     assert not world.dials
     client.end.reads()
     assert world.dials
+
+
+def test_windows_that_open_little_by_little_in_one_read_cost_one_look_at_the_streams(world, monkeypatch):
+    client = world.http2_client(opens_windows=False)
+    answer = client.asks()
+    world.accepts().says(response(body=b"x" * 200_000))
+    client.reads()
+    assert len(answer.body) == FIRST_WINDOW
+    looks, sendable_bytes = [], Http2Codec.sendable_bytes
+
+    def look(codec, stream_id):
+        looks.append(stream_id)
+        return sendable_bytes(codec, stream_id)
+
+    monkeypatch.setattr(Http2Codec, "sendable_bytes", look)
+    for _ in range(100):
+        client.connection.increment_flow_control_window(512)
+        client.connection.increment_flow_control_window(512, client.stream_of(answer))
+    client.flush()
+    assert len(answer.body) == FIRST_WINDOW + 51_200
+    assert len(looks) < 20
 
 
 # priorities
