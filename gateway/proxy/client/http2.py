@@ -7,6 +7,7 @@ how many wait. An answer waits in its stream, not in the connection, so that mor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ class Http2Connection(ClientConnection):
         "_looked_seconds",
         "_own_deadline",
         "_reads_on",
+        "_retry",
         "_streams",
         "_turns",
         "_unwritten_bytes",
@@ -106,6 +108,7 @@ class Http2Connection(ClientConnection):
         self._begun: dict[int, tuple[Http2Stream, RequestError | None]] = {}  # requests that wait for their turn
         self._beside = 0  # requests that are counted as connections
         self._full_since: float | None = None  # the client has too many requests
+        self._retry: asyncio.TimerHandle | None = None  # tries again to begin one
         self._has_window_opened = False
         self._is_turn_due = False
         self._is_flush_due = False
@@ -221,7 +224,7 @@ class Http2Connection(ClientConnection):
             return
         if not self._has_room():
             self._is_turn_due = True
-            self.service.loop.call_later(_RETRY_SECONDS, self._go_on)
+            self._retry = self.service.loop.call_later(_RETRY_SECONDS, self._go_on)
             return
         self._begin(*self._begun.pop(next(iter(self._begun))))
         if self._begun:
@@ -258,6 +261,7 @@ class Http2Connection(ClientConnection):
 
     def _go_on(self) -> None:
         self._is_turn_due = False
+        self._retry = None
         if self._begun:
             self._begin_next()
         self._end_if_served()
@@ -428,6 +432,10 @@ class Http2Connection(ClientConnection):
             return
         if self._beside:
             self._uncount()
+        if self._retry is not None and self._begun:  # there is room for another request of this connection
+            self._retry.cancel()
+            self._retry = None
+            self.wait_turn(self._go_on)
         if self._streams:
             return
         if self._is_going:

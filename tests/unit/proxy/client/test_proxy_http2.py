@@ -752,9 +752,9 @@ def test_requests_beside_others_count_as_connections_of_their_client(make_world)
     _, servers = polls(client, world, 2)
     assert len(servers) == 1
     assert not is_admitted(world)
-    servers[0].says(response())
+    assert world.busy() == [(3, 0)]
+    servers[0].says(response())  # it is followed at once by the request that waits
     client.reads()
-    world.passes(1)
     assert world.busy() == [(3, 0)]
 
 
@@ -790,7 +790,7 @@ def test_requests_that_have_ended_no_longer_count(make_world, end):
     answers, servers = polls(client, world, 4)
     assert not is_admitted(world)
     if end == "answered":
-        for server in servers:
+        for server in (*servers, servers[0]):  # the first one has the request that waited
             server.says(response())
     elif end == "reset":
         for answer in answers:
@@ -799,9 +799,6 @@ def test_requests_that_have_ended_no_longer_count(make_world, end):
         client.end.goes()
     else:
         client.end.says(http2_frames.frame(http2_frames.PING, 0, 0, b"short"))
-    if end == "answered":
-        world.passes(1)
-        world.ends[-1].says(response())  # the one that had waited
     assert is_admitted(world)
     left = 3 if end == "gone" else 2
     polls(world.http2_client(INSIDE), world, 4)
