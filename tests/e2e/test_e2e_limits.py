@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.client import Client, ask
+from support.client import Client, ask, context_for
 from support.gateway import HOST, INSIDE, settings_for
+from support.http2_wire import Wire, h2_context
 from support.mail import default_answer
 from support.waiting import PATIENCE_SECONDS, until
 
@@ -176,3 +177,25 @@ def test_an_address_is_counted_over_all_workers(start, credentials, mail, outsid
 
     assert fill() == (429, "too_many_connections")
     until(lambda: fill() == (429, "too_many_connections"), "the closed ones are forgotten, and no more than those")
+
+
+def test_requests_beside_others_count_as_connections_over_all_workers(start, credentials, mail, outside):
+    """Over HTTP/2. Those over the limit wait, and are refused after five seconds."""
+    gateway = start(settings_for(credentials.site, mail.url, workers=2, limits={"connections_per_ip": 6}))
+    mail.answer("/webmail/poll", lambda dialogue: dialogue.wait_closed())
+    context = context_for(None, credentials["alice"])
+    with Wire(gateway.port, source=outside, context=h2_context(context_for(None, credentials["alice"]))) as wire:
+        wire.send(*[wire.headers(stream_id, wire.get("/webmail/poll")) for stream_id in range(1, 17, 2)])
+        until(lambda: len(mail.received) == 6, "as many reach the mail server as are allowed")
+        with Client(gateway.port, source=outside, context=context) as client:
+            assert client.ask("GET", "/webmail").verdict == (429, "too_many_connections")
+        status, fields, _ = wire.answer(13)
+        assert (status, fields["x-gateway-reason"]) == (429, "too_many_connections")
+        assert wire.answer(15)[0] == 429
+        assert len(mail.received) == 6
+
+    def is_served_again():
+        with Client(gateway.port, source=outside, context=context) as again:
+            return again.ask("GET", "/webmail").status == 200
+
+    until(is_served_again, "requests that have ended are no longer counted")
