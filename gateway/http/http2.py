@@ -155,6 +155,11 @@ class Http2Codec:
             self._state.finish(stream_id, stream)
         return accepted
 
+    def await_window(self, stream_id: int, now: float) -> None:
+        """There is more to send, and no window for it: `WindowOpened` says when there is one."""
+        if stream_id in self._state.streams:
+            self._state.blocked.setdefault(stream_id, now)
+
     def send_trailers(self, stream_id: int, fields: Fields) -> None:
         """The end of the answer, with trailer fields."""
         stream = self._state.streams.get(stream_id)

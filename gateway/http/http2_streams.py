@@ -53,7 +53,7 @@ class Reset(NamedTuple):
 
 
 class WindowOpened(NamedTuple):
-    """The client takes more data, after `send_data` has taken less than it was given."""
+    """The client takes more data, after `send_data` has taken less than it was given, or `await_window`."""
 
     stream_id: int  # 0: perhaps on every such stream
 

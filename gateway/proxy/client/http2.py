@@ -390,6 +390,7 @@ class Http2Connection(ClientConnection):
         while not self.is_write_paused and not self._layer.is_closing():
             waiting = [stream for stream in self._streams.values() if stream.may_send]
             if not waiting:
+                self._await_windows()
                 return
             stream = min(waiting, key=_order)
             if stream.priority.is_incremental:
@@ -397,6 +398,13 @@ class Http2Connection(ClientConnection):
                 stream.turn = self._turns
             stream.send_slice()
             self.flush_soon()
+
+    def _await_windows(self) -> None:
+        """Ask the codec to tell of windows for what still waits: the last one may have ended just with a part."""
+        now = clock.monotonic_seconds()
+        for stream in self._streams.values():
+            if stream.is_write_paused:
+                self.codec.await_window(stream.stream_id, now)
 
     def pause_writing(self) -> None:
         """The client reads slowly. Streams notice it when they have something to send."""

@@ -333,6 +333,19 @@ class TestSendWindows:
         assert answering.seen() == [WindowOpened(0)]
         assert answering.connection.send_data(1, bytes(10), 100.0) == 10
 
+    def test_a_window_that_ended_with_the_last_part_can_be_waited_for(self, answering):
+        connection = answering.connection
+        assert connection.send_data(1, bytes(65_535), 100.0) == 65_535
+        answering.send(f.window_update_frame(1, 10))
+        assert answering.seen() == []
+        connection.await_window(1, 105.0)
+        connection.await_window(1, 106.0)
+        connection.await_window(99, 106.0)  # which is no stream
+        assert connection.stalled(105.1) == [1]
+        assert connection.stalled(105.0) == []
+        answering.send(f.window_update_frame(1, 10))
+        assert answering.seen() == [WindowOpened(1)]
+
     def test_an_empty_end_needs_no_window(self, answering):
         answering.send(frame(f.SETTINGS, 0, 0, setting(f.INITIAL_WINDOW_SIZE, 1)))
         assert answering.connection.send_data(1, b"x", 100.0) == 1

@@ -14,6 +14,7 @@ from gateway.http.http2 import Http2Codec
 from gateway.proxy.client.http2 import FULL_SECONDS, GOAWAY_SECONDS
 from gateway.proxy.client.http2_stream import LINGER_SECONDS
 from gateway.proxy.refusal import MAX_REFUSALS_IN_A_ROW
+from gateway.tls.layer import SLICE_BYTES
 
 FIRST_WINDOW = 65_535
 LIFE_SECONDS = 30
@@ -321,6 +322,26 @@ def test_a_stream_without_a_window_does_not_hold_up_another(world):
     client.reads()
     assert (len(stuck.body), stuck.is_complete) == (FIRST_WINDOW, False)
     assert (other.body, other.is_complete) == (b"hi", True)
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_window_that_ends_with_a_part_of_the_answer_is_used_again_when_it_opens(world, is_slow):
+    client = world.http2_client(opens_windows=False)
+    client.connection.increment_flow_control_window(2**20)
+    client.flush()
+    answer = client.asks()
+    stream_id = client.stream_of(answer)
+    client.connection.increment_flow_control_window(1, stream_id)
+    client.flush()
+    client.end.is_slow = is_slow
+    world.accepts().says(response(body=b"x" * 150_000))
+    client.end.reads()
+    client.reads()
+    assert len(answer.body) == 4 * SLICE_BYTES
+    for count in (5, 6, 8):
+        client.connection.increment_flow_control_window(count * SLICE_BYTES - len(answer.body), stream_id)
+        client.flush()
+        assert len(answer.body) == count * SLICE_BYTES
 
 
 def test_a_window_that_never_opens_ends_the_stream(world):
