@@ -28,6 +28,7 @@ from bench import (
     bystander,
     certificates,
     floods,
+    latency,
     neighbour,
     peers,
     ping_ends,
@@ -140,6 +141,14 @@ class Bench:
         c = self.certificates
         return bystander.Job(self.ports[name], self.arguments.samples, str(c.ca), str(c.client), str(c.client_key))
 
+    # an inbox, far away
+
+    def inboxes(self) -> list[latency.Inbox]:
+        """Webmail in a browser over a slow round trip, through one server after the other."""
+        names = [name for name in self.arguments.servers if name in latency.SERVERS]
+        place = latency.Latency(self.folder, self.certificates, (SERVER_CORE, LOAD_CORE))
+        return place.measure(names, self.arguments.rounds)
+
     # many small requests
 
     def measure(self, scenario: Scenario) -> list[Measurement]:
@@ -213,7 +222,7 @@ class Bench:
 def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     usual = [*(scenario.name for scenario in SCENARIOS), transfer.NAME, access_logs.NAME]
-    long = [pings.NAME, neighbour.NAME]
+    long = [pings.NAME, neighbour.NAME, latency.NAME]
     names = [*usual, *long]
     parser.add_argument(
         "--only", default=",".join(usual), help=f"scenarios, of {', '.join(names)} (default: all but {', '.join(long)})"
@@ -328,6 +337,12 @@ def run(bench: Bench, arguments: argparse.Namespace) -> None:
         findings.documents[neighbour.NAME] = [asdict(each) for each in observed]
         findings.targets += neighbour.targets(observed)
         findings.markdown.append(neighbour.markdown(observed))
+    if latency.NAME in arguments.only:
+        inboxes = bench.inboxes()
+        findings.documents[latency.NAME] = [asdict(each) for each in inboxes]
+        findings.targets += latency.targets(inboxes)
+        findings.show(latency.table(inboxes))
+        findings.markdown.append(latency.markdown(inboxes))
     findings.end()
 
 

@@ -93,7 +93,7 @@ workers: 1
 
 def nginx(place: Place) -> Start:
     c = place.certificates
-    return _nginx(
+    return nginx_of(
         place.folder,
         "nginx",
         f"""
@@ -140,7 +140,7 @@ def upstream(place: Place) -> Start:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x" * size)
     # The bench runs as root in a container: the worker must be able to read what only root owns.
-    return _nginx(
+    return nginx_of(
         place.folder,
         "upstream",
         f"""
@@ -156,7 +156,8 @@ def upstream(place: Place) -> Start:
     )
 
 
-def _nginx(folder: Path, name: str, http: str) -> Start:
+def nginx_of(folder: Path, name: str, http: str) -> Start:
+    """An nginx of this name with one worker; `http`: what its block of this name contains."""
     temporary = " ".join(
         f"{kind}_temp_path {folder}/{name}-temp-{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -95,6 +95,7 @@ class Browser:
         trusted: Path,
         p12s: tuple[tuple[Path, str], ...] = (),
         languages: str = "en-GB,en",
+        flags: tuple[str, ...] = (),
     ) -> Browser:
         """`trusted`: the CA of the gateway's own certificate; `p12s`: files with users' certificates, and passwords."""
         program = need("chromium")
@@ -103,7 +104,7 @@ class Browser:
         (profile / "Default").mkdir(parents=True)
         (profile / "Default" / "Preferences").write_text(json.dumps({"intl": {"accept_languages": languages}}))
         command = [
-            *(program, *FLAGS, f"--user-data-dir={profile}"),
+            *(program, *FLAGS, *flags, f"--user-data-dir={profile}"),
             f"--host-resolver-rules=MAP {HOST}:443 {INSIDE}:{port}, MAP * ~NOTFOUND, EXCLUDE {INSIDE}",
             "about:blank",
         ]
@@ -195,6 +196,20 @@ class Browser:
     def save_downloads(self, folder: Path) -> None:
         """From now on files go there, under their own names as soon as they are whole."""
         self._ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def cookies(self) -> list[dict[str, Any]]:
+        """Those of the page, as `put_cookies` takes them in another browser."""
+        found = self._ask("Network.getCookies")["cookies"]
+        return [{key: each[key] for key in ("name", "value", "domain", "path", "secure", "httpOnly")} for each in found]
+
+    def put_cookies(self, cookies: list[dict[str, Any]]) -> None:
+        """Have these, before a page is opened."""
+        self._ask("Network.setCookies", cookies=cookies)
+
+    def run_in_each_page(self, script: str) -> None:
+        """From now on each page begins with this script."""
+        self._ask("Page.enable")
+        self._ask("Page.addScriptToEvaluateOnNewDocument", source=script)
 
     def press_enter(self) -> None:
         """In the field that was typed into last."""
