@@ -23,7 +23,7 @@ _KEY_BYTES: Final = 16  # RFC 6455 4.1
 def request_head(request: Request, classify: Classifier, *, headers: int) -> RequestHead:
     """The head of this request. Raises `RequestError`."""
     _, method, authority, target, protocol, fields, length, has_body = request
-    if len(fields) > headers:
+    if len(fields) >= headers:  # as over HTTP/1.1, Host is one of them
         raise too_many_fields(headers)
     head = RequestHead()
     head.method = method

@@ -41,6 +41,9 @@ GOAWAY_SECONDS: Final = 5.0
 _WRITTEN_AT_ONCE_BYTES: Final = 32 * 1024
 # Each field counts with 32 bytes more (RFC 9113 10.5.1).
 _FIELD_OVERHEAD_BYTES: Final = 32
+# Beside what `limits.headers` and `limits.header_bytes` count; :authority counts as Host.
+_PSEUDO_FIELDS: Final = 4  # :method, :scheme, :path, :protocol
+_PSEUDO_BYTES: Final = 128  # their names, and what is not the host or the path
 # How often at most a client is asked whether it reads what was written to it.
 _LOOK_SECONDS: Final = 0.5
 # A request beside others counts as a connection (see `Connections.admit_beside`). Where the client has too many, the
@@ -63,6 +66,7 @@ class Http2Connection(ClientConnection):
         "_host",
         "_is_flush_due",
         "_is_going",
+        "_is_half_closed",
         "_is_turn_due",
         "_looked_seconds",
         "_own_deadline",
@@ -98,11 +102,12 @@ class Http2Connection(ClientConnection):
             is_over_limit=is_over_limit,
         )
         limits = snapshot.config.limits
+        fields = limits.headers + _PSEUDO_FIELDS
         self.codec = Http2Codec(
             Limits(
                 uri_bytes=limits.uri_bytes,
-                list_bytes=limits.uri_bytes + limits.header_bytes + _FIELD_OVERHEAD_BYTES * limits.headers,
-                fields=limits.headers,
+                list_bytes=limits.uri_bytes + limits.header_bytes + _FIELD_OVERHEAD_BYTES * fields + _PSEUDO_BYTES,
+                fields=fields,
             )
         )
         self._begun: dict[int, tuple[Http2Stream, RequestError | None]] = {}  # requests that wait for their turn
@@ -115,6 +120,7 @@ class Http2Connection(ClientConnection):
         self._turns = 0  # of incremental answers: parts that were sent
         self._unwritten_bytes = 0  # of answers, since the last write
         self._is_going = False  # the client was asked for no more requests
+        self._is_half_closed = False  # the client has closed its side
         self._host: bytes | None = None  # the last host that was found to be the handshake's
         self._looked_seconds = -_NEVER
         self._reads_on = True
@@ -380,7 +386,9 @@ class Http2Connection(ClientConnection):
     def _flush(self) -> None:
         if self._layer.is_closing():
             return
-        if not self.is_write_paused:
+        if self._is_half_closed:
+            self.codec.take_output()  # a client that is gone would answer with a reset
+        elif not self.is_write_paused:
             self._unwritten_bytes = 0
             if data := self.codec.take_output():
                 self.write(data)
@@ -488,8 +496,15 @@ class Http2Connection(ClientConnection):
         self._close(is_lingering=True)
 
     def eof_received(self) -> bool:
-        """The client sends no more. False: an HTTP/2 client that closes its side reads no answers."""
-        return False
+        """The client sends no more, and reads no answers. True if a tunnel that has ended is still being delivered."""
+        for stream in [each for each in self._streams.values() if not each.is_only_delivered]:
+            stream.gone()
+            self.forget(stream)
+        if not self._streams:
+            return False
+        self._is_going = self._is_half_closed = True
+        self.codec.refuse_new_streams()
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is closed: end everything that belongs to it."""

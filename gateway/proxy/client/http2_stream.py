@@ -22,6 +22,7 @@ from gateway.http.http2_frames import ErrorCode
 from gateway.http.http2_requests import Request
 from gateway.http.priority import Priority, parse_priority
 from gateway.logs.record import AccessRecord
+from gateway.proxy.exchange.tunnel import Tunnel
 from gateway.proxy.limits.kept_bodies import KeptBodies
 from gateway.proxy.ports import Work
 from gateway.proxy.refusal import note_unanswered
@@ -450,6 +451,11 @@ class Http2Stream:
             work.client_gone()
         elif self.request is not None:
             self._connection.log_unbegun(self.request, cause)
+
+    @property
+    def is_only_delivered(self) -> bool:
+        """True if both sides have ended a tunnel, and the upstream has not read all of it."""
+        return isinstance(self.work, Tunnel) and self._has_ended and self._has_put_end
 
     def on_deadline(self) -> None:
         """The deadline has passed: the work decides, or the client has stopped reading the rest of its answer."""
