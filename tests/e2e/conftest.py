@@ -13,6 +13,7 @@ import pytest
 from support.credentials import Credentials
 from support.gateway import Gateway, settings_for
 from support.mail import MailServer
+from support.wire import WIRES, Wire
 
 FAILED = pytest.StashKey[bool]()
 
@@ -73,6 +74,12 @@ def gateway(start, credentials, mail) -> Gateway:
     return start(settings_for(credentials.site, mail.url))
 
 
+@pytest.fixture(params=WIRES, ids=str)
+def wire(request) -> Wire:
+    """HTTP/1.1 and HTTP/2 in turn, at the same gateways."""
+    return request.param
+
+
 @pytest.fixture
 def outside(_addresses) -> str:
     """An address that no other test has, so that its records in the access log can be counted."""
@@ -105,4 +112,5 @@ def _nothing_left_open(request):
     # What a failed test had open is open as long as its traceback is kept.
     if "running" in request.fixturenames and not request.node.stash.get(FAILED, False):
         for gateway in request.getfixturevalue("running"):
-            gateway.check_open_files()
+            if gateway.process.poll() is None:
+                gateway.check_open_files()

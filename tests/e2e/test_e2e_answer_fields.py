@@ -7,7 +7,7 @@ import time
 from email.utils import parsedate_to_datetime
 
 import pytest
-from support.client import Client, Stream, parse_head
+from support.client import Client, Stream
 from support.gateway import HOST, INSIDE, OUTSIDE, free_port, settings_for
 from support.waiting import PATIENCE_SECONDS
 
@@ -43,43 +43,43 @@ def check(gateway, answer) -> dict:
         ("GET", b"500 Internal Server Error", (b"Content-Length: 0", b"Connection: close")),
     ],
 )
-def test_an_answer_without_a_date_gets_one_and_each_has_its_number(gateway, mail, method, status, fields):
+def test_an_answer_without_a_date_gets_one_and_each_has_its_number(gateway, mail, method, status, fields, wire):
     def answer(dialogue):
         end = b"0\r\n\r\n" if b"Transfer-Encoding: chunked" in fields else b""
         dialogue.send(b"\r\n".join([b"HTTP/1.1 " + status, *fields, b"", b""]) + end)
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request(method, "/webmail"))
-        record = check(gateway, client.answer(method))
+    with wire.client(gateway.port) as client:
+        record = check(gateway, client.ask(method, "/webmail"))
     assert record["request_id"] == mail.only().request_id
     assert record["status"] == int(status[:3])
 
 
-def test_the_mail_servers_own_date_passes(gateway, mail):
+def test_the_mail_servers_own_date_passes(gateway, mail, wire):
     mail.answer("/webmail", lambda dialogue: dialogue.answer(b"", f"date: {PAST}".encode()))
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         assert client.ask("GET", "/webmail").get("Date") == PAST
 
 
-def test_a_switch_of_protocols_is_dated_and_numbered_too(gateway, mail):
+def test_a_switch_of_protocols_is_dated_and_numbered_too(gateway, mail, wire):
     def chat(dialogue):
-        dialogue.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+        dialogue.switch()
         dialogue.close()
 
     mail.answer("/webmail/chat", chat)
-    with Client(gateway.port) as client:
-        client.send(client.request("GET", "/webmail/chat", "Connection: Upgrade", "Upgrade: chat"))
-        answer = parse_head(client.read_until(b"\r\n\r\n"))
-        assert client.read_all() == b""
+    with wire.client(gateway.port) as client:
+        exchange = client.open("/webmail/chat")
+        answer = exchange.head()
+        assert exchange.answer().body == b""
+    assert answer.status == wire.switched
     assert check(gateway, answer)["status"] == 101
 
 
 @pytest.mark.parametrize(
     ("target", "status"), [("/webmail/admin", 403), ("/%2e%2e%2f", 400), ("/webmail/" + "a" * 9000, 414)]
 )
-def test_refusals_are_dated_and_numbered(gateway, mail, target, status):
-    with Client(gateway.port) as client:
+def test_refusals_are_dated_and_numbered(gateway, mail, target, status, wire):
+    with wire.client(gateway.port) as client:
         answer = client.ask("GET", target)
     assert answer.status == check(gateway, answer)["status"] == status
     assert not mail.received
@@ -104,23 +104,23 @@ def test_plain_http_is_answered_with_a_date_and_a_number(gateway, port, status):
 @pytest.mark.parametrize(
     "lie", ["X-Request-Id", "x-request-id", "X_Request_Id", "X-Gateway-Reason", "x-gateway-reason", "X-Gateway-Other"]
 )
-def test_the_mail_server_does_not_speak_in_the_gateways_name(gateway, mail, lie):
+def test_the_mail_server_does_not_speak_in_the_gateways_name(gateway, mail, lie, wire):
     def answer(dialogue):
         head = f"HTTP/1.1 403 Forbidden\r\n{lie}: denied_by_rule\r\nTransfer-Encoding: chunked\r\n\r\n"
         dialogue.send(f"{head}0\r\n{lie}: denied_by_rule\r\nX-Harmless: passes\r\n\r\n".encode())
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         answer = client.ask("GET", "/webmail")
     assert b"denied_by_rule" not in answer.raw_head
-    assert answer.trailers == [("X-Harmless", "passes")]
+    assert [(name.lower(), value) for name, value in answer.trailers] == [("x-harmless", "passes")]
     assert check(gateway, answer)["reason"] is None
 
 
-def test_strict_transport_security_is_the_sites_over_tls(gateway, mail):
+def test_strict_transport_security_is_the_sites_over_tls(gateway, mail, wire):
     mail.answer("/webmail", lambda dialogue: dialogue.answer(b"", b"Strict-Transport-Security: max-age=5"))
     for source, expected in ((INSIDE, 200), (OUTSIDE, 403)):
-        with Client(gateway.port, source=source) as client:
+        with wire.client(gateway.port, source=source) as client:
             answer = client.ask("GET", "/webmail")
         assert (answer.status, answer.get("Strict-Transport-Security")) == (expected, "max-age=7776000")
 

@@ -12,18 +12,21 @@ from datetime import timedelta
 import pytest
 import yaml
 from cryptography import x509
-from support.client import TLS_1_3, VERSIONS, Client, ask
+from support.client import TLS_1_2, ask
 from support.connection_logins import ConnectionAuthenticator
 from support.credentials import Identity
 from support.gateway import OUTSIDE, settings_for
 from support.pki import Ca, ca_extensions
 from support.waiting import until
+from support.wire import HTTP1, WIRES_BY_VERSION
+from support.wire_http2 import StreamResetError
 
 from gateway import clock
 
 pytestmark = pytest.mark.e2e
 
-both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+by_version = pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
+over_http1 = pytest.mark.parametrize("wire", [wire for wire in WIRES_BY_VERSION if not wire.is_http2], ids=str)
 
 SERVED = (200, None)
 MISMATCH = (403, "user_mismatch")
@@ -100,11 +103,11 @@ def gateway(start, people, credentials, mail):
     return start(settings_for(site, mail.url, rules=rules))
 
 
-def sync(gateway, identity, target, *fields, method="POST", version=None, body=b"\x03\x01\x6a\x00"):
+def sync(gateway, identity, target, *fields, method="POST", wire=HTTP1, body=b"\x03\x01\x6a\x00"):
     """One ActiveSync request."""
     headers = ("MS-ASProtocolVersion: 14.1", "Content-Type: application/vnd.ms-sync.wbxml", *fields)
-    with Client(gateway.port, source=OUTSIDE, identity=identity, version=version) as client:
-        return client.ask(method, target, *headers, body=b"" if method == "OPTIONS" else body)
+    body = b"" if method == "OPTIONS" else body
+    return wire.ask(gateway.port, target, *headers, method=method, body=body, source=OUTSIDE, identity=identity)
 
 
 def record_of(gateway, mail, answer):
@@ -164,14 +167,14 @@ def test_there_are_enough_requests():
     assert sum(name.startswith("base64") for name in REQUESTS) >= 10
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("name", REQUESTS)
-def test_real_activesync_requests(gateway, mail, people, name, version):
+def test_real_activesync_requests(gateway, mail, people, name, wire):
     query, authorization, verdict, user, device = REQUESTS[name]
     fields = () if authorization is None else (authorization,)
-    answer = sync(gateway, people["alice"], f"/email{EAS}?{query}", *fields, version=version)
+    answer = sync(gateway, people["alice"], f"/email{EAS}?{query}", *fields, wire=wire)
     assert answer.verdict == verdict
-    if version == TLS_1_3:  # the log is written a tenth of a second later
+    if wire.version != TLS_1_2:  # the log is written a tenth of a second later
         record = record_of(gateway, mail, answer)
         assert (record["status"], record["reason"]) == verdict
         assert (record["user"], record["device_id"]) == (user, device)
@@ -185,17 +188,17 @@ def test_real_activesync_requests(gateway, mail, people, name, version):
         assert not mail.received
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     "path", ["/microsoft-server-activesync", "/MICROSOFT-SERVER-ACTIVESYNC/", "/%4dicrosoft-Server-ActiveSync"]
 )
-def test_no_spelling_of_the_path_hides_the_user(gateway, mail, people, path, version):
-    answer = sync(gateway, people["alice"], f"/email{path}?{plain('bob')}", basic("alice"), version=version)
+def test_no_spelling_of_the_path_hides_the_user(gateway, mail, people, path, wire):
+    answer = sync(gateway, people["alice"], f"/email{path}?{plain('bob')}", basic("alice"), wire=wire)
     assert answer.verdict == MISMATCH
     assert not mail.received
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     ("bind", "who", "login", "verdict"),
     [
@@ -230,15 +233,15 @@ def test_no_spelling_of_the_path_hides_the_user(gateway, mail, people, path, ver
         ("email", "alice", "@example.com", MISMATCH),
     ],
 )
-def test_basic_logins_against_each_kind_of_name(gateway, mail, people, bind, who, login, verdict, version):  # noqa: PLR0917
-    answer = sync(gateway, people[who], f"/{bind}/x", basic(login), version=version)
+def test_basic_logins_against_each_kind_of_name(gateway, mail, people, bind, who, login, verdict, wire):  # noqa: PLR0917
+    answer = sync(gateway, people[who], f"/{bind}/x", basic(login), wire=wire)
     assert answer.verdict == verdict
     assert len(mail.received) == (verdict == SERVED)
-    if "\x00" not in login and version == TLS_1_3:
+    if "\x00" not in login and wire.version != TLS_1_2:
         assert record_of(gateway, mail, answer)["user"] == login
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     ("bind", "who", "login", "verdict"),
     [
@@ -252,9 +255,9 @@ def test_basic_logins_against_each_kind_of_name(gateway, mail, people, bind, who
         ("email", "partner, address in CN", "carol@partner.example", (403, "certificate_untrusted")),
     ],
 )
-def test_a_ca_for_one_mail_domain_names_no_logins_elsewhere(gateway, mail, people, bind, who, login, verdict, version):  # noqa: PLR0917
+def test_a_ca_for_one_mail_domain_names_no_logins_elsewhere(gateway, mail, people, bind, who, login, verdict, wire):  # noqa: PLR0917
     """Its constraint binds mail addresses: other names would be whatever the partner writes."""
-    answer = sync(gateway, people[who], f"/{bind}/x", basic(login), version=version)
+    answer = sync(gateway, people[who], f"/{bind}/x", basic(login), wire=wire)
     assert answer.verdict == verdict
     assert len(mail.received) == (verdict == SERVED)
 
@@ -265,7 +268,7 @@ def test_basic_in_latin_1_as_old_clients_send_it(gateway, mail, people):
     assert record_of(gateway, mail, answer)["user"] == "jörg"
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     "authorization",
     [
@@ -277,21 +280,23 @@ def test_basic_in_latin_1_as_old_clients_send_it(gateway, mail, people):
         "Authorization: Basic",
     ],
 )
-def test_a_login_that_cannot_be_read_belongs_to_nobody(gateway, mail, people, authorization, version):
-    answer = sync(gateway, people["alice"], "/email/x", authorization, version=version)
+def test_a_login_that_cannot_be_read_belongs_to_nobody(gateway, mail, people, authorization, wire):
+    if wire.is_http2 and authorization.split()[1] in ("NTLM", "Negotiate"):
+        pytest.skip("a login of the connection is sent to HTTP/1.1")
+    answer = sync(gateway, people["alice"], "/email/x", authorization, wire=wire)
     assert answer.verdict == MISMATCH
     assert not mail.received
 
 
-@both_versions
-def test_the_servers_challenge_reaches_the_phone_untouched(gateway, mail, people, version):
+@by_version
+def test_the_servers_challenge_reaches_the_phone_untouched(gateway, mail, people, wire):
     """Without a login there is nothing to compare yet, and a phone asks its user only after this answer."""
     challenge = b'WWW-Authenticate: Basic realm="Mail, \xc3\xbc", charset="UTF-8"'
     mail.answer("/email", lambda dialogue: dialogue.answer(b"who?", challenge, status=b"401 Unauthorized"))
-    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+    with wire.client(gateway.port, source=OUTSIDE, identity=people["alice"]) as client:
         answer = client.ask("OPTIONS", f"/email{EAS}")
         assert answer.verdict == (401, None)
-        assert challenge in answer.raw_head
+        assert challenge.partition(b": ")[2].decode("latin-1") == answer.get("WWW-Authenticate")
         assert answer.body == b"who?"
         assert answer.get("Connection") != "close"
         # The phone comes back on the same connection.
@@ -302,7 +307,7 @@ def test_the_servers_challenge_reaches_the_phone_untouched(gateway, mail, people
     assert (first["status"], first["reason"], first["user"]) == (401, None, None)
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("rule", ["/devices", "/both"])
 @pytest.mark.parametrize(
     ("method", "query", "verdict"),
@@ -320,29 +325,29 @@ def test_the_servers_challenge_reaches_the_phone_untouched(gateway, mail, people
         ("OPTIONS", None, SERVED),
     ],
 )
-def test_a_stolen_certificate_on_another_phone_is_refused(gateway, mail, people, rule, method, query, verdict, version):  # noqa: PLR0917
+def test_a_stolen_certificate_on_another_phone_is_refused(gateway, mail, people, rule, method, query, verdict, wire):  # noqa: PLR0917
     target = f"{rule}{EAS}" + ("" if query is None else f"?{query}")
-    answer = sync(gateway, people["alice"], target, basic("alice"), method=method, version=version)
+    answer = sync(gateway, people["alice"], target, basic("alice"), method=method, wire=wire)
     assert answer.verdict == verdict
     assert len(mail.received) == (verdict == SERVED)
 
 
-@both_versions
-def test_a_device_named_twice_is_no_device(gateway, mail, people, version):
+@by_version
+def test_a_device_named_twice_is_no_device(gateway, mail, people, wire):
     for query in (f"{plain()}&DeviceId={OTHER_DEVICE}", f"{compact()}&{plain()}"):
-        answer = sync(gateway, people["alice"], f"/devices{EAS}?{query}", basic("alice"), version=version)
+        answer = sync(gateway, people["alice"], f"/devices{EAS}?{query}", basic("alice"), wire=wire)
         assert answer.verdict == NOT_ALLOWED
     assert not mail.received
 
 
-@both_versions
+@over_http1
 @pytest.mark.parametrize("is_first", [False, True])
-def test_a_login_that_belongs_to_the_connection_opens_nobody_elses_mailbox(gateway, mail, people, version, is_first):
+def test_a_login_that_belongs_to_the_connection_opens_nobody_elses_mailbox(gateway, mail, people, wire, is_first):
     """alice's certificate and bob's NTLM login on one connection: the mail server takes all of it for bob's."""
     server = ConnectionAuthenticator()
     mail.answer("/email", server)
     mail.answer("/EWS", server)
-    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+    with wire.client(gateway.port, source=OUTSIDE, identity=people["alice"]) as client:
         if is_first:
             assert client.ask("GET", "/email/owa").verdict == (401, None)
         assert client.ask("GET", "/EWS", "Authorization: NTLM negotiate").status == 401
@@ -354,21 +359,21 @@ def test_a_login_that_belongs_to_the_connection_opens_nobody_elses_mailbox(gatew
         assert b"bob" not in answer.body
         assert client.is_at_end()
     assert len(mail.received) == reached
-    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+    with wire.client(gateway.port, source=OUTSIDE, identity=people["alice"]) as client:
         assert client.ask("GET", "/email/owa").verdict == (401, None)
-    if version == TLS_1_3:
+    if wire.version != TLS_1_2:
         record = gateway.log.of(answer.get("X-Request-Id"))
         assert (record["login"], record["user"], record["rule"]) == ("connection", None, "email/email")
         assert "hides its user name" in record["detail"]
 
 
-@both_versions
-def test_requests_behind_a_login_are_judged_when_it_is_there(gateway, mail, people, version):
+@over_http1
+def test_requests_behind_a_login_are_judged_when_it_is_there(gateway, mail, people, wire):
     """All of them sent at once: none is let in by what was so when it came."""
     server = ConnectionAuthenticator()
     mail.answer("/email", server)
     mail.answer("/EWS", server)
-    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+    with wire.client(gateway.port, source=OUTSIDE, identity=people["alice"]) as client:
         targets = (("/EWS", "Authorization: NTLM bob"), ("/email/owa",))
         client.send(b"".join(client.request("GET", target, *fields) for target, *fields in targets))
         assert client.answer().body == b"bob"
@@ -376,16 +381,16 @@ def test_requests_behind_a_login_are_judged_when_it_is_there(gateway, mail, peop
     assert [request.target for request in mail.received] == [b"/EWS"]
 
 
-@both_versions
+@over_http1
 def test_where_connections_are_one_clients_every_basic_login_on_them_must_belong(
-    start, people, credentials, mail, version
+    start, people, credentials, mail, wire
 ):
     bound = {"name": "own", "uri": ["/owa"], "action": "require_certificate", "certificate": {"bind_user": "email"}}
     rules = [bound, {"name": "programs", "uri": ["/EWS"], "action": "allow"}]
     settings = settings_for({**credentials.server, "client_ca": [str(people["ca"])]}, mail.url, rules=rules)
     settings["upstreams"]["mail"]["connections"] = "per_client"
     gateway = start(settings)
-    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+    with wire.client(gateway.port, source=OUTSIDE, identity=people["alice"]) as client:
         assert client.ask("GET", "/EWS", basic("alice")).verdict == SERVED
         assert client.ask("GET", "/owa").verdict == SERVED
         assert client.ask("GET", "/EWS", basic("bob")).verdict == SERVED
@@ -393,9 +398,9 @@ def test_where_connections_are_one_clients_every_basic_login_on_them_must_belong
     assert len(mail.received) == 3
 
 
-@both_versions
+@over_http1
 def test_a_reload_that_binds_the_login_counts_for_connections_that_are_logged_in(
-    start, people, credentials, mail, version
+    start, people, credentials, mail, wire
 ):
     server = ConnectionAuthenticator()
     mail.answer("/owa", server)
@@ -403,7 +408,7 @@ def test_a_reload_that_binds_the_login_counts_for_connections_that_are_logged_in
     rules = [own, {"name": "all", "action": "allow"}]
     site = {**credentials.server, "client_ca": [str(people["ca"])]}
     gateway = start(settings_for(site, mail.url, rules=rules))
-    with Client(gateway.port, source=OUTSIDE, identity=people["alice"], version=version) as client:
+    with wire.client(gateway.port, source=OUTSIDE, identity=people["alice"]) as client:
         assert client.ask("GET", "/owa", "Authorization: NTLM bob").body == b"bob"
         assert client.ask("GET", "/owa").body == b"bob"
         bound = [{**own, "certificate": {"bind_user": "email"}}, {"name": "none", "action": "deny"}]
@@ -414,7 +419,7 @@ def test_a_reload_that_binds_the_login_counts_for_connections_that_are_logged_in
     assert len([request for request in mail.received if request.target == b"/owa"]) == 2
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
@@ -430,16 +435,22 @@ def test_a_reload_that_binds_the_login_counts_for_connections_that_are_logged_in
         (("Connection: authorization", "Authorization: Basic Ym9iOng="), 403),
     ],
 )
-def test_no_other_way_to_name_a_user_reaches_the_mail_server(gateway, mail, people, fields, status, version):
-    answer = sync(gateway, people["alice"], "/email/x", *fields, method="GET", body=b"", version=version)
+def test_no_other_way_to_name_a_user_reaches_the_mail_server(gateway, mail, people, fields, status, wire):
+    if wire.is_http2 and fields[0].startswith("Connection:"):
+        pytest.skip("HTTP/2 has no such field")
+    answer = sync(gateway, people["alice"], "/email/x", *fields, method="GET", body=b"", wire=wire)
     assert answer.status == status
     for request in mail.received:
         assert not [value for _, value in request.fields if b"Ym9iOng" in value and b"NTLM" not in value]
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("target", ["https://bob:x@mail.example.com/email/x", "//bob:x@mail.example.com/email/x"])
-def test_a_user_in_the_target_is_refused(gateway, mail, people, target, version):
-    answer = sync(gateway, people["alice"], target, method="GET", body=b"", version=version)
-    assert answer.status in (400, 403)
+def test_a_user_in_the_target_is_refused(gateway, mail, people, target, wire):
+    if wire.is_http2 and target.startswith("https:"):  # there the path alone is sent, so this is malformed
+        with pytest.raises(StreamResetError, match="PROTOCOL_ERROR"):
+            sync(gateway, people["alice"], target, method="GET", body=b"", wire=wire)
+    else:
+        answer = sync(gateway, people["alice"], target, method="GET", body=b"", wire=wire)
+        assert answer.status in (400, 403)
     assert not mail.received

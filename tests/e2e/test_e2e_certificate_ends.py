@@ -1,20 +1,20 @@
 """When a certificate, its CA or a revocation list ends, so does what is under way by it, with a record that says why.
 
-A WebSocket, a download, an ActiveSync Ping and an upload each, over TLS 1.2 and 1.3, by certificates that `openssl`
-made to end within seconds; and beside them what needed no certificate, or has one that lasts.
+A WebSocket, a download, an ActiveSync Ping and an upload each, over TLS 1.2 and 1.3 and HTTP/2, by certificates that
+`openssl` made to end within seconds; and beside them what needed no certificate, or has one that lasts.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
-from support.client import VERSIONS, Client, context_for
 from support.gateway import OUTSIDE, settings_for
 from support.openssl_ca import OpensslCa
 from support.waiting import AT_ONCE_SECONDS, lasting_seconds, until
+from support.wire import CUT_SHORT, WIRES_BY_VERSION
 
 from gateway import clock
 
@@ -57,7 +57,7 @@ def slow_mail(mail):
     """Answers that don't end by themselves."""
 
     def echo(dialogue):
-        dialogue.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        dialogue.switch()
         while data := dialogue.read(len(HELLO)):
             dialogue.send(data)
 
@@ -74,58 +74,58 @@ def slow_mail(mail):
 
 
 class Work:
-    """One of each kind, for both TLS versions."""
+    """One of each kind on each wire: over HTTP/2 all of them on one connection."""
 
     def __init__(self, stack, gateway, host, identity, prefix="/webmail", kinds=KINDS):
         self.gateway = gateway
-        self.clients = {}
-        for version in VERSIONS:
-            context = context_for(None, identity, version)
+        self.exchanges = {}
+        for wire in WIRES_BY_VERSION:
+            client = None
             for kind in kinds:
-                client = Client(gateway.port, source=OUTSIDE, server_name=host, context=context)
-                stack.enter_context(client)
-                getattr(self, f"_{kind}")(client, f"{prefix}/{kind}")
-                self.clients[kind, version] = client
+                if client is None or not wire.is_http2:
+                    client = wire.client(gateway.port, source=OUTSIDE, server_name=host, identity=identity)
+                    stack.enter_context(client)
+                self.exchanges[kind, wire] = getattr(self, f"_{kind}")(client, f"{prefix}/{kind}")
 
     @staticmethod
     def _socket(client, target):
-        client.send(client.request("GET", target, "Connection: Upgrade", "Upgrade: websocket"))
-        assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+        return client.open(target)
 
     @staticmethod
     def _download(client, target):
-        client.send(client.request("GET", target))
-        assert client.read_until(b"beginning").startswith(b"HTTP/1.1 200 OK")
+        exchange = client.start("GET", target)
+        assert (exchange.head().status, exchange.read(9)) == (200, b"beginning")
+        return exchange
 
     @staticmethod
     def _ping(client, _target):
-        client.send(client.request("POST", PING, body=b"\x03\x01"))
+        return client.start("POST", PING, body=b"\x03\x01")
 
     @staticmethod
     def _upload(client, target):
-        client.send(client.request("POST", target, f"Content-Length: {BODY_BYTES}") + b"half")
+        exchange = client.start("POST", target, length=BODY_BYTES)
+        exchange.send(b"half")
+        return exchange
 
     def ends(self, reason):
         """Each hears of it in its way."""
-        for (kind, version), client in self.clients.items():
+        for (kind, wire), exchange in self.exchanges.items():
             if kind in ("ping", "upload"):
-                answer = client.answer()
-                assert answer.verdict == (403, reason), (kind, version)
-                assert answer.get("Connection") == "close"
+                answer = exchange.answer()
+                assert answer.verdict == (403, reason), (kind, wire)
+                assert answer.get("Connection") == wire.close
             else:
-                with pytest.raises((OSError, EOFError)):
-                    client.read(BODY_BYTES)
+                with pytest.raises(CUT_SHORT):
+                    exchange.read(len(HELLO))
 
     def goes_on(self):
         """Whether a socket still talks, and nothing else has ended."""
-        for (kind, version), client in self.clients.items():
+        for (kind, wire), exchange in self.exchanges.items():
             if kind == "socket":
-                client.send(HELLO)
-                assert client.read(len(HELLO)) == HELLO, version
+                exchange.send(HELLO)
+                assert exchange.read(len(HELLO)) == HELLO, wire
             else:
-                client.socket.settimeout(0.05)
-                with pytest.raises(TimeoutError), suppress(EOFError):
-                    client.read(BODY_BYTES)
+                assert exchange.is_silent(0.05), (kind, wire)
 
 
 def records_of(gateway, mail, name):
@@ -167,7 +167,7 @@ def test_what_is_under_way_ends_with_its_certificate_and_nothing_else(gateway, w
         other.goes_on()
         unasked.goes_on()
     ended = [each for each in records_of(gateway, slow_mail, "ending") if not each["uri"].startswith("/open")]
-    assert len(ended) == len(victim.clients)
+    assert len(ended) == len(victim.exchanges)
     assert {record["reason"] for record in ended} == {"certificate_expired"}
     assert {record["status"] for record in ended} == {101, 200, 403}
     assert all(record["detail"].startswith("expired ") for record in ended)
@@ -190,6 +190,6 @@ def test_what_is_under_way_ends_with_a_list_that_has_to_be_there(gateway, world,
     finally:
         publish(gateway, world, 600)
     ended = [each for each in records_of(gateway, slow_mail, "listed") if each["reason"]]
-    assert len(ended) == len(victim.clients)
+    assert len(ended) == len(victim.exchanges)
     assert {(record["site"], record["reason"]) for record in ended} == {("strict.example.com", "revocation_unknown")}
     assert all(" expired " in record["detail"] for record in ended)

@@ -9,17 +9,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID, ObjectIdentifier
-from support.client import TLS_1_3, VERSIONS, Client, context_for
+from support.client import TLS_1_2
 from support.credentials import Identity
 from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
 from support.pki import SERVER_AUTH, Ca, ca_extensions, upn
+from support.wire import WIRES_BY_VERSION
 
 from gateway import clock
 from gateway.cli.app import run
 
 pytestmark = pytest.mark.e2e
 
-both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+by_version = pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
 
 SERVED = (200, None)
 MISSING = (403, "certificate_missing")
@@ -163,14 +164,15 @@ CASES = [
 ]
 
 
-def visit(gateway, mail, method, path, source, identity, version):  # noqa: PLR0917
+def visit(gateway, mail, wire, method, path, source, identity):  # noqa: PLR0917
     """(verdict, the access record; None over TLS 1.2, since the log is written a tenth of a second later)."""
-    with Client(gateway.port, source=source, context=context_for(None, identity, version)) as client:
-        answer = client.ask(method, path)
-    if version != TLS_1_3:
+    answer = wire.ask(gateway.port, path, method=method, source=source, identity=identity)
+    if wire.version == TLS_1_2:
         return answer.verdict, None
     request_id = answer.get("X-Request-Id") if answer.reason else mail.received[-1].request_id
-    return answer.verdict, gateway.log.of(request_id)
+    record = gateway.log.of(request_id)
+    assert record["protocol"] == wire.protocol
+    return answer.verdict, record
 
 
 def explained(gateway, capsys, *arguments):
@@ -179,11 +181,11 @@ def explained(gateway, capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(("rule", "name", "verdict"), CASES)
-def test_every_condition_holds_and_explain_agrees(gateway, mail, people, capsys, rule, name, verdict, version):  # noqa: PLR0917
+def test_every_condition_holds_and_explain_agrees(gateway, mail, people, capsys, rule, name, verdict, wire):  # noqa: PLR0917
     identity = name and people.identities[name]
-    got, record = visit(gateway, mail, "GET", f"/{rule}", OUTSIDE, identity, version)
+    got, record = visit(gateway, mail, wire, "GET", f"/{rule}", OUTSIDE, identity)
     assert got == verdict
     if record is None:
         return
@@ -223,10 +225,10 @@ REQUESTS = [
 @pytest.mark.parametrize("name", [None, "alice"])
 @pytest.mark.parametrize(("method", "path", "source"), REQUESTS)
 def test_explain_agrees_about_paths_methods_and_addresses(  # noqa: PLR0917
-    gateway, mail, people, capsys, method, path, source, name
+    gateway, mail, people, capsys, method, path, source, name, wire
 ):
     identity = name and people.identities[name]
-    got, record = visit(gateway, mail, method, path, source, identity, TLS_1_3)
+    got, record = visit(gateway, mail, wire, method, path, source, identity)
     shown = () if identity is None else ("--cert", str(identity.certificate))
     told = explained(gateway, capsys, "--ip", source, "-X", method, *shown, f"https://{HOST}{path}")
     check(told, record, got)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pytest
 from support.activesync import Phone
 from support.browser import Browser, chooses_certificate
-from support.client import Client
 from support.credentials import P12_PASSWORD
 from support.gateway import HOST, OUTSIDE, settings_for
 from support.groupware import PASSWORD, USER, Groupware
@@ -77,8 +76,8 @@ def gateway(start, credentials, groupware):
 
 
 @pytest.fixture
-def phone(gateway, credentials):
-    with Phone(gateway.port, USER, PASSWORD, source=OUTSIDE, identity=credentials["alice"]) as made:
+def phone(gateway, credentials, wire):
+    with Phone(wire, gateway.port, USER, PASSWORD, source=OUTSIDE, identity=credentials["alice"]) as made:
         yield made
 
 
@@ -113,21 +112,21 @@ def test_webmail_in_a_browser_from_the_login_to_the_inbox(gateway, credentials, 
     assert not [record["uri"] for record in records if record["status"] >= 500]
 
 
-def test_without_a_certificate_nothing_of_it_can_be_reached(gateway):
-    with Phone(gateway.port, USER, PASSWORD, source=OUTSIDE) as phone:
+def test_without_a_certificate_nothing_of_it_can_be_reached(gateway, wire):
+    with Phone(wire, gateway.port, USER, PASSWORD, source=OUTSIDE) as phone:
         assert phone.options().verdict == (403, "certificate_missing")
-    with Client(gateway.port, source=OUTSIDE) as client:
+    with wire.client(gateway.port, source=OUTSIDE) as client:
         assert client.ask("GET", "/SOGo/").verdict == (403, "certificate_missing")
 
 
-def test_nobody_gets_past_sogos_own_login_with_a_header(gateway, credentials):
-    with Client(gateway.port, source=OUTSIDE, identity=credentials["alice"]) as client:
+def test_nobody_gets_past_sogos_own_login_with_a_header(gateway, credentials, wire):
+    with wire.client(gateway.port, source=OUTSIDE, identity=credentials["alice"]) as client:
         answer = client.ask("PROPFIND", f"/SOGo/dav/{USER}/", f"x-webobjects-remote-user: {USER}", "Depth: 0")
         assert answer.status == 401
         assert answer.get("WWW-Authenticate").startswith("basic ")
 
 
-def test_a_phone_finds_its_inbox_reads_a_mail_and_is_told_of_a_new_one(groupware, phone):
+def test_a_phone_finds_its_inbox_reads_a_mail_and_is_told_of_a_new_one(groupware, phone, wire):
     answer = phone.options()
     assert answer.status == 200
     assert "14.1" in answer.get("MS-ASProtocolVersions").split(",")
@@ -141,19 +140,16 @@ def test_a_phone_finds_its_inbox_reads_a_mail_and_is_told_of_a_new_one(groupware
     (inbox,) = [each.findtext("ServerId") for each in folders.iter("Add") if each.findtext("Type") == INBOX_TYPE]
 
     key, subjects = synced(phone, "0", inbox)
-    assert subjects == ["Quarterly figures"]
+    assert "Quarterly figures" in subjects
 
     phone.send("Ping", PING.format(inbox))
-    phone.client.socket.settimeout(HELD_SECONDS)
-    with pytest.raises(TimeoutError):  # nothing new: the answer waits
-        phone.client.read(1)
-    phone.client.socket.settimeout(60)
-    groupware.dovecot.deliver(USER, mail("And one more", "See above."))
+    assert phone.exchange.is_silent(HELD_SECONDS)  # nothing new: the answer waits
+    groupware.dovecot.deliver(USER, mail(f"One more over {wire}", "See above."))
     pinged = phone.receive()
     assert pinged.findtext("Status") == HAS_CHANGED
     assert [each.text for each in pinged.iter("Folder")] == [inbox]
     _, subjects = synced(phone, key, inbox)
-    assert subjects == ["And one more"]
+    assert subjects == [f"One more over {wire}"]
 
 
 def synced(phone: Phone, key: str, folder: str) -> tuple[str, list[str]]:
@@ -186,7 +182,7 @@ def sync(key: str, folder: str) -> str:
     )
 
 
-def test_a_calendar_is_listed_written_and_asked(dav):
+def test_a_calendar_is_listed_written_and_asked(dav, wire):
     home = f"/SOGo/dav/{USER}/Calendar/"
     found = dav("PROPFIND", home, b"", "Depth: 1")
     assert found.status == 207
@@ -206,8 +202,8 @@ def test_a_calendar_is_listed_written_and_asked(dav):
     assert event.encode() in asked.body
     assert b"SUMMARY:Quarterly figures" in asked.body
 
-    moved = f"{home}projects/meeting-1.ics"
-    assert dav("MKCALENDAR", f"{home}projects/").status == 201
+    moved = f"{home}projects-{wire.protocol[5]}/meeting-1.ics"
+    assert dav("MKCALENDAR", f"{home}projects-{wire.protocol[5]}/").status == 201
     assert dav("MOVE", event, b"", f"Destination: https://{HOST}{moved}").status in (201, 204)
     assert dav("GET", event).status == 404
     assert b"SUMMARY:Quarterly figures" in dav("GET", moved).body
@@ -215,9 +211,9 @@ def test_a_calendar_is_listed_written_and_asked(dav):
     assert dav("GET", moved).status == 404
 
 
-def test_contacts_are_written_and_asked(dav):
+def test_contacts_are_written_and_asked(dav, wire):
     home = f"/SOGo/dav/{USER}/Contacts/personal/"
-    card = f"{home}card-1.vcf"
+    card = f"{home}card-{wire.protocol[5]}.vcf"
     assert dav("PUT", card, CARD, "Content-Type: text/vcard; charset=utf-8").status == 201
     query = (
         b'<?xml version="1.0"?><c:addressbook-multiget xmlns:c="urn:ietf:params:xml:ns:carddav" xmlns:d="DAV:">'

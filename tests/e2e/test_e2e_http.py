@@ -1,4 +1,4 @@
-"""HTTP/1.1 both ways: messages arrive as they were meant, in order, and end where they say."""
+"""HTTP both ways, on both wires: messages arrive as they were meant, in order, and end where they say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import threading
 
 import pytest
-from support.client import VERSIONS, Client, ask, curl
+from support.client import Client, ask, curl
 from support.gateway import HOST
 from support.waiting import PATIENCE_SECONDS, until
+from support.wire import WIRES_BY_VERSION
 
 pytestmark = pytest.mark.e2e
 
@@ -42,9 +43,9 @@ def unchunked(framed: bytes) -> tuple[bytes, bytes]:
 # connections
 
 
-def test_one_connection_carries_many_requests_over_one_connection_upstream(gateway, mail):
+def test_one_connection_carries_many_requests_over_one_connection_upstream(gateway, mail, wire):
     mail.answer("/", echo_target)
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         bodies = [client.ask("GET", f"/{number}").body for number in range(20)]
 
     assert bodies == [b"/%d" % number for number in range(20)]
@@ -112,12 +113,12 @@ def test_every_client_and_answer_may_end_its_connection(gateway, mail):
             assert (got.status, got.body == body) == (200, True)
 
 
-def test_many_clients_at_once_get_their_own_answers(gateway, mail):
+def test_many_clients_at_once_get_their_own_answers(gateway, mail, wire):
     mail.answer("/", echo_target)
     wrong = []
 
     def visit(number):
-        with Client(gateway.port) as client:
+        with wire.client(gateway.port) as client:
             for turn in range(10):
                 target = f"/{number}/{turn}"
                 if client.ask("POST", target, body=os.urandom(3000)).body != target.encode():
@@ -135,9 +136,9 @@ def test_many_clients_at_once_get_their_own_answers(gateway, mail):
 # bodies
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
 @pytest.mark.parametrize("size", [0, 1, 16384, 16385, 2 * MIB])
-def test_bodies_of_a_known_length_arrive_whole_both_ways(gateway, mail, size, version):
+def test_bodies_of_a_known_length_arrive_whole_both_ways(gateway, mail, size, wire):
     sent, received = os.urandom(size), os.urandom(size)
 
     def answer(dialogue):
@@ -145,7 +146,7 @@ def test_bodies_of_a_known_length_arrive_whole_both_ways(gateway, mail, size, ve
         dialogue.answer(received)
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port, version=version) as client:
+    with wire.client(gateway.port) as client:
         got = client.ask("POST", "/webmail", *(["Content-Length: 0"] if not size else []), body=sent)
 
     assert got.body == received
@@ -156,9 +157,9 @@ def test_bodies_of_a_known_length_arrive_whole_both_ways(gateway, mail, size, ve
     assert not request.values(b"Transfer-Encoding")
 
 
-def test_chunked_bodies_and_trailers_arrive_both_ways(gateway, mail):
+def test_chunked_bodies_and_trailers_arrive_both_ways(gateway, mail, wire):
     pieces = [os.urandom(size) for size in (1, 5000, 70000, 16)]
-    trailers = b"X-Checksum: 1\r\nX-Forwarded-For: 10.9.8.7\r\nX_Client_Email: eve@example.com\r\n"
+    trailers = ["X-Checksum: 1", "X-Forwarded-For: 10.9.8.7", "X_Client_Email: eve@example.com"]
 
     def answer(dialogue):
         dialogue.read_body()
@@ -166,18 +167,21 @@ def test_chunked_bodies_and_trailers_arrive_both_ways(gateway, mail):
         dialogue.send(chunked(*pieces, trailers=b"X-Sum: 2\r\nTransfer-Encoding: x\r\n"))
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        head = client.request("POST", "/webmail", "Transfer-Encoding: chunked")
-        client.send(head + chunked(*pieces, trailers=trailers))
-        got = client.answer()
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail", is_streamed=True)
+        for piece in pieces:
+            exchange.send(piece)
+        exchange.finish(*trailers)
+        got = exchange.answer()
         assert client.ask("GET", "/webmail/x").status == 200
 
     assert got.body == b"".join(pieces)
-    assert got.trailers == [("X-Sum", "2")]
+    assert [(name.lower(), value) for name, value in got.trailers] == [("x-sum", "2")]
     request = mail.received[0]
     assert request.values(b"Transfer-Encoding") == [b"chunked"]
     assert not request.values(b"Content-Length")
-    assert unchunked(bytes(request.body)) == (b"".join(pieces), b"X-Checksum: 1\r\n")
+    payload, passed = unchunked(bytes(request.body))
+    assert (payload, passed.lower()) == (b"".join(pieces), b"x-checksum: 1\r\n")
 
 
 def test_chunk_extensions_and_odd_cuts_do_not_change_the_body(gateway, mail):
@@ -191,20 +195,20 @@ def test_chunk_extensions_and_odd_cuts_do_not_change_the_body(gateway, mail):
     assert b";" not in mail.only().body
 
 
-def test_an_answer_that_ends_with_its_connection_is_chunked_for_the_client(gateway, mail):
+def test_an_answer_that_ends_with_its_connection_is_chunked_for_the_client(gateway, mail, wire):
     def answer(dialogue):
         dialogue.send(b"HTTP/1.0 200 OK\r\n\r\nhello, ")
         dialogue.send(b"world")
         dialogue.close()
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         got = client.ask("GET", "/webmail")
         assert client.ask("GET", "/x").status == 200
-    assert (got.body, got.get("Transfer-Encoding")) == (b"hello, world", "chunked")
+    assert (got.body, got.get("Transfer-Encoding")) == (b"hello, world", None if wire.is_http2 else "chunked")
 
 
-def test_a_stream_reaches_the_client_piece_by_piece(gateway, mail):
+def test_a_stream_reaches_the_client_piece_by_piece(gateway, mail, wire):
     """A long poll's or event stream's bytes are not held back until there are more."""
     goes_on = threading.Event()
 
@@ -214,14 +218,14 @@ def test_a_stream_reaches_the_client_piece_by_piece(gateway, mail):
         dialogue.send(b"4\r\nlast\r\n0\r\n\r\n")
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request("GET", "/webmail"))
-        assert client.read_until(b"first").endswith(b"5\r\nfirst")
+    with wire.client(gateway.port) as client:
+        exchange = client.start("GET", "/webmail")
+        assert exchange.read(5) == b"first"
         goes_on.set()
-        assert client.read_until(b"0\r\n\r\n") == b"\r\n4\r\nlast\r\n0\r\n\r\n"
+        assert exchange.answer().body == b"last"
 
 
-def test_an_upload_reaches_the_mail_server_piece_by_piece(gateway, mail):
+def test_an_upload_reaches_the_mail_server_piece_by_piece(gateway, mail, wire):
     seen = threading.Event()
 
     def answer(dialogue):
@@ -231,11 +235,12 @@ def test_an_upload_reaches_the_mail_server_piece_by_piece(gateway, mail):
         dialogue.answer()
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request("POST", "/webmail", "Content-Length: 9") + b"first")
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail", length=9)
+        exchange.send(b"first")
         assert seen.wait(PATIENCE_SECONDS)
-        client.send(b"last")
-        assert client.answer().status == 200
+        exchange.send(b"last")
+        assert exchange.answer().status == 200
     assert mail.only().body == b"firstlast"
 
 
@@ -250,10 +255,10 @@ def test_an_upload_reaches_the_mail_server_piece_by_piece(gateway, mail):
         ("OPTIONS", b"HTTP/1.1 204 No Content\r\nAllow: OPTIONS, POST\r\n\r\n"),
     ],
 )
-def test_an_answer_without_a_body_ends_with_its_head(gateway, mail, method, head):
+def test_an_answer_without_a_body_ends_with_its_head(gateway, mail, method, head, wire):
     mail.answer("/webmail", lambda dialogue: dialogue.send(head))
     mail.answer("/next", echo_target)
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         got = client.ask(method, "/webmail")
         assert client.ask("GET", "/next").body == b"/next"
     assert got.status == int(head.split()[1])
@@ -263,8 +268,8 @@ def test_an_answer_without_a_body_ends_with_its_head(gateway, mail, method, head
 
 
 @pytest.mark.parametrize("method", ["RPC_IN_DATA", "PROPFIND", "MKCALENDAR", "X-ODD", "PATCH"])
-def test_methods_that_nobody_listed_pass(gateway, mail, method):
-    with Client(gateway.port) as client:
+def test_methods_that_nobody_listed_pass(gateway, mail, method, wire):
+    with wire.client(gateway.port) as client:
         assert client.ask(method, "/webmail").status == 200
     assert mail.only().method == method.encode()
 
@@ -272,7 +277,7 @@ def test_methods_that_nobody_listed_pass(gateway, mail, method):
 # interim answers
 
 
-def test_a_client_that_waits_for_100_is_told_to_go_on_by_the_mail_server(gateway, mail):
+def test_a_client_that_waits_for_100_is_told_to_go_on_by_the_mail_server(gateway, mail, wire):
     def answer(dialogue):
         assert dialogue.request.values(b"Expect") == [b"100-continue"]
         dialogue.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -280,34 +285,35 @@ def test_a_client_that_waits_for_100_is_told_to_go_on_by_the_mail_server(gateway
         dialogue.answer(bytes(dialogue.request.body))
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request("POST", "/webmail", "Expect: 100-continue", "Content-Length: 5"))
-        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        client.send(b"hello")
-        assert client.answer().body == b"hello"
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail", "Expect: 100-continue", length=5)
+        assert exchange.next_head().status == 100
+        exchange.send(b"hello")
+        assert exchange.answer().body == b"hello"
 
 
-def test_a_client_that_waits_for_100_may_be_refused_by_the_mail_server(gateway, mail):
+def test_a_client_that_waits_for_100_may_be_refused_by_the_mail_server(gateway, mail, wire):
     mail.answer("/webmail", lambda dialogue: dialogue.answer(b"no", status=b"401 Unauthorized"))
-    with Client(gateway.port) as client:
-        got = client.ask("POST", "/webmail", "Expect: 100-continue", "Content-Length: 5")
-        assert client.is_at_end()  # whether the body or another request came next could not be told
-    assert (got.status, got.interim, got.get("Connection")) == (401, [], "close")
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail", "Expect: 100-continue", length=5)
+        got = exchange.answer()
+        assert exchange.is_over()  # over HTTP/1.1, whether the body or another request came next could not be told
+    assert (got.status, got.interim, got.get("Connection")) == (401, [], wire.close)
 
 
-def test_a_client_that_waits_for_100_is_told_to_go_on_by_us_where_the_mail_server_says_nothing(gateway, mail):
+def test_a_client_that_waits_for_100_is_told_to_go_on_by_us_where_the_mail_server_says_nothing(gateway, mail, wire):
     """An HTTP/1.0 server never will; once it is known to be one, nobody waits for it."""
     head = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n"
     mail.answer("/webmail", lambda dialogue: dialogue.send(head + dialogue.read_body()))
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         for _ in range(3):
-            client.send(client.request("POST", "/webmail", "Expect: 100-continue", "Content-Length: 5"))
-            assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-            client.send(b"hello")
-            assert client.answer().body == b"hello"
+            exchange = client.start("POST", "/webmail", "Expect: 100-continue", length=5)
+            assert exchange.next_head().status == 100
+            exchange.send(b"hello")
+            assert exchange.answer().body == b"hello"
 
 
-def test_only_one_100_is_heard_where_the_mail_server_was_merely_slow(gateway, mail):
+def test_only_one_100_is_heard_where_the_mail_server_was_merely_slow(gateway, mail, wire):
     is_told = threading.Event()
 
     def answer(dialogue):
@@ -316,13 +322,13 @@ def test_only_one_100_is_heard_where_the_mail_server_was_merely_slow(gateway, ma
         dialogue.answer(dialogue.read_body())
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request("POST", "/webmail", "Expect: 100-continue", "Content-Length: 5"))
-        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail", "Expect: 100-continue", length=5)
+        assert exchange.next_head().status == 100
         is_told.set()
-        client.send(b"hello")
-        got = client.answer()
-    assert (got.status, got.interim, got.body) == (200, [], b"hello")
+        exchange.send(b"hello")
+        got = exchange.answer()
+    assert (got.status, got.interim, got.body) == (200, [100], b"hello")
 
 
 def test_curl_uploads_with_expect(gateway, mail, credentials, tmp_path):
@@ -341,55 +347,61 @@ def test_curl_uploads_with_expect(gateway, mail, credentials, tmp_path):
     assert mail.only().body == upload.read_bytes()
 
 
-def test_an_unknown_expectation_is_refused(gateway, mail):
-    with Client(gateway.port) as client:
+def test_an_unknown_expectation_is_refused(gateway, mail, wire):
+    with wire.client(gateway.port) as client:
         assert client.ask("POST", "/webmail", "Expect: magic", body=b"x").verdict == (417, "expectation_failed")
     assert not mail.received
 
 
 @pytest.mark.parametrize("field", ["Expect:", "Expect: ", "Expect: ,"])
-def test_an_empty_expectation_expects_nothing(gateway, mail, field):
-    with Client(gateway.port) as client:
+def test_an_empty_expectation_expects_nothing(gateway, mail, field, wire):
+    with wire.client(gateway.port) as client:
         answer = client.ask("POST", "/webmail", field, body=b"hello")
     assert (answer.status, answer.interim) == (200, [])
     assert mail.only().body == b"hello"
     assert not mail.only().values(b"Expect")
 
 
-def test_early_hints_pass(gateway, mail):
+def test_early_hints_pass(gateway, mail, wire):
     def answer(dialogue):
         dialogue.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")
         dialogue.send(b"HTTP/1.1 102 Processing\r\n\r\n")
         dialogue.answer(b"page")
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request("GET", "/webmail"))
-        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
-        got = client.answer()
-    assert (got.status, got.interim, got.body) == (200, [102], b"page")
+    with wire.client(gateway.port) as client:
+        exchange = client.start("GET", "/webmail")
+        hints = exchange.next_head()
+        assert (hints.status, len(hints.fields), hints.get("Link")) == (103, 1, "</a.css>; rel=preload")
+        got = exchange.answer()
+    assert (got.status, got.interim, got.body) == (200, [103, 102], b"page")
 
 
-def test_an_answer_may_come_before_the_body_is_sent(gateway, mail):
+def test_an_answer_may_come_before_the_body_is_sent(gateway, mail, wire):
     """What is still to come of it is read and thrown away, or the connection ends: it is never taken for a request."""
     mail.answer("/webmail", lambda dialogue: dialogue.answer(b"enough", status=b"403 Forbidden"))
     mail.answer("/next", echo_target)
-    with Client(gateway.port) as client:
-        client.send(client.request("POST", "/webmail", "Content-Length: 40") + b"GET /smuggled")
-        assert client.answer().body == b"enough"
-        client.send(b" HTTP/1.1\r\nHost: x\r\n\r\n    " + client.request("GET", "/next"))
-        assert client.answer().body == b"/next"
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail", length=40)
+        exchange.send(b"GET /smuggled")
+        assert exchange.answer().body == b"enough"
+        exchange.send(b" HTTP/1.1\r\nHost: x\r\n\r\n    ")
+        assert client.ask("GET", "/next").body == b"/next"
     assert [request.target for request in mail.received] == [b"/webmail", b"/next"]
     assert mail.received[0].connection != mail.received[1].connection
 
 
-def test_a_long_body_that_nobody_wants_ends_the_connection_after_the_answer(gateway, mail):
+def test_a_long_body_that_nobody_wants_is_not_read_after_the_answer(gateway, mail, wire):
     mail.answer("/webmail", lambda dialogue: dialogue.answer(b"enough", status=b"403 Forbidden"))
-    with Client(gateway.port) as client:
-        client.send(client.request("POST", "/webmail", f"Content-Length: {100 * MIB}"))
-        assert client.answer().body == b"enough"
-        with pytest.raises((OSError, EOFError)):
-            push(client, 100 * MIB)
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail", length=100 * MIB)
+        assert exchange.answer().body == b"enough"
+        if wire.is_http2:
+            assert exchange.is_over()
+            assert client.ask("GET", "/x").status == 200
+        else:
+            with pytest.raises((OSError, EOFError)):
+                push(client, 100 * MIB)
 
 
 def push(client, size):

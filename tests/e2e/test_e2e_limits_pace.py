@@ -12,6 +12,7 @@ from support.client import Client, ask
 from support.gateway import INSIDE, settings_for
 from support.mail import default_answer
 from support.waiting import PATIENCE_SECONDS, until
+from support.wire import CUT_SHORT
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +28,7 @@ MIB = 1024 * 1024
 REQUESTS = 61  # three seconds' worth of them, and the one that fills it
 BURST = 7  # three seconds' worth, and the one that fills it
 REFUSED = 256  # so many beyond the limit are told so; the rest find the door closed
-LONG = f"Content-Length: {MIB}"
+framings = pytest.mark.parametrize("framing", [{"length": MIB}, {"is_streamed": True}], ids=["length", "streamed"])
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,10 @@ def gateway(start, credentials, mail):
 
 
 @pytest.fixture(autouse=True)
-def nobody_else_notices(gateway, mail, credentials, outsiders):
+def nobody_else_notices(gateway, mail, credentials, outsiders, wire):
     """Somebody whose connection was there before, from an address of its own, is answered during and after."""
     mail.answer("/webmail/other", default_answer)
-    with Client(gateway.port, source=outsiders(), identity=credentials["alice"]) as other:
+    with wire.client(gateway.port, source=outsiders(), identity=credentials["alice"]) as other:
         assert other.ask("GET", "/webmail/other").status == 200
         yield lambda: other.ask("GET", "/webmail/other").status
         mail.answer("/webmail/other", default_answer)
@@ -47,48 +48,46 @@ def nobody_else_notices(gateway, mail, credentials, outsiders):
 
 
 @pytest.fixture
-def client(gateway, credentials, outside):
+def client(gateway, credentials, outside, wire):
     """Somebody else, with a certificate."""
-    with Client(gateway.port, source=outside, identity=credentials["alice"], buffer_bytes=4096) as made:
+    with wire.client(gateway.port, source=outside, identity=credentials["alice"], buffer_bytes=4096) as made:
         yield made
 
 
-def trickle(client, piece: bytes, seconds: float) -> None:
-    """Send a piece now and then, until the other side has had enough."""
+def trickle(exchange, seconds: float) -> None:
+    """Send a byte now and then, until the other side has had enough."""
     stop = threading.Event()
-    with contextlib.suppress(OSError):
-        while not stop.wait(seconds):
-            client.send(piece)
+    with contextlib.suppress(OSError, EOFError):
+        while not stop.wait(seconds) and not exchange.is_refused():
+            exchange.send(b"x")
 
 
-def drip(client, piece, seconds):
-    thread = threading.Thread(target=trickle, args=(client, piece, seconds))
+def drip(exchange, seconds):
+    thread = threading.Thread(target=trickle, args=(exchange, seconds))
     thread.start()
     return thread
 
 
-@pytest.mark.parametrize("framing", [LONG, "Transfer-Encoding: chunked"])
+@framings
 def test_a_body_of_which_nothing_comes(gateway, mail, client, framing):
     bodies = []
     mail.answer("/webmail", lambda dialogue: bodies.append(dialogue.wait_closed()))
-    client.send(client.request("POST", "/webmail", framing))
-    answer = client.answer()
+    exchange = client.start("POST", "/webmail", **framing)
+    answer = exchange.answer()
     assert answer.verdict == (408, "request_timeout")
-    assert client.is_at_end()
+    assert exchange.is_over()
     assert gateway.log.of(answer.get("X-Request-Id"))["reason"] == "request_timeout"
     assert until(lambda: bodies, "the mail server's connection is closed") == [b""]
 
 
-@pytest.mark.parametrize(
-    ("framing", "piece"), [(LONG, b"x"), ("Transfer-Encoding: chunked", b"1\r\nx\r\n")], ids=["length", "chunks"]
-)
-def test_a_body_that_trickles(gateway, mail, client, framing, piece):
+@framings
+def test_a_body_that_trickles(gateway, mail, client, framing):
     """Slowloris: never silent for long, and never done."""
     bodies = []
     mail.answer("/webmail", lambda dialogue: bodies.append(dialogue.wait_closed()))
-    client.send(client.request("POST", "/webmail", framing))
-    thread = drip(client, piece, 0.1)
-    answer = client.answer()
+    exchange = client.start("POST", "/webmail", **framing)
+    thread = drip(exchange, 0.1)
+    answer = exchange.answer()
     assert answer.verdict == (408, "request_timeout")
     thread.join()
     record = gateway.log.of(answer.get("X-Request-Id"))
@@ -106,12 +105,12 @@ def test_a_body_that_keeps_pace_may_take_its_time(mail, client):
 
     mail.answer("/webmail", answer)
     begun = time.monotonic()
-    client.send(client.request("POST", "/webmail", "Content-Length: 30000"))
+    exchange = client.start("POST", "/webmail", length=30_000)
     pause = threading.Event()
     for _ in range(20):
-        client.send(bytes(1500))
+        exchange.send(bytes(1500))
         pause.wait(0.3)
-    assert client.answer().body == b"done"
+    assert exchange.answer().body == b"done"
     assert time.monotonic() - begun >= 6
 
 
@@ -127,14 +126,14 @@ def test_a_download_that_is_not_read(gateway, mail, client, taken):
         ended.append(dialogue.request.request_id)
 
     mail.answer("/webmail", answer)
-    client.send(client.request("GET", "/webmail"))
+    exchange = client.start("GET", "/webmail")
     pause = threading.Event()
     while taken and not ended and not pause.wait(0.05):
-        client.socket.recv(taken)
+        exchange.read_available(taken)
     (request_id,) = until(lambda: ended, "the mail server can't send any more")
     record = gateway.log.of(request_id)
-    with pytest.raises((EOFError, OSError)):
-        client.read(65 * MIB)
+    with pytest.raises(CUT_SHORT):
+        exchange.answer()
     assert (record["status"], record["reason"]) == (200, "request_timeout")
     assert 0 < record["bytes_out"] < 64 * MIB
 
@@ -142,25 +141,23 @@ def test_a_download_that_is_not_read(gateway, mail, client, taken):
 def test_an_answer_that_is_read_without_a_break_may_take_its_time(mail, client):
     size = 64 * MIB
     mail.answer("/webmail", lambda dialogue: dialogue.answer(bytes(size)))
-    client.send(client.request("GET", "/webmail"))
+    exchange = client.start("GET", "/webmail")
     begun, pause, received = time.monotonic(), threading.Event(), 0
-    client.read_until(b"\r\n\r\n")
     while received < size:
         if time.monotonic() - begun < 6:
             pause.wait(0.01)
-        received += len(client.read(min(65536, size - received)))
+        received += len(exchange.read(min(65536, size - received)))
     assert time.monotonic() - begun >= 6
 
 
 def test_an_answer_that_is_read_slowly_without_a_break_is_not_cut(gateway, mail, client, outside):
     """The gateway's kernel holds megabytes of it, so its socket takes nothing more for longer than the limit."""
     mail.answer("/webmail", lambda dialogue: dialogue.answer(bytes(64 * MIB)))
-    client.send(client.request("GET", "/webmail"))
-    client.read_until(b"\r\n\r\n")
+    exchange = client.start("GET", "/webmail")
     begun, pause = time.monotonic(), threading.Event()
     while time.monotonic() - begun < 7:
         pause.wait(0.05)
-        client.read(6000)
+        exchange.read(6000)
     assert [record for record in gateway.log.records() if record["client_ip"] == outside] == []
 
 

@@ -8,13 +8,14 @@ import sys
 from hashlib import sha256
 
 import pytest
-from support.client import TLS_1_2, TLS_1_3, Client, ask
+from support.client import Client, ask
 from support.gateway import INSIDE, OUTSIDE, RULES, free_port, settings_for
 from support.waiting import until
+from support.wire import HTTP1, WIRES_BY_VERSION
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
-both_versions = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
+by_version = pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
 LOGIN = "Authorization: Basic YWxpY2U6d3Jvbmc="
 
 
@@ -38,8 +39,8 @@ def unauthorized(dialogue):
     dialogue.answer(b"", b'WWW-Authenticate: Basic realm="mail"', status=b"401 Unauthorized")
 
 
-def is_locked(gateway, source, identity, version=None):
-    answer = ask(gateway.port, "/webmail", source=source, identity=identity, version=version)
+def is_locked(gateway, source, identity, wire=HTTP1):
+    answer = wire.ask(gateway.port, "/webmail", source=source, identity=identity)
     return answer.verdict == (429, "locked_out")
 
 
@@ -58,44 +59,44 @@ def test_wrong_passwords_lock_an_address_out_on_every_worker(locking, mail, cred
     assert ask(locking.port, "/webmail").status == 200, "others are served as before"
 
 
-def test_an_open_connection_is_no_way_around(locking, mail, credentials, outside):
+def test_an_open_connection_is_no_way_around(locking, mail, credentials, outside, wire):
     """A good keep-alive of the same client is refused then too."""
     mail.answer("/webmail/login", unauthorized)
-    with Client(locking.port, source=outside, identity=credentials["alice"]) as good:
+    with wire.client(locking.port, source=outside, identity=credentials["alice"]) as good:
         assert good.ask("GET", "/webmail").status == 200
         fail(locking, outside, credentials["alice"], 4)
         until(lambda: is_locked(locking, outside, credentials["alice"]), "alice is locked out there")
         assert good.ask("GET", "/webmail").verdict == (429, "locked_out")
 
 
-@both_versions
+@by_version
 def test_what_a_foreign_page_makes_a_browser_send_locks_nobody_out(
-    locking, mail, credentials, outside, outsiders, version
+    locking, mail, credentials, outside, outsiders, wire
 ):
     """Images: without a certificate, refused by a rule or by none, of a certificate that is no good."""
     for _ in range(4):
         for path, name in (("/webmail", None), ("/webmail/admin", None), ("/", "alice"), ("/webmail", "expired")):
             identity = name and credentials[name]
-            assert ask(locking.port, path, source=outside, identity=identity, version=version).status == 403
+            assert wire.ask(locking.port, path, source=outside, identity=identity).status == 403
     other, bob = outsiders(), credentials["v3"]
     mail.answer("/webmail/login", unauthorized)
     fail(locking, other, bob, 4)
     until(lambda: is_locked(locking, other, bob), "what came later has been counted")
-    assert ask(locking.port, "/webmail", source=outside, version=version).verdict == (403, "certificate_missing")
-    assert ask(locking.port, "/webmail", source=outside, identity=credentials["alice"], version=version).status == 200
+    assert wire.ask(locking.port, "/webmail", source=outside).verdict == (403, "certificate_missing")
+    assert wire.ask(locking.port, "/webmail", source=outside, identity=credentials["alice"]).status == 200
 
 
-@both_versions
-def test_who_shares_an_address_locks_out_no_holder_of_a_certificate(locking, mail, credentials, outside, version):
+@by_version
+def test_who_shares_an_address_locks_out_no_holder_of_a_certificate(locking, mail, credentials, outside, wire):
     """An office behind one address; and who is locked out there is not elsewhere."""
     mail.answer("/webmail/login", unauthorized)
     alice, bob = credentials["alice"], credentials["v3"]
-    fail(locking, outside, alice, 4, version=version)
-    until(lambda: is_locked(locking, outside, alice, version), "alice is locked out there")
-    assert ask(locking.port, "/webmail", source=outside, identity=bob, version=version).status == 200
-    assert ask(locking.port, "/webmail", source=outside, version=version).verdict == (403, "certificate_missing")
+    fail(locking, outside, alice, 4, wire)
+    until(lambda: is_locked(locking, outside, alice, wire), "alice is locked out there")
+    assert wire.ask(locking.port, "/webmail", source=outside, identity=bob).status == 200
+    assert wire.ask(locking.port, "/webmail", source=outside).verdict == (403, "certificate_missing")
     elsewhere = f"127.77.{outside.split('.')[2]}.{outside.split('.')[3]}"
-    assert ask(locking.port, "/webmail", source=elsewhere, identity=alice, version=version).status == 200
+    assert wire.ask(locking.port, "/webmail", source=elsewhere, identity=alice).status == 200
 
     (mine,) = [each for each in json.loads(status(locking, "--json")[1])["lockouts"] if each["address"] == outside]
     assert (mine["certificate"], mine["holder"]) == (sha256(alice.der).hexdigest(), "alice@example.com")
@@ -104,26 +105,26 @@ def test_who_shares_an_address_locks_out_no_holder_of_a_certificate(locking, mai
         in status(locking)[1]
     )
     assert status(locking, "--unban", mine["certificate"]) == (0, f"{mine['certificate']} may log in again\n", "")
-    assert ask(locking.port, "/webmail", source=outside, identity=alice, version=version).status == 200
+    assert wire.ask(locking.port, "/webmail", source=outside, identity=alice).status == 200
 
 
-@both_versions
-def test_without_a_certificate_the_address_is_counted(start, mail, credentials, outside, version):
+@by_version
+def test_without_a_certificate_the_address_is_counted(start, mail, credentials, outside, wire):
     """And whoever shows a trusted one there is served as before."""
     rules = [{"name": "Log in", "uri": ["/webmail/login"], "action": "allow"}, *RULES]
     lockout = {"failures": 3, "window": "1m", "ban": "1m", "count": ["login", "certificate"]}
     gateway = start(settings_for(credentials.site, mail.url, lockout=lockout, rules=rules))
     mail.answer("/webmail/login", unauthorized)
     form = "Content-Type: application/x-www-form-urlencoded"
-    with Client(gateway.port, source=outside, version=version) as client:
+    with wire.client(gateway.port, source=outside) as client:
         assert client.ask("POST", "/webmail/login", form, body=b"user=alice&pass=x").status == 401
         assert client.ask("GET", "/webmail/login", LOGIN).status == 401
     expired = credentials["expired"]
-    refused = ask(gateway.port, "/webmail", source=outside, identity=expired, version=version)
+    refused = wire.ask(gateway.port, "/webmail", source=outside, identity=expired)
     assert refused.verdict == (403, "certificate_expired")
-    until(lambda: is_locked(gateway, outside, None, version), "the address is locked out")
-    assert is_locked(gateway, outside, expired, version)
-    assert ask(gateway.port, "/webmail", source=outside, identity=credentials["alice"], version=version).status == 200
+    until(lambda: is_locked(gateway, outside, None, wire), "the address is locked out")
+    assert is_locked(gateway, outside, expired, wire)
+    assert wire.ask(gateway.port, "/webmail", source=outside, identity=credentials["alice"]).status == 200
     shared = f"too many failed attempts from {outside}; otherwise"
 
     def is_explained(why):
@@ -155,10 +156,10 @@ def status(gateway, *options):
     return done.returncode, done.stdout, done.stderr
 
 
-def fail(gateway, source, identity, times, version=None):
+def fail(gateway, source, identity, times, wire=HTTP1):
     """So many wrong passwords, each on a connection of its own."""
     for _ in range(times):
-        with Client(gateway.port, source=source, identity=identity, version=version) as client:
+        with wire.client(gateway.port, source=source, identity=identity) as client:
             assert client.ask("GET", "/webmail/login", LOGIN).status == 401
 
 

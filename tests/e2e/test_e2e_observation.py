@@ -1,4 +1,4 @@
-"""A rule in observation, by curl and `openssl s_client` over TLS 1.2 and 1.3, and what its day ends.
+"""A rule in observation, by curl and `openssl s_client` over TLS 1.2, 1.3 and HTTP/2, and what its day ends.
 
 The gateway of the day has a clock that the test sets: `ahead` holds by how many seconds it is ahead of the real one.
 """
@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.client import VERSIONS, Client, context_for, curl, s_client
+from support.client import VERSIONS, s_client
 from support.gateway import OUTSIDE, settings_for
 from support.waiting import until
+from support.wire import CUT_SHORT, WIRES_BY_VERSION
 
 pytestmark = pytest.mark.e2e
 
+by_version = pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
 both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
 VERSION_FLAGS = {version: "-tls1_2" if version is VERSIONS[0] else "-tls1_3" for version in VERSIONS}
 HEADERS = (b"Client-Cert", b"X-Client-Subject", b"X-Client-Email", b"X-Client-Serial", b"X-Client-Fingerprint")
@@ -43,7 +45,7 @@ def gateway(start, credentials, mail):
     return start(settings_for(credentials.site, mail.url, rules=[rule(enforce=False)]))
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     "case",
     [
@@ -57,13 +59,13 @@ def gateway(start, credentials, mail):
     ],
 )
 def test_curl_gets_in_and_the_mail_server_sees_the_holder_of_a_good_certificate_alone(
-    gateway, mail, credentials, case, version
+    gateway, mail, credentials, case, wire
 ):
     name, user, reason = case
     arguments = [] if user is None else ["--user", f"{user}:secret"]
     if name is not None:
         arguments += ["--cert", str(credentials[name].certificate), "--key", str(credentials[name].key)]
-    answer = curl(gateway.port, "/webmail", *arguments, ca=credentials.server_ca, source=OUTSIDE, version=version)
+    answer = wire.curl(gateway.port, "/webmail", *arguments, ca=credentials.server_ca, source=OUTSIDE)
     assert answer.verdict == (200, None)
     received = mail.only()
     record = gateway.log.of(received.request_id)
@@ -115,7 +117,7 @@ def dated(start, credentials, mail, day):
 
 
 def echo(dialogue):
-    dialogue.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    dialogue.switch()
     while data := dialogue.read(len(HELLO)):
         dialogue.send(data)
 
@@ -125,24 +127,21 @@ def stream(dialogue):
     dialogue.wait_closed()
 
 
-def socket_of(stack, gateway, identity, version):
+def client_of(stack, gateway, identity, wire):
+    return stack.enter_context(wire.client(gateway.port, source=OUTSIDE, identity=identity))
+
+
+def socket_of(stack, gateway, identity, wire):
     """A WebSocket that talks."""
-    context = context_for(None, identity, version)
-    client = stack.enter_context(Client(gateway.port, source=OUTSIDE, context=context))
-    client.send(client.request("GET", "/socket", "Connection: Upgrade", "Upgrade: websocket"))
-    assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
-    return client
+    return client_of(stack, gateway, identity, wire).open("/socket")
 
 
-def others_of(stack, gateway, version):
+def others_of(stack, gateway, wire):
     """A download that has begun, a Ping without an answer yet, and a connection at rest; without a certificate."""
-    context = context_for(None, None, version)
-    download, ping, idle = (
-        stack.enter_context(Client(gateway.port, source=OUTSIDE, context=context)) for _ in range(3)
-    )
-    download.send(download.request("GET", "/download"))
-    download.read_until(b"beginning")
-    ping.send(ping.request("GET", "/wait"))
+    downloading, pinging, idle = (client_of(stack, gateway, None, wire) for _ in range(3))
+    download = downloading.start("GET", "/download")
+    assert download.read(9) == b"beginning"
+    ping = pinging.start("GET", "/wait")
     assert idle.ask("GET", "/webmail").verdict == (200, None)
     return download, ping, idle
 
@@ -153,27 +152,28 @@ def test_when_the_day_comes_all_that_is_open_is_judged_again_and_no_clock_opens_
     mail.answer("/wait", lambda dialogue: dialogue.wait_closed())
     refused = (403, "certificate_missing")
     with ExitStack() as stack:
-        holders = [socket_of(stack, dated, credentials["v3"], version) for version in VERSIONS]
-        sockets = [socket_of(stack, dated, None, version) for version in VERSIONS]
-        others = [others_of(stack, dated, version) for version in VERSIONS]
-        until(lambda: len([each for each in mail.received if each.target == b"/wait"]) == len(VERSIONS), "both wait")
+        holders = [socket_of(stack, dated, credentials["v3"], wire) for wire in WIRES_BY_VERSION]
+        sockets = [socket_of(stack, dated, None, wire) for wire in WIRES_BY_VERSION]
+        others = [others_of(stack, dated, wire) for wire in WIRES_BY_VERSION]
+        until(
+            lambda: len([each for each in mail.received if each.target == b"/wait"]) == len(WIRES_BY_VERSION),
+            "all wait",
+        )
         day.set(0)
-        for client in sockets:
-            with pytest.raises((OSError, EOFError)):
-                client.read(1)
+        for socket in sockets:
+            with pytest.raises(CUT_SHORT):
+                socket.read(1)
         for download, ping, idle in others:
-            with pytest.raises((OSError, EOFError)):
-                download.read(1000)
+            with pytest.raises(CUT_SHORT):
+                download.read(1)
             assert ping.answer().verdict == refused
             assert idle.ask("GET", "/webmail").verdict == refused
-        for client in holders:
-            client.send(HELLO)
-            assert client.read(len(HELLO)) == HELLO
+        for socket in holders:
+            socket.send(HELLO)
+            assert socket.read(len(HELLO)) == HELLO
     day.set(-HOUR_SECONDS)
-    for version in VERSIONS:
-        assert (
-            curl(dated.port, "/webmail", ca=credentials.server_ca, source=OUTSIDE, version=version).verdict == refused
-        )
+    for wire in WIRES_BY_VERSION:
+        assert wire.curl(dated.port, "/webmail", ca=credentials.server_ca, source=OUTSIDE).verdict == refused
     told = "the rule 'New' is no longer in observation: its date has come"  # by the master, for the workers are quicker
     until(lambda: told in dated.errors, "the log says it")
     expected = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.client import Client
 from support.gateway import INSIDE, OUTSIDE
+from support.wire_http2 import StreamResetError
 
 pytestmark = pytest.mark.e2e
 
@@ -149,10 +150,9 @@ REFUSED = [
 ]
 
 
-def answer_to(gateway, target, source, identity=None):
+def answer_to(wire, gateway, target, source, identity=None):
     """The answer to exactly this target, on a connection of its own."""
-    with Client(gateway.port, source=source, identity=identity) as client:
-        return client.ask("GET", target)
+    return wire.ask(gateway.port, target, source=source, identity=identity)
 
 
 def test_there_are_enough_spellings():
@@ -161,37 +161,45 @@ def test_there_are_enough_spellings():
 
 @pytest.mark.parametrize(("target", "forwarded"), WEBMAIL.items())
 def test_a_spelling_of_an_open_path_asks_for_a_certificate_and_goes_on_as_it_was_judged(
-    gateway, mail, credentials, target, forwarded
+    gateway, mail, credentials, target, forwarded, wire
 ):
-    assert answer_to(gateway, target, OUTSIDE).verdict == (403, "certificate_missing")
+    if wire.is_http2 and target[:1] != b"/":
+        pytest.skip("HTTP/2 has no absolute-form")
+    assert answer_to(wire, gateway, target, OUTSIDE).verdict == (403, "certificate_missing")
     assert not mail.received
-    assert answer_to(gateway, target, OUTSIDE, credentials["alice"]).verdict == (200, None)
+    assert answer_to(wire, gateway, target, OUTSIDE, credentials["alice"]).verdict == (200, None)
     assert mail.only().line == b"GET %b HTTP/1.1" % forwarded
 
 
 @pytest.mark.parametrize("target", DENIED)
-def test_a_spelling_of_a_closed_path_is_denied_with_a_certificate_too(gateway, mail, credentials, target):
+def test_a_spelling_of_a_closed_path_is_denied_with_a_certificate_too(gateway, mail, credentials, target, wire):
+    if wire.is_http2 and target[:1] != b"/":
+        pytest.skip("HTTP/2 has no absolute-form")
     for identity in (None, credentials["alice"]):
-        assert answer_to(gateway, target, OUTSIDE, identity).verdict == (403, "denied_by_rule")
+        assert answer_to(wire, gateway, target, OUTSIDE, identity).verdict == (403, "denied_by_rule")
     assert not mail.received
 
 
 @pytest.mark.parametrize(("target", "read"), READ_AS_CLOSED.items())
-def test_a_path_that_some_server_reads_as_a_closed_one_is_closed(gateway, mail, credentials, target, read):
-    assert answer_to(gateway, target, OUTSIDE).verdict == (403, "certificate_missing")
-    answer = answer_to(gateway, target, OUTSIDE, credentials["alice"])
+def test_a_path_that_some_server_reads_as_a_closed_one_is_closed(gateway, mail, credentials, target, read, wire):
+    assert answer_to(wire, gateway, target, OUTSIDE).verdict == (403, "certificate_missing")
+    answer = answer_to(wire, gateway, target, OUTSIDE, credentials["alice"])
     assert answer.verdict == (403, "denied_by_rule")
     assert gateway.log.of(answer.get("X-Request-Id"))["detail"].endswith(f"; some servers read the path as {read}")
     assert not mail.received
 
 
 @pytest.mark.parametrize("target", REFUSED)
-def test_an_ambiguous_spelling_is_refused_for_everybody(gateway, mail, credentials, target):
+def test_an_ambiguous_spelling_is_refused_for_everybody(gateway, mail, credentials, target, wire):
     for source, identity in ((INSIDE, None), (OUTSIDE, None), (OUTSIDE, credentials["alice"])):
-        answer = answer_to(gateway, target, source, identity)
+        if wire.is_http2 and target[:1] != b"/":  # there the path alone is sent, so this is malformed
+            with pytest.raises(StreamResetError, match="PROTOCOL_ERROR"):
+                answer_to(wire, gateway, target, source, identity)
+            continue
+        answer = answer_to(wire, gateway, target, source, identity)
         assert answer.status == 400
         assert answer.reason in ("uri_rejected", "bad_request")
-    assert gateway.log.of(answer.get("X-Request-Id"))["rule"] is None
+        assert gateway.log.of(answer.get("X-Request-Id"))["rule"] is None
     assert not mail.received
 
 

@@ -20,16 +20,18 @@ from support.credentials import OTHER_HOST
 from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
 from support.openssl_ca import put
 from support.waiting import AT_ONCE_SECONDS, until
+from support.wire import WIRES_BY_VERSION
 
 pytestmark = [pytest.mark.e2e, pytest.mark.measured]
 
+by_version = pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
 both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
 
 SERVED = (200, None)
 DENIED = (403, "denied_by_rule")
 UNTRUSTED = (403, "certificate_untrusted")
 # Reading the file takes a tenth of it; the machine may be busy.
-CLIENTS, RELOADS = 8, 12
+CLIENTS, RELOADS = 4 * len(WIRES_BY_VERSION), 12
 # Workers → answers in a row; with two, one of them is left out once in a thousand times.
 IN_A_ROW = {1: 1, 2: 11}
 RULES = [
@@ -199,13 +201,13 @@ def test_a_file_that_is_gone_changes_nothing(gateway, editor, credentials):
         gateway.config.write_text(editor.good)
 
 
-@both_versions
-def test_new_rules_count_at_once_on_open_connections_and_running_requests(gateway, editor, credentials, mail, version):
+@by_version
+def test_new_rules_count_at_once_on_open_connections_and_running_requests(gateway, editor, credentials, mail, wire):
     mail.answer("/webmail/poll", lambda dialogue: dialogue.wait_closed())
-    options = {"source": OUTSIDE, "identity": credentials["alice"], "version": version}
-    with Client(gateway.port, **options) as idle, Client(gateway.port, **options) as poll:
+    options = {"source": OUTSIDE, "identity": credentials["alice"]}
+    with wire.client(gateway.port, **options) as idle, wire.client(gateway.port, **options) as polling:
         assert idle.ask("GET", "/webmail").verdict == SERVED
-        poll.send(poll.request("GET", "/webmail/poll"))
+        poll = polling.start("GET", "/webmail/poll")
         until(lambda: len(mail.received) == 2, "the poll runs")
         settings = editor.settings()
         settings["rules"].insert(0, {"name": "Nothing any more", "uri": ["/webmail"], "action": "deny"})
@@ -214,7 +216,8 @@ def test_new_rules_count_at_once_on_open_connections_and_running_requests(gatewa
         assert answer.verdict == DENIED
         record = gateway.log.of(answer.get("X-Request-Id"))
         assert (record["uri"], record["status"], record["reason"]) == ("/webmail/poll", *DENIED)
-        refused = idle.ask("GET", "/webmail")
+        # Over HTTP/2 the client was asked to make a new connection.
+        refused = wire.ask(gateway.port, "/webmail", **options) if wire.is_http2 else idle.ask("GET", "/webmail")
         assert refused.verdict == DENIED
         assert gateway.log.of(refused.get("X-Request-Id"))["rule"] == "Nothing any more"
 
@@ -321,19 +324,21 @@ def busy(start, credentials, mail):
 
 
 def test_no_request_is_lost_while_reloads_come(busy, credentials, mail):
-    """Keep-alive connections over both versions through both workers, while rules and certificates are read anew."""
+    """Keep-alive connections on each wire through both workers, while rules and certificates are read anew."""
     editor, asked, failures = Editor(busy), [0] * CLIENTS, []
     has_ended = threading.Event()
 
     def ask_on(number):
         name = ("alice", None)[number % 2]
-        options = {"source": (OUTSIDE, INSIDE)[number % 2], "version": VERSIONS[number // 2 % 2]}
+        wire = WIRES_BY_VERSION[number // 2 % len(WIRES_BY_VERSION)]
+        options = {"source": (OUTSIDE, INSIDE)[number % 2], "identity": name and credentials[name]}
         try:
-            with Client(busy.port, identity=name and credentials[name], **options) as client:
-                while not has_ended.is_set():
-                    answer = client.ask("POST", "/webmail", body=b"x" * 1000)
-                    assert answer.verdict == SERVED, answer
-                    asked[number] += 1
+            while not has_ended.is_set():
+                with wire.client(busy.port, **options) as client:
+                    while not (has_ended.is_set() or client.is_going_away):
+                        answer = client.ask("POST", "/webmail", body=b"x" * 1000)
+                        assert answer.verdict == SERVED, answer
+                        asked[number] += 1
         except BaseException as error:  # noqa: BLE001 - told below
             failures.append((number, error))
 

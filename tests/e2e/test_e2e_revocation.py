@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from threading import Event
 
 import pytest
-from support.client import VERSIONS, Client, context_for
+from support.client import context_for
 from support.gateway import HOST, INSIDE, OUTSIDE, settings_for
 from support.openssl_ca import OpensslCa
 from support.waiting import AT_ONCE_SECONDS, PATIENCE_SECONDS, until
+from support.wire import CUT_SHORT, HTTP1, WIRES_BY_VERSION
 
 pytestmark = pytest.mark.e2e
 
-both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+by_version = pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
 both_ways = pytest.mark.parametrize("in_place", [False, True], ids=["renamed", "in place"])
 
 # From the moment the file is there; what the documentation promises.
@@ -35,21 +36,20 @@ class House:
     ca: OpensslCa
     crl: object
 
-    def connect(self, identity, version, **options):
-        context = options.pop("context", None) or context_for(None, identity, version)
-        return Client(self.gateway.port, source=OUTSIDE, context=context, **options)
+    def connect(self, wire, **options):
+        return wire.client(self.gateway.port, source=OUTSIDE, **options)
 
-    def session_of(self, context):
+    def session_of(self, wire, context):
         """A session that resumes, and counts as long as its certificate does."""
-        with self.connect(None, None, context=context) as client:
+        with self.connect(wire, context=context) as client:
             assert client.ask("GET", "/webmail").verdict == SERVED
             session = client.socket.session
-            client.socket.unwrap()
+            client.say_goodbye()
         return session
 
-    def again(self, context, session):
+    def again(self, wire, context, session):
         """(verdict, whether the session was taken)."""
-        with self.connect(None, None, context=context, session=session) as client:
+        with self.connect(wire, context=context, session=session) as client:
             return client.ask("GET", "/webmail").verdict, client.socket.session_reused
 
     def revoke(self, identity, *, in_place=False, reason="keyCompromise"):
@@ -82,7 +82,7 @@ def patience(mail):
         dialogue.answer(b"patience\n")
 
     def echo(dialogue):
-        dialogue.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        dialogue.switch()
         while data := dialogue.read(len(HELLO)):
             dialogue.send(data)
 
@@ -94,56 +94,49 @@ def patience(mail):
 
 
 def upgrade(client):
-    client.send(client.request("GET", SOCKET, "Connection: Upgrade", "Upgrade: websocket"))
-    assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
-    assert talk(client) == HELLO
+    exchange = client.open(SOCKET)
+    assert talk(exchange) == HELLO
+    return exchange
 
 
-def talk(client):
-    client.send(HELLO)
-    return client.read(len(HELLO))
-
-
-def is_cut(client):
-    try:
-        return client.socket.recv(1) == b""
-    except OSError:
-        return True
+def talk(exchange):
+    exchange.send(HELLO)
+    return exchange.read(len(HELLO))
 
 
 @both_ways
-@both_versions
-def test_everything_of_a_revoked_certificate_ends_and_nothing_of_anybody_else(house, mail, patience, version, in_place):
+@by_version
+def test_everything_of_a_revoked_certificate_ends_and_nothing_of_anybody_else(house, mail, patience, wire, in_place):
     victim, other = house.ca.issue("victim"), house.ca.issue("other")
-    context, other_context = context_for(None, victim, version), context_for(None, other, version)
-    session, other_session = house.session_of(context), house.session_of(other_context)
-    idle, poll, socket, other_poll, other_socket = (
-        house.connect(identity, version) for identity in (victim, victim, victim, other, other)
+    context, other_context = (context_for(None, each, wire.version) for each in (victim, other))
+    session, other_session = house.session_of(wire, context), house.session_of(wire, other_context)
+    idle, polling, socket, other_polling, other_socket = (
+        house.connect(wire, identity=identity) for identity in (victim, victim, victim, other, other)
     )
-    with idle, poll, socket, other_poll, other_socket:
+    with idle, polling, socket, other_polling, other_socket:
         assert idle.ask("GET", "/webmail").verdict == SERVED
-        upgrade(socket)
-        upgrade(other_socket)
-        poll.send(poll.request("GET", POLL))
-        other_poll.send(other_poll.request("GET", PATIENT))
+        cut, talking = upgrade(socket), upgrade(other_socket)
+        poll = polling.start("GET", POLL)
+        other_poll = other_polling.start("GET", PATIENT)
         until(lambda: {b"/webmail/poll", b"/webmail/patient"} <= {each.target for each in mail.received}, "polls run")
 
         published = house.revoke(victim, in_place=in_place)
 
         answer = poll.answer()
         assert answer.verdict == REVOKED
-        assert poll.is_at_end()
-        assert is_cut(socket)
+        assert poll.is_over()
+        with pytest.raises(CUT_SHORT):
+            cut.read(1)
         assert time.monotonic() - published < AT_ONCE_SECONDS
         refused = idle.ask("GET", "/webmail")
         assert refused.verdict == REVOKED
-        assert refused.get("Connection") == "close"
-        assert house.again(context, session) == (REVOKED, True)
+        assert refused.get("Connection") == wire.close
+        assert house.again(wire, context, session) == (REVOKED, True)
 
         patience.set()
         assert other_poll.answer().verdict == SERVED
-        assert talk(other_socket) == HELLO
-        assert house.again(other_context, other_session) == (SERVED, True)
+        assert talk(talking) == HELLO
+        assert house.again(wire, other_context, other_session) == (SERVED, True)
     check_records(house.gateway.log, mail, answer)
 
 
@@ -159,23 +152,23 @@ def check_records(log, mail, answer):
     assert reasons == {"CN=victim": (101, "certificate_revoked"), "CN=other": (101, None)}
 
 
-@both_versions
-def test_an_open_connection_needs_no_event_of_its_own(house, version):
+@by_version
+def test_an_open_connection_needs_no_event_of_its_own(house, wire):
     """Asked without a pause, it is served until the list is seen, and refused from then on, in time."""
     victim = house.ca.issue("busy")
-    with house.connect(victim, version) as client:
+    with house.connect(wire, identity=victim) as client:
         assert client.ask("GET", "/webmail").verdict == SERVED
         published = house.revoke(victim)
         verdicts = [until(lambda: (v := client.ask("GET", "/webmail").verdict) != SERVED and v, "refused")]
         assert time.monotonic() - published < AT_ONCE_SECONDS
-        assert client.is_at_end()
-    with house.connect(victim, version) as client:
+        assert wire.is_http2 or client.is_at_end()
+    with house.connect(wire, identity=victim) as client:
         verdicts.append(client.ask("GET", "/webmail").verdict)
     assert verdicts == [REVOKED, REVOKED]
 
 
-@both_versions
-def test_a_request_whose_answer_has_begun_is_cut_short(house, mail, version):
+@by_version
+def test_a_request_whose_answer_has_begun_is_cut_short(house, mail, wire):
     """There is no room for another status then: the client must see that the answer is not whole."""
     victim = house.ca.issue("reader")
 
@@ -184,37 +177,37 @@ def test_a_request_whose_answer_has_begun_is_cut_short(house, mail, version):
         dialogue.wait_closed()
 
     mail.answer(POLL, begin)
-    with house.connect(victim, version) as client:
-        client.send(client.request("GET", POLL))
-        assert client.read_until(b"beginning").startswith(b"HTTP/1.1 200 OK")
+    with house.connect(wire, identity=victim) as client:
+        exchange = client.start("GET", POLL)
+        assert (exchange.head().status, exchange.read(9)) == (200, b"beginning")
         house.revoke(victim)
-        with pytest.raises((OSError, EOFError)):
-            client.read(1000)
+        with pytest.raises(CUT_SHORT):
+            exchange.read(1)
     record = house.gateway.log.of(mail.only().request_id)
     assert (record["status"], record["reason"]) == (200, "certificate_revoked")
 
 
-@both_versions
-def test_a_certificate_that_comes_off_hold_is_served_again(house, version):
+@by_version
+def test_a_certificate_that_comes_off_hold_is_served_again(house, wire):
     held = house.ca.issue("held")
-    context = context_for(None, held, version)
-    session = house.session_of(context)
+    context = context_for(None, held, wire.version)
+    session = house.session_of(wire, context)
     house.revoke(held, reason="certificateHold")
-    until(lambda: house.again(context, session)[0] == REVOKED, "on hold", seconds=AT_ONCE_SECONDS)
-    with house.connect(None, None, context=context, session=session) as client:
+    until(lambda: house.again(wire, context, session)[0] == REVOKED, "on hold", seconds=AT_ONCE_SECONDS)
+    with house.connect(wire, context=context, session=session) as client:
         answer = client.ask("GET", "/webmail")
     assert b"Your certificate is on hold" in answer.body
     assert "put on hold by" in house.gateway.log.of(answer.get("X-Request-Id"))["detail"]
     house.ca.unhold(held)
     house.ca.publish(house.crl)
-    until(lambda: house.again(context, session)[0] == SERVED, "served again", seconds=AT_ONCE_SECONDS)
+    until(lambda: house.again(wire, context, session)[0] == SERVED, "served again", seconds=AT_ONCE_SECONDS)
 
 
-@both_versions
-def test_inside_where_no_certificate_is_asked_for_revocation_matters_to_nobody(house, version):
+@by_version
+def test_inside_where_no_certificate_is_asked_for_revocation_matters_to_nobody(house, wire):
     victim = house.ca.issue("insider")
     house.revoke(victim)
-    with Client(house.gateway.port, source=INSIDE, server_name=HOST, identity=victim, version=version) as client:
+    with wire.client(house.gateway.port, source=INSIDE, server_name=HOST, identity=victim) as client:
         assert client.ask("GET", "/webmail").verdict == SERVED
 
 
@@ -223,7 +216,7 @@ def test_a_list_that_is_gone_or_garbled_revokes_nobody_and_frees_nobody(house):
     victim, other = house.ca.issue("out"), house.ca.issue("in")
     house.revoke(victim)
     contexts = {each: context_for(None, each) for each in (victim, other)}
-    until(lambda: house.again(contexts[victim], None)[0] == REVOKED, "revoked", seconds=AT_ONCE_SECONDS)
+    until(lambda: house.again(HTTP1, contexts[victim], None)[0] == REVOKED, "revoked", seconds=AT_ONCE_SECONDS)
     good = house.crl.read_bytes()
     for break_it, word in (
         (house.crl.unlink, " does not exist"),
@@ -235,8 +228,8 @@ def test_a_list_that_is_gone_or_garbled_revokes_nobody_and_frees_nobody(house):
         break_it()
         until(lambda seen=seen: "list stays" in house.gateway.errors[seen:], "refused", seconds=AT_ONCE_SECONDS)
         assert f"list.crl{word}" in house.gateway.errors[seen:]
-        assert house.again(contexts[victim], None)[0] == REVOKED
-        assert house.again(contexts[other], None)[0] == SERVED
+        assert house.again(HTTP1, contexts[victim], None)[0] == REVOKED
+        assert house.again(HTTP1, contexts[other], None)[0] == SERVED
     house.crl.write_bytes(good)
     house.revoke(other)
-    until(lambda: house.again(contexts[other], None)[0] == REVOKED, "revoked", seconds=AT_ONCE_SECONDS)
+    until(lambda: house.again(HTTP1, contexts[other], None)[0] == REVOKED, "revoked", seconds=AT_ONCE_SECONDS)

@@ -128,20 +128,24 @@ def test_the_foreign_session_was_really_offered(gateway, credentials):
     ("server_name", "host"),
     [(HOST, OTHER_HOST), (OTHER_HOST, HOST), (OPEN_HOST, HOST), (HOST, OPEN_HOST), (OPEN_HOST, "nowhere.example.com")],
 )
-def test_a_host_of_another_site_than_the_handshakes_is_misdirected(gateway, mail, credentials, server_name, host):
+def test_a_host_of_another_site_than_the_handshakes_is_misdirected(gateway, mail, credentials, server_name, host, wire):
     context = context_of(credentials, server_name, None)
-    with Client(gateway.port, source=OUTSIDE, server_name=server_name, context=context) as client:
+    with wire.client(gateway.port, source=OUTSIDE, server_name=server_name, context=context) as client:
         answer = client.ask("GET", "/webmail", host=host)
-        assert client.is_at_end()
+        # Over HTTP/2 a browser that took the two names for one server's goes on with the right one.
+        assert client.ask("GET", "/webmail").verdict == SERVED if wire.is_http2 else client.is_at_end()
     assert answer.verdict == (421, "host_mismatch")
     assert gateway.log.of(answer.get("X-Request-Id"))["site"] == server_name
-    assert not mail.received
+    assert len(mail.received) == wire.is_http2
 
 
 @pytest.mark.parametrize("host", [HOST.upper(), f"{HOST}.", f"{HOST}:443", f"a.{HOST}"])
-def test_another_name_of_the_same_site_is_served(gateway, credentials, host):
+def test_another_name_of_the_same_site_is_served(gateway, credentials, host, wire):
     context = context_of(credentials, HOST, None)
-    assert ask(gateway.port, "/webmail", source=OUTSIDE, context=context, host=host).verdict == SERVED
+    answer = wire.ask(gateway.port, "/webmail", source=OUTSIDE, context=context, host=host)
+    # Over HTTP/2 the connection belongs to the one name of its handshake, since another may need another certificate.
+    is_other = wire.is_http2 and host == f"a.{HOST}"
+    assert answer.verdict == ((421, "host_mismatch") if is_other else SERVED)
 
 
 @both_versions

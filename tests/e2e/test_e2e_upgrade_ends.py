@@ -7,15 +7,12 @@ import ssl
 import threading
 
 import pytest
-from support.client import Client
 from support.gateway import settings_for
 from support.mail import MailServer
 from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
-SWITCH = ("Connection: Upgrade", "Upgrade: chat")
-SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"
 STALLED_SECONDS = 0.5
 # Somewhere in between the kernel takes no more for the mail server, and the rest waits in the gateway: at about 4 MiB
 # where the kernel's buffers grow to 4 on one side and 6 on the other.
@@ -34,14 +31,15 @@ def server(request, credentials):
     made.stop()
 
 
-def say_all(client, data, has_paused):
+def say_all(client, exchange, data, has_paused):
     """Send it, end this direction, and listen until the mail server has ended the other."""
-    client.send_patiently(data, has_paused, STALLED_SECONDS)
+    exchange.send_patiently(data, has_paused, STALLED_SECONDS)
     has_paused.set()
-    client.socket.unwrap().close()
+    exchange.end()
+    client.close()
 
 
-def test_what_a_client_said_arrives_whole_at_a_mail_server_that_takes_its_time(start, credentials, server):
+def test_what_a_client_said_arrives_whole_at_a_mail_server_that_takes_its_time(start, credentials, server, wire):
     """It reads nothing before the client has ended; over http it ends its own direction first."""
     settings = settings_for(credentials.site, server.url)
     if server.url.startswith("https:"):
@@ -54,7 +52,7 @@ def test_what_a_client_said_arrives_whole_at_a_mail_server_that_takes_its_time(s
 
     def takes_its_time(dialogue):
         size = int(dialogue.request.target.rpartition(b"/")[2])
-        dialogue.send(SWITCHED)
+        dialogue.switch()
         assert may_read.wait(60)
         if server.url.startswith("http:"):
             dialogue.finish_sending()
@@ -64,10 +62,9 @@ def test_what_a_client_said_arrives_whole_at_a_mail_server_that_takes_its_time(s
     server.answer("/webmail", takes_its_time)
     threads = []
     for size in SIZES:
-        client, has_paused = Client(gateway.port), threading.Event()
-        client.send(client.request("GET", f"/webmail/{size}", *SWITCH))
-        client.read_until(b"\r\n\r\n")
-        threads.append(threading.Thread(target=say_all, args=(client, body[:size], has_paused)))
+        client, has_paused = wire.client(gateway.port), threading.Event()
+        exchange = client.open(f"/webmail/{size}")
+        threads.append(threading.Thread(target=say_all, args=(client, exchange, body[:size], has_paused)))
         threads[-1].start()
         assert has_paused.wait(30)
     may_read.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 import threading
 import time
@@ -12,13 +11,11 @@ from support.client import Client, ask
 from support.gateway import HOST, free_port, settings_for
 from support.mail import MailServer
 from support.waiting import AT_ONCE_SECONDS, PATIENCE_SECONDS, until
+from support.wire import CUT_SHORT
 
 from gateway.proxy.lingering import LINGER_IDLE_SECONDS
 
 pytestmark = pytest.mark.e2e
-
-# How an answer that was cut short ends: not with close_notify, and not with the end that its framing announced.
-TRUNCATED = (EOFError, ConnectionResetError, ssl.SSLEOFError)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +30,7 @@ def gateway(start, credentials, mail):
 @pytest.mark.parametrize(
     "head", [b"Content-Length: 100\r\n\r\nhalf of it", b"Transfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\n"]
 )
-def test_an_answer_that_was_cut_short_is_cut_short_for_the_client(gateway, mail, head, end):
+def test_an_answer_that_was_cut_short_is_cut_short_for_the_client(gateway, mail, head, end, wire):
     def answer(dialogue):
         dialogue.send(b"HTTP/1.1 200 OK\r\n" + head)
         until(lambda: half_arrived, "the client has the first half")
@@ -41,22 +38,22 @@ def test_an_answer_that_was_cut_short_is_cut_short_for_the_client(gateway, mail,
 
     half_arrived = []
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request("GET", "/webmail"))
-        client.read_until(b"half of it")
+    with wire.client(gateway.port) as client:
+        exchange = client.start("GET", "/webmail")
+        assert exchange.read(10) == b"half of it"
         half_arrived.append(True)
-        with pytest.raises(TRUNCATED):
-            client.read(1000)
+        with pytest.raises(CUT_SHORT):
+            exchange.answer()
     record = gateway.log.of(mail.only().request_id)
     assert (record["status"], record["reason"]) == (200, "upstream_bad_response")
 
 
-def test_a_connection_that_died_idle_costs_a_get_nothing(gateway, mail):
+def test_a_connection_that_died_idle_costs_a_get_nothing(gateway, mail, wire):
     """The mail server closes a kept connection just as the next request comes: it is sent once more, on a new one."""
     mail.answer(
         "/webmail/dies", lambda dialogue: dialogue.close() if len(mail.received) == 2 else dialogue.answer(b"x")
     )
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         assert client.ask("GET", "/webmail").status == 200
         assert client.ask("GET", "/webmail/dies").body == b"x"
     first, second, third = mail.received
@@ -69,26 +66,26 @@ def test_a_connection_that_died_idle_costs_a_get_nothing(gateway, mail):
     ("method", "fields", "body"),
     [("POST", [], b"x"), ("POST", ["Content-Length: 0"], b""), ("PUT", ['If-Match: "1"'], b"x")],
 )
-def test_what_may_have_had_an_effect_is_never_sent_twice(gateway, mail, method, fields, body):
+def test_what_may_have_had_an_effect_is_never_sent_twice(gateway, mail, method, fields, body, wire):
     mail.answer("/webmail/dies", lambda dialogue: dialogue.close())
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         assert client.ask("GET", "/webmail").status == 200
         assert client.ask(method, "/webmail/dies", *fields, body=body).verdict == (502, "upstream_unreachable")
     assert [request.target for request in mail.received] == [b"/webmail", b"/webmail/dies"]
 
 
-def test_a_get_is_sent_again_once_and_no_more(gateway, mail):
+def test_a_get_is_sent_again_once_and_no_more(gateway, mail, wire):
     mail.answer("/webmail/dies", lambda dialogue: dialogue.reset())
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         assert client.ask("GET", "/webmail").status == 200
         assert client.ask("GET", "/webmail/dies").verdict == (502, "upstream_unreachable")
         assert client.ask("GET", "/webmail").status == 200
     assert len(mail.received) == 4
 
 
-def test_a_new_connection_that_dies_is_an_error_at_once(gateway, mail):
+def test_a_new_connection_that_dies_is_an_error_at_once(gateway, mail, wire):
     mail.answer("/webmail", lambda dialogue: dialogue.close())
-    assert ask(gateway.port, "/webmail").verdict == (502, "upstream_unreachable")
+    assert wire.ask(gateway.port, "/webmail").verdict == (502, "upstream_unreachable")
     assert len(mail.received) == 1
 
 
@@ -128,13 +125,13 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
-def test_what_is_no_answer_becomes_a_page(gateway, mail, garbage):
+def test_what_is_no_answer_becomes_a_page(gateway, mail, garbage, wire):
     def answer(dialogue):
         dialogue.send(garbage)
         dialogue.wait_closed()
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         assert client.ask("GET", "/webmail").verdict == (502, "upstream_bad_response")
         assert client.ask("GET", "/x").status == 200
     assert mail.received[0].connection != mail.received[1].connection
@@ -150,7 +147,7 @@ BROKEN_LATER = {
 
 
 @pytest.mark.parametrize("broken", BROKEN_LATER.values(), ids=BROKEN_LATER)
-def test_what_is_no_answer_any_more_is_cut_short_and_nothing_behind_it_is_read(gateway, mail, broken):
+def test_what_is_no_answer_any_more_is_cut_short_and_nothing_behind_it_is_read(gateway, mail, broken, wire):
     may_break = threading.Event()
 
     def answer(dialogue):
@@ -160,19 +157,19 @@ def test_what_is_no_answer_any_more_is_cut_short_and_nothing_behind_it_is_read(g
         dialogue.wait_closed()
 
     mail.answer("/webmail/breaks", answer)
-    with Client(gateway.port) as client:
-        client.send(client.request("GET", "/webmail/breaks"))
-        client.read_until(b"5\r\nwhole\r\n")
+    with wire.client(gateway.port) as client:
+        exchange = client.start("GET", "/webmail/breaks")
+        assert exchange.read(5) == b"whole"
         may_break.set()
-        with pytest.raises(TRUNCATED):
-            client.read(1000)
-    assert ask(gateway.port, "/webmail").body == b"mail\n"
+        with pytest.raises(CUT_SHORT):
+            exchange.answer()
+    assert wire.ask(gateway.port, "/webmail").body == b"mail\n"
     assert mail.received[0].connection != mail.received[1].connection
     record = gateway.log.of(mail.received[0].request_id)
     assert (record["status"], record["reason"]) == (200, "upstream_bad_response")
 
 
-def test_bytes_behind_an_answer_never_become_the_next_ones_answer(gateway, mail):
+def test_bytes_behind_an_answer_never_become_the_next_ones_answer(gateway, mail, wire):
     def answer(dialogue):
         dialogue.send(
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx" + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
@@ -180,12 +177,12 @@ def test_bytes_behind_an_answer_never_become_the_next_ones_answer(gateway, mail)
         dialogue.wait_closed()
 
     mail.answer("/webmail/splits", answer)
-    with Client(gateway.port) as client:
+    with wire.client(gateway.port) as client:
         assert client.ask("GET", "/webmail/splits").body == b"x"
         assert client.ask("GET", "/webmail").body == b"mail\n"
 
 
-def test_a_mail_server_that_says_nothing_runs_out_of_time(gateway, mail):
+def test_a_mail_server_that_says_nothing_runs_out_of_time(gateway, mail, wire):
     """So does one that stops in the middle; the client of the first can ask again on its connection."""
 
     def stops(dialogue):
@@ -194,20 +191,19 @@ def test_a_mail_server_that_says_nothing_runs_out_of_time(gateway, mail):
 
     mail.answer("/webmail/silent", lambda dialogue: dialogue.wait_closed())
     mail.answer("/webmail/stops", stops)
-    with Client(gateway.port) as silent, Client(gateway.port) as stopped:
-        silent.send(silent.request("GET", "/webmail/silent"))
-        stopped.send(stopped.request("GET", "/webmail/stops"))
-        assert silent.answer().verdict == (504, "upstream_timeout")
+    with wire.client(gateway.port) as silent, wire.client(gateway.port) as stopped:
+        waiting, cut = silent.start("GET", "/webmail/silent"), stopped.start("GET", "/webmail/stops")
+        assert waiting.answer().verdict == (504, "upstream_timeout")
         assert silent.ask("GET", "/webmail").status == 200
-        with pytest.raises(TRUNCATED):
-            stopped.answer()
+        with pytest.raises(CUT_SHORT):
+            cut.answer()
 
 
-def test_a_client_that_goes_away_frees_the_mail_servers_connection(gateway, mail):
+def test_a_client_that_goes_away_frees_the_mail_servers_connection(gateway, mail, wire):
     ends = []
     mail.answer("/webmail", lambda dialogue: ends.append(dialogue.wait_closed()))
-    client = Client(gateway.port)
-    client.send(client.request("GET", "/webmail"))
+    client = wire.client(gateway.port)
+    client.start("GET", "/webmail")
     until(lambda: mail.received, "the request arrives")
     client.close()
     until(lambda: ends, "the mail server's connection is closed", seconds=AT_ONCE_SECONDS)
@@ -215,17 +211,17 @@ def test_a_client_that_goes_away_frees_the_mail_servers_connection(gateway, mail
     assert (record["status"], record["bytes_out"]) == (None, 0)
 
 
-def test_a_client_that_goes_away_while_sending_is_gone_upstream_too(gateway, mail):
+def test_a_client_that_goes_away_while_sending_is_gone_upstream_too(gateway, mail, wire):
     bodies = []
     mail.answer("/webmail", lambda dialogue: bodies.append(dialogue.read_body()))
-    client = Client(gateway.port)
-    client.send(client.request("POST", "/webmail", "Content-Length: 1000") + b"not all")
+    client = wire.client(gateway.port)
+    client.start("POST", "/webmail", length=1000).send(b"not all")
     until(lambda: mail.received, "the head arrives")
     client.close()
     assert until(lambda: bodies, "the mail server's connection is closed") == [b"not all"]
 
 
-def test_an_answer_before_a_body_that_was_stopped_leaves_the_connection_in_use(gateway, mail):
+def test_an_answer_before_a_body_that_was_stopped_leaves_the_connection_in_use(gateway, mail, wire):
     """The mail server reads nothing, so the client is stopped; when the answer comes it must not stay so."""
     is_stopped = threading.Event()
 
@@ -235,25 +231,13 @@ def test_an_answer_before_a_body_that_was_stopped_leaves_the_connection_in_use(g
         dialogue.wait_closed()
 
     mail.answer("/webmail/full", answer)
-    with Client(gateway.port) as client:
-        sent = stuff(client, client.request("POST", "/webmail/full", "Content-Length: 100000000"))
+    with wire.client(gateway.port) as client:
+        exchange = client.start("POST", "/webmail/full", length=100_000_000)
+        sent = exchange.stuff(0.2)
         is_stopped.set()
-        assert client.answer().body == b"enough"
+        assert exchange.answer().body == b"enough"
         assert sent < 100_000_000
-    assert ask(gateway.port, "/webmail").status == 200
-
-
-def stuff(client, head):
-    """Send until nothing more is taken; how many bytes that were."""
-    client.send(head)
-    client.socket.settimeout(0.2)
-    sent = 0
-    with contextlib.suppress(TimeoutError):
-        while True:
-            client.send(bytes(16384))
-            sent += 16384
-    client.socket.settimeout(PATIENCE_SECONDS)
-    return sent
+    assert wire.ask(gateway.port, "/webmail").status == 200
 
 
 # several upstreams
@@ -345,11 +329,13 @@ def test_a_mail_server_over_https_must_be_the_one_that_is_meant(many_sites, secu
 
 
 @pytest.mark.parametrize("size", [100_000, 4_000_000])
-def test_a_client_in_the_middle_of_an_upload_is_told_when_it_fails(many_sites, size):
+def test_a_client_in_the_middle_of_an_upload_is_told_when_it_fails(many_sites, size, wire):
     """It sends more than the gateway takes in before anybody wants it; the page still arrives, and at once."""
-    with Client(many_sites.port, server_name=f"wrong-name.{HOST}") as client:
-        assert client.ask("POST", "/webmail", body=bytes(size)).verdict == (502, "upstream_unreachable")
+    with wire.client(many_sites.port, server_name=f"wrong-name.{HOST}") as client:
+        exchange = client.start("POST", "/webmail", length=size)
+        exchange.send(bytes(size))
+        assert exchange.answer().verdict == (502, "upstream_unreachable")
         begun = time.monotonic()
-        assert client.is_at_end()
+        assert exchange.is_over()
     assert time.monotonic() - begun < LINGER_IDLE_SECONDS  # a client that is not read from is waited for
     many_sites.check_open_files()

@@ -7,10 +7,10 @@ import threading
 import time
 
 import pytest
-from support.client import VERSIONS, Client
 from support.gateway import HOST, settings_for
 from support.mail import MailServer
 from support.waiting import PATIENCE_SECONDS
+from support.wire import WIRES_BY_VERSION
 
 pytestmark = pytest.mark.e2e
 
@@ -55,41 +55,37 @@ def server(scheme, mail, secure_mail):
 
 
 def upload(client):
-    """Send all of it, while the answer is read elsewhere."""
-
-    def send():
-        client.send(client.request("POST", "/webmail", f"Content-Length: {SIZE}"))
-        client.send(bytes(SIZE))
-
-    thread = threading.Thread(target=send)
+    """Send all of it, while the answer is read elsewhere; the exchange, and the thread that sends."""
+    exchange = client.start("POST", "/webmail", length=SIZE)
+    thread = threading.Thread(target=exchange.send, args=(bytes(SIZE),))
     thread.start()
     thread.join(FILL_SECONDS)
-    return thread
+    return exchange, thread
 
 
-@pytest.mark.parametrize(("scheme", "version"), list(zip(HOSTS, VERSIONS, strict=True)))
-def test_a_server_that_stops_reading_for_a_while_is_waited_for(gateway, scheme, server, version):
+@pytest.mark.parametrize(("scheme", "wire"), list(zip([*HOSTS, "http"], WIRES_BY_VERSION, strict=True)))
+def test_a_server_that_stops_reading_for_a_while_is_waited_for(gateway, scheme, server, wire):
     def answer(dialogue):
         threading.Event().wait(CLIENT_SECONDS + 1.5)  # the client's time, and all of what it is rounded up by
         assert len(dialogue.read_body()) == SIZE
         dialogue.answer(b"done")
 
     server.answer("/webmail", answer)
-    with Client(gateway.port, server_name=HOSTS[scheme], version=version) as client:
-        thread = upload(client)
-        got = client.answer()
+    with wire.client(gateway.port, server_name=HOSTS[scheme]) as client:
+        exchange, thread = upload(client)
+        got = exchange.answer()
         thread.join()
     assert (got.status, got.body) == (200, b"done")
 
 
 @pytest.mark.parametrize("scheme", ["https"])
-def test_a_server_that_stops_reading_for_good_is_the_one_to_blame(gateway, scheme, server):
+def test_a_server_that_stops_reading_for_good_is_the_one_to_blame(gateway, scheme, server, wire):
     may_end = threading.Event()
     server.answer("/webmail", lambda _: may_end.wait(PATIENCE_SECONDS))
     begun = time.monotonic()
-    with Client(gateway.port, server_name=HOSTS[scheme]) as client:
-        thread = upload(client)
-        answer = client.answer()
+    with wire.client(gateway.port, server_name=HOSTS[scheme]) as client:
+        exchange, thread = upload(client)
+        answer = exchange.answer()
         may_end.set()
         thread.join()
     assert answer.verdict == (504, "upstream_timeout")
@@ -100,7 +96,7 @@ def test_a_server_that_stops_reading_for_good_is_the_one_to_blame(gateway, schem
     gateway.says(f"request {record['request_id']}: {cause}")
 
 
-def test_a_server_that_reads_slowly_without_a_break_is_not_cut(gateway, mail):
+def test_a_server_that_reads_slowly_without_a_break_is_not_cut(gateway, mail, wire):
     """The kernel has megabytes for it, so its socket takes nothing more for longer than the limit."""
 
     def answer(dialogue):
@@ -113,8 +109,8 @@ def test_a_server_that_reads_slowly_without_a_break_is_not_cut(gateway, mail):
         dialogue.answer(b"done")
 
     mail.answer("/webmail", answer)
-    with Client(gateway.port, server_name=BRISK) as client:
-        thread = upload(client)
-        got = client.answer()
+    with wire.client(gateway.port, server_name=BRISK) as client:
+        exchange, thread = upload(client)
+        got = exchange.answer()
         thread.join()
     assert (got.status, got.body) == (200, b"done")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.client import VERSIONS, Client, ask, context_for
+from support.client import VERSIONS, Client, context_for
 from support.gateway import INSIDE, OUTSIDE, settings_for
+from support.wire import WIRES_BY_VERSION
 
 pytestmark = pytest.mark.e2e
 
+by_version = pytest.mark.parametrize("wire", WIRES_BY_VERSION, ids=str)
 both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
 
 PROXY, OTHER_PROXY = "127.0.9.9", "127.0.9.10"
@@ -64,13 +66,13 @@ def folded(name):
     return re.sub(rb"[^a-z0-9]", b"-", name.lower())
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("who", [None, "alice"])
 @pytest.mark.parametrize("name", IDENTITY)
-def test_no_spelling_of_an_identity_header_passes(gateway, mail, credentials, name, who, version):
+def test_no_spelling_of_an_identity_header_passes(gateway, mail, credentials, name, who, wire):
     path = "/open" if who is None else "/webmail"
-    context = context_for(None, who and credentials[who], version)
-    with Client(gateway.port, source=OUTSIDE, context=context) as client:
+    identity = who and credentials[who]
+    with wire.client(gateway.port, source=OUTSIDE, identity=identity) as client:
         answer = client.ask("GET", path, *(f"{alias}: {FORGED}" for alias in aliases(name)))
     assert answer.verdict == SERVED
     check_identity(mail, who)
@@ -92,12 +94,12 @@ def check_identity(mail, who):
         assert len(request.values(b"Client-Cert")) == len(request.values(b"Client-Cert-Chain")) == 1
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("who", [None, "alice"])
-def test_nothing_that_another_gateway_would_have_said_passes(gateway, mail, credentials, who, version):
+def test_nothing_that_another_gateway_would_have_said_passes(gateway, mail, credentials, who, wire):
     path = "/open" if who is None else "/webmail"
-    context = context_for(None, who and credentials[who], version)
-    with Client(gateway.port, source=OUTSIDE, context=context) as client:
+    identity = who and credentials[who]
+    with wire.client(gateway.port, source=OUTSIDE, identity=identity) as client:
         fields = [f"{name}: {FORGED}" for name in OTHERS if name not in HARMLESS]
         assert client.ask("GET", path, *fields).verdict == SERVED
     check_identity(mail, who)
@@ -138,23 +140,24 @@ def test_what_connection_names_of_the_clients_own_ends_here(gateway, mail, versi
     assert mail.only().values(b"X-Kept") == [b"1"]
 
 
-@both_versions
-def test_trailers_name_nobody(gateway, mail, credentials, version):
+@by_version
+def test_trailers_name_nobody(gateway, mail, credentials, wire):
     """A field behind the body is a field to some servers."""
-    trailers = "".join(f"{alias}: {FORGED}\r\n" for name in IDENTITY for alias in list(aliases(name))[:6])
-    with Client(gateway.port, source=OUTSIDE, identity=credentials["alice"], version=version) as client:
-        head = client.request("POST", "/webmail", "Transfer-Encoding: chunked", "Trailer: X-Client-Email")
-        client.send(head + f"4\r\nbody\r\n0\r\n{trailers}X-Checksum: 1\r\n\r\n".encode())
-        assert client.answer().verdict == SERVED
+    trailers = [f"{alias}: {FORGED}" for name in IDENTITY for alias in list(aliases(name))[:6]]
+    with wire.client(gateway.port, source=OUTSIDE, identity=credentials["alice"]) as client:
+        exchange = client.start("POST", "/webmail", "Trailer: X-Client-Email", is_streamed=True)
+        exchange.send(b"body")
+        exchange.finish(*trailers, "X-Checksum: 1")
+        assert exchange.answer().verdict == SERVED
     check_identity(mail, "alice")
     assert FORGED.encode() not in mail.only().body
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("who", [None, "stranger", "expired"])
-def test_where_no_certificate_is_required_a_bad_one_names_nobody(gateway, mail, credentials, who, version):
-    context = context_for(None, who and credentials[who], version)
-    assert ask(gateway.port, "/open", source=OUTSIDE, context=context).verdict == SERVED
+def test_where_no_certificate_is_required_a_bad_one_names_nobody(gateway, mail, credentials, who, wire):
+    identity = who and credentials[who]
+    assert wire.ask(gateway.port, "/open", source=OUTSIDE, identity=identity).verdict == SERVED
     request = mail.only()
     verified = {None: b"NONE", "stranger": b"FAILED:certificate_untrusted", "expired": b"FAILED:certificate_expired"}
     assert request.values(b"X-Client-Verified") == [verified[who]]
@@ -199,27 +202,27 @@ FROM_INSIDE = [
 ]
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("field", FROM_INSIDE)
-def test_nobody_gets_inside_by_saying_so(gateway, mail, field, version):
-    with Client(gateway.port, source=OUTSIDE, version=version) as client:
+def test_nobody_gets_inside_by_saying_so(gateway, mail, field, wire):
+    with wire.client(gateway.port, source=OUTSIDE) as client:
         answer = client.ask("GET", "/webmail", field)
     assert answer.verdict == MISSING
     assert gateway.log.of(answer.get("X-Request-Id"))["client_ip"] == OUTSIDE
     assert not mail.received
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize("field", FROM_INSIDE)
-def test_the_upstream_hears_only_where_somebody_really_comes_from(gateway, mail, field, version):
-    with Client(gateway.port, source=OUTSIDE, version=version) as client:
+def test_the_upstream_hears_only_where_somebody_really_comes_from(gateway, mail, field, wire):
+    with wire.client(gateway.port, source=OUTSIDE) as client:
         assert client.ask("GET", "/open", field).verdict == SERVED
     assert INSIDE.encode() not in mail.only().head
     assert PROXY.encode() not in mail.only().head
     assert mail.only().values(b"X-Forwarded-For") == [OUTSIDE.encode()]
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     ("chain", "client_ip"),
     [
@@ -236,19 +239,19 @@ def test_the_upstream_hears_only_where_somebody_really_comes_from(gateway, mail,
         (PROXY, PROXY),
     ],
 )
-def test_a_trusted_proxy_names_the_client_by_its_last_untrusted_entry(gateway, mail, chain, client_ip, version):
-    with Client(gateway.port, source=PROXY, version=version) as client:
+def test_a_trusted_proxy_names_the_client_by_its_last_untrusted_entry(gateway, mail, chain, client_ip, wire):
+    with wire.client(gateway.port, source=PROXY) as client:
         answer = client.ask("GET", "/webmail", f"X-Forwarded-For: {chain}")
     assert answer.verdict == (SERVED if client_ip == INSIDE else MISSING)
     request_id = mail.only().request_id if client_ip == INSIDE else answer.get("X-Request-Id")
     assert gateway.log.of(request_id)["client_ip"] == client_ip
 
 
-@both_versions
+@by_version
 @pytest.mark.parametrize(
     "chain", ["", "unknown", "_hidden", f"{INSIDE},", "127.0.0.01", "127.1", "2130706433", ", ".join([INSIDE] * 33)]
 )
-def test_a_chain_that_names_nobody_is_judged_as_nobody(gateway, mail, chain, version):
-    with Client(gateway.port, source=PROXY, version=version) as client:
+def test_a_chain_that_names_nobody_is_judged_as_nobody(gateway, mail, chain, wire):
+    with wire.client(gateway.port, source=PROXY) as client:
         assert client.ask("GET", "/webmail", f"X-Forwarded-For: {chain}").verdict == (400, "bad_request")
     assert not mail.received

@@ -1,6 +1,6 @@
 """Exchange ActiveSync as a phone speaks it: commands in WBXML, made and read by libwbxml's own programs.
 
-phone = Phone(port, source=OUTSIDE, identity=credentials["alice"])
+phone = Phone(wire, port, "alice", "password", source=OUTSIDE, identity=credentials["alice"])
 phone.command("FolderSync", '<FolderSync xmlns="FolderHierarchy:"><SyncKey>0</SyncKey></FolderSync>')
 """
 
@@ -11,8 +11,9 @@ from base64 import b64encode
 from typing import Any, Self
 from xml.etree import ElementTree as ET
 
-from support.client import Answer, Client
+from support.client import Answer
 from support.programs import need
+from support.wire import Wire
 
 PATH = "/Microsoft-Server-ActiveSync"
 DEVICE = "gatewaytests0001"
@@ -42,8 +43,8 @@ def _convert(program: str, *options: str, text: bytes) -> bytes:
 class Phone:
     """One connection to the gateway; `options` as of `Client`."""
 
-    def __init__(self, port: int, user: str, password: str, **options: Any) -> None:
-        self.client = Client(port, **options)
+    def __init__(self, wire: Wire, port: int, user: str, password: str, **options: Any) -> None:
+        self.client = wire.client(port, **options)
         self._user = user
         basic = b64encode(f"{user}:{password}".encode()).decode()
         self.login = f"Authorization: Basic {basic}"
@@ -65,11 +66,11 @@ class Phone:
             *(self.login, "MS-ASProtocolVersion: 14.1", "X-MS-PolicyKey: 0"),
             *("User-Agent: Test-Phone/1.0", "Content-Type: application/vnd.ms-sync.wbxml"),
         )
-        self.client.send(self.client.request("POST", target, *fields, body=wbxml(xml)))
+        self.exchange = self.client.start("POST", target, *fields, body=wbxml(xml))
 
     def receive(self) -> ET.Element | None:
         """The answer to the command sent last; None for an empty one, which says that nothing has changed."""
-        answer = self.client.answer("POST")
+        answer = self.exchange.answer()
         assert answer.status == 200, (answer.status, answer.body)
         assert answer.get("Content-Type") == "application/vnd.ms-sync.wbxml"
         return parsed(answer.body) if answer.body else None

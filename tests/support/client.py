@@ -147,9 +147,9 @@ def _field(line: bytes) -> tuple[str, str]:
 
 
 def parse_head(head: bytes) -> Answer:
-    """Status line and fields, strictly."""
+    """Status line and fields, strictly; those of HTTP/2 as curl writes them."""
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
-    match = re.fullmatch(rb"HTTP/1\.1 ([1-5][0-9]{2}) .*", first)
+    match = re.fullmatch(rb"HTTP/(?:1\.1|2) ([1-5][0-9]{2}) .*", first)
     assert match, head
     return Answer(int(match[1]), [_field(line) for line in lines], raw_head=head)
 

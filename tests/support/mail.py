@@ -8,7 +8,9 @@ Each connection has a thread of its own, so an answer is written as a plain dial
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import socket
 import ssl
 import struct
@@ -18,6 +20,8 @@ from dataclasses import dataclass, field
 
 from support.stalling import send_patiently
 from support.waiting import PATIENCE_SECONDS, until
+
+WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 IDLE_SECONDS = 30.0
 GOODBYE_SECONDS = 0.2
@@ -64,6 +68,15 @@ class Dialogue:
     def __init__(self, connection: Connection, request: Received) -> None:
         self._connection = connection
         self.request = request
+
+    def switch(self, data: bytes = b"") -> None:
+        """Open a WebSocket, and send this over it (RFC 6455 4.2.2)."""
+        accept = b""
+        if keys := self.request.values(b"Sec-WebSocket-Key"):
+            digest = hashlib.sha1(keys[0] + WEBSOCKET_GUID, usedforsecurity=False).digest()
+            accept = b"Sec-WebSocket-Accept: %b\r\n" % base64.b64encode(digest)
+        head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b\r\n" % accept
+        self.send(head + data)
 
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes behind the head; fewer only at the end."""
