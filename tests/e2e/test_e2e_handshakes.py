@@ -145,12 +145,12 @@ def test_a_client_that_speaks_one_version_alone_is_served(gateway, credentials, 
 @every_kind
 @pytest.mark.parametrize("versions", [None, (0x0304,)], ids=["TLS 1.2", "TLS 1.3"])
 def test_a_client_of_another_protocol_is_told_that_none_is_served(say, server_name, source, is_proxied, versions):
-    hello = raw_hello(server_name=server_name, versions=versions, alpn=[b"imap", b"h2"])
+    hello = raw_hello(server_name=server_name, versions=versions, alpn=[b"imap", b"h3"])
     assert say(hello, source, is_proxied=is_proxied).alert == NO_APPLICATION_PROTOCOL
 
 
 def test_the_access_log_says_what_the_client_did_not_offer(gateway, outside):
-    assert ask_raw(gateway.port, raw_hello(alpn=[b"h2"]), source=outside).alert == NO_APPLICATION_PROTOCOL
+    assert ask_raw(gateway.port, raw_hello(alpn=[b"h3"]), source=outside).alert == NO_APPLICATION_PROTOCOL
     (record,) = gateway.log.of_address(outside)
     assert record["method"] is None
     assert record["reason"] == "handshake_failed: no application protocol"
@@ -159,7 +159,7 @@ def test_the_access_log_says_what_the_client_did_not_offer(gateway, outside):
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["TLS 1.2", "TLS 1.3"])
 @pytest.mark.parametrize(
     ("offered", "chosen"),
-    [(["h2", "http/1.1"], "http/1.1"), (["http/1.0"], "http/1.0"), (["http/1.0", "http/1.1"], "http/1.1"), ([], None)],
+    [(["h3", "http/1.1"], "http/1.1"), (["http/1.0"], "http/1.0"), (["http/1.0", "http/1.1"], "http/1.1"), ([], None)],
 )
 def test_a_client_of_http_1_or_of_no_protocol_in_particular_is_served(gateway, credentials, version, offered, chosen):
     context = context_for(None, credentials["alice"], version)
